@@ -1,0 +1,15 @@
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The real corpora: TEXTGEN_DATA_DIR, by default ../shared/data."""
+    folder = Path(os.environ.get("TEXTGEN_DATA_DIR") or ROOT.parent / "shared" / "data").resolve()
+    if not folder.is_dir():
+        pytest.skip(f"the real corpora are not at {folder}; set TEXTGEN_DATA_DIR to the folder that has them")
+    return folder

@@ -1,0 +1,88 @@
+"""The Corpus interface: where text comes from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from textgen.options import Options
+
+#: ``stream``: one long text. ``documents``: many short ones, each with an end of its own.
+Layout = Literal["stream", "documents"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that a corpus reads.
+
+    Attributes:
+        file: its path below the data folder, with ``/`` between parts.
+        addresses: where it can be downloaded, the preferred one first; empty for the user's own file.
+        sha256: of the published file; ``None`` where nothing was published.
+    """
+
+    file: str
+    addresses: tuple[str, ...] = ()
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a corpus comes from, and under which terms."""
+
+    sources: tuple[Source, ...]
+    licence: str
+    homepage: str = ""
+
+
+class Corpus(ABC):
+    """Text to train on. A plugin subclasses this, and :class:`~textgen.options.Options` for its options.
+
+    Args:
+        options: an instance of the class attribute ``Options``.
+        data_dir: a folder that is searched for the corpus's files before anything is downloaded.
+
+    Example:
+        >>> class Greetings(Corpus):
+        ...     layout = "documents"
+        ...     def documents(self):
+        ...         yield from ("hello", "good morning")
+        ...     def provenance(self):
+        ...         return Provenance((), "public domain")
+        >>> list(Greetings(Options()).documents())
+        ['hello', 'good morning']
+    """
+
+    Options: ClassVar[type[Options]] = Options
+
+    def __init__(self, options: Options, data_dir: Path | None = None) -> None:
+        self.options = options
+        self.data_dir = data_dir
+
+    @property
+    @abstractmethod
+    def layout(self) -> Layout:
+        """``"stream"`` or ``"documents"``; it decides the defaults of training and generation."""
+
+    @abstractmethod
+    def documents(self) -> Iterator[str]:
+        """Yield the texts that the options select (a stream yields one), in the order of the source.
+
+        Raises:
+            CorpusError: where a file cannot be read.
+            UnavailableError: where it is not at hand and cannot be downloaded; says which file to put where.
+        """
+
+    @abstractmethod
+    def provenance(self) -> Provenance:
+        """Addresses, hashes and licence."""
+
+    def fetch(self) -> list[Path]:
+        """Make every file that :meth:`documents` reads present on this machine; return their paths.
+
+        The default is right for a corpus that reads no files.
+        """
+        return []

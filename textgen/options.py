@@ -1,0 +1,130 @@
+"""Options are schemas: one pydantic model a plugin, from which validation, help and documentation come."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from textgen.errors import OptionError, suggestion
+
+#: Nested option values, a table a part: ``{"model": {"name": "gru", "units": 512}, "training": {...}}``.
+Settings = dict[str, dict[str, Any]]
+
+#: The tables that settings may have; each but the last two selects a plugin by its ``name``.
+TABLES = ("corpus", "tokenizer", "model", "training", "generation")
+
+
+class Options(BaseModel):
+    """Base of every plugin's options: immutable, and an unknown option is an error.
+
+    Example:
+        >>> from pydantic import Field
+        >>> class Cell(Options):
+        ...     units: int = Field(256, ge=1, description="Width of the state.")
+        >>> build_options(Cell, {"units": "512"}, where="model").units
+        512
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+
+def build_options(schema: type[OptionsT], values: Mapping[str, Any], *, where: str) -> OptionsT:
+    """Validate ``values`` against ``schema``.
+
+    Args:
+        schema: the options' class.
+        values: raw values; strings are converted to the fields' types.
+        where: the table that the values come from, named in errors (``"model"`` gives ``model.units``).
+
+    Raises:
+        OptionError: naming every option that is unknown or out of range, in one line.
+    """
+    try:
+        return schema.model_validate(dict(values))
+    except ValidationError as error:
+        problems = "; ".join(_problem(schema, where, detail) for detail in error.errors())
+        raise OptionError(problems) from None
+
+
+def _problem(schema: type[Options], where: str, detail: Any) -> str:
+    name = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return f"{where} has no option {name!r}; {suggestion(name, schema.model_fields)}"
+    message = detail["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    path = f"{where}.{name}" if name else where
+    if detail["type"] == "missing":
+        return f"{path} is needed; give it with --set {path}=VALUE"
+    return f"{path}: {message}, got {detail['input']!r}" if name else f"{path}: {message}"
+
+
+def parse_settings(assignments: Iterable[str]) -> Settings:
+    """Read command-line assignments such as ``model.units=512`` into nested settings.
+
+    Raises:
+        OptionError: for one that is not ``table.option=value`` with a table of :data:`TABLES`.
+    """
+    settings: Settings = {}
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        table, dot, option = path.strip().partition(".")
+        if not (equals and dot and option):
+            raise OptionError(f"--set {assignment!r} is not of the form table.option=value, such as model.units=512")
+        _check_table(table)
+        settings.setdefault(table, {})[option] = _parse_value(text.strip())
+    return settings
+
+
+def _parse_value(text: str) -> Any:
+    """Lists and tables are TOML; everything else stays a string, which the schema converts."""
+    if text[:1] in ("[", "{"):
+        try:
+            return tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError as error:
+            raise OptionError(f"{text!r} is not a TOML value: {error}") from None
+    return text
+
+
+def read_config(path: Path) -> Settings:
+    """Read settings from a TOML file with the tables of :data:`TABLES`.
+
+    Raises:
+        OptionError: where the file is missing, is not TOML, or has another table.
+    """
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise OptionError(f"cannot read the configuration {path}: {error}") from None
+    for table, values in settings.items():
+        _check_table(table)
+        if not isinstance(values, dict):
+            raise OptionError(f"{path}: {table} must be a table, as in [{table}]")
+    return settings
+
+
+def _check_table(table: str) -> None:
+    if table not in TABLES:
+        raise OptionError(f"unknown table {table!r}; {suggestion(table, TABLES)}")
+
+
+def merge_settings(*layers: Mapping[str, Mapping[str, Any]]) -> Settings:
+    """Join settings, later layers over earlier ones, option by option.
+
+    A layer that selects another plugin (a new ``name``) drops the options that were meant for the former one.
+    """
+    merged: Settings = {table: {} for table in TABLES}
+    for layer in layers:
+        for table, values in layer.items():
+            _check_table(table)
+            selected = merged[table].get("name")
+            if "name" in values and selected is not None and values["name"] != selected:
+                merged[table] = {}
+            merged[table].update(values)
+    return merged

@@ -1,0 +1,247 @@
+"""Finding plugins, keeping the broken ones apart, and looking things up by name."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import Distribution, EntryPoint, distributions
+from typing import Any
+
+import pluggy
+
+from textgen import hookspecs
+from textgen.errors import PluginError, UnknownNameError
+
+GROUP = "textgen"
+DISTRIBUTION = "textgen-rnn"
+
+#: Kinds of things that plugins name, and the hook that names them.
+KINDS = {
+    "corpus": "textgen_register_corpora",
+    "tokenizer": "textgen_register_tokenizers",
+    "model": "textgen_register_models",
+    "sampler": "textgen_register_samplers",
+    "exporter": "textgen_register_exporters",
+    "runtime": "textgen_register_runtimes",
+    "recipe": "textgen_register_recipes",
+    "command": "textgen_register_commands",
+}
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plugin that was loaded: its entry point's name, and the distribution that brought it."""
+
+    name: str
+    distribution: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Provided:
+    """A name that a plugin provides."""
+
+    kind: str
+    name: str
+    target: Any
+    summary: str
+    plugin: Plugin
+
+    def load(self) -> Any:
+        """Import the target.
+
+        Raises:
+            PluginError: where the import fails or the attribute does not exist.
+        """
+        if not isinstance(self.target, str):
+            return self.target
+        module, _, attribute = self.target.partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except Exception as error:
+            if _strict():
+                raise
+            raise PluginError(
+                f"{self.kind} {self.name!r} of {self.plugin.distribution} cannot be loaded from {self.target}: "
+                f"{describe(error)}"
+            ) from error
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A plugin that was skipped, and why, in one line."""
+
+    plugin: Plugin
+    reason: str
+
+    def __str__(self) -> str:
+        return f"plugin {self.plugin.name} of {self.plugin.distribution} {self.plugin.version}: {self.reason}"
+
+
+class Plugins:
+    """The plugins of this process.
+
+    Args:
+        allowed: names of plugins or distributions to load besides the bundled ones; ``None`` for all.
+
+    Attributes:
+        plugins: what was loaded, sorted.
+        problems: what was skipped.
+    """
+
+    def __init__(self, allowed: frozenset[str] | None = None) -> None:
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self._owners: dict[str, Plugin] = {}
+        self._provided: list[Provided] = []
+        self.problems: list[Problem] = []
+        for entry, plugin in sorted(_entry_points(), key=lambda found: (found[1].distribution, found[1].name)):
+            if allowed is None or is_bundled(plugin) or {plugin.name, plugin.distribution} & allowed:
+                self._load(entry, plugin)
+
+    @property
+    def plugins(self) -> list[Plugin]:
+        return sorted(self._owners.values(), key=lambda plugin: (plugin.distribution, plugin.name))
+
+    def _load(self, entry: EntryPoint, plugin: Plugin) -> None:
+        try:
+            module = entry.load()
+        except Exception as error:
+            self._skip(plugin, f"cannot be imported: {describe(error)}", error)
+        else:
+            self.register(module, plugin)
+
+    def register(self, module: object, plugin: Plugin) -> None:
+        """Add a plugin that was imported; one that fails is skipped as a whole and kept in :attr:`problems`."""
+        key = f"{plugin.distribution}/{plugin.name}"
+        try:
+            self._manager.register(module, name=key)
+            provided = [item for kind in KINDS for item in self._names(kind, module, plugin)]
+        except Exception as error:
+            if self._manager.has_plugin(key):
+                self._manager.unregister(name=key)
+            self._skip(plugin, f"cannot be registered: {describe(error)}", error)
+        else:
+            self._owners[key] = plugin
+            self._provided += provided
+
+    def _names(self, kind: str, module: object, plugin: Plugin) -> Iterator[Provided]:
+        for implementation in self._manager.hook.__getattribute__(KINDS[kind]).get_hookimpls():
+            if implementation.plugin is module:
+                found: list[Provided] = []
+
+                def register(name: str, target: Any, summary: str = "", found: list[Provided] = found) -> None:
+                    found.append(Provided(kind, name, target, summary, plugin))
+
+                implementation.function(register)
+                yield from found
+
+    def _skip(self, plugin: Plugin, reason: str, error: Exception) -> None:
+        if _strict():
+            raise error
+        self.problems.append(Problem(plugin, reason))
+
+    def provided(self, kind: str) -> list[Provided]:
+        """Everything of a kind, sorted by name."""
+        return sorted((item for item in self._provided if item.kind == kind), key=lambda item: item.name)
+
+    def find(self, kind: str, name: str) -> Provided:
+        """The owner of a name.
+
+        Raises:
+            UnknownNameError: where no plugin provides it.
+            PluginError: where two plugins do.
+        """
+        owners = [item for item in self._provided if (item.kind, item.name) == (kind, name)]
+        if not owners:
+            raise UnknownNameError(kind, name, {item.name for item in self.provided(kind)})
+        if len(owners) > 1:
+            claims = " and ".join(sorted(f"{item.plugin.distribution} {item.plugin.version}" for item in owners))
+            raise PluginError(
+                f"{kind} {name!r} is claimed by {claims}; uninstall one, or name those to load in TEXTGEN_PLUGINS"
+            )
+        return owners[0]
+
+    def get(self, kind: str, name: str) -> Any:
+        """What a name stands for, imported: :meth:`find`, then :meth:`Provided.load`."""
+        return self.find(kind, name).load()
+
+    def call(self, hook: str, /, **arguments: Any) -> Iterator[Any]:
+        """Call a life-cycle hook, plugin after plugin, and yield what each returns.
+
+        A plugin that raises is told of once and left out from then on; the others are called all the same.
+        """
+        for implementation in reversed(self._manager.hook.__getattribute__(hook).get_hookimpls()):
+            try:
+                result = implementation.function(*(arguments[name] for name in implementation.argnames))
+            except Exception as error:
+                owner = self._owners[implementation.plugin_name]
+                self._manager.unregister(name=implementation.plugin_name)
+                self._skip(owner, f"{hook} raised {describe(error)}; the plugin's hooks are off from here on", error)
+                tell(self.problems[-1])
+            else:
+                yield result
+
+    def implements(self, hook: str) -> bool:
+        """Whether any plugin implements a hook."""
+        return bool(self._manager.hook.__getattribute__(hook).get_hookimpls())
+
+
+def tell(problem: Problem) -> None:
+    """Say a problem on stderr, in one line."""
+    import sys
+
+    print(f"textgen: {problem}", file=sys.stderr)
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line, with its type."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def is_bundled(plugin: Plugin) -> bool:
+    """Whether a plugin came with textgen itself."""
+    return plugin.distribution == DISTRIBUTION
+
+
+def _entry_points() -> Iterator[tuple[EntryPoint, Plugin]]:
+    seen: set[str] = set()
+    for distribution in distributions():
+        name = _name(distribution)
+        if name in seen:
+            continue
+        entries = [entry for entry in distribution.entry_points if entry.group == GROUP]
+        if entries:
+            seen.add(name)
+            for entry in entries:
+                yield entry, Plugin(entry.name, name, distribution.version)
+
+
+def _name(distribution: Distribution) -> str:
+    return str(distribution.metadata["Name"]).lower().replace("_", "-")
+
+
+def _strict() -> bool:
+    return os.environ.get("TEXTGEN_STRICT") == "1"
+
+
+def _allowed(environment: Mapping[str, str]) -> frozenset[str] | None:
+    listed = environment.get("TEXTGEN_PLUGINS")
+    if listed is None:
+        return None
+    return frozenset(name.strip() for name in listed.split(",") if name.strip())
+
+
+@cache
+def plugins() -> Plugins:
+    """The plugins that this process loads, by ``TEXTGEN_PLUGINS``; found at the first call, problems told once."""
+    found = Plugins(_allowed(os.environ))
+    for problem in found.problems:
+        tell(problem)
+    return found
+
+

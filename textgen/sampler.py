@@ -1,0 +1,86 @@
+"""The Sampler interface: one step of a chain over logits, and the Selector that ends it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textgen.options import Options
+
+Logits = NDArray[np.float32]
+
+#: A sampler's numbers, each ``[batch, 1]`` float32: rows of one batch may differ in them.
+Parameters = Mapping[str, Logits]
+
+
+class Sampler(ABC):
+    """Maps logits to logits. An id is excluded by the logit ``-inf``; at least one id stays.
+
+    Rows are independent: a row's result is the same alone and in any batch. Ties are broken towards the lower id.
+
+    Args:
+        options: an instance of the class attribute ``Options``. Its numeric fields are the sampler's parameters;
+            in a chain they are written in the order of the fields: ``top-k(40)``.
+
+    Example:
+        >>> class Sharpen(Sampler):
+        ...     def transform(self, logits, parameters, seen):
+        ...         return logits * 2
+    """
+
+    Options: ClassVar[type[Options]] = Options
+
+    #: Whether the sampler needs to know which ids a row already has.
+    uses_history: ClassVar[bool] = False
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """The numbers that may differ from row to row, by name."""
+        values: dict[str, Any] = self.options.model_dump()
+        return {name: float(value) for name, value in values.items()}
+
+    @abstractmethod
+    def transform(self, logits: Logits, parameters: Parameters, seen: NDArray[np.bool_] | None) -> Logits:
+        """One step of the chain.
+
+        Args:
+            logits: ``[batch, vocab]`` float32; not to be written to.
+            parameters: :attr:`parameters`, each ``[batch, 1]`` float32.
+            seen: ``[batch, vocab]`` bool, true for an id of the row's prompt or text so far; ``None`` unless
+                :attr:`uses_history`.
+
+        Returns:
+            ``[batch, vocab]`` float32.
+        """
+
+
+class Selector(ABC):
+    """Ends a chain: draws one id a row.
+
+    Args:
+        options: an instance of the class attribute ``Options``.
+    """
+
+    Options: ClassVar[type[Options]] = Options
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    @abstractmethod
+    def select(self, logits: Logits, uniforms: NDArray[np.float32]) -> NDArray[np.int32]:
+        """Draw from logits.
+
+        Args:
+            logits: ``[batch, vocab]`` float32; ``-inf`` excludes an id.
+            uniforms: ``[batch]`` float32 in [0, 1), the only randomness there is.
+
+        Returns:
+            ``[batch]`` int32.
+        """
