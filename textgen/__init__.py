@@ -1,7 +1,26 @@
-"""textgen: from a text file to a small recurrent text generator that runs anywhere."""
+"""textgen: from a text file to a small recurrent text generator that runs anywhere.
+
+Example:
+    >>> import textgen
+    >>> textgen.train("dinos-lite").generate("Ram", temperature=0.8, seed=7)  # doctest: +SKIP
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from textgen.hookspecs import hookimpl
 
+if TYPE_CHECKING:
+    from textgen.api import TextGenerator, load, train
+
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "hookimpl"]
+__all__ = ["TextGenerator", "__version__", "hookimpl", "load", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    # Plugins import textgen.hookspecs when the command line lists them: NumPy and pydantic can wait until then.
+    if name in ("TextGenerator", "load", "train"):
+        from textgen import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from textgen.options import Options
+from textgen.options import Options as BaseOptions
 
 #: ``stream``: one long text. ``documents``: many short ones, each with an end of its own.
 Layout = Literal["stream", "documents"]
@@ -56,9 +56,9 @@ class Corpus(ABC):
         ['hello', 'good morning']
     """
 
-    Options: ClassVar[type[Options]] = Options
+    Options: ClassVar[type[BaseOptions]] = BaseOptions
 
-    def __init__(self, options: Options, data_dir: Path | None = None) -> None:
+    def __init__(self, options: BaseOptions, data_dir: Path | None = None) -> None:
         self.options = options
         self.data_dir = data_dir
 

@@ -22,6 +22,10 @@ class ArtifactError(TextgenError):
     """A run folder that is missing, incomplete, altered, or of a format that this version does not know."""
 
 
+class UnsupportedModelError(ArtifactError):
+    """A model that a runtime or exporter cannot run."""
+
+
 class PluginError(TextgenError):
     """A plugin that cannot be found, imported or used, or a name that two plugins claim."""
 

@@ -13,13 +13,13 @@ from pydantic import Field
 
 from textgen.dataset import Batch, Dataset
 from textgen.network import RecurrentNetwork
-from textgen.options import Options
+from textgen.options import Options as BaseOptions
 from textgen.state import State, StateSpec
 
 Tensors = Mapping[str, NDArray[Any]]
 
 
-class TrainingOptions(Options):
+class TrainingOptions(BaseOptions):
     """How a model is trained. Models that do not learn by gradient ignore what concerns it."""
 
     layout: Literal["auto", "windows", "lanes", "documents"] = Field(
@@ -32,7 +32,10 @@ class TrainingOptions(Options):
     epochs: int = Field(10, ge=1, description="Passes over the training text.")
     max_steps: int | None = Field(None, ge=1, description="Stop after this many batches in all.")
     held_out: float = Field(
-        0.1, ge=0, le=0.5, description="Share of the text to judge by: the tail of a stream, or documents drawn by seed."
+        0.1,
+        ge=0,
+        le=0.5,
+        description="Share of the text to judge by: the tail of a stream, or documents drawn by seed.",
     )
     shuffle: bool = Field(True, description="Shuffle windows and documents each epoch.")
     bucket: bool = Field(True, description="Put documents of like length in one batch.")
@@ -48,9 +51,12 @@ class TrainingOptions(Options):
     learning_rate: float = Field(2e-3, gt=0, description="Step size of the optimizer.")
     clip_norm: float | None = Field(1.0, gt=0, description="Upper bound of the gradients' global norm.")
     callbacks: tuple[str, ...] = Field((), description="Keras callbacks to call, by import path (package.module:Name).")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, or cuda[:N].")
     checkpoint_every: int = Field(1, ge=1, description="Epochs between checkpoints.")
     sample_every: int = Field(1, ge=0, description="Epochs between printed samples; 0 prints none.")
-    seed: int = Field(0, ge=0, lt=2**32, description="Seed of weights, order of batches, dropout and the held-out draw.")
+    seed: int = Field(
+        0, ge=0, lt=2**32, description="Seed of weights, order of batches, dropout and the held-out draw."
+    )
 
 
 @dataclass(frozen=True)
@@ -119,12 +125,12 @@ class Model(ABC):
         vocab_size: the number of ids.
     """
 
-    Options: ClassVar[type[Options]] = Options
+    Options: ClassVar[type[BaseOptions]] = BaseOptions
 
     #: The runtime that runs the model with the library that trained it, by registered name.
     native_runtime: ClassVar[str]
 
-    def __init__(self, options: Options, vocab_size: int) -> None:
+    def __init__(self, options: BaseOptions, vocab_size: int) -> None:
         self.options = options
         self.vocab_size = vocab_size
 

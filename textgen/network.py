@@ -70,7 +70,9 @@ class RecurrentNetwork:
     def _shapes(self) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
         vocab = self.head_bias.shape[0]
         width = vocab if self.embedding is None else self.embedding.shape[1]
-        shapes = {} if self.embedding is None else {"embedding": (self.embedding.shape, (vocab, width))}
+        shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        if self.embedding is not None:
+            shapes["embedding"] = (self.embedding.shape, (vocab, width))
         for index, layer in enumerate(self.layers):
             columns = GATES[layer.cell] * layer.units
             bias = (2, columns) if layer.cell == "gru" else (columns,)

@@ -40,14 +40,14 @@ def build_options(schema: type[OptionsT], values: Mapping[str, Any], *, where: s
 
     Args:
         schema: the options' class.
-        values: raw values; strings are converted to the fields' types.
+        values: raw values; strings are converted to the fields' types, ``"none"`` to ``None``.
         where: the table that the values come from, named in errors (``"model"`` gives ``model.units``).
 
     Raises:
         OptionError: naming every option that is unknown or out of range, in one line.
     """
     try:
-        return schema.model_validate(dict(values))
+        return schema.model_validate({name: None if value == "none" else value for name, value in values.items()})
     except ValidationError as error:
         problems = "; ".join(_problem(schema, where, detail) for detail in error.errors())
         raise OptionError(problems) from None

@@ -129,7 +129,7 @@ class Plugins:
             self._provided += provided
 
     def _names(self, kind: str, module: object, plugin: Plugin) -> Iterator[Provided]:
-        for implementation in self._manager.hook.__getattribute__(KINDS[kind]).get_hookimpls():
+        for implementation in self._implementations(KINDS[kind]):
             if implementation.plugin is module:
                 found: list[Provided] = []
 
@@ -169,25 +169,41 @@ class Plugins:
         """What a name stands for, imported: :meth:`find`, then :meth:`Provided.load`."""
         return self.find(kind, name).load()
 
-    def call(self, hook: str, /, **arguments: Any) -> Iterator[Any]:
-        """Call a life-cycle hook, plugin after plugin, and yield what each returns.
+    def notify(self, hook: str, /, **arguments: Any) -> None:
+        """Call a life-cycle hook of every plugin, in the order of :attr:`plugins`.
 
         A plugin that raises is told of once and left out from then on; the others are called all the same.
         """
-        for implementation in reversed(self._manager.hook.__getattribute__(hook).get_hookimpls()):
-            try:
-                result = implementation.function(*(arguments[name] for name in implementation.argnames))
-            except Exception as error:
-                owner = self._owners[implementation.plugin_name]
-                self._manager.unregister(name=implementation.plugin_name)
-                self._skip(owner, f"{hook} raised {describe(error)}; the plugin's hooks are off from here on", error)
-                tell(self.problems[-1])
-            else:
-                yield result
+        for implementation in self._implementations(hook):
+            self._invoke(hook, implementation, arguments)
+
+    def transform(self, hook: str, /, **arguments: Any) -> Any:
+        """Call a life-cycle hook that may replace its first argument; each plugin gets what the one before it left."""
+        name = next(iter(arguments))
+        for implementation in self._implementations(hook):
+            result = self._invoke(hook, implementation, arguments)
+            if result is not None:
+                arguments[name] = result
+        return arguments[name]
+
+    def _implementations(self, hook: str) -> list[pluggy.HookImpl]:
+        caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
+        return caller.get_hookimpls()
+
+    def _invoke(self, hook: str, implementation: pluggy.HookImpl, arguments: Mapping[str, Any]) -> Any:
+        try:
+            return implementation.function(*(arguments[name] for name in implementation.argnames))
+        except Exception as error:
+            owner = self._owners[implementation.plugin_name]
+            self._manager.unregister(name=implementation.plugin_name)
+            reason = f"{hook} raised {describe(error)}; its hooks are left out from here on"
+            self._skip(owner, reason, error)
+            tell(self.problems[-1])
+            return None
 
     def implements(self, hook: str) -> bool:
         """Whether any plugin implements a hook."""
-        return bool(self._manager.hook.__getattribute__(hook).get_hookimpls())
+        return bool(self._implementations(hook))
 
 
 def tell(problem: Problem) -> None:
@@ -243,5 +259,3 @@ def plugins() -> Plugins:
     for problem in found.problems:
         tell(problem)
     return found
-
-

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from textgen.errors import UnavailableError
+from textgen.model import Model
 from textgen.state import State, StateSpec
 
 if TYPE_CHECKING:
     from textgen.artifact import Artifact
-    from textgen.model import Model
 
 Ids = NDArray[np.int32]
 
@@ -114,3 +115,27 @@ class Runtime(ABC):
             logits, state = self.step(ids, state)
             ids = written[position] = chain.draw(logits, row)
         return Block(written, state)
+
+
+class ModelRuntime(Runtime):
+    """A model run by its own forward pass, in the library that trained it.
+
+    Args:
+        model: with weights.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.vocab_size = model.vocab_size
+        self.state_spec = model.state_spec
+
+    @classmethod
+    def open(cls, artifact: Artifact, make_model: Callable[[], Model], device: str = "auto") -> Self:
+        if device not in ("auto", "cpu"):
+            raise UnavailableError(f"this runtime has no support for --device {device}; use cpu")
+        model = make_model()
+        model.load_weights(artifact.weights())
+        return cls(model)
+
+    def forward(self, ids: Ids, state: State, lengths: Ids | None = None) -> tuple[NDArray[np.float32], State]:
+        return self.model.forward(ids, state, lengths)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.options import Options
+from textgen.options import Options as BaseOptions
 
 Logits = NDArray[np.float32]
 
@@ -32,12 +32,12 @@ class Sampler(ABC):
         ...         return logits * 2
     """
 
-    Options: ClassVar[type[Options]] = Options
+    Options: ClassVar[type[BaseOptions]] = BaseOptions
 
     #: Whether the sampler needs to know which ids a row already has.
     uses_history: ClassVar[bool] = False
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: BaseOptions) -> None:
         self.options = options
 
     @property
@@ -68,9 +68,9 @@ class Selector(ABC):
         options: an instance of the class attribute ``Options``.
     """
 
-    Options: ClassVar[type[Options]] = Options
+    Options: ClassVar[type[BaseOptions]] = BaseOptions
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: BaseOptions) -> None:
         self.options = options
 
     @abstractmethod

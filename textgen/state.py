@@ -48,9 +48,7 @@ class StateSpec:
 
     def to_json(self) -> list[dict[str, Any]]:
         """A JSON list, an object a tensor."""
-        return [
-            {"name": t.name, "shape": list(t.shape), "dtype": t.dtype, "initial": t.initial} for t in self.tensors
-        ]
+        return [{"name": t.name, "shape": list(t.shape), "dtype": t.dtype, "initial": t.initial} for t in self.tensors]
 
     @classmethod
     def from_json(cls, items: Sequence[Mapping[str, Any]]) -> StateSpec:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.options import Options
+from textgen.options import Options as BaseOptions
 
 #: What to do with a character that the vocabulary lacks: raise, leave it out, or take the unknown id.
 OnUnknown = Literal["error", "skip", "unk"]
@@ -22,13 +22,13 @@ class Tokenizer(ABC):
         options: an instance of the class attribute ``Options``.
     """
 
-    Options: ClassVar[type[Options]] = Options
+    Options: ClassVar[type[BaseOptions]] = BaseOptions
 
     #: Whether the vocabulary has an end-of-document id. Known before :meth:`fit`: documents are ended by that id
     #: where there is one, and by a newline where there is none.
     has_eos: ClassVar[bool] = False
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: BaseOptions) -> None:
         self.options = options
 
     @abstractmethod

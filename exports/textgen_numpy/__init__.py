@@ -1,1 +1,11 @@
+"""The runtime ``numpy``: runs a trained stack with NumPy alone, and is the truth that other runtimes are held to."""
 
+from __future__ import annotations
+
+from textgen import hookimpl
+from textgen.hookspecs import Register
+
+
+@hookimpl
+def textgen_register_runtimes(register: Register) -> None:
+    register("numpy", "textgen_numpy.runtime:NumpyRuntime", "Pure NumPy on the CPU; needs no other library.")

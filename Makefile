@@ -1,0 +1,30 @@
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.stamp
+
+# Silences TensorFlow's start-up notices, not its errors.
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: test lint demo clean
+
+test: lint
+	$(BIN)/pytest $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+demo: $(STAMP)
+	$(BIN)/textgen train --corpus dinos-lite --model gru --out .demo/run --overwrite
+	$(BIN)/textgen sample .demo/run --num 10
+
+clean:
+	rm -rf .venv .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "$(PYTHON) is not Python 3.11 or newer; name one that is, as in: make PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -e ".[dev]" -c constraints.txt
+	@touch $@

@@ -1,0 +1,102 @@
+"""A recurrent stack run with NumPy alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from textgen.errors import UnavailableError, UnsupportedModelError
+from textgen.network import Array, RecurrentLayer, RecurrentNetwork
+from textgen.runtime import Ids, Runtime
+from textgen.state import State
+from textgen_numpy.cells import PARTS, STEPS, Parts
+
+if TYPE_CHECKING:
+    from textgen.artifact import Artifact
+    from textgen.model import Model
+
+#: Ids a row that are projected at once; bounds the memory that a long text takes.
+_CHUNK = 128
+
+
+class NumpyRuntime(Runtime):
+    """Runs a :class:`~textgen.network.RecurrentNetwork` on the CPU.
+
+    Args:
+        network: the stack with its weights.
+    """
+
+    def __init__(self, network: RecurrentNetwork) -> None:
+        self.network = network
+        self.vocab_size = network.vocab_size
+        self.state_spec = network.state_spec
+        # The first layer's projection is a look-up; the others' are products.
+        self._projections = [network.input_table().__getitem__] + [
+            partial(_product, kernel=layer.kernel, bias=layer.bias[0] if layer.cell == "gru" else layer.bias)
+            for layer in network.layers[1:]
+        ]
+        self._names = [[f"{i}.{part}" for part in PARTS[layer.cell]] for i, layer in enumerate(network.layers)]
+
+    @classmethod
+    def open(cls, artifact: Artifact, make_model: Callable[[], Model], device: str = "auto") -> Self:
+        if device not in ("auto", "cpu"):
+            raise UnavailableError(f"the numpy runtime runs on the CPU only, not on {device!r}; use --device cpu")
+        model = make_model()
+        network = model.describe(artifact.weights())
+        if network is None:
+            raise UnsupportedModelError(
+                f"this model is no GRU or LSTM stack and cannot run in the numpy runtime; "
+                f"use --runtime {model.native_runtime}"
+            )
+        return cls(network)
+
+    def forward(self, ids: Ids, state: State, lengths: Ids | None = None) -> tuple[Array, State]:
+        logits = np.empty((*ids.shape, self.vocab_size), np.float32)
+        for at, hidden, after in self._read(ids, state, lengths):
+            state = after
+            logits[:, at] = _product(hidden, self.network.head_kernel, self.network.head_bias)
+        return logits, state
+
+    def prefill(self, ids: Ids, state: State, lengths: Ids | None = None) -> State:
+        for _, _, after in self._read(ids, state, lengths):
+            state = after
+        return state
+
+    def _read(self, ids: Ids, state: State, lengths: Ids | None) -> Iterator[tuple[slice, Array, State]]:
+        """Run the layers chunk by chunk: where the chunk is, the last layer's output in it, the state after it."""
+        self.state_spec.check(state)
+        for start in range(0, ids.shape[1], _CHUNK):
+            at = slice(start, start + _CHUNK)
+            left = None if lengths is None else lengths - start
+            values: Any = ids[:, at]
+            after: dict[str, Array] = {}
+            for layer, project, names in zip(self.network.layers, self._projections, self._names, strict=True):
+                values, parts = _unroll(layer, project(values), tuple(state[name] for name in names), left)
+                after.update(zip(names, parts, strict=True))
+            state = State(after)
+            yield at, values, state
+
+
+def _product(hidden: Array, kernel: Array, bias: Array) -> Array:
+    """``hidden · kernel + bias`` over ``[batch, time, width]``, as one product (matmul would do one a row)."""
+    batch, time, width = hidden.shape
+    flat = hidden.reshape(batch * time, width) @ kernel
+    flat += bias
+    return flat.reshape(batch, time, -1)
+
+
+def _unroll(layer: RecurrentLayer, projected: Array, parts: Parts, lengths: Ids | None) -> tuple[Array, Parts]:
+    """Step through ``[batch, time, gates]``: the outputs ``[batch, time, units]``, and each row's state at its end."""
+    batch, time, _ = projected.shape
+    outputs = np.empty((batch, time, layer.units), np.float32)
+    step = STEPS[layer.cell]
+    for position in range(time):
+        before, parts = parts, step(layer, projected[:, position], parts)
+        if lengths is not None:
+            reads = (position < lengths)[:, None]
+            parts = tuple(np.where(reads, new, old) for new, old in zip(parts, before, strict=True))
+        outputs[:, position] = parts[0]
+    return outputs, parts

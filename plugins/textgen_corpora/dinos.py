@@ -1,0 +1,49 @@
+"""The corpora ``dinos`` and ``dinos-lite``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.resources import files
+
+from textgen.corpus import Corpus, Layout, Provenance, Source
+from textgen_corpora.reading import not_blank, read_text, split_lines
+from textgen_corpora.store import PublishedCorpus
+
+SOURCE = Source(
+    file="dinos.txt",
+    addresses=("https://raw.githubusercontent.com/vbvsharma/text-generation-with-an-rnn/master/dinos.txt",),
+    sha256="0704eb65c34137226ad13023cfaa77edf70222aaaf3e2a926b9b791a25b025f6",
+)
+
+
+class Dinos(PublishedCorpus):
+    """1,543 dinosaur names, one a document, without their line ends; 52 distinct characters."""
+
+    licence = "a list of names, as published in the repository that it comes from"
+    homepage = "https://github.com/vbvsharma/text-generation-with-an-rnn"
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        return (SOURCE,)
+
+    @property
+    def layout(self) -> Layout:
+        return "documents"
+
+    def documents(self) -> Iterator[str]:
+        (path,) = self.fetch()
+        return not_blank(path, split_lines(read_text(path)))
+
+
+class DinosLite(Corpus):
+    """Names of published dinosaur genera, in alphabetical order, embedded in this package."""
+
+    @property
+    def layout(self) -> Layout:
+        return "documents"
+
+    def documents(self) -> Iterator[str]:
+        yield from files("textgen_corpora").joinpath("dinos_lite.txt").read_text("utf-8").split()
+
+    def provenance(self) -> Provenance:
+        return Provenance((), licence="CC0-1.0: a list of names compiled for textgen")

@@ -1,0 +1,106 @@
+"""Downloads with pooch: mirrors in turn, verified, whole or not there. Imported only when something is downloaded."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pooch
+import requests
+
+from textgen.corpus import Source
+from textgen.errors import UnavailableError
+from textgen_corpora.store import notice
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+#: Seconds to wait for a connection, and for the next bytes.
+TIMEOUTS = (5, 20)
+
+
+def download(source: Source, path: Path) -> None:
+    """Download a file to ``path`` from the first of its addresses that gives what was published.
+
+    Raises:
+        UnavailableError: where none does, or the folder cannot be written to.
+    """
+    pooch.get_logger().setLevel("WARNING")
+    failures = []
+    for address in source.addresses:
+        notice(f"downloading {source.file} from {address}")
+        try:
+            with _progress(source.file) as progress:
+                downloader = pooch.HTTPDownloader(
+                    progressbar=progress,
+                    chunk_size=1 << 16,
+                    timeout=TIMEOUTS,
+                    # Compressed transfers would report a length that is not the file's.
+                    headers={"Accept-Encoding": "identity"},
+                )
+                pooch.retrieve(address, f"sha256:{source.sha256}", path.name, path.parent, downloader=downloader)
+            return
+        except (requests.RequestException, ValueError) as error:
+            failures.append(f"{address} ({_reason(error)})")
+        except OSError as error:
+            raise UnavailableError(
+                f"{path} cannot be written: {error.strerror or error}; make room or give rights there, "
+                f"or name another folder in TEXTGEN_CACHE_DIR"
+            ) from None
+    raise UnavailableError(
+        f"cannot download {source.file} from {' or '.join(failures)}; get it by other means and put it at {path}, "
+        f"or as {source.file} in the folder that --data-dir or TEXTGEN_DATA_DIR names"
+    )
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case requests.HTTPError(response=requests.Response(status_code=status)):
+            return f"HTTP status {status}"
+        case requests.Timeout():
+            return "no answer in time"
+        case requests.exceptions.SSLError():
+            return "its certificate is not trusted"
+        case requests.ConnectionError():
+            return "no connection"
+        case requests.RequestException():
+            return "the transfer broke off"
+        case _:
+            return "not the published content"
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[_Bar | None]:
+    """A progress bar on a terminal, ``None`` elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield _Bar(progress, name)
+
+
+class _Bar:
+    """What pooch asks of a progress bar, drawn by rich."""
+
+    #: Bytes to come; set by pooch, 0 where the server does not say.
+    total = 0
+
+    def __init__(self, progress: Progress, name: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(name, total=None)
+
+    def update(self, amount: int) -> None:
+        self._progress.update(self._task, total=self.total or None, advance=amount)
+
+    def reset(self) -> None:
+        self._progress.reset(self._task)
+
+    def close(self) -> None:
+        """Nothing to do: the bar ends with the ``with`` block of its progress display."""

@@ -1,0 +1,140 @@
+"""The corpus ``file``: the user's own text."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from textgen.corpus import Corpus, Layout, Provenance, Source
+from textgen.errors import CorpusError, suggestion
+from textgen.options import Options
+from textgen_corpora.reading import csv_cell, csv_rows, not_blank, read_text, split_lines
+
+_FORMATS = {".csv": "csv", ".jsonl": "jsonl"}
+
+
+class FileOptions(Options):
+    """Which file, and what is a document in it."""
+
+    path: Path = Field(description="The file.")
+    format: Literal["auto", "text", "csv", "jsonl"] = Field(
+        "auto", description="auto: csv for .csv, jsonl for .jsonl, text for every other name."
+    )
+    layout: Literal["auto", "stream", "lines"] = Field(
+        "auto", description="stream: one long text; lines: a document a line or row; auto: stream for text, else lines."
+    )
+    column: int | str | None = Field(
+        None,
+        description="Which text of a row. JSONL: the key. CSV: a name from the header in the first row, or, where "
+        "the file has no header, the column's number from 0. Where not given: 'text'.",
+    )
+    encoding: str = Field("utf-8", description="Of the file, by Python's names: utf-8, latin-1, cp1252, utf-16.")
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding_exists(cls, value: str) -> str:
+        try:
+            b"a".decode(value)
+        except UnicodeDecodeError:
+            pass  # it exists, and needs more than a byte a character
+        except LookupError:
+            raise ValueError("unknown encoding; there are utf-8, latin-1, cp1252, utf-16 and others") from None
+        return value
+
+    @model_validator(mode="after")
+    def _fits_format(self) -> Self:
+        if self.resolved_format == "text" and self.column is not None:
+            raise ValueError("a text file has no columns; leave column out, or set format to csv or jsonl")
+        if self.resolved_format != "text" and self.layout == "stream":
+            raise ValueError(f"{self.resolved_format} has documents; leave layout out, or set format to text")
+        return self
+
+    @property
+    def resolved_format(self) -> str:
+        """The format, ``auto`` decided by the file's suffix."""
+        return _FORMATS.get(self.path.suffix.lower(), "text") if self.format == "auto" else self.format
+
+
+class File(Corpus):
+    """The user's own text: a stream, lines, or a column of CSV or JSONL. Blank documents are left out."""
+
+    Options = FileOptions
+    options: FileOptions
+
+    @property
+    def layout(self) -> Layout:
+        stream = self.options.resolved_format == "text" and self.options.layout != "lines"
+        return "stream" if stream else "documents"
+
+    def documents(self) -> Iterator[str]:
+        path = self._path
+        text = read_text(path, self.options.encoding)
+        return not_blank(path, self._cut(path, text))
+
+    def _cut(self, path: Path, text: str) -> Iterator[str]:
+        column = "text" if self.options.column is None else str(self.options.column)
+        match self.options.resolved_format:
+            case "csv":
+                return _csv_column(path, text, column)
+            case "jsonl":
+                return _jsonl_values(path, text, column)
+            case _:
+                return iter([text] if self.layout == "stream" else split_lines(text))
+
+    def provenance(self) -> Provenance:
+        return Provenance((Source(self.options.path.name),), licence="the user's own")
+
+    def fetch(self) -> list[Path]:
+        if not self._path.is_file():
+            raise CorpusError(f"{self._path} is not a file; check the path")
+        return [self._path]
+
+    @property
+    def _path(self) -> Path:
+        return Path(os.path.expanduser(self.options.path))
+
+
+def _csv_column(path: Path, text: str, column: str) -> Iterator[str]:
+    rows = csv_rows(path, text)
+    if column.isdecimal():
+        index = int(column)
+    else:
+        first = next(rows, None)
+        if first is None:
+            return
+        _, header = first
+        if column not in header:
+            raise CorpusError(
+                f"{path} has no column {column!r} in its first row; {suggestion(column, header)} "
+                f"(--set corpus.column=NAME, or =NUMBER where there is no header)"
+            )
+        index = header.index(column)
+    for line, row in rows:
+        yield csv_cell(path, line, row, index)
+
+
+def _jsonl_values(path: Path, text: str, key: str) -> Iterator[str]:
+    for number, line in enumerate(split_lines(text), 1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise CorpusError(f"{where} is not JSON: {error}") from None
+        if not isinstance(record, dict):
+            raise CorpusError(f"{where} is not a JSON object, such as {{{json.dumps(key)}: ...}}")
+        if key not in record:
+            raise CorpusError(f"{where} has no key {key!r}; {suggestion(key, record)} (--set corpus.column=KEY)")
+        value = record[key]
+        if not isinstance(value, str):
+            raise CorpusError(f"{where}: the value of {key!r} is not a text")
+        if re.search("[\ud800-\udfff]", value):
+            raise CorpusError(f"{where}: the value of {key!r} has half of a surrogate pair, which is no character")
+        yield value

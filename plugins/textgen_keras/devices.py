@@ -1,0 +1,53 @@
+"""Where TensorFlow computes. The functions need TensorFlow: see :func:`require_tensorflow`."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from textgen.errors import OptionError, UnavailableError
+
+
+def resolve_device(device: str) -> str:
+    """The device that a request stands for.
+
+    Args:
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or ``"auto"``: the first GPU, the CPU where TensorFlow sees none.
+
+    Returns:
+        ``"cpu"`` or ``"cuda:N"``.
+
+    Raises:
+        UnavailableError: where TensorFlow cannot use that GPU; says what is missing.
+        OptionError: for anything else.
+    """
+    import tensorflow as tf
+
+    kind, colon, number = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (colon and not (kind == "cuda" and number.isdecimal())):
+        raise OptionError(f"unknown device {device!r}; there are: auto, cpu, cuda, cuda:N")
+    gpus = tf.config.list_physical_devices("GPU")
+    if kind == "cpu" or (kind == "auto" and not gpus):
+        return "cpu"
+    if not gpus:
+        missing = (
+            "it finds no GPU: look at nvidia-smi, at TensorFlow's log with TF_CPP_MIN_LOG_LEVEL=0, and whether its CUDA "
+            'libraries are there: pip install "tensorflow[and-cuda]"'
+            if tf.test.is_built_with_cuda()
+            else "this build of it has no CUDA"
+        )
+        raise UnavailableError(f"TensorFlow cannot use {device}: {missing}; or use --device cpu")
+    index = int(number or 0)
+    if index >= len(gpus):
+        raise UnavailableError(f"TensorFlow cannot use {device}: it finds {len(gpus)} GPU(s), numbered from 0")
+    return f"cuda:{index}"
+
+
+def placed_on(device: str) -> AbstractContextManager[Any]:
+    """A context whose variables and operations are placed on a device that :func:`resolve_device` gave."""
+    import tensorflow as tf
+
+    placed: AbstractContextManager[Any] = tf.device(
+        "/CPU:0" if device == "cpu" else f"/GPU:{device.removeprefix('cuda:')}"
+    )
+    return placed

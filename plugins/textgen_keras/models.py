@@ -1,0 +1,145 @@
+"""The models ``gru`` and ``lstm``: input, recurrent layers, dropout, dense head. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from textgen.dataset import Dataset
+from textgen.model import Model, Tensors, TrainingRun
+from textgen.network import GATES, Cell, RecurrentNetwork, recurrent_state_spec
+from textgen.options import Options
+from textgen.state import State, StateSpec
+from textgen_keras.backend import require_tensorflow
+from textgen_keras.devices import placed_on, resolve_device
+from textgen_keras.tensors import check_shapes
+
+if TYPE_CHECKING:
+    from textgen_keras.keras_network import KerasNetwork
+
+_EMBEDDING_DIM = 256
+
+
+class RecurrentOptions(Options):
+    """What a stack of recurrent layers is made of."""
+
+    input: Literal["embedding", "one-hot"] = Field("embedding", description="How an id enters the first layer.")
+    embedding_dim: int | None = Field(
+        None, ge=1, le=4096, description=f"Width of the embedding, {_EMBEDDING_DIM} by default; not for input=one-hot."
+    )
+    units: int = Field(512, ge=1, le=4096, description="Width of each layer's state.")
+    layers: int = Field(1, ge=1, le=8, description="Recurrent layers, one upon the other.")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="Share of each layer's outputs that is left out at random in training."
+    )
+
+    @model_validator(mode="after")
+    def _embedding_dim_needs_an_embedding(self) -> Self:
+        if self.input == "one-hot" and self.embedding_dim is not None:
+            raise ValueError("embedding_dim has no meaning with input=one-hot; leave it out, or set input=embedding")
+        return self
+
+    @property
+    def embedding_width(self) -> int | None:
+        """Width of the embedding; ``None`` for one-hot input."""
+        return None if self.input == "one-hot" else self.embedding_dim or _EMBEDDING_DIM
+
+
+class RecurrentModel(Model):
+    """Input (embedding or one-hot) → recurrent layers, each followed by dropout → dense logits.
+
+    The weights are drawn from the run's seed by :meth:`fit`, unless the model has some already; a model that is run
+    before it has any takes those of seed 0.
+    """
+
+    Options = RecurrentOptions
+    native_runtime = "keras"
+
+    #: The kind of the recurrent layers.
+    cell: ClassVar[Cell]
+
+    options: RecurrentOptions
+
+    def __init__(self, options: RecurrentOptions, vocab_size: int) -> None:
+        super().__init__(options, vocab_size)
+        self._network: KerasNetwork | None = None
+
+    @property
+    def state_spec(self) -> StateSpec:
+        return recurrent_state_spec(self.cell, [self.options.units] * self.options.layers)
+
+    @property
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every weight, by the names of :meth:`textgen.network.RecurrentNetwork.tensors`."""
+        options, vocab, columns = self.options, self.vocab_size, GATES[self.cell] * self.options.units
+        shapes: dict[str, tuple[int, ...]] = {}
+        width = options.embedding_width or vocab
+        if options.embedding_width is not None:
+            shapes["embedding"] = (vocab, width)
+        for index in range(options.layers):
+            shapes[f"layers.{index}.kernel"] = (width, columns)
+            shapes[f"layers.{index}.recurrent_kernel"] = (options.units, columns)
+            shapes[f"layers.{index}.bias"] = (2, columns) if self.cell == "gru" else (columns,)
+            width = options.units
+        return shapes | {"head.kernel": (width, vocab), "head.bias": (vocab,)}
+
+    @property
+    def parameter_count(self) -> int:
+        return sum(prod(shape) for shape in self.tensor_shapes.values())
+
+    def fit(self, dataset: Dataset, run: TrainingRun) -> None:
+        require_tensorflow()
+        from textgen_keras.training_loop import TrainingLoop
+
+        with placed_on(resolve_device(run.options.device)):
+            TrainingLoop(self._built(run.options.seed), dataset, run).fit()
+
+    def forward(
+        self, ids: NDArray[np.int32], state: State, lengths: NDArray[np.int32] | None = None
+    ) -> tuple[NDArray[np.float32], State]:
+        self.state_spec.check(state)
+        logits, after = self._built().predict_next(ids, list(state.values()), lengths)
+        return logits, State(dict(zip(state, after, strict=True)))
+
+    def weights(self) -> Tensors:
+        return self._built().tensors()
+
+    def load_weights(self, tensors: Tensors) -> None:
+        check_shapes("the weights", tensors, self.tensor_shapes)
+        self._built().set_tensors(tensors)
+
+    def describe(self, weights: Tensors) -> RecurrentNetwork:
+        check_shapes("the weights", weights, self.tensor_shapes)
+        return RecurrentNetwork.from_tensors(self.cell, weights)
+
+    def _built(self, seed: int = 0) -> KerasNetwork:
+        if self._network is None:
+            require_tensorflow()
+            from textgen_keras.keras_network import KerasNetwork
+
+            self._network = KerasNetwork(
+                self.cell,
+                vocab_size=self.vocab_size,
+                embedding_dim=self.options.embedding_width,
+                units=self.options.units,
+                layers=self.options.layers,
+                dropout=self.options.dropout,
+                seed=seed,
+            )
+        return self._network
+
+
+class GRU(RecurrentModel):
+    """Gated recurrent units (Cho et al. 2014), the reset gate after the recurrent product, as in Keras."""
+
+    cell = "gru"
+
+
+class LSTM(RecurrentModel):
+    """Long short-term memory (Hochreiter & Schmidhuber 1997), as in Keras."""
+
+    cell = "lstm"

@@ -1,0 +1,86 @@
+"""The five programs that the project set out to serve, as complete settings.
+
+They keep what their sources do: Keras's own learning rate for Adam, no gradient clipping, no dropout, no held-out text,
+examples in the order of the shuffle. Text is drawn as each source draws it.
+"""
+
+from __future__ import annotations
+
+from textgen.options import Settings
+
+_SOURCE = {"held_out": 0.0, "optimizer": "adam", "learning_rate": 1e-3, "clip_norm": None}
+_GRU_1024 = {"name": "gru", "input": "embedding", "units": 1024, "layers": 1, "dropout": 0.0}
+
+SHAKESPEARE_GRU: Settings = {
+    "corpus": {"name": "shakespeare"},
+    "tokenizer": {"name": "string-lookup"},
+    "model": _GRU_1024,
+    "training": {
+        **_SOURCE,
+        "layout": "windows",
+        "length": 100,
+        "batch_size": 64,
+        "drop_remainder": True,
+        "epochs": 5,
+    },
+    "generation": {"prompt": "ROMEO:", "length": 1000, "sampler": "temperature(1.0) | multinomial"},
+}
+
+SHAKESPEARE_GRU_STATEFUL: Settings = {
+    "corpus": {"name": "shakespeare"},
+    "tokenizer": {"name": "char-index"},
+    "model": _GRU_1024,
+    "training": {
+        **_SOURCE,
+        "layout": "lanes",
+        "length": 100,
+        "batch_size": 64,
+        "carry_state": True,
+        "epochs": 30,
+        "checkpoint_every": 5,
+    },
+    "generation": {"prompt": "Q", "length": 1000, "sampler": "temperature(1.0) | multinomial"},
+}
+
+_AGNEWS_TRAINING = {
+    **_SOURCE,
+    "layout": "documents",
+    "batch_size": 8,
+    "bucket": False,
+    "pad": "batch",
+    "mask_padding": True,
+    "carry_state": False,
+    "epochs": 5,
+    "sample_every": 1,
+}
+_AGNEWS_MODEL = {"name": "lstm", "input": "one-hot", "units": 128, "layers": 1, "dropout": 0.0}
+_AGNEWS_GENERATION = {"length": 200, "sampler": "temperature(0.7) | multinomial"}
+
+AGNEWS_LSTM: Settings = {
+    "corpus": {"name": "agnews"},
+    "tokenizer": {"name": "char-eos", "order": "sorted"},
+    "model": _AGNEWS_MODEL,
+    "training": _AGNEWS_TRAINING,
+    "generation": _AGNEWS_GENERATION,
+}
+
+AGNEWS_LSTM_FREQUENCY: Settings = AGNEWS_LSTM | {"tokenizer": {"name": "char-eos", "order": "frequency"}}
+
+DINOS_GRU: Settings = {
+    "corpus": {"name": "dinos"},
+    "tokenizer": {"name": "char-index"},
+    "model": _GRU_1024,
+    "training": {
+        **_SOURCE,
+        "layout": "documents",
+        "batch_size": 64,
+        "bucket": False,
+        "drop_remainder": True,
+        "pad": "longest",
+        "mask_padding": False,
+        "carry_state": True,
+        "epochs": 20,
+        "checkpoint_every": 1,
+    },
+    "generation": {"prompt": "Ram", "length": 30, "sampler": "temperature(0.2) | multinomial"},
+}

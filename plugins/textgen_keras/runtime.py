@@ -1,0 +1,44 @@
+"""The runtime ``keras``: a model run by the library that trained it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Self
+
+from textgen.model import Model
+from textgen.network import Array
+from textgen.runtime import Ids, ModelRuntime
+from textgen.state import State
+from textgen_keras.backend import require_tensorflow
+from textgen_keras.devices import placed_on, resolve_device
+
+if TYPE_CHECKING:
+    from textgen.artifact import Artifact
+
+
+class KerasRuntime(ModelRuntime):
+    """Runs a model's own forward pass on a device of TensorFlow's.
+
+    Args:
+        model: with weights.
+        device: as in :func:`textgen_keras.devices.resolve_device`.
+
+    Raises:
+        UnavailableError: where TensorFlow or the device is missing.
+    """
+
+    def __init__(self, model: Model, device: str = "cpu") -> None:
+        super().__init__(model)
+        require_tensorflow()
+        self.device = resolve_device(device)
+
+    @classmethod
+    def open(cls, artifact: Artifact, make_model: Callable[[], Model], device: str = "auto") -> Self:
+        runtime = cls(make_model(), device)
+        with placed_on(runtime.device):
+            runtime.model.load_weights(artifact.weights())
+        return runtime
+
+    def forward(self, ids: Ids, state: State, lengths: Ids | None = None) -> tuple[Array, State]:
+        with placed_on(self.device):
+            return super().forward(ids, state, lengths)

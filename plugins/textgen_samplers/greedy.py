@@ -1,0 +1,20 @@
+"""``greedy``: the likeliest id."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textgen.sampler import Logits, Selector
+
+
+class Greedy(Selector):
+    """Takes the id with the largest logit; of equal ones, the lowest.
+
+    Example:
+        >>> Greedy(Greedy.Options()).select(np.float32([[0, 2, 2]]), np.float32([0.9]))
+        array([1], dtype=int32)
+    """
+
+    def select(self, logits: Logits, uniforms: NDArray[np.float32]) -> NDArray[np.int32]:
+        return logits.argmax(axis=1).astype(np.int32)

@@ -1,0 +1,32 @@
+"""``min-p(p)``: ids that are not far less likely than the likeliest."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from textgen.options import Options
+from textgen.sampler import Logits, Parameters, Sampler
+
+
+class MinPOptions(Options):
+    """Options of ``min-p``."""
+
+    p: float = Field(0.05, ge=0, le=1, description="Smallest probability to keep, as a share of the largest.")
+
+
+class MinP(Sampler):
+    """Keeps ids whose probability is at least p times that of the likeliest (Nguyen et al., 2024).
+
+    Example:
+        >>> MinP(MinPOptions(p=0.5)).transform(np.log(np.float32([[4, 3, 1]])), {"p": np.float32([[0.5]])}, None)
+        array([[1.3862944, 1.0986123,      -inf]], dtype=float32)
+    """
+
+    Options = MinPOptions
+
+    def transform(self, logits: Logits, parameters: Parameters, seen: NDArray[np.bool_] | None) -> Logits:
+        with np.errstate(divide="ignore"):
+            smallest = logits.max(axis=1, keepdims=True) + np.log(parameters["p"])
+        return np.where(logits >= smallest, logits, np.float32(-np.inf))

@@ -1,0 +1,27 @@
+"""``multinomial``: an id by its probability."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textgen.sampler import Logits, Selector
+
+
+class Multinomial(Selector):
+    """Draws an id with probability softmax(logits), by inverting the cumulative distribution.
+
+    With weights w = exp(logits - max) and their cumulative sums c, the id is the first with c > u * c[-1], in float32.
+    As u is at most 1 - 2**-24, the product is below c[-1] however it is rounded, so an id is always found, and never
+    one of weight 0.
+
+    Example:
+        >>> Multinomial(Multinomial.Options()).select(np.log(np.float32([[0.5, 0.25, 0.25]])), np.float32([0.6]))
+        array([1], dtype=int32)
+    """
+
+    def select(self, logits: Logits, uniforms: NDArray[np.float32]) -> NDArray[np.int32]:
+        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+        cumulative = np.cumsum(weights, axis=1, dtype=np.float32)
+        threshold = uniforms[:, None] * cumulative[:, -1:]
+        return (cumulative <= threshold).sum(axis=1, dtype=np.int32)

@@ -1,0 +1,33 @@
+"""``top-k(k)``: the k likeliest ids."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from textgen.options import Options
+from textgen.sampler import Logits, Parameters, Sampler
+
+
+class TopKOptions(Options):
+    """Options of ``top-k``."""
+
+    k: int = Field(40, ge=1, description="Ids to keep; more than the vocabulary has keeps all.")
+
+
+class TopK(Sampler):
+    """Keeps exactly the k ids with the largest logits; of equal ones, the lower ids (Fan et al., 2018).
+
+    Example:
+        >>> TopK(TopKOptions(k=2)).transform(np.float32([[1, 3, 1]]), {"k": np.float32([[2]])}, None)
+        array([[  1.,   3., -inf]], dtype=float32)
+    """
+
+    Options = TopKOptions
+
+    def transform(self, logits: Logits, parameters: Parameters, seen: NDArray[np.bool_] | None) -> Logits:
+        order = np.argsort(-logits, axis=1, kind="stable")
+        ranks = np.empty_like(order)
+        np.put_along_axis(ranks, order, np.arange(logits.shape[1])[None, :], axis=1)
+        return np.where(ranks < parameters["k"], logits, np.float32(-np.inf))

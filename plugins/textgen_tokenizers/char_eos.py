@@ -1,0 +1,66 @@
+"""Characters between padding and an end-of-document id."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from textgen.options import Options
+from textgen.tokenizer import OnUnknown
+from textgen_tokenizers.characters import ON_UNKNOWN, CharacterTokenizer
+
+Order = Literal["sorted", "frequency"]
+
+DEFAULT_ON_UNKNOWN: dict[Order, OnUnknown] = {"sorted": "unk", "frequency": "skip"}
+
+
+class CharEosOptions(Options):
+    """Options of :class:`CharEos`."""
+
+    order: Order = Field(
+        "sorted",
+        description="Order of the characters' ids: sorted is by code point, frequency the most frequent first "
+        "(ties by first appearance).",
+    )
+    on_unknown: OnUnknown | None = Field(
+        None, description=f"{ON_UNKNOWN}, 0; by default unk for the order sorted, skip for frequency."
+    )
+
+
+class CharEos(CharacterTokenizer):
+    r"""0 is padding and unknown; the characters follow from 1; ``<eos>`` is last.
+
+    With ``order="frequency"`` the characters' ids are those of Keras's ``Tokenizer(char_level=True, lower=False)``.
+
+    Example:
+        >>> tokenizer = CharEos(CharEosOptions(order="frequency"))
+        >>> tokenizer.fit(["cab", "abba"])
+        >>> tokenizer.encode("cab").tolist(), tokenizer.eos_id
+        ([3, 1, 2], 4)
+        >>> tokenizer.decode([3, 1, 2, 4, 0, 0])
+        'cab\n'
+    """
+
+    Options = CharEosOptions
+    has_eos = True
+    leading = ("",)
+    trailing = ("\n",)
+    pad_id = 0
+    unk_id = 0
+
+    def __init__(self, options: CharEosOptions) -> None:
+        super().__init__(options)
+        self.order = options.order
+        self.on_unknown = options.on_unknown or DEFAULT_ON_UNKNOWN[options.order]
+
+    @property
+    def eos_id(self) -> int:
+        return self.vocab_size - 1
+
+    def order_characters(self, stream: Iterable[str]) -> Sequence[str]:
+        if self.order == "frequency":
+            return [character for character, _ in Counter(stream).most_common()]
+        return super().order_characters(stream)

@@ -1,0 +1,39 @@
+"""Characters only, from 0."""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator
+
+from textgen.options import Options
+from textgen.tokenizer import OnUnknown
+from textgen_tokenizers.characters import ON_UNKNOWN, CharacterTokenizer
+
+
+class CharIndexOptions(Options):
+    """Options of :class:`CharIndex`."""
+
+    on_unknown: OnUnknown = Field("error", description=f"{ON_UNKNOWN}, which char-index lacks.")
+
+    @field_validator("on_unknown")
+    @classmethod
+    def _refuse_unk(cls, value: OnUnknown) -> OnUnknown:
+        if value == "unk":
+            raise ValueError("char-index has no unknown id; use error or skip")
+        return value
+
+
+class CharIndex(CharacterTokenizer):
+    """The characters from 0, by code point; no special token.
+
+    Example:
+        >>> tokenizer = CharIndex(CharIndexOptions())
+        >>> tokenizer.fit(["abba", "cab"])
+        >>> tokenizer.encode("cab").tolist()
+        [2, 0, 1]
+    """
+
+    Options = CharIndexOptions
+
+    def __init__(self, options: CharIndexOptions) -> None:
+        super().__init__(options)
+        self.on_unknown = options.on_unknown

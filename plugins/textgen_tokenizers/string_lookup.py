@@ -1,0 +1,39 @@
+"""Ids as ``keras.layers.StringLookup`` gives them."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from textgen.options import Options
+from textgen.tokenizer import OnUnknown
+from textgen_tokenizers.characters import ON_UNKNOWN, CharacterTokenizer
+
+
+class StringLookupOptions(Options):
+    """Options of :class:`StringLookup`."""
+
+    on_unknown: OnUnknown = Field("unk", description=f"{ON_UNKNOWN}.")
+
+
+class StringLookup(CharacterTokenizer):
+    """``[UNK]`` is 0; the characters follow from 1, by code point.
+
+    The ids are those of ``keras.layers.StringLookup(vocabulary=sorted(set(text)), mask_token=None)``;
+    NUL alone, for which Keras keeps a place that it then cannot find, has the id of that place here.
+
+    Example:
+        >>> tokenizer = StringLookup(StringLookupOptions())
+        >>> tokenizer.fit(["abba", "cab"])
+        >>> tokenizer.encode("cat").tolist()
+        [3, 1, 0]
+        >>> tokenizer.decode([3, 1, 0])
+        'ca[UNK]'
+    """
+
+    Options = StringLookupOptions
+    leading = ("[UNK]",)
+    unk_id = 0
+
+    def __init__(self, options: StringLookupOptions) -> None:
+        super().__init__(options)
+        self.on_unknown = options.on_unknown

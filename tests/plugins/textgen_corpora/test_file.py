@@ -1,0 +1,198 @@
+"""The user's own text."""
+
+import csv
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from textgen_corpora.file import File
+
+from textgen.errors import CorpusError, OptionError, TextgenError
+from textgen.options import build_options
+
+characters = st.characters(codec="utf-8", exclude_characters="\0")
+texts = st.text(characters, min_size=1).filter(str.strip)
+lines = st.text(st.characters(codec="utf-8", exclude_characters="\0\n\r"), min_size=1).filter(str.strip)
+
+
+def corpus(path: Path, **options) -> File:
+    return File(build_options(File.Options, {"path": str(path), **options}, where="corpus"))
+
+
+def read(path: Path, **options) -> list[str]:
+    return list(corpus(path, **options).documents())
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content: bytes | str, name: str = "own.txt") -> Path:
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32-be"])
+@given(text=texts.filter(lambda text: text[0] != "\ufeff"))
+def test_any_text_survives_as_a_stream(encoding, text):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "text")
+        path.write_bytes(text.encode(encoding))
+        assert read(path, encoding=encoding) == [text]
+
+
+@given(texts)
+def test_a_byte_order_mark_is_dropped_once(text):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "text")
+        path.write_bytes(text.encode("utf-8-sig"))
+        assert read(path) == read(path, encoding="UTF8") == read(path, encoding="utf-8-sig") == [text]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@given(documents=st.lists(lines, min_size=1))
+def test_lines_end_at_line_feeds_only(end, documents):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "text")
+        path.write_bytes(("\ufeff" + end.join(documents) + end).encode())
+        assert read(path, layout="lines") == documents
+
+
+@given(st.lists(texts, min_size=1))
+def test_csv_written_by_the_standard_library_is_read_back(documents):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "text.csv")
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([["label", "body"], *[["x", document] for document in documents]])
+        assert read(path, column="body") == documents
+        assert read(path, column="1") == ["body", *documents]
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+@given(documents=st.lists(texts, min_size=1))
+def test_jsonl_written_by_the_standard_library_is_read_back(ascii_only, documents):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "text.jsonl")
+        rows = [json.dumps({"id": i, "text": text}, ensure_ascii=ascii_only) for i, text in enumerate(documents)]
+        path.write_text("\n".join(rows), encoding="utf-8", newline="")
+        assert read(path) == documents
+
+
+def test_emoji_combining_marks_and_line_ends_are_left_alone(write):
+    text = "👩\u200d🚀 e\u0301\r\nß\u2028İ\r\n"
+    assert read(write(text)) == [text]
+    assert read(write(text), layout="lines") == ["👩\u200d🚀 e\u0301", "ß\u2028İ"]
+
+
+def test_another_encoding_by_option(write):
+    path = write("Gruß aus Köln".encode("latin-1"))
+    assert read(path, encoding="latin-1") == ["Gruß aus Köln"]
+
+
+def test_blank_lines_are_left_out(write):
+    assert read(write("one\n\n  \n two \n"), layout="lines") == ["one", " two "]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "layout"),
+    [
+        ("own.txt", {}, "stream"),
+        ("own", {"layout": "stream"}, "stream"),
+        ("own.txt", {"layout": "lines"}, "documents"),
+        ("own.CSV", {}, "documents"),
+        ("own.jsonl", {}, "documents"),
+        ("own.jsonl", {"format": "text"}, "stream"),
+        ("own.dat", {"format": "csv"}, "documents"),
+    ],
+)
+def test_layout_follows_format_and_option(name, options, layout):
+    assert corpus(Path(name), **options).layout == layout
+
+
+def test_format_option_overrules_the_suffix(write):
+    assert read(write('{"text": "a"}\n', "own.csv"), format="jsonl") == ["a"]
+    assert read(write("text,x\na,b\n", "own.txt"), format="csv") == ["a"]
+    assert read(write("text,x\na,b\n", "own.csv"), format="text", layout="lines") == ["text,x", "a,b"]
+
+
+def test_csv_rows_end_where_the_csv_module_says(write):
+    path = write('text,label\r\n"two\nlines, ""quoted""",1\r\n\r\nlast,2', "own.csv")
+    assert read(path) == ['two\nlines, "quoted"', "last"]
+
+
+def test_a_home_folder_is_expanded(write, monkeypatch):
+    monkeypatch.setenv("HOME", str(write("hello").parent))
+    monkeypatch.setenv("USERPROFILE", str(write("hello").parent))
+    assert read(Path("~/own.txt")) == ["hello"]
+
+
+def test_provenance_names_the_file_and_not_the_folder_it_lies_in(write):
+    path = write("hello")
+    assert corpus(path).fetch() == [path]
+    (source,) = corpus(path).provenance().sources
+    assert (source.file, source.addresses, source.sha256) == ("own.txt", (), None)
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "says"),
+    [
+        ("", {}, "empty"),
+        ("\ufeff", {}, "empty"),
+        (" \n\n", {"layout": "lines"}, "empty"),
+        ("", {"format": "csv"}, "empty"),
+        ("text,label\n,1\n", {"format": "csv"}, "empty"),
+        ("\n", {"format": "jsonl"}, "empty"),
+        (b"\xef\xbb\xbfab\xff", {}, "not utf-8 text at byte 5"),
+        ("öl", {"encoding": "ascii"}, "not ascii text at byte 0"),
+        (b"PK\0\1", {"encoding": "latin-1"}, "NUL at character 2"),
+        ("abc".encode("utf-16-le"), {}, "NUL at character 1"),
+        ("title,txt\na,b\n", {"format": "csv"}, "no column 'text' in its first row; did you mean txt"),
+        ("a,b\n", {"format": "csv", "column": "2"}, "line 1 has 2 columns"),
+        ("a,text\n1,x\n2\n", {"format": "csv"}, "line 3 has 1 columns"),
+        ('text\n"' + "x" * 200_000, {"format": "csv"}, "line 2: field larger than field limit"),
+        ('{"text": "a"}\n{"text": \n', {"format": "jsonl"}, "line 2 is not JSON"),
+        ('{"text": "a"}\n\n["text"]\n', {"format": "jsonl"}, "line 3 is not a JSON object"),
+        ('{"texts": "a"}\n', {"format": "jsonl"}, "line 1 has no key 'text'; did you mean texts"),
+        ('{"text": "a"}\n', {"format": "jsonl", "column": 3}, "no key '3'"),
+        ('{"text": null}\n', {"format": "jsonl"}, "line 1: the value of 'text' is not a text"),
+        ('{"text": "\\ud83d"}\n', {"format": "jsonl"}, "line 1: the value of 'text' has half of a surrogate pair"),
+    ],
+)
+def test_what_cannot_be_read_is_told_in_one_line(write, content, options, says):
+    path = write(content)
+    with pytest.raises(CorpusError) as caught:
+        read(path, **options)
+    message = str(caught.value)
+    assert says in message
+    assert str(path) in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(("name", "says"), [("missing.txt", "does not exist"), ("", "is a folder")])
+def test_a_path_that_is_no_file(tmp_path, name, says):
+    with pytest.raises(CorpusError, match=says):
+        read(tmp_path / name)
+    with pytest.raises(CorpusError, match="is not a file"):
+        corpus(tmp_path / name).fetch()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({}, r"corpus\.path is needed"),
+        ({"path": "a.txt", "encoding": "utf-9"}, "unknown encoding"),
+        ({"path": "a.txt", "encoding": "hex"}, "unknown encoding"),
+        ({"path": "a.txt", "column": "text"}, "no columns"),
+        ({"path": "a.csv", "layout": "stream"}, "csv has documents"),
+        ({"path": "a.txt", "layout": "words"}, "layout"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options, says):
+    with pytest.raises(OptionError, match=says) as caught:
+        build_options(File.Options, options, where="corpus")
+    assert isinstance(caught.value, TextgenError)
+    assert "\n" not in str(caught.value)

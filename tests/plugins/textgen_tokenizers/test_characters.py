@@ -1,0 +1,186 @@
+"""What holds for every bundled tokenizer, whatever its ids."""
+
+import doctest
+import importlib
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from textgen.errors import ArtifactError, CorpusError, OptionError, UnknownCharacterError
+from textgen.plugins import plugins
+
+TOKENIZERS = [
+    ("string-lookup", {}),
+    ("char-eos", {"order": "sorted"}),
+    ("char-eos", {"order": "frequency"}),
+    ("char-index", {}),
+]
+every_tokenizer = pytest.mark.parametrize(("name", "options"), TOKENIZERS)
+
+#: Any code point, lone surrogates too.
+texts = st.text(st.characters(exclude_categories=()))
+some_text = st.text(st.characters(exclude_categories=()), min_size=1)
+
+TRICKY = {
+    "emoji": "a🦖b👩\u200d🚀c",
+    "combining marks": "e\u0301é\u0308o",
+    "CRLF": "one\r\ntwo\n",
+    "byte-order mark": "\ufeffbom",
+    "lone surrogates": "\ud83d\udd96\ude00",
+    "highest code point": "z\U0010ffff\0",
+}
+
+
+@every_tokenizer
+@given(documents=st.lists(texts), text=st.data())
+def test_text_of_known_characters_comes_back(make, name, options, documents, text):
+    documents.append("x")
+    tokenizer = make(name, **options)
+    tokenizer.fit(documents)
+    known = text.draw(st.text(st.sampled_from("".join(documents))))
+    ids = tokenizer.encode(known, on_unknown="error")
+    assert ids.dtype == np.int32
+    assert len(ids) == len(known)
+    assert tokenizer.decode(ids) == known
+
+
+@every_tokenizer
+@pytest.mark.parametrize("text", TRICKY.values(), ids=TRICKY)
+def test_a_character_is_a_code_point_and_nothing_is_normalised(make, name, options, text):
+    tokenizer = make(name, **options)
+    tokenizer.fit([text])
+    assert len(tokenizer.encode(text)) == len(text)
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    specials = {"string-lookup": 1, "char-eos": 2, "char-index": 0}[name]
+    assert tokenizer.vocab_size == len(set(text)) + specials
+
+
+@every_tokenizer
+@given(documents=st.lists(texts))
+def test_fit_takes_a_stream_of_texts_and_cares_only_for_its_characters(make, name, options, documents):
+    documents.append("x")
+    in_parts, at_once = make(name, **options), make(name, **options)
+    in_parts.fit(document for document in documents)
+    at_once.fit(["".join(documents)])
+    assert in_parts.to_json() == at_once.to_json()
+
+
+@every_tokenizer
+@given(text=some_text, data=st.data())
+def test_the_text_of_a_prefix_is_a_prefix_of_the_text(make, name, options, text, data):
+    tokenizer = make(name, **options)
+    tokenizer.fit([text])
+    ids = data.draw(st.lists(st.integers(0, tokenizer.vocab_size - 1)))
+    pieces = [tokenizer.decode([one]) for one in ids]
+    for end in range(len(ids) + 1):
+        assert tokenizer.decode(ids[:end]) == "".join(pieces[:end])
+
+
+@every_tokenizer
+@given(text=some_text, other=texts)
+@example(text=TRICKY["lone surrogates"], other="")
+def test_json_brings_the_vocabulary_back(make, name, options, text, other):
+    tokenizer, restored = make(name, **options), make(name, **options)
+    tokenizer.fit([text])
+    restored.load_json(json.loads(json.dumps(tokenizer.to_json())))
+    assert restored.vocab_size == tokenizer.vocab_size
+    assert restored.eos_id == tokenizer.eos_id
+    assert restored.encode(text).tolist() == tokenizer.encode(text).tolist()
+    assert restored.encode(other, "skip").tolist() == tokenizer.encode(other, "skip").tolist()
+    everything = range(tokenizer.vocab_size)
+    assert restored.decode(everything) == tokenizer.decode(everything)
+
+
+@every_tokenizer
+@pytest.mark.parametrize(
+    "vocabulary",
+    [
+        {},
+        {"characters": None},
+        {"characters": "abc"},
+        {"characters": []},
+        {"characters": ["a", "bc"]},
+        {"characters": ["a", ""]},
+        {"characters": ["a", "b", "a"]},
+        {"characters": ["a", 98]},
+        {"characters": ["a", ["b"]]},
+        {"characters": ["a"], "merges": []},
+    ],
+    ids=str,
+)
+def test_what_is_no_vocabulary_is_refused_in_one_line(make, name, options, vocabulary):
+    with pytest.raises(ArtifactError, match=r"^[^\n]*distinct single characters[^\n]*$"):
+        make(name, **options).load_json(vocabulary)
+
+
+@every_tokenizer
+@pytest.mark.parametrize("documents", [[], [""], ["", ""]], ids=repr)
+def test_texts_without_a_character_are_refused(make, name, options, documents):
+    with pytest.raises(CorpusError, match=r"^the corpus has no text [^\n]*$"):
+        make(name, **options).fit(documents)
+
+
+@every_tokenizer
+@given(text=some_text, prompt=some_text)
+def test_unknown_characters_are_skipped_or_named(make, name, options, text, prompt):
+    tokenizer = make(name, **options)
+    tokenizer.fit([text])
+    unknown = [position for position, character in enumerate(prompt) if character not in text]
+    known = "".join(character for character in prompt if character in text)
+    assert tokenizer.decode(tokenizer.encode(prompt, on_unknown="skip")) == known
+    if unknown:
+        with pytest.raises(UnknownCharacterError) as caught:
+            tokenizer.encode(prompt, on_unknown="error")
+        assert (caught.value.position, caught.value.character) == (unknown[0], prompt[unknown[0]])
+
+
+@every_tokenizer
+def test_the_option_is_what_encode_does_untold(make, name, options):
+    tokenizer = make(name, **options, on_unknown="error")
+    tokenizer.fit(["ab"])
+    with pytest.raises(UnknownCharacterError, match=r"'🦖' \(U\+1F996\) at position 2"):
+        tokenizer.encode("ab🦖")
+    tokenizer = make(name, **options, on_unknown="skip")
+    tokenizer.fit(["ab"])
+    assert tokenizer.decode(tokenizer.encode("a🦖b")) == "ab"
+
+
+@every_tokenizer
+def test_another_way_with_unknown_characters_is_refused(make, name, options):
+    with pytest.raises(OptionError, match=r"tokenizer\.on_unknown"):
+        make(name, **options, on_unknown="replace")
+
+
+@every_tokenizer
+def test_the_empty_text_has_no_ids(make, name, options):
+    tokenizer = make(name, **options)
+    tokenizer.fit(["ab"])
+    assert tokenizer.encode("").shape == (0,)
+    assert tokenizer.decode([]) == ""
+
+
+@pytest.mark.parametrize("module", ["string_lookup", "char_eos", "char_index"])
+def test_the_example_of_the_documentation_holds(module):
+    outcome = doctest.testmod(importlib.import_module(f"textgen_tokenizers.{module}"))
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
+
+
+def test_they_are_registered_with_a_summary():
+    provided = {item.name: item.summary for item in plugins().provided("tokenizer")}
+    assert all(provided[name] for name, _ in TOKENIZERS)
+
+
+def test_naming_them_imports_none():
+    program = (
+        "import sys, textgen_tokenizers; names = []; "
+        "textgen_tokenizers.textgen_register_tokenizers(lambda name, target, summary: names.append(name)); "
+        "print(len(names), 'numpy' in sys.modules, any(m.startswith('textgen_tokenizers.') for m in sys.modules))"
+    )
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert output.split() == ["3", "False", "False"]

@@ -1,0 +1,300 @@
+"""The Python face: load a run and generate, or train one."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+from textgen.artifact import Artifact, find_run
+from textgen.errors import ArtifactError, OptionError, UnknownNameError, UnsupportedModelError
+from textgen.generation import Generation, GenerationOptions, Piece, Request, generate
+from textgen.model import Model
+from textgen.options import Options, Settings, build_options, merge_settings
+from textgen.plugins import Plugins, plugins
+from textgen.runtime import Runtime
+from textgen.sampling import Chain, edit_chain
+from textgen.tokenizer import OnUnknown, Tokenizer
+
+#: Runtimes that ``"auto"`` tries before the model's own, the fastest first.
+PREFERRED_RUNTIMES = ("numpy",)
+
+
+class TextGenerator:
+    """A trained model that writes text.
+
+    Args:
+        runtime: the loaded model.
+        tokenizer: fitted.
+        artifact: the run that both come from.
+        found: the plugins to look samplers up in.
+
+    Attributes:
+        defaults: how the run generates where nothing else is asked for.
+    """
+
+    def __init__(self, runtime: Runtime, tokenizer: Tokenizer, artifact: Artifact, found: Plugins) -> None:
+        self.runtime = runtime
+        self.tokenizer = tokenizer
+        self.artifact = artifact
+        self.defaults = build_options(
+            GenerationOptions, artifact.manifest.settings.get("generation", {}), where="generation"
+        )
+        self._plugins = found
+
+    @overload
+    def generate(self, prompt: str | None = None, **options: Any) -> str: ...
+    @overload
+    def generate(self, prompt: Sequence[str], **options: Any) -> list[str]: ...
+    def generate(self, prompt: str | Sequence[str] | None = None, **options: Any) -> str | list[str]:
+        """Write text; options are those of :meth:`request`.
+
+        Args:
+            prompt: text to go on from, or several; by default the run's own, or none.
+            **options: such as ``length=400, temperature=0.8, seed=7, ignore_eos=False``.
+
+        Returns:
+            The prompt and what follows it: a text for one prompt, a list for several or for ``num`` above 1.
+
+        Example:
+            >>> textgen.load("runs/romeo").generate("ROMEO:", length=400, temperature=0.8, seed=7)  # doctest: +SKIP
+        """
+        texts = [g.prompt + g.text for g in self.sample(self.request(prompt, **options))]
+        return texts[0] if len(texts) == 1 and (prompt is None or isinstance(prompt, str)) else texts
+
+    def stream(self, prompt: str | None = None, **options: Any) -> Iterator[str]:
+        """Write one text and yield it as it comes: the prompt first; options are those of :meth:`request`."""
+        request = self.request(prompt, **options)
+        if len(request.prompts) != 1:
+            raise OptionError("only one text can be streamed at a time")
+        yield request.prompts[0]
+        for piece in self.pieces(request):
+            yield piece.text
+
+    def request(
+        self,
+        prompt: str | Sequence[str] | None = None,
+        *,
+        num: int = 1,
+        length: int | None = None,
+        temperature: float | Sequence[float] | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        repetition_penalty: float | None = None,
+        sampler: str | None = None,
+        seed: int | None = None,
+        rows: Sequence[int] | None = None,
+        stop: str | Sequence[str] | None = None,
+        ignore_eos: bool = False,
+        on_unknown: OnUnknown | None = None,
+        score: bool = False,
+        chunk: int | None = None,
+    ) -> Request:
+        """Fill in the run's own way of generating where nothing else is asked for.
+
+        Args:
+            prompt: text to go on from, or several.
+            num: texts a prompt.
+            length: characters to write, at most.
+            temperature: one, or several: then every prompt is gone on from with each, under the same randomness.
+            top_k: as the sampler ``top-k``; likewise ``top_p``, ``min_p``, ``repetition_penalty``.
+            top_p: see ``top_k``.
+            min_p: see ``top_k``.
+            repetition_penalty: see ``top_k``.
+            sampler: a chain such as ``"temperature(0.8) | top-k(40) | multinomial"``; excludes the five before.
+            seed: from 0; drawn where it is ``None``, and told by each :class:`~textgen.generation.Generation`.
+            rows: each text's own seed; by default 0, 1, 2 and so on, from 0 again for each temperature.
+            stop: texts that end a generation.
+            ignore_eos: go on after the end of a document.
+            on_unknown: what to do with characters of the prompt that the vocabulary lacks.
+            score: whether to compute log-probabilities.
+            chunk: characters between two looks at what was written.
+
+        Raises:
+            OptionError: for values out of range, or a chain beside single samplers.
+        """
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt or [self.defaults.prompt or ""])
+        temperatures = [temperature] if temperature is None or isinstance(temperature, float | int) else [*temperature]
+        if num < 1 or (length is not None and length < 1) or (chunk is not None and chunk < 1):
+            raise OptionError("num, length and chunk must be at least 1")
+        if seed is not None and not 0 <= seed < 2**64:
+            raise OptionError(f"the seed must be from 0 to 2**64 - 1, not {seed}")
+        single = {"top-k": top_k, "top-p": top_p, "min-p": min_p, "repetition-penalty": repetition_penalty}
+        chains = []
+        for value in temperatures:
+            wanted = {"temperature": value, **single}
+            edits = {name: setting for name, setting in wanted.items() if setting is not None}
+            if sampler is not None and edits:
+                raise OptionError(
+                    f"a sampler chain and {', '.join(edits)} exclude each other; write all into the chain"
+                )
+            chains.append(self._chain(edit_chain(sampler or self.defaults.sampler, edits)))
+        each = len(prompts) * num
+        return Request(
+            prompts=tuple(text for text in prompts for _ in range(num)) * len(chains),
+            length=length or self.defaults.length or 400,
+            chains=tuple(chain for chain in chains for _ in range(each)),
+            seed=secrets.randbits(32) if seed is None else seed,
+            rows=tuple(rows if rows is not None else range(each)) * len(chains),
+            stop=self.defaults.stop if stop is None else (stop,) if isinstance(stop, str) else tuple(stop),
+            ignore_eos=ignore_eos,
+            on_unknown=on_unknown,
+            score=score,
+            chunk=chunk,
+        )
+
+    def _chain(self, text: str) -> Chain:
+        return Chain(text, lambda name: self._plugins.get("sampler", name))
+
+    def sample(self, request: Request) -> list[Generation]:
+        """Write what a request asks for; the generations come in the order of its rows."""
+        pieces = self.pieces(request)
+        while True:
+            try:
+                next(pieces)
+            except StopIteration as stop:
+                return list(stop.value)
+
+    def pieces(self, request: Request) -> Generator[Piece, None, list[Generation]]:
+        """Write what a request asks for: yields text as it comes, returns the generations, as a generator does."""
+        self._plugins.notify("textgen_before_generation", request=request)
+        generations = yield from generate(self.runtime, self.tokenizer, self.artifact.ending, request)
+        self._plugins.notify("textgen_after_generation", request=request, generations=generations)
+        return generations
+
+
+def load(path: str | Path | None = None, *, runtime: str = "auto", device: str = "auto") -> TextGenerator:
+    """Load a run.
+
+    Args:
+        path: its folder, or its name in the folder of runs; the latest run for ``None``.
+        runtime: ``"auto"`` for the fastest one that runs the model, or its registered name.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda[:N]"``.
+
+    Raises:
+        ArtifactError: where the run is missing, incomplete, altered, or of a later format.
+        UnavailableError: where a library or the device is missing.
+    """
+    found = plugins()
+    artifact = Artifact.open(find_run(None if path is None else Path(path)))
+    tokenizer: Tokenizer = make_part(artifact, found, "tokenizer")
+    tokenizer.load_json(artifact.tokenizer_json())
+    if tokenizer.vocab_size != artifact.manifest.vocab_size:
+        raise ArtifactError(
+            f"{artifact.path}: the tokenizer has {tokenizer.vocab_size} ids, the model {artifact.manifest.vocab_size}"
+        )
+
+    def make_model() -> Model:
+        model: Model = make_part(artifact, found, "model", artifact.manifest.vocab_size)
+        return model
+
+    return TextGenerator(_open_runtime(runtime, artifact, make_model, device, found), tokenizer, artifact, found)
+
+
+def _open_runtime(
+    name: str, artifact: Artifact, make_model: Callable[[], Model], device: str, found: Plugins
+) -> Runtime:
+    def open_(name: str) -> Runtime:
+        runtime: Runtime = found.get("runtime", name).open(artifact, make_model, device)
+        return runtime
+
+    if name != "auto":
+        return open_(name)
+    for preferred in PREFERRED_RUNTIMES:
+        try:
+            return open_(preferred)
+        except UnsupportedModelError:
+            continue
+    return open_(make_model().native_runtime)
+
+
+def make_part(artifact: Artifact, found: Plugins, kind: str, *arguments: Any) -> Any:
+    """The corpus, tokenizer or model that an artifact was made with, from its recorded options.
+
+    Raises:
+        ArtifactError: where its plugin is not installed; says which distribution to install.
+    """
+    manifest = artifact.manifest
+    settings = dict(manifest.settings[kind])
+    name = settings.pop("name")
+    try:
+        factory = found.get(kind, name)
+    except UnknownNameError:
+        distribution = manifest.providers.get(kind, "unknown")
+        version = manifest.versions.get(distribution, "unknown")
+        raise ArtifactError(
+            f"{artifact.path} was made with the {kind} {name!r} of {distribution} {version}, which is not loaded: "
+            f'pip install "{distribution}=={version}"'
+        ) from None
+    options: Options = build_options(factory.Options, settings, where=kind)
+    return factory(options, *arguments)
+
+
+def train(
+    corpus: str | Path | None = None,
+    model: str | None = None,
+    *,
+    tokenizer: str | None = None,
+    recipe: str | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    out: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    callbacks: Sequence[Any] = (),
+) -> TextGenerator:
+    """Train a model and load it.
+
+    Args:
+        corpus: a registered name, or the path of a text file.
+        model: a registered name; ``"gru"`` by default.
+        tokenizer: a registered name; by default one that suits the corpus.
+        recipe: a registered name, whose settings are the base of all others.
+        settings: options by table, such as ``{"model": {"units": 512}, "training": {"epochs": 5}}``.
+        out: the run's folder; by default a new one in ``runs``.
+        data_dir: searched for the corpus's files before anything is downloaded.
+        callbacks: ``keras.callbacks.Callback`` objects.
+
+    Raises:
+        TextgenError: as the parts raise it.
+
+    Example:
+        >>> textgen.train("dinos-lite", settings={"training": {"epochs": 5}}).generate()  # doctest: +SKIP
+    """
+    from textgen.cli.progress import make_display
+    from textgen.plan import make_plan
+    from textgen.training import train as train_run
+
+    found = plugins()
+    chosen = choose(found, corpus=corpus, model=model, tokenizer=tokenizer, recipe=recipe, settings=settings)
+    plan = make_plan(chosen, found, Path(data_dir) if data_dir else None)
+    artifact = train_run(plan, found, make_display(), folder=Path(out) if out else None, callbacks=callbacks)
+    return load(artifact.path)
+
+
+def choose(
+    found: Plugins,
+    *,
+    corpus: str | Path | None = None,
+    model: str | None = None,
+    tokenizer: str | None = None,
+    recipe: str | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Settings:
+    """Settings from the names that :func:`train` takes: the recipe, then the names, then the settings over them."""
+    named: Settings = {}
+    if corpus is not None:
+        named["corpus"] = _corpus_settings(found, corpus)
+    if model is not None:
+        named["model"] = {"name": model}
+    if tokenizer is not None:
+        named["tokenizer"] = {"name": tokenizer}
+    base = found.get("recipe", recipe) if recipe is not None else {}
+    return merge_settings(base, named, settings or {})
+
+
+def _corpus_settings(found: Plugins, corpus: str | Path) -> dict[str, Any]:
+    is_name = isinstance(corpus, str) and any(item.name == corpus for item in found.provided("corpus"))
+    if not is_name and (isinstance(corpus, Path) or Path(corpus).exists()):
+        return {"name": "file", "path": str(corpus)}
+    return {"name": str(corpus)}

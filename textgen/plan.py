@@ -1,0 +1,226 @@
+"""From settings to everything a training run needs: corpus → tokenizer → dataset → model."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from textgen.corpus import Corpus, Layout
+from textgen.dataset import BatchPlan, Dataset, EncodedText, Lanes, PaddedDocuments, Windows
+from textgen.errors import CorpusError, OptionError
+from textgen.generation import Ending, GenerationOptions
+from textgen.model import Model, TrainingOptions
+from textgen.options import Options, Settings, build_options, merge_settings
+from textgen.plugins import Plugins
+from textgen.sampling import Chain
+from textgen.tokenizer import Tokenizer
+
+#: Tokenizer and model where none is named, by the corpus's layout.
+DEFAULT_TOKENIZER: dict[Layout, str] = {"stream": "char-index", "documents": "char-eos"}
+DEFAULT_MODEL = "gru"
+
+#: Batches that a default number of epochs comes to, about, and the bounds of that number.
+DEFAULT_STEPS = 3000
+DEFAULT_EPOCHS = (5, 60)
+
+#: Characters of a stream that are looked at for how its lines begin.
+STARTS_FROM = 1_000_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training run that could start now.
+
+    Attributes:
+        settings: complete: every option of every part has its value.
+        documents: in the corpus.
+        text_sha256: of the encoded text; a run can only go on with the text that it began with.
+    """
+
+    settings: Settings
+    corpus: Corpus
+    tokenizer: Tokenizer
+    model: Model
+    dataset: Dataset
+    training: TrainingOptions
+    generation: GenerationOptions
+    ending: Ending
+    documents: int
+    characters: int
+    text_sha256: str
+
+    def describe(self) -> dict[str, Any]:
+        """What ``textgen train --dry-run`` prints, as JSON values."""
+        held_out = self.dataset.held_out
+        return {
+            "vocab_size": self.tokenizer.vocab_size,
+            "documents": self.documents,
+            "characters": self.characters,
+            "examples": self.dataset.train.examples,
+            "steps_per_epoch": self.dataset.train.steps,
+            "held_out_examples": held_out.examples if held_out else 0,
+            "epochs": self.training.epochs,
+            "parameters": self.model.parameter_count,
+            "settings": self.settings,
+        }
+
+
+def make_plan(settings: Mapping[str, Mapping[str, Any]], plugins: Plugins, data_dir: Path | None = None) -> Plan:
+    """Build every part that settings name.
+
+    Args:
+        settings: by table; ``corpus.name`` is needed, all else has defaults.
+        plugins: where names are looked up.
+        data_dir: searched for the corpus's files before anything is downloaded; by default ``TEXTGEN_DATA_DIR``.
+
+    Raises:
+        OptionError: for an option that is unknown or out of range.
+        CorpusError: for text that cannot be read, or is too short for one batch.
+    """
+    settings = merge_settings(settings)
+    data_dir = data_folder(data_dir)
+    if "name" not in settings["corpus"]:
+        raise OptionError("no corpus is chosen: give a text file, --corpus NAME or --recipe NAME")
+    training = build_options(TrainingOptions, settings["training"], where="training")
+    generation = build_options(GenerationOptions, settings["generation"], where="generation")
+    Chain(generation.sampler, lambda name: plugins.get("sampler", name))
+
+    corpus = _make(plugins, "corpus", settings["corpus"], data_dir)
+    documents = [text for text in corpus.documents() if text]
+    if not documents:
+        raise CorpusError(f"the corpus {settings['corpus']['name']} is empty")
+    tokenizer_settings = {"name": DEFAULT_TOKENIZER[corpus.layout], **settings["tokenizer"]}
+    tokenizer: Tokenizer = _make(plugins, "tokenizer", tokenizer_settings)
+    text, ending = _encode(corpus.layout, documents, tokenizer)
+    model_settings = {"name": DEFAULT_MODEL, **settings["model"]}
+    model: Model = _make(plugins, "model", model_settings, tokenizer.vocab_size)
+    dataset = _arrange(corpus.layout, text, tokenizer, ending, training)
+
+    if "epochs" not in training.model_fields_set:
+        epochs = int(np.clip(round(DEFAULT_STEPS / dataset.train.steps), *DEFAULT_EPOCHS))
+        training = training.model_copy(update={"epochs": epochs})
+    if generation.length is None:
+        length = 400 if corpus.layout == "stream" else 2 * max(map(len, documents))
+        generation = generation.model_copy(update={"length": length})
+    complete: Settings = {
+        "corpus": _complete(settings["corpus"]["name"], corpus.options),
+        "tokenizer": _complete(tokenizer_settings["name"], tokenizer.options),
+        "model": _complete(model_settings["name"], model.options),
+        "training": training.model_dump(mode="json"),
+        "generation": generation.model_dump(mode="json"),
+    }
+    return Plan(
+        complete,
+        corpus,
+        tokenizer,
+        model,
+        dataset,
+        training,
+        generation,
+        ending,
+        documents=len(documents),
+        characters=sum(map(len, documents)),
+        text_sha256=hashlib.sha256(text.ids.tobytes() + text.offsets.tobytes()).hexdigest(),
+    )
+
+
+def data_folder(chosen: Path | None) -> Path | None:
+    """Where the corpora's files are looked for first: the chosen folder, or ``TEXTGEN_DATA_DIR``."""
+    named = os.environ.get("TEXTGEN_DATA_DIR")
+    return chosen or (Path(named) if named else None)
+
+
+def provenance(plan: Plan) -> dict[str, Any]:
+    """What the artifact records of the corpus, as JSON values."""
+    return {**asdict(plan.corpus.provenance()), "layout": plan.corpus.layout, "text_sha256": plan.text_sha256}
+
+
+def _make(plugins: Plugins, kind: str, values: Mapping[str, Any], *arguments: Any) -> Any:
+    """An instance of the plugin class that a table of settings names."""
+    factory = plugins.get(kind, values["name"])
+    options = {name: value for name, value in values.items() if name != "name"}
+    return factory(build_options(factory.Options, options, where=kind), *arguments)
+
+
+def _complete(name: str, options: Options) -> dict[str, Any]:
+    return {"name": name, **options.model_dump(mode="json")}
+
+
+def _encode(layout: Layout, documents: Sequence[str], tokenizer: Tokenizer) -> tuple[EncodedText, Ending]:
+    if layout == "stream":
+        tokenizer.fit(documents)
+        lines = documents[0][:STARTS_FROM].splitlines()
+        ending = Ending(None, _first_characters(lines))
+        return EncodedText.join([tokenizer.encode(text) for text in documents]), ending
+    if tokenizer.has_eos:
+        tokenizer.fit(documents)
+        end = np.array([tokenizer.eos_id], np.int32)
+        encoded = [np.concatenate([tokenizer.encode(text), end]) for text in documents]
+    else:
+        ended = [text + "\n" for text in documents]
+        tokenizer.fit(ended)
+        encoded = [tokenizer.encode(text) for text in ended]
+    return EncodedText.join(encoded), Ending(int(encoded[0][-1]), _first_characters(documents))
+
+
+def _first_characters(texts: Sequence[str]) -> dict[str, int]:
+    return dict(sorted(Counter(text[0] for text in texts if text).items()))
+
+
+def _arrange(
+    corpus_layout: Layout, text: EncodedText, tokenizer: Tokenizer, ending: Ending, options: TrainingOptions
+) -> Dataset:
+    layout = options.layout
+    if layout == "auto":
+        layout = "lanes" if corpus_layout == "stream" else "documents"
+    if layout == "documents" and corpus_layout == "stream":
+        raise OptionError("training.layout=documents needs a corpus of documents; a stream takes windows or lanes")
+    if corpus_layout == "stream":
+        train, held_out = text.split_tail(options.held_out)
+    else:
+        train, held_out = text.split_documents(options.held_out, options.seed)
+    if layout != "documents" and len(train.ids) <= options.length:
+        raise CorpusError(
+            f"the corpus has {len(train.ids)} characters to train on, a window of training.length={options.length} "
+            f"needs {options.length + 1}: use more text, or a smaller training.length"
+        )
+
+    def arrange(part: EncodedText, *, learning: bool) -> BatchPlan:
+        drop = options.drop_remainder and learning
+        shuffle = options.shuffle and learning
+        if layout == "windows":
+            return Windows(part, options.length, options.batch_size, options.seed, shuffle, drop)
+        if layout == "lanes":
+            return Lanes(part, options.length, max(1, min(options.batch_size, len(part.ids) // options.length)))
+        pad_id = tokenizer.pad_id if tokenizer.pad_id is not None else ending.end_id
+        assert pad_id is not None  # documents have an end
+        longest = int(text.lengths().max()) if options.pad == "longest" else None
+        return PaddedDocuments(
+            part,
+            options.batch_size,
+            pad_id,
+            options.seed,
+            shuffle,
+            drop,
+            pad_to=longest,
+            masked=options.mask_padding,
+            bucket=options.bucket,
+        )
+
+    carries = options.carry_state if options.carry_state is not None else layout == "lanes"
+    judged = arrange(held_out, learning=False) if options.held_out else None
+    if judged is not None and judged.steps == 0:
+        raise CorpusError(
+            "the held-out share of the corpus is shorter than one example: use more text, a larger training.held_out, "
+            "or training.held_out=0"
+        )
+    dataset = Dataset(arrange(train, learning=True), judged, carries)
+    dataset.check()
+    return dataset

@@ -1,0 +1,293 @@
+"""A training run at work: what the model reports becomes progress, history, samples, hooks and checkpoints."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import safetensors.numpy
+
+from textgen import artifact as layout
+from textgen.artifact import Artifact, Manifest, distribution_version
+from textgen.checkpoint import drop_old_checkpoints, read_checkpoint, save_checkpoint
+from textgen.dataset import Batch
+from textgen.errors import TextgenError, UnavailableError
+from textgen.generation import Request, generate
+from textgen.model import Checkpoint, Position
+from textgen.plan import Plan, provenance
+from textgen.plugins import DISTRIBUTION, Plugins
+from textgen.runtime import ModelRuntime
+from textgen.sampling import Chain
+
+
+class Display(Protocol):
+    """Shows how a run comes along."""
+
+    def started(self, plan: Plan, folder: Path, position: Position) -> None:
+        """Training begins, or goes on from a position."""
+
+    def batch(self, position: Position, loss: float, characters_per_second: float) -> None:
+        """A batch is done: its loss in nats a character, and the speed since the last batch."""
+
+    def epoch(self, record: Mapping[str, float], sample: str | None) -> None:
+        """An epoch is done: its line of the history, and a text of the model as it is now."""
+
+    def ended(self, artifact: Artifact) -> None:
+        """Training is over, or was stopped."""
+
+
+class Run:
+    """What a model reports to; see :class:`textgen.model.TrainingRun`.
+
+    Args:
+        plan: what to train on what.
+        folder: the run's folder; made when the first batch is asked for.
+        plugins: whose life-cycle hooks are called.
+        display: shows progress.
+        callbacks: Keras callbacks.
+        artifact: the run to go on with; ``None`` for a new one.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        folder: Path,
+        plugins: Plugins,
+        display: Display,
+        *,
+        callbacks: Sequence[Any] = (),
+        artifact: Artifact | None = None,
+    ) -> None:
+        self.plan = plan
+        self.options = plan.training
+        self.callbacks = callbacks
+        self.checkpoint = read_checkpoint(artifact) if artifact else None
+        self.artifact = artifact or Artifact(folder, _manifest(plan, plugins))
+        self._plugins = plugins
+        self._display = display
+        self._history = _read_history(self.artifact, self._start) if artifact else []
+        self._samples = _read_samples(self.artifact) if artifact else ""
+        self._opened = False
+        self._asked_to_stop = False
+        self._clock = time.perf_counter()
+        self._epoch = _EpochTotals()
+
+    @property
+    def _start(self) -> Position:
+        return self.checkpoint.position if self.checkpoint else Position()
+
+    @property
+    def should_stop(self) -> bool:
+        return self._asked_to_stop or self._at_limit
+
+    @property
+    def _at_limit(self) -> bool:
+        return self.options.max_steps is not None and self._done >= self.options.max_steps
+
+    @property
+    def _done(self) -> int:
+        return max(self._start.total, self._epoch.position.total)
+
+    def batches(self, position: Position) -> Iterator[Batch]:
+        self._open()
+        hooked = self._plugins.implements("textgen_transform_batch")
+        self._clock = time.perf_counter()
+        for step, batch in enumerate(self.plan.dataset.train.batches(position.epoch, position.step)):
+            if self.should_stop:
+                return
+            here = Position(position.epoch, position.step + step, position.total + step)
+            yield self._plugins.transform("textgen_transform_batch", batch=batch, position=here) if hooked else batch
+
+    def _open(self) -> None:
+        """Make the folder, once the model is known to be able to train."""
+        if not self._opened:
+            self._opened = True
+            self.artifact.manifest.status = "training"
+            self.artifact.put(layout.TOKENIZER, json.dumps(self.plan.tokenizer.to_json()) + "\n")
+            self.artifact.commit()
+            self._display.started(self.plan, self.artifact.path, self._start)
+
+    def batch_ended(self, position: Position, loss: float, characters: int) -> None:
+        if not math.isfinite(loss):
+            raise TextgenError(
+                f"the loss is {loss} after batch {position.total}: lower training.learning_rate; "
+                f"what was saved is in {self.artifact.path}"
+            )
+        now = time.perf_counter()
+        seconds, self._clock = now - self._clock, now
+        self._epoch.add(position, loss, characters, seconds)
+        self._display.batch(position, loss, characters / seconds)
+        self._plugins.notify("textgen_batch_ended", position=position, loss=loss)
+
+    def epoch_ended(self, position: Position, metrics: Mapping[str, float], checkpoint: Checkpoint) -> None:
+        record = self._record(position, metrics)
+        self._history.append(record)
+        held_out = record.get("held_out_loss")
+        best = held_out is not None and held_out < self.artifact.manifest.metrics.get("held_out_loss", math.inf)
+        due = position.epoch % self.options.checkpoint_every == 0 or position.epoch == self.options.epochs
+        if due or best:
+            self._save(checkpoint, record, best=best or held_out is None)
+        sample = (
+            self._sample() if self.options.sample_every and position.epoch % self.options.sample_every == 0 else None
+        )
+        if sample is not None:
+            self._samples += f"--- epoch {position.epoch}, loss {record['loss']:.3f}\n{sample}\n"
+        self._write_logs()
+        self.artifact.commit()
+        self._epoch = _EpochTotals(position)
+        self._display.epoch(record, sample)
+        self._plugins.notify("textgen_epoch_ended", position=position, metrics=record, folder=self.artifact.path)
+
+    def interrupted(self, checkpoint: Checkpoint) -> None:
+        record = self._record(checkpoint.position, {"loss": self._epoch.loss} if self._epoch.characters else {})
+        has_best = "held_out_loss" in self.artifact.manifest.metrics
+        if self._at_limit:
+            self._history.append(record)
+        self._save(checkpoint, record, best=not has_best)
+
+    def _record(self, position: Position, metrics: Mapping[str, float]) -> dict[str, float]:
+        bits = {
+            name.replace("loss", "bits"): value / math.log(2)
+            for name, value in metrics.items()
+            if name.endswith("loss")
+        }
+        speed = self._epoch.characters / self._epoch.seconds if self._epoch.seconds else 0.0
+        return {
+            "epoch": position.epoch,
+            "step": position.total,
+            **metrics,
+            **bits,
+            "characters_per_second": round(speed, 1),
+            "seconds": round(self._epoch.seconds, 3),
+        }
+
+    def _save(self, checkpoint: Checkpoint, record: Mapping[str, float], *, best: bool) -> None:
+        path = save_checkpoint(self.artifact, self.plan.model.weights(), checkpoint)
+        manifest = self.artifact.manifest
+        if best:
+            manifest.weights = manifest.last_checkpoint
+            manifest.metrics = dict(record)
+        self._write_logs()
+        self.artifact.commit()
+        drop_old_checkpoints(self.artifact)
+        self._plugins.notify("textgen_checkpoint_saved", position=checkpoint.position, path=path)
+
+    def _write_logs(self) -> None:
+        lines = [json.dumps(record) + "\n" for record in self._history]
+        self.artifact.put(layout.HISTORY, "".join(lines))
+        if self._samples:
+            self.artifact.put(layout.SAMPLES, self._samples)
+
+    def _sample(self) -> str:
+        """A text of the model as it is now, with the run's own prompt, sampler and seed."""
+        generation = self.plan.generation
+        chain = Chain(generation.sampler, lambda name: self._plugins.get("sampler", name))
+        count = 1 if self.plan.corpus.layout == "stream" else 5
+        request = Request(
+            prompts=(generation.prompt or "",) * count,
+            length=generation.length or 400,
+            chains=(chain,) * count,
+            seed=self.options.seed,
+            stop=generation.stop,
+        )
+        pieces = [""] * count
+        for piece in generate(ModelRuntime(self.plan.model), self.plan.tokenizer, self.plan.ending, request):
+            pieces[piece.index] += piece.text
+        return "\n".join((generation.prompt or "") + text for text in pieces)
+
+    def finish(self) -> None:
+        """Close the run: the best weights get a file of their own, or the way to go on is left open."""
+        manifest = self.artifact.manifest
+        stopped = self._asked_to_stop and not self._at_limit
+        manifest.status = "interrupted" if stopped else "finished"
+        if not stopped and manifest.weights != layout.WEIGHTS:
+            self.artifact.put(layout.WEIGHTS, safetensors.numpy.save(self.artifact.weights()))
+            manifest.weights = layout.WEIGHTS
+        self._plot()
+        self.artifact.commit()
+        drop_old_checkpoints(self.artifact)
+        self._display.ended(self.artifact)
+
+    def _plot(self) -> None:
+        from textgen.plots import save_training_plot
+
+        try:
+            save_training_plot(self._history, self.artifact.path / "plots" / "training.png")
+        except UnavailableError:
+            return  # matplotlib comes with the extra "plots"
+        self.artifact.record("plots/training.png")
+
+    @contextmanager
+    def stopping_on_signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM ask the run to stop after its batch; a second Ctrl-C stops at once."""
+
+        def ask(number: int, frame: FrameType | None) -> None:
+            if self._asked_to_stop and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self._asked_to_stop = True
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        former = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+
+@dataclass
+class _EpochTotals:
+    """What the batches of an epoch have come to so far."""
+
+    position: Position = field(default_factory=Position)
+    nats: float = 0.0
+    characters: int = 0
+    seconds: float = 0.0
+
+    def add(self, position: Position, loss: float, characters: int, seconds: float) -> None:
+        self.position = position
+        self.nats += loss * characters
+        self.characters += characters
+        self.seconds += seconds
+
+    @property
+    def loss(self) -> float:
+        return self.nats / self.characters
+
+
+def _manifest(plan: Plan, plugins: Plugins) -> Manifest:
+    parts = ("corpus", "tokenizer", "model")
+    providers = {kind: plugins.find(kind, plan.settings[kind]["name"]).plugin.distribution for kind in parts}
+    return Manifest(
+        versions={name: distribution_version(name) for name in sorted({DISTRIBUTION, *providers.values()})},
+        providers=providers,
+        settings=plan.settings,
+        provenance=provenance(plan),
+        vocab_size=plan.tokenizer.vocab_size,
+        state_spec=plan.model.state_spec.to_json(),
+        end_id=plan.ending.end_id,
+        starts=dict(plan.ending.starts),
+    )
+
+
+def _read_history(artifact: Artifact, until: Position) -> list[dict[str, float]]:
+    """The lines of the history up to a position; those of lost batches are left out."""
+    path = artifact.path / layout.HISTORY
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [record for record in map(json.loads, lines) if record["step"] <= until.total]
+
+
+def _read_samples(artifact: Artifact) -> str:
+    path = artifact.path / layout.SAMPLES
+    return path.read_text(encoding="utf-8") if path.exists() else ""

@@ -1,0 +1,101 @@
+"""Training, from a plan to a finished artifact, and going on with a run that stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from textgen.artifact import Artifact, runs_folder
+from textgen.errors import ArtifactError, OptionError
+from textgen.options import Settings, merge_settings
+from textgen.plan import Plan, make_plan
+from textgen.plugins import Plugins
+from textgen.run import Display, Run
+
+#: Training options that may differ when a run goes on.
+RESUMABLE = ("epochs", "max_steps", "checkpoint_every", "sample_every", "callbacks", "device")
+
+
+def train(
+    plan: Plan,
+    plugins: Plugins,
+    display: Display,
+    *,
+    folder: Path | None = None,
+    callbacks: Sequence[Any] = (),
+) -> Artifact:
+    """Train a new run.
+
+    Args:
+        plan: what to train on what.
+        plugins: whose hooks are called.
+        display: shows progress.
+        folder: where the run is written; by default a new one in :func:`textgen.artifact.runs_folder`.
+        callbacks: ``keras.callbacks.Callback`` objects, for models that train with Keras.
+
+    Returns:
+        The finished (or interrupted) run.
+
+    Raises:
+        ArtifactError: where the folder is in use.
+        UnavailableError: where a library is missing.
+    """
+    folder = folder or _new_folder(plan)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ArtifactError(f"{folder} exists already; choose another --out, or go on with: --resume {folder}")
+    return _fit(Run(plan, folder, plugins, display, callbacks=callbacks))
+
+
+def resume(
+    folder: Path,
+    plugins: Plugins,
+    display: Display,
+    *,
+    changes: Settings | None = None,
+    data_dir: Path | None = None,
+    callbacks: Sequence[Any] = (),
+) -> Artifact:
+    """Go on with a run from its last checkpoint, as if it had not stopped.
+
+    Args:
+        folder: the run's folder.
+        plugins: whose hooks are called.
+        display: shows progress.
+        changes: new values of the training options in :data:`RESUMABLE`.
+        data_dir: as for :func:`textgen.plan.make_plan`.
+        callbacks: as for :func:`train`.
+
+    Raises:
+        ArtifactError: where the run cannot be read, or its text is no longer the same.
+        OptionError: for a change of another option.
+    """
+    artifact = Artifact.open(folder)
+    for table, values in (changes or {}).items():
+        for option in values:
+            if table != "training" or option not in RESUMABLE:
+                raise OptionError(
+                    f"{table}.{option} cannot change when a run goes on; training.{', training.'.join(RESUMABLE)} can"
+                )
+    plan = make_plan(merge_settings(artifact.manifest.settings, changes or {}), plugins, data_dir)
+    if plan.text_sha256 != artifact.manifest.provenance.get("text_sha256"):
+        raise ArtifactError(f"the text of {folder} has changed since the run began; train a new run instead")
+    artifact.manifest.settings = plan.settings
+    return _fit(Run(plan, folder, plugins, display, callbacks=callbacks, artifact=artifact))
+
+
+def _fit(run: Run) -> Artifact:
+    with run.stopping_on_signals():
+        run.plan.model.fit(run.plan.dataset, run)
+        run.finish()
+    return run.artifact
+
+
+def _new_folder(plan: Plan) -> Path:
+    settings = plan.settings
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{settings['corpus']['name']}-{settings['model']['name']}"
+    folder, count = runs_folder() / name, 2
+    while folder.exists():
+        folder, count = runs_folder() / f"{name}-{count}", count + 1
+    return folder
