@@ -31,8 +31,8 @@ def resolve_device(device: str) -> str:
         return "cpu"
     if not gpus:
         missing = (
-            "it finds no GPU: look at nvidia-smi, at TensorFlow's log with TF_CPP_MIN_LOG_LEVEL=0, and whether its CUDA "
-            'libraries are there: pip install "tensorflow[and-cuda]"'
+            "it finds no GPU: look at nvidia-smi, at TensorFlow's log with TF_CPP_MIN_LOG_LEVEL=0, and whether its "
+            'CUDA libraries are there: pip install "tensorflow[and-cuda]"'
             if tf.test.is_built_with_cuda()
             else "this build of it has no CUDA"
         )

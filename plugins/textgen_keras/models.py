@@ -102,8 +102,9 @@ class RecurrentModel(Model):
         self, ids: NDArray[np.int32], state: State, lengths: NDArray[np.int32] | None = None
     ) -> tuple[NDArray[np.float32], State]:
         self.state_spec.check(state)
-        logits, after = self._built().predict_next(ids, list(state.values()), lengths)
-        return logits, State(dict(zip(state, after, strict=True)))
+        names = [tensor.name for tensor in self.state_spec.tensors]
+        logits, after = self._built().predict_next(ids, [state[name] for name in names], lengths)
+        return logits, State(dict(zip(names, after, strict=True)))
 
     def weights(self) -> Tensors:
         return self._built().tensors()

@@ -1,0 +1,105 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from textgen_keras import backend
+from textgen_keras.models import GRU, LSTM, RecurrentModel, RecurrentOptions
+
+from textgen.errors import ArtifactError, OptionError, UnavailableError
+from textgen.options import build_options
+
+
+def make(model: type[RecurrentModel], vocab_size: int, **options: object) -> RecurrentModel:
+    return model(build_options(RecurrentOptions, options, where="model"), vocab_size)
+
+
+def zeros(model: RecurrentModel) -> dict[str, np.ndarray]:
+    return {name: np.zeros(shape, np.float32) for name, shape in model.tensor_shapes.items()}
+
+
+@pytest.mark.parametrize(
+    ("model", "vocab_size", "options", "count"),
+    [
+        (GRU, 53, {"units": 1024}, 4_006_197),
+        (LSTM, 84, {"units": 128, "input": "one-hot"}, 119_892),
+        (GRU, 66, {"units": 1024, "embedding_dim": 256}, 4_022_850),
+    ],
+)
+def test_parameter_counts_are_those_that_the_sources_print(model, vocab_size, options, count):
+    assert make(model, vocab_size, **options).parameter_count == count
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"units": 0}, "model.units: .*greater than or equal to 1"),
+        ({"units": 4097}, "model.units: .*less than or equal to 4096"),
+        ({"layers": 9}, "model.layers: .*less than or equal to 8"),
+        ({"dropout": 1}, "model.dropout: .*less than 1"),
+        ({"input": "onehot"}, "model.input: .*'embedding' or 'one-hot'"),
+        ({"input": "one-hot", "embedding_dim": 8}, "embedding_dim has no meaning with input=one-hot; leave it out"),
+        ({"unit": 8}, "did you mean units"),
+    ],
+)
+def test_an_option_out_of_range_is_one_clear_line(options, message):
+    with pytest.raises(OptionError, match=message) as raised:
+        build_options(RecurrentOptions, options, where="model")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("given", [{"input": "one-hot"}, {"embedding_dim": 8}, {}])
+def test_options_survive_the_artifact(given):
+    options = build_options(RecurrentOptions, given, where="model")
+    assert build_options(RecurrentOptions, options.model_dump(mode="json"), where="model") == options
+
+
+def test_the_description_has_the_weights_and_the_state_of_the_model():
+    model = make(LSTM, 7, units=4, layers=2, embedding_dim=3)
+    network = model.describe(zeros(model))
+    assert {name: array.shape for name, array in network.tensors().items()} == model.tensor_shapes
+    assert network.state_spec == model.state_spec
+    assert [tensor.name for tensor in model.state_spec.tensors] == ["0.h", "0.c", "1.h", "1.c"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"head.bias": None}, "head.bias is missing"),
+        ({"layers.1.kernel": np.zeros((4, 12))}, "there should be no tensor layers.1.kernel"),
+        ({"layers.0.kernel": np.zeros((3, 9))}, r"layers.0.kernel has shape \[3, 9\], expected \[3, 12\]"),
+        ({"embedding": None}, "embedding is missing"),
+    ],
+)
+def test_weights_of_another_model_are_refused_in_one_line(change, message):
+    model = make(GRU, 7, units=4, embedding_dim=3)
+    tensors = {name: array for name, array in (zeros(model) | change).items() if array is not None}
+    with pytest.raises(ArtifactError, match=message) as raised:
+        model.describe(tensors)
+    assert "\n" not in str(raised.value)
+
+
+def test_without_tensorflow_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(UnavailableError, match=r'^training needs TensorFlow: pip install "textgen-rnn\[train\]"$'):
+        make(GRU, 7).weights()
+
+
+def test_another_backend_of_keras_is_refused(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    with pytest.raises(UnavailableError, match=r"Keras is set to 'jax'.*set KERAS_BACKEND=tensorflow"):
+        backend.require_tensorflow()
+
+
+def test_plugin_models_and_recipes_import_no_training_library():
+    program = """
+import sys
+import textgen_keras, textgen_keras.models, textgen_keras.recipes, textgen_keras.runtime
+model = textgen_keras.models.GRU(textgen_keras.models.RecurrentOptions(), 9)
+model.parameter_count, model.state_spec
+print(sorted({"tensorflow", "keras"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

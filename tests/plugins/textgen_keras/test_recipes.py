@@ -1,0 +1,42 @@
+import pytest
+from textgen_keras import textgen_register_recipes
+
+from textgen.model import TrainingOptions
+from textgen.options import TABLES, build_options, merge_settings
+from textgen.plugins import plugins
+
+NAMES = ("shakespeare-gru", "shakespeare-gru-stateful", "agnews-lstm", "agnews-lstm-frequency", "dinos-gru")
+
+
+def test_all_five_are_registered():
+    names = []
+    textgen_register_recipes(lambda name, target, summary: names.append(name))
+    assert tuple(names) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_option_of_a_recipe_exists_and_is_in_range(name):
+    recipe = plugins().get("recipe", name)
+    assert set(recipe) == set(TABLES)
+    build_options(TrainingOptions, recipe["training"], where="training")
+    for kind in ("corpus", "tokenizer", "model"):
+        options = {option: value for option, value in recipe[kind].items() if option != "name"}
+        build_options(plugins().get(kind, recipe[kind]["name"]).Options, options, where=kind)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_can_be_changed_by_one_option(name):
+    recipe = plugins().get("recipe", name)
+    merged = merge_settings(recipe, {"model": {"units": "32"}})
+    assert merged["model"] == recipe["model"] | {"units": "32"}
+
+
+@pytest.mark.parametrize(
+    ("name", "vocab_size", "count"),
+    [("shakespeare-gru", 66, 4_022_850), ("agnews-lstm", 84, 119_892), ("dinos-gru", 53, 4_006_197)],
+)
+def test_models_have_the_parameters_that_the_sources_print(name, vocab_size, count):
+    table = plugins().get("recipe", name)["model"]
+    model = plugins().get("model", table["name"])
+    options = {option: value for option, value in table.items() if option != "name"}
+    assert model(build_options(model.Options, options, where="model"), vocab_size).parameter_count == count
