@@ -2,6 +2,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Machines are busy: no test fails for being slow.
+settings.register_profile("textgen", deadline=None)
+settings.load_profile("textgen")
 
 ROOT = Path(__file__).parent.parent
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from textgen.artifact import Artifact, find_run
-from textgen.errors import ArtifactError, OptionError, UnknownNameError, UnsupportedModelError
+from textgen.errors import ArtifactError, OptionError, UnavailableError, UnknownNameError, UnsupportedModelError
 from textgen.generation import Generation, GenerationOptions, Piece, Request, generate
 from textgen.model import Model
 from textgen.options import Options, Settings, build_options, merge_settings
@@ -119,11 +119,12 @@ class TextGenerator:
         temperatures = [temperature] if temperature is None or isinstance(temperature, float | int) else [*temperature]
         if num < 1 or (length is not None and length < 1) or (chunk is not None and chunk < 1):
             raise OptionError("num, length and chunk must be at least 1")
-        if seed is not None and not 0 <= seed < 2**64:
-            raise OptionError(f"the seed must be from 0 to 2**64 - 1, not {seed}")
+        for number in (*([] if seed is None else [seed]), *(rows or ())):
+            if not 0 <= number < 2**64:
+                raise OptionError(f"a seed must be from 0 to 2**64 - 1, not {number}")
         single = {"top-k": top_k, "top-p": top_p, "min-p": min_p, "repetition-penalty": repetition_penalty}
         chains = []
-        for value in temperatures:
+        for value in temperatures or [None]:
             wanted = {"temperature": value, **single}
             edits = {name: setting for name, setting in wanted.items() if setting is not None}
             if sampler is not None and edits:
@@ -205,8 +206,8 @@ def _open_runtime(
     for preferred in PREFERRED_RUNTIMES:
         try:
             return open_(preferred)
-        except UnsupportedModelError:
-            continue
+        except (UnsupportedModelError, UnavailableError):
+            continue  # the model's own runtime has the last word
     return open_(make_model().native_runtime)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import safetensors.numpy
 
 from textgen.artifact import CHECKPOINTS, Artifact
+from textgen.artifact import WEIGHTS as FINAL_WEIGHTS
 from textgen.errors import ArtifactError
 from textgen.files import read_tensors
 from textgen.model import Checkpoint, Position, Tensors
@@ -59,12 +60,18 @@ def read_checkpoint(artifact: Artifact) -> Checkpoint | None:
 
 
 def drop_old_checkpoints(artifact: Artifact) -> None:
-    """Delete the checkpoints that ``textgen.json`` no longer points to: the last and the best one stay."""
-    manifest = artifact.manifest
+    """Delete the weights that ``textgen.json`` no longer points to: the last and the best ones stay.
+
+    What a run that was killed left behind goes too: checkpoints that were never recorded, or are half-written.
+    """
+    manifest, folder = artifact.manifest, artifact.path
     kept = (manifest.weights, manifest.last_checkpoint)
-    old = [name for name in manifest.files if name.startswith(f"{CHECKPOINTS}/") and name not in kept]
+    files = [folder / FINAL_WEIGHTS, *(folder / CHECKPOINTS).glob("*step-*.safetensors*")]
+    old = {file.relative_to(folder).as_posix(): file for file in files}
+    for name in kept:
+        old.pop(name or "", None)
     for name in old:
-        del manifest.files[name]
+        manifest.files.pop(name, None)
     artifact.commit()
-    for name in old:
-        (artifact.path / name).unlink(missing_ok=True)
+    for file in old.values():
+        file.unlink(missing_ok=True)

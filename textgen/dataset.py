@@ -193,7 +193,7 @@ class PaddedDocuments(BatchPlan):
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         lengths = self.text.lengths()
-        order = _order(self.examples, self.seed, epoch, self.shuffle)
+        order = _order(self.examples, self.seed, epoch, self.shuffle)[: self.steps * self.batch_size]
         starts = np.arange(self.steps) * self.batch_size
         if self.bucket:
             order = order[np.argsort(lengths[order], kind="stable")]

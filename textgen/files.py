@@ -14,19 +14,27 @@ from textgen.errors import ArtifactError
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write to a temporary name beside ``path``, flush to the disk, rename. On failure nothing is left behind."""
+    """Write to a temporary name beside ``path``, flush to the disk, rename. On failure nothing is left behind.
+
+    Raises:
+        OSError: naming ``path``.
+    """
     data = content.encode("utf-8") if isinstance(content, str) else content
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+    except BaseException as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = str(path)  # a full disk does not say where, and the temporary name says little
         raise
 
 

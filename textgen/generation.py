@@ -243,6 +243,7 @@ class _Row:
         self._stop = tuple(text for text in stop if text)
         self._end_id = end_id
         self._told = 0
+        self._searched = 0
         self.ids: list[int] = [int(i) for i in drawn]
         self.drawn = len(self.ids)
         self.text = tokenizer.decode(self.ids)
@@ -254,11 +255,10 @@ class _Row:
         if self._end_id in new:
             new = new[: new.index(self._end_id) + 1]
             self.finish_reason = "eos"
-        before = len(self.text)
         self.ids += new
         content = self.ids[:-1] if self.finish_reason == "eos" else self.ids
         self.text = self._tokenizer.decode(content)
-        self._cut_at_stop(before)
+        self._cut_at_stop()
         return self._tell(len(self.text) if self.finish_reason else len(self.text) - self._held_back())
 
     def close(self) -> str:
@@ -269,10 +269,10 @@ class _Row:
         piece, self._told = self.text[self._told : end], max(end, self._told)
         return piece
 
-    def _cut_at_stop(self, before: int) -> None:
+    def _cut_at_stop(self) -> None:
         hits = []
         for stop in self._stop:
-            at = self.text.find(stop, max(0, before - len(stop) + 1))
+            at = self.text.find(stop, max(0, self._searched - len(stop) + 1))
             if at >= 0:
                 hits.append((at + len(stop), at))
         if hits:
@@ -281,6 +281,7 @@ class _Row:
             kept = bisect_left(range(len(self.ids)), end, key=lambda n: len(self._tokenizer.decode(self.ids[:n])))
             self.ids = self.ids[:kept]
             self.text = self.text[:at]
+        self._searched = len(self.text)
 
     def _held_back(self) -> int:
         """The length of the longest end of the text that may yet become a stop text."""

@@ -69,7 +69,7 @@ class RecurrentNetwork:
 
     def _shapes(self) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
         vocab = self.head_bias.shape[0]
-        width = vocab if self.embedding is None else self.embedding.shape[1]
+        width = vocab if self.embedding is None else self.embedding.shape[-1]
         shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
         if self.embedding is not None:
             shapes["embedding"] = (self.embedding.shape, (vocab, width))
@@ -81,6 +81,7 @@ class RecurrentNetwork:
             shapes[f"layers.{index}.bias"] = (layer.bias.shape, bias)
             width = layer.units
         shapes["head.kernel"] = (self.head_kernel.shape, (width, vocab))
+        shapes["head.bias"] = (self.head_bias.shape, (vocab,))
         return shapes
 
     @property

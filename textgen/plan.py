@@ -99,6 +99,8 @@ def make_plan(settings: Mapping[str, Mapping[str, Any]], plugins: Plugins, data_
     tokenizer_settings = {"name": DEFAULT_TOKENIZER[corpus.layout], **settings["tokenizer"]}
     tokenizer: Tokenizer = _make(plugins, "tokenizer", tokenizer_settings)
     text, ending = _encode(corpus.layout, documents, tokenizer)
+    if generation.prompt and not len(tokenizer.encode(generation.prompt)):
+        raise OptionError(f"generation.prompt: nothing of {generation.prompt!r} is in the vocabulary")
     model_settings = {"name": DEFAULT_MODEL, **settings["model"]}
     model: Model = _make(plugins, "model", model_settings, tokenizer.vocab_size)
     dataset = _arrange(corpus.layout, text, tokenizer, ending, training)

@@ -119,6 +119,7 @@ class Plugins:
         key = f"{plugin.distribution}/{plugin.name}"
         try:
             self._manager.register(module, name=key)
+            self._manager.check_pending()  # a hook of an unknown name
             provided = [item for kind in KINDS for item in self._names(kind, module, plugin)]
         except Exception as error:
             if self._manager.has_plugin(key):
@@ -127,6 +128,15 @@ class Plugins:
         else:
             self._owners[key] = plugin
             self._provided += provided
+
+    def unregister(self, plugin: Plugin) -> None:
+        """Take a plugin away again, with its names, hooks and problems."""
+        key = f"{plugin.distribution}/{plugin.name}"
+        self._owners.pop(key, None)
+        if self._manager.has_plugin(key):
+            self._manager.unregister(name=key)
+        self._provided = [item for item in self._provided if item.plugin != plugin]
+        self.problems = [problem for problem in self.problems if problem.plugin != plugin]
 
     def _names(self, kind: str, module: object, plugin: Plugin) -> Iterator[Provided]:
         for implementation in self._implementations(KINDS[kind]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import signal
 import threading
 import time
@@ -20,7 +21,7 @@ from textgen import artifact as layout
 from textgen.artifact import Artifact, Manifest, distribution_version
 from textgen.checkpoint import drop_old_checkpoints, read_checkpoint, save_checkpoint
 from textgen.dataset import Batch
-from textgen.errors import TextgenError, UnavailableError
+from textgen.errors import ArtifactError, TextgenError, UnavailableError
 from textgen.generation import Request, generate
 from textgen.model import Checkpoint, Position
 from textgen.plan import Plan, provenance
@@ -75,8 +76,9 @@ class Run:
         self._plugins = plugins
         self._display = display
         self._history = _read_history(self.artifact, self._start) if artifact else []
-        self._samples = _read_samples(self.artifact) if artifact else ""
+        self._samples = _read_samples(self.artifact, self._start) if artifact else ""
         self._opened = False
+        self._unsaved: Checkpoint | None = None
         self._asked_to_stop = False
         self._clock = time.perf_counter()
         self._epoch = _EpochTotals()
@@ -88,6 +90,11 @@ class Run:
     @property
     def should_stop(self) -> bool:
         return self._asked_to_stop or self._at_limit
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to train from the checkpoint on."""
+        return self._at_limit or self._start.epoch >= self.options.epochs
 
     @property
     def _at_limit(self) -> bool:
@@ -134,6 +141,7 @@ class Run:
         held_out = record.get("held_out_loss")
         best = held_out is not None and held_out < self.artifact.manifest.metrics.get("held_out_loss", math.inf)
         due = position.epoch % self.options.checkpoint_every == 0 or position.epoch == self.options.epochs
+        self._unsaved = checkpoint
         if due or best:
             self._save(checkpoint, record, best=best or held_out is None)
         sample = (
@@ -149,10 +157,13 @@ class Run:
 
     def interrupted(self, checkpoint: Checkpoint) -> None:
         record = self._record(checkpoint.position, {"loss": self._epoch.loss} if self._epoch.characters else {})
-        has_best = "held_out_loss" in self.artifact.manifest.metrics
         if self._at_limit:
             self._history.append(record)
-        self._save(checkpoint, record, best=not has_best)
+        self._save(checkpoint, record, best=not self._has_best)
+
+    @property
+    def _has_best(self) -> bool:
+        return "held_out_loss" in self.artifact.manifest.metrics
 
     def _record(self, position: Position, metrics: Mapping[str, float]) -> dict[str, float]:
         bits = {
@@ -179,6 +190,7 @@ class Run:
         self._write_logs()
         self.artifact.commit()
         drop_old_checkpoints(self.artifact)
+        self._unsaved = None
         self._plugins.notify("textgen_checkpoint_saved", position=checkpoint.position, path=path)
 
     def _write_logs(self) -> None:
@@ -206,13 +218,17 @@ class Run:
 
     def finish(self) -> None:
         """Close the run: the best weights get a file of their own, or the way to go on is left open."""
+        self._open()  # a run may be stopped before its first batch
+        if self._unsaved is not None:
+            self._save(self._unsaved, self._history[-1], best=not self._has_best)
         manifest = self.artifact.manifest
         stopped = self._asked_to_stop and not self._at_limit
         manifest.status = "interrupted" if stopped else "finished"
         if not stopped and manifest.weights != layout.WEIGHTS:
             self.artifact.put(layout.WEIGHTS, safetensors.numpy.save(self.artifact.weights()))
             manifest.weights = layout.WEIGHTS
-        self._plot()
+        if self._history:
+            self._plot()
         self.artifact.commit()
         drop_old_checkpoints(self.artifact)
         self._display.ended(self.artifact)
@@ -284,10 +300,16 @@ def _manifest(plan: Plan, plugins: Plugins) -> Manifest:
 def _read_history(artifact: Artifact, until: Position) -> list[dict[str, float]]:
     """The lines of the history up to a position; those of lost batches are left out."""
     path = artifact.path / layout.HISTORY
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [record for record in map(json.loads, lines) if record["step"] <= until.total]
+    try:
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        return [record for record in records if record["step"] <= until.total]
+    except (ValueError, KeyError, TypeError):
+        raise ArtifactError(f"{path} was altered; restore it from a copy, or delete it to go on without") from None
 
 
-def _read_samples(artifact: Artifact) -> str:
+def _read_samples(artifact: Artifact, until: Position) -> str:
+    """The samples up to a position."""
     path = artifact.path / layout.SAMPLES
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    lost = (m.start() for m in re.finditer(r"^--- epoch (\d+), ", text, re.MULTILINE) if int(m[1]) > until.epoch)
+    return text[: next(lost, len(text))]

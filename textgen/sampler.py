@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,28 @@ Logits = NDArray[np.float32]
 Parameters = Mapping[str, Logits]
 
 
+class GraphBuilder(Protocol):
+    """What a sampler needs to write itself into an ONNX graph; values go by name."""
+
+    vocab_size: int
+
+    def add(self, op: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node of the default operator set (opset 17) with one output; return the output's name."""
+
+    def add_multiple(self, op: str, outputs: int, *inputs: str, **attributes: Any) -> tuple[str, ...]:
+        """Add a node with several outputs; return their names."""
+
+    def constant(self, value: Any) -> str:
+        """The name of a constant, with the dtype and shape of ``numpy.asarray(value)``."""
+
+
 class Sampler(ABC):
     """Maps logits to logits. An id is excluded by the logit ``-inf``; at least one id stays.
 
     Rows are independent: a row's result is the same alone and in any batch. Ties are broken towards the lower id.
 
     Args:
-        options: an instance of the class attribute ``Options``. Its numeric fields are the sampler's parameters;
+        options: an instance of the class attribute ``Options``. Its fields are numbers, the sampler's parameters;
             in a chain they are written in the order of the fields: ``top-k(40)``.
 
     Example:
@@ -60,6 +75,20 @@ class Sampler(ABC):
             ``[batch, vocab]`` float32.
         """
 
+    def emit(self, graph: GraphBuilder, logits: str, parameters: Mapping[str, str], seen: str | None) -> str | None:
+        """Write :meth:`transform` into an ONNX graph, for the fastest loop; ``None`` where a sampler cannot.
+
+        Args:
+            graph: takes nodes.
+            logits: name of a ``[batch, vocab]`` float tensor.
+            parameters: names of ``[batch, 1]`` float tensors.
+            seen: name of a ``[batch, vocab]`` bool tensor, or ``None`` unless :attr:`uses_history`.
+
+        Returns:
+            The name of the resulting ``[batch, vocab]`` float tensor.
+        """
+        return None
+
 
 class Selector(ABC):
     """Ends a chain: draws one id a row.
@@ -84,3 +113,16 @@ class Selector(ABC):
         Returns:
             ``[batch]`` int32.
         """
+
+    def emit(self, graph: GraphBuilder, logits: str, uniforms: str) -> str | None:
+        """Write :meth:`select` into an ONNX graph; ``None`` where a selector cannot.
+
+        Args:
+            graph: takes nodes.
+            logits: name of a ``[batch, vocab]`` float tensor.
+            uniforms: name of a ``[batch, 1]`` float tensor.
+
+        Returns:
+            The name of the drawn ids, ``[batch]`` int64.
+        """
+        return None

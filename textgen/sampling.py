@@ -92,7 +92,7 @@ def edit_chain(text: str, values: Mapping[str, float]) -> str:
     """
     links = read_links(text)
     for name, value in values.items():
-        link = Link(name, (f"{value:g}",))
+        link = Link(name, (f"{value:.15g}",))
         found = [index for index, old in enumerate(links) if old.name == name]
         if found:
             links[found[0]] = link
@@ -146,10 +146,13 @@ def _build(link: Link, kind: type[Sampler] | type[Selector]) -> Sampler | Select
     fields = list(kind.Options.model_fields)
     if len(link.arguments) > len(fields):
         raise OptionError(f"{link} has {len(link.arguments)} arguments, {link.name} takes {len(fields)}")
-    values = {}
+    values: dict[str, str] = {}
     for field, argument in zip(fields, link.arguments, strict=False):
         name, equals, value = argument.partition("=")
-        values[name.strip() if equals else field] = value.strip() if equals else argument
+        option = name.strip() if equals else field
+        if option in values:
+            raise OptionError(f"{link} gives {option} twice")
+        values[option] = value.strip() if equals else argument
     return kind(build_options(kind.Options, values, where=link.name))
 
 
@@ -167,8 +170,9 @@ class Draw:
 
     def __init__(self, chains: Sequence[Chain], vocab_size: int, forbidden: Sequence[int] = ()) -> None:
         self.chain = chains[0]
-        if any(chain.names != self.chain.names for chain in chains):
-            raise OptionError("the rows of one batch must share the names of their sampler chain")
+        shared = (self.chain.names, self.chain.selector.options)
+        if any((chain.names, chain.selector.options) != shared for chain in chains):
+            raise OptionError("the rows of one batch must share the names of their sampler chain, and its selector")
         if len(set(forbidden)) >= vocab_size:
             raise OptionError("every id of the vocabulary is forbidden: there is nothing to draw")
         self.forbidden = np.asarray(forbidden, dtype=np.intp)

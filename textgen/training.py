@@ -69,7 +69,7 @@ def resume(
 
     Raises:
         ArtifactError: where the run cannot be read, or its text is no longer the same.
-        OptionError: for a change of another option.
+        OptionError: for a change of another option, or where the run is finished and nothing is left to do.
     """
     artifact = Artifact.open(folder)
     for table, values in (changes or {}).items():
@@ -79,10 +79,17 @@ def resume(
                     f"{table}.{option} cannot change when a run goes on; training.{', training.'.join(RESUMABLE)} can"
                 )
     plan = make_plan(merge_settings(artifact.manifest.settings, changes or {}), plugins, data_dir)
-    if plan.text_sha256 != artifact.manifest.provenance.get("text_sha256"):
+    same_text = plan.text_sha256 == artifact.manifest.provenance.get("text_sha256")
+    if not same_text or plan.tokenizer.to_json() != artifact.tokenizer_json():
         raise ArtifactError(f"the text of {folder} has changed since the run began; train a new run instead")
     artifact.manifest.settings = plan.settings
-    return _fit(Run(plan, folder, plugins, display, callbacks=callbacks, artifact=artifact))
+    run = Run(plan, folder, plugins, display, callbacks=callbacks, artifact=artifact)
+    if artifact.manifest.status == "finished" and run.is_complete:
+        raise OptionError(
+            f"{folder} is finished, with epochs={plan.training.epochs} and max_steps={plan.training.max_steps}; "
+            "to go on, raise them: --epochs, --max-steps"
+        )
+    return _fit(run)
 
 
 def _fit(run: Run) -> Artifact:

@@ -29,8 +29,8 @@ def compiled(function: Callable[..., Any], *signature: Any) -> Callable[..., Any
         function: takes the tensors of the signature and, as the last argument, ``lengths`` or ``None``.
         signature: tensor specifications.
     """
-    whole = tf.function(function, input_signature=signature)
-    ragged = tf.function(function, input_signature=(*signature, LENGTHS))
+    whole = tf.function(function, input_signature=signature, autograph=False)
+    ragged = tf.function(function, input_signature=(*signature, LENGTHS), autograph=False)
 
     def call(*tensors: Any, lengths: NDArray[np.int32] | None = None) -> Any:
         return whole(*tensors) if lengths is None else ragged(*tensors, lengths)
@@ -83,6 +83,7 @@ class KerasNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
                 recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
                 return_sequences=True,
                 return_state=True,
+                seed=0,  # of no use here; without one Keras draws it from Python's global generator
                 name=f"layers_{index}",
             )
             layer.build((None, None, width))
@@ -150,7 +151,7 @@ class KerasNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """A copy of the weights by name."""
-        return {name: np.array(variable) for name, variable in self.named_variables().items()}
+        return {name: variable.value.numpy() for name, variable in self.named_variables().items()}
 
     def set_tensors(self, tensors: Tensors) -> None:
         """Take weights by name; their names and shapes must be those of :meth:`named_variables`."""

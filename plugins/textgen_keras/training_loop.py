@@ -139,7 +139,7 @@ class TrainingLoop:
         return weights | {f"optimizer.{i}": variable for i, variable in enumerate(self._optimizer.variables)}
 
     def _checkpoint(self) -> Checkpoint:
-        tensors = {name: np.array(variable) for name, variable in self._tensors().items()}
+        tensors = {name: variable.value.numpy() for name, variable in self._tensors().items()}
         if self._carried.tensors is not None:
             tensors |= {f"state.{i}": part.numpy() for i, part in enumerate(self._carried.tensors)}
         return Checkpoint(self._position, tensors, {"nats": self._loss.nats, "characters": self._loss.characters})

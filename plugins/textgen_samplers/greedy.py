@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.sampler import Logits, Selector
+from textgen.sampler import GraphBuilder, Logits, Selector
 
 
 class Greedy(Selector):
@@ -18,3 +18,6 @@ class Greedy(Selector):
 
     def select(self, logits: Logits, uniforms: NDArray[np.float32]) -> NDArray[np.int32]:
         return logits.argmax(axis=1).astype(np.int32)
+
+    def emit(self, graph: GraphBuilder, logits: str, uniforms: str) -> str:
+        return graph.add("ArgMax", logits, axis=1, keepdims=0)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from textgen.options import Options
-from textgen.sampler import Logits, Parameters, Sampler
+from textgen.sampler import GraphBuilder, Logits, Parameters, Sampler
 
 
 class MinPOptions(Options):
@@ -30,3 +32,9 @@ class MinP(Sampler):
         with np.errstate(divide="ignore"):
             smallest = logits.max(axis=1, keepdims=True) + np.log(parameters["p"])
         return np.where(logits >= smallest, logits, np.float32(-np.inf))
+
+    def emit(self, graph: GraphBuilder, logits: str, parameters: Mapping[str, str], seen: str | None) -> str:
+        best = graph.add("ReduceMax", logits, axes=[1], keepdims=1)
+        smallest = graph.add("Add", best, graph.add("Log", parameters["p"]))
+        kept = graph.add("GreaterOrEqual", logits, smallest)
+        return graph.add("Where", kept, logits, graph.constant(np.float32(-np.inf)))

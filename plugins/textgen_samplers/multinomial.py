@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.sampler import Logits, Selector
+from textgen.sampler import GraphBuilder, Logits, Selector
+
+#: Numbers of ONNX's ``TensorProto.DataType``.
+INT32, INT64 = 6, 7
 
 
 class Multinomial(Selector):
@@ -25,3 +28,11 @@ class Multinomial(Selector):
         cumulative = np.cumsum(weights, axis=1, dtype=np.float32)
         threshold = uniforms[:, None] * cumulative[:, -1:]
         return (cumulative <= threshold).sum(axis=1, dtype=np.int32)
+
+    def emit(self, graph: GraphBuilder, logits: str, uniforms: str) -> str:
+        weights = graph.add("Softmax", logits, axis=1)
+        cumulative = graph.add("CumSum", weights, graph.constant(np.int64(1)))
+        total = graph.add("Gather", cumulative, graph.constant(np.array([-1], np.int64)), axis=1)
+        passed = graph.add("LessOrEqual", cumulative, graph.add("Mul", uniforms, total))
+        count = graph.add("ReduceSum", graph.add("Cast", passed, to=INT32), graph.constant(np.array([1])), keepdims=0)
+        return graph.add("Cast", count, to=INT64)

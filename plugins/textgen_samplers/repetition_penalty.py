@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from textgen.options import Options
-from textgen.sampler import Logits, Parameters, Sampler
+from textgen.sampler import GraphBuilder, Logits, Parameters, Sampler
 
 
 class RepetitionPenaltyOptions(Options):
     """Options of ``repetition-penalty``."""
 
-    penalty: float = Field(
-        1.1, gt=0, allow_inf_nan=False, description="Above 1 discourages repetition; 1 does nothing."
-    )
+    penalty: float = Field(1.1, ge=1e-3, le=1e3, description="Above 1 discourages repetition; 1 does nothing.")
 
 
 class RepetitionPenalty(Sampler):
@@ -35,4 +35,12 @@ class RepetitionPenalty(Sampler):
 
     def transform(self, logits: Logits, parameters: Parameters, seen: NDArray[np.bool_] | None) -> Logits:
         penalty = parameters["penalty"]
-        return np.where(seen, np.where(logits > 0, logits / penalty, logits * penalty), logits)
+        with np.errstate(over="ignore"):
+            return np.where(seen, np.where(logits > 0, logits / penalty, logits * penalty), logits)
+
+    def emit(self, graph: GraphBuilder, logits: str, parameters: Mapping[str, str], seen: str | None) -> str:
+        assert seen is not None
+        penalty = parameters["penalty"]
+        positive = graph.add("Greater", logits, graph.constant(np.float32(0)))
+        lessened = graph.add("Where", positive, graph.add("Div", logits, penalty), graph.add("Mul", logits, penalty))
+        return graph.add("Where", seen, lessened, logits)

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from textgen.options import Options
-from textgen.sampler import Logits, Parameters, Sampler
+from textgen.sampler import GraphBuilder, Logits, Parameters, Sampler
+
+#: Stands for t = 0: what is below the best by any float32 difference gets a weight of exp(-huge) = 0.
+SMALLEST = np.finfo(np.float32).tiny
 
 
 class TemperatureOptions(Options):
     """Options of ``temperature``."""
 
-    temperature: float = Field(1.0, ge=0, allow_inf_nan=False, description="Divides the logits; 0 is greedy.")
+    temperature: float = Field(1.0, ge=0, le=1e6, description="Divides the logits; 0 is greedy.")
 
 
 class Temperature(Sampler):
-    """Divides logits by t, which raises probabilities to the power 1/t; t = 0 leaves the likeliest id alone.
+    """Divides logits by t, which raises probabilities to the power 1/t.
+
+    At t = 0, its limit: the likeliest id alone, or those that are exactly as likely as it.
 
     Example:
         >>> options = TemperatureOptions(temperature=0.5)
@@ -28,12 +35,11 @@ class Temperature(Sampler):
     Options = TemperatureOptions
 
     def transform(self, logits: Logits, parameters: Parameters, seen: NDArray[np.bool_] | None) -> Logits:
-        temperature = parameters["temperature"]
-        below_best = logits - logits.max(axis=1, keepdims=True)  # at most 0, so that a small t cannot overflow to inf
+        below_best = logits - logits.max(axis=1, keepdims=True)  # at most 0: a small t overflows to -inf, never to nan
         with np.errstate(over="ignore"):
-            scaled = below_best / np.where(temperature > 0, temperature, 1)
-        if (temperature > 0).all():
-            return scaled
-        best = np.arange(logits.shape[1]) == logits.argmax(axis=1)[:, None]
-        greedy = np.where(best, np.float32(0), np.float32(-np.inf))
-        return np.where(temperature > 0, scaled, greedy)
+            return below_best / np.maximum(parameters["temperature"], SMALLEST)
+
+    def emit(self, graph: GraphBuilder, logits: str, parameters: Mapping[str, str], seen: str | None) -> str:
+        best = graph.add("ReduceMax", logits, axes=[1], keepdims=1)
+        divisor = graph.add("Max", parameters["temperature"], graph.constant(SMALLEST))
+        return graph.add("Div", graph.add("Sub", logits, best), divisor)

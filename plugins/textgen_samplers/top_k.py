@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from textgen.options import Options
-from textgen.sampler import Logits, Parameters, Sampler
+from textgen.sampler import GraphBuilder, Logits, Parameters, Sampler
 
 
 class TopKOptions(Options):
@@ -31,3 +33,11 @@ class TopK(Sampler):
         ranks = np.empty_like(order)
         np.put_along_axis(ranks, order, np.arange(logits.shape[1])[None, :], axis=1)
         return np.where(ranks < parameters["k"], logits, np.float32(-np.inf))
+
+    def emit(self, graph: GraphBuilder, logits: str, parameters: Mapping[str, str], seen: str | None) -> str:
+        size = graph.constant(np.array([graph.vocab_size]))
+        values, ids = graph.add_multiple("TopK", 2, logits, size, axis=1)
+        ranks = graph.constant(np.arange(graph.vocab_size, dtype=np.float32)[None, :])
+        excluded = graph.constant(np.float32(-np.inf))
+        kept = graph.add("Where", graph.add("Less", ranks, parameters["k"]), values, excluded)
+        return graph.add("ScatterElements", logits, ids, kept, axis=1)

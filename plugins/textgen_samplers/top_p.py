@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from textgen.options import Options
-from textgen.sampler import Logits, Parameters, Sampler
+from textgen.sampler import GraphBuilder, Logits, Parameters, Sampler
 
 
 class TopPOptions(Options):
     """Options of ``top-p``."""
 
-    p: float = Field(0.9, gt=0, le=1, description="Share of the probability to keep; 1 keeps all.")
+    p: float = Field(0.9, ge=1e-6, le=1, description="Share of the probability to keep; 1 keeps all.")
 
 
 class TopP(Sampler):
@@ -39,3 +41,15 @@ class TopP(Sampler):
         kept = np.empty_like(kept_in_order)
         np.put_along_axis(kept, order, kept_in_order, axis=1)
         return np.where(kept, logits, np.float32(-np.inf))
+
+    def emit(self, graph: GraphBuilder, logits: str, parameters: Mapping[str, str], seen: str | None) -> str:
+        size = graph.constant(np.array([graph.vocab_size]))
+        values, ids = graph.add_multiple("TopK", 2, logits, size, axis=1)
+        axis = graph.constant(np.int64(1))
+        weights = graph.add("Softmax", values, axis=1)
+        before = graph.add("CumSum", weights, axis, exclusive=1)
+        total = graph.add("Gather", graph.add("CumSum", weights, axis), graph.constant(np.array([-1])), axis=1)
+        inside = graph.add("Less", before, graph.add("Mul", parameters["p"], total))
+        all_of_it = graph.add("GreaterOrEqual", parameters["p"], graph.constant(np.float32(1)))
+        kept = graph.add("Where", graph.add("Or", inside, all_of_it), values, graph.constant(np.float32(-np.inf)))
+        return graph.add("ScatterElements", logits, ids, kept, axis=1)

@@ -13,8 +13,11 @@ class FakeRun:
 
     Args:
         dataset: whose batches it hands out.
+        checkpoint: where to go on from.
+        callbacks: Keras callbacks.
+        callback_paths: the training option ``callbacks``.
         stop_after: batches in all after which it asks to stop.
-        options: training options.
+        options: the other training options.
     """
 
     def __init__(
@@ -23,10 +26,11 @@ class FakeRun:
         *,
         checkpoint: Checkpoint | None = None,
         callbacks: Sequence[Any] = (),
+        callback_paths: tuple[str, ...] = (),
         stop_after: int | None = None,
         **options: Any,
     ) -> None:
-        self.options = TrainingOptions(**options)
+        self.options = TrainingOptions(callbacks=callback_paths, **options)
         self.checkpoint = checkpoint
         self.callbacks = callbacks
         self.positions: list[Position] = []

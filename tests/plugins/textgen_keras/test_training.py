@@ -43,8 +43,7 @@ def plans(stream, documents):
     }
 
 
-@pytest.mark.parametrize("layout", ["windows", "lanes", "documents"])
-@pytest.mark.parametrize("make", [make_gru, make_lstm])
+@pytest.mark.parametrize(("layout", "make"), [("windows", make_gru), ("lanes", make_lstm), ("documents", make_gru)])
 def test_the_loss_falls_in_every_layout(make_run, stream, documents, make, layout):
     plan = plans(stream, documents)[layout]
     dataset = Dataset(plan, held_out=plan, carries_state=layout == "lanes")
@@ -88,53 +87,39 @@ def test_the_loss_of_documents_is_the_mean_over_the_targets_that_count(make_run,
 
 
 @pytest.mark.parametrize("make", [make_gru, make_lstm])
-@pytest.mark.parametrize("carries", [True, False])
-def test_lanes_carry_the_state_from_batch_to_batch_and_start_each_epoch_anew(make_run, stream, make, carries):
+def test_lanes_carry_the_state_from_batch_to_batch_and_start_each_epoch_anew(make_run, stream, make):
     plan = Lanes(stream, 7, 3)
-    dataset = Dataset(plan, held_out=plan, carries_state=carries)
+    dataset = Dataset(plan, held_out=plan, carries_state=True)
     model = make(layers=2)
     run = make_run(dataset, epochs=2, **STILL)
     model.fit(dataset, run)
     runtime = runtime_of(model)
     lane = 399 // 3
     inputs, targets = stream.ids[: lane * 3].reshape(3, lane), stream.ids[1 : lane * 3 + 1].reshape(3, lane)
-    if carries:
-        logits, _ = runtime.forward(inputs, runtime.initial_state(3))
-    else:
-        parts = [runtime.forward(inputs[:, at : at + 7], runtime.initial_state(3))[0] for at in range(0, lane, 7)]
-        logits = np.concatenate(parts, axis=1)
-    losses = nats(logits, targets)
+    losses = nats(runtime.forward(inputs, runtime.initial_state(3))[0], targets)
     expected = [losses[:, at : at + 7].mean() for at in range(0, lane, 7)]
     np.testing.assert_allclose(run.losses, expected * 2, atol=1e-5)
     for _, metrics, _ in run.epochs:
         assert metrics["held_out_loss"] == pytest.approx(losses.mean(), abs=1e-5)
 
 
-def test_a_carried_state_does_not_read_padding(make_run):
-    rows = [[1, 2], [1, 2, 3, 4], [3, 1, 2], [2, 4, 1]]
+def test_a_carried_state_does_not_read_padding_and_a_batch_of_fewer_rows_starts_anew(make_run):
+    rows = [[1, 2], [1, 2, 3, 4], [3, 1, 2], [2, 4, 1], [4, 3]]
     text = EncodedText.join([np.array(row, np.int32) for row in rows])
     dataset = Dataset(PaddedDocuments(text, 2, pad_id=0, shuffle=False), carries_state=True)
     model = make_gru()
     run = make_run(dataset, epochs=1, **STILL)
     model.fit(dataset, run)
     runtime = runtime_of(model)
-    losses = []
-    for before, row in ((rows[0], rows[2]), (rows[1], rows[3])):
+
+    def losses(before, row):
         state = runtime.prefill(np.array([before[:-1]], np.int32), runtime.initial_state(1))
         logits, _ = runtime.forward(np.array([row[:-1]], np.int32), state)
-        losses += nats(logits[0], np.array(row[1:])).tolist()
-    assert run.losses[1] == pytest.approx(np.mean(losses), abs=1e-5)
+        return nats(logits[0], np.array(row[1:]))
 
-
-def test_a_batch_of_fewer_rows_starts_with_a_fresh_state(make_run, documents):
-    dataset = Dataset(PaddedDocuments(documents, 20, pad_id=0, shuffle=False), carries_state=True)
-    model = make_gru()
-    run = make_run(dataset, epochs=1, **STILL)
-    model.fit(dataset, run)
-    runtime = runtime_of(model)
-    last = documents.ids[documents.offsets[20] :]
-    logits, _ = runtime.forward(last[None, :-1], runtime.initial_state(1))
-    assert run.losses[1] == pytest.approx(nats(logits[0], last[1:]).mean(), abs=1e-5)
+    second = np.concatenate([losses(rows[0], rows[2]), losses(rows[1], rows[3])])
+    assert run.losses[1] == pytest.approx(second.mean(), abs=1e-5)
+    assert run.losses[2] == pytest.approx(losses([0], rows[4]).mean(), abs=1e-5)
 
 
 def test_a_batch_without_targets_changes_nothing(make_run):
@@ -149,26 +134,26 @@ def test_a_batch_without_targets_changes_nothing(make_run):
         np.testing.assert_array_equal(array, before[name])
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
 def test_weights_end_as_those_of_keras_own_fit(make_run, stream, optimizer):
     import keras
 
     model = make_gru()
+    # On one-hot vectors a dense layer is the embedding, with a gradient that Keras's optimizers sum before they square.
     layers = [
-        keras.layers.Embedding(VOCAB, 4),
+        keras.layers.Dense(4, use_bias=False),
         keras.layers.GRU(8, return_sequences=True),
         keras.layers.Dense(VOCAB),
     ]
-    theirs = keras.Sequential([keras.Input([None], dtype="int32"), *layers])
+    theirs = keras.Sequential([keras.Input([None, VOCAB]), *layers])
     theirs.set_weights(list(model.weights().values()))
-    rule = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop, "sgd": keras.optimizers.SGD}[optimizer]
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    theirs.compile(rule(0.01), loss, jit_compile=False)
+    rule = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}[optimizer]
+    theirs.compile(rule(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
 
-    plan = Windows(stream, 10, 12, shuffle=False)
-    (batch, *_) = Windows(stream, 10, 36, shuffle=False).batches(0)
-    theirs.fit(batch.inputs, batch.targets, batch_size=12, epochs=2, shuffle=False, verbose=0)
-    dataset = Dataset(plan)
+    (batch,) = Windows(stream, 10, 36, shuffle=False).batches(0)
+    one_hot = np.eye(VOCAB, dtype=np.float32)[batch.inputs]
+    theirs.fit(one_hot, batch.targets, batch_size=12, epochs=2, shuffle=False, verbose=0)
+    dataset = Dataset(Windows(stream, 10, 12, shuffle=False))
     model.fit(dataset, make_run(dataset, epochs=2, optimizer=optimizer, learning_rate=0.01, clip_norm=None))
     for ours, expected in zip(model.weights().values(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(ours, expected, atol=2e-5)
@@ -183,14 +168,18 @@ def test_the_global_norm_of_a_step_is_clipped(make_run, stream):
     assert np.sqrt(sum((part.astype(float) ** 2).sum() for part in change)) == pytest.approx(0.01, rel=1e-3)
 
 
-def train(make_run, stream, *, fresh=True, checkpoint=None, stop_after=None, model=None, **options):
+def train(make_run, stream, model=None, **options):
     dataset = Dataset(Lanes(stream, 20, 4), held_out=Lanes(stream, 20, 2), carries_state=True)
-    model = model or make_lstm(layers=2, dropout=0.4)
-    run = make_run(
-        dataset, checkpoint=checkpoint, stop_after=stop_after, epochs=3, learning_rate=0.01, **{"seed": 7} | options
-    )
+    model = model or make_lstm(dropout=0.4)
+    run = make_run(dataset, **{"epochs": 3, "learning_rate": 0.01, "seed": 7} | options)
     model.fit(dataset, run)
     return model.weights(), run
+
+
+@pytest.fixture(scope="module")
+def whole(make_run, stream):
+    """The weights and the run of a training that nothing interrupted."""
+    return train(make_run, stream)
 
 
 def assert_equal_bit_for_bit(weights, expected):
@@ -199,50 +188,62 @@ def assert_equal_bit_for_bit(weights, expected):
         np.testing.assert_array_equal(array.view(np.uint32), expected[name].view(np.uint32))
 
 
-@pytest.mark.parametrize("stop_after", [3, 5, 7])
-def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(make_run, stream, stop_after):
-    weights, whole = train(make_run, stream)
-    assert len(whole.losses) == 15
-    _, first = train(make_run, stream, stop_after=stop_after)
-    checkpoint = first.interruption or first.epochs[-1][2]
-    assert checkpoint.position.total == len(first.losses) == stop_after
-    assert bool(first.interruption) == (stop_after % 5 > 0)
-    resumed, second = train(make_run, stream, checkpoint=checkpoint)
+def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(make_run, stream, whole):
+    weights, uninterrupted = whole
+    assert len(uninterrupted.losses) == 15
+    _, first = train(make_run, stream, stop_after=3)
+    assert first.interruption.position == Position(0, 3, 3)
+    _, second = train(make_run, stream, checkpoint=first.interruption, stop_after=10)
+    assert second.interruption is None
+    assert second.epochs[-1][2].position == Position(2, 0, 10)
+    resumed, third = train(make_run, stream, checkpoint=second.epochs[-1][2])
     assert_equal_bit_for_bit(resumed, weights)
-    assert first.losses + second.losses == whole.losses
-    assert [m for _, m, _ in first.epochs + second.epochs] == [m for _, m, _ in whole.epochs]
+    runs = (first, second, third)
+    assert [loss for run in runs for loss in run.losses] == uninterrupted.losses
+    assert [m for run in runs for _, m, _ in run.epochs] == [m for _, m, _ in uninterrupted.epochs]
 
 
-def test_a_seed_decides_the_weights_and_another_one_others(make_run, stream):
-    weights, run = train(make_run, stream, stop_after=4)
-    again, _ = train(make_run, stream, stop_after=4)
-    assert_equal_bit_for_bit(again, weights)
-    other, _ = train(make_run, stream, stop_after=4, seed=8)
-    assert not np.array_equal(other["head.kernel"], weights["head.kernel"])
-    # the same initial weights and batches: only the units that are left out differ
-    bare, without = train(make_run, stream, stop_after=4, model=make_lstm(layers=2))
-    assert without.losses[0] != run.losses[0]
+def test_dropout_and_initial_weights_are_functions_of_their_seeds():
+    from textgen_keras.keras_network import KerasNetwork
+
+    def make(seed):
+        return KerasNetwork("gru", vocab_size=5, embedding_dim=4, units=8, layers=2, dropout=0.4, seed=seed)
+
+    network, again, other = make(7), make(7), make(8)
+    assert_equal_bit_for_bit(again.tensors(), network.tensors())
+    assert not np.array_equal(other.tensors()["head.kernel"], network.tensors()["head.kernel"])
+    assert not np.array_equal(
+        network.tensors()["layers.0.recurrent_kernel"], network.tensors()["layers.1.recurrent_kernel"]
+    )
+
+    ids, state = np.array([[1, 2, 3]], np.int32), network.zero_state(1)
+    whole, seven, eight = (
+        network(ids, state, None, seed)[0].numpy() for seed in (None, np.array([3, 7]), np.array([3, 8]))
+    )
+    np.testing.assert_array_equal(seven, again(ids, state, None, np.array([3, 7]))[0].numpy())
+    assert not np.allclose(seven, eight)
+    assert not np.allclose(seven, whole)
 
 
-def test_fit_goes_on_from_weights_that_were_loaded(make_run, stream):
-    weights, _ = train(make_run, stream, stop_after=4)
-    model = make_lstm(layers=2)
+def test_fit_goes_on_from_weights_that_were_loaded(make_run, stream, whole):
+    weights, _ = whole
+    model = make_lstm()
     model.load_weights(weights)
     after, _ = train(make_run, stream, stop_after=1, model=model, **STILL)
     assert_equal_bit_for_bit(after, weights)
 
 
-def test_a_checkpoint_of_another_optimizer_is_refused(make_run, stream):
-    _, run = train(make_run, stream, stop_after=1)
+def test_a_checkpoint_of_another_optimizer_is_refused(make_run, stream, whole):
+    _, run = whole
     with pytest.raises(ArtifactError, match="the checkpoint's tensors do not fit"):
-        train(make_run, stream, checkpoint=run.interruption, optimizer="sgd")
+        train(make_run, stream, checkpoint=run.epochs[0][2], optimizer="sgd")
 
 
 def test_the_random_generators_of_the_program_are_left_alone(make_run, stream):
     import keras
 
     keras.utils.set_random_seed(1)
-    expected = random.random(), np.random.random(), float(keras.random.normal([]))  # noqa: NPY002
+    expected = random.random(), np.random.random(), float(keras.random.normal([]))
     keras.utils.set_random_seed(1)
-    train(make_run, stream, stop_after=2)
-    assert (random.random(), np.random.random(), float(keras.random.normal([]))) == expected  # noqa: NPY002
+    train(make_run, stream, make_gru(), stop_after=1)
+    assert (random.random(), np.random.random(), float(keras.random.normal([]))) == expected

@@ -1,0 +1,13 @@
+"""ONNX: the exporter, and the runtime on ONNX Runtime."""
+
+from textgen.hookspecs import Register, hookimpl
+
+
+@hookimpl
+def textgen_register_exporters(register: Register) -> None:
+    register("onnx", "textgen_onnx.exporter:OnnxExporter", "ONNX graphs of one step and of the whole loop.")
+
+
+@hookimpl
+def textgen_register_runtimes(register: Register) -> None:
+    register("onnx", "textgen_onnx.runtime:OnnxRuntime", "ONNX Runtime on the CPU or CUDA; needs an export.")

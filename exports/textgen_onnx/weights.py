@@ -1,0 +1,111 @@
+"""The weights as the graphs hold them: input table, products in a precision of choice, gates in the graphs' order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textgen.network import GATES, Cell, RecurrentNetwork
+from textgen_onnx.graph import FLOAT, FLOAT16, Graph
+
+Precision = Literal["fp32", "fp16", "int8"]
+
+#: Largest weight of an int8 kernel. Seven bits: on CPUs without VNNI the products of two unsigned-by-signed pairs are
+#: summed in 16 bits, and 2 * 255 * 63 fits where 2 * 255 * 127 saturates.
+LARGEST_INT8 = 63
+
+#: What the products multiply is a layer's output, which lies in [-1, 1]: its scale and zero point are fixed, so that a
+#: row's result depends neither on its neighbours nor on its past, as it would with a scale taken from the data.
+OUTPUT_SCALE = np.float32(1 / 127)
+OUTPUT_ZERO = np.uint8(128)
+
+
+@dataclass(frozen=True)
+class GraphWeights:
+    """Weights by the names that they have in the graphs.
+
+    Attributes:
+        cell: of all layers.
+        units: of each layer.
+        precision: of the products with kernels and head.
+        tensors: ``input_table`` ``[V, G * U]``; for layer i ``layers.{i}.recurrent_kernel`` ``[U, G * U]``, for a GRU
+            ``layers.{i}.recurrent_bias`` ``[3 * U]``, and from the second layer on ``layers.{i}.kernel`` and
+            ``layers.{i}.bias``; ``head.kernel`` ``[U, V]`` and ``head.bias`` ``[V]``. An int8 kernel is the pair
+            ``{name}.quantized`` (int8) and ``{name}.scale`` (a column's, times :data:`OUTPUT_SCALE`).
+    """
+
+    cell: Cell
+    units: tuple[int, ...]
+    precision: Precision
+    tensors: dict[str, NDArray[Any]]
+
+    @property
+    def vocab_size(self) -> int:
+        """The number V of ids."""
+        return int(self.tensors["head.bias"].shape[0])
+
+    @classmethod
+    def from_network(cls, network: RecurrentNetwork, precision: Precision = "fp32") -> GraphWeights:
+        """Fold, reorder and convert the weights of a network."""
+        cell = network.layers[0].cell
+        tensors: dict[str, NDArray[Any]] = {"input_table": _gates(cell, network.input_table())}
+        kernels: dict[str, NDArray[np.float32]] = {}
+        for index, layer in enumerate(network.layers):
+            name = f"layers.{index}"
+            kernels[f"{name}.recurrent_kernel"] = _gates(cell, layer.recurrent_kernel)
+            if cell == "gru":
+                tensors[f"{name}.recurrent_bias"] = layer.bias[1]
+            if index:
+                kernels[f"{name}.kernel"] = _gates(cell, layer.kernel)
+                tensors[f"{name}.bias"] = _gates(cell, layer.bias[0] if cell == "gru" else layer.bias)
+        tensors["head.bias"] = network.head_bias
+        if precision == "int8":
+            # The head is small, and its rounding would go straight into the logits.
+            tensors["head.kernel"] = network.head_kernel
+            for name, kernel in kernels.items():
+                tensors |= _quantized(name, kernel)
+        else:
+            kernels["head.kernel"] = network.head_kernel
+            kind = np.float16 if precision == "fp16" else np.float32
+            tensors |= {name: kernel.astype(kind) for name, kernel in kernels.items()}
+        return cls(cell, tuple(layer.units for layer in network.layers), precision, tensors)
+
+    def product(self, graph: Graph, values: str, name: str, addend: str | None = None) -> str:
+        """Multiply ``values [..., U]`` by a kernel and add to it.
+
+        Args:
+            graph: takes the nodes.
+            values: a layer's output, in [-1, 1].
+            name: of the kernel.
+            addend: name of a tensor that broadcasts to the product.
+        """
+        if f"{name}.quantized" in self.tensors:
+            scale, zero = graph.constant(OUTPUT_SCALE), graph.constant(OUTPUT_ZERO)
+            quantized = graph.add("QuantizeLinear", values, scale, zero)
+            whole = graph.add("MatMulInteger", quantized, f"{name}.quantized", zero)
+            product = graph.add("Mul", graph.add("Cast", whole, to=FLOAT), f"{name}.scale")
+        elif self.tensors[name].dtype == np.float16:
+            half = graph.add("MatMul", graph.add("Cast", values, to=FLOAT16), name)
+            product = graph.add("Cast", half, to=FLOAT)
+        else:
+            product = graph.add("MatMul", values, name)
+        return product if addend is None else graph.add("Add", product, addend)
+
+
+def _gates(cell: Cell, columns: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Columns of gates in the graphs' order: LSTM i, f, o, c, so that the sigmoids lie side by side; GRU as it is."""
+    if cell == "gru":
+        return columns
+    i, f, c, o = np.split(columns, GATES[cell], axis=-1)
+    return np.concatenate([i, f, o, c], axis=-1)
+
+
+def _quantized(name: str, kernel: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    scale = np.maximum(np.abs(kernel).max(axis=0), np.finfo(np.float32).tiny) / LARGEST_INT8
+    return {
+        f"{name}.quantized": np.rint(kernel / scale).astype(np.int8),
+        f"{name}.scale": (scale * OUTPUT_SCALE).astype(np.float32),
+    }

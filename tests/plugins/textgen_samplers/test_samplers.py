@@ -1,0 +1,163 @@
+"""Each sampler against its definition, written out in plain Python."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from textgen.errors import OptionError
+
+INF = math.inf
+
+#: Few distinct values, so that ties are common; -inf is an id that was excluded before.
+tied = st.lists(st.sampled_from([-INF, -3.0, -1.0, 0.0, 0.5, 2.0]), min_size=1, max_size=9).filter(
+    lambda row: max(row) > -INF
+)
+spread = st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=9)
+distinct = st.lists(st.integers(-3000, 3000).map(lambda n: n / 100), min_size=1, max_size=9, unique=True)
+rows = st.one_of(tied, spread)
+
+
+def ranking(row: list[float]) -> list[int]:
+    """Ids from the likeliest on; of equal ones, the lower first."""
+    return sorted(range(len(row)), key=lambda i: (-row[i], i))
+
+
+def kept(result: np.ndarray) -> set[int]:
+    return set(np.flatnonzero(result[0] > -INF).tolist())
+
+
+def probabilities(row) -> np.ndarray:
+    weights = np.exp(np.asarray(row, np.float64) - max(row))
+    return weights / weights.sum()
+
+
+@given(row=rows, temperature=st.floats(0.05, 20))
+def test_temperature_raises_probabilities_to_a_power_and_renormalises(apply, row, temperature):
+    # As two of the recipes' sources write it: p ** (1 / T), over their sum.
+    power = probabilities(row) ** (1 / temperature)
+    expected = power / power.sum()
+    np.testing.assert_allclose(probabilities(apply(f"temperature({temperature})", row)[0]), expected, atol=1e-5)
+
+
+@given(row=distinct)
+def test_temperature_0_leaves_the_likeliest(apply, row):
+    np.testing.assert_array_equal(probabilities(apply("temperature(0)", row)[0]), np.eye(len(row))[np.argmax(row)])
+
+
+@given(row=distinct, u=st.floats(0, 1 - 2**-24))
+def test_temperature_0_is_greedy(draw, row, u):
+    expected = draw("greedy", [row], [0])
+    np.testing.assert_array_equal(draw("temperature(0) | multinomial", [row], [u]), expected)
+    np.testing.assert_array_equal(draw("temperature(1e-9) | multinomial", [row], [u]), expected)
+
+
+@given(row=rows)
+def test_temperature_1_changes_no_probability(apply, row):
+    np.testing.assert_allclose(probabilities(apply("temperature", row)[0]), probabilities(row), atol=1e-6)
+
+
+@given(row=rows, k=st.integers(1, 12))
+def test_top_k_keeps_exactly_k_and_of_equal_ones_the_lower(apply, row, k):
+    result = apply(f"top-k({k})", row)[0]
+    expected = set(ranking(row)[:k])
+    for i, logit in enumerate(row):
+        assert result[i] == (np.float32(logit) if i in expected else -INF)
+
+
+@given(row=rows, p=st.floats(2**-10, 1))
+def test_top_p_keeps_the_likeliest_up_to_their_share(apply, row, p):
+    chances = probabilities(row)
+    result = apply(f"top-p({p})", row)[0]
+    before = 0.0
+    for i in ranking(row):
+        if row[i] > -INF:
+            is_kept = result[i] > -INF
+            assert result[i] in (np.float32(row[i]), -INF)
+            if abs(before - p) > 1e-5:
+                assert is_kept == (before < p)
+        before += chances[i]
+
+
+@pytest.mark.parametrize(
+    ("p", "expected"),
+    [(0.4, {0}), (0.5, {0}), (0.51, {0, 1}), (0.75, {0, 1}), (0.76, {0, 1, 2}), (1, {0, 1, 2, 3}), (1e-6, {0})],
+)
+def test_top_p_stops_where_the_share_is_reached(apply, p, expected):
+    assert kept(apply(f"top-p({p})", [0.0, -math.log(2), -math.log(4), -math.log(4)])) == expected
+
+
+def test_top_p_takes_the_lower_of_equal_ids(apply):
+    assert kept(apply("top-p(0.5)", [1.0, 1.0, 1.0, 1.0])) == {0, 1}
+
+
+@given(row=rows, p=st.floats(0, 1))
+def test_min_p_keeps_what_is_at_least_p_times_as_likely_as_the_likeliest(apply, row, p):
+    result = apply(f"min-p({p})", row)[0]
+    chances = probabilities(row)
+    for i, logit in enumerate(row):
+        assert result[i] in (np.float32(logit), -INF)
+        if logit > -INF and not math.isclose(chances[i], p * chances.max(), rel_tol=1e-4, abs_tol=1e-30):
+            assert (result[i] > -INF) == (chances[i] > p * chances.max())
+
+
+def test_min_p_at_its_bounds(apply):
+    assert kept(apply("min-p(0)", [0.0, -90.0, -INF])) == {0, 1}
+    assert kept(apply("min-p(1)", [2.0, 1.999, 2.0])) == {0, 2}
+
+
+@given(row=rows, penalty=st.floats(0.1, 10), data=st.data())
+def test_repetition_penalty_is_that_of_ctrl(apply, row, penalty, data):
+    seen = [data.draw(st.booleans()) for _ in row]
+    result = apply(f"repetition-penalty({penalty})", row, seen=np.array([seen]))[0]
+    for logit, was_seen, found in zip(row, seen, result, strict=True):
+        expected = logit if not was_seen else logit / penalty if logit > 0 else logit * penalty
+        assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_penalty_knows_the_ids_of_each_row(chain):
+    from textgen.sampling import Draw
+
+    drawing = Draw([chain("repetition-penalty(1000) | greedy")] * 2, 3)
+    drawing.note(np.array([0]), np.array([2], np.int32))
+    logits = np.float32([[1, 2, 3], [1, 2, 3]])
+    drawn = [drawing.draw(logits, np.zeros(2, np.float32)).tolist() for _ in range(3)]
+    assert drawn == [[1, 2], [0, 1], [2, 0]]
+
+
+def test_greedy_takes_the_lower_of_equal_ids(draw):
+    np.testing.assert_array_equal(draw("greedy", [[1, 3, 3, 0], [-INF, -INF, -5, -INF]], [0.9, 0.0]), [1, 2])
+
+
+@given(row=rows, u=st.integers(0, 2**24 - 1).map(lambda n: n / 2**24))
+def test_multinomial_inverts_the_cumulative_distribution(draw, row, u):
+    (drawn,) = draw("multinomial", [row], [u])
+    cumulative = np.cumsum(probabilities(row))
+    before = cumulative[drawn - 1] if drawn else 0.0
+    assert before - 1e-6 <= u <= cumulative[drawn] + 1e-6
+    assert row[drawn] > -INF
+
+
+@pytest.mark.parametrize(
+    ("link", "message"),
+    [
+        ("temperature(-1)", "temperature.temperature: input should be greater than or equal to 0"),
+        ("temperature(inf)", "temperature.temperature: input should be"),
+        ("temperature(nan)", "temperature.temperature: input should be"),
+        ("temperature(1e30)", "temperature.temperature: input should be"),
+        ("top-k(0)", "top-k.k: input should be greater than or equal to 1"),
+        ("top-k(1.5)", "top-k.k: input should be a valid integer"),
+        ("top-p(1e-50)", "top-p.p: input should be greater than"),
+        ("top-p(1.1)", "top-p.p: input should be less than or equal to 1"),
+        ("min-p(-0.1)", "min-p.p: input should be greater than or equal to 0"),
+        ("repetition-penalty(0)", "repetition-penalty.penalty: input should be greater than"),
+        ("repetition-penalty(1e9)", "repetition-penalty.penalty: input should be less than"),
+    ],
+)
+def test_a_number_out_of_range_is_named(apply, link, message):
+    with pytest.raises(OptionError) as raised:
+        apply(link, [0.0, 1.0])
+    assert str(raised.value).startswith(message)
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,169 @@
+"""A model that counts: small, exact, trained in an instant, and without a training library.
+
+The module is a plugin too. It names the model and its runtime ``counting``::
+
+    from textgen.testing import counting, registered
+
+    with registered(counting):
+        textgen.train("names.txt", "counting").generate("A")
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from textgen.dataset import Batch, Dataset
+from textgen.errors import ArtifactError
+from textgen.hookspecs import Register, hookimpl
+from textgen.model import Checkpoint, Model, Position, Tensors, TrainingRun
+from textgen.options import Options
+from textgen.state import State, StateSpec, TensorSpec
+
+
+class CountingOptions(Options):
+    """Options of :class:`CountingModel`."""
+
+    smoothing: float = Field(1.0, gt=0, description="Added to every count, so that no id is impossible.")
+
+
+class CountingModel(Model):
+    """Counts how often an id follows two others: P(c | a, b) = (n(abc) + s) / (n(ab) + s * V).
+
+    Its logits are log-probabilities, and its state is the id before the last one. It reports to a run as a model that
+    learns by gradient does: batches, epochs, held-out loss, interruptions, and checkpoints that it can go on from.
+    It keeps about V**3 numbers, so V should be small.
+
+    Example:
+        >>> model = CountingModel(CountingOptions(), vocab_size=3)
+        >>> logits, state = model.forward(np.int32([[0, 1]]), model.state_spec.initial_state(batch=1))
+        >>> logits.shape, state["before"].tolist()
+        ((1, 2, 3), [2])
+    """
+
+    Options = CountingOptions
+    native_runtime = "counting"
+
+    options: CountingOptions
+
+    def __init__(self, options: CountingOptions, vocab_size: int) -> None:
+        super().__init__(options, vocab_size)
+        self._counts = np.zeros((vocab_size + 1, vocab_size, vocab_size), np.float32)
+
+    @property
+    def state_spec(self) -> StateSpec:
+        """``before``, int32 of shape ``[]``: one more than the last id that was read, 0 before the first one."""
+        return StateSpec((TensorSpec("before", (), "int32"),))
+
+    @property
+    def parameter_count(self) -> int:
+        return self._counts.size
+
+    def fit(self, dataset: Dataset, run: TrainingRun) -> None:
+        epoch = self._restore(run.checkpoint) if run.checkpoint else _Epoch(Position())
+        while epoch.at.epoch < run.options.epochs and not run.should_stop:
+            for batch in run.batches(epoch.at):
+                state = self._state_before(batch, epoch.state if dataset.carries_state else None)
+                loss, characters = self._loss(batch, state)
+                np.add.at(self._counts, (*self._contexts(batch.inputs, state), batch.targets), batch.weights)
+                epoch.add(loss, characters, State({"before": batch.inputs[:, -1] + 1}))
+                run.batch_ended(epoch.at, loss, characters)
+            if epoch.at.step < dataset.train.steps:
+                run.interrupted(self._checkpoint(epoch))
+                return
+            metrics = {"loss": epoch.loss}
+            if dataset.held_out is not None:
+                metrics["held_out_loss"] = self._judge(dataset)
+            epoch = _Epoch(Position(epoch.at.epoch + 1, 0, epoch.at.total))
+            run.epoch_ended(epoch.at, metrics, self._checkpoint(epoch))
+
+    def forward(
+        self, ids: NDArray[np.int32], state: State, lengths: NDArray[np.int32] | None = None
+    ) -> tuple[NDArray[np.float32], State]:
+        self.state_spec.check(state)
+        counts = self._counts[self._contexts(ids, state)] + np.float32(self.options.smoothing)
+        logits = np.log(counts / counts.sum(axis=-1, keepdims=True))
+        read = np.concatenate([state["before"][:, None], ids + 1], axis=1)
+        last = np.full(len(ids), ids.shape[1]) if lengths is None else lengths
+        return logits, State({"before": read[np.arange(len(ids)), last]})
+
+    def weights(self) -> Tensors:
+        return {"counts": self._counts.copy()}
+
+    def load_weights(self, tensors: Tensors) -> None:
+        shapes = {name: array.shape for name, array in tensors.items()}
+        if shapes != {"counts": self._counts.shape}:
+            raise ArtifactError(f"the weights have the shapes {shapes}, expected are counts {self._counts.shape}")
+        self._counts = np.array(tensors["counts"], np.float32)
+
+    def _contexts(self, ids: NDArray[np.int32], state: State) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """The index into the counts of each position: the id before it (plus one), and the id at it."""
+        return np.concatenate([state["before"][:, None], ids[:, :-1] + 1], axis=1), ids
+
+    def _state_before(self, batch: Batch, carried: State | None) -> State:
+        rows = len(batch.inputs)
+        if carried is None or batch.resets_state or carried.batch != rows:
+            return self.state_spec.initial_state(rows)
+        return carried
+
+    def _loss(self, batch: Batch, state: State) -> tuple[float, int]:
+        """The mean loss of a batch in nats, and the targets that count."""
+        logits, _ = self.forward(batch.inputs, state)
+        nats = -np.take_along_axis(logits, batch.targets[..., None], axis=2)[..., 0]
+        characters = int(np.count_nonzero(batch.weights))
+        return float((nats * batch.weights).sum(dtype=np.float64)) / max(characters, 1), characters
+
+    def _judge(self, dataset: Dataset) -> float:
+        assert dataset.held_out is not None
+        judged = _Epoch(Position())
+        for batch in dataset.held_out.batches(epoch=0):
+            state = self._state_before(batch, judged.state if dataset.carries_state else None)
+            judged.add(*self._loss(batch, state), State({"before": batch.inputs[:, -1] + 1}))
+        return judged.loss
+
+    def _checkpoint(self, epoch: _Epoch) -> Checkpoint:
+        tensors = {"counts": self._counts.copy()} | ({} if epoch.state is None else dict(epoch.state))
+        return Checkpoint(epoch.at, tensors, {"nats": epoch.nats, "characters": epoch.characters})
+
+    def _restore(self, checkpoint: Checkpoint) -> _Epoch:
+        tensors = dict(checkpoint.tensors)
+        self.load_weights({"counts": tensors.pop("counts")})
+        state = State(tensors) if tensors else None
+        return _Epoch(checkpoint.position, state, checkpoint.numbers["nats"], checkpoint.numbers["characters"])
+
+
+@dataclass
+class _Epoch:
+    """An epoch under way: where it is, the state that its last batch left, and its loss so far."""
+
+    at: Position
+    state: State | None = None
+    nats: float = 0.0
+    characters: int = 0
+
+    def add(self, loss: float, characters: int, state: State) -> None:
+        """Note a batch."""
+        self.at = Position(self.at.epoch, self.at.step + 1, self.at.total + 1)
+        self.state = state
+        self.nats += loss * characters
+        self.characters += characters
+
+    @property
+    def loss(self) -> float:
+        """Mean nats a character."""
+        return self.nats / max(self.characters, 1)
+
+
+@hookimpl
+def textgen_register_models(register: Register) -> None:
+    """Name the model."""
+    register("counting", "textgen.testing.counting:CountingModel", "Counts which id follows two others.")
+
+
+@hookimpl
+def textgen_register_runtimes(register: Register) -> None:
+    """Name the runtime that runs it."""
+    register("counting", "textgen.runtime:ModelRuntime", "Runs a model by its own forward pass.")
