@@ -9,6 +9,7 @@ from typing import Any, overload
 
 from textgen.artifact import Artifact, find_run
 from textgen.errors import ArtifactError, OptionError, UnavailableError, UnknownNameError, UnsupportedModelError
+from textgen.exporter import ExportReport
 from textgen.generation import Generation, GenerationOptions, Piece, Request, generate
 from textgen.model import Model
 from textgen.options import Options, Settings, build_options, merge_settings
@@ -18,7 +19,7 @@ from textgen.sampling import Chain, edit_chain
 from textgen.tokenizer import OnUnknown, Tokenizer
 
 #: Runtimes that ``"auto"`` tries before the model's own, the fastest first.
-PREFERRED_RUNTIMES = ("numpy",)
+PREFERRED_RUNTIMES = ("onnx", "numpy")
 
 
 class TextGenerator:
@@ -167,7 +168,7 @@ class TextGenerator:
 
 
 def load(path: str | Path | None = None, *, runtime: str = "auto", device: str = "auto") -> TextGenerator:
-    """Load a run.
+    """Load a run, or an export of one.
 
     Args:
         path: its folder, or its name in the folder of runs; the latest run for ``None``.
@@ -180,18 +181,61 @@ def load(path: str | Path | None = None, *, runtime: str = "auto", device: str =
     """
     found = plugins()
     artifact = Artifact.open(find_run(None if path is None else Path(path)))
+    tokenizer = _load_tokenizer(artifact, found)
+    opened = _open_runtime(runtime, artifact, _model_maker(artifact, found), device, found)
+    return TextGenerator(opened, tokenizer, artifact, found)
+
+
+def export(
+    path: str | Path | None = None,
+    *,
+    to: str = "onnx",
+    out: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    notice: Callable[[str], None] = print,
+) -> ExportReport:
+    """Export a run.
+
+    Args:
+        path: its folder, or its name in the folder of runs; the latest run for ``None``.
+        to: the exporter, by registered name.
+        out: the folder to write; by default one in the run's folder, named after the exporter.
+        options: of the exporter, such as ``{"precision": "int8"}``.
+        notice: tells what the exporter has to say, a line at a time.
+
+    Returns:
+        What was written, and how far it is from its source.
+
+    Raises:
+        ArtifactError: where the export differs too much from the run; nothing is left then.
+    """
+    from textgen.exporting import export_run
+
+    found = plugins()
+    artifact = Artifact.open(find_run(None if path is None else Path(path)))
+    folder = Path(out) if out else artifact.path / to
+    tokenizer, make_model = _load_tokenizer(artifact, found), _model_maker(artifact, found)
+    return export_run(
+        artifact, found, to, options or {}, folder, tokenizer=tokenizer, make_model=make_model, notice=notice
+    )
+
+
+def _load_tokenizer(artifact: Artifact, found: Plugins) -> Tokenizer:
     tokenizer: Tokenizer = make_part(artifact, found, "tokenizer")
     tokenizer.load_json(artifact.tokenizer_json())
     if tokenizer.vocab_size != artifact.manifest.vocab_size:
         raise ArtifactError(
             f"{artifact.path}: the tokenizer has {tokenizer.vocab_size} ids, the model {artifact.manifest.vocab_size}"
         )
+    return tokenizer
 
+
+def _model_maker(artifact: Artifact, found: Plugins) -> Callable[[], Model]:
     def make_model() -> Model:
         model: Model = make_part(artifact, found, "model", artifact.manifest.vocab_size)
         return model
 
-    return TextGenerator(_open_runtime(runtime, artifact, make_model, device, found), tokenizer, artifact, found)
+    return make_model
 
 
 def _open_runtime(

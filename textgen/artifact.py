@@ -17,7 +17,7 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from textgen.errors import ArtifactError
+from textgen.errors import ArtifactError, UnsupportedModelError
 from textgen.files import read_tensors, sha256, write_atomically
 from textgen.generation import Ending
 from textgen.options import Settings
@@ -55,6 +55,7 @@ class Manifest(BaseModel):
         provenance: where the corpus comes from.
         end_id, starts: see :class:`textgen.generation.Ending`.
         metrics: of the weights, such as ``held_out_loss`` in nats a character.
+        export: what an exporter says of the folder's graphs; ``None`` for a run.
         weights: the file that holds the weights; ``None`` before the first checkpoint.
         last_checkpoint: the file to resume from.
         files: every other file, by path below the folder.
@@ -74,6 +75,7 @@ class Manifest(BaseModel):
     end_id: int | None = None
     starts: dict[str, int] = {}
     metrics: dict[str, float] = {}
+    export: dict[str, Any] | None = None
     weights: str | None = None
     last_checkpoint: str | None = None
     files: dict[str, FileRecord] = {}
@@ -171,6 +173,8 @@ class Artifact:
         Raises:
             ArtifactError: where they are missing or altered, or the run has none yet.
         """
+        if self.manifest.export is not None:
+            raise UnsupportedModelError(f"{self.path} is an export and has no weights to load; use --runtime onnx")
         if self.manifest.weights is None:
             raise ArtifactError(
                 f"{self.path} has no weights yet: it stopped before its first checkpoint; "
@@ -181,6 +185,12 @@ class Artifact:
         if self.manifest.weights == WEIGHTS:
             return tensors
         return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """The recorded SHA-256 of the file that holds the weights."""
+        record = self.manifest.files.get(self.manifest.weights or "")
+        return record.sha256 if record else None
 
     @property
     def ending(self) -> Ending:

@@ -52,21 +52,21 @@ def read_checkpoint(artifact: Artifact) -> Checkpoint | None:
     arrays, metadata = read_tensors(artifact.verified(name))
     try:
         about = json.loads(metadata["checkpoint"])
-        position = Position(**about["position"])
+        position, numbers = Position(**about["position"]), about["numbers"]
     except (KeyError, TypeError, ValueError):
         raise ArtifactError(f"{artifact.path / name} is not a checkpoint of textgen") from None
     tensors = {key.removeprefix(TRAINING): array for key, array in arrays.items() if key.startswith(TRAINING)}
-    return Checkpoint(position, tensors, about["numbers"])
+    return Checkpoint(position, tensors, numbers)
 
 
 def drop_old_checkpoints(artifact: Artifact) -> None:
-    """Delete the weights that ``textgen.json`` no longer points to: the last and the best ones stay.
+    """Commit, then delete the weights that ``textgen.json`` no longer points to: the last and the best ones stay.
 
-    What a run that was killed left behind goes too: checkpoints that were never recorded, or are half-written.
+    What a run that was killed left behind goes too: checkpoints that were never recorded, half-written files.
     """
     manifest, folder = artifact.manifest, artifact.path
     kept = (manifest.weights, manifest.last_checkpoint)
-    files = [folder / FINAL_WEIGHTS, *(folder / CHECKPOINTS).glob("*step-*.safetensors*")]
+    files = [folder / FINAL_WEIGHTS, *(folder / CHECKPOINTS).glob("*step-*.safetensors*"), *folder.glob(".*.tmp")]
     old = {file.relative_to(folder).as_posix(): file for file in files}
     for name in kept:
         old.pop(name or "", None)

@@ -1,4 +1,4 @@
-"""The Exporter interface: from an artifact to files that run without the libraries that trained it."""
+"""The Exporter interface: from a run to files that run without the libraries that trained it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,33 @@ if TYPE_CHECKING:
 
     from textgen.artifact import Artifact
     from textgen.model import Model
+    from textgen.runtime import Runtime
+    from textgen.sampling import Chain
+
+
+@dataclass(frozen=True)
+class ExportSource:
+    """What an exporter starts from.
+
+    Attributes:
+        artifact: the run.
+        make_model: builds its model, without weights.
+        chain: the sampler chain that the run generates with.
+        forbidden_ids: ids that are never drawn.
+        open_runtime: opens the run in a runtime, by name, as the reference to compare with.
+        measure_loss: mean loss of a runtime, in nats a character, on the same text at each call.
+        text: what that text is.
+        notice: tells the user something, in one line.
+    """
+
+    artifact: Artifact
+    make_model: Callable[[], Model]
+    chain: Chain
+    forbidden_ids: tuple[int, ...]
+    open_runtime: Callable[[str], Runtime]
+    measure_loss: Callable[[Runtime], float]
+    text: str
+    notice: Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -32,7 +59,7 @@ class ExportReport:
 
 
 class Exporter(ABC):
-    """Writes an artifact in another format.
+    """Writes a run in another format.
 
     Args:
         options: an instance of the class attribute ``Options``.
@@ -44,8 +71,8 @@ class Exporter(ABC):
         self.options = options
 
     @abstractmethod
-    def export(self, artifact: Artifact, make_model: Callable[[], Model], folder: Path) -> ExportReport:
-        """Write the files and compare them with the source.
+    def export(self, source: ExportSource, folder: Path) -> ExportReport:
+        """Write the files and compare them with their source.
 
         Raises:
             ArtifactError: where the difference is past the bound or the model cannot be exported; nothing is left.

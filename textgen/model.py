@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -165,6 +165,14 @@ class Model(ABC):
         Raises:
             ArtifactError: where a tensor is missing, superfluous, or has the wrong shape.
         """
+
+    def keras_step(self) -> Callable[..., Any] | None:
+        """The forward pass as a function of TensorFlow tensors, for export; ``None`` where there is no such.
+
+        It takes ids ``[batch, time]`` int32, lengths ``[batch]`` int32 and the state's tensors in the order of
+        :attr:`state_spec`, and returns a tuple: logits ``[batch, time, vocab]`` float32, then the state's tensors.
+        """
+        return None
 
     def describe(self, weights: Tensors) -> RecurrentNetwork | None:
         """The model as a neutral description, from its weights; ``None`` where it is no GRU or LSTM stack."""

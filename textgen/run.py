@@ -188,7 +188,6 @@ class Run:
             manifest.weights = manifest.last_checkpoint
             manifest.metrics = dict(record)
         self._write_logs()
-        self.artifact.commit()
         drop_old_checkpoints(self.artifact)
         self._unsaved = None
         self._plugins.notify("textgen_checkpoint_saved", position=checkpoint.position, path=path)
@@ -227,9 +226,9 @@ class Run:
         if not stopped and manifest.weights != layout.WEIGHTS:
             self.artifact.put(layout.WEIGHTS, safetensors.numpy.save(self.artifact.weights()))
             manifest.weights = layout.WEIGHTS
+        self._write_logs()  # a run that was killed may have left them ahead of their records
         if self._history:
             self._plot()
-        self.artifact.commit()
         drop_old_checkpoints(self.artifact)
         self._display.ended(self.artifact)
 

@@ -41,9 +41,13 @@ class StateSpec:
 
     def check(self, state: State) -> None:
         """Raise :class:`ArtifactError` where a state's names, shapes or dtypes are not those of this spec."""
-        expected = {t.name: (t.shape, t.dtype) for t in self.tensors}
-        found = {name: (array.shape[1:], str(array.dtype)) for name, array in state.items()}
-        if found != expected:
+        fits = len(state) == len(self.tensors) and all(
+            t.name in state and state[t.name].shape[1:] == t.shape and state[t.name].dtype == t.dtype
+            for t in self.tensors
+        )
+        if not fits:
+            expected = {t.name: (t.shape, t.dtype) for t in self.tensors}
+            found = {name: (array.shape[1:], str(array.dtype)) for name, array in state.items()}
             raise ArtifactError(f"the state does not fit the model: it has {found}, the model needs {expected}")
 
     def to_json(self) -> list[dict[str, Any]]:
@@ -74,7 +78,7 @@ class State(Mapping[str, NDArray[Any]]):
     @property
     def batch(self) -> int:
         """The number of rows (0 for a model without state)."""
-        return next((len(array) for array in self._arrays.values()), 0)
+        return next((len(array) for array in self.values()), 0)
 
     def select(self, rows: NDArray[np.intp] | Sequence[int]) -> State:
         """The state of the given rows, in the given order; a row may be taken more than once."""

@@ -146,11 +146,11 @@ class Graph:
         used = [used for node in self._nodes for used in node.input]
         mine = [used for used in dict.fromkeys(used) if used in self._constants and not self._known_outside(used)]
         initializers = [numpy_helper.from_array(self._constants[each], each) for each in mine]
-        infos = [
+        inputs, results = (
             [helper.make_tensor_value_info(v.name, v.kind, v.shape) for v in values]
             for values in (self._inputs, outputs)
-        ]
-        return helper.make_graph(self._nodes, name, *infos, initializer=initializers)
+        )
+        return helper.make_graph(self._nodes, name, inputs, results, initializer=initializers)
 
     def _known_outside(self, name: str) -> bool:
         """Whether a graph around this one uses a constant, and so has it among its initializers."""

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from textgen.network import GATES, Cell, RecurrentNetwork
 from textgen_onnx.graph import FLOAT, FLOAT16, Graph
@@ -72,6 +74,17 @@ class GraphWeights:
             kind = np.float16 if precision == "fp16" else np.float32
             tensors |= {name: kernel.astype(kind) for name, kernel in kernels.items()}
         return cls(cell, tuple(layer.units for layer in network.layers), precision, tensors)
+
+    @classmethod
+    def from_model(cls, model: bytes, cell: Cell, units: tuple[int, ...], precision: Precision) -> GraphWeights:
+        """The weights of a graph that was built from some, such as ``step.onnx``."""
+        tensors: dict[str, NDArray[Any]] = {}
+        graphs = [onnx.load_from_string(model).graph]
+        for graph in graphs:
+            graphs += [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
+            tensors |= {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+        weights = {name: array for name, array in tensors.items() if not name.startswith("constant.")}
+        return cls(cell, units, precision, weights)
 
     def product(self, graph: Graph, values: str, name: str, addend: str | None = None) -> str:
         """Multiply ``values [..., U]`` by a kernel and add to it.

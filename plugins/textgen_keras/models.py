@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,6 +113,15 @@ class RecurrentModel(Model):
     def load_weights(self, tensors: Tensors) -> None:
         check_shapes("the weights", tensors, self.tensor_shapes)
         self._built().set_tensors(tensors)
+
+    def keras_step(self) -> Callable[..., Any]:
+        network = self._built()
+
+        def step(ids: Any, lengths: Any, *state: Any) -> tuple[Any, ...]:
+            logits, after = network(ids, list(state), lengths)
+            return (logits, *after)
+
+        return step
 
     def describe(self, weights: Tensors) -> RecurrentNetwork:
         check_shapes("the weights", weights, self.tensor_shapes)

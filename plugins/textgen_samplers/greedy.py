@@ -17,7 +17,7 @@ class Greedy(Selector):
     """
 
     def select(self, logits: Logits, uniforms: NDArray[np.float32]) -> NDArray[np.int32]:
-        return logits.argmax(axis=1).astype(np.int32)
+        return np.asarray(logits.argmax(axis=1), dtype=np.int32)
 
     def emit(self, graph: GraphBuilder, logits: str, uniforms: str) -> str:
         return graph.add("ArgMax", logits, axis=1, keepdims=0)

@@ -27,7 +27,7 @@ class Multinomial(Selector):
         weights = np.exp(logits - logits.max(axis=1, keepdims=True))
         cumulative = np.cumsum(weights, axis=1, dtype=np.float32)
         threshold = uniforms[:, None] * cumulative[:, -1:]
-        return (cumulative <= threshold).sum(axis=1, dtype=np.int32)
+        return np.asarray((cumulative <= threshold).sum(axis=1), dtype=np.int32)
 
     def emit(self, graph: GraphBuilder, logits: str, uniforms: str) -> str:
         weights = graph.add("Softmax", logits, axis=1)

@@ -34,6 +34,7 @@ class RepetitionPenalty(Sampler):
     uses_history = True
 
     def transform(self, logits: Logits, parameters: Parameters, seen: NDArray[np.bool_] | None) -> Logits:
+        assert seen is not None
         penalty = parameters["penalty"]
         with np.errstate(over="ignore"):
             return np.where(seen, np.where(logits > 0, logits / penalty, logits * penalty), logits)

@@ -37,7 +37,8 @@ class Temperature(Sampler):
     def transform(self, logits: Logits, parameters: Parameters, seen: NDArray[np.bool_] | None) -> Logits:
         below_best = logits - logits.max(axis=1, keepdims=True)  # at most 0: a small t overflows to -inf, never to nan
         with np.errstate(over="ignore"):
-            return below_best / np.maximum(parameters["temperature"], SMALLEST)
+            scaled: Logits = below_best / np.maximum(parameters["temperature"], SMALLEST)
+        return scaled
 
     def emit(self, graph: GraphBuilder, logits: str, parameters: Mapping[str, str], seen: str | None) -> str:
         best = graph.add("ReduceMax", logits, axes=[1], keepdims=1)

@@ -1,9 +1,17 @@
-from collections.abc import Callable, Iterator
+import random
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from textgen.options import build_options
+import textgen.plots
+from textgen import training
+from textgen.artifact import Artifact
+from textgen.errors import UnavailableError
+from textgen.model import Position
+from textgen.options import Settings, build_options, merge_settings
+from textgen.plan import Plan, make_plan
 from textgen.plugins import Plugins, plugins
 from textgen.testing import counting, registered
 from textgen.tokenizer import Tokenizer
@@ -27,3 +35,77 @@ def found() -> Iterator[Plugins]:
     """The plugins of this process, with the counting model among them."""
     with registered(counting, name="counting") as plugins:
         yield plugins
+
+
+class Diary:
+    """A display that notes what it is shown."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[Path, Position]] = []
+        self.batches: list[tuple[Position, float]] = []
+        self.epochs: list[tuple[Mapping[str, float], str | None]] = []
+        self.ends: list[str] = []
+
+    def started(self, plan: Plan, folder: Path, position: Position) -> None:
+        self.begun.append((folder, position))
+
+    def batch(self, position: Position, loss: float, characters_per_second: float) -> None:
+        assert characters_per_second > 0
+        self.batches.append((position, loss))
+
+    def epoch(self, record: Mapping[str, float], sample: str | None) -> None:
+        self.epochs.append((record, sample))
+
+    def ended(self, artifact: Artifact) -> None:
+        self.ends.append(artifact.manifest.status)
+
+
+class Workplace:
+    """A folder with a stream and documents of random letters, and training on them with the counting model."""
+
+    def __init__(self, folder: Path, found: Plugins) -> None:
+        self.folder = folder
+        self.found = found
+        letters = random.Random(5)
+        self.words = ["".join(letters.choices("abcd", k=letters.randint(1, 9))) for _ in range(60)]
+        self.lines = folder / "words.txt"
+        self.lines.write_text("\n".join(self.words), encoding="utf-8")
+        self.stream = folder / "stream.txt"
+        self.stream.write_text("".join(letters.choices("abcde\n", k=1000)), encoding="utf-8")
+
+    def settings(self, *layers: Settings, stream: bool = False, **training: Any) -> Settings:
+        corpus = {"name": "file", "path": str(self.stream if stream else self.lines)}
+        base: Settings = {
+            "corpus": corpus | ({} if stream else {"layout": "lines"}),
+            "model": {"name": "counting"},
+            "training": {"batch_size": 8, "length": 10, "epochs": 3} | training,
+        }
+        return merge_settings(base, *layers)
+
+    def plan(self, *layers: Settings, **options: Any) -> Plan:
+        return make_plan(self.settings(*layers, **options), self.found)
+
+    def train(self, name: str, *layers: Settings, display: Diary | None = None, **options: Any) -> Artifact:
+        return training.train(self.plan(*layers, **options), self.found, display or Diary(), folder=self.folder / name)
+
+    def resume(self, name: str, display: Diary | None = None, **changes: Any) -> Artifact:
+        return training.resume(
+            self.folder / name, self.found, display or Diary(), changes={"training": changes} if changes else None
+        )
+
+
+@pytest.fixture
+def diary() -> Diary:
+    return Diary()
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch, found) -> Workplace:
+    """See :class:`Workplace`. Nothing is plotted: importing matplotlib takes a second."""
+
+    def unavailable(*arguments: object) -> None:
+        raise UnavailableError("no plots")
+
+    monkeypatch.setattr(textgen.plots, "save_training_plot", unavailable)
+    monkeypatch.setenv("TEXTGEN_RUNS_DIR", str(tmp_path / "runs"))
+    return Workplace(tmp_path, found)

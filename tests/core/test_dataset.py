@@ -1,4 +1,4 @@
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -108,7 +108,7 @@ def test_lanes_go_on_where_the_batch_before_ended(plan: Lanes, epoch: int):
 
 @given(documents, epochs)
 def test_a_document_is_a_row_and_its_padding_does_not_count(plan: PaddedDocuments, epoch: int):
-    texts = [plan.text.ids[a:b].tolist() for a, b in zip(plan.text.offsets, plan.text.offsets[1:], strict=False)]
+    texts = [plan.text.ids[a:b].tolist() for a, b in pairwise(plan.text.offsets)]
     found = []
     for batch in plan.batches(epoch):
         whole = np.concatenate([batch.inputs[:, :1], batch.targets], axis=1)
@@ -137,7 +137,7 @@ def test_a_bucket_holds_documents_of_like_length(plan: PaddedDocuments, epoch: i
         lengths = 1 + (batch.targets != PAD).sum(axis=1)
         bounds.append((int(lengths.min()), int(lengths.max())))
     bounds.sort()
-    assert all(a[1] <= b[0] for a, b in zip(bounds, bounds[1:], strict=False))
+    assert all(a[1] <= b[0] for a, b in pairwise(bounds))
 
 
 def test_the_longest_documents_are_not_the_ones_that_are_always_left_out():

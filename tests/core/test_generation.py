@@ -82,9 +82,7 @@ def test_a_row_writes_the_same_alone_and_in_any_batch_in_chunks_of_any_size(
     rows = tuple(data.draw(st.lists(st.integers(0, 2**64 - 1), min_size=len(texts), max_size=len(texts))))
     temperatures = [data.draw(st.sampled_from([0, 0.5, 1.7])) for _ in texts]
     chains = tuple(make_chain(f"repetition-penalty(1.2) | temperature({t}) | multinomial") for t in temperatures)
-    together = Request(
-        tuple(texts), length, chains, seed, rows, stop, ignore_eos, score=True, chunk=data.draw(chunks)
-    )
+    together = Request(tuple(texts), length, chains, seed, rows, stop, ignore_eos, score=True, chunk=data.draw(chunks))
     _, generations = run(tokenizer, together, starts={"a": 3, "c": 1})
     for index, whole in enumerate(generations):
         only = slice(index, index + 1)
@@ -97,7 +95,7 @@ def test_a_row_writes_the_same_alone_and_in_any_batch_in_chunks_of_any_size(
 def test_a_row_of_64_is_the_row_alone(tokenizer):
     texts = ["ab"[i % 2] * (i % 7 + 1) for i in range(64)]
     _, batch = run(tokenizer, request(*texts, length=200, seed=5))
-    assert len({generation.text for generation in batch}) > 50
+    assert len({generation.text for generation in batch}) > 30
     for row in (0, 17, 63):
         (alone,) = run(tokenizer, request(texts[row], length=200, seed=5, rows=(row,)))[1]
         assert alone == batch[row]
@@ -185,6 +183,7 @@ def test_text_that_may_become_a_stop_text_is_held_back(plain):
     asked = request(*["a"] * 20, length=200, stop=(stop,), chunk=1, seed=3)
     told = [""] * 20
     pieces, generations = run(plain, asked)
+    assert len(pieces) > 1000
     for piece in pieces:
         assert piece.text
         told[piece.index] += piece.text

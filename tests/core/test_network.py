@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from textgen.errors import ArtifactError
@@ -68,15 +68,11 @@ def test_a_tensor_of_a_wrong_shape_is_named(network, data):
     tensors = dict(network.tensors())
     name = data.draw(st.sampled_from(sorted(tensors)))
     shape = data.draw(st.lists(st.integers(1, 20), min_size=1, max_size=3).map(tuple))
-    shapes = {key: array.shape for key, array in tensors.items()} | {name: shape}
+    original = tensors[name].shape
     tensors[name] = np.zeros(shape, np.float32)
-    try:
-        network = RecurrentNetwork.from_tensors(network.layers[0].cell, tensors)
-    except ArtifactError as error:
-        assert "has shape" in str(error)
-        assert "\n" not in str(error)
-    else:
-        assert {key: array.shape for key, array in network.tensors().items()} == shapes
+    assume(shape != original)
+    with pytest.raises(ArtifactError, match=r"^tensor .* has shape .*, expected .*$"):
+        RecurrentNetwork.from_tensors(network.layers[0].cell, tensors)
 
 
 @pytest.mark.parametrize("part", ["kernel", "recurrent_kernel", "bias"])

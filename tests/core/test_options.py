@@ -66,7 +66,8 @@ def test_a_needed_option_says_how_to_give_it():
 
 
 def test_assignments_nest_by_table_and_the_last_one_counts():
-    assert parse_settings(["model.units=512", "corpus.path=a=b.txt", "model.units = 7 ", "generation.stop=[ 'x', 1]"]) == {
+    assignments = ["model.units=512", "corpus.path=a=b.txt", "model.units = 7 ", "generation.stop=[ 'x', 1]"]
+    assert parse_settings(assignments) == {
         "model": {"units": "7"},
         "corpus": {"path": "a=b.txt"},
         "generation": {"stop": ["x", 1]},
@@ -120,7 +121,7 @@ def test_what_is_no_configuration(tmp_path, content, expected):
 def test_merging_goes_option_by_option():
     low = {"model": {"name": "gru", "units": 1, "layers": 2}, "training": {"epochs": 3}}
     high = {"model": {"units": 9}}
-    assert merge_settings(low, high) == dict.fromkeys(TABLES, {}) | {
+    assert merge_settings(low, high) == {table: {} for table in TABLES} | {
         "model": {"name": "gru", "units": 9, "layers": 2},
         "training": {"epochs": 3},
     }

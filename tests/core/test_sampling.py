@@ -59,7 +59,7 @@ def test_a_chain_is_links_between_bars(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "|", "greedy |", "top-k(4 | greedy", "top-k 4 | greedy", "Top-K(4) | greedy", "top-k((4)) | greedy"]
+    "text", ["", " ", "|", "greedy |", "top-k(4 | greedy", "top-k 4 | greedy", "Top-K(4) | greedy", "f((4)) | greedy"]
 )
 def test_what_is_no_chain_is_quoted_with_an_example(text):
     with pytest.raises(OptionError, match="is not of the form name or name"):
@@ -155,12 +155,16 @@ def test_rows_share_the_names_of_a_chain_and_its_selector():
         ("temperature(0.8) | multinomial", {"temperature": 1.0}, "temperature(1) | multinomial"),
         ("multinomial", {"top-k": 40}, "top-k(40) | multinomial"),
         ("top-k(4) | multinomial", {"temperature": 2.0}, "temperature(2) | top-k(4) | multinomial"),
-        ("temperature(1) | multinomial", {"min-p": 0.1, "top-p": 0.5}, "temperature(1) | top-p(0.5) | min-p(0.1) | multinomial"),
-        ("own | temperature(1) | greedy", {"repetition-penalty": 1.5}, "own | repetition-penalty(1.5) | temperature(1) | greedy"),
+        ("multinomial", {"min-p": 0.1, "top-p": 0.5}, "top-p(0.5) | min-p(0.1) | multinomial"),
+        (
+            "a | temperature(1) | greedy",
+            {"repetition-penalty": 2},
+            "a | repetition-penalty(2) | temperature(1) | greedy",
+        ),
         ("own | multinomial", {"top-k": 3}, "own | top-k(3) | multinomial"),
         ("greedy", {"temperature": 0.5}, "temperature(0.5) | multinomial"),
         ("greedy", {"top-k": 5}, "top-k(5) | greedy"),
-        ("top-k(3) | temperature(0.5) | multinomial", {"temperature": 0.7}, "top-k(3) | temperature(0.7) | multinomial"),
+        ("top-k(3) | temperature(5) | greedy", {"temperature": 0.7}, "top-k(3) | temperature(0.7) | multinomial"),
     ],
 )
 def test_single_settings_change_a_chain(text, values, expected):

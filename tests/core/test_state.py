@@ -22,8 +22,8 @@ specs = st.lists(tensor_specs, min_size=1, max_size=4, unique_by=lambda tensor: 
 
 
 @st.composite
-def states(draw, batch=st.integers(1, 5)):
-    rows = draw(batch)
+def states(draw):
+    rows = draw(st.integers(1, 5))
     spec = draw(specs)
     return State({t.name: draw(arrays.arrays(t.dtype, (rows, *t.shape))) for t in spec.tensors})
 

@@ -1,0 +1,149 @@
+"""The exporter ``onnx``: graphs from a run's weights, compared with their source before they count."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import onnx
+import safetensors.numpy
+from pydantic import Field
+
+from textgen.artifact import MANIFEST, TOKENIZER, Artifact, Manifest
+from textgen.errors import ArtifactError, UnsupportedModelError
+from textgen.exporter import Exporter, ExportReport, ExportSource
+from textgen.options import Options
+from textgen.runtime import Runtime
+from textgen_onnx.card import model_card
+from textgen_onnx.graph import IR_VERSION, OPSET
+from textgen_onnx.graphs import build_block, build_generate, build_step
+from textgen_onnx.parity import compare, golden_vectors
+from textgen_onnx.runtime import FOLDER, GENERATE, STEP, OnnxRuntime
+from textgen_onnx.weights import GraphWeights, Precision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GOLDEN, SUMS, CARD, BLOCK = "golden.safetensors", "SHA256SUMS", "README.md", "block.onnx"
+
+
+class OnnxOptions(Options):
+    """How a run is exported."""
+
+    precision: Precision = Field("fp32", description="fp32, fp16 (for CUDA) or int8 (for CPUs) kernels.")
+    via: Literal["weights", "tf2onnx"] = Field(
+        "weights", description="Graphs from the weights, or from the model's Keras step function through tf2onnx."
+    )
+    block: int = Field(
+        0, ge=0, le=256, description="Steps of block.onnx, a loop for batch 1 without control flow; 0 writes none."
+    )
+
+
+class OnnxExporter(Exporter):
+    """Writes ``step.onnx``, ``generate.onnx``, tokenizer, golden vectors, a model card and check sums.
+
+    Needs no TensorFlow, unless asked to go through tf2onnx.
+    """
+
+    Options = OnnxOptions
+
+    options: OnnxOptions
+
+    def export(self, source: ExportSource, folder: Path) -> ExportReport:
+        with _whole_or_nothing(folder) as work:
+            reference, graphs, about = self._graphs(source)
+            export = Artifact(work, self._manifest(source, about))
+            for name, graph in graphs.items():
+                export.put(name, graph.SerializeToString())
+            export.put(TOKENIZER, source.artifact.verified(TOKENIZER).read_bytes())
+            runtime = OnnxRuntime(export, "cpu")
+            parity = compare(reference, runtime, source)
+            parity.check(self.options.precision)
+            vectors = golden_vectors(runtime, source.chain, source.forbidden_ids)
+            export.put(GOLDEN, safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in vectors.items()}))
+            export.manifest.export = about | {"parity": {**parity.figures(), "text": parity.text}}
+            export.put(CARD, model_card(export.manifest))
+            export.commit()
+            names = sorted([*export.manifest.files, MANIFEST])
+            sums = "".join(f"{hashlib.sha256((work / n).read_bytes()).hexdigest()}  {n}\n" for n in names)
+            (work / SUMS).write_text(sums, encoding="utf-8")
+        return ExportReport(folder, (*names, SUMS), parity.figures())
+
+    def _graphs(self, source: ExportSource) -> tuple[Runtime, Mapping[str, onnx.ModelProto], dict[str, Any]]:
+        """The source to compare with, the graphs by file, and what ``textgen.json`` says of them."""
+        about: dict[str, Any] = {
+            "format": FOLDER,
+            "via": self.options.via,
+            "precision": self.options.precision,
+            "opset": OPSET,
+            "ir_version": IR_VERSION,
+            "sampler_names": list(source.chain.names),
+            "forbidden_ids": list(source.forbidden_ids),
+            "weights_sha256": source.artifact.weights_sha256,
+        }
+        model = source.make_model()
+        if self.options.via == "tf2onnx":
+            from textgen_onnx.keras_graph import convert_step
+
+            model.load_weights(source.artifact.weights())
+            return (
+                source.open_runtime(model.native_runtime),
+                {STEP: convert_step(model)},
+                about | {"sampler_names": None},
+            )
+        network = model.describe(source.artifact.weights())
+        if network is None:
+            raise UnsupportedModelError("this model is no GRU or LSTM stack; export it with --via tf2onnx")
+        weights = GraphWeights.from_network(network, self.options.precision)
+        end_id = source.artifact.manifest.end_id
+        chain, forbidden = source.chain, source.forbidden_ids
+        graphs = {STEP: build_step(weights)}
+        try:
+            graphs[GENERATE] = build_generate(weights, chain, forbidden, end_id)
+        except UnsupportedModelError as error:
+            source.notice(f"{error}: no {GENERATE} is written, and the loop runs outside of the graph")
+            about["sampler_names"] = None
+        if self.options.block and GENERATE in graphs:
+            graphs[BLOCK] = build_block(weights, chain, forbidden, end_id, steps=self.options.block, batch=1)
+        return source.open_runtime("numpy"), graphs, about | {"cell": weights.cell, "units": list(weights.units)}
+
+    def _manifest(self, source: ExportSource, about: dict[str, Any]) -> Manifest:
+        keep = (
+            "versions",
+            "providers",
+            "settings",
+            "provenance",
+            "vocab_size",
+            "state_spec",
+            "end_id",
+            "starts",
+            "metrics",
+        )
+        manifest = source.artifact.manifest
+        return Manifest(status="finished", export=about, **{name: getattr(manifest, name) for name in keep})
+
+
+@contextmanager
+def _whole_or_nothing(folder: Path) -> Iterator[Path]:
+    """A folder to write in that becomes ``folder`` at the end, in place of a former export; on failure it is gone."""
+    if folder.exists() and not (folder / MANIFEST).exists():
+        raise ArtifactError(f"{folder} exists and is no export; choose another --out")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        os.chmod(work, 0o755)
+        yield work
+        former = work.with_name(work.name + ".old")
+        if folder.exists():
+            folder.rename(former)
+        work.rename(folder)
+        shutil.rmtree(former, ignore_errors=True)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)

@@ -1,0 +1,195 @@
+"""The runtime ``onnx``: prompts through ``step.onnx``, whole chunks of text through a generating graph."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from textgen.artifact import Artifact
+from textgen.errors import ArtifactError, UnsupportedModelError
+from textgen.runtime import Block, Drawing, Ids, Runtime
+from textgen.sampling import Chain, Draw
+from textgen.state import State
+from textgen_onnx.device_state import DeviceState, place
+from textgen_onnx.session import open_session, resolve_device
+from textgen_onnx.threads import choose_threads
+
+if TYPE_CHECKING:
+    from textgen.model import Model
+
+#: Folder of the export in a run's folder, and the graphs in it.
+FOLDER, STEP, GENERATE = "onnx", "step.onnx", "generate.onnx"
+
+#: Steps of the run that measures numbers of threads.
+MEASURED_STEPS = 8
+
+
+class OnnxRuntime(Runtime):
+    """Runs an export with ONNX Runtime; imports neither TensorFlow nor, for the exported sampler chain, onnx.
+
+    Args:
+        export: the export's folder.
+        device: ``"cpu"`` or ``"cuda:N"``.
+    """
+
+    def __init__(self, export: Artifact, device: str) -> None:
+        if export.manifest.export is None or export.manifest.export.get("format") != FOLDER:
+            raise UnsupportedModelError(f"{export.path} holds no ONNX export; make one with: textgen export --onnx")
+        self.device = device
+        self.vocab_size = export.manifest.vocab_size
+        self.state_spec = export.state_spec
+        self._export = export
+        self._about = export.manifest.export
+        self._bytes: dict[str, bytes] = {}
+        self._sessions: dict[tuple[Any, ...], Any] = {}
+        self._told: set[tuple[str, ...]] = set()
+
+    @classmethod
+    def open(cls, artifact: Artifact, make_model: Callable[[], Model], device: str = "auto") -> Self:
+        if artifact.manifest.export is not None:
+            return cls(artifact, resolve_device(device))
+        try:
+            export = Artifact.open(artifact.path / FOLDER)
+        except ArtifactError as error:
+            if (artifact.path / FOLDER).exists():
+                raise
+            hint = f"{artifact.path} has no ONNX export; make one with: textgen export --onnx {artifact.path}"
+            raise UnsupportedModelError(hint) from error
+        runtime = cls(export, resolve_device(device))
+        if artifact.weights_sha256 != runtime._about.get("weights_sha256"):
+            raise UnsupportedModelError(
+                f"{export.path} was exported from other weights than {artifact.path} has now; "
+                f"export again with: textgen export --onnx {artifact.path}"
+            )
+        return runtime
+
+    def forward(self, ids: Ids, state: State, lengths: Ids | None = None) -> tuple[NDArray[np.float32], State]:
+        logits, after = self._read(ids, state, lengths, "logits")
+        return logits.numpy(), after
+
+    def prefill(self, ids: Ids, state: State, lengths: Ids | None = None) -> State:
+        return self._read(ids, state, lengths, None)[1]
+
+    def _read(self, ids: Ids, state: State, lengths: Ids | None, extra: str | None) -> tuple[Any, State]:
+        batch, time = ids.shape
+        if time == 0:
+            empty = np.empty((batch, 0, self.vocab_size), np.float32)
+            return onnxruntime.OrtValue.ortvalue_from_numpy(empty), state
+        feeds = {
+            "ids": ids.astype(np.int64),
+            "lengths": np.full(batch, time) if lengths is None else lengths.astype(np.int64),
+        }
+        outputs = [*([extra] if extra else []), *(f"present.{t.name}" for t in self.state_spec.tensors)]
+        found = self._run(self._session(STEP, batch, feeds, state), feeds, state, outputs)
+        return found.pop(extra) if extra else None, self._state(found)
+
+    def generate(self, ids: Ids, state: State, chain: Drawing, uniforms: NDArray[np.float32]) -> Block:
+        graph = self._generating_graph(chain)
+        if graph is None:
+            return super().generate(ids, state, chain, uniforms)
+        assert isinstance(chain, Draw)
+        feeds: dict[str, NDArray[Any]] = {"last_ids": ids.astype(np.int64), "uniforms": uniforms}
+        for index, (name, values) in enumerate(zip(chain.chain.names, chain.parameters, strict=False)):
+            feeds |= {f"{index}.{name}.{parameter}": value for parameter, value in values.items()}
+        if chain.seen is not None:
+            feeds["seen"] = chain.seen
+        outputs = ["ids", *(f"present.{t.name}" for t in self.state_spec.tensors)]
+        if chain.seen is not None:
+            outputs.append("present.seen")
+        found = self._run(self._session(graph, len(ids), feeds, state), feeds, state, outputs)
+        if chain.seen is not None:
+            chain.seen = found.pop("present.seen").numpy()
+        written = found.pop("ids").numpy().astype(np.int32)
+        return Block(written, self._state(found))
+
+    def _generating_graph(self, draw: Drawing) -> str | None:
+        """The name of a graph that has the chain inside, built if need be; ``None`` where it cannot be."""
+        if not isinstance(draw, Draw) or draw.chain.names in self._told:
+            return None
+        chain, forbidden = draw.chain, draw.forbidden.tolist()
+        if "cell" not in self._about:
+            return None  # exported through tf2onnx: there are no weights to build a loop from
+        if [*chain.names] == self._about["sampler_names"] and forbidden == self._about["forbidden_ids"]:
+            return GENERATE
+        name = f"{' | '.join(chain.names)} without {forbidden}"
+        if name not in self._bytes:
+            try:
+                self._bytes[name] = self._build(chain, forbidden)
+            except UnsupportedModelError as error:
+                self._told.add(chain.names)
+                print(f"textgen: {error}; the loop runs outside of the graph, more slowly", file=sys.stderr)
+                return None
+        return name
+
+    def _build(self, chain: Chain, forbidden: list[int]) -> bytes:
+        from textgen_onnx.graphs import build_generate
+        from textgen_onnx.weights import GraphWeights
+
+        weights = GraphWeights.from_model(
+            self._content(STEP), self._about["cell"], tuple(self._about["units"]), self._about["precision"]
+        )
+        return bytes(build_generate(weights, chain, forbidden, self._export.manifest.end_id).SerializeToString())
+
+    def _content(self, name: str) -> bytes:
+        if name not in self._bytes:
+            self._bytes[name] = self._export.verified(name).read_bytes()
+        return self._bytes[name]
+
+    def _session(self, name: str, batch: int, feeds: Mapping[str, NDArray[Any]], state: State) -> Any:
+        """The session of a graph, with the number of threads that suits batches of this size."""
+        key = (name, batch.bit_length() if self.device == "cpu" else 0)
+        if key in self._sessions:
+            return self._sessions[key]
+        model = self._content(name)
+        path = str(self._export.path / name)
+        if self.device == "cpu":
+            record = self._export.manifest.files.get(name) or self._export.manifest.files[STEP]
+            identity = f"{onnxruntime.__version__}:{record.sha256[:16]}:{name}:{key[1]}"
+            measured = {n: v[:MEASURED_STEPS] if n == "uniforms" else v for n, v in feeds.items()}
+            session = choose_threads(
+                identity,
+                lambda threads: self._checked(open_session(model, path, self.device, threads=threads), path),
+                lambda session: self._run(session, measured, state, []),
+            )
+        else:
+            session = self._checked(open_session(model, path, self.device), path)
+        self._sessions[key] = session
+        return session
+
+    def _checked(self, session: Any, path: str) -> Any:
+        """A session whose inputs and outputs are those of the model's state."""
+        inputs = {value.name: value for value in session.get_inputs()}
+        outputs = {value.name: value for value in session.get_outputs()}
+        for tensor in self.state_spec.tensors:
+            for name, values in ((f"past.{tensor.name}", inputs), (f"present.{tensor.name}", outputs)):
+                if name not in values or tuple(values[name].shape[1:]) != tensor.shape:
+                    raise ArtifactError(f"{path} is no graph of this model: {name} is not [batch, {tensor.shape[0]}]")
+        known = ("ids", "lengths") if "ids" in inputs else ("last_ids", "uniforms")
+        for name in known:
+            if name not in inputs:
+                raise ArtifactError(f"{path} is no graph of this model: it has no input {name}")
+        if "logits" in outputs and outputs["logits"].shape[-1] != self.vocab_size:
+            raise ArtifactError(f"{path} is no graph of this model: logits are not over {self.vocab_size} ids")
+        return session
+
+    def _run(self, session: Any, feeds: Mapping[str, NDArray[Any]], state: State, outputs: list[str]) -> dict[str, Any]:
+        """Run with I/O binding: what is on the device stays there, outputs included."""
+        binding = session.io_binding()
+        for name, array in feeds.items():
+            binding.bind_ortvalue_input(name, place(array, self.device))
+        for name, value in DeviceState.of(state, self.device).values_on_device():
+            binding.bind_ortvalue_input(f"past.{name}", value)
+        names = outputs or [value.name for value in session.get_outputs()]
+        kind, _, index = self.device.partition(":")
+        for name in names:
+            binding.bind_output(name, kind, int(index or 0))
+        session.run_with_iobinding(binding)
+        return dict(zip(names, binding.get_outputs(), strict=True))
+
+    def _state(self, found: Mapping[str, Any]) -> State:
+        return DeviceState({name.removeprefix("present."): value for name, value in found.items()}, self.device)

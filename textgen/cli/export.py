@@ -1,0 +1,47 @@
+"""``textgen export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def export(
+    run: Annotated[Path | None, typer.Argument(help="Folder or name of the run; by default the latest.")] = None,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Export to ONNX; short for --to onnx.")] = False,
+    to: Annotated[str | None, typer.Option(help="Exporter, by name: onnx, or a plugin's.")] = None,
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"] | None, typer.Option(help="Of the kernels: fp32, fp16 (CUDA) or int8 (CPU).")
+    ] = None,
+    via: Annotated[
+        Literal["weights", "tf2onnx"] | None,
+        typer.Option(help="Build the graphs from the weights, or through tf2onnx."),
+    ] = None,
+    block: Annotated[
+        int | None, typer.Option(help="Also write a loop of so many steps for batch 1 without control flow.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write; by default onnx/ in the run's folder.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Export a run to files that need no TensorFlow, and compare them with it."""
+    import json
+    import sys
+
+    from textgen.api import export as export_run
+    from textgen.errors import OptionError
+
+    name = to or ("onnx" if onnx else None)
+    if name is None or (onnx and to not in (None, "onnx")):
+        raise OptionError("choose one exporter: --onnx, or --to NAME")
+    chosen = {"precision": precision, "via": via, "block": block}
+    options = {option: value for option, value in chosen.items() if value is not None}
+    report = export_run(run, to=name, out=out, options=options, notice=lambda text: print(text, file=sys.stderr))
+    if as_json:
+        typer.echo(json.dumps({"folder": str(report.folder), "files": report.files, "parity": report.parity}, indent=1))
+        return
+    for figure, value in report.parity.items():
+        typer.echo(f"{figure.replace('_', ' ')}: {value:.4g}", err=True)
+    typer.echo(f"{report.folder}: {', '.join(report.files)}", err=True)
+    typer.echo(f"write text with: textgen sample {report.folder} --runtime {name}", err=True)

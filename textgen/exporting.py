@@ -1,0 +1,104 @@
+"""Exporting a run: what an exporter needs, gathered from its folder, its corpus and the plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from textgen.artifact import Artifact
+from textgen.dataset import Batch
+from textgen.errors import TextgenError
+from textgen.evaluation import mean_loss
+from textgen.exporter import Exporter, ExportReport, ExportSource
+from textgen.model import Model
+from textgen.options import build_options
+from textgen.plan import make_plan
+from textgen.plugins import Plugins
+from textgen.runtime import Runtime
+from textgen.sampling import Chain, uniforms
+from textgen.tokenizer import Tokenizer
+
+#: Characters that the loss of an export is measured on, about.
+MEASURED_CHARACTERS = 20_000
+
+
+def export_run(
+    artifact: Artifact,
+    plugins: Plugins,
+    name: str,
+    options: Mapping[str, Any],
+    folder: Path,
+    *,
+    tokenizer: Tokenizer,
+    make_model: Callable[[], Model],
+    notice: Callable[[str], None],
+) -> ExportReport:
+    """Export a run with a registered exporter.
+
+    Args:
+        artifact: the run.
+        plugins: where names are looked up.
+        name: of the exporter.
+        options: of the exporter.
+        folder: where the files go.
+        tokenizer: the run's, loaded.
+        make_model: builds the run's model, without weights.
+        notice: tells the user something, in one line.
+
+    Raises:
+        ArtifactError: where the run is not whole, or the export differs too much from it; nothing is left then.
+    """
+    factory = plugins.get("exporter", name)
+    exporter: Exporter = factory(build_options(factory.Options, options, where=name))
+
+    def open_runtime(runtime: str) -> Runtime:
+        opened: Runtime = plugins.get("runtime", runtime).open(artifact, make_model, "cpu")
+        return opened
+
+    chain = Chain(artifact.manifest.settings["generation"]["sampler"], lambda part: plugins.get("sampler", part))
+    batches, carries, text = _text_to_measure(artifact, plugins, open_runtime, make_model)
+    source = ExportSource(
+        artifact,
+        make_model,
+        chain,
+        tokenizer.forbidden_ids,
+        open_runtime,
+        lambda runtime: mean_loss(runtime, batches, carries_state=carries),
+        text,
+        notice,
+    )
+    return exporter.export(source, folder)
+
+
+def _text_to_measure(
+    artifact: Artifact, plugins: Plugins, open_runtime: Callable[[str], Runtime], make_model: Callable[[], Model]
+) -> tuple[list[Batch], bool, str]:
+    """Batches, whether they carry state, and what they are: held-out text where the corpus is at hand."""
+    try:
+        dataset = make_plan(artifact.manifest.settings, plugins).dataset
+    except TextgenError:
+        return [_own_text(open_runtime(make_model().native_runtime))], False, "text of the model itself"
+    plan = dataset.held_out or dataset.train
+    batches = []
+    for batch in islice(plan.batches(0), 1000):
+        batches.append(batch)
+        if sum(float(each.weights.sum()) for each in batches) >= MEASURED_CHARACTERS:
+            break
+    return batches, dataset.carries_state, "held-out text" if dataset.held_out else "training text"
+
+
+def _own_text(runtime: Runtime) -> Batch:
+    """Text that the model itself writes at temperature 1, where its corpus is not at hand."""
+    rows, steps = 40, MEASURED_CHARACTERS // 40
+    state = runtime.initial_state(rows)
+    ids = np.empty((rows, steps + 1), np.int32)
+    ids[:, 0] = np.arange(rows) % runtime.vocab_size
+    for step, drawn in enumerate(uniforms(0, range(rows), 1, steps)):
+        logits, state = runtime.step(ids[:, step], state)
+        weights = np.exp(logits - logits.max(axis=1, keepdims=True)).cumsum(axis=1)
+        ids[:, step + 1] = (weights <= drawn[:, None] * weights[:, -1:]).sum(axis=1)
+    return Batch(ids[:, :-1], ids[:, 1:], np.ones((rows, steps), np.float32))
