@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, overload
 
 from textgen.artifact import Artifact, find_run
+from textgen.continuation import continue_after, load_continuation, save_continuation
 from textgen.errors import ArtifactError, OptionError, UnavailableError, UnknownNameError, UnsupportedModelError
 from textgen.exporter import ExportReport
-from textgen.generation import Generation, GenerationOptions, Piece, Request, generate
+from textgen.generation import Continuation, Generation, GenerationOptions, Piece, Request, generate
 from textgen.model import Model
 from textgen.options import Options, Settings, build_options, merge_settings
 from textgen.plugins import Plugins, plugins
@@ -92,6 +93,7 @@ class TextGenerator:
         on_unknown: OnUnknown | None = None,
         score: bool = False,
         chunk: int | None = None,
+        continuation: Continuation | None = None,
     ) -> Request:
         """Fill in the run's own way of generating where nothing else is asked for.
 
@@ -112,10 +114,16 @@ class TextGenerator:
             on_unknown: what to do with characters of the prompt that the vocabulary lacks.
             score: whether to compute log-probabilities.
             chunk: characters between two looks at what was written.
+            continuation: where to go on from, as :meth:`continue_after` gave it, under its seeds unless others are
+                given.
 
         Raises:
             OptionError: for values out of range, or a chain beside single samplers.
         """
+        if continuation is not None:
+            prompt = prompt or ""
+            seed = continuation.seed if seed is None else seed
+            rows = [continuation.row] if rows is None else rows
         prompts = [prompt] if isinstance(prompt, str) else list(prompt or [self.defaults.prompt or ""])
         temperatures = [temperature] if temperature is None or isinstance(temperature, float | int) else [*temperature]
         if num < 1 or (length is not None and length < 1) or (chunk is not None and chunk < 1):
@@ -145,7 +153,20 @@ class TextGenerator:
             on_unknown=on_unknown,
             score=score,
             chunk=chunk,
+            continuation=continuation,
         )
+
+    def continue_after(self, request: Request, generation: Generation) -> Continuation:
+        """Where a text can be gone on from: writing it in two parts gives the same text as writing it at once."""
+        return continue_after(self.runtime, self.tokenizer, request, generation)
+
+    def save_continuation(self, path: str | Path, continuation: Continuation) -> None:
+        """Write a continuation to a file, for :meth:`load_continuation` with this model in any runtime."""
+        save_continuation(Path(path), continuation, self.artifact.weights_sha256 or "")
+
+    def load_continuation(self, path: str | Path) -> Continuation:
+        """Read what :meth:`save_continuation` wrote; raises ``ArtifactError`` for one of another model."""
+        return load_continuation(Path(path), self.runtime, self.artifact.weights_sha256 or "")
 
     def _chain(self, text: str) -> Chain:
         return Chain(text, lambda name: self._plugins.get("sampler", name))

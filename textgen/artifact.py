@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from textgen.errors import ArtifactError, UnsupportedModelError
 from textgen.files import read_tensors, sha256, write_atomically
@@ -63,7 +63,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     format: Literal["textgen"] = "textgen"
-    format_version: int = FORMAT_VERSION
+    format_version: int = Field(FORMAT_VERSION, ge=1)
     created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     status: Status = "training"
     versions: dict[str, str] = {}
@@ -79,6 +79,23 @@ class Manifest(BaseModel):
     weights: str | None = None
     last_checkpoint: str | None = None
     files: dict[str, FileRecord] = {}
+
+    @field_validator("settings")
+    @classmethod
+    def _names_its_parts(cls, settings: Settings) -> Settings:
+        for part in ("corpus", "tokenizer", "model"):
+            if not isinstance(settings.get(part, {}).get("name"), str):
+                raise ValueError(f"{part} has no name")
+        return settings
+
+    @field_validator("state_spec")
+    @classmethod
+    def _describes_tensors(cls, tensors: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        try:
+            StateSpec.from_json(tensors)
+        except (KeyError, TypeError):
+            raise ValueError("not a list of tensors") from None
+        return tensors
 
 
 class Artifact:
@@ -107,7 +124,7 @@ class Artifact:
             raise ArtifactError(
                 f"{path} is not a run: it has no {MANIFEST}; textgen runs list shows the runs"
             ) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ArtifactError(f"{file} cannot be read: {' '.join(str(error).split())}") from None
         _check_format(file, content)
         try:
@@ -164,7 +181,13 @@ class Artifact:
 
     def tokenizer_json(self) -> dict[str, Any]:
         """The tokenizer's vocabulary, verified."""
-        vocabulary: dict[str, Any] = json.loads(self.verified(TOKENIZER).read_text(encoding="utf-8"))
+        path = self.verified(TOKENIZER)
+        try:
+            vocabulary = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            vocabulary = None
+        if not isinstance(vocabulary, dict):
+            raise ArtifactError(f"{path} is not a vocabulary; restore it from a copy, or train again")
         return vocabulary
 
     def weights(self) -> dict[str, NDArray[Any]]:
@@ -188,7 +211,9 @@ class Artifact:
 
     @property
     def weights_sha256(self) -> str | None:
-        """The recorded SHA-256 of the file that holds the weights."""
+        """The SHA-256 of the file that holds the weights, or that they were exported from."""
+        if self.manifest.export is not None:
+            return str(self.manifest.export.get("weights_sha256"))
         record = self.manifest.files.get(self.manifest.weights or "")
         return record.sha256 if record else None
 

@@ -20,12 +20,16 @@ from textgen.errors import OptionError
 from textgen.options import Options
 from textgen.runtime import Ids, Runtime
 from textgen.sampling import Chain, Draw, uniforms
+from textgen.state import State
 from textgen.tokenizer import OnUnknown, Tokenizer
 
 FinishReason = Literal["length", "eos", "stop"]
 
 #: Steps between two looks at what was written.
 CHUNK = 64
+
+#: The same where a text may end at any step: what is written past an end is thrown away.
+CHUNK_TO_END = 16
 
 #: Positions whose log-probabilities are computed at once.
 SCORED_AT_ONCE = 256
@@ -58,6 +62,27 @@ class Ending:
 
 
 @dataclass(frozen=True)
+class Continuation:
+    """Where a text left off.
+
+    Attributes:
+        state: of one row, before its last id is read.
+        last_id: that id.
+        step: of the row's randomness that were used.
+        seen: ids of its prompt and text.
+        seed: of the generation.
+        row: the row's own seed.
+    """
+
+    state: State
+    last_id: int
+    step: int
+    seen: tuple[int, ...]
+    seed: int
+    row: int
+
+
+@dataclass(frozen=True)
 class Request:
     """What is asked for: one row a prompt.
 
@@ -73,6 +98,7 @@ class Request:
             ``None``.
         score: whether to compute log-probabilities.
         chunk: steps between two looks at what was written; ``None`` for a good one.
+        continuation: where to go on from, for a single row; its prompt is then read after what was written before.
     """
 
     prompts: tuple[str, ...]
@@ -85,6 +111,7 @@ class Request:
     on_unknown: OnUnknown | None = None
     score: bool = False
     chunk: int | None = None
+    continuation: Continuation | None = None
 
 
 @dataclass(frozen=True)
@@ -140,34 +167,37 @@ def generate(
     seeds = request.rows or tuple(range(batch))
     if not batch == len(seeds) == len(request.chains):
         raise OptionError(f"{batch} prompts, {len(seeds)} rows and {len(request.chains)} chains do not go together")
-    prompts = [
-        tokenizer.encode(prompt, request.on_unknown) if prompt else _draw_start(tokenizer, ending, request.seed, row)
-        for prompt, row in zip(request.prompts, seeds, strict=True)
-    ]
+    before = request.continuation
+    if before and batch != 1:
+        raise OptionError("only a single text can be gone on from")
+    prompts = [_read_first(tokenizer, ending, request, *row) for row in zip(request.prompts, seeds, strict=True)]
     for prompt, ids in zip(request.prompts, prompts, strict=True):
         if not len(ids):
             raise OptionError(f"nothing of the prompt {prompt!r} is in the vocabulary")
     end_id = None if request.ignore_eos else ending.end_id
     rows = [
-        _Row(tokenizer, request.stop, end_id, drawn=() if prompt else ids)
+        _Row(tokenizer, request.stop, end_id, drawn=() if prompt or before else ids)
         for prompt, ids in zip(request.prompts, prompts, strict=True)
     ]
     draw = Draw(request.chains, runtime.vocab_size, tokenizer.forbidden_ids)
     for index, ids in enumerate(prompts):
         draw.note(np.full(len(ids), index), ids)
+    if before:
+        draw.note(np.zeros(len(before.seen), np.intp), np.array(before.seen, np.int32))
 
     last = np.array([ids[-1] for ids in prompts], np.int32)
     read, lengths = _padded([ids[:-1] for ids in prompts])
-    state = runtime.initial_state(batch)
-    if read.size:
-        state = runtime.prefill(read, state, lengths)
+    first = before.state if before else runtime.initial_state(batch)
+    state = runtime.prefill(read, first, lengths) if read.size else first
     active = np.arange(batch)
     done = 0
-    chunk = request.chunk or CHUNK
+    # Step 0 of a row's randomness is kept for its first character.
+    used = 1 + (before.step if before else 0)
+    chunk = request.chunk or (CHUNK if end_id is None and not request.stop else CHUNK_TO_END)
     while done < request.length and len(active):
         steps = min(chunk, request.length - done)
-        # Step 0 of a row's randomness is kept for its first character.
-        block = runtime.generate(last, state, draw, uniforms(request.seed, [seeds[i] for i in active], 1 + done, steps))
+        drawn = uniforms(request.seed, [seeds[i] for i in active], used + done, steps)
+        block = runtime.generate(last, state, draw, drawn)
         done += steps
         for row_index, column in zip(active.tolist(), block.ids.T, strict=True):
             if text := rows[row_index].extend(column):
@@ -181,13 +211,21 @@ def generate(
     for index, row in enumerate(rows):
         if text := row.close():
             yield Piece(index, text)
-    scores = _score(runtime, prompts, rows) if request.score else [None] * batch
+    scores = _score(runtime, prompts, rows, first) if request.score else [None] * batch
     return [
         Generation(
             prompt, row.text, tuple(row.ids), request.seed, seed, str(chain), row.finish_reason or "length", score
         )
         for prompt, row, seed, chain, score in zip(request.prompts, rows, seeds, request.chains, scores, strict=True)
     ]
+
+
+def _read_first(tokenizer: Tokenizer, ending: Ending, request: Request, prompt: str, row: int) -> Ids:
+    """What a row reads before it writes: its prompt, after the last id of what it goes on from, or a drawn start."""
+    ids = tokenizer.encode(prompt, request.on_unknown)
+    if request.continuation:
+        return np.concatenate([[request.continuation.last_id], ids]).astype(np.int32)
+    return ids if prompt else _draw_start(tokenizer, ending, request.seed, row)
 
 
 def _draw_start(tokenizer: Tokenizer, ending: Ending, seed: int, row: int) -> Ids:
@@ -209,14 +247,13 @@ def _padded(rows: Sequence[Ids]) -> tuple[Ids, Ids]:
     return padded, lengths
 
 
-def _score(runtime: Runtime, prompts: Sequence[Ids], rows: Sequence[_Row]) -> list[float]:
+def _score(runtime: Runtime, prompts: Sequence[Ids], rows: Sequence[_Row], state: State) -> list[float]:
     """The log-probability of each row's ids, by reading prompt and ids once more."""
     texts = [
         np.concatenate([ids, np.array(row.ids[row.drawn :], np.int32)]) for ids, row in zip(prompts, rows, strict=True)
     ]
     inputs, lengths = _padded([text[:-1] for text in texts])
     targets, _ = _padded([text[1:] for text in texts])
-    state = runtime.initial_state(len(rows))
     total = np.zeros(len(rows))
     written_from = np.array([len(ids) - 1 for ids in prompts])[:, None]
     for at in range(0, inputs.shape[1], SCORED_AT_ONCE):

@@ -283,10 +283,11 @@ class _EpochTotals:
 
 def _manifest(plan: Plan, plugins: Plugins) -> Manifest:
     parts = ("corpus", "tokenizer", "model")
-    providers = {kind: plugins.find(kind, plan.settings[kind]["name"]).plugin.distribution for kind in parts}
+    owners = {kind: plugins.find(kind, plan.settings[kind]["name"]).plugin for kind in parts}
+    versions = {owner.distribution: owner.version for owner in owners.values()}
     return Manifest(
-        versions={name: distribution_version(name) for name in sorted({DISTRIBUTION, *providers.values()})},
-        providers=providers,
+        versions=dict(sorted({DISTRIBUTION: distribution_version(DISTRIBUTION), **versions}.items())),
+        providers={kind: owner.distribution for kind, owner in owners.items()},
         settings=plan.settings,
         provenance=provenance(plan),
         vocab_size=plan.tokenizer.vocab_size,

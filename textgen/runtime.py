@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,21 @@ class Block:
     state: State
 
 
+@dataclass(frozen=True)
+class Finding:
+    """What a runtime finds on this machine.
+
+    Attributes:
+        what: a library or a device, with its version where it has one.
+        status: ``"works"``, ``"absent"`` (nothing is wrong) or ``"broken"``.
+        advice: what to do about it; empty where there is nothing to do.
+    """
+
+    what: str
+    status: Literal["works", "absent", "broken"]
+    advice: str = ""
+
+
 class Runtime(ABC):
     """A model with its weights, ready to run.
 
@@ -74,6 +89,11 @@ class Runtime(ABC):
             UnavailableError: where a library or the device is missing; says what to install.
             ArtifactError: where this runtime cannot run this model; says which can.
         """
+
+    @classmethod
+    def diagnose(cls) -> list[Finding]:
+        """What ``textgen doctor`` tells of this runtime; must be quick, and import no training library."""
+        return []
 
     @abstractmethod
     def forward(self, ids: Ids, state: State, lengths: Ids | None = None) -> tuple[NDArray[np.float32], State]:

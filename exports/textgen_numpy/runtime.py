@@ -10,7 +10,7 @@ import numpy as np
 
 from textgen.errors import UnavailableError, UnsupportedModelError
 from textgen.network import Array, RecurrentLayer, RecurrentNetwork
-from textgen.runtime import Ids, Runtime
+from textgen.runtime import Finding, Ids, Runtime
 from textgen.state import State
 from textgen_numpy.cells import PARTS, STEPS, Parts
 
@@ -52,6 +52,10 @@ class NumpyRuntime(Runtime):
                 f"use --runtime {model.native_runtime}"
             )
         return cls(network)
+
+    @classmethod
+    def diagnose(cls) -> list[Finding]:
+        return [Finding(f"numpy {np.__version__}", "works")]
 
     def forward(self, ids: Ids, state: State, lengths: Ids | None = None) -> tuple[Array, State]:
         logits = np.empty((*ids.shape, self.vocab_size), np.float32)

@@ -10,17 +10,20 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from textgen.artifact import Artifact
-from textgen.errors import ArtifactError, UnsupportedModelError
-from textgen.runtime import Block, Drawing, Ids, Runtime
+from textgen.artifact import Artifact, distribution_version
+from textgen.errors import ArtifactError, UnavailableError, UnsupportedModelError
+from textgen.generation import CHUNK, CHUNK_TO_END
+from textgen.runtime import Block, Drawing, Finding, Ids, Runtime
 from textgen.sampling import Chain, Draw
 from textgen.state import State
+from textgen_onnx.cuda_block import BlockLoop
 from textgen_onnx.device_state import DeviceState, place
-from textgen_onnx.session import open_session, resolve_device
-from textgen_onnx.threads import choose_threads
+from textgen_onnx.session import open_session, resolve_device, why_no_cuda
+from textgen_onnx.threads import choose_threads, usable_cores
 
 if TYPE_CHECKING:
     from textgen.model import Model
+    from textgen_onnx.weights import GraphWeights
 
 #: Folder of the export in a run's folder, and the graphs in it.
 FOLDER, STEP, GENERATE = "onnx", "step.onnx", "generate.onnx"
@@ -35,24 +38,30 @@ class OnnxRuntime(Runtime):
     Args:
         export: the export's folder.
         device: ``"cpu"`` or ``"cuda:N"``.
+        blocks: whether to write text in blocks without control flow, replayed as CUDA graphs; by default on CUDA only.
     """
 
-    def __init__(self, export: Artifact, device: str) -> None:
+    def __init__(self, export: Artifact, device: str, *, blocks: bool | None = None) -> None:
         if export.manifest.export is None or export.manifest.export.get("format") != FOLDER:
             raise UnsupportedModelError(f"{export.path} holds no ONNX export; make one with: textgen export --onnx")
+        self._about = export.manifest.export
+        if device != "cpu" and self._about["precision"] == "int8":
+            raise UnavailableError(
+                f"{export.path} is an int8 export, which runs on the CPU; for {device} export with --precision fp16"
+            )
         self.device = device
         self.vocab_size = export.manifest.vocab_size
         self.state_spec = export.state_spec
         self._export = export
-        self._about = export.manifest.export
         self._bytes: dict[str, bytes] = {}
         self._sessions: dict[tuple[Any, ...], Any] = {}
+        self._blocks: dict[tuple[str, int], BlockLoop] | None = {} if blocks or device != "cpu" else None
         self._told: set[tuple[str, ...]] = set()
 
     @classmethod
     def open(cls, artifact: Artifact, make_model: Callable[[], Model], device: str = "auto") -> Self:
         if artifact.manifest.export is not None:
-            return cls(artifact, resolve_device(device))
+            return cls(artifact, _device_for(artifact, device))
         try:
             export = Artifact.open(artifact.path / FOLDER)
         except ArtifactError as error:
@@ -60,13 +69,27 @@ class OnnxRuntime(Runtime):
                 raise
             hint = f"{artifact.path} has no ONNX export; make one with: textgen export --onnx {artifact.path}"
             raise UnsupportedModelError(hint) from error
-        runtime = cls(export, resolve_device(device))
+        runtime = cls(export, _device_for(export, device))
         if artifact.weights_sha256 != runtime._about.get("weights_sha256"):
             raise UnsupportedModelError(
                 f"{export.path} was exported from other weights than {artifact.path} has now; "
                 f"export again with: textgen export --onnx {artifact.path}"
             )
         return runtime
+
+    @classmethod
+    def diagnose(cls) -> list[Finding]:
+        installed = [name for name in ("onnxruntime", "onnxruntime-gpu") if distribution_version(name) != "unknown"]
+        what = " and ".join(f"{name} {distribution_version(name)}" for name in installed)
+        if len(installed) > 1:
+            advice = (
+                "they overwrite each other's files; keep one: pip uninstall -y onnxruntime onnxruntime-gpu, then "
+                'pip install --force-reinstall "textgen-rnn"'
+            )
+            return [Finding(what, "broken", advice)]
+        missing = why_no_cuda()
+        cuda = Finding("CUDA in ONNX Runtime", "absent" if missing else "works", missing)
+        return [Finding(f"{what} on the CPU, with {usable_cores()} cores", "works"), cuda]
 
     def forward(self, ids: Ids, state: State, lengths: Ids | None = None) -> tuple[NDArray[np.float32], State]:
         logits, after = self._read(ids, state, lengths, "logits")
@@ -98,6 +121,12 @@ class OnnxRuntime(Runtime):
             feeds |= {f"{index}.{name}.{parameter}": value for parameter, value in values.items()}
         if chain.seen is not None:
             feeds["seen"] = chain.seen
+        # One row, since each batch size would be captured anew, and batches shrink as rows end.
+        if self._blocks is not None and len(ids) == 1 and len(uniforms) in (CHUNK, CHUNK_TO_END):
+            loop = self._block_loop(graph, chain.chain, chain.forbidden.tolist(), len(uniforms))
+            feeds.pop("last_ids")
+            written, after, chain.seen = loop.run(ids, state, feeds)
+            return Block(written, after)
         outputs = ["ids", *(f"present.{t.name}" for t in self.state_spec.tensors)]
         if chain.seen is not None:
             outputs.append("present.seen")
@@ -128,12 +157,30 @@ class OnnxRuntime(Runtime):
 
     def _build(self, chain: Chain, forbidden: list[int]) -> bytes:
         from textgen_onnx.graphs import build_generate
+
+        model = build_generate(self._weights(), chain, forbidden, self._export.manifest.end_id)
+        return bytes(model.SerializeToString())
+
+    def _block_loop(self, graph: str, chain: Chain, forbidden: list[int], steps: int) -> BlockLoop:
+        from textgen_onnx.graphs import build_block
+
+        assert self._blocks is not None
+        key = (graph, steps)
+        if key not in self._blocks:
+            end_id = self._export.manifest.end_id
+            model = build_block(self._weights(), chain, forbidden, end_id, steps=steps, batch=1)
+            session = open_session(
+                bytes(model.SerializeToString()), "the block graph", self.device, cuda_graph=self.device != "cpu"
+            )
+            self._blocks[key] = BlockLoop(session, self.state_spec, self.device)
+        return self._blocks[key]
+
+    def _weights(self) -> GraphWeights:
         from textgen_onnx.weights import GraphWeights
 
-        weights = GraphWeights.from_model(
+        return GraphWeights.from_model(
             self._content(STEP), self._about["cell"], tuple(self._about["units"]), self._about["precision"]
         )
-        return bytes(build_generate(weights, chain, forbidden, self._export.manifest.end_id).SerializeToString())
 
     def _content(self, name: str) -> bytes:
         if name not in self._bytes:
@@ -193,3 +240,9 @@ class OnnxRuntime(Runtime):
 
     def _state(self, found: Mapping[str, Any]) -> State:
         return DeviceState({name.removeprefix("present."): value for name, value in found.items()}, self.device)
+
+
+def _device_for(export: Artifact, device: str) -> str:
+    """The device that a request stands for; ``"auto"`` keeps int8 exports on the CPU."""
+    is_int8 = (export.manifest.export or {}).get("precision") == "int8"
+    return resolve_device("cpu" if is_int8 and device == "auto" else device)

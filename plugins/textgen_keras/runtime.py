@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
+from textgen.artifact import distribution_version
 from textgen.model import Model
 from textgen.network import Array
-from textgen.runtime import Ids, ModelRuntime
+from textgen.runtime import Finding, Ids, ModelRuntime
 from textgen.state import State
 from textgen_keras.backend import require_tensorflow
 from textgen_keras.devices import placed_on, resolve_device
@@ -38,6 +39,13 @@ class KerasRuntime(ModelRuntime):
         with placed_on(runtime.device):
             runtime.model.load_weights(artifact.weights())
         return runtime
+
+    @classmethod
+    def diagnose(cls) -> list[Finding]:
+        versions = {name: distribution_version(name) for name in ("tensorflow", "keras")}
+        if "unknown" in versions.values():
+            return [Finding("TensorFlow, for training", "absent", 'pip install "textgen-rnn[train]"')]
+        return [Finding(", ".join(f"{name} {version}" for name, version in versions.items()), "works")]
 
     def forward(self, ids: Ids, state: State, lengths: Ids | None = None) -> tuple[Array, State]:
         with placed_on(self.device):

@@ -88,8 +88,15 @@ def fails(path: Path) -> str:
     return message
 
 
-@pytest.mark.parametrize("name", ["textgen.json", "tokenizer.json", "weights.safetensors"])
-@pytest.mark.parametrize("damage", ["missing", "truncated", "altered", "emptied", "folder"])
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        (name, damage)
+        for name in ("textgen.json", "tokenizer.json", "weights.safetensors")
+        for damage in ("missing", "truncated", "emptied", "folder", "altered")
+        if (name, damage) != ("textgen.json", "altered")  # see told_in_one_line
+    ],
+)
 def test_a_damaged_file_is_named(run, name, damage):
     file = run / name
     content = file.read_bytes()
@@ -104,8 +111,6 @@ def test_a_damaged_file_is_named(run, name, damage):
     else:
         file.unlink()
         file.mkdir()
-    if (name, damage) == ("textgen.json", "altered"):
-        pytest.skip("there is no second record of what textgen.json holds")
     message = fails(run)
     assert name in message
     if name != "textgen.json":
@@ -154,16 +159,30 @@ def paths_within(value, path=()):
             yield from paths_within(inner, (*path, key))
 
 
+def told_in_one_line(run: Path, change: tuple) -> bool:
+    """Whether loading a run is refused; anything but an error of one line fails."""
+    try:
+        api.load(run)
+    except TextgenError as error:
+        message = str(error)
+    except Exception as error:
+        raise AssertionError(f"{change}: {error!r}") from error
+    else:
+        return False
+    assert "\n" not in message, change
+    return True
+
+
 def test_a_manifest_with_any_value_missing_or_of_another_type_is_told_in_one_line(run):
     file = run / "textgen.json"
     whole = json.loads(file.read_text())
-    outcomes = {"loaded": 0, "told": 0}
+    told = 0
     for path in paths_within(whole):
         for replacement in ("missing", None, [], {}, "../x", -1, {"name": "unheard-of"}):
             if not path:
                 changed = replacement
             else:
-                changed = json.loads(file.read_text() if False else json.dumps(whole))
+                changed = json.loads(json.dumps(whole))
                 *parents, last = path
                 inner = changed
                 for key in parents:
@@ -173,15 +192,8 @@ def test_a_manifest_with_any_value_missing_or_of_another_type_is_told_in_one_lin
                 else:
                     inner[last] = replacement
             file.write_text(json.dumps(changed))
-            try:
-                api.load(run)
-                outcomes["loaded"] += 1
-            except TextgenError as error:
-                assert "\n" not in str(error), (path, replacement)
-                outcomes["told"] += 1
-            except Exception as error:
-                raise AssertionError(f"{path} = {replacement!r}: {error!r}") from error
-    assert outcomes["told"] > 200
+            told += told_in_one_line(run, (*path, replacement))
+    assert told > 200
 
 
 def test_weights_that_do_not_fit_the_model_are_told(run):

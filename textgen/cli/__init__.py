@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from textgen import __version__
-from textgen.cli import corpora, export, plugins, runs, sample, train
+from textgen.cli import corpora, doctor, export, plugins, runs, sample, train
 from textgen.errors import TextgenError
 from textgen.plugins import Provided
 from textgen.plugins import plugins as find_plugins
@@ -26,6 +26,7 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("sample")(sample.sample)
 app.command("export")(export.export)
+app.command("doctor")(doctor.doctor)
 app.add_typer(corpora.app, name="corpora")
 app.add_typer(runs.app, name="runs")
 app.add_typer(plugins.app, name="plugins")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from textgen.cli.parameters import AsJson, DataDir
 
 if TYPE_CHECKING:
     from textgen.corpus import Corpus
@@ -21,18 +24,13 @@ app = typer.Typer(help="List, describe and download corpora.", no_args_is_help=T
 Name = Annotated[str, typer.Argument(help="A corpus, as `textgen corpora list` names it.", show_default=False)]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", help="An option of the corpus, such as corpus.field=description.", show_default=False),
-]
-DataDir = Annotated[
-    Path | None,
     typer.Option(
-        "--data-dir",
-        envvar="TEXTGEN_DATA_DIR",
-        help="A folder to search for files before downloading them.",
+        "--set",
+        metavar="corpus.OPTION=VALUE",
+        help="An option of the corpus, such as corpus.field=description; may be repeated.",
         show_default=False,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
@@ -43,7 +41,7 @@ def list_corpora(as_json: AsJson = False) -> None:
     corpora = plugins().provided("corpus")
     if as_json:
         rows = [{"name": c.name, "summary": c.summary, "distribution": c.plugin.distribution} for c in corpora]
-        print(json.dumps(rows, indent=2))
+        print(json.dumps(rows, indent=1))
         return
     width = max((len(corpus.name) for corpus in corpora), default=0)
     for corpus in corpora:
@@ -74,7 +72,7 @@ def info(
         _plot(statistics, f"{name}: {statistics.documents:,} documents", plot)
     facts = _facts(name, corpus, statistics)
     if as_json:
-        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        print(json.dumps(facts, indent=1))
         return
     _print_facts(facts)
     if corpus.layout == "documents":
@@ -89,7 +87,7 @@ def fetch(name: Name, assignments: Set = None, data_dir: DataDir = None) -> None
     for path in paths:
         print(path)
     if not paths:
-        typer.echo(f"textgen: {name} reads no files", err=True)
+        print(f"textgen: {name} reads no files", file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -149,8 +147,6 @@ def _build(name: str, assignments: list[str], data_dir: Path | None) -> Corpus:
     from textgen.options import build_options, parse_settings
     from textgen.plugins import plugins
 
-    if data_dir is not None and not data_dir.is_dir():
-        raise OptionError(f"the data folder {data_dir} is not a folder; correct --data-dir or TEXTGEN_DATA_DIR")
     settings = parse_settings(assignments)
     for table in settings.keys() - {"corpus"}:
         raise OptionError(f"--set {table}.NAME does not belong here: set options of the corpus only, as corpus.NAME")
@@ -229,4 +225,4 @@ def _plot(statistics: Statistics, title: str, path: Path) -> None:
         write_atomically(path, image.getvalue())
     except OSError as error:
         raise TextgenError(f"{path} cannot be written: {error.strerror}; choose another path for --plot") from None
-    typer.echo(f"textgen: wrote {path}", err=True)
+    print(f"textgen: wrote {path}", file=sys.stderr)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from textgen.cli.parameters import AsJson
+
 app = typer.Typer(help="List the plugins.", no_args_is_help=True)
 
 
@@ -13,7 +15,7 @@ def group() -> None:
 
 
 @app.command("list")
-def list_(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
+def list_(as_json: AsJson = False) -> None:
     """List the plugins and the names that they provide."""
     import json
 
@@ -36,10 +38,11 @@ def list_(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> 
             for plugin in found.plugins
         ]
         problems = [{"plugin": p.plugin.name, "reason": p.reason} for p in found.problems]
-        typer.echo(json.dumps({"plugins": rows, "problems": problems}, indent=1))
+        print(json.dumps({"plugins": rows, "problems": problems}, indent=1))
         return
+    width = max((len(item.name) for item in provided), default=0)
     for plugin in found.plugins:
-        typer.echo(f"{plugin.name} ({plugin.distribution} {plugin.version})")
+        print(f"{plugin.name} ({plugin.distribution} {plugin.version})")
         for item in provided:
             if item.plugin == plugin:
-                typer.echo(f"  {item.kind:<10} {item.name:<26} {item.summary}")
+                print(f"  {item.kind:<10} {item.name:<{width}} {item.summary}".rstrip())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
 LINE_EVERY = 15.0
 
 
-def make_display() -> Display:
-    """The display that suits stderr."""
-    return BarDisplay() if sys.stderr.isatty() else LineDisplay()
+@contextmanager
+def make_display() -> Iterator[Display]:
+    """The display that suits stderr; a bar is taken away however training ends."""
+    with ExitStack() as at_exit:
+        yield BarDisplay(at_exit) if sys.stderr.isatty() else LineDisplay()
 
 
 def say(text: str) -> None:
@@ -38,8 +41,9 @@ class LineDisplay:
         self._epochs = plan.training.epochs
         self._said = time.monotonic()
         corpus, model = plan.settings["corpus"]["name"], plan.settings["model"]["name"]
+        documents = f"{plan.documents:,} documents, " if plan.corpus.layout == "documents" else ""
         say(
-            f"{model} with {plan.model.parameter_count:,} parameters on {corpus}: {plan.documents:,} documents, "
+            f"{model} with {plan.model.parameter_count:,} parameters on {corpus}: {documents}"
             f"{plan.characters:,} characters, vocabulary {plan.tokenizer.vocab_size}"
         )
         going_on = f", going on after batch {position.total}" if position.total else ""
@@ -71,7 +75,14 @@ class LineDisplay:
 
 
 class BarDisplay(LineDisplay):
-    """A progress bar an epoch, above it what :class:`LineDisplay` says of each."""
+    """A progress bar an epoch, above it what :class:`LineDisplay` says of each.
+
+    Args:
+        at_exit: takes the bar away.
+    """
+
+    def __init__(self, at_exit: ExitStack) -> None:
+        self._at_exit = at_exit
 
     def started(self, plan: Plan, folder: Path, position: Position) -> None:
         """Say what is trained, and show the bar."""
@@ -89,7 +100,7 @@ class BarDisplay(LineDisplay):
             transient=True,
         )
         self._task: Any = self._progress.add_task("", total=self._steps, completed=position.step, figures="")
-        self._progress.start()
+        self._at_exit.enter_context(self._progress)
 
     def batch(self, position: Position, loss: float, characters_per_second: float) -> None:
         """Move the bar."""
@@ -103,11 +114,11 @@ class BarDisplay(LineDisplay):
     def epoch(self, record: Mapping[str, float], sample: str | None) -> None:
         """Say the epoch's losses above the bar."""
         super().epoch(record, sample)
-        self._progress.update(self._task, completed=0)
+        self._progress.reset(self._task)
 
     def ended(self, artifact: Artifact) -> None:
         """Take the bar away, and say where the run is."""
-        self._progress.stop()
+        self._at_exit.close()
         super().ended(artifact)
 
 

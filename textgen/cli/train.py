@@ -3,39 +3,57 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import typer
 
+from textgen.cli.parameters import DataDir, Device, OnUnknown
+
+#: Exit code of a run that was asked to stop, as shells have it for Ctrl-C: what follows in a script can tell.
+INTERRUPTED = 130
+
 
 def train(
-    file: Path | None = typer.Argument(None, help="A text file to train on; short for --set corpus.path=FILE."),
-    corpus: str | None = typer.Option(None, help="Corpus, by name; textgen corpora list shows them."),
-    model: str | None = typer.Option(None, help="Model, by name: gru (default), lstm, or a plugin's."),
-    tokenizer: str | None = typer.Option(None, help="Tokenizer, by name; by default one that suits the corpus."),
-    recipe: str | None = typer.Option(None, help="A complete set of options, by name, which others then change."),
-    config: Path | None = typer.Option(None, help="Options from a TOML file with the tables corpus, model and so on."),
-    assignments: list[str] = typer.Option([], "--set", help="An option, as in model.units=512; may be repeated."),
-    epochs: int | None = typer.Option(None, help="Passes over the text."),
-    max_steps: int | None = typer.Option(None, help="Stop after this many batches in all."),
-    batch_size: int | None = typer.Option(None, help="Rows a batch."),
-    seed: int | None = typer.Option(None, help="Seed of weights, batches, dropout and the held-out draw."),
-    device: str | None = typer.Option(None, help="auto, cpu or cuda[:N]."),
-    on_unknown: Literal["error", "skip", "unk"] | None = typer.Option(
-        None, help="Characters that the vocabulary lacks: error, skip or unk."
-    ),
-    out: Path | None = typer.Option(None, help="Folder of the run; by default a new one in runs/."),
-    data_dir: Path | None = typer.Option(
-        None, envvar="TEXTGEN_DATA_DIR", help="Folder with the corpora's files, searched before any download."
-    ),
-    resume: Path | None = typer.Option(None, help="Go on with this run from its last checkpoint."),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Print the plan as JSON, and train nothing."),
+    file: Annotated[
+        Path | None, typer.Argument(help="A text file to train on; short for --set corpus.path=FILE.")
+    ] = None,
+    corpus: Annotated[str | None, typer.Option(help="Corpus, by name; textgen corpora list shows them.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model, by name: gru (default), lstm, or a plugin's.")] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Tokenizer, by name; by default one that suits the corpus.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A complete set of options, by name, which others then change.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Options from a TOML file with the tables corpus, model and so on.")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="TABLE.OPTION=VALUE", help="An option, as in model.units=512; may be repeated."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the text.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Stop after this many batches in all.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows a batch.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, batches, dropout and the held-out draw.")] = None,
+    device: Device = None,
+    on_unknown: OnUnknown = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; by default a new one in runs/.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in --out.")] = False,
+    data_dir: DataDir = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run from its last checkpoint.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan as JSON, and train nothing.")] = False,
 ) -> None:
-    """Train a model on a corpus, or go on with a run that stopped."""
+    """Train a model on a corpus, or go on with a run that stopped.
+
+    A recipe gives way to --config, that to --set, and that to the options below that have a name of their own.
+    Ctrl-C stops after the batch under way, saves everything, and exits with code 130.
+    """
     import json
+    import shutil
 
     from textgen.api import choose
-    from textgen.artifact import find_run
+    from textgen.artifact import MANIFEST, find_run
     from textgen.cli.progress import make_display
     from textgen.errors import OptionError
     from textgen.options import merge_settings, parse_settings, read_config
@@ -54,7 +72,8 @@ def train(
     flags: dict[str, dict[str, Any]] = {"training": {name: v for name, v in training.items() if v is not None}}
     if on_unknown is not None:
         flags["tokenizer"] = {"on_unknown": on_unknown}
-    settings = [read_config(config) if config else {}, parse_settings(assignments), flags]
+    configured = read_config(config) if config else {}
+    assigned = merge_settings(parse_settings(assignments or []), flags)
     if resume is not None:
         named = {
             "a text file": file,
@@ -62,25 +81,35 @@ def train(
             "--model": model,
             "--tokenizer": tokenizer,
             "--recipe": recipe,
+            "--out": out,
+            "--overwrite": overwrite or None,
+            "--dry-run": dry_run or None,
         }
-        for name, value in {**named, "--out": out, "--dry-run": dry_run or None}.items():
+        for name, value in named.items():
             if value is not None:
                 raise OptionError(f"{name} does not go with --resume: the run keeps what it began with")
-        changes = {table: values for table, values in merge_settings(*settings).items() if values}
-        resume_run(find_run(resume), plugins(), make_display(), changes=changes, data_dir=data_dir)
-        return
-    if file is not None and corpus is not None:
-        raise OptionError(f"give either the text file {file} or --corpus {corpus}, not both")
-    chosen = choose(
-        plugins(),
-        corpus=file or corpus,
-        model=model,
-        tokenizer=tokenizer,
-        recipe=recipe,
-        settings=merge_settings(*settings),
-    )
-    plan = make_plan(chosen, plugins(), data_dir)
-    if dry_run:
-        typer.echo(json.dumps(plan.describe(), indent=1, ensure_ascii=False))
-        return
-    train_run(plan, plugins(), make_display(), folder=out)
+        changes = {table: values for table, values in merge_settings(configured, assigned).items() if values}
+        with make_display() as display:
+            artifact = resume_run(find_run(resume), plugins(), display, changes=changes, data_dir=data_dir)
+    else:
+        if file is not None and corpus is not None:
+            raise OptionError(f"give either the text file {file} or --corpus {corpus}, not both")
+        if overwrite and out is None:
+            raise OptionError("--overwrite replaces the run that --out names; give --out FOLDER")
+        # Names go below --set: selecting another model drops what the recipe set for its own, not what the user did.
+        chosen = merge_settings(
+            choose(plugins(), recipe=recipe),
+            configured,
+            choose(plugins(), corpus=file or corpus, model=model, tokenizer=tokenizer),
+            assigned,
+        )
+        plan = make_plan(chosen, plugins(), data_dir)
+        if dry_run:
+            print(json.dumps(plan.describe(), indent=1))
+            return
+        if overwrite and out is not None and (out / MANIFEST).is_file():
+            shutil.rmtree(out)
+        with make_display() as display:
+            artifact = train_run(plan, plugins(), display, folder=out)
+    if artifact.manifest.status == "interrupted":
+        raise typer.Exit(INTERRUPTED)

@@ -1,0 +1,6 @@
+"""``python -m textgen``: the command line, where the script ``textgen`` is not on the path."""
+
+from textgen.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""``textgen doctor``: what works on this machine, and what to install for the rest."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell what is installed and really works, and what to do about the rest; exit code 1 if something is broken."""
+    import json
+    import platform
+    from dataclasses import asdict
+
+    from textgen import __version__
+    from textgen.errors import PluginError
+    from textgen.plugins import plugins
+    from textgen.runtime import Finding
+
+    found = plugins()
+    findings = [Finding(f"textgen {__version__}, Python {platform.python_version()}", "works")]
+    findings += [Finding(str(problem), "broken", "update or uninstall it") for problem in found.problems]
+    for provided in found.provided("runtime"):
+        try:
+            findings += found.get("runtime", provided.name).diagnose()
+        except PluginError as error:
+            findings.append(Finding(f"runtime {provided.name}", "broken", str(error)))
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            advice = f": {finding.advice}" if finding.advice else ""
+            typer.echo(f"{finding.status:<7} {finding.what}{advice}")
+    if any(finding.status == "broken" for finding in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,41 @@
+"""Parameters that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from textgen.errors import OptionError
+
+Run = Annotated[
+    Path | None, typer.Argument(help="Folder or name of the run; by default the latest.", show_default=False)
+]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda[:N].", show_default=False)]
+
+OnUnknown = Annotated[
+    Literal["error", "skip", "unk"] | None,
+    typer.Option(help="What to do with characters that the vocabulary lacks.", show_default=False),
+]
+
+
+def _check_data_dir(folder: Path | None) -> Path | None:
+    if folder is not None and not folder.is_dir():
+        raise OptionError(f"the data folder {folder} is not a folder; correct --data-dir or TEXTGEN_DATA_DIR")
+    return folder
+
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        envvar="TEXTGEN_DATA_DIR",
+        help="Folder with the corpora's files, searched before any download.",
+        show_default=False,
+        callback=_check_data_dir,
+    ),
+]
