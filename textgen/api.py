@@ -334,7 +334,8 @@ def train(
     found = plugins()
     chosen = choose(found, corpus=corpus, model=model, tokenizer=tokenizer, recipe=recipe, settings=settings)
     plan = make_plan(chosen, found, Path(data_dir) if data_dir else None)
-    artifact = train_run(plan, found, make_display(), folder=Path(out) if out else None, callbacks=callbacks)
+    with make_display() as display:
+        artifact = train_run(plan, found, display, folder=Path(out) if out else None, callbacks=callbacks)
     return load(artifact.path)
 
 

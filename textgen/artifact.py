@@ -63,7 +63,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     format: Literal["textgen"] = "textgen"
-    format_version: int = Field(FORMAT_VERSION, ge=1)
+    format_version: int = Field(default=FORMAT_VERSION, ge=1)
     created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     status: Status = "training"
     versions: dict[str, str] = {}

@@ -134,6 +134,11 @@ class Model(ABC):
         self.options = options
         self.vocab_size = vocab_size
 
+    @classmethod
+    def suggested_options(cls, characters: int) -> dict[str, Any]:
+        """Options that suit a corpus of so many characters, where neither the user nor a recipe says anything."""
+        return {}
+
     @property
     @abstractmethod
     def state_spec(self) -> StateSpec:

@@ -101,7 +101,10 @@ def make_plan(settings: Mapping[str, Mapping[str, Any]], plugins: Plugins, data_
     text, ending = _encode(corpus.layout, documents, tokenizer)
     if generation.prompt and not len(tokenizer.encode(generation.prompt)):
         raise OptionError(f"generation.prompt: nothing of {generation.prompt!r} is in the vocabulary")
-    model_settings = {"name": DEFAULT_MODEL, **settings["model"]}
+    characters = sum(map(len, documents))
+    model_name = settings["model"].get("name", DEFAULT_MODEL)
+    suggested = plugins.get("model", model_name).suggested_options(characters)
+    model_settings = {**suggested, **settings["model"], "name": model_name}
     model: Model = _make(plugins, "model", model_settings, tokenizer.vocab_size)
     dataset = _arrange(corpus.layout, text, tokenizer, ending, training)
 
@@ -128,7 +131,7 @@ def make_plan(settings: Mapping[str, Mapping[str, Any]], plugins: Plugins, data_
         generation,
         ending,
         documents=len(documents),
-        characters=sum(map(len, documents)),
+        characters=characters,
         text_sha256=hashlib.sha256(text.ids.tobytes() + text.offsets.tobytes()).hexdigest(),
     )
 

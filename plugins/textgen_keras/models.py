@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _EMBEDDING_DIM = 256
 
+#: Units and dropout for corpora below a number of characters.
+_SUGGESTED = ((50_000, 128, 0.3), (500_000, 256, 0.2), (5_000_000, 512, 0.2))
+
 
 class RecurrentOptions(Options):
     """What a stack of recurrent layers is made of."""
@@ -68,6 +71,14 @@ class RecurrentModel(Model):
     def __init__(self, options: RecurrentOptions, vocab_size: int) -> None:
         super().__init__(options, vocab_size)
         self._network: KerasNetwork | None = None
+
+    @classmethod
+    def suggested_options(cls, characters: int) -> dict[str, Any]:
+        # Few names are soon known by heart: a small model with much dropout then does better on held-out ones.
+        for below, units, dropout in _SUGGESTED:
+            if characters < below:
+                return {"units": units, "dropout": dropout}
+        return {}
 
     @property
     def state_spec(self) -> StateSpec:

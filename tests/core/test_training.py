@@ -171,14 +171,14 @@ def test_max_steps_at_the_end_of_an_epoch_that_is_not_due_for_a_checkpoint(work)
     assert weights(artifact)["counts"].sum() > 0
 
 
-def stop_after(batches: int) -> object:
+def stop_after(batches: int, number: signal.Signals = signal.SIGINT) -> object:
     """A plugin that presses Ctrl-C while a batch is worked on."""
 
     class Presses:
         @hookimpl
         def textgen_batch_ended(self, position):
             if position.total == batches:
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), number)
 
     return Presses()
 
@@ -202,6 +202,12 @@ def test_a_run_that_was_interrupted_goes_on_as_if_it_had_not_been(work, diary, o
     assert same_weights(whole, resumed)
     assert history(whole) == history(resumed)
     assert (whole.path / "samples.txt").read_text() == (resumed.path / "samples.txt").read_text()
+
+
+def test_a_request_to_terminate_is_as_good_as_ctrl_c(work):
+    with registered(stop_after(5, signal.SIGTERM)):
+        assert work.train("part").manifest.status == "interrupted"
+    assert same_weights(work.resume("part"), work.train("whole"))
 
 
 def test_a_run_that_was_stopped_before_its_first_batch_says_so_and_goes_on(work, monkeypatch):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from textgen import __version__
 from textgen.cli import corpora, doctor, export, plugins, runs, sample, train
 from textgen.errors import TextgenError
-from textgen.plugins import Provided
 from textgen.plugins import plugins as find_plugins
 
 app = typer.Typer(
@@ -34,50 +34,55 @@ app.add_typer(plugins.app, name="plugins")
 
 def _show_version(value: bool) -> None:
     if value:
-        typer.echo(f"textgen {__version__}")
+        print(f"textgen {__version__}")
         raise typer.Exit
 
 
 @app.callback()
 def options(
-    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version."),
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error; works anywhere in a command."),
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere in a command.")
+    ] = False,
 ) -> None:
     """Take the options that every command shares."""
 
 
-def _runner(provided: Provided) -> Callable[[typer.Context], None]:
+def _runner(name: str) -> Callable[[typer.Context], None]:
     """A sub-command that imports a plugin's own when it is used, and hands all arguments on to it."""
 
     def run(context: typer.Context) -> None:
-        command = provided.load()
-        if not isinstance(command, typer.Typer):
-            command = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
-            command.command()(provided.load())
-        code = command(context.args, prog_name=f"textgen {provided.name}", standalone_mode=False)
-        if code:
-            raise typer.Exit(code)
+        command = find_plugins().get("command", name)
+        host = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+        host.callback()(lambda: None)  # keeps the name of a single command
+        if isinstance(command, typer.Typer):
+            host.add_typer(command, name=name)
+        else:
+            host.command(name)(command)
+        with typer.main.get_command(host).make_context("textgen", [name, *context.args]) as inner:
+            inner.command.invoke(inner)
 
     return run
 
 
 def _add_plugin_commands() -> None:
     own = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
-    for provided in find_plugins().provided("command"):
-        if provided.name in own:
+    for name, provided in {item.name: item for item in find_plugins().provided("command")}.items():
+        if name in own:
             print(
-                f"textgen: the command {provided.name!r} of {provided.plugin.distribution} is left out: "
+                f"textgen: the command {name!r} of {provided.plugin.distribution} is left out: "
                 "textgen has one of that name",
                 file=sys.stderr,
             )
-            continue
-
-        app.command(
-            provided.name,
-            help=provided.summary,
-            add_help_option=False,
-            context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-        )(_runner(provided))
+        else:
+            app.command(
+                name,
+                help=provided.summary,
+                add_help_option=False,
+                context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+            )(_runner(name))
 
 
 def main() -> None:
@@ -85,27 +90,36 @@ def main() -> None:
     # --debug is taken here, so that it works before and after the sub-command.
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    _open_streams()
     # typer brings a click of its own, whose base of usage errors has no public name.
     usage_error: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
     try:
         _add_plugin_commands()
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name="textgen", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has enough, as in `textgen sample | head`; without this, Python complains at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        code = 1
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except Exception as error:
-        if debug:
-            raise
-        if not isinstance(error, TextgenError | OSError | usage_error):
+        if debug or not isinstance(error, TextgenError | OSError | usage_error):
             raise
         code = 2
-        message = _describe(error)
-        print(f"textgen: error: {message}", file=sys.stderr)
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error, file=sys.stderr)
+        else:
+            print(f"textgen: error: {' '.join(_describe(error).splitlines())}", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _open_streams() -> None:
+    """Make every text printable: what the encoding lacks becomes ``?``, a closed stream takes all."""
+    sys.stdout = sys.stdout or io.StringIO()
+    sys.stderr = sys.stderr or io.StringIO()
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _describe(error: Any) -> str:
@@ -113,4 +127,9 @@ def _describe(error: Any) -> str:
         return str(error)
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
-    return str(error.format_message())
+    message = error.format_message().replace(": Value error, ", ": ")
+    message = message[:1].lower() + message[1:]
+    context = getattr(error, "ctx", None)
+    if context is None or message.endswith("?"):
+        return str(message)
+    return f"{message.rstrip('.')}; try: {context.command_path} --help"

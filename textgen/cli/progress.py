@@ -104,17 +104,14 @@ class BarDisplay(LineDisplay):
 
     def batch(self, position: Position, loss: float, characters_per_second: float) -> None:
         """Move the bar."""
+        if position.step == 1:
+            self._progress.reset(self._task)
         self._progress.update(
             self._task,
             completed=position.step,
             description=f"epoch {position.epoch + 1}/{self._epochs}",
             figures=f"loss {loss:.3f}  {characters_per_second:,.0f} characters/s",
         )
-
-    def epoch(self, record: Mapping[str, float], sample: str | None) -> None:
-        """Say the epoch's losses above the bar."""
-        super().epoch(record, sample)
-        self._progress.reset(self._task)
 
     def ended(self, artifact: Artifact) -> None:
         """Take the bar away, and say where the run is."""

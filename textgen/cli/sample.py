@@ -4,42 +4,65 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from textgen.cli.parameters import DataDir, Device, OnUnknown, Run
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from textgen.api import TextGenerator
     from textgen.generation import Generation, Request
 
 
 def sample(
-    run: Path | None = typer.Argument(None, help="Folder or name of the run; by default the latest."),
-    prompt: list[str] = typer.Option(
-        [], help="Text to go on from; may be repeated. By default the run's own, or none."
-    ),
-    prompts_file: Path | None = typer.Option(None, help="A file with one prompt a line."),
-    num: int = typer.Option(1, help="Texts a prompt."),
-    length: int | None = typer.Option(None, help="Characters to write, at most."),
-    temperature: list[float] = typer.Option([], help="Below 1 is safer, above 1 wilder; repeat it for a block each."),
-    top_k: int | None = typer.Option(None, help="Draw among the k likeliest characters."),
-    top_p: float | None = typer.Option(None, help="Draw among the likeliest characters that make up this share."),
-    min_p: float | None = typer.Option(None, help="Draw among characters this times as likely as the likeliest."),
-    repetition_penalty: float | None = typer.Option(None, help="Above 1, characters seen before get less likely."),
-    sampler: str | None = typer.Option(None, help="A whole chain, as in 'temperature(0.8) | top-k(40) | multinomial'."),
-    seed: int | None = typer.Option(None, help="The same seed gives the same text; drawn and told by default."),
-    stop: list[str] = typer.Option([], help="A text that ends the generation; may be repeated."),
-    ignore_eos: bool = typer.Option(False, "--ignore-eos", help="Go on after the end of a document."),
-    on_unknown: Literal["error", "skip", "unk"] | None = typer.Option(
-        None, help="Characters of the prompt that the vocabulary lacks: error, skip or unk."
-    ),
-    runtime: str = typer.Option("auto", help="What runs the model: auto, numpy, keras, or a plugin's."),
-    device: str = typer.Option("auto", help="auto, cpu or cuda[:N]."),
-    stream: bool = typer.Option(False, "--stream", help="Show the text as it is written."),
-    novelty: bool = typer.Option(False, "--novelty", help="Tell the share of texts that the corpus does not have."),
-    as_json: bool = typer.Option(False, "--json", help="Print text, prompt, ids, log-probability, seed and more."),
+    run: Run = None,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="Text to go on from; may be repeated. By default the run's own, or none."),
+    ] = None,
+    prompts_file: Annotated[Path | None, typer.Option(help="A file with one prompt a line.")] = None,
+    num: Annotated[int, typer.Option(min=1, help="Texts a prompt.")] = 1,
+    length: Annotated[int | None, typer.Option(min=1, help="Characters to write, at most.")] = None,
+    temperature: Annotated[
+        list[float] | None,
+        typer.Option(metavar="NUMBER", help="Below 1 is safer, above 1 wilder; repeat it for a block each."),
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(help="Draw among the k likeliest characters.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Draw among the likeliest characters that make up this share.")
+    ] = None,
+    min_p: Annotated[
+        float | None, typer.Option(help="Draw among characters at least this times as likely as the likeliest.")
+    ] = None,
+    repetition_penalty: Annotated[
+        float | None, typer.Option(help="Above 1, characters seen before get less likely.")
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="A whole chain, as in 'temperature(0.8) | top-k(40) | multinomial'.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="The same seed gives the same text; drawn and told by default.")
+    ] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="A text that ends the generation; may be repeated.")
+    ] = None,
+    ignore_eos: Annotated[bool, typer.Option("--ignore-eos", help="Go on after the end of a document.")] = False,
+    on_unknown: OnUnknown = None,
+    runtime: Annotated[
+        str, typer.Option(help="What runs the model: auto, numpy, onnx, keras, or a plugin's.")
+    ] = "auto",
+    device: Device = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Show the text as it is written.")] = False,
+    novelty: Annotated[
+        bool, typer.Option("--novelty", help="Tell the share of texts that the corpus does not have.")
+    ] = False,
+    data_dir: DataDir = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print text, prompt, ids, log-probability, seed and more.")
+    ] = False,
 ) -> None:
     """Write text with a trained model."""
     import json
@@ -50,8 +73,8 @@ def sample(
 
     if stream and as_json:
         raise OptionError("--stream and --json exclude each other")
-    prompts = [*prompt, *_read_prompts(prompts_file)]
-    generator = load(run, runtime=runtime, device=device)
+    prompts = [*(prompt or []), *_read_prompts(prompts_file)]
+    generator = load(run, runtime=runtime, device=device or "auto")
     request = generator.request(
         prompts or None,
         num=num,
@@ -68,24 +91,18 @@ def sample(
         on_unknown=on_unknown,
         score=as_json,
     )
-    blocks = len(temperature) or 1
-    if stream:
-        generations = _stream(generator, request, temperature)
-    else:
+    known = _read_corpus(generator, data_dir) if novelty else None
+    if as_json:
         generations = generator.sample(request)
-        if as_json:
-            typer.echo(json.dumps([asdict(generation) for generation in generations], indent=1, ensure_ascii=False))
-        else:
-            each = len(generations) // blocks
-            for block in range(blocks):
-                _print_heading(temperature, block)
-                texts = [g.prompt + g.text for g in generations[block * each : (block + 1) * each]]
-                separator = "\n\n" if any("\n" in text for text in texts) else "\n"
-                typer.echo(separator.join(texts))
+        print(json.dumps([asdict(generation) for generation in generations], indent=1))
+    else:
+        before = _separators(generator, request, temperature or [])
+        generations = _stream(generator, request, before) if stream else _print(generator.sample(request), before)
     if seed is None and not as_json:
-        typer.echo(f"seed {request.seed}; the same text again: --seed {request.seed}", err=True)
-    if novelty:
-        _print_novelty(generator, generations)
+        print(f"seed {request.seed}; the same text again: --seed {request.seed}", file=sys.stderr)
+    if known is not None:
+        new = sum(g.prompt + g.text not in known for g in generations)
+        print(f"{new} of {len(generations)} ({new / len(generations):.0%}) are not in the corpus", file=sys.stderr)
 
 
 def _read_prompts(path: Path | None) -> list[str]:
@@ -95,55 +112,69 @@ def _read_prompts(path: Path | None) -> list[str]:
         return []
     try:
         prompts = [line for line in path.read_text(encoding="utf-8-sig").split("\n") if line]
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"cannot read the prompts in {path}: {error}") from None
+    except OSError as error:
+        raise OptionError(f"the prompts in {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise OptionError(f"the prompts in {path} are not UTF-8 text at byte {error.start}") from None
     if not prompts:
         raise OptionError(f"{path} has no prompts; write one a line")
     return prompts
 
 
-def _print_heading(temperatures: Sequence[float], block: int) -> None:
-    """What a block of the temperature grid was drawn with; nothing where there is no grid."""
-    if len(temperatures) > 1:
-        typer.echo(f"{'' if block == 0 else chr(10)}--- temperature {temperatures[block]:g}")
+def _read_corpus(generator: TextGenerator, data_dir: Path | None) -> set[str]:
+    """The documents that the run was trained on."""
+    from textgen.api import make_part
+    from textgen.errors import OptionError
+    from textgen.plugins import plugins
+
+    corpus = make_part(generator.artifact, plugins(), "corpus", data_dir)
+    if corpus.layout != "documents":
+        raise OptionError("--novelty compares documents; this run was trained on a stream")
+    return set(corpus.documents())
 
 
-def _stream(generator: TextGenerator, request: Request, temperatures: Sequence[float]) -> list[Generation]:
+def _separators(generator: TextGenerator, request: Request, temperatures: Sequence[float]) -> Iterator[str]:
+    """What stands before each text: the heading of its block of the temperature grid, or what parts it from the last.
+
+    Documents are one a line; texts of many lines have an empty line between them.
+    """
+    many_lines = generator.artifact.ending.end_id is None or request.ignore_eos
+    each = len(request.prompts) // (len(temperatures) or 1)
+    for index in range(len(request.prompts)):
+        block, row = divmod(index, each)
+        gap = "\n" if index and (many_lines or not row) else ""
+        heading = f"--- temperature {temperatures[block]:g}\n" if len(temperatures) > 1 and not row else ""
+        yield gap + heading
+
+
+def _print(generations: list[Generation], before: Iterator[str]) -> list[Generation]:
+    for separator, generation in zip(before, generations, strict=True):
+        sys.stdout.write(f"{separator}{generation.prompt}{generation.text}\n")
+    return generations
+
+
+def _stream(generator: TextGenerator, request: Request, before: Iterator[str]) -> list[Generation]:
     """Write the texts one after the other, each as it comes."""
     from dataclasses import replace
 
-    generations = []
-    each = len(request.prompts) // (len(temperatures) or 1)
-    for index in range(len(request.prompts)):
-        if index % each == 0:
-            _print_heading(temperatures, index // each)
+    for prompt in request.prompts:
+        generator.tokenizer.encode(prompt, request.on_unknown)  # an unknown character is told before any text is shown
+    generations: list[Generation] = []
+    for index, separator in enumerate(before):
         row = slice(index, index + 1)
         one = replace(
             request, prompts=request.prompts[row], chains=request.chains[row], rows=request.rows[row], chunk=8
         )
-        sys.stdout.write(one.prompts[0])
+        text = separator + one.prompts[0]
         pieces = generator.pieces(one)
         while True:
             try:
-                sys.stdout.write(next(pieces).text)
-                sys.stdout.flush()
+                text += next(pieces).text
             except StopIteration as stop:
                 generations += stop.value
                 break
-        sys.stdout.write("\n")
+            sys.stdout.write(text)
+            sys.stdout.flush()
+            text = ""
+        sys.stdout.write(text + "\n")
     return generations
-
-
-def _print_novelty(generator: TextGenerator, generations: Sequence[Generation]) -> None:
-    """Tell how many of the texts are new, by the corpus that the run was trained on."""
-    from textgen.api import make_part
-    from textgen.errors import OptionError
-    from textgen.plan import data_folder
-    from textgen.plugins import plugins
-
-    corpus = make_part(generator.artifact, plugins(), "corpus", data_folder(None))
-    if corpus.layout != "documents":
-        raise OptionError("--novelty compares documents; this run was trained on a stream")
-    known = set(corpus.documents())
-    new = sum(g.prompt + g.text not in known for g in generations)
-    typer.echo(f"{new} of {len(generations)} ({new / len(generations):.0%}) are not in the corpus", err=True)

@@ -1,0 +1,145 @@
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from textgen import api
+from textgen.artifact import TOKENIZER, WEIGHTS, Artifact
+from textgen.cli import main
+from textgen.network import GATES, Cell, RecurrentNetwork
+from textgen.plan import make_plan
+from textgen.plugins import plugins
+from textgen.run import Run
+from textgen.sampling import Chain
+
+STREAM = "The quick brown fox\njumps over\nthe lazy dog.\n" * 9
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory) -> Iterator[Path]:
+    """The folder where chosen numbers of threads are kept: one for all tests, so that a graph is measured once."""
+    folder: Path = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TEXTGEN_CACHE_DIR", str(folder))
+        yield folder
+
+
+def random_network(
+    cell: Cell, *, layers: int = 1, vocab: int = 7, width: int | None = 3, units: int = 6, seed: int = 0
+) -> RecurrentNetwork:
+    """A network of random weights, biases among them, whose logits are far apart and depend on the past.
+
+    Args:
+        width: of the embedding; ``None`` for one-hot input.
+    """
+    rng = np.random.default_rng([layers, vocab, units, seed])
+    columns = GATES[cell] * units
+    tensors = {} if width is None else {"embedding": rng.normal(0, 1, (vocab, width))}
+    for index in range(layers):
+        inputs = units if index else width or vocab
+        spread = 1.0 if index == 0 and width is None else 1.5 / np.sqrt(inputs)
+        tensors[f"layers.{index}.kernel"] = rng.normal(0, spread, (inputs, columns))
+        tensors[f"layers.{index}.recurrent_kernel"] = rng.normal(0, 1.2 / np.sqrt(units), (units, columns))
+        tensors[f"layers.{index}.bias"] = rng.normal(0, 0.3, (2, columns) if cell == "gru" else (columns,))
+    tensors["head.kernel"] = rng.normal(0, 4 / np.sqrt(units), (units, vocab))
+    tensors["head.bias"] = rng.normal(0, 0.5, vocab)
+    return RecurrentNetwork.from_tensors(cell, tensors)
+
+
+@pytest.fixture(scope="session")
+def make_network() -> Callable[..., RecurrentNetwork]:
+    return random_network
+
+
+@pytest.fixture(scope="session")
+def chain() -> Callable[[str], Chain]:
+    """Builds a sampler chain by registered names."""
+    return lambda text: Chain(text, lambda name: plugins().get("sampler", name))
+
+
+class NoDisplay:
+    """A run's display that shows nothing."""
+
+
+def save_run(
+    folder: Path,
+    cell: Cell = "gru",
+    *,
+    text: str = STREAM,
+    tokenizer: str = "char-index",
+    sampler: str = "temperature(0.8) | multinomial",
+    width: int | None = 3,
+    layers: int = 1,
+    units: int = 6,
+    seed: int = 0,
+) -> Artifact:
+    """A finished run over a text file beside its folder, with the weights of a :func:`random_network`.
+
+    The text is a stream for ``char-index``, and a document a line for ``char-eos``.
+    """
+    corpus = folder.with_name(f"{folder.name}.txt")
+    corpus.parent.mkdir(parents=True, exist_ok=True)
+    corpus.write_text(text, encoding="utf-8", newline="")
+    options = {"input": "one-hot"} if width is None else {"embedding_dim": width}
+    settings = {
+        "corpus": {
+            "name": "file",
+            "path": str(corpus),
+            "layout": "lines" if tokenizer == "char-eos" else "stream",
+        },
+        "tokenizer": {"name": tokenizer},
+        "model": {"name": cell, "units": units, "layers": layers, **options},
+        "training": {"batch_size": 4, "length": 20},
+        "generation": {"sampler": sampler, "length": 60},
+    }
+    plan = make_plan(settings, plugins())
+    artifact = Run(plan, folder, plugins(), NoDisplay()).artifact
+    network = random_network(
+        cell, layers=layers, vocab=plan.tokenizer.vocab_size, width=width, units=units, seed=seed
+    )
+    put_weights(artifact, network)
+    artifact.put(TOKENIZER, json.dumps(plan.tokenizer.to_json()))
+    artifact.manifest.status = "finished"
+    artifact.manifest.metrics = {"loss": 1.25, "held_out_loss": 1.5}
+    artifact.commit()
+    return artifact
+
+
+def put_weights(artifact: Artifact, network: RecurrentNetwork) -> None:
+    """Give a run the weights of a network; they count from the commit on."""
+    tensors = {name: np.ascontiguousarray(array) for name, array in network.tensors().items()}
+    artifact.put(WEIGHTS, safetensors.numpy.save(tensors))
+    artifact.manifest.weights = WEIGHTS
+
+
+@pytest.fixture(scope="session")
+def make_run() -> Callable[..., Artifact]:
+    return save_run
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a command left: its exit code, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def textgen(capsys, monkeypatch) -> Callable[..., Told]:
+    """Runs a command line in this process."""
+
+    def run(*arguments: object) -> Told:
+        monkeypatch.setattr(sys, "argv", ["textgen", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return Told(int(stop.value.code or 0), *capsys.readouterr())
+
+    return run
