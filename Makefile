@@ -2,9 +2,6 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.stamp
 
-# Silences TensorFlow's start-up notices, not its errors.
-export TF_CPP_MIN_LOG_LEVEL ?= 2
-
 .PHONY: test lint demo clean
 
 test: lint
@@ -16,8 +13,10 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 demo: $(STAMP)
-	$(BIN)/textgen train --corpus dinos-lite --model gru --out .demo/run --overwrite
-	$(BIN)/textgen sample .demo/run --num 10
+	rm -rf .demo
+	$(BIN)/textgen train --corpus dinos-lite --model gru --set training.sample_every=10 --out .demo
+	$(BIN)/textgen export --onnx .demo
+	$(BIN)/textgen sample .demo --runtime onnx --num 10 --novelty
 
 clean:
 	rm -rf .venv .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache dist

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import Distribution, EntryPoint, distributions
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import pluggy
@@ -235,20 +235,9 @@ def is_bundled(plugin: Plugin) -> bool:
 
 
 def _entry_points() -> Iterator[tuple[EntryPoint, Plugin]]:
-    seen: set[str] = set()
-    for distribution in distributions():
-        name = _name(distribution)
-        if name in seen:
-            continue
-        entries = [entry for entry in distribution.entry_points if entry.group == GROUP]
-        if entries:
-            seen.add(name)
-            for entry in entries:
-                yield entry, Plugin(entry.name, name, distribution.version)
-
-
-def _name(distribution: Distribution) -> str:
-    return str(distribution.metadata["Name"]).lower().replace("_", "-")
+    for entry in entry_points(group=GROUP):
+        assert entry.dist is not None  # one that was found on the path
+        yield entry, Plugin(entry.name, entry.dist.name.lower().replace("_", "-"), entry.dist.version)
 
 
 def _strict() -> bool:
