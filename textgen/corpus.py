@@ -52,7 +52,7 @@ class Corpus(ABC):
         ...         yield from ("hello", "good morning")
         ...     def provenance(self):
         ...         return Provenance((), "public domain")
-        >>> list(Greetings(Options()).documents())
+        >>> list(Greetings(Greetings.Options()).documents())
         ['hello', 'good morning']
     """
 
@@ -75,6 +75,14 @@ class Corpus(ABC):
             CorpusError: where a file cannot be read.
             UnavailableError: where it is not at hand and cannot be downloaded; says which file to put where.
         """
+
+    @property
+    def settled_options(self) -> BaseOptions:
+        """The options with what they left open settled, by which a run finds the same text again anywhere.
+
+        Asked for after :meth:`documents`; the default is right where the options leave nothing open.
+        """
+        return self.options
 
     @abstractmethod
     def provenance(self) -> Provenance:

@@ -11,7 +11,7 @@ import numpy as np
 
 from textgen.artifact import Artifact
 from textgen.dataset import Batch
-from textgen.errors import TextgenError
+from textgen.errors import TextgenError, UnsupportedModelError
 from textgen.evaluation import mean_loss
 from textgen.exporter import Exporter, ExportReport, ExportSource
 from textgen.model import Model
@@ -81,7 +81,11 @@ def _text_to_measure(
     try:
         dataset = make_plan(artifact.manifest.settings, plugins).dataset
     except TextgenError:
-        return [_own_text(open_runtime(make_model().native_runtime))], False, "text of the model itself"
+        try:
+            runtime = open_runtime("numpy")  # which needs no training library
+        except UnsupportedModelError:
+            runtime = open_runtime(make_model().native_runtime)
+        return [_own_text(runtime)], False, "text of the model itself"
     plan = dataset.held_out or dataset.train
     batches = []
     for batch in islice(plan.batches(0), 1000):

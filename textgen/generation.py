@@ -161,7 +161,7 @@ def generate(
 
     Raises:
         UnknownCharacterError: for a prompt, before anything is written.
-        OptionError: where ``rows`` or ``chains`` do not go with the prompts.
+        OptionError: where ``rows`` or ``chains`` do not go with the prompts, or nothing of a prompt is known.
     """
     batch = len(request.prompts)
     seeds = request.rows or tuple(range(batch))
@@ -171,9 +171,6 @@ def generate(
     if before and batch != 1:
         raise OptionError("only a single text can be gone on from")
     prompts = [_read_first(tokenizer, ending, request, *row) for row in zip(request.prompts, seeds, strict=True)]
-    for prompt, ids in zip(request.prompts, prompts, strict=True):
-        if not len(ids):
-            raise OptionError(f"nothing of the prompt {prompt!r} is in the vocabulary")
     end_id = None if request.ignore_eos else ending.end_id
     rows = [
         _Row(tokenizer, request.stop, end_id, drawn=() if prompt or before else ids)
@@ -220,9 +217,22 @@ def generate(
     ]
 
 
+def encode_prompt(tokenizer: Tokenizer, prompt: str, on_unknown: OnUnknown | None = None) -> Ids:
+    """The ids of a prompt, ``[n]`` int32; none for the empty one.
+
+    Raises:
+        UnknownCharacterError: under ``"error"``.
+        OptionError: where nothing is left of it under ``"skip"``.
+    """
+    ids = tokenizer.encode(prompt, on_unknown)
+    if prompt and not len(ids):
+        raise OptionError(f"nothing of the prompt {prompt!r} is in the vocabulary")
+    return ids
+
+
 def _read_first(tokenizer: Tokenizer, ending: Ending, request: Request, prompt: str, row: int) -> Ids:
     """What a row reads before it writes: its prompt, after the last id of what it goes on from, or a drawn start."""
-    ids = tokenizer.encode(prompt, request.on_unknown)
+    ids = encode_prompt(tokenizer, prompt, request.on_unknown)
     if request.continuation:
         return np.concatenate([[request.continuation.last_id], ids]).astype(np.int32)
     return ids if prompt else _draw_start(tokenizer, ending, request.seed, row)

@@ -14,8 +14,8 @@ import numpy as np
 
 from textgen.corpus import Corpus, Layout
 from textgen.dataset import BatchPlan, Dataset, EncodedText, Lanes, PaddedDocuments, Windows
-from textgen.errors import CorpusError, OptionError
-from textgen.generation import Ending, GenerationOptions
+from textgen.errors import CorpusError, OptionError, TextgenError
+from textgen.generation import Ending, GenerationOptions, encode_prompt
 from textgen.model import Model, TrainingOptions
 from textgen.options import Options, Settings, build_options, merge_settings
 from textgen.plugins import Plugins
@@ -99,8 +99,7 @@ def make_plan(settings: Mapping[str, Mapping[str, Any]], plugins: Plugins, data_
     tokenizer_settings = {"name": DEFAULT_TOKENIZER[corpus.layout], **settings["tokenizer"]}
     tokenizer: Tokenizer = _make(plugins, "tokenizer", tokenizer_settings)
     text, ending = _encode(corpus.layout, documents, tokenizer)
-    if generation.prompt and not len(tokenizer.encode(generation.prompt)):
-        raise OptionError(f"generation.prompt: nothing of {generation.prompt!r} is in the vocabulary")
+    _check_prompt(generation.prompt or "", tokenizer)
     characters = sum(map(len, documents))
     model_name = settings["model"].get("name", DEFAULT_MODEL)
     suggested = plugins.get("model", model_name).suggested_options(characters)
@@ -115,7 +114,7 @@ def make_plan(settings: Mapping[str, Mapping[str, Any]], plugins: Plugins, data_
         length = 400 if corpus.layout == "stream" else 2 * max(map(len, documents))
         generation = generation.model_copy(update={"length": length})
     complete: Settings = {
-        "corpus": _complete(settings["corpus"]["name"], corpus.options),
+        "corpus": _complete(settings["corpus"]["name"], corpus.settled_options),
         "tokenizer": _complete(tokenizer_settings["name"], tokenizer.options),
         "model": _complete(model_settings["name"], model.options),
         "training": training.model_dump(mode="json"),
@@ -173,6 +172,13 @@ def _encode(layout: Layout, documents: Sequence[str], tokenizer: Tokenizer) -> t
         tokenizer.fit(ended)
         encoded = [tokenizer.encode(text) for text in ended]
     return EncodedText.join(encoded), Ending(int(encoded[0][-1]), _first_characters(documents))
+
+
+def _check_prompt(prompt: str, tokenizer: Tokenizer) -> None:
+    try:
+        encode_prompt(tokenizer, prompt)
+    except TextgenError as error:  # a recipe may have been made for another text
+        raise OptionError(f"generation.prompt: {error}; or choose another: --set generation.prompt=TEXT") from None
 
 
 def _first_characters(texts: Sequence[str]) -> dict[str, int]:

@@ -13,14 +13,14 @@ def model_card(manifest: Manifest) -> str:
     settings, provenance, parity = manifest.settings, manifest.provenance, about["parity"]
     corpus, version = settings["corpus"]["name"], manifest.versions.get("textgen-rnn", "")
     sources = [source["addresses"][0] for source in provenance.get("sources", []) if source["addresses"]]
-    metrics = [
-        f"| {label} | {manifest.metrics[name]:.4f} |"
+    metrics = "".join(
+        f"| {label} | {manifest.metrics[name]:.4f} |\n"
         for name, label in (
             ("loss", "training loss, nats a character"),
             ("held_out_loss", "held-out loss, nats a character"),
         )
         if name in manifest.metrics
-    ]
+    )
     states = "".join(
         f"| `past.{t['name']}`, `present.{t['name']}` | float32 | batch × {' × '.join(map(str, t['shape']))} |\n"
         for t in manifest.state_spec
@@ -42,8 +42,7 @@ A character-level text generator in {about["precision"]}, exported by textgen {v
 
 | figure | value |
 | --- | --- |
-{chr(10).join(metrics)}
-| loss of this export on {parity["text"]}, nats a character | {parity["export_loss"]:.4f} |
+{metrics}| loss of this export on {parity["text"]}, nats a character | {parity["export_loss"]:.4f} |
 | loss of its source on the same text | {parity["loss"]:.4f} |
 | largest difference of logits in 1,000 steps | {parity["max_logit_difference"]:.1e} |
 | same likeliest character | {parity["greedy_agreement"]:.2%} of steps |

@@ -86,6 +86,7 @@ class BlockLoop:
         """
         lent = self._lent[self._turn]
         if lent is None or state is not lent():
+            self._settle(self._turn)
             for name, array in state.items():
                 self._overwrite(self._buffers[self._turn][name], array)
         for name, array in feeds.items():
@@ -93,8 +94,7 @@ class BlockLoop:
             self._overwrite(self._uniforms if name == "uniforms" else target[name], array)
         self._overwrite(self._last_ids, last_ids.astype(np.int64))
         after = 1 - self._turn
-        if (overwritten := self._lent[after]) is not None and (held := overwritten()) is not None:
-            held.settle()  # somebody still has the state whose buffers this run writes over
+        self._settle(after)
         options = onnxruntime.RunOptions()
         if self._device != "cpu":
             options.add_run_config_entry("gpu_graph_id", str(self._turn + 1))
@@ -106,6 +106,12 @@ class BlockLoop:
         seen = self._buffers[after].get("seen")
         return self._ids.numpy().astype(np.int32), left, None if seen is None else seen.numpy().copy()
 
+    def _settle(self, turn: int) -> None:
+        """Take buffers back that are about to be written over, from whoever still has the state in them."""
+        lent, self._lent[turn] = self._lent[turn], None
+        if lent is not None and (held := lent()) is not None:
+            held.settle()
+
     @staticmethod
     def _overwrite(value: Any, array: NDArray[Any]) -> None:
         value.update_inplace(np.ascontiguousarray(array))
@@ -113,6 +119,9 @@ class BlockLoop:
 
 class _LentState(DeviceState):
     """A state in buffers that will be written over; whoever still holds it by then gets a copy."""
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return super().__getitem__(name).copy()  # on the CPU it would be the buffer itself
 
     def settle(self) -> None:
         """Copy the tensors out of the buffers."""

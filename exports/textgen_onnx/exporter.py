@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import onnx
 import safetensors.numpy
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from textgen.artifact import MANIFEST, TOKENIZER, Artifact, Manifest
 from textgen.errors import ArtifactError, UnsupportedModelError
@@ -23,9 +23,9 @@ from textgen.options import Options
 from textgen.runtime import Runtime
 from textgen_onnx.card import model_card
 from textgen_onnx.graph import IR_VERSION, OPSET
-from textgen_onnx.graphs import build_block, build_generate, build_step
+from textgen_onnx.graphs import build_block, build_generate, build_step, default_parameters
 from textgen_onnx.parity import compare, golden_vectors
-from textgen_onnx.runtime import FOLDER, GENERATE, STEP, OnnxRuntime
+from textgen_onnx.runtime import FOLDER, GENERATE, STEP, OnnxRuntime, describe_loop
 from textgen_onnx.weights import GraphWeights, Precision
 
 if TYPE_CHECKING:
@@ -44,6 +44,12 @@ class OnnxOptions(Options):
     block: int = Field(
         0, ge=0, le=256, description="Steps of block.onnx, a loop for batch 1 without control flow; 0 writes none."
     )
+
+    @model_validator(mode="after")
+    def _tf2onnx_converts_one_graph(self) -> Self:
+        if self.via == "tf2onnx" and (self.precision != "fp32" or self.block):
+            raise ValueError("via=tf2onnx writes step.onnx in fp32 only; leave precision and block out")
+        return self
 
 
 class OnnxExporter(Exporter):
@@ -84,8 +90,7 @@ class OnnxExporter(Exporter):
             "precision": self.options.precision,
             "opset": OPSET,
             "ir_version": IR_VERSION,
-            "sampler_names": list(source.chain.names),
-            "forbidden_ids": list(source.forbidden_ids),
+            "generate": None,
             "weights_sha256": source.artifact.weights_sha256,
         }
         model = source.make_model()
@@ -93,11 +98,7 @@ class OnnxExporter(Exporter):
             from textgen_onnx.keras_graph import convert_step
 
             model.load_weights(source.artifact.weights())
-            return (
-                source.open_runtime(model.native_runtime),
-                {STEP: convert_step(model)},
-                about | {"sampler_names": None},
-            )
+            return source.open_runtime(model.native_runtime), {STEP: convert_step(model)}, about
         network = model.describe(source.artifact.weights())
         if network is None:
             raise UnsupportedModelError("this model is no GRU or LSTM stack; export it with --via tf2onnx")
@@ -107,9 +108,9 @@ class OnnxExporter(Exporter):
         graphs = {STEP: build_step(weights)}
         try:
             graphs[GENERATE] = build_generate(weights, chain, forbidden, end_id)
+            about |= {"generate": describe_loop(chain, forbidden), "parameters": default_parameters(chain)}
         except UnsupportedModelError as error:
             source.notice(f"{error}: no {GENERATE} is written, and the loop runs outside of the graph")
-            about["sampler_names"] = None
         if self.options.block and GENERATE in graphs:
             graphs[BLOCK] = build_block(weights, chain, forbidden, end_id, steps=self.options.block, batch=1)
         return source.open_runtime("numpy"), graphs, about | {"cell": weights.cell, "units": list(weights.units)}
@@ -133,8 +134,8 @@ class OnnxExporter(Exporter):
 @contextmanager
 def _whole_or_nothing(folder: Path) -> Iterator[Path]:
     """A folder to write in that becomes ``folder`` at the end, in place of a former export; on failure it is gone."""
-    if folder.exists() and not (folder / MANIFEST).exists():
-        raise ArtifactError(f"{folder} exists and is no export; choose another --out")
+    if folder.exists() and not _is_export(folder):
+        raise ArtifactError(f"{folder} exists and is no export that could be replaced; choose another --out")
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -147,3 +148,10 @@ def _whole_or_nothing(folder: Path) -> Iterator[Path]:
         shutil.rmtree(former, ignore_errors=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _is_export(folder: Path) -> bool:
+    try:
+        return Artifact.open(folder).manifest.export is not None
+    except ArtifactError:
+        return False

@@ -59,8 +59,9 @@ class Graph:
         if parent is None:
             self._constants: dict[str, NDArray[Any]] = dict(tensors)
             self._numbers = itertools.count()
+            self._taken: set[str] = set()
         else:
-            self._constants, self._numbers = root._constants, root._numbers
+            self._constants, self._numbers, self._taken = root._constants, root._numbers, root._taken
 
     @property
     def _root(self) -> Graph:
@@ -76,8 +77,9 @@ class Graph:
         """The name of a constant, with the dtype and shape of ``numpy.asarray(value)``."""
         array = np.asarray(value)
         for name, other in self._constants.items():
-            same_kind = name.startswith("constant.") and (other.dtype, other.shape) == (array.dtype, array.shape)
-            if same_kind and np.array_equal(other, array):
+            is_free = name.startswith("constant.") and name not in self._taken
+            same_kind = (other.dtype, other.shape) == (array.dtype, array.shape)
+            if is_free and same_kind and np.array_equal(other, array):
                 return name
         name = f"constant.{next(self._numbers)}"
         self._constants[name] = array
@@ -121,6 +123,8 @@ class Graph:
             Names of the states after the last step, then of the stacked outputs.
         """
         proto = body._proto("body", outputs)
+        # A name in a body must not come back in the graph around it.
+        self._taken.update(each.name for each in proto.initializer)
         names = [f"scan.{next(self._numbers)}" for _ in outputs]
         node = helper.make_node("Scan", [*states, *sequences], names, body=proto, num_scan_inputs=len(sequences))
         self._nodes.append(node)

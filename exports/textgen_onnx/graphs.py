@@ -209,5 +209,14 @@ def parameter_name(index: int, chain: Chain, parameter: str) -> str:
     return f"{index}.{chain.names[index]}.{parameter}"
 
 
+def default_parameters(chain: Chain) -> dict[str, float]:
+    """The chain's own parameters by the names of the inputs that take them."""
+    return {
+        parameter_name(index, chain, name): value
+        for index, sampler in enumerate(chain.samplers)
+        for name, value in sampler.parameters.items()
+    }
+
+
 def _past(graph: Graph, name: str, width: int, batch: int | str = "batch") -> str:
     return graph.input(f"past.{name}", FLOAT, (batch, width))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -18,7 +19,7 @@ from textgen.sampling import Chain, Draw
 from textgen.state import State
 from textgen_onnx.cuda_block import BlockLoop
 from textgen_onnx.device_state import DeviceState, place
-from textgen_onnx.session import open_session, resolve_device, why_no_cuda
+from textgen_onnx.session import check_signature, open_session, resolve_device, why_no_cuda
 from textgen_onnx.threads import choose_threads, usable_cores
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 #: Folder of the export in a run's folder, and the graphs in it.
 FOLDER, STEP, GENERATE = "onnx", "step.onnx", "generate.onnx"
+
+#: How a tensor of a serialised graph says that its values lie in another file: a key of its ``external_data``.
+EXTERNAL_DATA = b"\x0a\x08location"
 
 #: Steps of the run that measures numbers of threads.
 MEASURED_STEPS = 8
@@ -134,6 +138,10 @@ class OnnxRuntime(Runtime):
         if chain.seen is not None:
             chain.seen = found.pop("present.seen").numpy()
         written = found.pop("ids").numpy().astype(np.int32)
+        if written.max(initial=0) >= self.vocab_size:
+            raise ArtifactError(
+                f"{self._export.path / GENERATE} is no graph of this model: it writes ids past {self.vocab_size - 1}"
+            )
         return Block(written, self._state(found))
 
     def _generating_graph(self, draw: Drawing) -> str | None:
@@ -143,9 +151,10 @@ class OnnxRuntime(Runtime):
         chain, forbidden = draw.chain, draw.forbidden.tolist()
         if "cell" not in self._about:
             return None  # exported through tf2onnx: there are no weights to build a loop from
-        if [*chain.names] == self._about["sampler_names"] and forbidden == self._about["forbidden_ids"]:
+        loop = describe_loop(chain, forbidden)
+        if loop == self._about["generate"]:
             return GENERATE
-        name = f"{' | '.join(chain.names)} without {forbidden}"
+        name = f"graph for {json.dumps(loop)}"
         if name not in self._bytes:
             try:
                 self._bytes[name] = self._build(chain, forbidden)
@@ -178,13 +187,23 @@ class OnnxRuntime(Runtime):
     def _weights(self) -> GraphWeights:
         from textgen_onnx.weights import GraphWeights
 
-        return GraphWeights.from_model(
-            self._content(STEP), self._about["cell"], tuple(self._about["units"]), self._about["precision"]
-        )
+        about, model = self._about, self._content(STEP)
+        try:
+            return GraphWeights.from_model(
+                model, about["cell"], tuple(about["units"]), self.vocab_size, about["precision"]
+            )
+        except ArtifactError as error:
+            raise ArtifactError(
+                f"{self._export.path / STEP} is no graph of this model: {error}; export again"
+            ) from None
 
     def _content(self, name: str) -> bytes:
         if name not in self._bytes:
-            self._bytes[name] = self._export.verified(name).read_bytes()
+            path = self._export.verified(name)
+            content = path.read_bytes()
+            if EXTERNAL_DATA in content:
+                raise ArtifactError(f"{path} keeps weights in another file, which nothing vouches for; export again")
+            self._bytes[name] = content
         return self._bytes[name]
 
     def _session(self, name: str, batch: int, feeds: Mapping[str, NDArray[Any]], state: State) -> Any:
@@ -197,40 +216,44 @@ class OnnxRuntime(Runtime):
         if self.device == "cpu":
             record = self._export.manifest.files.get(name) or self._export.manifest.files[STEP]
             identity = f"{onnxruntime.__version__}:{record.sha256[:16]}:{name}:{key[1]}"
-            measured = {n: v[:MEASURED_STEPS] if n == "uniforms" else v for n, v in feeds.items()}
+            measured = _shortened(feeds)
             session = choose_threads(
                 identity,
-                lambda threads: self._checked(open_session(model, path, self.device, threads=threads), path),
+                lambda threads: self._open(model, path, feeds, threads),
                 lambda session: self._run(session, measured, state, []),
             )
         else:
-            session = self._checked(open_session(model, path, self.device), path)
+            session = self._open(model, path, feeds)
         self._sessions[key] = session
         return session
 
-    def _checked(self, session: Any, path: str) -> Any:
-        """A session whose inputs and outputs are those of the model's state."""
-        inputs = {value.name: value for value in session.get_inputs()}
-        outputs = {value.name: value for value in session.get_outputs()}
-        for tensor in self.state_spec.tensors:
-            for name, values in ((f"past.{tensor.name}", inputs), (f"present.{tensor.name}", outputs)):
-                if name not in values or tuple(values[name].shape[1:]) != tensor.shape:
-                    raise ArtifactError(f"{path} is no graph of this model: {name} is not [batch, {tensor.shape[0]}]")
-        known = ("ids", "lengths") if "ids" in inputs else ("last_ids", "uniforms")
-        for name in known:
-            if name not in inputs:
-                raise ArtifactError(f"{path} is no graph of this model: it has no input {name}")
-        if "logits" in outputs and outputs["logits"].shape[-1] != self.vocab_size:
-            raise ArtifactError(f"{path} is no graph of this model: logits are not over {self.vocab_size} ids")
+    def _open(self, model: bytes, path: str, feeds: Mapping[str, NDArray[Any]], threads: int = 0) -> Any:
+        """A session of a graph whose inputs and outputs are those of this model and of the feeds."""
+        state = {t.name: (t.dtype, (None, *t.shape)) for t in self.state_spec.tensors}
+        inputs = {f"past.{name}": tensor for name, tensor in state.items()}
+        outputs = {f"present.{name}": tensor for name, tensor in state.items()}
+        for name, array in feeds.items():
+            is_dynamic = name in ("ids", "lengths", "last_ids", "uniforms")
+            shape = [None] * array.ndim if is_dynamic else [None, *array.shape[1:]]
+            inputs[name] = (array.dtype.name, tuple(shape))
+        if "ids" in feeds:
+            outputs["logits"] = ("float32", (None, None, self.vocab_size))
+        else:
+            outputs["ids"] = ("int64", (None, None))
+        if "seen" in feeds:
+            outputs["present.seen"] = inputs["seen"]
+        session = open_session(model, path, self.device, threads=threads)
+        check_signature(session, path, inputs, outputs)
         return session
 
     def _run(self, session: Any, feeds: Mapping[str, NDArray[Any]], state: State, outputs: list[str]) -> dict[str, Any]:
         """Run with I/O binding: what is on the device stays there, outputs included."""
         binding = session.io_binding()
-        for name, array in feeds.items():
-            binding.bind_ortvalue_input(name, place(array, self.device))
-        for name, value in DeviceState.of(state, self.device).values_on_device():
-            binding.bind_ortvalue_input(f"past.{name}", value)
+        # A value on the CPU lies in its array's memory, which the binding does not keep: this does, until the run ends.
+        inputs = {name: place(array, self.device) for name, array in feeds.items()}
+        inputs |= {f"past.{name}": value for name, value in DeviceState.of(state, self.device).values_on_device()}
+        for name, value in inputs.items():
+            binding.bind_ortvalue_input(name, value)
         names = outputs or [value.name for value in session.get_outputs()]
         kind, _, index = self.device.partition(":")
         for name in names:
@@ -240,6 +263,26 @@ class OnnxRuntime(Runtime):
 
     def _state(self, found: Mapping[str, Any]) -> State:
         return DeviceState({name.removeprefix("present."): value for name, value in found.items()}, self.device)
+
+
+def _shortened(feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The feeds of a run of a few steps."""
+    short = dict(feeds)
+    if "uniforms" in feeds:
+        short["uniforms"] = feeds["uniforms"][:MEASURED_STEPS]
+    else:
+        short["ids"] = feeds["ids"][:, :MEASURED_STEPS]
+        short["lengths"] = np.minimum(feeds["lengths"], MEASURED_STEPS)
+    return short
+
+
+def describe_loop(chain: Chain, forbidden: Sequence[int]) -> dict[str, Any]:
+    """What a generating graph is made for, as JSON values; the samplers' parameters are its inputs."""
+    return {
+        "sampler_names": list(chain.names),
+        "selector_options": chain.selector.options.model_dump(mode="json"),
+        "forbidden_ids": list(forbidden),
+    }
 
 
 def _device_for(export: Artifact, device: str) -> str:

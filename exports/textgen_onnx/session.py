@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,46 @@ def open_session(model: bytes, name: str, device: str, *, threads: int = 0, cuda
     try:
         session = onnxruntime.InferenceSession(model, options, providers=providers)
     except Exception as error:  # onnxruntime raises a class of its own for each kind of failure
-        reason = " ".join(str(error).split())
-        raise ArtifactError(f"ONNX Runtime {onnxruntime.__version__} cannot load {name}: {reason[:300]}") from None
+        reason = " ".join(str(error).split()).rsplit(") ", 1)[-1]  # what follows the place in ONNX Runtime's source
+        raise ArtifactError(
+            f"ONNX Runtime {onnxruntime.__version__} cannot load {name}; export again, or upgrade it: {reason}"
+        ) from None
     if device != "cpu" and "CUDAExecutionProvider" not in session.get_providers():
         raise UnavailableError(why_no_cuda())
     return session
+
+
+#: Element type and shape of an input or output; ``None`` stands for a dynamic dimension.
+Tensor = tuple[str, tuple[int | None, ...]]
+
+
+def check_signature(session: Any, name: str, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> None:
+    """Check that a graph takes exactly some inputs, and gives at least some outputs.
+
+    Raises:
+        ArtifactError: where it does not; names the first that differs.
+    """
+    takes, gives = _signature(session.get_inputs()), _signature(session.get_outputs())
+    for wanted, found, what in ((inputs, takes, "input"), (outputs, gives, "output")):
+        for tensor, (kind, shape) in wanted.items():
+            if found.get(tensor) != (kind, shape):
+                sizes = ", ".join("?" if size is None else str(size) for size in shape)
+                raise ArtifactError(
+                    f"{name} is no graph of this model: its {what} {tensor} is not {kind} [{sizes}]; export again"
+                )
+    if extra := takes.keys() - inputs.keys():
+        raise ArtifactError(f"{name} is no graph of this model: it has the input {min(extra)}; export again")
+
+
+def _signature(values: Sequence[Any]) -> dict[str, Tensor]:
+    names = {"tensor(float)": "float32", "tensor(double)": "float64"}
+    return {
+        value.name: (
+            names.get(value.type) or value.type.removeprefix("tensor(").removesuffix(")"),
+            tuple(size if isinstance(size, int) else None for size in value.shape),
+        )
+        for value in values
+    }
 
 
 def resolve_device(device: str) -> str:

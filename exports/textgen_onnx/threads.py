@@ -32,11 +32,13 @@ def choose_threads(key: str, open_with: Callable[[int], Any], run: Callable[[Any
         A session.
     """
     cores = usable_cores()
+    candidates = sorted({1, min(2, cores), min(4, cores), cores})
+    if len(candidates) == 1:
+        return open_with(1)
     remembered = _read()
     key = f"{key}:{cores}"
-    if cores == 1 or key in remembered:
-        return open_with(int(remembered.get(key, 1)))
-    candidates = sorted({1, min(2, cores), min(4, cores), cores})
+    if remembered.get(key) in candidates:
+        return open_with(remembered[key])
     sessions = {}
     seconds = {}
     for threads in candidates:
@@ -70,9 +72,9 @@ def _file() -> Path:
 def _read() -> dict[str, int]:
     try:
         found = json.loads(_file().read_text(encoding="utf-8"))
-        return {str(key): int(value) for key, value in found.items()}
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, RecursionError):
         return {}
+    return {key: value for key, value in found.items() if type(value) is int} if isinstance(found, dict) else {}
 
 
 def _remember(choices: dict[str, int]) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from textgen.network import GATES, Cell, RecurrentNetwork
+from textgen.errors import ArtifactError
+from textgen.network import GATES, Cell, RecurrentLayer, RecurrentNetwork
 from textgen_onnx.graph import FLOAT, FLOAT16, Graph
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -76,14 +79,28 @@ class GraphWeights:
         return cls(cell, tuple(layer.units for layer in network.layers), precision, tensors)
 
     @classmethod
-    def from_model(cls, model: bytes, cell: Cell, units: tuple[int, ...], precision: Precision) -> GraphWeights:
-        """The weights of a graph that was built from some, such as ``step.onnx``."""
+    def from_model(
+        cls, model: bytes, cell: Cell, units: tuple[int, ...], vocab_size: int, precision: Precision
+    ) -> GraphWeights:
+        """The weights of a graph that was built from some, such as ``step.onnx``.
+
+        Raises:
+            ArtifactError: where it has others.
+        """
         tensors: dict[str, NDArray[Any]] = {}
-        graphs = [onnx.load_from_string(model).graph]
-        for graph in graphs:
-            graphs += [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
-            tensors |= {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+        try:
+            graphs = [onnx.load_from_string(model).graph]
+            for graph in graphs:
+                graphs += [each.g for node in graph.node for each in node.attribute if each.HasField("g")]
+                tensors |= {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+        except (DecodeError, ValueError):
+            raise ArtifactError("the graph is not ONNX") from None
         weights = {name: array for name, array in tensors.items() if not name.startswith("constant.")}
+        expected = cls.from_network(_empty_network(cell, units, vocab_size), precision).tensors
+        if _kinds(weights) != _kinds(expected):
+            raise ArtifactError(
+                f"the graph does not hold the weights of a {cell} of {units} units over {vocab_size} ids"
+            )
         return cls(cell, units, precision, weights)
 
     def product(self, graph: Graph, values: str, name: str, addend: str | None = None) -> str:
@@ -106,6 +123,25 @@ class GraphWeights:
         else:
             product = graph.add("MatMul", values, name)
         return product if addend is None else graph.add("Add", product, addend)
+
+
+def _empty_network(cell: Cell, units: tuple[int, ...], vocab_size: int) -> RecurrentNetwork:
+    """A network of such shapes, all zeros."""
+
+    def layer(inputs: int, width: int) -> RecurrentLayer:
+        columns = GATES[cell] * width
+        bias = np.zeros((2, columns) if cell == "gru" else columns, np.float32)
+        return RecurrentLayer(
+            cell, np.zeros((inputs, columns), np.float32), np.zeros((width, columns), np.float32), bias
+        )
+
+    layers = tuple(layer(inputs, width) for inputs, width in pairwise((vocab_size, *units)))
+    head = np.zeros((units[-1], vocab_size), np.float32)
+    return RecurrentNetwork(None, layers, head, np.zeros(vocab_size, np.float32))
+
+
+def _kinds(tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    return {name: (array.shape, array.dtype) for name, array in tensors.items()}
 
 
 def _gates(cell: Cell, columns: NDArray[np.float32]) -> NDArray[np.float32]:

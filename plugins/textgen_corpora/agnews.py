@@ -67,6 +67,10 @@ class AgNews(PublishedCorpus):
         rows = csv_rows(self._path, read_text(self._path))
         return not_blank(self._path, (self._text(line, row) for line, row in rows))
 
+    @property
+    def settled_options(self) -> AgNewsOptions:
+        return self.options.model_copy(update={"split": "test" if self._path.name == Path(TEST.file).name else "train"})
+
     def fetch(self) -> list[Path]:
         return [self._path]
 

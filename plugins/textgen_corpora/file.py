@@ -90,6 +90,10 @@ class File(Corpus):
     def provenance(self) -> Provenance:
         return Provenance((Source(self.options.path.name),), licence="the user's own")
 
+    @property
+    def settled_options(self) -> FileOptions:
+        return self.options.model_copy(update={"path": self._path.absolute()})
+
     def fetch(self) -> list[Path]:
         if not self._path.is_file():
             raise CorpusError(f"{self._path} is not a file; check the path")

@@ -160,9 +160,9 @@ def paths_within(value, path=()):
 
 
 def told_in_one_line(run: Path, change: tuple) -> bool:
-    """Whether loading a run is refused; anything but an error of one line fails."""
+    """Whether loading a run and writing with it is refused; anything but an error of one line fails."""
     try:
-        api.load(run)
+        api.load(run).generate("", length=2, seed=0)
     except TextgenError as error:
         message = str(error)
     except Exception as error:

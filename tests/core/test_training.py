@@ -2,14 +2,16 @@ import json
 import math
 import os
 import signal
+from contextlib import suppress
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from textgen import hookimpl
 from textgen.artifact import Artifact
-from textgen.errors import ArtifactError, CorpusError, OptionError, TextgenError, UnknownCharacterError
+from textgen.errors import ArtifactError, CorpusError, OptionError, TextgenError
 from textgen.files import read_tensors
 from textgen.model import Position
 from textgen.testing import CountingModel, CountingOptions, registered
@@ -369,9 +371,9 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_what_was_saved(work, mo
 
 
 def test_a_prompt_that_cannot_be_encoded_is_told_before_training(work):
-    with pytest.raises(UnknownCharacterError, match="'z'"):
+    with pytest.raises(OptionError, match=r"generation\.prompt='az': the text has no 'z'; choose another"):
         work.plan({"generation": {"prompt": "az"}}, stream=True)
-    with pytest.raises(OptionError, match=r"generation\.prompt: nothing of 'zz' is in the vocabulary"):
+    with pytest.raises(OptionError, match=r"generation\.prompt='zz': the text has none of its characters"):
         work.plan({"generation": {"prompt": "zz"}, "tokenizer": {"name": "char-index", "on_unknown": "skip"}})
 
 
@@ -384,6 +386,67 @@ def test_a_damaged_history_does_not_stop_with_a_traceback(work):
             work.resume("run")
     (artifact.path / "history.jsonl").unlink()
     assert work.resume("run").manifest.status == "finished"
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda content: None, "is missing; restore it from a copy, or train again"),
+        (lambda content: content[:-1], "it was truncated or altered"),
+        (lambda content: content[:-1] + b"x", "was altered: its SHA-256 is not the one recorded"),
+    ],
+)
+def test_a_damaged_checkpoint_is_told(work, damage, message):
+    with registered(stop_after(9)):
+        artifact = work.train("run")
+    path = artifact.path / artifact.manifest.last_checkpoint
+    content = damage(path.read_bytes())
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ArtifactError, match=message) as raised:
+        work.resume("run")
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize("about", [None, "{", "{}", '{"position": {"epoch": 1, "batch": 3}, "numbers": {}}'])
+def test_a_file_that_is_no_checkpoint_is_told(work, about):
+    with registered(stop_after(9)):
+        artifact = work.train("run")
+    metadata = {} if about is None else {"checkpoint": about}
+    tensors = {"weights/counts": np.zeros(3, np.float32)}
+    artifact.put(artifact.manifest.last_checkpoint, safetensors.numpy.save(tensors, metadata=metadata))
+    artifact.commit()
+    with pytest.raises(ArtifactError, match="is not a checkpoint of textgen"):
+        work.resume("run")
+
+
+def test_a_model_that_stops_by_itself_loses_no_epoch(work):
+    class Enough(Exception):
+        pass
+
+    class Stops(CountingModel):
+        def fit(self, dataset, run):
+            end_epoch = run.epoch_ended
+
+            def end_second_epoch(position, metrics, checkpoint):
+                end_epoch(position, metrics, checkpoint)
+                if position.epoch == 2:
+                    raise Enough
+
+            run.epoch_ended = end_second_epoch
+            with suppress(Enough):
+                super().fit(dataset, run)
+
+    class Models:
+        @hookimpl
+        def textgen_register_models(self, register):
+            register("stops", Stops)
+
+    with registered(Models()):
+        stopped = work.train("run", {"model": {"name": "stops"}}, epochs=9, checkpoint_every=5, held_out=0)
+    assert stopped.manifest.status == "finished"
+    assert same_weights(stopped, work.train("two", epochs=2, held_out=0))
 
 
 def test_a_checkpoint_holds_weights_and_position(work):

@@ -15,13 +15,15 @@ from textgen.cli import corpora, doctor, export, plugins, runs, sample, train
 from textgen.errors import TextgenError
 from textgen.plugins import plugins as find_plugins
 
+SETTINGS = {"help_option_names": ["-h", "--help"]}
+
 app = typer.Typer(
     name="textgen",
     help="From a text file to a small recurrent text generator that runs anywhere.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=SETTINGS,
 )
 app.command("train")(train.train)
 app.command("sample")(sample.sample)
@@ -50,12 +52,32 @@ def options(
     """Take the options that every command shares."""
 
 
+def _command_line() -> Any:
+    """The commands of textgen, and after them those of plugins, none of which is imported yet."""
+    root: Any = typer.main.get_command(app)
+    own = set(root.commands)
+    for name, provided in {item.name: item for item in find_plugins().provided("command")}.items():
+        if name in own:
+            owner = provided.plugin.distribution
+            print(f"textgen: the command {name!r} of {owner} is left out: textgen has its own", file=sys.stderr)
+            continue
+        stand_in = typer.Typer(add_completion=False)
+        stand_in.command(
+            name,
+            help=provided.summary,
+            add_help_option=False,
+            context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+        )(_runner(name))
+        root.commands[name] = typer.main.get_command(stand_in)
+    return root
+
+
 def _runner(name: str) -> Callable[[typer.Context], None]:
-    """A sub-command that imports a plugin's own when it is used, and hands all arguments on to it."""
+    """Imports a plugin's command when it is used, and hands all arguments on to it."""
 
     def run(context: typer.Context) -> None:
         command = find_plugins().get("command", name)
-        host = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+        host = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=SETTINGS)
         host.callback()(lambda: None)  # keeps the name of a single command
         if isinstance(command, typer.Typer):
             host.add_typer(command, name=name)
@@ -67,24 +89,6 @@ def _runner(name: str) -> Callable[[typer.Context], None]:
     return run
 
 
-def _add_plugin_commands() -> None:
-    own = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
-    for name, provided in {item.name: item for item in find_plugins().provided("command")}.items():
-        if name in own:
-            print(
-                f"textgen: the command {name!r} of {provided.plugin.distribution} is left out: "
-                "textgen has one of that name",
-                file=sys.stderr,
-            )
-        else:
-            app.command(
-                name,
-                help=provided.summary,
-                add_help_option=False,
-                context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-            )(_runner(name))
-
-
 def main() -> None:
     """Run the command line and exit: 0 for success, 2 for a mistake of the user's, 130 for Ctrl-C."""
     # --debug is taken here, so that it works before and after the sub-command.
@@ -94,8 +98,7 @@ def main() -> None:
     # typer brings a click of its own, whose base of usage errors has no public name.
     usage_error: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
     try:
-        _add_plugin_commands()
-        code = app(arguments, prog_name="textgen", standalone_mode=False)
+        code = _command_line().main(arguments, prog_name="textgen", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has enough, as in `textgen sample | head`; without this, Python complains at exit.
@@ -111,7 +114,7 @@ def main() -> None:
             print(error, file=sys.stderr)
         else:
             print(f"textgen: error: {' '.join(_describe(error).splitlines())}", file=sys.stderr)
-    sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(code)
 
 
 def _open_streams() -> None:

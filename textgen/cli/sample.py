@@ -157,8 +157,10 @@ def _stream(generator: TextGenerator, request: Request, before: Iterator[str]) -
     """Write the texts one after the other, each as it comes."""
     from dataclasses import replace
 
+    from textgen.generation import encode_prompt
+
     for prompt in request.prompts:
-        generator.tokenizer.encode(prompt, request.on_unknown)  # an unknown character is told before any text is shown
+        encode_prompt(generator.tokenizer, prompt, request.on_unknown)  # a bad one is told before any text is shown
     generations: list[Generation] = []
     for index, separator in enumerate(before):
         row = slice(index, index + 1)

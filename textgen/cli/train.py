@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from textgen.cli.parameters import DataDir, Device, OnUnknown
+
+if TYPE_CHECKING:
+    from textgen.options import Settings
 
 #: Exit code of a run that was asked to stop, as shells have it for Ctrl-C: what follows in a script can tell.
 INTERRUPTED = 130
@@ -52,7 +55,6 @@ def train(
     import json
     import shutil
 
-    from textgen.api import choose
     from textgen.artifact import MANIFEST, find_run
     from textgen.cli.progress import make_display
     from textgen.errors import OptionError
@@ -62,33 +64,17 @@ def train(
     from textgen.training import resume as resume_run
     from textgen.training import train as train_run
 
-    training: dict[str, Any] = {
-        "epochs": epochs,
-        "max_steps": max_steps,
-        "batch_size": batch_size,
-        "seed": seed,
-        "device": device,
-    }
-    flags: dict[str, dict[str, Any]] = {"training": {name: v for name, v in training.items() if v is not None}}
-    if on_unknown is not None:
-        flags["tokenizer"] = {"on_unknown": on_unknown}
+    training = {"epochs": epochs, "max_steps": max_steps, "batch_size": batch_size, "seed": seed, "device": device}
+    flags = {"training": _given(training), "tokenizer": _given({"on_unknown": on_unknown})}
     configured = read_config(config) if config else {}
     assigned = merge_settings(parse_settings(assignments or []), flags)
     if resume is not None:
-        named = {
-            "a text file": file,
-            "--corpus": corpus,
-            "--model": model,
-            "--tokenizer": tokenizer,
-            "--recipe": recipe,
-            "--out": out,
-            "--overwrite": overwrite or None,
-            "--dry-run": dry_run or None,
-        }
-        for name, value in named.items():
-            if value is not None:
+        names = {"--corpus": corpus, "--model": model, "--tokenizer": tokenizer, "--recipe": recipe}
+        kept = {"a text file": file, **names, "--out": out, "--overwrite": overwrite, "--dry-run": dry_run}
+        for name, value in kept.items():
+            if value:
                 raise OptionError(f"{name} does not go with --resume: the run keeps what it began with")
-        changes = {table: values for table, values in merge_settings(configured, assigned).items() if values}
+        changes = merge_settings(configured, assigned)
         with make_display() as display:
             artifact = resume_run(find_run(resume), plugins(), display, changes=changes, data_dir=data_dir)
     else:
@@ -96,14 +82,8 @@ def train(
             raise OptionError(f"give either the text file {file} or --corpus {corpus}, not both")
         if overwrite and out is None:
             raise OptionError("--overwrite replaces the run that --out names; give --out FOLDER")
-        # Names go below --set: selecting another model drops what the recipe set for its own, not what the user did.
-        chosen = merge_settings(
-            choose(plugins(), recipe=recipe),
-            configured,
-            choose(plugins(), corpus=file or corpus, model=model, tokenizer=tokenizer),
-            assigned,
-        )
-        plan = make_plan(chosen, plugins(), data_dir)
+        settings = _choose(configured, assigned, recipe, file or corpus, model, tokenizer)
+        plan = make_plan(settings, plugins(), data_dir)
         if dry_run:
             print(json.dumps(plan.describe(), indent=1))
             return
@@ -113,3 +93,30 @@ def train(
             artifact = train_run(plan, plugins(), display, folder=out)
     if artifact.manifest.status == "interrupted":
         raise typer.Exit(INTERRUPTED)
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _choose(
+    configured: Settings,
+    assigned: Settings,
+    recipe: str | None,
+    corpus: str | Path | None,
+    model: str | None,
+    tokenizer: str | None,
+) -> Settings:
+    """Everything that was asked for; a table of the configuration for another model, say, than the named one is not."""
+    from textgen.api import choose
+    from textgen.options import merge_settings
+    from textgen.plugins import plugins
+
+    named = choose(plugins(), corpus=corpus, model=model, tokenizer=tokenizer)
+    fitting = {
+        table: values
+        for table, values in configured.items()
+        if "name" not in values or values["name"] == named[table].get("name", values["name"])
+    }
+    settings = merge_settings(fitting, assigned)
+    return choose(plugins(), corpus=corpus, model=model, tokenizer=tokenizer, recipe=recipe, settings=settings)

@@ -99,9 +99,7 @@ def save_run(
     }
     plan = make_plan(settings, plugins())
     artifact = Run(plan, folder, plugins(), NoDisplay()).artifact
-    network = random_network(
-        cell, layers=layers, vocab=plan.tokenizer.vocab_size, width=width, units=units, seed=seed
-    )
+    network = random_network(cell, layers=layers, vocab=plan.tokenizer.vocab_size, width=width, units=units, seed=seed)
     put_weights(artifact, network)
     artifact.put(TOKENIZER, json.dumps(plan.tokenizer.to_json()))
     artifact.manifest.status = "finished"

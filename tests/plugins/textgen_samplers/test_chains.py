@@ -116,7 +116,7 @@ def expected_distribution(text: str) -> np.ndarray:
     ],
 )
 def test_chi_square_holds_draws_to_their_distribution(draw, text):
-    count = 100_000
+    count = 40_000
     randoms = uniforms(11, range(100), 5, count // 100).ravel()
     drawn = draw(text, np.tile(LOGITS, (count, 1)), randoms)
     found, expected = np.bincount(drawn, minlength=V), count * expected_distribution(text)

@@ -1,0 +1,6 @@
+"""How textgen compares with what a user would pick instead, measured side by side in one run.
+
+A module a question, each runnable alone: ``python -m benchmarks.generation``. Every way of doing the job is a
+:class:`benchmarks.harness.Contender` in a process of its own; results are written as JSON below ``results/``, and
+``python -m benchmarks.report FILE`` prints their tables.
+"""

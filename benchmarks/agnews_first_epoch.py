@@ -1,0 +1,52 @@
+"""The first epoch of recipe `agnews-lstm` on the test split, measured as its source does and a character of text.
+
+Run it with: python -m benchmarks.agnews_first_epoch
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.peers.keras_titles import first_epoch_loss
+from textgen.cli.progress import LineDisplay
+from textgen.dataset import Batch
+from textgen.model import Position
+from textgen.options import merge_settings
+from textgen.plan import make_plan
+from textgen.plugins import plugins
+from textgen.training import train
+
+
+class _BatchLosses(LineDisplay):
+    """Keeps the mean loss of each batch."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+
+    def batch(self, position: Position, loss: float, characters_per_second: float) -> None:
+        super().batch(position, loss, characters_per_second)
+        self.losses.append(loss)
+
+
+def main() -> None:
+    """Train both programs on the same batches and print their losses."""
+    found = plugins()
+    one_epoch = {"corpus": {"split": "test"}, "training": {"epochs": 1, "sample_every": 0}}
+    plan = make_plan(merge_settings(found.get("recipe", "agnews-lstm"), one_epoch), found)
+    batches: list[Batch] = list(plan.dataset.train.batches(0))
+    filled = np.array([batch.weights.mean() for batch in batches])
+    characters = np.array([batch.weights.sum() for batch in batches])
+    display = _BatchLosses()
+    with tempfile.TemporaryDirectory() as folder:
+        train(plan, found, display, folder=Path(folder) / "run")
+    losses = np.array(display.losses)
+    source = first_epoch_loss(batches, plan.tokenizer.vocab_size)
+    print(f"mean over batches, padding counted as 0: textgen {np.mean(losses * filled):.3f}, source {source:.3f}")
+    print(f"a character of text: textgen {np.average(losses, weights=characters):.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""Measuring contenders turn by turn: A B C A B C, each in a process of its own that sleeps while others run.
+
+A process each, because the thread pools of ONNX Runtime, TensorFlow, PyTorch and OpenBLAS keep spinning for a while
+after a call: two of them in one process slow each other down by a factor of five on two cores. Turns, because a shared
+machine changes its speed: contenders of one round meet like conditions, and ratios are taken round by round.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from benchmarks.report import Row
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: Seconds between turns. The longest spinners need about a tenth of a second to fall asleep.
+SETTLE = 0.2
+
+
+WayT = TypeVar("WayT")
+
+
+class BenchmarkError(Exception):
+    """A contender that cannot be measured; the message says which, and why."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """A job ready to be done again and again.
+
+    Attributes:
+        piece: does some of it and returns how many items that was, such as characters written.
+        note: what was chosen on the way, such as a number of threads.
+    """
+
+    piece: Callable[[], int]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way of doing a job.
+
+    Attributes:
+        name: as tables show it.
+        factory: ``"package.module:function"``, called in the contender's process; returns a :class:`Work`.
+        arguments: of the factory, as JSON values.
+    """
+
+    name: str
+    factory: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure.
+
+    Attributes:
+        rounds: turns of each contender.
+        turn_seconds: that a turn lasts, about; one that needs longer for a piece of its work does one piece.
+    """
+
+    rounds: int
+    turn_seconds: float
+
+
+FULL, QUICK = Effort(rounds=9, turn_seconds=0.5), Effort(rounds=3, turn_seconds=0.1)
+
+
+def measure(
+    contenders: Sequence[Contender],
+    effort: Effort,
+    *,
+    environment: Mapping[str, str],
+    notice: Callable[[str], None],
+) -> list[Row]:
+    """Measure contenders side by side.
+
+    Args:
+        contenders: started and warmed up one after the other, then measured in turn, in this order.
+        effort: how long.
+        environment: variables of their processes, over those of this one.
+        notice: tells how it comes along, a line at a time.
+
+    Returns:
+        A row a contender: seconds an item, a value a round.
+
+    Raises:
+        BenchmarkError: where a contender fails.
+    """
+    with ExitStack() as stack:
+        processes = []
+        for contender in contenders:
+            notice(f"starting {contender.name}")
+            processes.append(stack.enter_context(_started(contender, effort, environment)))
+        for turn in range(effort.rounds):
+            notice(f"round {turn + 1} of {effort.rounds}")
+            for process in processes:
+                time.sleep(SETTLE)
+                process.take_turn()
+    return [Row(process.contender.name, process.note, process.seconds) for process in processes]
+
+
+@contextmanager
+def _started(contender: Contender, effort: Effort, environment: Mapping[str, str]) -> Iterator[_Process]:
+    """A contender's process, ready for its turns; ended afterwards."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.turns"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, **environment},
+        )
+        try:
+            yield _Process(contender, effort, process, log)
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def fastest(ways: Mapping[WayT, Callable[[], object]], *, tries: int) -> WayT:
+    """The way with the shortest call; each is called once before it counts.
+
+    For contenders that have a choice, such as how many threads to take.
+    """
+    least = dict.fromkeys(ways, float("inf"))
+    for attempt in range(tries + 1):
+        for name, call in ways.items():
+            begin = time.perf_counter()
+            call()
+            if attempt:
+                least[name] = min(least[name], time.perf_counter() - begin)
+    return min(ways, key=lambda name: least[name])
+
+
+class _Process:
+    """The near end of :mod:`benchmarks.turns`."""
+
+    def __init__(self, contender: Contender, effort: Effort, process: subprocess.Popen[str], log: Any) -> None:
+        self.contender = contender
+        self.seconds: list[float] = []
+        self._process, self._log = process, log
+        order = {"factory": contender.factory, "arguments": dict(contender.arguments), "seconds": effort.turn_seconds}
+        self.note = self._ask(order)["note"]
+
+    def take_turn(self) -> None:
+        """Let the contender work for a turn, and note the seconds that an item took."""
+        answer = self._ask({})
+        self.seconds.append(answer["seconds"] / answer["items"])
+
+    def _ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # the process has ended, and so has its answer
+        line = self._process.stdout.readline()
+        if not line:
+            self._log.seek(0)
+            raise BenchmarkError(f"{self.contender.name} failed:\n{self._log.read()[-4000:]}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer

@@ -1,0 +1,68 @@
+"""What a result was measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+#: Instruction sets that decide how fast float and int8 products are.
+INSTRUCTIONS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8")
+
+
+def describe(device: str) -> dict[str, Any]:
+    """The machine, by label: CPU, cores that this process may use, caches, load, and the GPU where it takes part.
+
+    Args:
+        device: ``"cpu"`` or ``"cuda"``.
+    """
+    found: dict[str, Any] = {
+        "CPU": _cpu_field("model name") or platform.processor() or platform.machine(),
+        "cores": usable_cores(),
+        "instructions": " ".join(name for name in INSTRUCTIONS if name in _cpu_field("flags").split()),
+        "caches": _caches(),
+        "system": platform.platform(terse=True),
+    }
+    if hasattr(os, "getloadavg"):
+        found["load before"] = round(os.getloadavg()[0], 2)
+    if device == "cuda":
+        query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+        found["GPU"] = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    return {label: value for label, value in found.items() if value != ""}
+
+
+def usable_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def versions(distributions: Sequence[str]) -> dict[str, str]:
+    """Python's version, and those of the distributions that are installed."""
+    found = {"Python": platform.python_version()}
+    for name in distributions:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _cpu_field(name: str) -> str:
+    """A field of the first processor in Linux's list; empty elsewhere."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.partition("\t")[0] == name), "")
+
+
+def _caches() -> str:
+    """The caches of the first processor, such as ``L2 2048K``; empty where the system does not tell."""
+    found = []
+    for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index[0-9]")):
+        level, kind, size = ((index / name).read_text(encoding="ascii").strip() for name in ("level", "type", "size"))
+        if kind != "Instruction":
+            found.append(f"L{level} {size}")
+    return " ".join(found)

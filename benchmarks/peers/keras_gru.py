@@ -1,0 +1,60 @@
+"""The loop of the TensorFlow tutorial "Text generation with an RNN" (tensorflow.org/text/tutorials/text_generation).
+
+It is the source of the recipe ``shakespeare-gru``: Embedding 256 → GRU 1024 → Dense; one step is a ``tf.function`` from
+a character to the next (look-up, model, temperature, a mask that keeps ``[UNK]`` out, categorical draw, look-up back);
+the state is fed back from Python, a call a character.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.harness import Work
+
+
+def make(
+    *, characters: str, embedding_dim: int, units: int, temperature: float, prompt: str, length: int, device: str
+) -> Work:
+    """The loop over random weights; a piece is one text of ``length`` characters.
+
+    Args:
+        characters: of the vocabulary, without ``[UNK]``.
+        embedding_dim: width of the embedding.
+        units: width of the state.
+        temperature: of sampling.
+        prompt: what each text goes on from.
+        length: characters a text.
+        device: ``"cpu"`` or ``"cuda"``, where TensorFlow must find a GPU.
+    """
+    import keras
+    import tensorflow as tf
+
+    from benchmarks.peers.tensorflow_device import require_device
+
+    require_device(device)
+    ids_of = keras.layers.StringLookup(vocabulary=sorted(characters), mask_token=None)
+    characters_of = keras.layers.StringLookup(vocabulary=ids_of.get_vocabulary(), invert=True, mask_token=None)
+    vocab_size = len(characters) + 1
+    embedding = keras.layers.Embedding(vocab_size, embedding_dim)
+    recurrent = keras.layers.GRU(units, return_sequences=True, return_state=True)
+    head = keras.layers.Dense(vocab_size)
+    no_unknown = tf.constant([[float("-inf")] + [0.0] * len(characters)])
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def step(text: Any, state: Any) -> tuple[Any, Any]:
+        ids = ids_of(tf.strings.unicode_split(text, "UTF-8")).to_tensor()
+        hidden, state = recurrent(embedding(ids), initial_state=state)
+        logits = head(hidden)[:, -1, :] / temperature + no_unknown
+        drawn = tf.squeeze(tf.random.categorical(logits, num_samples=1), axis=-1)
+        return characters_of(drawn), state
+
+    def write() -> int:
+        character, state = tf.constant([prompt]), tf.zeros([1, units])
+        text = [character]
+        for _ in range(length):
+            character, state = step(character, state)
+            text.append(character)
+        tf.strings.join(text)[0].numpy().decode("utf-8")
+        return length
+
+    return Work(write)

@@ -1,0 +1,95 @@
+"""The loop that a PyTorch user would write: one step of ``nn.GRU`` or ``nn.LSTM`` a call, ``torch.multinomial``.
+
+After PyTorch's own word-level language model (pytorch/examples, ``word_language_model/generate.py``), which feeds the
+drawn id and the state back from Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from benchmarks.harness import Work, fastest
+from benchmarks.machine import usable_cores
+
+
+class Network(nn.Module):
+    """Embedding or one-hot → one recurrent layer → logits.
+
+    Args:
+        cell: ``"gru"`` or ``"lstm"``.
+        vocab_size: the number V of ids.
+        embedding_dim: width of the embedding; ``None`` for one-hot input.
+        units: width U of the state.
+    """
+
+    def __init__(self, cell: Literal["gru", "lstm"], vocab_size: int, embedding_dim: int | None, units: int) -> None:
+        super().__init__()
+        self.vocab_size = vocab_size
+        self.embedding = None if embedding_dim is None else nn.Embedding(vocab_size, embedding_dim)
+        kind = nn.GRU if cell == "gru" else nn.LSTM
+        self.recurrent = kind(embedding_dim or vocab_size, units)
+        self.head = nn.Linear(units, vocab_size)
+
+    def forward(self, ids: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
+        """Ids ``[batch]`` and the state before them → logits ``[batch, V]`` and the state after them."""
+        one_hot = nn.functional.one_hot
+        values = one_hot(ids, self.vocab_size).float() if self.embedding is None else self.embedding(ids)
+        hidden, state = self.recurrent(values[None], state)
+        return self.head(hidden[0]), state
+
+
+def make(
+    *,
+    cell: Literal["gru", "lstm"],
+    vocab_size: int,
+    embedding_dim: int | None,
+    units: int,
+    temperature: float,
+    batch: int,
+    length: int,
+    device: str,
+) -> Work:
+    """The loop over random weights; a piece is ``batch`` texts of ``length`` characters.
+
+    On the CPU it takes one thread or one a core, whichever is faster: textgen chooses so as well.
+
+    Args:
+        cell: see :class:`Network`, as for ``vocab_size``, ``embedding_dim`` and ``units``.
+        vocab_size: see ``cell``.
+        embedding_dim: see ``cell``.
+        units: see ``cell``.
+        temperature: of sampling.
+        batch: texts at once.
+        length: characters a text.
+        device: ``"cpu"`` or ``"cuda"``.
+    """
+    network = Network(cell, vocab_size, embedding_dim, units).to(device).eval()
+
+    @torch.inference_mode()
+    def write(length: int = length) -> int:
+        ids, state, text = torch.zeros(batch, dtype=torch.int64, device=device), None, []
+        for _ in range(length):
+            logits, state = network(ids, state)
+            ids = torch.multinomial(torch.softmax(logits / temperature, dim=1), 1)[:, 0]
+            text.append(ids)
+        torch.stack(text).cpu().numpy()
+        return batch * length
+
+    return Work(write, _fastest_threads(write) if device == "cpu" else "")
+
+
+def _fastest_threads(write: Callable[[int], int]) -> str:
+    """Set the number of threads that a short text is written fastest with; return it as a note."""
+
+    def write_with(threads: int) -> None:
+        torch.set_num_threads(threads)
+        write(32)
+
+    best = fastest({threads: partial(write_with, threads) for threads in {1, usable_cores()}}, tries=5)
+    torch.set_num_threads(best)
+    return f"threads: {best}"

@@ -1,0 +1,47 @@
+"""The floor: no loop over these weights is faster than reading them once a character.
+
+A matrix-vector product does little else. NumPy's BLAS runs it on all cores, for the recurrent kernel and the head of a
+step, contiguous in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from benchmarks.harness import Work, fastest
+
+#: Steps a piece.
+STEPS = 100
+
+
+def make(*, gates: int, units: int, vocab_size: int) -> Work:
+    """Products alone, in the form that is fastest here; an item is one character's.
+
+    Args:
+        gates: of the cell, 3 or 4: the recurrent kernel is ``[units, gates * units]``.
+        units: width of the state.
+        vocab_size: the head is ``[units, vocab_size]``.
+    """
+    generator = np.random.default_rng(0)
+    state = generator.standard_normal(units, np.float32)
+    kernel, head = (generator.standard_normal((units, width), np.float32) for width in (gates * units, vocab_size))
+    joined = np.concatenate([kernel, head], axis=1)
+    by_column = np.ascontiguousarray(joined.T)
+    kernel_by_column, head_by_column = np.ascontiguousarray(kernel.T), np.ascontiguousarray(head.T)
+    forms: dict[str, Callable[[], object]] = {
+        "state · [kernel, head]": lambda: state @ joined,
+        "[kernel, head]ᵀ · state": lambda: by_column @ state,
+        "state · kernel, state · head": lambda: (state @ kernel, state @ head),
+        "kernelᵀ · state, headᵀ · state": lambda: (kernel_by_column @ state, head_by_column @ state),
+    }
+    best = fastest(forms, tries=STEPS)
+    product = forms[best]
+
+    def read() -> int:
+        for _ in range(STEPS):
+            product()
+        return STEPS
+
+    return Work(read, f"{joined.nbytes / 1e6:.1f} MB, {best}")

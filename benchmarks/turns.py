@@ -1,0 +1,54 @@
+"""A contender's process: makes its work, then does some of it at each line that it reads, and sleeps in between.
+
+The first line read is ``{"factory": "module:function", "arguments": {...}, "seconds": of a turn}``, answered with
+``{"note": ...}`` once the work is warm; each further line is a turn, answered with ``{"seconds": ..., "items": ...}``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import time
+from typing import Any
+
+from benchmarks.harness import Work
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a library prints is no answer
+
+    def answer(message: dict[str, Any]) -> None:
+        answers.write(json.dumps(message) + "\n")
+        answers.flush()
+
+    order = json.loads(sys.stdin.readline())
+    module, _, function = order["factory"].partition(":")
+    work: Work = getattr(importlib.import_module(module), function)(**order["arguments"])
+    pieces = _pieces_a_turn(work, order["seconds"])
+    answer({"note": work.note})
+    while sys.stdin.readline():
+        if pieces > 1:
+            work.piece()  # wakes threads and fills caches; a long piece does so at its beginning
+        begin = time.perf_counter()
+        items = sum(work.piece() for _ in range(pieces))
+        answer({"seconds": time.perf_counter() - begin, "items": items})
+
+
+def _pieces_a_turn(work: Work, seconds: float) -> int:
+    """Warm up, and find how many pieces of work fill a turn."""
+    work.piece()  # traces, compiles, calibrates
+    least, until = float("inf"), time.perf_counter() + seconds
+    while True:
+        begin = time.perf_counter()
+        work.piece()
+        now = time.perf_counter()
+        least = min(least, now - begin)
+        if now >= until:
+            return max(1, round(seconds / least))
+
+
+if __name__ == "__main__":
+    main()

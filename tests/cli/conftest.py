@@ -1,0 +1,150 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from textgen.api import train
+from textgen.cli import main
+from textgen.testing import counting, registered
+
+NAMES = ["Ada", "Adam", "Beatrix", "Bo", "Dora", "Dorian", "Ed", "Eda", "Max", "Mia", "Tom", "Tomas"]
+
+#: Settings of a run that is trained in an instant.
+QUICK = {
+    "corpus": {"layout": "lines"},
+    "training": {"epochs": 3, "batch_size": 4, "held_out": 0.25, "sample_every": 0},
+    "generation": {"length": 12},
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line of a user's mistake."""
+        assert (self.code, self.out) == (2, "")
+        prefix, error = self.err.split("textgen: error: ")
+        assert (prefix, error.count("\n"), error[-1]) == ("", 1, "\n")
+        return error.rstrip("\n")
+
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture(autouse=True)
+def surroundings(tmp_path, monkeypatch):
+    """An empty working directory, and no settings from outside."""
+    for name in [name for name in os.environ if name.startswith("TEXTGEN_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TEXTGEN_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "80")
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+
+
+@pytest.fixture
+def textgen(monkeypatch, capfd) -> Iterator[Command]:
+    """The command line in this process, with the counting model: ``textgen("sample", run, "--num", 3)``."""
+
+    def call(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["textgen", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        sys.stdout.flush()
+        out, err = capfd.readouterr()
+        return Outcome(stop.value.code or 0, out, err)
+
+    with registered(counting, name="counting", distribution="textgen-counting"):
+        yield call
+
+
+def _install(folder: Path, distribution: str, module: str) -> None:
+    info = folder / f"{distribution.replace('-', '_')}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[textgen]\n{distribution} = {module}\n")
+
+
+@pytest.fixture(scope="session")
+def counting_site(tmp_path_factory) -> Path:
+    """A folder with an installed distribution that brings the counting model."""
+    folder = tmp_path_factory.mktemp("site")
+    _install(folder, "textgen-counting", "textgen.testing.counting")
+    return folder
+
+
+@pytest.fixture
+def install(tmp_path) -> Callable[[str, str], None]:
+    """Install a plugin for the processes of this test: ``install("shout", source)``, a distribution and its module."""
+
+    def install(name: str, source: str) -> None:
+        folder = tmp_path / "site"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{name}.py").write_text(source, encoding="utf-8")
+        _install(folder, name, name)
+
+    return install
+
+
+@pytest.fixture
+def environment(tmp_path, counting_site) -> dict[str, str]:
+    """The environment of a process that has the counting model, and what the test installed."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), str(counting_site)])}
+
+
+@pytest.fixture
+def process(environment) -> Command:
+    """The command line in a process of its own; keywords are environment variables."""
+
+    def call(*arguments: object, **changes: str) -> Outcome:
+        done = subprocess.run(
+            [sys.executable, "-m", "textgen", *map(str, arguments)],
+            env=environment | changes,
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    return call
+
+
+@pytest.fixture
+def names() -> Path:
+    """A file with a name a line."""
+    path = Path("names.txt")
+    path.write_text("\n".join(NAMES) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def verse() -> Path:
+    """A file of one long text."""
+    path = Path("verse.txt")
+    path.write_text("the cat sat on the mat\nand that was that\n" * 20, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> dict[str, Path]:
+    """Runs of the counting model: ``documents`` (names) and ``stream``; do not change them."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "names.txt").write_text("\n".join(NAMES) + "\n", encoding="utf-8")
+    (folder / "verse.txt").write_text("the cat sat on the mat\nand that was that\n" * 20, encoding="utf-8")
+    stream = {"training": {**QUICK["training"], "length": 20}, "generation": {"length": 60}}
+    with registered(counting, name="counting", distribution="textgen-counting"):
+        train(folder / "names.txt", "counting", settings=QUICK, out=folder / "documents")
+        train(folder / "verse.txt", "counting", settings=stream, out=folder / "stream")
+    return {"documents": folder / "documents", "stream": folder / "stream"}

@@ -1,0 +1,141 @@
+"""How the command line starts, ends, and writes."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from textgen import __version__
+
+TRAINING = {"tensorflow", "keras", "onnxruntime", "onnx", "tf2onnx", "matplotlib"}
+WORKING = {"numpy", "pydantic", "safetensors", "rich", "pooch"}
+
+MODULES = """
+import json, sys
+from textgen.cli import main
+try:
+    main()
+finally:
+    print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unwanted"),
+    [
+        (["--help"], TRAINING | WORKING),
+        (["--version"], TRAINING | WORKING),
+        (["corpora", "list"], TRAINING | {"numpy"}),
+        (["plugins", "list"], TRAINING | {"numpy"}),
+        (["runs", "list"], TRAINING),
+        (["train", "--corpus", "dinos-lite", "--model", "lstm", "--dry-run"], TRAINING),
+    ],
+)
+def test_light_commands_import_no_heavy_library(arguments, unwanted):
+    done = subprocess.run([sys.executable, "-c", MODULES, *arguments], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stderr.splitlines()[-1]))
+    assert "textgen" in loaded
+    assert loaded & unwanted == set()
+
+
+def test_help_names_every_command(process):
+    shown = process("--help")
+    assert (shown.code, shown.err) == (0, "")
+    commands = re.findall(r"^  (\w+)  ", shown.out.partition("Commands:")[2], re.MULTILINE)
+    assert commands == ["train", "sample", "export", "doctor", "corpora", "runs", "plugins"]
+    assert process("-h").out == shown.out
+
+
+def test_the_script_is_the_module():
+    script = shutil.which("textgen", path=Path(sys.executable).parent)
+    if script is None:
+        pytest.skip("the script textgen is not installed beside this Python")
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"textgen {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["runs"], ["corpora"], ["plugins"]])
+def test_a_command_without_its_arguments_shows_its_help(textgen, arguments):
+    shown = textgen(*arguments)
+    assert (shown.code, shown.out) == (2, "")
+    assert shown.err.startswith(f"Usage: {' '.join(['textgen', *arguments])} [OPTIONS] COMMAND")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["samle"], "no such command 'samle'. Did you mean 'sample'?"),
+        (["runs", "foo"], "no such command 'foo'; try: textgen runs --help"),
+        (["sample", "--lenght", "3"], "--lenght"),
+        (["sample", "--num"], "'--num' requires an argument"),
+        (["sample", "--num", "many"], "invalid value for '--num'"),
+        (["sample", "--num", "0"], "invalid value for '--num'"),
+        (["sample", "--on-unknown", "guess"], "'guess' is not one of 'error', 'skip', 'unk'"),
+        (["sample", "one", "two"], "unexpected extra argument"),
+        (["corpora", "info"], "missing argument"),
+    ],
+)
+def test_a_usage_error_is_one_line(textgen, arguments, error):
+    assert error.lower() in textgen(*arguments).error.lower()
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(process):
+    for arguments in (["--debug", "sample", "nowhere"], ["sample", "--debug", "nowhere"]):
+        shown = process(*arguments)
+        assert shown.code == 1
+        assert "Traceback" in shown.err
+        assert "ArtifactError: nowhere is not a run" in shown.err
+
+
+def shell(line: str, environment: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
+    line = line.replace("textgen", f'"{sys.executable}" -m textgen')
+    return subprocess.run(["bash", "-c", line], env=environment, capture_output=True, check=False)
+
+
+needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
+
+
+@needs_bash
+@pytest.mark.parametrize("options", ["--num 3000", "--num 3000 --stream"])
+def test_a_reader_that_has_enough_is_no_error(trained, environment, options):
+    done = shell(f'textgen sample "{trained["documents"]}" --seed 1 {options} | head -1', environment)
+    assert (done.returncode, done.stdout.count(b"\n"), done.stderr) == (0, 1, b"")
+
+
+@needs_bash
+def test_output_that_cannot_be_written_is_an_error(environment):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("there is no /dev/full here")
+    done = shell("textgen corpora list > /dev/full", environment)
+    assert (done.returncode, done.stderr) == (2, b"textgen: error: No space left on device\n")
+
+
+@needs_bash
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-"])
+def test_closed_streams_are_no_error(trained, environment, closed):
+    done = shell(f'textgen sample "{trained["documents"]}" --seed 1 --stream {closed}', environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("ascii", "Ed??"), ("utf-8:strict", "Ed\U0001f600?")])
+def test_no_text_is_too_much_for_an_encoding(trained, process, encoding, shown):
+    prompt = ["--prompt", "Ed\U0001f600\udcff", "--on-unknown", "unk"]
+    text = process("sample", trained["documents"], *prompt, "--seed", 1, PYTHONIOENCODING=encoding)
+    assert (text.code, text.err) == (0, "")
+    assert text.out.startswith(shown)
+
+
+def test_json_loses_no_character_under_any_encoding(trained, process):
+    prompt = ["--prompt", "Ed\U0001f600\udcff", "--on-unknown", "unk"]
+    shown = process("sample", trained["documents"], *prompt, "--json", PYTHONIOENCODING="ascii")
+    assert json.loads(shown.out)[0]["prompt"] == "Ed\U0001f600\udcff"
+
+
+def test_an_error_names_a_character_under_any_encoding(trained, process):
+    arguments = ["sample", trained["documents"], "--prompt", "é", "--on-unknown", "error"]
+    assert r"character '\xe9' (U+00E9) at position 0" in process(*arguments, PYTHONIOENCODING="ascii").error
