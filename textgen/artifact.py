@@ -120,7 +120,7 @@ class Artifact:
         file = path / MANIFEST
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise ArtifactError(
                 f"{path} is not a run: it has no {MANIFEST}; textgen runs list shows the runs"
             ) from None

@@ -40,4 +40,5 @@ def first_epoch_loss(batches: list[Batch], vocab_size: int) -> float:
     model.compile("adam", "categorical_crossentropy", jit_compile=False)
     spec = tf.TensorSpec((None, None, vocab_size), tf.float32)
     data = tf.data.Dataset.from_generator(one_hot, output_signature=(spec, spec))
-    return float(model.fit(data, epochs=1, verbose=0).history["loss"][0])
+    history = model.fit(data.repeat(), steps_per_epoch=len(batches), epochs=1, shuffle=False, verbose=0)
+    return float(history.history["loss"][0])

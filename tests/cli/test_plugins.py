@@ -67,10 +67,8 @@ def test_json_has_the_same(textgen):
     found = json.loads(textgen("plugins", "list", "--json").out)
     assert found["problems"] == []
     names = {(item["kind"], item["name"]) for plugin in found["plugins"] for item in plugin["provides"]}
-    assert names == {(kind, item.name) for kind in KINDS for item in plugins().provided(kind)} | {
-        ("model", "counting"),
-        ("runtime", "counting"),
-    }
+    assert names == {(kind, item.name) for kind in KINDS for item in plugins().provided(kind)}
+    assert ("runtime", "counting") in names
     assert all(item["summary"] for plugin in found["plugins"] for item in plugin["provides"])
 
 

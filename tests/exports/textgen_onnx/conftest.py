@@ -2,11 +2,15 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache as cache_results
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import safetensors.numpy
+from textgen_numpy.runtime import NumpyRuntime
+from textgen_onnx.runtime import OnnxRuntime
 
 from textgen import api
 from textgen.artifact import TOKENIZER, WEIGHTS, Artifact
@@ -118,6 +122,37 @@ def put_weights(artifact: Artifact, network: RecurrentNetwork) -> None:
 @pytest.fixture(scope="session")
 def make_run() -> Callable[..., Artifact]:
     return save_run
+
+
+def alphabet(size: int) -> str:
+    """A text of so many distinct characters, long enough to train on."""
+    letters = "".join(chr(0x4E00 + number) for number in range(size))
+    return (letters + letters[::-1]) * max(3, 200 // size)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A run, its network, and its export in the runtime ``onnx``, with NumPy's to compare with."""
+
+    run: Artifact
+    network: RecurrentNetwork
+    onnx: OnnxRuntime
+    numpy: NumpyRuntime
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory) -> Callable[..., Exported]:
+    """Exports random networks; takes the arguments of :func:`save_run`, and ``vocab`` for a text of so many letters."""
+
+    @cache_results
+    def export(cell: Cell = "gru", *, vocab: int | None = None, precision: str = "fp32", **options: Any) -> Exported:
+        text = {} if vocab is None else {"text": alphabet(vocab)}
+        run = save_run(tmp_path_factory.mktemp("runs") / "run", cell, **text, **options)
+        api.export(run.path, options={"precision": precision}, notice=pytest.fail)
+        network = RecurrentNetwork.from_tensors(cell, run.weights())
+        return Exported(run, network, OnnxRuntime.open(run, pytest.fail, "cpu"), NumpyRuntime(network))
+
+    return export
 
 
 @dataclass(frozen=True)
