@@ -44,12 +44,14 @@ def open_session(model: bytes, name: str, device: str, *, threads: int = 0, cuda
     try:
         session = onnxruntime.InferenceSession(model, options, providers=providers)
     except Exception as error:  # onnxruntime raises a class of its own for each kind of failure
+        if device != "cpu" and (missing := why_no_cuda()):
+            raise UnavailableError(missing) from None
         reason = " ".join(str(error).split()).rsplit(") ", 1)[-1]  # what follows the place in ONNX Runtime's source
         raise ArtifactError(
             f"ONNX Runtime {onnxruntime.__version__} cannot load {name}; export again, or upgrade it: {reason}"
         ) from None
     if device != "cpu" and "CUDAExecutionProvider" not in session.get_providers():
-        raise UnavailableError(why_no_cuda())
+        raise UnavailableError(why_no_cuda() or f"CUDA has no device {device}; use another number, or --device cpu")
     return session
 
 

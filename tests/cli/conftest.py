@@ -100,7 +100,8 @@ def install(tmp_path) -> Callable[[str, str], None]:
 @pytest.fixture
 def environment(tmp_path, counting_site) -> dict[str, str]:
     """The environment of a process that has the counting model, and what the test installed."""
-    return os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), str(counting_site)])}
+    folders = [str(tmp_path / "site"), str(counting_site), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, folders))}
 
 
 @pytest.fixture

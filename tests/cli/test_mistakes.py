@@ -205,6 +205,10 @@ def test_a_folder_that_is_no_run(mistake, command, path):
     )
 
 
+def test_a_name_of_two_lines_is_told_in_one(mistake):
+    assert mistake("sample", "no\nwhere").startswith("no where is not a run")
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(
     ("changes", "said"),

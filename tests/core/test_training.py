@@ -371,9 +371,9 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_what_was_saved(work, mo
 
 
 def test_a_prompt_that_cannot_be_encoded_is_told_before_training(work):
-    with pytest.raises(OptionError, match=r"generation\.prompt='az': the text has no 'z'; choose another"):
+    with pytest.raises(OptionError, match=r"generation\.prompt.*'z'.*choose another"):
         work.plan({"generation": {"prompt": "az"}}, stream=True)
-    with pytest.raises(OptionError, match=r"generation\.prompt='zz': the text has none of its characters"):
+    with pytest.raises(OptionError, match=r"generation\.prompt.*'zz'.*choose another"):
         work.plan({"generation": {"prompt": "zz"}, "tokenizer": {"name": "char-index", "on_unknown": "skip"}})
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from textgen_numpy.runtime import NumpyRuntime
 
 from textgen.errors import UnavailableError, UnsupportedModelError
 from textgen.state import State
+from textgen_numpy.runtime import NumpyRuntime
 
 CELLS = ("gru", "lstm")
 

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
-from textgen_numpy.runtime import NumpyRuntime
-from textgen_onnx.runtime import OnnxRuntime
 
 from textgen import api
 from textgen.artifact import TOKENIZER, WEIGHTS, Artifact
@@ -20,6 +18,8 @@ from textgen.plan import make_plan
 from textgen.plugins import plugins
 from textgen.run import Run
 from textgen.sampling import Chain
+from textgen_numpy.runtime import NumpyRuntime
+from textgen_onnx.runtime import OnnxRuntime
 
 STREAM = "The quick brown fox\njumps over\nthe lazy dog.\n" * 9
 

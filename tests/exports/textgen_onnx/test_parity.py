@@ -23,7 +23,6 @@ STACKS = [
     ("lstm", 2, None, 300, 3),
     ("lstm", 3, None, 2, 1),
 ]
-BIG = [("gru", 1, 64, 66, 2), ("lstm", 2, None, 84, 2)]
 
 
 def random_ids(vocab: int, rows: int, steps: int, seed: int = 0) -> np.ndarray:
@@ -43,10 +42,8 @@ def test_logits_over_a_thousand_steps(exported, cell, layers, width, vocab, rows
     assert_logits_agree(made, random_ids(vocab, rows, 1000))
 
 
-@pytest.mark.parametrize(("cell", "layers", "width", "vocab", "rows"), BIG)
-def test_logits_of_a_wide_stack(exported, cell, layers, width, vocab, rows):
-    made = exported(cell, layers=layers, width=width, vocab=vocab, units=256)
-    assert_logits_agree(made, random_ids(vocab, rows, 1000))
+def test_logits_of_a_wide_stack(exported):
+    assert_logits_agree(exported("gru", width=64, vocab=66, units=300), random_ids(66, 2, 1000))
 
 
 def assert_logits_agree(made, ids: np.ndarray) -> None:
@@ -147,8 +144,8 @@ def test_arrays_of_any_memory_order(stack):
         np.testing.assert_array_equal(logits, expected)
 
 
-@pytest.mark.parametrize(("cell", "layers", "width", "vocab", "rows"), STACKS)
-def test_greedy_text_of_a_thousand_characters(exported, cell, layers, width, vocab, rows):
+@pytest.mark.parametrize(("cell", "layers", "width", "vocab"), [stack[:4] for stack in STACKS[::2]])
+def test_greedy_text_of_a_thousand_characters(exported, cell, layers, width, vocab):
     run = exported(cell, layers=layers, width=width, vocab=vocab).run
     prompt = chr(0x4E00 + vocab // 2) * 3
     texts = [
@@ -159,13 +156,13 @@ def test_greedy_text_of_a_thousand_characters(exported, cell, layers, width, voc
     assert texts[0] == texts[1]
 
 
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
 @pytest.mark.parametrize(
-    "sampler",
+    ("cell", "sampler"),
     [
-        "temperature(0.8) | multinomial",
-        "temperature(1.3) | top-k(12) | top-p(0.95) | multinomial",
-        "repetition-penalty(1.2) | min-p(0.02) | multinomial",
+        ("gru", "temperature(0.8) | multinomial"),
+        ("lstm", "temperature(0.8) | multinomial"),
+        ("gru", "temperature(1.3) | top-k(12) | top-p(0.95) | multinomial"),
+        ("lstm", "repetition-penalty(1.2) | min-p(0.02) | multinomial"),
     ],
 )
 def test_one_seed_is_one_text(exported, cell, sampler):

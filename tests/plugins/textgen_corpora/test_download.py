@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from textgen_corpora import agnews, shakespeare
-from textgen_corpora.agnews import AgNews
-from textgen_corpora.shakespeare import Shakespeare
 
 from textgen.corpus import Source
 from textgen.errors import CorpusError, UnavailableError
 from textgen.options import Options
+from textgen_corpora import agnews, shakespeare
+from textgen_corpora.agnews import AgNews
+from textgen_corpora.shakespeare import Shakespeare
 
 TEXT = "First Citizen:\nBefore we proceed any further, hear me speak.\n" * 5_000
 CONTENT = TEXT.encode()

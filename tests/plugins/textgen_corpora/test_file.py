@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from textgen_corpora.file import File
 
 from textgen.errors import CorpusError, OptionError, TextgenError
 from textgen.options import build_options
+from textgen_corpora.file import File
 
 characters = st.characters(codec="utf-8", exclude_characters="\0")
 texts = st.text(characters, min_size=1).filter(str.strip)

@@ -6,13 +6,13 @@ import subprocess
 import sys
 
 import pytest
+
+from textgen.files import sha256
+from textgen.options import Options
 from textgen_corpora import agnews, dinos, shakespeare
 from textgen_corpora.agnews import AgNews
 from textgen_corpora.dinos import Dinos, DinosLite
 from textgen_corpora.shakespeare import Shakespeare
-
-from textgen.files import sha256
-from textgen.options import Options
 
 
 def test_shakespeare_is_one_text(data_dir):

@@ -3,11 +3,11 @@ import sys
 
 import numpy as np
 import pytest
-from textgen_keras.models import GRU, RecurrentOptions
-from textgen_keras.optimization import load_callbacks
 
 from textgen.dataset import Dataset, Windows
 from textgen.errors import OptionError
+from textgen_keras.models import GRU, RecurrentOptions
+from textgen_keras.optimization import load_callbacks
 
 pytestmark = pytest.mark.keras
 

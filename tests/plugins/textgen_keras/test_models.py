@@ -3,11 +3,11 @@ import sys
 
 import numpy as np
 import pytest
-from textgen_keras import backend
-from textgen_keras.models import GRU, LSTM, RecurrentModel, RecurrentOptions
 
 from textgen.errors import ArtifactError, OptionError, UnavailableError
 from textgen.options import build_options
+from textgen_keras import backend
+from textgen_keras.models import GRU, LSTM, RecurrentModel, RecurrentOptions
 
 
 def make(model: type[RecurrentModel], vocab_size: int, **options: object) -> RecurrentModel:

@@ -1,9 +1,9 @@
 import pytest
-from textgen_keras import textgen_register_recipes
 
 from textgen.model import TrainingOptions
 from textgen.options import TABLES, build_options, merge_settings
 from textgen.plugins import plugins
+from textgen_keras import textgen_register_recipes
 
 NAMES = ("shakespeare-gru", "shakespeare-gru-stateful", "agnews-lstm", "agnews-lstm-frequency", "dinos-gru")
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from textgen.errors import ArtifactError, OptionError, UnavailableError
+from textgen.state import State
 from textgen_keras.devices import resolve_device
 from textgen_keras.models import GRU, LSTM, RecurrentOptions
 from textgen_keras.runtime import KerasRuntime
 from textgen_numpy.runtime import NumpyRuntime
-
-from textgen.errors import ArtifactError, OptionError, UnavailableError
-from textgen.state import State
 
 pytestmark = pytest.mark.keras
 

@@ -2,12 +2,12 @@ import random
 
 import numpy as np
 import pytest
-from textgen_keras.models import GRU, LSTM, RecurrentModel, RecurrentOptions
-from textgen_numpy.runtime import NumpyRuntime
 
 from textgen.dataset import Dataset, EncodedText, Lanes, PaddedDocuments, Windows
 from textgen.errors import ArtifactError
 from textgen.model import Position
+from textgen_keras.models import GRU, LSTM, RecurrentModel, RecurrentOptions
+from textgen_numpy.runtime import NumpyRuntime
 
 pytestmark = pytest.mark.keras
 

@@ -47,6 +47,10 @@ def test_temperature_0_leaves_the_likeliest(apply, row):
     np.testing.assert_array_equal(probabilities(apply("temperature(0)", row)[0]), np.eye(len(row))[np.argmax(row)])
 
 
+def test_temperature_0_leaves_those_that_are_exactly_as_likely(apply):
+    np.testing.assert_array_equal(probabilities(apply("temperature(0)", [1.0, 2.0, 2.0, -INF])[0]), [0, 0.5, 0.5, 0])
+
+
 @given(row=distinct, u=st.floats(0, 1 - 2**-24))
 def test_temperature_0_is_greedy(draw, row, u):
     expected = draw("greedy", [row], [0])

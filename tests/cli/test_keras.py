@@ -1,0 +1,63 @@
+"""Neural models by the command line, from a text file to text."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from textgen.artifact import Artifact
+
+pytestmark = pytest.mark.keras
+
+SAMPLE = """
+import sys
+from textgen.cli import main
+try:
+    main()
+finally:
+    print(sorted({"keras", "tensorflow"} & set(sys.modules)), file=sys.stderr)
+"""
+
+
+def test_a_model_is_trained_sampled_and_gone_on_with(textgen, names):
+    options = ["--model", "gru", "--set", "model.units=8", "--set", "corpus.layout=lines", "--batch-size", 4]
+    done = textgen("train", names, *options, "--epochs", 3, "--max-steps", 4, "--out", "run")
+    assert (done.code, done.out) == (0, "")
+    assert done.err.splitlines()[0].startswith("gru with ")
+    resumed = textgen("train", "--resume", "run", "--max-steps", 9)
+    assert resumed.err.splitlines()[1].endswith("going on after batch 4")
+    assert Artifact.open(Path("run")).manifest.status == "finished"
+
+    arguments = ["sample", "run", "--prompt", "Ad", "--num", 5, "--seed", 3, "--length", 30]
+    written = textgen(*arguments, "--runtime", "numpy")
+    assert len(written.out.splitlines()) == 5
+    assert textgen(*arguments, "--runtime", "keras").out == written.out
+    assert textgen(*arguments, "--runtime", "keras", "--stream").out == written.out
+
+    fresh = subprocess.run(
+        [sys.executable, "-c", SAMPLE, *map(str, arguments)], capture_output=True, text=True, check=True
+    )
+    assert (fresh.stdout, fresh.stderr) == (written.out, "[]\n")
+
+
+def test_a_recipe_is_trained_on_a_text_of_ones_own(textgen, names):
+    small = ["--set", "corpus.layout=lines", "--set", "model.units=8", "--epochs", 1]
+    done = textgen("train", names, "--recipe", "agnews-lstm", *small, "--out", "run")
+    assert (done.code, done.out) == (0, "")
+    settings = Artifact.open(Path("run")).manifest.settings
+    assert settings["model"]["input"] == "one-hot"
+    assert settings["training"]["batch_size"] == 8
+    rows = json.loads(textgen("sample", "run", "--num", 3, "--json").out)
+    assert {row["sampler"] for row in rows} == {"temperature(0.7) | multinomial"}
+
+
+def test_cuda_without_a_gpu_is_one_line(textgen, names):
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("this machine has a GPU that works")
+    error = textgen("train", names, "--device", "cuda", "--set", "training.length=10", "--out", "run").error
+    assert error.startswith("TensorFlow cannot use cuda: ")
+    assert not Path("run").exists()

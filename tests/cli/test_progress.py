@@ -1,0 +1,97 @@
+"""How a run shows itself on stderr."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from textgen.artifact import Artifact
+from textgen.cli import progress
+
+pty = pytest.importorskip("pty", reason="terminals of this kind are Unix's")
+
+HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
+
+#: Asks twice to stop: first after a batch, then at once.
+STOPS_TWICE = """
+import os, signal
+from textgen import hookimpl
+
+@hookimpl
+def textgen_batch_ended(position):
+    if position.total == 5:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+@pytest.fixture
+def on_terminal(environment):
+    """Train with stderr on a terminal: exit code, stdout, and what the terminal gets."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        ours, theirs = pty.openpty()
+        with subprocess.Popen(
+            [sys.executable, "-m", "textgen", *map(str, arguments)],
+            env=environment | {"TERM": "xterm", "COLUMNS": "200"},
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+        ) as process:
+            os.close(theirs)
+            shown = b""
+            while part := read(ours):
+                shown += part
+            out = process.stdout.read()
+        os.close(ours)
+        return process.returncode, out.decode(), shown.decode()
+
+    return call
+
+
+def read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # Linux's way to say that the other side is closed
+        return b""
+
+
+TRAIN = ["--model", "counting", "--epochs", 2, "--batch-size", 4, "--set", "corpus.layout=lines"]
+
+
+def test_a_terminal_has_a_bar_that_goes_away(on_terminal, names):
+    code, out, shown = on_terminal("train", names, *TRAIN, "--out", "run")
+    assert (code, out) == (0, "")
+    assert "━" in shown
+    assert "characters/s" in shown
+    assert "epoch 2/2: loss " in shown
+    assert shown.rindex(SHOW) > shown.rindex(HIDE)
+    # The last line stands alone, where the bar was.
+    assert "━" not in shown[shown.rindex(SHOW) :]
+    assert shown.rstrip().endswith("textgen sample run")
+
+
+def test_the_terminal_is_put_right_however_training_ends(on_terminal, install, names):
+    install("stops", STOPS_TWICE)
+    code, out, shown = on_terminal("train", names, *TRAIN, "--out", "run")
+    assert (code, out) == (130, "")
+    assert "Traceback" not in shown
+    assert shown.rindex(SHOW) > shown.rindex(HIDE)
+    Artifact.open(names.parent / "run").verify()
+
+
+def test_a_long_epoch_says_a_line_now_and_then(textgen, names, monkeypatch):
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
+    said = textgen("train", names, *TRAIN, "--out", "run").err.splitlines()
+    lines = [line for line in said if ", batch " in line]
+    assert [line.split(":")[0] for line in lines] == [
+        f"epoch {epoch}/2, batch {batch}/3" for epoch in (1, 2) for batch in (1, 2, 3)
+    ]
+
+
+def test_an_epoch_has_its_losses_and_samples(textgen, names):
+    said = textgen("train", names, *TRAIN, "--set", "generation.prompt=Ad", "--out", "run").err
+    record = Artifact.open(names.parent / "run").manifest.metrics
+    assert f"loss {record['loss']:.3f} nats ({record['bits']:.3f} bits) a character" in said
+    assert f"held out {record['held_out_loss']:.3f} nats ({record['held_out_bits']:.3f} bits) a character" in said
+    assert said.count("\n    Ad") == 2 * 5
