@@ -131,18 +131,12 @@ class Graph:
         self._own.update(names)
         return names
 
-    def model(self, outputs: Sequence[Value], metadata: Mapping[str, str] | None = None) -> onnx.ModelProto:
-        """The finished model, checked.
-
-        Args:
-            outputs: values by the names that nodes gave them.
-            metadata: written into the model.
-        """
+    def model(self, outputs: Sequence[Value]) -> onnx.ModelProto:
+        """The finished model, checked; its outputs go by the names that nodes gave them."""
         graph = self._proto("textgen", outputs)
         model = helper.make_model(
             graph, producer_name="textgen", opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
         )
-        helper.set_model_props(model, dict(metadata or {}))
         onnx.checker.check_model(model, full_check=True)
         return model
 

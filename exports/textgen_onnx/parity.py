@@ -40,8 +40,8 @@ class Parity:
 
     @property
     def loss_increase(self) -> float:
-        """The rise in loss relative to the source's."""
-        return self.export_loss / self.loss - 1
+        """The rise in loss relative to the source's; absolute where that is 0, as for a single character."""
+        return self.export_loss / self.loss - 1 if self.loss else self.export_loss
 
     def figures(self) -> dict[str, float]:
         """The figures by name."""

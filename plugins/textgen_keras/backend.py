@@ -26,10 +26,9 @@ def require_tensorflow() -> None:
         raise UnavailableError(
             f"Keras is set to {chosen!r}, and textgen trains on TensorFlow; set KERAS_BACKEND=tensorflow"
         )
-    if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    if "tensorflow" in sys.modules or os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
         _import()
     else:
-        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
         with _silent_stderr():
             _import()
 

@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,12 @@ import pytest
 from textgen.api import train
 from textgen.cli import main
 from textgen.testing import counting, registered
+
+
+def _hear_ctrl_c() -> None:
+    """A shell starts what it runs in the background with SIGINT ignored, and so may these tests."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 NAMES = ["Ada", "Adam", "Beatrix", "Bo", "Dora", "Dorian", "Ed", "Eda", "Max", "Mia", "Tom", "Tomas"]
 
@@ -99,9 +106,9 @@ def install(tmp_path) -> Callable[[str, str], None]:
 
 @pytest.fixture
 def environment(tmp_path, counting_site) -> dict[str, str]:
-    """The environment of a process that has the counting model, and what the test installed."""
+    """The environment of a process that has the counting model, and what the test installed; it buffers its output."""
     folders = [str(tmp_path / "site"), str(counting_site), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, folders))}
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, folders)), "PYTHONUNBUFFERED": ""}
 
 
 @pytest.fixture
@@ -116,6 +123,7 @@ def process(environment) -> Command:
             text=True,
             errors="surrogateescape",
             check=False,
+            preexec_fn=_hear_ctrl_c,
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
 

@@ -102,9 +102,16 @@ needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="there is n
 
 @needs_bash
 @pytest.mark.parametrize("options", ["--num 3000", "--num 3000 --stream"])
-def test_a_reader_that_has_enough_is_no_error(trained, environment, options):
-    done = shell(f'textgen sample "{trained["documents"]}" --seed 1 {options} | head -1', environment)
-    assert (done.returncode, done.stdout.count(b"\n"), done.stderr) == (0, 1, b"")
+def test_a_reader_that_has_enough_gets_no_complaint(trained, environment, options):
+    line = f'textgen sample "{trained["documents"]}" --seed 1 {options} | head -1; exit ${{PIPESTATUS[0]}}'
+    done = shell(line, environment)
+    assert (done.returncode, done.stdout.count(b"\n"), done.stderr) == (1, 1, b"")
+
+
+@needs_bash
+def test_a_reader_that_reads_nothing_gets_no_complaint(environment):
+    done = shell("textgen corpora list | true; exit ${PIPESTATUS[0]}", environment)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 @needs_bash

@@ -4,6 +4,8 @@ import os
 import resource
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -38,18 +40,22 @@ def assert_untouched(old: Path) -> None:
     assert os.listdir(old.parent) == [old.name]
 
 
-@pytest.fixture
-def small_files():
-    """The kernel refuses to write past 4096 bytes of a file, as it does on a full disk."""
+@contextmanager
+def small_files() -> Iterator[None]:
+    """The kernel refuses to write past 4096 bytes of a file, as it does on a full disk.
+
+    Not as a fixture: pytest writes its own report, perhaps to a file, before fixtures end.
+    """
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limit[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
 
 
-@pytest.mark.usefixtures("small_files")
 def test_a_write_that_fails_half_way_leaves_the_old_file(old):
-    with pytest.raises(OSError) as raised:
+    with pytest.raises(OSError) as raised, small_files():
         write_atomically(old, b"x" * 10_000)
     assert raised.value.errno == errno.EFBIG
     assert raised.value.filename == str(old)

@@ -101,9 +101,7 @@ def main() -> None:
         code = _command_line().main(arguments, prog_name="textgen", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has enough, as in `textgen sample | head`; without this, Python complains at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
+        code = 1  # the reader has enough, as in `textgen sample | head`
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except Exception as error:
@@ -114,6 +112,7 @@ def main() -> None:
             print(error, file=sys.stderr)
         else:
             print(f"textgen: error: {' '.join(_describe(error).splitlines())}", file=sys.stderr)
+    _close_output()
     sys.exit(code)
 
 
@@ -123,6 +122,14 @@ def _open_streams() -> None:
     sys.stderr = sys.stderr or io.StringIO()
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="replace")
+
+
+def _close_output() -> None:
+    """Write what is left, or drop it where that is impossible: Python would complain of it at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _describe(error: Any) -> str:

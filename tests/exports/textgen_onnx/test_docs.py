@@ -1,0 +1,64 @@
+"""The script of docs/onnx.md writes what ``textgen sample`` writes."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+
+PAGE = (Path(__file__).parents[3] / "docs" / "onnx.md").read_text(encoding="utf-8")
+
+LONG = "repetition-penalty(1.3) | temperature(0.9) | top-k(20) | top-p(0.95) | min-p(0.01) | multinomial"
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory) -> Path:
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    imports = {line.split()[1] for line in code.splitlines() if line.startswith(("import ", "from "))}
+    assert imports == {"json", "sys", "pathlib", "numpy", "onnxruntime"}
+    path: Path = tmp_path_factory.mktemp("script") / "write.py"
+    path.write_text(code, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options"),
+    [
+        ("The", {}),
+        ("T", {"cell": "lstm", "layers": 2, "tokenizer": "char-eos"}),
+        ("jumps over", {"cell": "lstm", "tokenizer": "string-lookup", "sampler": LONG}),
+        ("the lazy", {"tokenizer": "char-eos", "sampler": "greedy"}),
+    ],
+)
+@pytest.mark.parametrize("seed", [7, 2**64 - 1])
+def test_the_script_writes_what_textgen_writes(exported, textgen, script, prompt, options, seed):
+    folder = exported(**options).run.path / "onnx"
+    done = subprocess.run(
+        [sys.executable, script, folder, prompt, "150", str(seed)], capture_output=True, text=True, check=True
+    )
+    arguments = ("--prompt", prompt, "--length", 150, "--seed", seed)
+    assert done.stdout == textgen("sample", folder, "--runtime", "onnx", *arguments).out
+    assert len(done.stdout) > len(prompt) + 1
+
+
+@pytest.mark.parametrize("name", ["step.onnx", "generate.onnx"])
+def test_the_tables_name_every_input_and_output(exported, name):
+    folder = exported("lstm", layers=2, sampler=LONG).run.path / "onnx"
+    section = PAGE.split(f"\n`{name}`:\n")[1].split("\n`")[0]
+    kinds = {"int64": onnx.TensorProto.INT64, "float32": onnx.TensorProto.FLOAT, "bool": onnx.TensorProto.BOOL}
+    tables = [
+        dict(re.findall(r"^\| (`.*?`) \| (\w+) \|", table, re.MULTILINE))
+        for table in re.split(r"\| output \|", section)
+    ]
+    graph = onnx.load(folder / name).graph
+    for table, values in zip(tables, (graph.input, graph.output), strict=True):
+        documented = {each: kind for names, kind in table.items() for each in re.findall(r"`(.*?)`", names)}
+        used = set()
+        for value in values:
+            generic = re.sub(r"\.\d\.", ".i.", value.name)
+            generic = re.sub(r"^\d\..*", "POSITION.SAMPLER.PARAMETER", generic)
+            assert value.type.tensor_type.elem_type == kinds[documented[generic]], value.name
+            used.add(generic)
+        assert used == set(documented)

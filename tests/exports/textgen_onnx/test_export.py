@@ -1,0 +1,441 @@
+"""What an export leaves: files that stand on their own, or nothing."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import safetensors.numpy
+
+from textgen import api
+from textgen.artifact import Artifact
+from textgen.errors import ArtifactError, OptionError
+from textgen.sampling import uniforms
+from textgen_onnx import parity
+from textgen_onnx.exporter import OnnxExporter
+from textgen_onnx.runtime import OnnxRuntime
+
+FILES = {
+    "README.md",
+    "SHA256SUMS",
+    "generate.onnx",
+    "golden.safetensors",
+    "step.onnx",
+    "textgen.json",
+    "tokenizer.json",
+}
+DYNAMIC = {"batch", "sequence", "steps"}
+
+
+@pytest.fixture(scope="module", params=[("gru", "char-index", 1), ("lstm", "char-eos", 2)], ids=["gru", "lstm"])
+def folder(request, exported) -> Path:
+    """An export, not to be changed."""
+    cell, tokenizer, layers = request.param
+    sampler = "repetition-penalty(1.2) | temperature(0.7) | top-k(9) | multinomial"
+    return exported(cell, tokenizer=tokenizer, layers=layers, sampler=sampler).run.path / "onnx"
+
+
+def graphs(folder: Path) -> dict[str, onnx.ModelProto]:
+    return {path.name: onnx.load(path, load_external_data=False) for path in folder.glob("*.onnx")}
+
+
+def tensors(graph: onnx.GraphProto):
+    """The initializers of a graph, at any depth."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from tensors(attribute.g)
+
+
+def test_the_files_and_their_check_sums(folder):
+    assert {path.name for path in folder.iterdir()} == FILES
+    sums = dict(line.split("  ")[::-1] for line in (folder / "SHA256SUMS").read_text().splitlines())
+    assert set(sums) == FILES - {"SHA256SUMS"}
+    for name, expected in sums.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == expected
+    Artifact.open(folder).verify()
+    assert (folder / "tokenizer.json").read_bytes() == (folder.parent / "tokenizer.json").read_bytes()
+
+
+def test_versions_that_old_hosts_read(folder):
+    for model in graphs(folder).values():
+        assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 17)]
+        assert model.ir_version == 8
+
+
+def test_the_weights_are_inside(folder):
+    expected = safetensors.numpy.load_file(folder.parent / "weights.safetensors")
+    for model in graphs(folder).values():
+        inside = list(tensors(model.graph))
+        assert all(tensor.data_location == onnx.TensorProto.DEFAULT and not tensor.external_data for tensor in inside)
+        arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in inside}
+        np.testing.assert_array_equal(arrays["head.kernel"], expected["head.kernel"])
+        np.testing.assert_array_equal(
+            np.sort(arrays["layers.0.recurrent_kernel"]), np.sort(expected["layers.0.recurrent_kernel"])
+        )
+
+
+def test_names_within_a_graph_are_unique_at_every_depth(make_run, tmp_path):
+    # The id that ends a document is a constant after the loop, and 1 is one inside of it too.
+    run = make_run(tmp_path / "run", tokenizer="char-eos", text="\n".join("a" * n for n in range(1, 30)))
+    run.manifest.end_id = 1
+    run.commit()
+    api.export(run.path)
+
+    def check(graph: onnx.GraphProto, outer: set[str]) -> None:
+        names = [value.name for value in (*graph.input, *graph.initializer)]
+        names += [name for node in graph.node for name in node.output]
+        assert len(names) == len(set(names))
+        assert not outer & set(names)
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.HasField("g"):
+                    check(attribute.g, outer | set(names))
+
+    for model in graphs(run.path / "onnx").values():
+        check(model.graph, set())
+
+
+def test_only_batch_sequence_and_steps_are_dynamic(folder):
+    about = json.loads((folder / "textgen.json").read_text())
+    sizes = {about["vocab_size"], 1, *(size for tensor in about["state_spec"] for size in tensor["shape"])}
+    for model in graphs(folder).values():
+        for value in (*model.graph.input, *model.graph.output):
+            for dimension in value.type.tensor_type.shape.dim:
+                assert dimension.dim_param in DYNAMIC or dimension.dim_value in sizes
+
+
+def test_the_signature(folder):
+    state = {tensor["name"] for tensor in json.loads((folder / "textgen.json").read_text())["state_spec"]}
+    past, present = {f"past.{name}" for name in state}, {f"present.{name}" for name in state}
+    parameters = {"0.repetition-penalty.penalty", "1.temperature.temperature", "2.top-k.k"}
+    expected = {
+        "step.onnx": ({"ids", "lengths"} | past, {"logits"} | present),
+        "generate.onnx": (
+            {"last_ids", "uniforms", "seen"} | parameters | past,
+            {"ids", "finished", "present.seen"} | present,
+        ),
+    }
+    for name, model in graphs(folder).items():
+        assert {value.name for value in model.graph.input} == expected[name][0]
+        assert {value.name for value in model.graph.output} == expected[name][1]
+
+
+def test_golden_vectors_replay_in_plain_onnxruntime(folder):
+    golden = safetensors.numpy.load_file(folder / "golden.safetensors")
+    for name in ("step", "generate"):
+        session = onnxruntime.InferenceSession(folder / f"{name}.onnx", providers=["CPUExecutionProvider"])
+        feeds = {value.name: golden[f"{name}.{value.name}"] for value in session.get_inputs()}
+        names = [value.name for value in session.get_outputs()]
+        outputs = dict(zip(names, session.run(names, feeds), strict=True))
+        recorded = {each.removeprefix(f"{name}."): array for each, array in golden.items() if each.startswith(name)}
+        for output in set(recorded) - set(feeds):
+            found = outputs[output]
+            if output == "logits":
+                found = np.where((np.arange(5) < golden["step.lengths"][:, None])[:, :, None], found, 0)
+            assert found.dtype == recorded[output].dtype
+            np.testing.assert_allclose(found, recorded[output], atol=1e-5)
+        assert {"step": "logits", "generate": "ids"}[name] in recorded
+
+
+def test_finished_tells_which_rows_drew_the_end_of_a_document(exported):
+    made = exported("lstm", tokenizer="char-eos")
+    folder, end = made.run.path / "onnx", made.run.manifest.end_id
+    session = onnxruntime.InferenceSession(folder / "generate.onnx", providers=["CPUExecutionProvider"])
+    rows = 200
+    feeds = {f"past.{name}": array for name, array in made.numpy.initial_state(rows).items()}
+    feeds |= {"last_ids": np.arange(rows) % made.onnx.vocab_size, "uniforms": uniforms(0, range(rows), 1, 6)}
+    feeds["0.temperature.temperature"] = np.full((rows, 1), 2, np.float32)
+    ids, finished = session.run(["ids", "finished"], feeds)
+    np.testing.assert_array_equal(finished, (ids == end).any(axis=0))
+    assert 0 < finished.sum() < rows
+
+
+def test_the_manifest_tells_a_host_what_it_needs(folder):
+    about = json.loads((folder / "textgen.json").read_text())
+    export = about["export"]
+    assert export["precision"] == "fp32"
+    assert (export["opset"], export["ir_version"]) == (17, 8)
+    assert export["parameters"] == {
+        "0.repetition-penalty.penalty": 1.2,
+        "1.temperature.temperature": 0.7,
+        "2.top-k.k": 9,
+    }
+    assert export["weights_sha256"] == hashlib.sha256((folder.parent / "weights.safetensors").read_bytes()).hexdigest()
+    assert export["parity"]["max_logit_difference"] <= 1e-4
+    assert export["parity"]["greedy_agreement"] > 0.999
+    assert abs(export["parity"]["loss_increase"]) < 1e-5
+    assert about["weights"] is None
+
+
+def test_the_model_card(folder):
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    about = json.loads((folder / "textgen.json").read_text())
+    for tensor in about["state_spec"]:
+        assert f"`past.{tensor['name']}`, `present.{tensor['name']}` | float32 | batch × 6" in card
+    for text in (
+        f"# {about['settings']['model']['name']} on file",
+        "licence: the user's own",
+        "| training loss, nats a character | 1.2500 |",
+        "| held-out loss, nats a character | 1.5000 |",
+        f"| loss of this export on held-out text, nats a character | {about['export']['parity']['export_loss']:.4f} |",
+        "units = 6",
+        "sampler = repetition-penalty(1.2) | temperature(0.7) | top-k(9) | multinomial",
+        "opset 17, IR version 8",
+        f"batch × sequence × {about['vocab_size']}",
+        "textgen sample FOLDER --runtime onnx",
+        "docs/onnx.md",
+    ):
+        assert text in card, text
+    assert "|\n\n|" not in card  # which would tear a table
+
+
+def test_the_same_run_gives_the_same_graphs(folder, tmp_path):
+    api.export(folder.parent, out=tmp_path / "again")
+    for name in ("step.onnx", "generate.onnx", "golden.safetensors", "tokenizer.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_the_command_line(make_run, tmp_path, textgen):
+    run = make_run(tmp_path / "run")
+    told = textgen("export", run.path, "--to", "onnx", "--out", tmp_path / "here", "--json")
+    report = json.loads(told.out)
+    assert (told.code, told.err, report["folder"]) == (0, "", str(tmp_path / "here"))
+    assert set(report["files"]) == FILES
+    assert report["parity"]["max_logit_difference"] <= 1e-4
+
+    shown = textgen("export", "--onnx", run.path)
+    assert (shown.code, shown.out) == (0, "")
+    assert "max logit difference" in shown.err
+    command = next(line for line in shown.err.splitlines() if line.startswith("write text with: textgen "))
+    arguments = command.removeprefix("write text with: textgen ").split()
+    assert textgen(*arguments, "--length", 9, "--seed", 1) == textgen(
+        "sample", tmp_path / "here", "--length", 9, "--seed", 1
+    )
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_other_precisions_predict_nearly_as_well(exported, cell, precision):
+    made = exported(cell, layers=2, units=64, precision=precision)
+    plain = exported(cell, layers=2, units=64)
+    size, plain_size = ((each.run.path / "onnx" / "step.onnx").stat().st_size for each in (made, plain))
+    assert size < plain_size * (0.75 if precision == "fp16" else 0.6)
+    types = {tensor.data_type for tensor in tensors(graphs(made.run.path / "onnx")["step.onnx"].graph)}
+    assert {"fp16": onnx.TensorProto.FLOAT16, "int8": onnx.TensorProto.INT8}[precision] in types
+
+    # Text of the model itself: what differs from the model cannot predict it better.
+    ids = text_of(plain.numpy, rows=20, steps=200)
+    loss, other = (nats(runtime, ids) for runtime in (plain.numpy, made.onnx))
+    assert loss > 0.2
+    assert loss - 1e-3 < other < loss * 1.01
+    generator = api.load(made.run.path / "onnx")
+    assert generator.generate("The", length=200, seed=1) == generator.generate("The", length=200, seed=1)
+
+
+def text_of(runtime, rows: int, steps: int) -> np.ndarray:
+    """Ids ``[rows, steps]`` that a model draws at temperature 1."""
+    rng = np.random.default_rng(0)
+    ids, state = np.zeros((rows, steps), np.int32), runtime.initial_state(rows)
+    for step in range(1, steps):
+        logits, state = runtime.step(ids[:, step - 1], state)
+        ids[:, step] = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+    return ids
+
+
+def nats(runtime, ids: np.ndarray) -> float:
+    """Mean cross-entropy of a text."""
+    logits, _ = runtime.forward(ids[:, :-1], runtime.initial_state(len(ids)))
+    logits = logits.astype(float)
+    chosen = np.take_along_axis(logits, ids[:, 1:, None], axis=2)[:, :, 0]
+    return float((np.log(np.exp(logits).sum(axis=2)) - chosen).mean())
+
+
+def test_int8_rows_do_not_depend_on_their_neighbours(exported):
+    runtime = exported("lstm", layers=2, units=64, precision="int8").onnx
+    ids = np.random.default_rng(0).integers(0, 30, (7, 20)).astype(np.int32)
+    together, _ = runtime.forward(ids, runtime.initial_state(7))
+    for row in range(7):
+        alone, _ = runtime.forward(ids[[row]], runtime.initial_state(1))
+        np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
+
+
+def test_without_its_corpus_a_run_is_judged_by_text_of_its_own(make_run, tmp_path):
+    run = make_run(tmp_path / "run")
+    (tmp_path / "run.txt").unlink()
+    api.export(run.path, options={"precision": "int8"})
+    about = Artifact.open(run.path / "onnx").manifest.export
+    assert about["parity"]["text"] == "text of the model itself"
+    assert -1e-3 < about["parity"]["loss_increase"] <= 0.01
+
+
+def test_a_text_of_a_single_character(make_run, tmp_path):
+    run = make_run(tmp_path / "run", text="a" * 300)
+    report = api.export(run.path)
+    assert report.parity["loss_increase"] == 0
+    assert api.load(run.path, runtime="onnx").generate("a", length=4) == "aaaaa"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(params=["nothing there", "a former export"])
+def place(request, make_run, tmp_path) -> Path:
+    """A run in a folder of its own, exported before or not."""
+    run = make_run(tmp_path / "place" / "run")
+    if request.param == "a former export":
+        api.export(run.path)
+    return tmp_path / "place"
+
+
+@pytest.mark.parametrize(
+    ("bound", "precision", "message"),
+    [
+        ("LOGITS_BOUND", "fp32", "differs from its source by .* in logits, more than -1e"),
+        ("LOSS_BOUND", "fp32", "fp32 export's loss on held-out text"),
+        ("LOSS_BOUND", "fp16", "fp16 export's loss on held-out text"),
+        ("LOSS_BOUND", "int8", "int8 export's loss on held-out text"),
+    ],
+)
+def test_an_export_past_its_bound_changes_nothing(place, monkeypatch, bound, precision, message):
+    monkeypatch.setattr(parity, bound, -1.0)
+    before = contents(place)
+    with pytest.raises(ArtifactError, match=message) as error:
+        api.export(place / "run", options={"precision": precision})
+    assert "nothing was written" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert contents(place) == before
+    assert not [name for name in os.listdir(place / "run") if name.startswith(".")]
+
+
+@pytest.mark.parametrize("problem", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_an_export_that_is_broken_off_changes_nothing(place, monkeypatch, problem):
+    before = contents(place)
+
+    def fail(*arguments: object) -> None:
+        raise problem
+
+    monkeypatch.setattr("textgen_onnx.exporter.golden_vectors", fail)
+    with pytest.raises(type(problem)):
+        api.export(place / "run")
+    assert contents(place) == before
+    assert not [name for name in os.listdir(place / "run") if name.startswith(".")]
+
+
+def test_a_graph_that_computes_something_else_is_no_export(place, monkeypatch):
+    from textgen_onnx import exporter
+
+    before = contents(place)
+    build_step = exporter.build_step
+
+    def build_wrong(weights):
+        weights.tensors["head.bias"] = weights.tensors["head.bias"] + 0.01
+        return build_step(weights)
+
+    monkeypatch.setattr(exporter, "build_step", build_wrong)
+    with pytest.raises(ArtifactError, match=r"1\.0e-02 in logits"):
+        api.export(place / "run")
+    assert contents(place) == before
+
+
+def test_an_export_replaces_a_former_one(make_run, tmp_path):
+    run = make_run(tmp_path / "run")
+    api.export(run.path, options={"block": 3})
+    former = contents(run.path / "onnx")
+    make_run(tmp_path / "run", seed=4)
+    api.export(run.path)
+    assert set(contents(run.path / "onnx")) == FILES
+    assert contents(run.path / "onnx")["step.onnx"] != former["step.onnx"]
+    Artifact.open(run.path / "onnx").verify()
+    assert not [name for name in os.listdir(run.path) if name.startswith(".")]
+
+
+def test_nothing_but_an_export_is_replaced(make_run, tmp_path, textgen):
+    run = make_run(tmp_path / "run")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "precious.txt").write_text("kept")
+    before = contents(tmp_path)
+    for out in (run.path, tmp_path / "folder", tmp_path / "run.txt"):
+        told = textgen("export", "--onnx", run.path, "--out", out)
+        assert told.code == 2
+        assert f"{out} exists and is no export" in told.err
+        assert told.err.count("\n") == 1
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("options", [{"precision": "int8"}, {"precision": "fp16"}, {"block": 4}])
+def test_tf2onnx_takes_no_other_option(exported, options):
+    with pytest.raises(OptionError, match="leave precision and block out"):
+        api.export(exported("gru").run.path, options={"via": "tf2onnx", **options})
+
+
+def test_an_export_is_no_run_to_export(exported, textgen):
+    told = textgen("export", "--onnx", exported("gru").run.path / "onnx")
+    assert told.code == 2
+    assert "is an export" in told.err
+
+
+#: Stands for an installation without the extra "train".
+WITHOUT_TRAINING = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("tensorflow", "keras", "tf2onnx"):
+            raise ModuleNotFoundError(f"No module named {name!r}")
+
+sys.meta_path.insert(0, Absent())
+from textgen.cli import main
+main()
+"""
+
+
+def without_training(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WITHOUT_TRAINING, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("corpus", ["at hand", "gone"])
+def test_without_the_training_libraries(make_run, tmp_path, corpus):
+    run = make_run(tmp_path / "run", "lstm")
+    if corpus == "gone":
+        (tmp_path / "run.txt").unlink()
+    done = without_training("export", "--onnx", run.path)
+    assert done.returncode == 0, done.stderr
+    written = without_training("sample", run.path, "--runtime", "onnx", "--prompt", "The", "--seed", 1)
+    assert written.stdout == api.load(run.path, runtime="numpy").generate("The", seed=1) + "\n"
+
+
+def test_tf2onnx_without_tensorflow(make_run, tmp_path):
+    run = make_run(tmp_path / "run")
+    done = without_training("export", "--onnx", run.path, "--via", "tf2onnx")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert 'pip install "textgen-rnn[train]"' in done.stderr
+    assert not (run.path / "onnx").exists()
+
+
+def test_the_exporter_is_a_plugin_like_any_other(exported):
+    """Its options are its own, and an unknown one is told."""
+    with pytest.raises(OptionError, match="onnx"):
+        api.export(exported("gru").run.path, options={"precison": "int8"})
+    assert OnnxExporter.Options().precision == "fp32"
+
+
+def test_an_export_alone_is_enough(folder, tmp_path):
+    """Copied away from its run, it writes the same text."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("textgen.json", "tokenizer.json", "step.onnx", "generate.onnx"):
+        (elsewhere / name).write_bytes((folder / name).read_bytes())
+    options = {"num": 3, "seed": 2, "length": 30}
+    generator = api.load(elsewhere)
+    assert isinstance(generator.runtime, OnnxRuntime)
+    assert generator.generate("The", **options) == api.load(folder.parent, runtime="numpy").generate("The", **options)

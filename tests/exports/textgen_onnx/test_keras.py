@@ -1,0 +1,120 @@
+"""Keras beside ONNX: the same text, and graphs that come through tf2onnx."""
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import safetensors.numpy
+
+from textgen import api
+from textgen.artifact import Artifact
+from textgen.errors import ArtifactError
+from textgen_onnx import parity
+from textgen_onnx.runtime import OnnxRuntime
+
+pytestmark = pytest.mark.keras
+
+CHAINS = [
+    ("gru", "temperature(0.8) | multinomial"),
+    ("lstm", "repetition-penalty(1.2) | top-k(12) | top-p(0.95) | multinomial"),
+]
+
+
+@pytest.mark.parametrize(("cell", "sampler"), CHAINS)
+def test_one_seed_is_one_text_in_every_runtime(exported, cell, sampler):
+    run = exported(cell, layers=2).run
+    texts = []
+    for runtime in ("keras", "numpy", "onnx"):
+        generator = api.load(run.path, runtime=runtime)
+        texts.append(generator.generate("The ", num=1000, length=200, seed=5, sampler=sampler))
+    assert sum(len(set(row)) == 1 for row in zip(*texts, strict=True)) >= 999
+
+
+@pytest.fixture(
+    scope="module", params=[("gru", 3, 1), ("lstm", None, 2)], ids=["gru of embeddings", "two lstm of one-hot"]
+)
+def converted(request, make_run, tmp_path_factory) -> Artifact:
+    """A run exported through tf2onnx."""
+    cell, width, layers = request.param
+    run = make_run(tmp_path_factory.mktemp("runs") / "run", cell, width=width, layers=layers)
+    api.export(run.path, options={"via": "tf2onnx"})
+    return run
+
+
+def test_tf2onnx_gives_the_same_signature(converted, tmp_path):
+    api.export(converted.path, out=tmp_path / "plain")
+    ends = []
+    for folder in (converted.path / "onnx", tmp_path / "plain"):
+        graph = onnx.load(folder / "step.onnx").graph
+        ends.append(
+            [
+                {
+                    value.name: (
+                        value.type.tensor_type.elem_type,
+                        [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim],
+                    )
+                    for value in values
+                }
+                for values in (graph.input, graph.output)
+            ]
+        )
+    assert ends[0] == ends[1]
+
+
+def test_tf2onnx_meets_the_same_bar(converted):
+    folder = converted.path / "onnx"
+    assert {path.name for path in folder.iterdir()} == {
+        "README.md",
+        "SHA256SUMS",
+        "golden.safetensors",
+        "step.onnx",
+        "textgen.json",
+        "tokenizer.json",
+    }
+    about = json.loads((folder / "textgen.json").read_text())["export"]
+    assert about["via"] == "tf2onnx"
+    assert about["parity"]["max_logit_difference"] <= 1e-4
+    model = onnx.load(folder / "step.onnx")
+    assert model.ir_version == 8
+    assert {opset.domain: opset.version for opset in model.opset_import}[""] == 17
+
+    ours, numpy = (api.load(converted.path, runtime=runtime).runtime for runtime in ("onnx", "numpy"))
+    ids = np.random.default_rng(0).integers(0, ours.vocab_size, (7, 300)).astype(np.int32)
+    lengths = np.array([300, 0, 1, 299, 7, 150, 300], np.int32)
+    logits, state = ours.forward(ids, ours.initial_state(7), lengths)
+    expected, expected_state = numpy.forward(ids, numpy.initial_state(7), lengths)
+    read = np.arange(300) < lengths[:, None]
+    np.testing.assert_allclose(logits[read], expected[read], atol=1e-4, rtol=0)
+    for name, array in expected_state.items():
+        np.testing.assert_allclose(state[name], array, atol=1e-4)
+
+
+def test_tf2onnx_writes_the_same_text_by_stepping(converted, tmp_path, capsys):
+    for options in ({}, {"sampler": "greedy"}, {"num": 5, "repetition_penalty": 1.2}):
+        texts = [
+            api.load(converted.path, runtime=runtime).generate("The", length=100, seed=1, **options)
+            for runtime in ("onnx", "numpy")
+        ]
+        assert texts[0] == texts[1]
+    assert capsys.readouterr().err == ""
+    assert isinstance(api.load(converted.path / "onnx").runtime, OnnxRuntime)
+
+
+def test_golden_vectors_of_tf2onnx_replay_in_plain_onnxruntime(converted):
+    folder = converted.path / "onnx"
+    golden = safetensors.numpy.load_file(folder / "golden.safetensors")
+    session = onnxruntime.InferenceSession(folder / "step.onnx", providers=["CPUExecutionProvider"])
+    feeds = {value.name: golden[f"step.{value.name}"] for value in session.get_inputs()}
+    logits = session.run(["logits"], feeds)[0]
+    read = np.arange(5) < golden["step.lengths"][:, None]
+    np.testing.assert_allclose(logits[read], golden["step.logits"][read], atol=1e-5)
+
+
+def test_tf2onnx_past_the_bound_leaves_nothing(make_run, tmp_path, monkeypatch):
+    run = make_run(tmp_path / "run")
+    monkeypatch.setattr(parity, "LOGITS_BOUND", -1.0)
+    with pytest.raises(ArtifactError, match="nothing was written"):
+        api.export(run.path, options={"via": "tf2onnx"})
+    assert not (run.path / "onnx").exists()

@@ -1,0 +1,112 @@
+"""The number of threads: measured once, remembered in a file that nothing depends on."""
+
+import json
+import time
+from itertools import count
+
+import pytest
+
+from textgen import api
+from textgen_onnx import threads
+
+FILE = "threads.json"
+
+
+class Clock:
+    """Stands for ``time.perf_counter``: a run with n threads takes ``seconds[n]``."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TEXTGEN_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def measured(cache, monkeypatch):
+    """Chooses threads on a machine of 8 cores whose runs take as long as is said; gives choice and sessions opened."""
+    clock = Clock()
+    monkeypatch.setattr(threads, "usable_cores", lambda: 8)
+    monkeypatch.setattr(time, "perf_counter", clock)
+
+    def choose(seconds: dict[int, float], key: str = "graph") -> tuple[int, list[int]]:
+        opened: list[int] = []
+
+        def open_with(number: int) -> int:
+            opened.append(number)
+            return number
+
+        def run(session: int) -> None:
+            clock.now += seconds[session]
+
+        return threads.choose_threads(key, open_with, run), opened
+
+    return choose
+
+
+SLOW_AND_FAST = {1: 0.4, 2: 0.3, 4: 0.1, 8: 0.2}
+
+
+def test_the_fastest_number_is_chosen_and_remembered(measured):
+    assert measured(SLOW_AND_FAST) == (4, [1, 2, 4, 8])
+    assert measured({}) == (4, [4])
+    assert measured({1: 0.4, 2: 0.1, 4: 0.2, 8: 0.3}, "another graph") == (2, [1, 2, 4, 8])
+    assert measured({}) == (4, [4])
+
+
+def test_of_equally_fast_numbers_the_smallest_is_chosen(measured):
+    assert measured(dict.fromkeys(SLOW_AND_FAST, 0.1))[0] == 1
+
+
+def test_a_disturbed_run_does_not_count(cache, monkeypatch):
+    clock, runs = Clock(), count()
+    monkeypatch.setattr(threads, "usable_cores", lambda: 2)
+    monkeypatch.setattr(time, "perf_counter", clock)
+
+    def run(session: int) -> None:
+        clock.now += {1: 0.002, 2: 0.001}[session] + 0.5 * (next(runs) % 3 == 0)
+
+    assert threads.choose_threads("graph", lambda number: number, run) == 2
+
+
+def test_one_core_needs_no_measurement(cache, monkeypatch):
+    monkeypatch.setattr(threads, "usable_cores", lambda: 1)
+    assert threads.choose_threads("graph", lambda number: number, pytest.fail) == 1
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[1, 2]", b"null", b'"4"', b"\xff\xfe", b"[" * 100_000, b"{}"]
+    + [b'{"graph:8": %s}' % value for value in (b"0", b"-1", b"3", b"1000000", b"4.0", b'"4"', b"[]", b"Infinity")],
+)
+def test_a_damaged_file_is_ignored_and_replaced(cache, measured, content):
+    cache.mkdir()
+    (cache / FILE).write_bytes(content)
+    assert measured(SLOW_AND_FAST) == (4, [1, 2, 4, 8])
+    assert json.loads((cache / FILE).read_text())["graph:8"] == 4
+
+
+def test_what_cannot_be_remembered_is_measured_again(cache, measured):
+    cache.write_text("a file where the folder should be")
+    for _ in range(2):
+        assert measured(SLOW_AND_FAST) == (4, [1, 2, 4, 8])
+
+
+def test_generating_remembers_a_choice_for_each_graph_and_size_of_batch(exported, tmp_path, monkeypatch):
+    run = exported("gru").run  # exporting remembers choices too
+    monkeypatch.setenv("TEXTGEN_CACHE_DIR", str(tmp_path))
+    for num in (1, 1, 20, 20):
+        api.load(run.path, runtime="onnx").generate("The", num=num, length=5, seed=0)
+    if threads.usable_cores() == 1:
+        assert not (tmp_path / FILE).exists()
+    else:
+        remembered = json.loads((tmp_path / FILE).read_text())
+        assert len(remembered) == 4
+        assert all(1 <= number <= threads.usable_cores() for number in remembered.values())
