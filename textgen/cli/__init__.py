@@ -90,7 +90,11 @@ def _runner(name: str) -> Callable[[typer.Context], None]:
 
 
 def main() -> None:
-    """Run the command line and exit: 0 for success, 2 for a mistake of the user's, 130 for Ctrl-C."""
+    """Run the command line and exit.
+
+    Exit codes: 0 for success, 1 where nobody reads the output any more, 2 for a mistake of the user's, 130 for Ctrl-C
+    (a training run that was asked to stop, too); a plugin's command may have its own.
+    """
     # --debug is taken here, so that it works before and after the sub-command.
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]

@@ -60,6 +60,12 @@ def sample(
         bool, typer.Option("--novelty", help="Tell the share of texts that the corpus does not have.")
     ] = False,
     data_dir: DataDir = None,
+    save_state: Annotated[
+        Path | None, typer.Option(help="Write the state after the text to this file, to go on from.")
+    ] = None,
+    load_state: Annotated[
+        Path | None, typer.Option(help="Go on from a state that --save-state wrote; a prompt is read after it.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print text, prompt, ids, log-probability, seed and more.")
     ] = False,
@@ -73,8 +79,13 @@ def sample(
 
     if stream and as_json:
         raise OptionError("--stream and --json exclude each other")
+    if save_state is not None and (num > 1 or len(prompt or []) > 1 or prompts_file or len(temperature or []) > 1):
+        raise OptionError(
+            "--save-state keeps the state of a single text: ask for one prompt, one text, one temperature"
+        )
     prompts = [*(prompt or []), *_read_prompts(prompts_file)]
     generator = load(run, runtime=runtime, device=device or "auto")
+    continuation = generator.load_continuation(load_state) if load_state else None
     request = generator.request(
         prompts or None,
         num=num,
@@ -90,6 +101,7 @@ def sample(
         ignore_eos=ignore_eos,
         on_unknown=on_unknown,
         score=as_json,
+        continuation=continuation,
     )
     known = _read_corpus(generator, data_dir) if novelty else None
     if as_json:
@@ -98,8 +110,12 @@ def sample(
     else:
         before = _separators(generator, request, temperature or [])
         generations = _stream(generator, request, before) if stream else _print(generator.sample(request), before)
-    if seed is None and not as_json:
+    if save_state is not None:
+        generator.save_continuation(save_state, generator.continue_after(request, generations[0]))
+    if seed is None and continuation is None and not as_json:
         print(f"seed {request.seed}; the same text again: --seed {request.seed}", file=sys.stderr)
+    if device is None and generator.runtime.device != "cpu":
+        print(f"ran on {generator.runtime.device}", file=sys.stderr)
     if known is not None:
         new = sum(g.prompt + g.text not in known for g in generations)
         print(f"{new} of {len(generations)} ({new / len(generations):.0%}) are not in the corpus", file=sys.stderr)

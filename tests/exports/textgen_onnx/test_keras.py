@@ -1,6 +1,8 @@
 """Keras beside ONNX: the same text, and graphs that come through tf2onnx."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -8,9 +10,13 @@ import onnxruntime
 import pytest
 import safetensors.numpy
 
-from textgen import api
+from textgen import api, hookimpl
 from textgen.artifact import Artifact
 from textgen.errors import ArtifactError
+from textgen.model import Model
+from textgen.runtime import ModelRuntime
+from textgen.state import State, StateSpec, TensorSpec
+from textgen.testing import registered
 from textgen_onnx import parity
 from textgen_onnx.runtime import OnnxRuntime
 
@@ -118,3 +124,95 @@ def test_tf2onnx_past_the_bound_leaves_nothing(make_run, tmp_path, monkeypatch):
     with pytest.raises(ArtifactError, match="nothing was written"):
         api.export(run.path, options={"via": "tf2onnx"})
     assert not (run.path / "onnx").exists()
+
+
+class Pairs(Model):
+    """Predicts an id from the two before it, by a table: no stack, only a step function. Its state is an int32."""
+
+    native_runtime = "pairs"
+
+    @property
+    def state_spec(self):
+        return StateSpec((TensorSpec("before", (), "int32"),))
+
+    parameter_count = 0
+
+    def fit(self, dataset, run):
+        raise NotImplementedError
+
+    def weights(self):
+        return {"table": self.table}
+
+    def load_weights(self, tensors):
+        self.table = tensors["table"]
+
+    def forward(self, ids, state, lengths=None):
+        read = np.concatenate([state["before"][:, None], ids], axis=1)
+        last = np.full(len(ids), ids.shape[1]) if lengths is None else lengths
+        return self.table[read[:, :-1], read[:, 1:]], State({"before": read[np.arange(len(ids)), last]})
+
+    def keras_step(self):
+        import tensorflow as tf
+
+        def step(ids, lengths, before):
+            read = tf.concat([before[:, None], ids], axis=1)
+            pairs = tf.stack([read[:, :-1], read[:, 1:]], axis=2)
+            return tf.gather_nd(tf.constant(self.table), pairs), tf.gather(read, lengths, axis=1, batch_dims=1)
+
+        return step
+
+
+class PairsPlugin:
+    @hookimpl
+    def textgen_register_models(self, register):
+        register("pairs", Pairs)
+
+    @hookimpl
+    def textgen_register_runtimes(self, register):
+        register("pairs", ModelRuntime)
+
+
+def test_a_model_that_only_has_a_step_function(make_run, tmp_path, textgen):
+    run = make_run(tmp_path / "run")
+    size = run.manifest.vocab_size
+    run.manifest.settings["model"] = {"name": "pairs"}
+    run.manifest.state_spec = StateSpec((TensorSpec("before", (), "int32"),)).to_json()
+    table = np.random.default_rng(0).normal(0, 2, (size, size, size)).astype(np.float32)
+    run.put("weights.safetensors", safetensors.numpy.save({"table": table}))
+    run.commit()
+    with registered(PairsPlugin()):
+        told = textgen("export", "--onnx", run.path)
+        assert told.code == 2
+        assert "export it with --via tf2onnx" in told.err
+        assert not (run.path / "onnx").exists()
+
+        api.export(run.path, options={"via": "tf2onnx"})
+        texts = [
+            api.load(run.path, runtime=runtime).generate("The", num=3, length=80, seed=1)
+            for runtime in ("onnx", "pairs")
+        ]
+    assert texts[0] == texts[1]
+
+
+def test_a_model_without_a_step_function(make_run, tmp_path, textgen, monkeypatch):
+    run = make_run(tmp_path / "run")
+    monkeypatch.setattr("textgen_keras.models.RecurrentModel.keras_step", lambda self: None)
+    told = textgen("export", "--onnx", run.path, "--via", "tf2onnx")
+    assert (told.code, told.err.count("\n")) == (2, 1)
+    assert "no Keras step function" in told.err
+
+
+def test_tf2onnx_says_nothing_of_its_own(make_run, tmp_path):
+    run = make_run(tmp_path / "run")
+    command = [sys.executable, "-m", "textgen", "export", "--onnx", run.path, "--via", "tf2onnx"]
+    done = subprocess.run([*command, "--out", tmp_path / "out"], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == [
+        "max logit difference",
+        "greedy agreement",
+        "loss",
+        "export loss",
+        "loss increase",
+        str(tmp_path / "out"),
+        "write text with",
+    ]
