@@ -15,6 +15,7 @@ from textgen.cli import corpora, doctor, export, plugins, runs, sample, train
 from textgen.errors import TextgenError
 from textgen.plugins import plugins as find_plugins
 
+#: Of every command, those of plugins included.
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
