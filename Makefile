@@ -1,8 +1,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.stamp
+BENCH_STAMP := .venv/.bench
 
-.PHONY: test lint demo clean
+.PHONY: test lint demo bench-generation clean
 
 test: lint
 	$(BIN)/pytest $(ARGS)
@@ -18,6 +19,9 @@ demo: $(STAMP)
 	$(BIN)/textgen export --onnx .demo
 	$(BIN)/textgen sample .demo --runtime onnx --num 10 --novelty
 
+bench-generation: $(BENCH_STAMP)
+	$(BIN)/python -m benchmarks.generation $(ARGS)
+
 clean:
 	rm -rf .venv .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
 
@@ -26,4 +30,8 @@ $(STAMP): pyproject.toml constraints.txt
 		{ echo "$(PYTHON) is not Python 3.11 or newer; name one that is, as in: make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check -e ".[dev]" -c constraints.txt
+	@touch $@
+
+$(BENCH_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --disable-pip-version-check -e ".[bench]" -c constraints.txt
 	@touch $@

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import sys
@@ -79,6 +80,8 @@ def make(*, path: str, runtime: str, prompt: str, batch: int, length: int, devic
         batch: texts at once; a piece is one batch.
         length: characters a text.
         device: as for :func:`textgen.load`.
+
+    The onnx runtime's cache goes below ``TEXTGEN_CACHE_DIR``, which must be set.
     """
     import textgen
 
@@ -88,4 +91,13 @@ def make(*, path: str, runtime: str, prompt: str, batch: int, length: int, devic
         generator.generate(prompt, num=batch, length=length, seed=0, ignore_eos=True)
         return batch * length
 
-    return Work(write)
+    cache = Path(os.environ["TEXTGEN_CACHE_DIR"]) / str(os.getpid())  # a calibration of its own
+    os.environ["TEXTGEN_CACHE_DIR"] = str(cache)
+    write()
+    return Work(write, _threads_chosen(cache / "threads.json"))
+
+
+def _threads_chosen(calibration: Path) -> str:
+    """What the onnx runtime's calibration of the writing graph came to; empty for other runtimes."""
+    choices = json.loads(calibration.read_text(encoding="utf-8")) if calibration.exists() else {}
+    return ", ".join(f"threads: {threads}" for graph, threads in choices.items() if ":generate.onnx:" in graph)

@@ -8,6 +8,9 @@ from hypothesis import settings
 settings.register_profile("textgen", deadline=None)
 settings.load_profile("textgen")
 
+# Before any test module imports TensorFlow: what it logs on a machine without a GPU would show in captured stderr.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 ROOT = Path(__file__).parent.parent
 
 

@@ -101,7 +101,7 @@ needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="there is n
 
 
 @needs_bash
-@pytest.mark.parametrize("options", ["--num 3000", "--num 3000 --stream"])
+@pytest.mark.parametrize("options", ["--num 3000 --ignore-eos --length 60", "--num 3000 --stream"])
 def test_a_reader_that_has_enough_gets_no_complaint(trained, environment, options):
     line = f'textgen sample "{trained["documents"]}" --seed 1 {options} | head -1; exit ${{PIPESTATUS[0]}}'
     done = shell(line, environment)

@@ -104,19 +104,14 @@ def save_run(
     plan = make_plan(settings, plugins())
     artifact = Run(plan, folder, plugins(), NoDisplay()).artifact
     network = random_network(cell, layers=layers, vocab=plan.tokenizer.vocab_size, width=width, units=units, seed=seed)
-    put_weights(artifact, network)
+    tensors = {name: np.ascontiguousarray(array) for name, array in network.tensors().items()}
+    artifact.put(WEIGHTS, safetensors.numpy.save(tensors))
+    artifact.manifest.weights = WEIGHTS
     artifact.put(TOKENIZER, json.dumps(plan.tokenizer.to_json()))
     artifact.manifest.status = "finished"
     artifact.manifest.metrics = {"loss": 1.25, "held_out_loss": 1.5}
     artifact.commit()
     return artifact
-
-
-def put_weights(artifact: Artifact, network: RecurrentNetwork) -> None:
-    """Give a run the weights of a network; they count from the commit on."""
-    tensors = {name: np.ascontiguousarray(array) for name, array in network.tensors().items()}
-    artifact.put(WEIGHTS, safetensors.numpy.save(tensors))
-    artifact.manifest.weights = WEIGHTS
 
 
 @pytest.fixture(scope="session")

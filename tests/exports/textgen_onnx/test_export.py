@@ -236,7 +236,7 @@ def test_other_precisions_predict_nearly_as_well(exported, cell, precision):
     loss, other = (nats(runtime, ids) for runtime in (plain.numpy, made.onnx))
     assert loss > 0.2
     assert loss - 1e-3 < other < loss * 1.01
-    generator = api.load(made.run.path / "onnx")
+    generator = api.load(made.run.path / "onnx", device="cpu")
     assert generator.generate("The", length=200, seed=1) == generator.generate("The", length=200, seed=1)
 
 
@@ -280,7 +280,7 @@ def test_a_text_of_a_single_character(make_run, tmp_path):
     run = make_run(tmp_path / "run", text="a" * 300)
     report = api.export(run.path)
     assert report.parity["loss_increase"] == 0
-    assert api.load(run.path, runtime="onnx").generate("a", length=4) == "aaaaa"
+    assert api.load(run.path, runtime="onnx", device="cpu").generate("a", length=4) == "aaaaa"
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -436,6 +436,6 @@ def test_an_export_alone_is_enough(folder, tmp_path):
     for name in ("textgen.json", "tokenizer.json", "step.onnx", "generate.onnx"):
         (elsewhere / name).write_bytes((folder / name).read_bytes())
     options = {"num": 3, "seed": 2, "length": 30}
-    generator = api.load(elsewhere)
+    generator = api.load(elsewhere, device="cpu")
     assert isinstance(generator.runtime, OnnxRuntime)
     assert generator.generate("The", **options) == api.load(folder.parent, runtime="numpy").generate("The", **options)

@@ -33,7 +33,7 @@ def test_one_seed_is_one_text_in_every_runtime(exported, cell, sampler):
     run = exported(cell, layers=2).run
     texts = []
     for runtime in ("keras", "numpy", "onnx"):
-        generator = api.load(run.path, runtime=runtime)
+        generator = api.load(run.path, runtime=runtime, device="cpu")
         texts.append(generator.generate("The ", num=1000, length=200, seed=5, sampler=sampler))
     assert sum(len(set(row)) == 1 for row in zip(*texts, strict=True)) >= 999
 
@@ -86,7 +86,7 @@ def test_tf2onnx_meets_the_same_bar(converted):
     assert model.ir_version == 8
     assert {opset.domain: opset.version for opset in model.opset_import}[""] == 17
 
-    ours, numpy = (api.load(converted.path, runtime=runtime).runtime for runtime in ("onnx", "numpy"))
+    ours, numpy = (api.load(converted.path, runtime=runtime, device="cpu").runtime for runtime in ("onnx", "numpy"))
     ids = np.random.default_rng(0).integers(0, ours.vocab_size, (7, 300)).astype(np.int32)
     lengths = np.array([300, 0, 1, 299, 7, 150, 300], np.int32)
     logits, state = ours.forward(ids, ours.initial_state(7), lengths)
@@ -100,7 +100,7 @@ def test_tf2onnx_meets_the_same_bar(converted):
 def test_tf2onnx_writes_the_same_text_by_stepping(converted, tmp_path, capsys):
     for options in ({}, {"sampler": "greedy"}, {"num": 5, "repetition_penalty": 1.2}):
         texts = [
-            api.load(converted.path, runtime=runtime).generate("The", length=100, seed=1, **options)
+            api.load(converted.path, runtime=runtime, device="cpu").generate("The", length=100, seed=1, **options)
             for runtime in ("onnx", "numpy")
         ]
         assert texts[0] == texts[1]
@@ -188,7 +188,7 @@ def test_a_model_that_only_has_a_step_function(make_run, tmp_path, textgen):
 
         api.export(run.path, options={"via": "tf2onnx"})
         texts = [
-            api.load(run.path, runtime=runtime).generate("The", num=3, length=80, seed=1)
+            api.load(run.path, runtime=runtime, device="cpu").generate("The", num=3, length=80, seed=1)
             for runtime in ("onnx", "pairs")
         ]
     assert texts[0] == texts[1]

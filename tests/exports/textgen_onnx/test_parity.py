@@ -149,7 +149,7 @@ def test_greedy_text_of_a_thousand_characters(exported, cell, layers, width, voc
     run = exported(cell, layers=layers, width=width, vocab=vocab).run
     prompt = chr(0x4E00 + vocab // 2) * 3
     texts = [
-        api.load(run.path, runtime=runtime).generate(prompt, sampler="greedy", length=1000)
+        api.load(run.path, runtime=runtime, device="cpu").generate(prompt, sampler="greedy", length=1000)
         for runtime in ("numpy", "onnx")
     ]
     assert len(texts[0]) == 1003
@@ -169,7 +169,7 @@ def test_one_seed_is_one_text(exported, cell, sampler):
     run = exported(cell, layers=2).run
     texts = []
     for runtime in ("numpy", "onnx"):
-        generator = api.load(run.path, runtime=runtime)
+        generator = api.load(run.path, runtime=runtime, device="cpu")
         texts.append(generator.generate("The ", num=1000, length=200, seed=5, sampler=sampler))
     assert len(set(texts[0])) > 900  # the texts differ from row to row
     assert sum(ours == theirs for ours, theirs in zip(*texts, strict=True)) >= 999

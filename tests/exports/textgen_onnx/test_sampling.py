@@ -204,7 +204,7 @@ def test_a_row_alone_and_in_chunks_draws_what_it_draws_in_a_batch(exported, chai
 
 @pytest.mark.parametrize("chunk", [1, 3, 16, 64, 1000])
 def test_the_chunk_does_not_change_the_text(exported, chunk):
-    generator = api.load(exported("lstm", tokenizer="char-eos").run.path, runtime="onnx")
+    generator = api.load(exported("lstm", tokenizer="char-eos").run.path, runtime="onnx", device="cpu")
     options = {"num": 12, "length": 50, "seed": 9, "sampler": "repetition-penalty(1.3) | top-p(0.9) | multinomial"}
     assert generator.generate("The", chunk=chunk, **options) == generator.generate("The", **options)
     assert "".join(generator.stream("The", **options | {"num": 1}, chunk=chunk)) == generator.generate(
@@ -253,7 +253,7 @@ def test_a_sampler_that_cannot_write_itself_runs_outside_of_the_graph(exported, 
     run = exported("gru").run
     options = {"length": 40, "seed": 2, "sampler": "doubling | temperature(1.1) | multinomial", "chunk": 8}
     expected = api.load(run.path, runtime="numpy").generate("The", **options)
-    generator = api.load(run.path, runtime="onnx")
+    generator = api.load(run.path, runtime="onnx", device="cpu")
     capsys.readouterr()
     assert generator.generate("The", **options) == expected
     told = capsys.readouterr()
@@ -268,7 +268,7 @@ def test_options_of_a_selector_are_part_of_the_graph(make_run, tmp_path, more_sa
     api.export(run.path)
     for sampler in ("nth(1)", "nth(4)", "nth(0)", "greedy", "nth(4)"):
         texts = [
-            api.load(run.path, runtime=runtime).generate("The", length=20, sampler=sampler)
+            api.load(run.path, runtime=runtime, device="cpu").generate("The", length=20, sampler=sampler)
             for runtime in ("numpy", "onnx")
         ]
         assert texts[0] == texts[1], sampler
@@ -282,7 +282,7 @@ def test_a_run_whose_chain_cannot_be_exported(make_run, tmp_path, more_samplers,
     assert not (run.path / "onnx" / "generate.onnx").exists()
     for sampler in (None, "multinomial"):  # the second can be built
         texts = [
-            api.load(run.path, runtime=runtime).generate("The", length=20, seed=1, sampler=sampler)
+            api.load(run.path, runtime=runtime, device="cpu").generate("The", length=20, seed=1, sampler=sampler)
             for runtime in ("numpy", "onnx")
         ]
         assert texts[0] == texts[1]
@@ -290,10 +290,12 @@ def test_a_run_whose_chain_cannot_be_exported(make_run, tmp_path, more_samplers,
 
 @pytest.mark.parametrize(("sampler", "needs_onnx"), [("temperature(0.3) | multinomial", False), ("greedy", True)])
 def test_only_another_chain_than_the_exported_one_needs_the_package_onnx(exported, sampler, needs_onnx):
+    folder = str(exported("gru").run.path)
     program = f"""
 import sys
 from textgen import api
-print(api.load({str(exported("gru").run.path)!r}, runtime="onnx").generate("The", length=5, sampler={sampler!r}))
+generator = api.load({folder!r}, runtime="onnx", device="cpu")
+print(generator.generate("The", length=5, sampler={sampler!r}))
 print("onnx" in sys.modules, sorted({{"tensorflow", "keras", "tf2onnx"}} & set(sys.modules)), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

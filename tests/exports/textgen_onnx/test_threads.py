@@ -103,7 +103,7 @@ def test_generating_remembers_a_choice_for_each_graph_and_size_of_batch(exported
     run = exported("gru").run  # exporting remembers choices too
     monkeypatch.setenv("TEXTGEN_CACHE_DIR", str(tmp_path))
     for num in (1, 1, 20, 20):
-        api.load(run.path, runtime="onnx").generate("The", num=num, length=5, seed=0)
+        api.load(run.path, runtime="onnx", device="cpu").generate("The", num=num, length=5, seed=0)
     if threads.usable_cores() == 1:
         assert not (tmp_path / FILE).exists()
     else:
