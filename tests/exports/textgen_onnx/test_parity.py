@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textgen import api
+from textgen.network import GATES, RecurrentNetwork
 from textgen.state import State
+from textgen_numpy.runtime import NumpyRuntime
+from textgen_onnx.graphs import build_step
+from textgen_onnx.session import open_session
+from textgen_onnx.weights import GraphWeights
 
 #: Cell, layers, width of the embedding (none for one-hot), vocabulary, rows.
 STACKS = [
@@ -44,6 +49,36 @@ def test_logits_over_a_thousand_steps(exported, cell, layers, width, vocab, rows
 
 def test_logits_of_a_wide_stack(exported):
     assert_logits_agree(exported("gru", width=64, vocab=66, units=300), random_ids(66, 2, 1000))
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_layers_of_different_widths(cell, precision):
+    """The models at hand have layers of one width, a plugin's may not; and a graph gives its weights back."""
+    rng = np.random.default_rng(0)
+    shapes, width = {}, 11
+    for index, units in enumerate((5, 8, 3)):
+        columns = GATES[cell] * units
+        shapes[f"layers.{index}.kernel"] = (width, columns)
+        shapes[f"layers.{index}.recurrent_kernel"] = (units, columns)
+        shapes[f"layers.{index}.bias"] = (2, columns) if cell == "gru" else (columns,)
+        width = units
+    shapes |= {"head.kernel": (3, 11), "head.bias": (11,)}
+    network = RecurrentNetwork.from_tensors(cell, {name: rng.normal(size=shape) for name, shape in shapes.items()})
+    weights = GraphWeights.from_network(network, precision)
+    model = build_step(weights).SerializeToString()
+    again = GraphWeights.from_model(model, cell, (5, 8, 3), 11, precision)
+    assert set(again.tensors) == set(weights.tensors)
+    for name, array in weights.tensors.items():
+        np.testing.assert_array_equal(again.tensors[name], array)
+
+    numpy = NumpyRuntime(network)
+    ids, start = random_ids(11, 4, 30), numpy.initial_state(4)
+    feeds = {"ids": ids.astype(np.int64), "lengths": np.full(4, 30)}
+    feeds |= {f"past.{name}": array for name, array in start.items()}
+    (logits,) = open_session(model, "step", "cpu").run(["logits"], feeds)
+    expected, _ = numpy.forward(ids, start)
+    np.testing.assert_allclose(logits, expected, atol={"fp32": 1e-5, "fp16": 0.02, "int8": 0.5}[precision])
 
 
 def assert_logits_agree(made, ids: np.ndarray) -> None:
