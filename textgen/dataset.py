@@ -33,6 +33,16 @@ class Batch:
     weights: NDArray[np.float32]
     resets_state: bool = True
 
+    def lengths(self) -> Ids | None:
+        """Ids up to each row's last target that counts, ``[batch]``; ``None`` where that is all of them.
+
+        A state that is carried to the next batch must not read the padding after them.
+        """
+        counts = self.weights > 0
+        time = counts.shape[1]
+        lengths = np.where(counts.any(axis=1), time - np.argmax(counts[:, ::-1], axis=1), 0)
+        return None if (lengths == time).all() else lengths.astype(np.int32)
+
 
 @dataclass(frozen=True)
 class EncodedText:

@@ -8,7 +8,7 @@ import numpy as np
 
 from textgen.dataset import Batch
 from textgen.generation import log_softmax
-from textgen.runtime import Ids, Runtime
+from textgen.runtime import Runtime
 from textgen.state import State
 
 
@@ -26,16 +26,8 @@ def mean_loss(runtime: Runtime, batches: Sequence[Batch], *, carries_state: bool
         rows = len(batch.inputs)
         if state is None or not carries_state or batch.resets_state or state.batch != rows:
             state = runtime.initial_state(rows)
-        logits, state = runtime.forward(batch.inputs, state, _lengths(batch) if carries_state else None)
+        logits, state = runtime.forward(batch.inputs, state, batch.lengths() if carries_state else None)
         chosen = np.take_along_axis(log_softmax(logits), batch.targets[:, :, None], axis=2)[:, :, 0]
         nats -= float((chosen * batch.weights).sum())
         characters += float(batch.weights.sum())
     return nats / characters
-
-
-def _lengths(batch: Batch) -> Ids | None:
-    """Ids a row up to its last target that counts, so that a carried state reads no padding."""
-    counts = batch.weights > 0
-    time = counts.shape[1]
-    lengths = np.where(counts.any(axis=1), time - np.argmax(counts[:, ::-1], axis=1), 0)
-    return None if (lengths == time).all() else lengths.astype(np.int32)
