@@ -72,8 +72,8 @@ def _measure(folder: Path, device: str, *, quick: bool) -> list[Table]:
             title = f"{subject.title}, " + ("one text" if batch == 1 else f"{batch} texts at once")
             _notice(title)
             contenders = _contenders(subject, folder / subject.cell, batch, device)
-            rows = measure(contenders, QUICK if quick else FULL, environment=environment, notice=_notice)
-            tables.append(Table(title, "character", "time" if batch == 1 else "rate", _onnx("fp32"), rows))
+            rows, others = measure(contenders, QUICK if quick else FULL, environment=environment, notice=_notice)
+            tables.append(Table(title, "character", "time" if batch == 1 else "rate", _onnx("fp32"), rows, others))
     return tables
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from benchmarks.machine import cpu_time
 from benchmarks.report import Row
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,7 +85,7 @@ def measure(
     *,
     environment: Mapping[str, str],
     notice: Callable[[str], None],
-) -> list[Row]:
+) -> tuple[list[Row], float]:
     """Measure contenders side by side.
 
     Args:
@@ -94,7 +95,8 @@ def measure(
         notice: tells how it comes along, a line at a time.
 
     Returns:
-        A row a contender: seconds an item, a value a round.
+        A row a contender: seconds an item, a value a round; and the share of the machine's CPU time that went to
+        others than the contenders meanwhile, from 0 to 1.
 
     Raises:
         BenchmarkError: where a contender fails.
@@ -104,12 +106,16 @@ def measure(
         for contender in contenders:
             notice(f"starting {contender.name}")
             processes.append(stack.enter_context(_started(contender, effort, environment)))
+        identities = [process.identity for process in processes]
+        total, others = cpu_time(identities)
         for turn in range(effort.rounds):
             notice(f"round {turn + 1} of {effort.rounds}")
             for process in processes:
                 time.sleep(SETTLE)
                 process.take_turn()
-    return [Row(process.contender.name, process.note, process.seconds) for process in processes]
+        total_after, others_after = cpu_time(identities)
+    rows = [Row(process.contender.name, process.note, process.seconds) for process in processes]
+    return rows, max(0.0, (others_after - others) / max(1, total_after - total))
 
 
 @contextmanager
@@ -153,6 +159,7 @@ class _Process:
     def __init__(self, contender: Contender, effort: Effort, process: subprocess.Popen[str], log: Any) -> None:
         self.contender = contender
         self.seconds: list[float] = []
+        self.identity = process.pid
         self._process, self._log = process, log
         order = {"factory": contender.factory, "arguments": dict(contender.arguments), "seconds": effort.turn_seconds}
         self.note = self._ask(order)["note"]

@@ -40,6 +40,21 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def cpu_time(processes: Sequence[int]) -> tuple[int, int]:
+    """The machine's CPU time since it started, and how much of it went to others than some processes, in clock ticks.
+
+    Other processes, the kernel and, in a virtual machine, other machines. Zeros where the system is not Linux.
+    """
+    path = Path("/proc/stat")
+    if not path.exists():
+        return 0, 0
+    user, nice, system, idle, waiting, *rest = map(int, path.read_text(encoding="ascii").split()[1:9])
+    used = user + nice + system + sum(rest)
+    stats = [Path(f"/proc/{process}/stat").read_text(encoding="utf-8") for process in processes]
+    own = sum(int(ticks) for stat in stats for ticks in stat.rpartition(")")[2].split()[11:13])
+    return used + idle + waiting, used - own
+
+
 def versions(distributions: Sequence[str]) -> dict[str, str]:
     """Python's version, and those of the distributions that are installed."""
     found = {"Python": platform.python_version()}

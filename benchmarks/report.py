@@ -41,6 +41,7 @@ class Table:
         shows: ``"time"``, microseconds an item, or ``"rate"``, items a second.
         reference: the row that others are divided by.
         rows: in the order in which they took their turns.
+        others: share of the machine's CPU time that went to others than the contenders, from 0 to 1.
     """
 
     title: str
@@ -48,6 +49,7 @@ class Table:
     shows: Literal["time", "rate"]
     reference: str
     rows: list[Row]
+    others: float = 0.0
 
     def seconds(self, name: str) -> list[float]:
         """Seconds an item, a value a round, of the row with a name."""
@@ -61,7 +63,8 @@ class Table:
         """The table, medians and quartiles, under its title."""
         unit = f"µs a {self.item}" if self.shows == "time" else f"{self.item}s a second"
         lines = [
-            f"**{self.title}**",
+            f"**{self.title}**"
+            + (f" ({self.others:.0%} of the CPU went to other work meanwhile)" if self.others else ""),
             "",
             f"| way | {unit} | quartiles | time, as a multiple of {self.reference} | |",
             "| --- | ---: | ---: | ---: | --- |",

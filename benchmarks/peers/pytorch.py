@@ -90,6 +90,6 @@ def _fastest_threads(write: Callable[[int], int]) -> str:
         torch.set_num_threads(threads)
         write(32)
 
-    best = fastest({threads: partial(write_with, threads) for threads in {1, usable_cores()}}, tries=5)
+    best = fastest({threads: partial(write_with, threads) for threads in {1, usable_cores()}}, tries=10)
     torch.set_num_threads(best)
     return f"threads: {best}"
