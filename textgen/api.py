@@ -11,12 +11,12 @@ from textgen.artifact import Artifact, find_run
 from textgen.continuation import continue_after, load_continuation, save_continuation
 from textgen.errors import ArtifactError, OptionError, UnavailableError, UnknownNameError, UnsupportedModelError
 from textgen.exporter import ExportReport
-from textgen.generation import Continuation, Generation, GenerationOptions, Piece, Request, generate
+from textgen.generation import Continuation, Generation, GenerationOptions, Piece, Request, finish, generate
 from textgen.model import Model
-from textgen.options import Options, Settings, build_options, merge_settings
+from textgen.options import Settings, build_options, merge_settings
 from textgen.plugins import Plugins, plugins
 from textgen.runtime import Runtime
-from textgen.sampling import Chain, edit_chain
+from textgen.sampling import edit_chain
 from textgen.tokenizer import OnUnknown, Tokenizer
 
 #: Runtimes that ``"auto"`` tries before the model's own, the fastest first.
@@ -140,7 +140,7 @@ class TextGenerator:
                 raise OptionError(
                     f"a sampler chain and {', '.join(edits)} exclude each other; write all into the chain"
                 )
-            chains.append(self._chain(edit_chain(sampler or self.defaults.sampler, edits)))
+            chains.append(self._plugins.chain(edit_chain(sampler or self.defaults.sampler, edits)))
         each = len(prompts) * num
         return Request(
             prompts=tuple(text for text in prompts for _ in range(num)) * len(chains),
@@ -168,17 +168,9 @@ class TextGenerator:
         """Read what :meth:`save_continuation` wrote; raises ``ArtifactError`` for one of another model."""
         return load_continuation(Path(path), self.runtime, self.artifact.weights_sha256 or "")
 
-    def _chain(self, text: str) -> Chain:
-        return Chain(text, lambda name: self._plugins.get("sampler", name))
-
     def sample(self, request: Request) -> list[Generation]:
         """Write what a request asks for; the generations come in the order of its rows."""
-        pieces = self.pieces(request)
-        while True:
-            try:
-                next(pieces)
-            except StopIteration as stop:
-                return list(stop.value)
+        return finish(self.pieces(request))
 
     def pieces(self, request: Request) -> Generator[Piece, None, list[Generation]]:
         """Write what a request asks for: yields text as it comes, returns the generations, as a generator does."""
@@ -283,19 +275,16 @@ def make_part(artifact: Artifact, found: Plugins, kind: str, *arguments: Any) ->
         ArtifactError: where its plugin is not installed; says which distribution to install.
     """
     manifest = artifact.manifest
-    settings = dict(manifest.settings[kind])
-    name = settings.pop("name")
+    settings = manifest.settings[kind]
     try:
-        factory = found.get(kind, name)
+        return found.make(kind, settings, *arguments)
     except UnknownNameError:
         distribution = manifest.providers.get(kind, "unknown")
         version = manifest.versions.get(distribution, "unknown")
         raise ArtifactError(
-            f"{artifact.path} was made with the {kind} {name!r} of {distribution} {version}, which is not loaded: "
-            f'pip install "{distribution}=={version}"'
+            f"{artifact.path} was made with the {kind} {settings['name']!r} of {distribution} {version}, which is not "
+            f'loaded: pip install "{distribution}=={version}"'
         ) from None
-    options: Options = build_options(factory.Options, settings, where=kind)
-    return factory(options, *arguments)
 
 
 def train(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from textgen.options import build_options
 from textgen.plan import make_plan
 from textgen.plugins import Plugins
 from textgen.runtime import Runtime
-from textgen.sampling import Chain, uniforms
+from textgen.sampling import Chain, Draw, uniforms
 from textgen.tokenizer import Tokenizer
 
 #: Characters that the loss of an export is measured on, about.
@@ -59,7 +58,7 @@ def export_run(
         opened: Runtime = plugins.get("runtime", runtime).open(artifact, make_model, "cpu")
         return opened
 
-    chain = Chain(artifact.manifest.settings["generation"]["sampler"], lambda part: plugins.get("sampler", part))
+    chain = plugins.chain(artifact.manifest.settings["generation"]["sampler"])
     batches, carries, text = _text_to_measure(artifact, plugins, open_runtime, make_model)
     source = ExportSource(
         artifact,
@@ -85,24 +84,22 @@ def _text_to_measure(
             runtime = open_runtime("numpy")  # which needs no training library
         except UnsupportedModelError:
             runtime = open_runtime(make_model().native_runtime)
-        return [_own_text(runtime)], False, "text of the model itself"
+        return [_own_text(runtime, plugins.chain("multinomial"))], False, "text of the model itself"
     plan = dataset.held_out or dataset.train
-    batches = []
-    for batch in islice(plan.batches(0), 1000):
+    batches, characters = [], 0.0
+    for batch in plan.batches(0):
         batches.append(batch)
-        if sum(float(each.weights.sum()) for each in batches) >= MEASURED_CHARACTERS:
+        characters += float(batch.weights.sum())
+        if characters >= MEASURED_CHARACTERS:
             break
     return batches, dataset.carries_state, "held-out text" if dataset.held_out else "training text"
 
 
-def _own_text(runtime: Runtime) -> Batch:
+def _own_text(runtime: Runtime, chain: Chain) -> Batch:
     """Text that the model itself writes at temperature 1, where its corpus is not at hand."""
     rows, steps = 40, MEASURED_CHARACTERS // 40
-    state = runtime.initial_state(rows)
-    ids = np.empty((rows, steps + 1), np.int32)
-    ids[:, 0] = np.arange(rows) % runtime.vocab_size
-    for step, drawn in enumerate(uniforms(0, range(rows), 1, steps)):
-        logits, state = runtime.step(ids[:, step], state)
-        weights = np.exp(logits - logits.max(axis=1, keepdims=True)).cumsum(axis=1)
-        ids[:, step + 1] = (weights <= drawn[:, None] * weights[:, -1:]).sum(axis=1)
+    first = (np.arange(rows) % runtime.vocab_size).astype(np.int32)
+    draw = Draw([chain] * rows, runtime.vocab_size)
+    block = runtime.generate(first, runtime.initial_state(rows), draw, uniforms(0, range(rows), 1, steps))
+    ids = np.concatenate([first[None], block.ids]).T
     return Batch(ids[:, :-1], ids[:, 1:], np.ones((rows, steps), np.float32))

@@ -217,6 +217,15 @@ def generate(
     ]
 
 
+def finish(pieces: Generator[Piece, None, list[Generation]]) -> list[Generation]:
+    """Let :func:`generate` write to the end; return the whole, the pieces are dropped."""
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as stop:
+            return list(stop.value)
+
+
 def encode_prompt(tokenizer: Tokenizer, prompt: str, on_unknown: OnUnknown | None = None) -> Ids:
     """The ids of a prompt, ``[n]`` int32; none for the empty one.
 
@@ -303,8 +312,7 @@ class _Row:
             new = new[: new.index(self._end_id) + 1]
             self.finish_reason = "eos"
         self.ids += new
-        content = self.ids[:-1] if self.finish_reason == "eos" else self.ids
-        self.text = self._tokenizer.decode(content)
+        self.text += self._tokenizer.decode(new[:-1] if self.finish_reason == "eos" else new)
         self._cut_at_stop()
         return self._tell(len(self.text) if self.finish_reason else len(self.text) - self._held_back())
 

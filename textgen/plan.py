@@ -19,7 +19,6 @@ from textgen.generation import Ending, GenerationOptions, encode_prompt
 from textgen.model import Model, TrainingOptions
 from textgen.options import Options, Settings, build_options, merge_settings
 from textgen.plugins import Plugins
-from textgen.sampling import Chain
 from textgen.tokenizer import Tokenizer
 
 #: Tokenizer and model where none is named, by the corpus's layout.
@@ -90,21 +89,21 @@ def make_plan(settings: Mapping[str, Mapping[str, Any]], plugins: Plugins, data_
         raise OptionError("no corpus is chosen: give a text file, --corpus NAME or --recipe NAME")
     training = build_options(TrainingOptions, settings["training"], where="training")
     generation = build_options(GenerationOptions, settings["generation"], where="generation")
-    Chain(generation.sampler, lambda name: plugins.get("sampler", name))
+    plugins.chain(generation.sampler)  # a chain that cannot be built is told before anything is read
 
-    corpus = _make(plugins, "corpus", settings["corpus"], data_dir)
+    corpus: Corpus = plugins.make("corpus", settings["corpus"], data_dir)
     documents = [text for text in corpus.documents() if text]
     if not documents:
         raise CorpusError(f"the corpus {settings['corpus']['name']} is empty")
     tokenizer_settings = {"name": DEFAULT_TOKENIZER[corpus.layout], **settings["tokenizer"]}
-    tokenizer: Tokenizer = _make(plugins, "tokenizer", tokenizer_settings)
+    tokenizer: Tokenizer = plugins.make("tokenizer", tokenizer_settings)
     text, ending = _encode(corpus.layout, documents, tokenizer)
     _check_prompt(generation.prompt or "", tokenizer)
     characters = sum(map(len, documents))
     model_name = settings["model"].get("name", DEFAULT_MODEL)
     suggested = plugins.get("model", model_name).suggested_options(characters)
     model_settings = {**suggested, **settings["model"], "name": model_name}
-    model: Model = _make(plugins, "model", model_settings, tokenizer.vocab_size)
+    model: Model = plugins.make("model", model_settings, tokenizer.vocab_size)
     dataset = _arrange(corpus.layout, text, tokenizer, ending, training)
 
     if "epochs" not in training.model_fields_set:
@@ -144,13 +143,6 @@ def data_folder(chosen: Path | None) -> Path | None:
 def provenance(plan: Plan) -> dict[str, Any]:
     """What the artifact records of the corpus, as JSON values."""
     return {**asdict(plan.corpus.provenance()), "layout": plan.corpus.layout, "text_sha256": plan.text_sha256}
-
-
-def _make(plugins: Plugins, kind: str, values: Mapping[str, Any], *arguments: Any) -> Any:
-    """An instance of the plugin class that a table of settings names."""
-    factory = plugins.get(kind, values["name"])
-    options = {name: value for name, value in values.items() if name != "name"}
-    return factory(build_options(factory.Options, options, where=kind), *arguments)
 
 
 def _complete(name: str, options: Options) -> dict[str, Any]:

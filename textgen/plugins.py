@@ -8,12 +8,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from textgen import hookspecs
 from textgen.errors import PluginError, UnknownNameError
+
+if TYPE_CHECKING:
+    from textgen.sampling import Chain
 
 GROUP = "textgen"
 DISTRIBUTION = "textgen-rnn"
@@ -178,6 +181,29 @@ class Plugins:
     def get(self, kind: str, name: str) -> Any:
         """What a name stands for, imported: :meth:`find`, then :meth:`Provided.load`."""
         return self.find(kind, name).load()
+
+    def make(self, kind: str, settings: Mapping[str, Any], *arguments: Any) -> Any:
+        """An instance of the class that a table of settings names.
+
+        Args:
+            kind: such as ``"corpus"``; names the table in errors.
+            settings: ``name``, and the values of the class's options.
+            *arguments: what the class takes besides its options.
+
+        Raises:
+            OptionError: for an option that is unknown or out of range.
+        """
+        from textgen.options import build_options  # pydantic can wait until a plugin is used
+
+        factory = self.get(kind, settings["name"])
+        values = {name: value for name, value in settings.items() if name != "name"}
+        return factory(build_options(factory.Options, values, where=kind), *arguments)
+
+    def chain(self, text: str) -> Chain:
+        """A written sampler chain, built of the registered samplers."""
+        from textgen.sampling import Chain
+
+        return Chain(text, lambda name: self.get("sampler", name))
 
     def notify(self, hook: str, /, **arguments: Any) -> None:
         """Call a life-cycle hook of every plugin, in the order of :attr:`plugins`.

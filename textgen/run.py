@@ -22,12 +22,11 @@ from textgen.artifact import Artifact, Manifest, distribution_version
 from textgen.checkpoint import drop_old_checkpoints, read_checkpoint, save_checkpoint
 from textgen.dataset import Batch
 from textgen.errors import ArtifactError, TextgenError, UnavailableError
-from textgen.generation import Request, generate
+from textgen.generation import Request, finish, generate
 from textgen.model import Checkpoint, Position
 from textgen.plan import Plan, provenance
 from textgen.plugins import DISTRIBUTION, Plugins
 from textgen.runtime import ModelRuntime
-from textgen.sampling import Chain
 
 
 class Display(Protocol):
@@ -201,7 +200,7 @@ class Run:
     def _sample(self) -> str:
         """A text of the model as it is now, with the run's own prompt, sampler and seed."""
         generation = self.plan.generation
-        chain = Chain(generation.sampler, lambda name: self._plugins.get("sampler", name))
+        chain = self._plugins.chain(generation.sampler)
         count = 1 if self.plan.corpus.layout == "stream" else 5
         request = Request(
             prompts=(generation.prompt or "",) * count,
@@ -210,10 +209,8 @@ class Run:
             seed=self.options.seed,
             stop=generation.stop,
         )
-        pieces = [""] * count
-        for piece in generate(ModelRuntime(self.plan.model), self.plan.tokenizer, self.plan.ending, request):
-            pieces[piece.index] += piece.text
-        return "\n".join((generation.prompt or "") + text for text in pieces)
+        pieces = generate(ModelRuntime(self.plan.model), self.plan.tokenizer, self.plan.ending, request)
+        return "\n".join(written.prompt + written.text for written in finish(pieces))
 
     def finish(self) -> None:
         """Close the run: the best weights get a file of their own, or the way to go on is left open."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.errors import UnavailableError
+from textgen.errors import OptionError, UnavailableError
 from textgen.model import Model
 from textgen.state import State, StateSpec
 
@@ -44,6 +45,18 @@ class Block:
 
     ids: Ids
     state: State
+
+
+def parse_device(device: str) -> tuple[Literal["auto", "cpu", "cuda"], int]:
+    """A request for a device taken apart: its kind, and the number of the GPU (0 where none is given).
+
+    Raises:
+        OptionError: where it is none of ``"auto"``, ``"cpu"``, ``"cuda"`` and ``"cuda:N"``.
+    """
+    match = re.fullmatch(r"(auto|cpu|cuda)|cuda:(\d+)", device)
+    if match is None:
+        raise OptionError(f"unknown device {device!r}; there are: auto, cpu, cuda, cuda:N")
+    return match[1] or "cuda", int(match[2] or 0)  # type: ignore[return-value]  # the pattern has no other
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class Tokenizer(ABC):
     def decode(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> str:
         """The text of ids. An end-of-document id reads as a newline, padding as nothing.
 
-        The text of a prefix of ``ids`` is a prefix of the text, so that text can be streamed.
+        The text of ``a + b`` is that of ``a``, then that of ``b``, so that text can be streamed.
         """
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -19,6 +18,7 @@ from pydantic import Field, model_validator
 from textgen.artifact import MANIFEST, TOKENIZER, Artifact, Manifest
 from textgen.errors import ArtifactError, UnsupportedModelError
 from textgen.exporter import Exporter, ExportReport, ExportSource
+from textgen.files import sha256
 from textgen.options import Options
 from textgen.runtime import Runtime
 from textgen_onnx.card import model_card
@@ -78,7 +78,7 @@ class OnnxExporter(Exporter):
             export.put(CARD, model_card(export.manifest))
             export.commit()
             names = sorted([*export.manifest.files, MANIFEST])
-            sums = "".join(f"{hashlib.sha256((work / n).read_bytes()).hexdigest()}  {n}\n" for n in names)
+            sums = "".join(f"{sha256(work / n)}  {n}\n" for n in names)
             (work / SUMS).write_text(sums, encoding="utf-8")
         return ExportReport(folder, (*names, SUMS), parity.figures())
 

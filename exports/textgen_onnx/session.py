@@ -10,7 +10,8 @@ from typing import Any
 
 import onnxruntime
 
-from textgen.errors import ArtifactError, OptionError, UnavailableError
+from textgen.errors import ArtifactError, UnavailableError
+from textgen.runtime import parse_device
 
 #: Of onnxruntime's log: fatal only, since what goes wrong is raised.
 _SILENT = 4
@@ -101,14 +102,14 @@ def resolve_device(device: str) -> str:
         UnavailableError: where CUDA is asked for and does not work; says what is missing.
         OptionError: for anything else.
     """
-    kind, colon, number = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (colon and not (kind == "cuda" and number.isdecimal())):
-        raise OptionError(f"unknown device {device!r}; there are: auto, cpu, cuda, cuda:N")
-    if kind == "cpu" or (kind == "auto" and (not _has_driver() or why_no_cuda())):
+    kind, index = parse_device(device)
+    if kind == "cpu" or (kind == "auto" and not _has_driver()):
         return "cpu"
     if reason := why_no_cuda():
+        if kind == "auto":
+            return "cpu"
         raise UnavailableError(f"--device {device} does not work here: {reason}; or use --device cpu")
-    return f"cuda:{number or 0}"
+    return f"cuda:{index}"
 
 
 def why_no_cuda() -> str:

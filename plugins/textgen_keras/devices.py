@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
-from textgen.errors import OptionError, UnavailableError
+from textgen.errors import UnavailableError
+from textgen.runtime import parse_device
 
 
 def resolve_device(device: str) -> str:
@@ -23,9 +24,7 @@ def resolve_device(device: str) -> str:
     """
     import tensorflow as tf
 
-    kind, colon, number = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (colon and not (kind == "cuda" and number.isdecimal())):
-        raise OptionError(f"unknown device {device!r}; there are: auto, cpu, cuda, cuda:N")
+    kind, index = parse_device(device)
     gpus = tf.config.list_physical_devices("GPU")
     if kind == "cpu" or (kind == "auto" and not gpus):
         return "cpu"
@@ -37,7 +36,6 @@ def resolve_device(device: str) -> str:
             else "this build of it has no CUDA"
         )
         raise UnavailableError(f"TensorFlow cannot use {device}: {missing}; or use --device cpu")
-    index = int(number or 0)
     if index >= len(gpus):
         raise UnavailableError(f"TensorFlow cannot use {device}: it finds {len(gpus)} GPU(s), numbered from 0")
     return f"cuda:{index}"

@@ -144,14 +144,13 @@ def measure(documents: Iterable[str], bars: int = 20) -> Statistics:
 
 def _build(name: str, assignments: list[str], data_dir: Path | None) -> Corpus:
     from textgen.errors import OptionError
-    from textgen.options import build_options, parse_settings
+    from textgen.options import parse_settings
     from textgen.plugins import plugins
 
     settings = parse_settings(assignments)
     for table in settings.keys() - {"corpus"}:
         raise OptionError(f"--set {table}.NAME does not belong here: set options of the corpus only, as corpus.NAME")
-    factory = plugins().get("corpus", name)
-    corpus: Corpus = factory(build_options(factory.Options, settings.get("corpus", {}), where="corpus"), data_dir)
+    corpus: Corpus = plugins().make("corpus", {**settings.get("corpus", {}), "name": name}, data_dir)
     return corpus
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
+from textgen.cli.parameters import AsJson
 
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+
+def doctor(as_json: AsJson = False) -> None:
     """Tell what is installed and really works, and what to do about the rest; exit code 1 if something is broken."""
     import json
     import platform
@@ -29,10 +27,10 @@ def doctor(
         except PluginError as error:
             findings.append(Finding(f"runtime {provided.name}", "broken", str(error)))
     if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
         for finding in findings:
             advice = f": {finding.advice}" if finding.advice else ""
-            typer.echo(f"{finding.status:<7} {finding.what}{advice}")
+            print(f"{finding.status:<7} {finding.what}{advice}")
     if any(finding.status == "broken" for finding in findings):
         raise typer.Exit(1)

@@ -7,9 +7,11 @@ from typing import Annotated, Literal
 
 import typer
 
+from textgen.cli.parameters import AsJson, Run
+
 
 def export(
-    run: Annotated[Path | None, typer.Argument(help="Folder or name of the run; by default the latest.")] = None,
+    run: Run = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="Export to ONNX; short for --to onnx.")] = False,
     to: Annotated[str | None, typer.Option(help="Exporter, by name: onnx, or a plugin's.")] = None,
     precision: Annotated[
@@ -23,7 +25,7 @@ def export(
         int | None, typer.Option(help="Also write a loop of so many steps for batch 1 without control flow.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write; by default onnx/ in the run's folder.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Export a run to files that need no TensorFlow, and compare them with it."""
     import json
@@ -37,11 +39,15 @@ def export(
         raise OptionError("choose one exporter: --onnx, or --to NAME")
     chosen = {"precision": precision, "via": via, "block": block}
     options = {option: value for option, value in chosen.items() if value is not None}
-    report = export_run(run, to=name, out=out, options=options, notice=lambda text: print(text, file=sys.stderr))
+
+    def tell(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    report = export_run(run, to=name, out=out, options=options, notice=tell)
     if as_json:
-        typer.echo(json.dumps({"folder": str(report.folder), "files": report.files, "parity": report.parity}, indent=1))
+        print(json.dumps({"folder": str(report.folder), "files": report.files, "parity": report.parity}, indent=1))
         return
     for figure, value in report.parity.items():
-        typer.echo(f"{figure.replace('_', ' ')}: {value:.4g}", err=True)
-    typer.echo(f"{report.folder}: {', '.join(report.files)}", err=True)
-    typer.echo(f"write text with: textgen sample {report.folder} --runtime {name}", err=True)
+        tell(f"{figure.replace('_', ' ')}: {value:.4g}")
+    tell(f"{report.folder}: {', '.join(report.files)}")
+    tell(f"write text with: textgen sample {report.folder} --runtime {name}")
