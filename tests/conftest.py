@@ -1,4 +1,8 @@
 import os
+import subprocess
+import sysconfig
+import venv
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,3 +25,51 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real corpora are not at {folder}; set TEXTGEN_DATA_DIR to the folder that has them")
     return folder
+
+
+class FreshEnvironment:
+    """A virtual environment of its own, which sees what the one that runs the tests has installed.
+
+    Args:
+        folder: where to make it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        venv.create(folder, with_pip=True)
+        self.python = folder / "bin" / "python"
+        own = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
+        # With addsitedir, so that the editable installs in there are found too.
+        (own / "outer.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+        self.variables = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("PYTHONPATH", "TEXTGEN_PLUGINS", "TEXTGEN_STRICT", "VIRTUAL_ENV")
+        }
+
+    def install(self, *packages: Path) -> None:
+        """Install packages in editable mode, without a network."""
+        editable = [argument for package in packages for argument in ("-e", str(package))]
+        arguments = ["--disable-pip-version-check", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
+        done = self.run("-m", "pip", "install", *arguments, *editable)
+        assert done.returncode == 0, done.stderr
+
+    def run(self, *arguments: str, cwd: Path | None = None, **variables: str) -> "subprocess.CompletedProcess[str]":
+        """Run its Python; what comes back holds text and the exit code."""
+        return subprocess.run(
+            [str(self.python), *arguments],
+            cwd=cwd,
+            env=self.variables | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def textgen(self, *arguments: str, cwd: Path | None = None, **variables: str) -> "subprocess.CompletedProcess[str]":
+        """Run the command line in it."""
+        return self.run("-m", "textgen", *arguments, cwd=cwd, **variables)
+
+
+@pytest.fixture(scope="session")
+def make_environment(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], FreshEnvironment]:
+    """Makes virtual environments: some 5 seconds each."""
+    return lambda: FreshEnvironment(tmp_path_factory.mktemp("environment") / "venv")
