@@ -47,8 +47,26 @@ class TrainingOptions(BaseOptions):
     carry_state: bool | None = Field(
         None, description="Start a batch with the state that the one before it left; by default for lanes only."
     )
-    optimizer: Literal["adam", "rmsprop", "sgd"] = Field("adam", description="Rule that changes the weights.")
-    learning_rate: float = Field(2e-3, gt=0, description="Step size of the optimizer.")
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = Field("adam", description="Rule that changes the weights.")
+    learning_rate: float = Field(2e-3, gt=0, description="Step size of the optimizer, where the schedule is highest.")
+    schedule: Literal["constant", "cosine", "plateau"] = Field(
+        "cosine",
+        description="How the step size falls: not; along half a cosine to 0 at the last batch; by half whenever the "
+        "held-out loss has not fallen for two epochs.",
+    )
+    warmup_steps: int = Field(
+        100, ge=0, description="Batches in which the step size rises from 0; at most a tenth of the run."
+    )
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of adamw, a share of the step size.")
+    average: float = Field(
+        0.99,
+        ge=0,
+        lt=1,
+        description="Decay a batch of the moving average of the weights, which is judged and kept; 0 averages nothing.",
+    )
+    patience: int | None = Field(
+        None, ge=1, description="Stop after this many epochs without a lower held-out loss; by default never."
+    )
     clip_norm: float | None = Field(1.0, gt=0, description="Upper bound of the gradients' global norm.")
     callbacks: tuple[str, ...] = Field((), description="Keras callbacks to call, by import path (package.module:Name).")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, or cuda[:N].")
@@ -129,6 +147,9 @@ class Model(ABC):
 
     #: The runtime that runs the model with the library that trained it, by registered name.
     native_runtime: ClassVar[str]
+
+    #: Epochs to train where nobody says how many; ``None`` for as many as suit the corpus.
+    suggested_epochs: ClassVar[int | None] = None
 
     def __init__(self, options: BaseOptions, vocab_size: int) -> None:
         self.options = options

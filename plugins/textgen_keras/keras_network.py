@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -10,38 +9,21 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from textgen.model import Tensors
-from textgen.network import Cell
+from textgen.network import Cell, recurrent_state_spec
+from textgen_keras.recurrence import look_up, run_layer
+from textgen_keras.stateful_network import StatefulNetwork
 
 _LAYERS: dict[Cell, Any] = {"gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
 
-#: The signature of ids and of lengths in :func:`compiled` functions.
-IDS = tf.TensorSpec([None, None], tf.int32)
-LENGTHS = tf.TensorSpec([None], tf.int32)
+#: Largest vocabulary whose rows are all projected before a look-up: beyond it, a batch has fewer characters than that.
+_TABLE_BELOW = 1024
 
 
-def compiled(function: Callable[..., Any], *signature: Any) -> Callable[..., Any]:
-    """Turn a function of tensors into a graph that serves any batch and time.
-
-    It is traced at most twice: with ``lengths`` of ragged rows, and without, since masks cost time.
-
-    Args:
-        function: takes the tensors of the signature and, as the last argument, ``lengths`` or ``None``.
-        signature: tensor specifications.
-    """
-    whole = tf.function(function, input_signature=signature, autograph=False)
-    ragged = tf.function(function, input_signature=(*signature, LENGTHS), autograph=False)
-
-    def call(*tensors: Any, lengths: NDArray[np.int32] | None = None) -> Any:
-        return whole(*tensors) if lengths is None else ragged(*tensors, lengths)
-
-    return call
-
-
-class KerasNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
+class KerasNetwork(StatefulNetwork):
     """Input (embedding or one-hot) → recurrent layers, each followed by dropout → dense logits.
 
-    The layers are Keras's own with their default initialisers, drawn from the seed alone.
+    The layers are Keras's own with their default initialisers, drawn from the seed alone; on a CPU they learn by
+    :mod:`textgen_keras.recurrence`.
 
     Args:
         cell: ``"gru"`` or ``"lstm"``.
@@ -50,6 +32,8 @@ class KerasNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
         units: width U of each layer's state.
         layers: recurrent layers.
         dropout: share of each layer's outputs that is left out where a dropout seed is given.
+        weight_dropout: share of each layer's recurrent weights that is left out there.
+        tied: whether the embedding is the head's kernel, too.
         seed: of the initial weights.
     """
 
@@ -62,14 +46,16 @@ class KerasNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
         units: int,
         layers: int,
         dropout: float,
+        weight_dropout: float = 0.0,
+        tied: bool = False,
         seed: int,
     ) -> None:
-        super().__init__(name=cell)
+        super().__init__(vocab_size, recurrent_state_spec(cell, [units] * layers), name=cell)
         seeds = iter(np.random.SeedSequence(seed).generate_state(2 * layers + 2).tolist())
-        self.vocab_size = vocab_size
-        self.units = units
+        self.cell = cell
         self.dropout = dropout
-        self.embedding = None
+        self.weight_dropout = weight_dropout
+        self.embedding: Any = None
         if embedding_dim is not None:
             uniform = keras.initializers.RandomUniform(seed=next(seeds))
             self.embedding = keras.layers.Embedding(vocab_size, embedding_dim, uniform, name="embedding")
@@ -89,27 +75,14 @@ class KerasNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
             layer.build((None, None, width))
             self.recurrent.append(layer)
             width = units
-        glorot = keras.initializers.GlorotUniform(seed=next(seeds))
-        self.head = keras.layers.Dense(vocab_size, kernel_initializer=glorot, name="head")
-        self.head.build((None, None, units))
-        self.built = True
+        self.head_kernel = None
+        if not tied:
+            glorot = keras.initializers.GlorotUniform(seed=next(seeds))
+            self.head_kernel = self.add_weight(shape=(units, vocab_size), initializer=glorot, name="head_kernel")
+        self.head_bias = self.add_weight(shape=(vocab_size,), initializer="zeros", name="head_bias")
         self.parts = 2 if cell == "lstm" else 1
-        #: The signature of a state in :func:`compiled` functions.
-        self.state_signature = [tf.TensorSpec([None, units], tf.float32)] * (layers * self.parts)
-        self._predict = compiled(self, IDS, self.state_signature)
 
     def call(self, ids: Any, state: Any, lengths: Any = None, dropout_seed: Any = None) -> tuple[Any, list[Any]]:
-        """Read ids and predict the next one at each position.
-
-        Args:
-            ids: ``[batch, time]`` int32, rows padded on the right.
-            state: a list of ``[batch, U]`` float32: for each layer h and, for an LSTM, c.
-            lengths: ``[batch]`` int32, ids that count in each row; ``None`` for all.
-            dropout_seed: ``[2]`` int64 decides what is left out; ``None`` leaves out nothing.
-
-        Returns:
-            Logits ``[batch, time, V]`` float32, and each row's state after its last id.
-        """
         # cuDNN refuses a row without any id: read one, and keep the state that was there.
         mask = None if lengths is None else tf.sequence_mask(tf.maximum(lengths, 1), tf.shape(ids)[1])
         hidden = tf.one_hot(ids, self.vocab_size) if self.embedding is None else self.embedding(ids)
@@ -120,40 +93,74 @@ class KerasNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
             if lengths is not None:
                 new = [tf.where(lengths[:, None] > 0, now, then) for now, then in zip(new, before, strict=True)]
             after += new
-            if dropout_seed is not None and self.dropout:
-                key = tf.random.experimental.stateless_fold_in(dropout_seed, index)
-                hidden = tf.nn.experimental.stateless_dropout(hidden, self.dropout, key)
-        return self.head(hidden), after
+            hidden = _drop(hidden, self.dropout, dropout_seed, index)
+        return self._head(hidden), after
 
-    def predict_next(
-        self, ids: NDArray[np.int32], state: Sequence[NDArray[np.float32]], lengths: NDArray[np.int32] | None = None
-    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-        """:meth:`call` without dropout, from NumPy arrays to NumPy arrays."""
-        if not ids.shape[1]:
-            return np.empty((*ids.shape, self.vocab_size), np.float32), list(state)
-        logits, after = self._predict(
-            tf.constant(ids, tf.int32), [tf.constant(part) for part in state], lengths=lengths
-        )
-        return logits.numpy(), [part.numpy() for part in after]
+    def learn(self, ids: Any, state: Any, lengths: Any, dropout_seed: Any) -> tuple[Any, list[Any]]:
+        on_gpu = "GPU" in self.head_bias.value.device
+        if on_gpu and not self.weight_dropout:
+            return self(ids, state, lengths, dropout_seed)  # type: ignore[no-any-return]  # cuDNN
+        hidden = ids = tf.transpose(ids)
+        after: list[Any] = []
+        for index, layer in enumerate(self.recurrent):
+            recurrent = _drop(layer.cell.recurrent_kernel.value, self.weight_dropout, dropout_seed, -1 - index)
+            before = state[len(after) : len(after) + self.parts]
 
-    def zero_state(self, batch: int) -> list[Any]:
-        """The state before the first id, for a batch of rows."""
-        return [tf.zeros([batch, self.units])] * len(self.state_signature)
+            def project(kernel: Any, bias: Any, hidden: Any = hidden, first: bool = not index) -> Any:
+                return self._project_ids(ids, kernel, bias) if first else _dense(hidden, kernel, bias)
+
+            hidden, states = run_layer(
+                self.cell, project, before, recurrent, layer.cell.kernel.value, layer.cell.bias.value
+            )
+            after += [_after(values, lengths) for values in states]
+            hidden = _drop(hidden, self.dropout, dropout_seed, index)
+        return tf.transpose(self._head(hidden), [1, 0, 2]), after
+
+    def _project_ids(self, ids: Any, kernel: Any, bias: Any) -> Any:
+        """The first layer's ``embedding · kernel + bias`` of ids ``[time, batch]``."""
+        if self.embedding is None:
+            return look_up(kernel + bias, ids)
+        embedding = self.embedding.embeddings.value
+        if self.vocab_size < _TABLE_BELOW:
+            return look_up(tf.matmul(embedding, kernel) + bias, ids)
+        return _dense(look_up(embedding, ids), kernel, bias)
+
+    def _head(self, hidden: Any) -> Any:
+        kernel = tf.transpose(self.embedding.embeddings.value) if self.head_kernel is None else self.head_kernel.value
+        return _dense(hidden, kernel, self.head_bias.value)
 
     def named_variables(self) -> dict[str, Any]:
-        """The weights' variables, by the names of :meth:`textgen.network.RecurrentNetwork.tensors`."""
         named = {} if self.embedding is None else {"embedding": self.embedding.embeddings}
         for index, layer in enumerate(self.recurrent):
             named[f"layers.{index}.kernel"] = layer.cell.kernel
             named[f"layers.{index}.recurrent_kernel"] = layer.cell.recurrent_kernel
             named[f"layers.{index}.bias"] = layer.cell.bias
-        return named | {"head.kernel": self.head.kernel, "head.bias": self.head.bias}
+        if self.head_kernel is not None:
+            named["head.kernel"] = self.head_kernel
+        return named | {"head.bias": self.head_bias}
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """A copy of the weights by name."""
-        return {name: variable.value.numpy() for name, variable in self.named_variables().items()}
+        tensors = super().tensors()
+        if self.head_kernel is None:
+            tensors["head.kernel"] = np.ascontiguousarray(tensors["embedding"].T)
+        return tensors
 
-    def set_tensors(self, tensors: Tensors) -> None:
-        """Take weights by name; their names and shapes must be those of :meth:`named_variables`."""
-        for name, variable in self.named_variables().items():
-            variable.assign(tensors[name])
+
+def _dense(inputs: Any, kernel: Any, bias: Any) -> Any:
+    """``[..., I]`` → ``[..., N]``, as one product."""
+    flat = tf.nn.bias_add(tf.matmul(tf.reshape(inputs, [-1, inputs.shape[-1]]), kernel), bias)
+    return tf.reshape(flat, tf.concat([tf.shape(inputs)[:-1], [kernel.shape[1]]], 0))
+
+
+def _drop(values: Any, share: float, seed: Any, stream: int) -> Any:
+    """Dropout, decided by a seed and the number of a stream; without a seed there is none."""
+    if seed is None or not share:
+        return values
+    return tf.nn.experimental.stateless_dropout(values, share, tf.random.experimental.stateless_fold_in(seed, stream))
+
+
+def _after(states: Any, lengths: Any) -> Any:
+    """Each row's state after its last id: ``[time + 1, batch, U]`` → ``[batch, U]``."""
+    if lengths is None:
+        return states[-1]
+    return tf.gather_nd(states, tf.stack([lengths, tf.range(tf.shape(states)[1])], 1))

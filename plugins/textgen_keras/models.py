@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from textgen.dataset import Dataset
-from textgen.model import Model, Tensors, TrainingRun
+from textgen.model import Tensors
 from textgen.network import GATES, Cell, RecurrentNetwork, recurrent_state_spec
 from textgen.options import Options
-from textgen.state import State, StateSpec
-from textgen_keras.backend import require_tensorflow
-from textgen_keras.devices import placed_on, resolve_device
+from textgen.state import StateSpec
+from textgen_keras.keras_model import KerasModel
 from textgen_keras.tensors import check_shapes
 
 if TYPE_CHECKING:
@@ -41,6 +35,23 @@ class RecurrentOptions(Options):
         0.0, ge=0, lt=1, description="Share of each layer's outputs that is left out at random in training."
     )
 
+    weight_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of each layer's recurrent weights that is left out at random in a batch of training "
+        "(DropConnect).",
+    )
+    tie_weights: bool = Field(
+        False, description="Use the embedding as the head's kernel, too; needs embedding_dim = units."
+    )
+
+    @model_validator(mode="after")
+    def _tied_weights_have_one_shape(self) -> Self:
+        if self.tie_weights and self.embedding_width != self.units:
+            raise ValueError(f"tie_weights needs input=embedding and embedding_dim={self.units}, the number of units")
+        return self
+
     @model_validator(mode="after")
     def _embedding_dim_needs_an_embedding(self) -> Self:
         if self.input == "one-hot" and self.embedding_dim is not None:
@@ -53,24 +64,15 @@ class RecurrentOptions(Options):
         return None if self.input == "one-hot" else self.embedding_dim or _EMBEDDING_DIM
 
 
-class RecurrentModel(Model):
-    """Input (embedding or one-hot) → recurrent layers, each followed by dropout → dense logits.
-
-    The weights are drawn from the run's seed by :meth:`fit`, unless the model has some already; a model that is run
-    before it has any takes those of seed 0.
-    """
+class RecurrentModel(KerasModel):
+    """Input (embedding or one-hot) → recurrent layers, each followed by dropout → dense logits."""
 
     Options = RecurrentOptions
-    native_runtime = "keras"
 
     #: The kind of the recurrent layers.
     cell: ClassVar[Cell]
 
     options: RecurrentOptions
-
-    def __init__(self, options: RecurrentOptions, vocab_size: int) -> None:
-        super().__init__(options, vocab_size)
-        self._network: KerasNetwork | None = None
 
     @classmethod
     def suggested_options(cls, characters: int) -> dict[str, Any]:
@@ -101,58 +103,26 @@ class RecurrentModel(Model):
 
     @property
     def parameter_count(self) -> int:
-        return sum(prod(shape) for shape in self.tensor_shapes.values())
-
-    def fit(self, dataset: Dataset, run: TrainingRun) -> None:
-        require_tensorflow()
-        from textgen_keras.training_loop import TrainingLoop
-
-        with placed_on(resolve_device(run.options.device)):
-            TrainingLoop(self._built(run.options.seed), dataset, run).fit()
-
-    def forward(
-        self, ids: NDArray[np.int32], state: State, lengths: NDArray[np.int32] | None = None
-    ) -> tuple[NDArray[np.float32], State]:
-        self.state_spec.check(state)
-        names = [tensor.name for tensor in self.state_spec.tensors]
-        logits, after = self._built().predict_next(ids, [state[name] for name in names], lengths)
-        return logits, State(dict(zip(names, after, strict=True)))
-
-    def weights(self) -> Tensors:
-        return self._built().tensors()
-
-    def load_weights(self, tensors: Tensors) -> None:
-        check_shapes("the weights", tensors, self.tensor_shapes)
-        self._built().set_tensors(tensors)
-
-    def keras_step(self) -> Callable[..., Any]:
-        network = self._built()
-
-        def step(ids: Any, lengths: Any, *state: Any) -> tuple[Any, ...]:
-            logits, after = network(ids, list(state), lengths)
-            return (logits, *after)
-
-        return step
+        return super().parameter_count - self.vocab_size * self.options.units * self.options.tie_weights
 
     def describe(self, weights: Tensors) -> RecurrentNetwork:
         check_shapes("the weights", weights, self.tensor_shapes)
         return RecurrentNetwork.from_tensors(self.cell, weights)
 
-    def _built(self, seed: int = 0) -> KerasNetwork:
-        if self._network is None:
-            require_tensorflow()
-            from textgen_keras.keras_network import KerasNetwork
+    def make_network(self, seed: int) -> KerasNetwork:
+        from textgen_keras.keras_network import KerasNetwork
 
-            self._network = KerasNetwork(
-                self.cell,
-                vocab_size=self.vocab_size,
-                embedding_dim=self.options.embedding_width,
-                units=self.options.units,
-                layers=self.options.layers,
-                dropout=self.options.dropout,
-                seed=seed,
-            )
-        return self._network
+        return KerasNetwork(
+            self.cell,
+            vocab_size=self.vocab_size,
+            embedding_dim=self.options.embedding_width,
+            units=self.options.units,
+            layers=self.options.layers,
+            dropout=self.options.dropout,
+            weight_dropout=self.options.weight_dropout,
+            tied=self.options.tie_weights,
+            seed=seed,
+        )
 
 
 class GRU(RecurrentModel):

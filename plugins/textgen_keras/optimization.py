@@ -11,12 +11,18 @@ import keras
 from textgen.errors import OptionError
 from textgen.model import TrainingOptions
 
-_OPTIMIZERS = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop, "sgd": keras.optimizers.SGD}
+_OPTIMIZERS = {
+    "adam": keras.optimizers.Adam,
+    "adamw": keras.optimizers.AdamW,
+    "rmsprop": keras.optimizers.RMSprop,
+    "sgd": keras.optimizers.SGD,
+}
 
 
 def make_optimizer(options: TrainingOptions) -> Any:
     """The ``keras.optimizers.Optimizer`` of the options, with Keras's defaults for what they leave open."""
-    return _OPTIMIZERS[options.optimizer](options.learning_rate, global_clipnorm=options.clip_norm)
+    decay = {"weight_decay": options.weight_decay} if options.optimizer == "adamw" else {}
+    return _OPTIMIZERS[options.optimizer](options.learning_rate, global_clipnorm=options.clip_norm, **decay)
 
 
 def load_callbacks(paths: Iterable[str]) -> list[Any]:

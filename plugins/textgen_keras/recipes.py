@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from textgen.options import Settings
 
-_SOURCE = {"held_out": 0.0, "optimizer": "adam", "learning_rate": 1e-3, "clip_norm": None}
+_SOURCE = {
+    "held_out": 0.0,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "schedule": "constant",
+    "warmup_steps": 0,
+    "average": 0.0,
+    "clip_norm": None,
+}
 _GRU_1024 = {"name": "gru", "input": "embedding", "units": 1024, "layers": 1, "dropout": 0.0}
 
 SHAKESPEARE_GRU: Settings = {

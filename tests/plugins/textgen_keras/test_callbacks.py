@@ -11,6 +11,9 @@ from textgen_keras.optimization import load_callbacks
 
 pytestmark = pytest.mark.keras
 
+#: Callbacks change what the training options leave alone.
+PLAIN = {"schedule": "constant", "warmup_steps": 0, "average": 0.0}
+
 
 @pytest.fixture
 def fit(make_run, stream):
@@ -20,7 +23,7 @@ def fit(make_run, stream):
         plan = Windows(stream, 20, 9)
         dataset = Dataset(plan, held_out=plan)
         model = GRU(RecurrentOptions(units=4, embedding_dim=3), 5)
-        run = make_run(dataset, callbacks=callbacks, **{"epochs": 2} | options)
+        run = make_run(dataset, callbacks=callbacks, **{"epochs": 2} | PLAIN | options)
         model.fit(dataset, run)
         return run, model.weights()
 

@@ -1,0 +1,114 @@
+"""What the training loop and the runtime need of a network, public for models of third parties.
+
+Importing this module imports TensorFlow: a plugin does so only in :meth:`KerasModel.make_network`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from textgen.model import Tensors
+from textgen.state import StateSpec
+
+#: The signature of ids and of lengths in :func:`compiled` functions.
+IDS = tf.TensorSpec([None, None], tf.int32)
+LENGTHS = tf.TensorSpec([None], tf.int32)
+
+
+def compiled(function: Callable[..., Any], *signature: Any) -> Callable[..., Any]:
+    """Turn a function of tensors into a graph that serves any batch and time.
+
+    It is traced at most twice: with ``lengths`` of ragged rows, and without, since masks cost time.
+
+    Args:
+        function: takes the tensors of the signature and, as the last argument, ``lengths`` or ``None``.
+        signature: tensor specifications.
+    """
+    whole = tf.function(function, input_signature=signature, autograph=False)
+    ragged = tf.function(function, input_signature=(*signature, LENGTHS), autograph=False)
+
+    def call(*tensors: Any, lengths: NDArray[np.int32] | None = None) -> Any:
+        return whole(*tensors) if lengths is None else ragged(*tensors, lengths)
+
+    return call
+
+
+class StatefulNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
+    """A network that takes its state as an argument and returns it: nothing is kept between calls.
+
+    A subclass makes and builds its layers in ``__init__``, drawing their weights from a seed, and writes :meth:`call`
+    and :meth:`named_variables`.
+
+    Args:
+        vocab_size: the number V of ids.
+        state_spec: the tensors of the state.
+        name: shown by Keras.
+    """
+
+    def __init__(self, vocab_size: int, state_spec: StateSpec, *, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.built = True  # or Keras would try to build it from the shapes of the first call
+        self.vocab_size = vocab_size
+        #: The signature of a state in :func:`compiled` functions.
+        self.state_signature = [tf.TensorSpec([None, *t.shape], t.dtype) for t in state_spec.tensors]
+        self._initial_values = [t.initial for t in state_spec.tensors]
+        self._predict = compiled(self, IDS, self.state_signature)
+
+    @abstractmethod
+    def call(self, ids: Any, state: Any, lengths: Any = None, dropout_seed: Any = None) -> tuple[Any, list[Any]]:
+        """Read ids and predict the next one at each position.
+
+        Args:
+            ids: ``[batch, time]`` int32, rows padded on the right.
+            state: a list of the state's tensors, before the first id.
+            lengths: ``[batch]`` int32, ids that count in each row; ``None`` for all.
+            dropout_seed: ``[2]`` int64 decides what is left out; ``None`` leaves out nothing.
+
+        Returns:
+            Logits ``[batch, time, V]`` float32 (meaningless at padding), and each row's state after its last id.
+        """
+
+    def learn(self, ids: Any, state: Any, lengths: Any, dropout_seed: Any) -> tuple[Any, list[Any]]:
+        """What training and judging call: :meth:`call`, or the same done in a way that is faster to differentiate.
+
+        No gradient needs to flow through the state that is returned.
+        """
+        return self(ids, state, lengths, dropout_seed)  # type: ignore[no-any-return]
+
+    @abstractmethod
+    def named_variables(self) -> dict[str, Any]:
+        """The weights' ``keras.Variable`` objects, by the names of :attr:`KerasModel.tensor_shapes`."""
+
+    def predict_next(
+        self, ids: NDArray[np.int32], state: Sequence[NDArray[Any]], lengths: NDArray[np.int32] | None = None
+    ) -> tuple[NDArray[np.float32], list[NDArray[Any]]]:
+        """:meth:`call` without dropout, from NumPy arrays to NumPy arrays."""
+        if not ids.shape[1]:
+            return np.empty((*ids.shape, self.vocab_size), np.float32), list(state)
+        logits, after = self._predict(
+            tf.constant(ids, tf.int32), [tf.constant(part) for part in state], lengths=lengths
+        )
+        return logits.numpy(), [part.numpy() for part in after]
+
+    def initial_state(self, batch: int) -> list[Any]:
+        """The state before the first id, for a batch of rows."""
+        return [
+            tf.cast(tf.fill([batch, *tensor.shape[1:]], value), tensor.dtype)
+            for tensor, value in zip(self.state_signature, self._initial_values, strict=True)
+        ]
+
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """A copy of the weights by name."""
+        return {name: variable.value.numpy() for name, variable in self.named_variables().items()}
+
+    def set_tensors(self, tensors: Tensors) -> None:
+        """Take weights by name; their names and shapes must be those of :meth:`named_variables`."""
+        for name, variable in self.named_variables().items():
+            variable.assign(tensors[name])

@@ -1,0 +1,114 @@
+"""The layers with their own gradient against Keras's layers, and against finite differences."""
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.keras
+
+TIME, BATCH = 7, 5
+RAGGED = [0, 1, 7, 3, 5]
+
+
+@pytest.fixture(scope="module")
+def tf():
+    from textgen_keras.backend import require_tensorflow
+
+    require_tensorflow()
+    import tensorflow
+
+    return tensorflow
+
+
+def make_network(cell, **options):
+    from textgen_keras.keras_network import KerasNetwork
+
+    defaults = {"vocab_size": 11, "embedding_dim": 6, "units": 8, "layers": 1, "dropout": 0.0, "seed": 3}
+    network = KerasNetwork(cell, **defaults | options)
+    rng = np.random.default_rng(4)
+    for variable in network.named_variables().values():  # Keras's biases are 0: every part must count
+        variable.assign(np.asarray(variable) + rng.normal(0, 0.2, variable.shape))
+    return network
+
+
+def results(tf, network, read, lengths):
+    """Logits that count, states, and gradients of a loss by weights and initial states, each in one array."""
+    rng = np.random.default_rng(5)
+    ids = rng.integers(0, network.vocab_size, (BATCH, TIME)).astype(np.int32)
+    state = [tf.Variable(rng.normal(0, 1, (BATCH, s.shape[1])).astype(np.float32)) for s in network.state_signature]
+    counts = np.ones((BATCH, TIME), bool) if lengths is None else np.arange(TIME) < np.array(lengths)[:, None]
+    mix = rng.normal(0, 1, (BATCH, TIME, network.vocab_size)).astype(np.float32) * counts[:, :, None]
+    variables = [v.value for v in network.named_variables().values()]
+    with tf.GradientTape() as tape:
+        logits, after = read(ids, [tf.convert_to_tensor(s) for s in state], lengths and np.array(lengths, np.int32))
+        loss = tf.reduce_sum(mix * logits)
+    gradients = tape.gradient(loss, [*variables, *state])
+    gradients = [tf.convert_to_tensor(g).numpy() for g in gradients]
+    return [logits.numpy()[counts], *(a.numpy() for a in after), *gradients]
+
+
+@pytest.mark.parametrize("lengths", [None, RAGGED])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"layers": 2},
+        {"layers": 3, "embedding_dim": None},
+        {"vocab_size": 1500},
+        {"vocab_size": 1500, "embedding_dim": None},
+        {"tied": True, "embedding_dim": 8},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_outputs_states_and_gradients_equal_those_of_keras_layers(tf, cell, options, lengths):
+    network = make_network(cell, **options)
+    ours = results(tf, network, lambda ids, state, n: network.learn(ids, state, n, None), lengths)
+    theirs = results(tf, network, network, lengths)
+    assert len(ours) == len(theirs)
+    for mine, expected in zip(ours, theirs, strict=True):
+        assert np.abs(mine - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_the_gradient_in_double_precision_equals_finite_differences(tf, cell):
+    from textgen_keras import recurrence
+
+    units, gates = 3, {"gru": 3, "lstm": 4}[cell]
+    rng = np.random.default_rng(6)
+    inputs = rng.normal(0, 1, (4, 2, 5))
+    shapes = {"kernel": (5, gates * units), "recurrent": (units, gates * units)}
+    shapes["bias"] = (2, gates * units) if cell == "gru" else (gates * units,)
+    parts = [rng.normal(0, 0.5, shape) for shape in shapes.values()]
+    state = [rng.normal(0, 1, (2, units)) for _ in range(1 if cell == "gru" else 2)]
+    mix = rng.normal(0, 1, (4, 2, units))
+
+    def loss(kernel, recurrent, bias, *state):
+        def project(columns, offset):
+            return tf.einsum("tbi,ij->tbj", tf.constant(inputs), columns) + offset
+
+        outputs, _ = recurrence.run_layer(cell, project, list(state), recurrent, kernel, bias)
+        return tf.reduce_sum(mix * outputs)
+
+    analytic, numeric = tf.test.compute_gradient(loss, [tf.constant(a) for a in (*parts, *state)], delta=1e-5)
+    for ours, expected in zip(analytic, numeric, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_weight_dropout_leaves_out_recurrent_weights_by_the_seed(tf, cell):
+    network = make_network(cell, weight_dropout=0.5)
+    kernel = network.named_variables()["layers.0.recurrent_kernel"].value
+    ids = np.random.default_rng(7).integers(0, 11, (BATCH, TIME)).astype(np.int32)
+
+    def gradient(seed):
+        with tf.GradientTape() as tape:
+            logits, _ = network.learn(ids, network.initial_state(BATCH), None, np.array(seed, np.int64))
+            loss = tf.reduce_sum(logits**2)
+        return tape.gradient(loss, kernel).numpy()
+
+    first = gradient([1, 2])
+    assert 0.3 < (first == 0).mean() < 0.7
+    np.testing.assert_array_equal(first, gradient([1, 2]))
+    assert ((first == 0) != (gradient([1, 3]) == 0)).any()
+    logits = network.learn(ids, network.initial_state(BATCH), None, None)[0]
+    np.testing.assert_allclose(logits, network(ids, network.initial_state(BATCH))[0], atol=1e-5)
