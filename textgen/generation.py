@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Literal
 
 import numpy as np
@@ -25,8 +26,11 @@ from textgen.tokenizer import OnUnknown, Tokenizer
 
 FinishReason = Literal["length", "eos", "stop"]
 
-#: Steps between two looks at what was written.
+#: Steps between two looks at what was written, at first.
 CHUNK = 64
+
+#: On a CPU they double as long as they take less than half of these seconds.
+LOOK_EVERY = 0.05
 
 #: The same where a text may end at any step: what is written past an end is thrown away.
 CHUNK_TO_END = 16
@@ -190,12 +194,17 @@ def generate(
     done = 0
     # Step 0 of a row's randomness is kept for its first character.
     used = 1 + (before.step if before else 0)
-    chunk = request.chunk or (CHUNK if end_id is None and not request.stop else CHUNK_TO_END)
+    is_endless = end_id is None and not request.stop
+    chunk = request.chunk or (CHUNK if is_endless else CHUNK_TO_END)
+    grows = request.chunk is None and is_endless and runtime.device == "cpu"
     while done < request.length and len(active):
         steps = min(chunk, request.length - done)
+        began = perf_counter()
         drawn = uniforms(request.seed, [seeds[i] for i in active], used + done, steps)
         block = runtime.generate(last, state, draw, drawn)
         done += steps
+        if grows and perf_counter() - began < LOOK_EVERY / 2:
+            chunk *= 2
         for row_index, column in zip(active.tolist(), block.ids.T, strict=True):
             if text := rows[row_index].extend(column):
                 yield Piece(row_index, text)

@@ -12,42 +12,52 @@ from textgen_onnx.graph import Graph
 from textgen_onnx.weights import GraphWeights
 
 
-def add_step(graph: Graph, weights: GraphWeights, layer: int, projected: str, parts: list[str]) -> list[str]:
+def add_step(graph: Graph, weights: GraphWeights, layer: int, projected: list[str], state: list[str]) -> list[str]:
     """Add a layer's step.
 
     Args:
         graph: takes the nodes.
         weights: of the stack.
         layer: which of its layers.
-        projected: name of the input's projection with its bias, ``[batch, G * U]`` float.
-        parts: names of the layer's state before the step, ``[batch, U]`` float: h, and for an LSTM c.
+        projected: names of the input's projections, one for each of :attr:`GraphWeights.parts`.
+        state: names of the layer's state before the step, ``[batch, U]`` float: h, and for an LSTM c.
 
     Returns:
         Names of the state after it.
     """
     add = _add_gru_step if weights.cell == "gru" else _add_lstm_step
-    return add(graph, weights, layer, projected, parts)
+    return add(graph, weights, layer, projected, state)
 
 
-def _add_gru_step(graph: Graph, weights: GraphWeights, layer: int, projected: str, parts: list[str]) -> list[str]:
-    (h,) = parts
+def _add_gru_step(graph: Graph, weights: GraphWeights, layer: int, projected: list[str], state: list[str]) -> list[str]:
+    (h,) = state
     units = weights.units[layer]
     name = f"layers.{layer}"
-    recurrent = weights.product(graph, h, f"{name}.recurrent_kernel", f"{name}.recurrent_bias")
-    cut = graph.constant(np.array([2 * units, units]))
-    projected_gates, projected_candidate = graph.add_multiple("Split", 2, projected, cut, axis=1)
-    recurrent_gates, recurrent_candidate = graph.add_multiple("Split", 2, recurrent, cut, axis=1)
-    gates = graph.add("Sigmoid", graph.add("Add", projected_gates, recurrent_gates))
+    if len(projected) == 2:
+        projected_gates, projected_candidate = projected
+        gates = weights.product(graph, h, f"{name}.recurrent_kernel.gates", projected_gates)
+        recurrent_candidate = weights.product(
+            graph, h, f"{name}.recurrent_kernel.candidate", f"{name}.recurrent_bias.candidate"
+        )
+    else:
+        recurrent = weights.product(graph, h, f"{name}.recurrent_kernel", f"{name}.recurrent_bias")
+        cut = graph.constant(np.array([2 * units, units]))
+        projected_gates, projected_candidate = graph.add_multiple("Split", 2, *projected, cut, axis=1)
+        recurrent_gates, recurrent_candidate = graph.add_multiple("Split", 2, recurrent, cut, axis=1)
+        gates = graph.add("Add", projected_gates, recurrent_gates)
+    gates = graph.add("Sigmoid", gates)
     update, reset = graph.add_multiple("Split", 2, gates, graph.constant(np.array([units, units])), axis=1)
     candidate = graph.add("Tanh", graph.add("Add", projected_candidate, graph.add("Mul", reset, recurrent_candidate)))
     kept = graph.add("Mul", update, graph.add("Sub", h, candidate))
     return [graph.add("Add", candidate, kept)]
 
 
-def _add_lstm_step(graph: Graph, weights: GraphWeights, layer: int, projected: str, parts: list[str]) -> list[str]:
-    h, c = parts
+def _add_lstm_step(
+    graph: Graph, weights: GraphWeights, layer: int, projected: list[str], state: list[str]
+) -> list[str]:
+    h, c = state
     units = weights.units[layer]
-    total = weights.product(graph, h, f"layers.{layer}.recurrent_kernel", projected)
+    total = weights.product(graph, h, f"layers.{layer}.recurrent_kernel", *projected)
     cut = graph.constant(np.array([3 * units, units]))
     sigmoids, candidate = graph.add_multiple("Split", 2, total, cut, axis=1)
     thirds = graph.constant(np.array([units, units, units]))

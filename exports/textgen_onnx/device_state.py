@@ -18,6 +18,12 @@ def place(array: NDArray[Any], device: str) -> Any:
     return onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), kind, int(index or 0))
 
 
+def on_host(value: Any) -> NDArray[Any]:
+    """The array of an output: itself, or what the ``OrtValue`` holds."""
+    array: NDArray[Any] = value if isinstance(value, np.ndarray) else value.numpy()
+    return array
+
+
 class DeviceState(State):
     """A state of ``OrtValue``s; :meth:`__getitem__` copies a tensor to the host.
 

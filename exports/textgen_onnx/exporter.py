@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import onnx
@@ -18,7 +14,7 @@ from pydantic import Field, model_validator
 from textgen.artifact import MANIFEST, TOKENIZER, Artifact, Manifest
 from textgen.errors import ArtifactError, UnsupportedModelError
 from textgen.exporter import Exporter, ExportReport, ExportSource
-from textgen.files import sha256
+from textgen.files import sha256, write_folder
 from textgen.options import Options
 from textgen.runtime import Runtime
 from textgen_onnx.card import model_card
@@ -27,9 +23,6 @@ from textgen_onnx.graphs import build_block, build_generate, build_step, default
 from textgen_onnx.parity import compare, golden_vectors
 from textgen_onnx.runtime import FOLDER, GENERATE, STEP, OnnxRuntime, describe_loop
 from textgen_onnx.weights import GraphWeights, Precision
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 GOLDEN, SUMS, CARD, BLOCK = "golden.safetensors", "SHA256SUMS", "README.md", "block.onnx"
 
@@ -63,7 +56,9 @@ class OnnxExporter(Exporter):
     options: OnnxOptions
 
     def export(self, source: ExportSource, folder: Path) -> ExportReport:
-        with _whole_or_nothing(folder) as work:
+        if folder.exists() and not _is_export(folder):
+            raise ArtifactError(f"{folder} exists and is no export that could be replaced; choose another --out")
+        with write_folder(folder) as work:
             reference, graphs, about = self._graphs(source)
             export = Artifact(work, self._manifest(source, about))
             for name, graph in graphs.items():
@@ -101,7 +96,9 @@ class OnnxExporter(Exporter):
             return source.open_runtime(model.native_runtime), {STEP: convert_step(model)}, about
         network = model.describe(source.artifact.weights())
         if network is None:
-            raise UnsupportedModelError("this model is no GRU or LSTM stack; export it with --via tf2onnx")
+            raise UnsupportedModelError(
+                "this model is no GRU or LSTM stack; if it is a Keras model, export it with --via tf2onnx"
+            )
         weights = GraphWeights.from_network(network, self.options.precision)
         end_id = source.artifact.manifest.end_id
         chain, forbidden = source.chain, source.forbidden_ids
@@ -129,25 +126,6 @@ class OnnxExporter(Exporter):
         )
         manifest = source.artifact.manifest
         return Manifest(status="finished", export=about, **{name: getattr(manifest, name) for name in keep})
-
-
-@contextmanager
-def _whole_or_nothing(folder: Path) -> Iterator[Path]:
-    """A folder to write in that becomes ``folder`` at the end, in place of a former export; on failure it is gone."""
-    if folder.exists() and not _is_export(folder):
-        raise ArtifactError(f"{folder} exists and is no export that could be replaced; choose another --out")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        os.chmod(work, 0o755)
-        yield work
-        former = work.with_name(work.name + ".old")
-        if folder.exists():
-            folder.rename(former)
-        work.rename(folder)
-        shutil.rmtree(former, ignore_errors=True)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _is_export(folder: Path) -> bool:

@@ -43,12 +43,9 @@ def build_step(weights: GraphWeights) -> onnx.ModelProto:
     counts = graph.add("Less", column, graph.add("Unsqueeze", lengths, graph.constant(np.array([0, 2]))))
 
     outputs = []
-    hidden = ""
+    hidden = by_time
     for index, (names, width) in enumerate(zip(state_names(weights), weights.units, strict=True)):
-        if index:
-            projected = weights.product(graph, hidden, f"layers.{index}.kernel", f"layers.{index}.bias")
-        else:
-            projected = graph.add("Gather", "input_table", by_time)
+        projected = weights.project(graph, hidden, index)
         *present, hidden = _scan_layer(graph, weights, index, past[index], projected, counts)
         outputs += [
             Value(graph.name(value, f"present.{name}"), FLOAT, ("batch", width))
@@ -60,14 +57,16 @@ def build_step(weights: GraphWeights) -> onnx.ModelProto:
 
 
 def _scan_layer(
-    graph: Graph, weights: GraphWeights, layer: int, past: list[str], projected: str, counts: str
+    graph: Graph, weights: GraphWeights, layer: int, past: list[str], projected: list[str], counts: str
 ) -> list[str]:
     """Run a layer over time: its state after each row's last id, then its outputs ``[sequence, batch, units]``."""
     body = graph.body()
     units = weights.units[layer]
     before = [body.input(f"layer{layer}.before.{i}", FLOAT, ("batch", units)) for i in range(len(past))]
-    columns = weights.tensors["input_table"].shape[1] // weights.units[0] * units
-    now = body.input(f"layer{layer}.projected", FLOAT, ("batch", columns))
+    now = [
+        body.input(f"layer{layer}.projected{part}", FLOAT, ("batch", gates * units))
+        for part, gates in weights.parts.items()
+    ]
     reads = body.input(f"layer{layer}.counts", BOOL, ("batch", 1))
     after = [
         body.add("Where", reads, new, old)
@@ -75,7 +74,7 @@ def _scan_layer(
     ]
     output = body.name(after[0], f"layer{layer}.output")
     values = [Value(name, FLOAT, ("batch", units)) for name in [*after, output]]
-    return graph.scan(body, past, [projected, counts], values)
+    return graph.scan(body, past, [*projected, counts], values)
 
 
 def build_generate(
@@ -160,10 +159,7 @@ class _Loop:
         parts = len(state) // len(weights.units)
         after: list[str] = []
         for layer in range(len(weights.units)):
-            if layer:
-                projected = weights.product(graph, after[-parts], f"layers.{layer}.kernel", f"layers.{layer}.bias")
-            else:
-                projected = graph.add("Gather", "input_table", last)
+            projected = weights.project(graph, after[-parts] if layer else last, layer)
             after += add_step(graph, weights, layer, projected, state[layer * parts : (layer + 1) * parts])
         logits: str | None = weights.product(graph, after[-parts], "head.kernel", self.head_bias)
         for name, sampler, parameters in zip(self.chain.names, self.chain.samplers, self.parameters, strict=False):

@@ -18,7 +18,7 @@ from textgen.runtime import Block, Drawing, Finding, Ids, Runtime
 from textgen.sampling import Chain, Draw
 from textgen.state import State
 from textgen_onnx.cuda_block import BlockLoop
-from textgen_onnx.device_state import DeviceState, place
+from textgen_onnx.device_state import DeviceState, on_host, place
 from textgen_onnx.session import check_signature, open_session, resolve_device, why_no_cuda
 from textgen_onnx.threads import choose_threads, usable_cores
 
@@ -43,9 +43,11 @@ class OnnxRuntime(Runtime):
         export: the export's folder.
         device: ``"cpu"`` or ``"cuda:N"``.
         blocks: whether to write text in blocks without control flow, replayed as CUDA graphs; by default on CUDA only.
+        binds: whether states stay in ``OrtValue``s, through I/O binding; by default on CUDA only, since on the CPU a
+            binding costs as much as some steps of a small model.
     """
 
-    def __init__(self, export: Artifact, device: str, *, blocks: bool | None = None) -> None:
+    def __init__(self, export: Artifact, device: str, *, blocks: bool | None = None, binds: bool | None = None) -> None:
         if export.manifest.export is None or export.manifest.export.get("format") != FOLDER:
             raise UnsupportedModelError(f"{export.path} holds no ONNX export; make one with: textgen export --onnx")
         self._about = export.manifest.export
@@ -60,6 +62,7 @@ class OnnxRuntime(Runtime):
         self._bytes: dict[str, bytes] = {}
         self._sessions: dict[tuple[Any, ...], Any] = {}
         self._blocks: dict[tuple[str, int], BlockLoop] | None = {} if blocks or device != "cpu" else None
+        self._binds = device != "cpu" if binds is None else binds
         self._told: set[tuple[str, ...]] = set()
 
     @classmethod
@@ -97,7 +100,7 @@ class OnnxRuntime(Runtime):
 
     def forward(self, ids: Ids, state: State, lengths: Ids | None = None) -> tuple[NDArray[np.float32], State]:
         logits, after = self._read(ids, state, lengths, "logits")
-        return logits.numpy(), after
+        return on_host(logits), after
 
     def prefill(self, ids: Ids, state: State, lengths: Ids | None = None) -> State:
         return self._read(ids, state, lengths, None)[1]
@@ -106,7 +109,7 @@ class OnnxRuntime(Runtime):
         batch, time = ids.shape
         if time == 0:
             empty = np.empty((batch, 0, self.vocab_size), np.float32)
-            return onnxruntime.OrtValue.ortvalue_from_numpy(empty), state
+            return empty, state
         feeds = {
             "ids": ids.astype(np.int64),
             "lengths": np.full(batch, time) if lengths is None else lengths.astype(np.int64),
@@ -136,8 +139,8 @@ class OnnxRuntime(Runtime):
             outputs.append("present.seen")
         found = self._run(self._session(graph, len(ids), feeds, state), feeds, state, outputs)
         if chain.seen is not None:
-            chain.seen = found.pop("present.seen").numpy()
-        written = found.pop("ids").numpy().astype(np.int32)
+            chain.seen = on_host(found.pop("present.seen"))
+        written = on_host(found.pop("ids")).astype(np.int32)
         if written.max(initial=0) >= self.vocab_size:
             raise ArtifactError(
                 f"{self._export.path / GENERATE} is no graph of this model: it writes ids past {self.vocab_size - 1}"
@@ -247,14 +250,17 @@ class OnnxRuntime(Runtime):
         return session
 
     def _run(self, session: Any, feeds: Mapping[str, NDArray[Any]], state: State, outputs: list[str]) -> dict[str, Any]:
-        """Run with I/O binding: what is on the device stays there, outputs included."""
+        """Run; on a device with I/O binding: what is there stays there, outputs included."""
+        names = outputs or [value.name for value in session.get_outputs()]
+        if not self._binds:
+            past = {f"past.{name}": array for name, array in state.items()}
+            return dict(zip(names, session.run(names, {**feeds, **past}), strict=True))
         binding = session.io_binding()
         # A value on the CPU lies in its array's memory, which the binding does not keep: this does, until the run ends.
         inputs = {name: place(array, self.device) for name, array in feeds.items()}
         inputs |= {f"past.{name}": value for name, value in DeviceState.of(state, self.device).values_on_device()}
         for name, value in inputs.items():
             binding.bind_ortvalue_input(name, value)
-        names = outputs or [value.name for value in session.get_outputs()]
         kind, _, index = self.device.partition(":")
         for name in names:
             binding.bind_output(name, kind, int(index or 0))
@@ -262,7 +268,8 @@ class OnnxRuntime(Runtime):
         return dict(zip(names, binding.get_outputs(), strict=True))
 
     def _state(self, found: Mapping[str, Any]) -> State:
-        return DeviceState({name.removeprefix("present."): value for name, value in found.items()}, self.device)
+        values = {name.removeprefix("present."): value for name, value in found.items()}
+        return DeviceState(values, self.device) if self._binds else State(values)
 
 
 def _shortened(feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -166,6 +166,25 @@ def test_blocks_write_what_the_loop_writes(pair, chain, text, steps):
             np.testing.assert_allclose(array, other_state[name], atol=1e-5)
 
 
+@pytest.mark.parametrize("text", ["greedy", LONG])
+def test_the_loop_with_states_on_the_device_writes_what_it_writes_without(exported, chain, text):
+    """What CUDA takes: I/O binding, states in values of ONNX Runtime; here with the CPU as the device."""
+    export = Artifact.open(exported("lstm", layers=2).run.path / "onnx")
+    written = []
+    for binds in (False, True):
+        runtime = OnnxRuntime(export, "cpu", binds=binds)
+        drawing = Draw([chain(text)] * 3, runtime.vocab_size, (1,))
+        prompts, lengths = np.array([[4, 5, 2], [3, 0, 0], [5, 4, 0]], np.int32), np.array([3, 0, 2], np.int32)
+        last, state = np.array([4, 2, 3], np.int32), runtime.prefill(prompts, runtime.initial_state(3), lengths)
+        for block in range(3):
+            result = runtime.generate(last, state, drawing, uniforms(8, [3, 1, 2], 1 + block * 5, 5))
+            last, state = result.ids[-1], result.state
+            written += [result.ids, *state.copy().values()]
+        written.append(runtime.forward(prompts, state, lengths)[0][:, 0])
+    for ours, bound in zip(written[: len(written) // 2], written[len(written) // 2 :], strict=True):
+        np.testing.assert_array_equal(ours, bound)
+
+
 def test_a_state_that_a_block_left_is_a_value(pair, chain):
     """It can be kept, looked at, gone on from twice, and outlives what is written after it."""
     loop, blocks = pair

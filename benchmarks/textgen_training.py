@@ -1,0 +1,100 @@
+"""Training with textgen, as contenders: steps on random text, and titles through its whole input pipeline."""
+
+from __future__ import annotations
+
+from itertools import cycle
+from typing import Any, Literal
+
+import numpy as np
+
+from benchmarks.harness import Work
+
+
+def make_step(
+    *,
+    cell: Literal["gru", "lstm"],
+    vocab_size: int,
+    embedding_dim: int | None,
+    units: int,
+    batch: int,
+    length: int,
+    own_layers: bool,
+) -> Work:
+    """A step of Adam on random text; a piece is one step, counted as one item.
+
+    Args:
+        cell: of the layer.
+        vocab_size: ids.
+        embedding_dim: width of the embedding; ``None`` for one-hot input.
+        units: width of the state.
+        batch: rows.
+        length: characters a row.
+        own_layers: whether textgen's layers learn, or Keras's own.
+    """
+    step, network = _make_step(cell, vocab_size, embedding_dim, units, own_layers)
+    rng = np.random.default_rng(0)
+    text = rng.integers(0, vocab_size, (batch, length + 1)).astype(np.int32)
+    weights = np.ones((batch, length), np.float32)
+
+    def piece() -> int:
+        float(step(text[:, :-1], text[:, 1:], weights, network.initial_state(batch)))
+        return 1
+
+    return Work(piece)
+
+
+def make_titles(*, options: dict[str, Any], own_layers: bool = True) -> Work:
+    """Steps on the titles of AG News, through textgen's input pipeline; a piece is 50 batches, an item a title.
+
+    Args:
+        options: of training, such as the batch size; defaults otherwise.
+        own_layers: whether textgen's layers learn, or Keras's own.
+    """
+    from textgen.plan import make_plan
+    from textgen.plugins import plugins
+
+    model = {"name": "lstm", "input": "one-hot", "units": 128, "dropout": 0.0}
+    settings = {"corpus": {"name": "agnews", "split": "test"}, "model": model, "training": options}
+    plan = make_plan(settings, plugins())
+    step, network = _make_step("lstm", plan.tokenizer.vocab_size, None, 128, own_layers)
+    batches = cycle(batch for epoch in range(1000) for batch in plan.dataset.train.batches(epoch))
+
+    def piece() -> int:
+        titles = 0
+        for _ in range(50):
+            batch = next(batches)
+            rows = len(batch.inputs)
+            float(step(batch.inputs, batch.targets, batch.weights, network.initial_state(rows)))
+            titles += rows
+        return titles
+
+    return Work(piece, f"batch {plan.training.batch_size}")
+
+
+def _make_step(
+    cell: Literal["gru", "lstm"], vocab_size: int, embedding_dim: int | None, units: int, own_layers: bool
+) -> tuple[Any, Any]:
+    import keras
+    import tensorflow as tf
+
+    from textgen_keras.keras_network import KerasNetwork
+
+    network = KerasNetwork(
+        cell, vocab_size=vocab_size, embedding_dim=embedding_dim, units=units, layers=1, dropout=0.0, seed=0
+    )
+    variables = list(network.named_variables().values())
+    optimizer = keras.optimizers.Adam(1e-3, global_clipnorm=1.0)
+    optimizer.build(variables)
+    ids, weight = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None], tf.float32)
+
+    @tf.function(input_signature=[ids, ids, weight, network.state_signature], autograph=False)
+    def step(inputs: Any, targets: Any, weights: Any, state: Any) -> Any:
+        with tf.GradientTape() as tape:
+            logits, _ = network.learn(inputs, state, None, None) if own_layers else network(inputs, state)
+            nats = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+            loss = tf.reduce_sum(weights * nats) / tf.reduce_sum(weights)
+        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, variables)]
+        optimizer.apply(gradients, variables)
+        return loss
+
+    return step, network
