@@ -11,14 +11,15 @@ import numpy as np
 from textgen.artifact import Artifact
 from textgen.dataset import Batch
 from textgen.errors import TextgenError, UnsupportedModelError
-from textgen.evaluation import mean_loss
 from textgen.exporter import Exporter, ExportReport, ExportSource
 from textgen.model import Model
 from textgen.options import build_options
 from textgen.plan import make_plan
 from textgen.plugins import Plugins
+from textgen.records import needing
 from textgen.runtime import Runtime
 from textgen.sampling import Chain, Draw, uniforms
+from textgen.scoring import mean_loss
 from textgen.tokenizer import Tokenizer
 
 #: Characters that the loss of an export is measured on, about.
@@ -53,14 +54,26 @@ def export_run(
     """
     factory = plugins.get("exporter", name)
     exporter: Exporter = factory(build_options(factory.Options, options, where=name))
+    return exporter.export(export_source(artifact, plugins, tokenizer, make_model, notice), folder)
+
+
+def export_source(
+    artifact: Artifact,
+    plugins: Plugins,
+    tokenizer: Tokenizer,
+    make_model: Callable[[], Model],
+    notice: Callable[[str], None],
+) -> ExportSource:
+    """What an exporter starts from; arguments and errors as in :func:`export_run`."""
 
     def open_runtime(runtime: str) -> Runtime:
         opened: Runtime = plugins.get("runtime", runtime).open(artifact, make_model, "cpu")
         return opened
 
-    chain = plugins.chain(artifact.manifest.settings["generation"]["sampler"])
+    with needing(artifact, plugins):
+        chain = plugins.chain(artifact.manifest.settings["generation"]["sampler"])
     batches, carries, text = _text_to_measure(artifact, plugins, open_runtime, make_model)
-    source = ExportSource(
+    return ExportSource(
         artifact,
         make_model,
         chain,
@@ -70,7 +83,6 @@ def export_run(
         text,
         notice,
     )
-    return exporter.export(source, folder)
 
 
 def _text_to_measure(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,28 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         if isinstance(error, OSError):
             error.filename = str(path)  # a full disk does not say where, and the temporary name says little
         raise
+
+
+@contextmanager
+def write_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write in that becomes ``folder`` at the end, in place of a former one; on failure it is gone.
+
+    Example:
+        >>> with write_folder(Path("/tmp/export")) as work:  # doctest: +SKIP
+        ...     (work / "model.json").write_text("{}")
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        os.chmod(work, 0o755)
+        yield work
+        former = work.with_name(work.name + ".old")
+        if folder.exists():
+            folder.rename(former)
+        work.rename(folder)
+        shutil.rmtree(former, ignore_errors=True)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def sha256(path: Path) -> str:

@@ -138,7 +138,7 @@ def test_the_examples_in_docstrings_are_true(package):
     tried = 0
     for path in sorted(package.rglob("*.py")):
         name = ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__")
-        if name.endswith("__main__"):
+        if name.endswith("__main__") or ".templates." in name:
             continue
         result = doctest.testmod(importlib.import_module(name))
         assert result.failed == 0, name

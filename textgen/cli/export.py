@@ -24,7 +24,13 @@ def export(
     block: Annotated[
         int | None, typer.Option(help="Also write a loop of so many steps for batch 1 without control flow.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to write; by default onnx/ in the run's folder.")] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="OPTION=VALUE", help="An option of the exporter; may be repeated."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; by default one in the run's folder, named after the exporter.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Export a run to files that need no TensorFlow, and compare them with it."""
@@ -33,12 +39,13 @@ def export(
 
     from textgen.api import export as export_run
     from textgen.errors import OptionError
+    from textgen.plugins import plugins
 
     name = to or ("onnx" if onnx else None)
     if name is None or (onnx and to not in (None, "onnx")):
         raise OptionError("choose one exporter: --onnx, or --to NAME")
     chosen = {"precision": precision, "via": via, "block": block}
-    options = {option: value for option, value in chosen.items() if value is not None}
+    options = _parse(assignments or []) | {option: value for option, value in chosen.items() if value is not None}
 
     def tell(text: str) -> None:
         print(text, file=sys.stderr)
@@ -50,4 +57,18 @@ def export(
     for figure, value in report.parity.items():
         tell(f"{figure.replace('_', ' ')}: {value:.4g}")
     tell(f"{report.folder}: {', '.join(report.files)}")
-    tell(f"write text with: textgen sample {report.folder} --runtime {name}")
+    if any(item.name == name for item in plugins().provided("runtime")):
+        tell(f"write text with: textgen sample {report.folder} --runtime {name}")
+
+
+def _parse(assignments: list[str]) -> dict[str, str]:
+    """Options of an exporter from ``OPTION=VALUE``; its schema converts the values."""
+    from textgen.errors import OptionError
+
+    options = {}
+    for assignment in assignments:
+        option, equals, value = assignment.partition("=")
+        if not (option.strip() and equals):
+            raise OptionError(f"--set {assignment!r} is not of the form option=value, such as precision=int8")
+        options[option.strip()] = value.strip()
+    return options

@@ -1,0 +1,183 @@
+"""``textgen plugins new``: a package of every kind that can be installed, tested and used as it was written."""
+
+import json
+import os
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import textgen as package
+from textgen.cli.new_plugin import write_package
+
+#: A plugin of every kind, by its name.
+KINDS = {
+    "birds": "corpus",
+    "frequent-words": "tokenizer",
+    "bigram": "model",
+    "epsilon": "sampler",
+    "json-file": "exporter",
+    "in-slices": "runtime",
+}
+
+
+def files(folder: Path = Path()) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def workshop(make_environment, tmp_path_factory):
+    """A fresh environment, and a folder where the six packages were written and installed."""
+    environment, folder = make_environment(), tmp_path_factory.mktemp("workshop")
+    for name, kind in KINDS.items():
+        done = environment.textgen("plugins", "new", name, "--kind", kind, cwd=folder)
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr
+        assert f"cd textgen-{name} && pip install -e" in done.stderr
+    environment.install(*(folder / f"textgen-{name}" for name in KINDS))
+    return environment, folder
+
+
+@pytest.mark.slow
+def test_each_is_listed(workshop):
+    environment, _ = workshop
+    done = environment.textgen("plugins", "list", "--json")
+    assert done.stderr == ""
+    listed = json.loads(done.stdout)
+    assert listed["problems"] == []
+    found = {plugin["distribution"]: plugin for plugin in listed["plugins"]}
+    for name, kind in KINDS.items():
+        plugin = found[f"textgen-{name}"]
+        assert (plugin["plugin"], plugin["version"]) == (name, "0.1.0")
+        assert (kind, name) in {(item["kind"], item["name"]) for item in plugin["provides"]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KINDS)
+def test_its_tests_pass(workshop, name):
+    environment, folder = workshop
+    done = environment.run("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=folder / f"textgen-{name}")
+    assert done.returncode == 0, done.stdout
+    assert "passed" in done.stdout
+
+
+@pytest.mark.slow
+def test_types_are_strict(workshop):
+    environment, folder = workshop
+    sources = [str(folder / f"textgen-{name}" / part) for name in KINDS for part in ("src", "tests")]
+    done = environment.run("-m", "mypy", "--strict", "--cache-dir", str(folder / "cache"), *sources, cwd=folder)
+    assert done.returncode == 0, done.stdout
+    assert "no issues found in 18 source files" in done.stdout
+
+
+@pytest.mark.slow
+def test_each_is_used(workshop):
+    environment, folder = workshop
+
+    def command(*arguments: str) -> str:
+        done = environment.textgen(*arguments, cwd=folder)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    parts = ["--corpus", "birds", "--tokenizer", "frequent-words", "--model", "bigram"]
+    command("train", *parts, "--epochs", "2", "--set", "corpus.shortest=4", "--out", "run")
+    manifest = json.loads((folder / "run" / "textgen.json").read_text(encoding="utf-8"))
+    assert manifest["providers"]["tokenizer"] == "textgen-frequent-words"
+    assert manifest["versions"]["textgen-bigram"] == "0.1.0"
+    assert manifest["metrics"]["held_out_loss"] < 3.2  # nats: the logarithm of its 25 characters
+
+    request = ["sample", "run", "--sampler", "epsilon(0.02) | multinomial", "--num", "20", "--seed", "1"]
+    in_slices, directly = (command(*request, "--runtime", runtime) for runtime in ("in-slices", "bigram"))
+    assert in_slices == directly
+    assert len(set(in_slices.split())) > 5
+
+    report = json.loads(command("export", "run", "--to", "json-file", "--set", "indent=1", "--json"))
+    assert report["parity"] == {"max_logit_difference": 0}
+    exported = json.loads((folder / "run" / "json-file" / "model.json").read_text(encoding="utf-8"))
+    assert exported["model"] == {"name": "bigram", "smoothing": 0.1}
+    size = len(exported["vocabulary"]["texts"])
+    assert exported["weights"]["counts"]["shape"] == [size, size]
+
+
+def test_it_is_written_where_it_is_wanted(textgen):
+    Path("empty").mkdir()
+    done = textgen("plugins", "new", "night-birds", "--kind", "corpus", "--out", "empty")
+    assert (done.code, done.out) == (0, "")
+    assert "src/textgen_night_birds/corpus.py" in files(Path("empty"))
+    written = "".join(Path("empty", path).read_text() for path in files(Path("empty")) if Path("empty", path).is_file())
+    assert "class NightBirdsCorpus(Corpus)" in written
+    assert "template" not in written.lower()
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS.values()))
+def test_it_may_have_any_good_name(kind, tmp_path):
+    for name in ("none", "class", kind, "x2-y", "options"):
+        write_package(name, kind, tmp_path / name)
+        for path in (tmp_path / name).rglob("*.py"):
+            compile(path.read_text(), path, "exec")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Birds", "no name for a plugin"),
+        ("two--hyphens", "no name for a plugin"),
+        ("a_b", "no name for a plugin"),
+        ("../elsewhere", "no name for a plugin"),
+        ("naïve", "no name for a plugin"),
+        ("textgen-birds", "write 'birds'"),
+        ("dinos", "there is a corpus 'dinos' already, of textgen-rnn"),
+        ("keras", "there is a package textgen_keras already"),
+        ("rnn", "there is a package textgen_rnn already"),
+    ],
+)
+def test_a_name_that_cannot_be_used_is_told(textgen, name, reason):
+    assert reason in textgen("plugins", "new", name, "--kind", "corpus").error
+    assert files() == set()
+
+
+def test_a_folder_in_use_is_left_alone(textgen):
+    Path("textgen-birds").mkdir()
+    Path("textgen-birds/thesis.txt").write_text("the only copy")
+    Path("file").write_text("")
+    before = files()
+    for options in ([], ["--out", "file"]):
+        error = textgen("plugins", "new", "birds", "--kind", "corpus", *options).error
+        assert "exists already and is not an empty folder; choose another --out" in error
+    assert files() == before
+
+
+def test_an_unknown_kind_is_told(textgen):
+    assert "'corpus', 'tokenizer', 'model', 'sampler'" in textgen("plugins", "new", "birds", "--kind", "bird").error
+
+
+@pytest.mark.parametrize("there_before", [False, True])
+def test_a_failure_leaves_nothing(textgen, monkeypatch, there_before):
+    if there_before:
+        Path("textgen-birds").mkdir()
+    before = files()
+    replace, left = os.replace, iter(range(3))
+
+    def replace_thrice(*arguments: object) -> None:
+        if next(left, None) is None:
+            raise OSError(28, "No space left on device")
+        replace(*arguments)
+
+    monkeypatch.setattr(os, "replace", replace_thrice)
+    assert "No space left on device" in textgen("plugins", "new", "birds", "--kind", "corpus").error
+    assert files() == before
+
+
+@pytest.mark.parametrize("assignment", ["indent", "=2"])
+def test_an_option_of_an_exporter_is_written_with_its_value(textgen, assignment):
+    error = textgen("export", "--to", "onnx", "--set", assignment).error
+    assert error.endswith("is not of the form option=value, such as precision=int8")
+
+
+def test_types_and_templates_are_shipped():
+    root = Path(package.__file__).parent
+    assert (root / "py.typed").is_file()
+    assert (root / "templates" / "common" / "src" / "textgen_template_name" / "py.typed").is_file()
+    project = tomllib.loads((root.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel.keys() == {"packages"}, "packages are shipped whole: nothing of them is left out"
+    assert "textgen" in wheel["packages"]

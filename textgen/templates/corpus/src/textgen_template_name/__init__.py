@@ -1,0 +1,9 @@
+"""A corpus: names of birds. Nothing heavy is imported before it is used."""
+
+from textgen import hookimpl
+from textgen.hookspecs import Register
+
+
+@hookimpl
+def textgen_register_corpora(register: Register) -> None:
+    register("template-name", "textgen_template_name.corpus:TemplateNameCorpus", "Names of birds, embedded.")

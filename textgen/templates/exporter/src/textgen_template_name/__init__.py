@@ -1,0 +1,13 @@
+"""An exporter: weights and vocabulary as JSON. Nothing heavy is imported before it is used."""
+
+from textgen import hookimpl
+from textgen.hookspecs import Register
+
+
+@hookimpl
+def textgen_register_exporters(register: Register) -> None:
+    register(
+        "template-name",
+        "textgen_template_name.exporter:TemplateNameExporter",
+        "Weights and vocabulary as JSON.",
+    )

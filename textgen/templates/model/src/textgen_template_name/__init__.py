@@ -1,0 +1,14 @@
+"""A model: bigrams, counted. Nothing heavy is imported before it is used."""
+
+from textgen import hookimpl
+from textgen.hookspecs import Register
+
+
+@hookimpl
+def textgen_register_models(register: Register) -> None:
+    register("template-name", "textgen_template_name.model:TemplateNameModel", "Counts bigrams.")
+
+
+@hookimpl
+def textgen_register_runtimes(register: Register) -> None:
+    register("template-name", "textgen.runtime:ModelRuntime", "Runs the model template-name by its own forward pass.")

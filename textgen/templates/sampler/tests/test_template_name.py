@@ -1,0 +1,21 @@
+"""The sampler in the suite of its kind, and what is its own."""
+
+from typing import ClassVar
+
+import numpy as np
+
+from textgen.testing.suites import SamplerSuite
+
+
+class TestTemplateName(SamplerSuite):
+    """With several options, one a row."""
+
+    name = "template-name"
+    options: ClassVar = {"epsilon": 0.1}
+    more_options: ClassVar = ({"epsilon": 0}, {"epsilon": 0.9})
+
+    def test_what_is_improbable_goes(self) -> None:
+        """Of 60, 35 and 5 %, with a bound of 10 %."""
+        logits = np.log(np.array([[0.6, 0.35, 0.05]], np.float32))
+        result = self.make().transform(logits, {"epsilon": np.array([[0.1]], np.float32)}, None)
+        np.testing.assert_array_equal(np.isfinite(result), [[True, True, False]])

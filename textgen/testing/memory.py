@@ -1,0 +1,69 @@
+"""A training run in memory, for models that are fitted in a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from textgen.dataset import Batch, Dataset
+from textgen.model import Checkpoint, Position, TrainingOptions
+
+
+class MemoryRun:
+    """A :class:`textgen.model.TrainingRun` that writes nothing and remembers what it was told.
+
+    Args:
+        dataset: whose batches it hands out.
+        checkpoint: where to go on from.
+        callbacks: Keras callbacks.
+        callback_paths: the training option ``callbacks``.
+        stop_after: batches in all after which it asks to stop.
+        options: the other training options.
+
+    Attributes:
+        positions: after each batch; likewise its ``losses`` and ``characters``.
+        epochs: position, metrics and checkpoint of each epoch.
+        interruption: what the model handed over where it was stopped inside an epoch.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        checkpoint: Checkpoint | None = None,
+        callbacks: Sequence[Any] = (),
+        callback_paths: tuple[str, ...] = (),
+        stop_after: int | None = None,
+        **options: Any,
+    ) -> None:
+        self.options = TrainingOptions(callbacks=callback_paths, **options)
+        self.checkpoint = checkpoint
+        self.callbacks = callbacks
+        self.positions: list[Position] = []
+        self.losses: list[float] = []
+        self.characters: list[int] = []
+        self.epochs: list[tuple[Position, Mapping[str, float], Checkpoint]] = []
+        self.interruption: Checkpoint | None = None
+        self._dataset = dataset
+        self._stop_after = stop_after
+
+    @property
+    def should_stop(self) -> bool:
+        return bool(self.positions) and self.positions[-1].total == self._stop_after
+
+    def batches(self, position: Position) -> Iterator[Batch]:
+        for batch in self._dataset.train.batches(position.epoch, position.step):
+            if self.should_stop:
+                return
+            yield batch
+
+    def batch_ended(self, position: Position, loss: float, characters: int) -> None:
+        self.positions.append(position)
+        self.losses.append(loss)
+        self.characters.append(characters)
+
+    def epoch_ended(self, position: Position, metrics: Mapping[str, float], checkpoint: Checkpoint) -> None:
+        self.epochs.append((position, metrics, checkpoint))
+
+    def interrupted(self, checkpoint: Checkpoint) -> None:
+        self.interruption = checkpoint

@@ -1,0 +1,77 @@
+"""What is asked of a corpus."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
+
+from textgen.corpus import Corpus, Provenance
+from textgen.plugins import plugins
+from textgen.testing.suites.plugin import OptionsSuite
+
+
+class CorpusSuite(OptionsSuite):
+    """Cases for a :class:`textgen.corpus.Corpus`.
+
+    Example:
+        >>> class TestTrees(CorpusSuite):
+        ...     name = "trees"
+
+    Attributes:
+        data_dir: a folder that has the corpus's files, for one that would download them.
+    """
+
+    kind = "corpus"
+    interface = Corpus
+
+    data_dir: ClassVar[Path | None] = None
+
+    def corpus(self) -> Corpus:
+        """The corpus under test."""
+        corpus: Corpus = self.make(self.data_dir)
+        return corpus
+
+    def light_use(self) -> str:
+        return f"from textgen.plugins import plugins\nplugins().get('corpus', {self.name!r})"
+
+    def test_documents_are_texts_of_its_layout(self) -> None:
+        corpus = self.corpus()
+        assert corpus.layout in ("stream", "documents")
+        count = 0
+        for text in corpus.documents():
+            assert isinstance(text, str)
+            assert text, "an empty document teaches nothing"
+            text.encode("utf-8")  # a lone surrogate cannot be written to any file
+            count += 1
+        assert count == 1 if corpus.layout == "stream" else count > 0
+
+    def test_each_reading_gives_the_same_text(self) -> None:
+        corpus = self.corpus()
+        first = list(corpus.documents())
+        assert list(corpus.documents()) == first
+        assert list(self.corpus().documents()) == first
+
+    def test_settled_options_find_the_same_text(self) -> None:
+        corpus = self.corpus()
+        text = list(corpus.documents())
+        settled = json.loads(json.dumps(corpus.settled_options.model_dump(mode="json")))
+        again = plugins().make("corpus", {"name": self.name, **settled}, self.data_dir)
+        assert list(again.documents()) == text
+
+    def test_provenance_names_sources_and_licence(self) -> None:
+        provenance = self.corpus().provenance()
+        assert isinstance(provenance, Provenance)
+        assert provenance.licence
+        json.dumps(asdict(provenance))
+        for source in provenance.sources:
+            path = PurePosixPath(source.file)
+            assert not path.is_absolute()
+            assert ".." not in path.parts
+            assert source.sha256 is None or (len(source.sha256) == 64 and int(source.sha256, 16) >= 0)
+
+    def test_fetching_makes_its_files_present(self) -> None:
+        corpus = self.corpus()
+        assert all(path.is_file() for path in corpus.fetch())
+        assert next(iter(corpus.documents()))

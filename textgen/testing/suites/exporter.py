@@ -1,0 +1,157 @@
+"""What is asked of an exporter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from textgen.errors import ArtifactError, TextgenError
+from textgen.exporter import Exporter, ExportReport, ExportSource
+from textgen.exporting import export_source
+from textgen.plugins import plugins
+from textgen.runtime import Ids, Runtime
+from textgen.state import State
+from textgen.testing.suites.plugin import OptionsSuite
+from textgen.testing.suites.runs import TinyRun, train_tiny
+
+Logits = NDArray[np.float32]
+
+
+class Spoilt(Runtime):
+    """A runtime whose logits go through a function.
+
+    Args:
+        true: the runtime.
+        change: the function.
+    """
+
+    def __init__(self, true: Runtime, change: Callable[[Logits], Logits]) -> None:
+        self.true, self.change = true, change
+        self.vocab_size, self.state_spec = true.vocab_size, true.state_spec
+
+    @classmethod
+    def open(cls, *_: Any) -> Spoilt:
+        """Cannot be opened from a run."""
+        raise NotImplementedError
+
+    def forward(self, ids: Ids, state: State, lengths: Ids | None = None) -> tuple[Logits, State]:
+        logits, after = self.true.forward(ids, state, lengths)
+        return self.change(logits), after
+
+
+def other(logits: Logits) -> Logits:
+    """Logits of another model."""
+    return logits[..., ::-1] * 3
+
+
+def fails(logits: Logits) -> Logits:
+    """No logits at all."""
+    raise RuntimeError("the comparison failed")
+
+
+class ExporterSuite(OptionsSuite):
+    """Cases for an :class:`textgen.exporter.Exporter`.
+
+    Example:
+        >>> class TestOnnx(ExporterSuite):
+        ...     name = "onnx"
+        ...     model = {"name": "fixed-gru"}
+
+    Attributes:
+        model: name and options of the model of the run that is exported: ``counting``, ``fixed-gru``, or your own.
+    """
+
+    kind = "exporter"
+    interface = Exporter
+
+    model: ClassVar[Mapping[str, Any]] = {"name": "counting"}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def run(cls, kit: None, tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+        """A run of :attr:`model`."""
+        return train_tiny(tmp_path_factory.mktemp("exporter") / "run", cls.model)
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        """Where an export goes: it does not exist yet, and has no neighbours."""
+        return tmp_path / "exports" / "one"
+
+    @pytest.fixture
+    def source(self, run: TinyRun) -> ExportSource:
+        """The run, as an exporter gets it."""
+        return export_source(run.artifact, plugins(), run.plan.tokenizer, run.make_model, lambda line: None)
+
+    def export(self, source: ExportSource, folder: Path) -> ExportReport:
+        """Export."""
+        report: ExportReport = self.make().export(source, folder)
+        return report
+
+    def test_it_writes_what_it_reports(self, source: ExportSource, folder: Path) -> None:
+        report = self.export(source, folder)
+        assert report.folder == folder
+        assert report.files
+        assert files(folder).keys() == set(report.files)
+        assert [path.name for path in folder.parent.iterdir()] == [folder.name], "something was left beside the export"
+
+    def test_it_reports_how_far_it_is_from_its_source(self, source: ExportSource, folder: Path) -> None:
+        parity = self.export(source, folder).parity
+        assert parity, "an export that is compared with nothing"
+        assert all(isinstance(name, str) and math.isfinite(figure) for name, figure in parity.items())
+
+    def test_another_model_than_its_source_is_an_error_that_leaves_nothing(
+        self, source: ExportSource, folder: Path
+    ) -> None:
+        with pytest.raises(ArtifactError):
+            self.export(spoilt(source, other), folder)
+        assert not folder.exists()
+        assert not folder.parent.exists() or not list(folder.parent.iterdir())
+
+    def test_a_failure_leaves_nothing(self, source: ExportSource, folder: Path) -> None:
+        with pytest.raises((RuntimeError, TextgenError)):
+            self.export(spoilt(source, fails), folder)
+        assert not folder.exists()
+        assert not folder.parent.exists() or not list(folder.parent.iterdir())
+
+    def test_a_failure_leaves_the_former_export(self, source: ExportSource, folder: Path) -> None:
+        self.export(source, folder)
+        before = files(folder)
+        with pytest.raises((RuntimeError, TextgenError)):
+            self.export(spoilt(source, fails), folder)
+        assert files(folder) == before
+        assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+    def test_what_it_did_not_write_is_kept(self, source: ExportSource, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        (folder / "thesis.txt").write_text("the only copy")
+        try:
+            self.export(source, folder)
+        except TextgenError as error:
+            assert "\n" not in str(error)  # noqa: PT017 - an error is right, and so is none
+        assert (folder / "thesis.txt").read_text() == "the only copy"
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """The content of every file of a folder, by path."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def spoilt(source: ExportSource, change: Callable[[Logits], Logits]) -> ExportSource:
+    """A source whose model is another one, for whoever compares with it, by logits or by loss."""
+
+    def measure_loss(runtime: Runtime) -> float:
+        if isinstance(runtime, Spoilt):
+            return source.measure_loss(runtime.true)
+        return source.measure_loss(Spoilt(runtime, change))
+
+    def open_runtime(name: str) -> Runtime:
+        return Spoilt(source.open_runtime(name), change)
+
+    return replace(source, open_runtime=open_runtime, measure_loss=measure_loss)
