@@ -1,0 +1,200 @@
+"""``textgen evaluate``."""
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+import textgen as library
+from textgen import evaluation_plot
+from textgen.cli import progress
+from textgen.errors import UnavailableError
+
+
+def hear_ctrl_c() -> None:
+    """A shell starts what it runs in the background with SIGINT ignored, and so may these tests."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+#: What a bar begins with.
+HIDE_CURSOR = "\x1b[?25l"
+
+#: Asks to stop, as Ctrl-C does.
+STOPS = """
+import os, signal
+from textgen import hookimpl
+
+@hookimpl
+def textgen_batch_ended(position):
+    if position.total == 2:
+        os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+@pytest.fixture(autouse=True)
+def plots(monkeypatch, request):
+    """Nothing is plotted but in the test of plots: importing matplotlib takes a second."""
+
+    def unavailable(*arguments: object) -> None:
+        raise UnavailableError("plots need matplotlib")
+
+    if "plot" not in request.node.name:
+        monkeypatch.setattr(evaluation_plot, "save_evaluation_plot", unavailable)
+
+
+@pytest.fixture
+def runs(trained) -> dict[str, Path]:
+    """Runs that a test may write to: the corpora stay where they are."""
+    return {name: Path(shutil.copytree(path, name)) for name, path in trained.items()}
+
+
+def test_json_is_what_the_library_finds(textgen, runs):
+    shown = textgen("evaluate", runs["documents"], "--json", "--num", 20, "--seed", 4, "--temperature", 0.6)
+    expected = library.load(runs["documents"]).evaluate(num=20, seed=4, temperature=0.6)
+    assert shown.code == 0
+    assert json.loads(shown.out) == json.loads(json.dumps(asdict(expected)))
+    assert shown.err == "textgen: no plot: plots need matplotlib\n"
+
+
+def test_the_table_has_the_figures(textgen, runs):
+    found = json.loads(textgen("evaluate", runs["documents"], "--json", "--num", 20).out)
+    shown = textgen("evaluate", runs["documents"], "--num", 20)
+    assert shown.code == 0
+    rows = dict(line.split("   ", 1) for line in shown.out.splitlines() if "   " in line)
+    score, written = found["held_out"], found["written"]
+    assert rows["held-out text"].strip() == f"3 documents, {score['characters']} characters judged"
+    assert rows["loss"].strip() == f"{score['nats']:.4f} nats ({score['nats'] / math.log(2):.4f} bits) a character"
+    assert rows["accuracy"].strip() == f"{score['accuracy']:.2%}"
+    assert rows["calibration error"].strip() == f"{score['calibration_error']:.4f} (15 bins)"
+    assert rows["new"].split() == [f"{written[each]['novelty']:.1%}" for each in ("texts", "held_out")]
+    assert rows["texts"].split() == ["20", "3"]
+    assert "documents, counting on cpu" in shown.out
+    assert f"written with {written['sampler']}, seed 0, at most 12 characters" in shown.out
+    for example in written["texts"]["neighbours"]["examples"]:
+        assert f"{example['distance']:.3f}" in shown.out
+
+
+def test_a_stream_has_a_context_and_no_texts(textgen, runs):
+    found = json.loads(textgen("evaluate", runs["stream"], "--json", "--context", 3).out)
+    assert found["written"] is None
+    assert found["context"] == "state not carried: windows of 3 characters, each from the initial state"
+    shown = textgen("evaluate", runs["stream"]).out
+    assert "state carried through the whole text" in shown
+    assert "written" not in shown
+
+
+def test_the_latest_run_is_judged_by_default(textgen, trained):
+    shutil.copytree(trained["stream"], Path("runs", "mine"))
+    assert textgen("evaluate").out == textgen("evaluate", "mine").out
+    assert "runs/mine, counting on cpu" in textgen("evaluate").out
+
+
+def test_a_plot_goes_into_the_runs_folder_and_alters_nothing_else(textgen, runs):
+    pytest.importorskip("matplotlib")
+    before = {path: path.read_bytes() for path in runs["documents"].rglob("*") if path.is_file()}
+    shown = textgen("evaluate", runs["documents"], "--num", 5)
+    plot = runs["documents"] / "plots" / "evaluation.png"
+    assert shown.err == f"plot: {plot}\n"
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    after = {path: path.read_bytes() for path in runs["documents"].rglob("*") if path.is_file()}
+    del after[plot]
+    assert after == before
+    assert textgen("runs", "show", runs["documents"]).code == 0
+
+
+def test_a_plot_that_cannot_be_written_is_told(textgen, runs):
+    pytest.importorskip("matplotlib")
+    shutil.rmtree(runs["stream"] / "plots", ignore_errors=True)
+    (runs["stream"] / "plots").write_text("in the way")
+    shown = textgen("evaluate", runs["stream"])
+    assert (shown.code, shown.out.count("nats")) == (0, 1)
+    assert shown.err.startswith("textgen: no plot: ")
+    assert "evaluation.png" in shown.err
+
+
+def test_folds_are_judged_in_a_table_and_as_json(textgen, runs):
+    found = json.loads(textgen("evaluate", runs["documents"], "--folds", 3, "--json").out)
+    assert sum(fold["characters"] for fold in found["folds"]) == sum(
+        map(len, "AdaAdamBeatrixBoDoraDorianEdEdaMaxMiaTomTomas")
+    )
+    shown = textgen("evaluate", runs["documents"], "--folds", 3)
+    assert (shown.code, shown.err) == (0, "")
+    rows = [line.split() for line in shown.out.splitlines()]
+    assert [row[0] for row in rows] == ["fold", "1", "2", "3", "mean", "deviation"]
+    assert [float(row[2]) for row in rows[1:4]] == [round(fold["nats"], 4) for fold in found["folds"]]
+    assert rows[4][1:3] == [f"{found['nats']:.4f}", f"{found['bits']:.4f}"]
+    assert rows[5][1] == f"{found['nats_deviation']:.4f}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["documents", "--num", 0], "--num"),
+        (["documents", "--folds", 1], "--folds"),
+        (["documents", "--folds", 13], "there must be from 2 to 12 folds, one a document, not 13"),
+        (["documents", "--folds", 3, "--runtime", "numpy"], "--runtime does not go with --folds"),
+        (["documents", "--folds", 3, "--temperature", 1], "--temperature does not go with --folds"),
+        (["documents", "--context", 5], "a context is for streams"),
+        (["documents", "--runtime", "numpy"], "use --runtime counting"),
+        (["documents", "--seed", -1], "a seed must be from 0"),
+        (["stream", "--folds", 3], "this run was trained on a stream"),
+        (["stream", "--num", 3], "num: for documents only"),
+        (["stream", "--context", 0], "--context"),
+        (["nowhere"], "nowhere is not a run"),
+    ],
+)
+def test_mistakes_are_one_line(textgen, trained, arguments, message):
+    name, *rest = arguments
+    assert message in textgen("evaluate", trained.get(name, name), *rest).error
+
+
+def test_a_corpus_that_is_gone_or_changed_is_told(textgen, names):
+    quick = ["--model", "counting", "--epochs", 1, "--set", "corpus.layout=lines", "--out", "run"]
+    assert textgen("train", names, *quick).code == 0
+    names.write_text(names.read_text() + "Edda\n")
+    shown = textgen("evaluate", "run", "--num", 5)
+    assert shown.code == 0
+    assert shown.err.splitlines()[0] == (
+        "textgen: the corpus file has changed since the run was trained: what is judged here may have been learned"
+    )
+    names.unlink()
+    assert "names.txt" in textgen("evaluate", "run").error
+
+
+def test_ctrl_c_ends_the_folds_and_leaves_nothing(environment, trained, tmp_path, install):
+    install("stops", STOPS)
+    (tmp_path / "scratch").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "textgen", "evaluate", str(trained["documents"]), "--folds", "3"],
+        env=environment | {"TMPDIR": str(tmp_path / "scratch")},
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=hear_ctrl_c,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    assert os.listdir(tmp_path / "scratch") == []
+
+
+def test_progress_is_lines_elsewhere_and_a_bar_on_a_terminal(textgen, runs, monkeypatch):
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
+    monkeypatch.setattr("textgen.evaluation.TEXTS_AT_ONCE", 50)
+    lines = textgen("evaluate", runs["documents"], "--num", 100).err.splitlines()
+    assert lines[:-1] == [
+        *[line for line in lines if line.startswith("held-out characters: ")],
+        "texts written: 50 of 100",
+        "texts written: 100 of 100",
+    ]
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda self: self is sys.stderr, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    shown = textgen("evaluate", runs["documents"], "--num", 100)
+    assert shown.err.startswith(HIDE_CURSOR)
+    assert "texts written: " not in shown.err
+    assert "nats" in shown.out

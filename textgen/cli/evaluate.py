@@ -1,0 +1,157 @@
+"""``textgen evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from textgen.cli.parameters import AsJson, DataDir, Device, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from textgen.cross_validation import CrossValidation
+    from textgen.evaluation import Evaluation, WrittenTexts
+    from textgen.text_statistics import Neighbour
+
+#: The plot, in the run's folder.
+PLOT = Path("plots") / "evaluation.png"
+
+
+def evaluate(
+    run: Run = None,
+    runtime: Annotated[
+        str | None, typer.Option(help="What runs the model: auto (default), numpy, onnx, keras, or a plugin's.")
+    ] = None,
+    device: Device = None,
+    context: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Read a stream in windows of so many characters, each from the initial state; "
+            "by default the state is carried through the whole text.",
+        ),
+    ] = None,
+    num: Annotated[int | None, typer.Option(min=1, help="Texts to write, for documents; by default 1,000.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the texts; by default 0.")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="Chain that draws the texts, as in 'temperature(0.8) | multinomial'.")
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(help="Of the texts, instead of the chain's.")] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(min=2, help="Judge the run's options instead: train a model a fold of the documents."),
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge a run by the text that it held out, and what it writes by the documents that it learned from."""
+    import json
+    from dataclasses import asdict
+
+    from textgen.api import cross_validate, load
+    from textgen.cli.progress import show_progress
+    from textgen.errors import OptionError
+
+    texts: dict[str, Any] = {"num": num, "seed": seed, "sampler": sampler, "temperature": temperature}
+    if folds is not None:
+        for name, value in {"runtime": runtime, "context": context, **texts}.items():
+            if value is not None:
+                raise OptionError(f"--{name} does not go with --folds, which trains models of its own and judges those")
+        with show_progress() as progress:
+            validation = cross_validate(run, folds=folds, device=device, data_dir=data_dir, progress=progress)
+        print(json.dumps(asdict(validation), indent=1)) if as_json else _print_folds(validation)
+        return
+    generator = load(run, runtime=runtime or "auto", device=device or "auto")
+    with show_progress() as progress:
+        evaluation = generator.evaluate(context=context, **texts, data_dir=data_dir, progress=progress)
+    print(json.dumps(asdict(evaluation), indent=1)) if as_json else _print_evaluation(evaluation)
+    _tell(evaluation, generator.artifact.path / PLOT)
+
+
+def _tell(evaluation: Evaluation, plot: Path) -> None:
+    """Say what to keep in mind, and draw the plot."""
+    from textgen.cli.progress import say
+    from textgen.errors import UnavailableError
+    from textgen.evaluation_plot import save_evaluation_plot
+
+    if not evaluation.same_text:
+        say(
+            f"textgen: the corpus {evaluation.corpus} has changed since the run was trained: "
+            "what is judged here may have been learned"
+        )
+    try:
+        save_evaluation_plot(evaluation, plot)
+    except (UnavailableError, OSError) as error:
+        say(f"textgen: no plot: {error}")
+    else:
+        say(f"plot: {plot}")
+
+
+def _print_evaluation(evaluation: Evaluation) -> None:
+    score = evaluation.held_out
+    documents = "" if evaluation.documents is None else f"{evaluation.documents:,} documents, "
+    _print_table(
+        ("", f"{evaluation.run}, {evaluation.runtime} on {evaluation.device}"),
+        [
+            ("held-out text", f"{documents}{score.characters:,} characters judged"),
+            ("context", evaluation.context),
+            ("loss", f"{score.nats:.4f} nats ({score.bits:.4f} bits) a character"),
+            ("accuracy", f"{score.accuracy:.2%}"),
+            ("calibration error", f"{score.calibration_error:.4f} ({len(score.bins)} bins)"),
+        ],
+    )
+    if evaluation.written:
+        _print_texts(evaluation.written)
+
+
+def _print_texts(written: WrittenTexts) -> None:
+    columns = (written.texts, written.held_out)
+    near = [statistics.neighbours for statistics in columns]
+    print()
+    _print_table(
+        ("beside the training documents", "written", "held out"),
+        [
+            ("texts", *(f"{each.texts:,}" for each in columns)),
+            ("new", *(f"{each.novelty:.1%}" for each in columns)),
+            ("distinct", *(f"{each.uniqueness:.1%}" for each in columns)),
+            ("ended by themselves", f"{written.ended:.1%}", ""),
+            ("length divergence, bits", *(f"{each.length_divergence:.4f}" for each in columns)),
+            ("bigram divergence, bits", *(f"{each.bigram_divergence:.4f}" for each in columns)),
+            ("nearest, mean distance", *(f"{each.mean:.3f}" for each in near)),
+            ("nearest, median distance", *(f"{each.median:.3f}" for each in near)),
+            ("nearest, texts compared", *(f"{each.texts:,}" for each in near)),
+        ],
+    )
+    print(f"\nwritten with {written.sampler}, seed {written.seed}, at most {written.length} characters\n")
+    examples: tuple[Neighbour, ...] = written.texts.neighbours.examples
+    _print_table(
+        ("distance", "written", "nearest training document"),
+        [(f"{example.distance:.3f}", example.text, example.nearest) for example in examples],
+    )
+
+
+def _print_folds(validation: CrossValidation) -> None:
+    _print_table(
+        ("fold", "characters", "nats a character", "bits", "accuracy"),
+        [
+            (str(number), f"{fold.characters:,}", f"{fold.nats:.4f}", f"{fold.bits:.4f}", f"{fold.accuracy:.2%}")
+            for number, fold in enumerate(validation.folds, 1)
+        ]
+        + [
+            ("mean", "", f"{validation.nats:.4f}", f"{validation.bits:.4f}", f"{validation.accuracy:.2%}"),
+            ("deviation", "", f"{validation.nats_deviation:.4f}", f"{validation.bits_deviation:.4f}", ""),
+        ],
+    )
+
+
+def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*head, box=None, pad_edge=False, padding=(0, 3, 0, 0), show_header=True)
+    for row in rows:
+        table.add_row(*row)
+    Console(markup=False, emoji=False, highlight=False).print(table)
