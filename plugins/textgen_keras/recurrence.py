@@ -96,7 +96,7 @@ def gru(gates: Any, candidate: Any, state: Any, gate_kernel: Any, candidate_kern
         h = c + z * (h - c)
         return t + 1, h, hs.write(t + 1, h), zs.write(t, z), rs.write(t, r), ms.write(t, m), cs.write(t, c)
 
-    begin = (0, state, _array(time + 1, state.dtype).write(0, state), *(_array(time, state.dtype) for _ in range(4)))
+    begin = (0, state, _with_first(time + 1, state), *_arrays(4, time, state))
     _, _, hs, zs, rs, ms, cs = _loop(lambda t, *_: t < time, forward, begin)
     states = hs.stack()
 
@@ -113,13 +113,7 @@ def gru(gates: Any, candidate: Any, state: Any, gate_kernel: Any, candidate_kern
             dh = dh * z + tf.matmul(dg, gate_back) + tf.matmul(dm, candidate_back)
             return t - 1, dh, dgs.write(t, dg), dms.write(t, dm), dcs.write(t, dc)
 
-        begin = (
-            time - 1,
-            tf.zeros_like(state),
-            _array(time, state.dtype),
-            _array(time, state.dtype),
-            _array(time, state.dtype),
-        )
+        begin = (time - 1, tf.zeros_like(state), *_arrays(3, time, state))
         _, dh, dgs, dms, dcs = _loop(lambda t, *_: t >= 0, backward, begin)
         dg, dm = dgs.stack(), dms.stack()
         flat = tf.reshape(dm, [-1, units])
@@ -156,8 +150,8 @@ def lstm(gates: Any, state: Any, cell: Any, kernel: Any) -> Any:
         h = o * tanh
         return t + 1, h, c, hs.write(t + 1, h), cs.write(t + 1, c), gs.write(t, g), ts.write(t, tanh)
 
-    before = [_array(time + 1, state.dtype).write(0, value) for value in (state, cell)]
-    begin = (0, state, cell, *before, *(_array(time, state.dtype) for _ in range(2)))
+    before = _with_first(time + 1, state), _with_first(time + 1, cell)
+    begin = (0, state, cell, *before, *_arrays(2, time, state))
     *_, hs, cs, gs, ts = _loop(lambda t, *_: t < time, forward, begin)
     states, cells = hs.stack(), cs.stack()
 
@@ -172,7 +166,7 @@ def lstm(gates: Any, state: Any, cell: Any, kernel: Any) -> Any:
             dg = tf.concat([dc * (k + k - 1), dc * cells[t], dc * (i + i), dh * tanh], 1) * (g - g * g)
             return t - 1, tf.matmul(dg, back), dc * f, dgs.write(t, dg)
 
-        begin = (time - 1, tf.zeros_like(state), tf.zeros_like(cell), _array(time, state.dtype))
+        begin = (time - 1, tf.zeros_like(state), tf.zeros_like(cell), *_arrays(1, time, state))
         _, dh, dc, dgs = _loop(lambda t, *_: t >= 0, backward, begin)
         dg = dgs.stack()
         return dg, dh, dc, _outer(states[:-1], dg)
@@ -180,8 +174,12 @@ def lstm(gates: Any, state: Any, cell: Any, kernel: Any) -> Any:
     return (states[1:], states, cells), gradient
 
 
-def _array(size: Any, dtype: Any) -> Any:
-    return tf.TensorArray(dtype, size)
+def _arrays(count: int, size: Any, like: Any) -> list[Any]:
+    return [tf.TensorArray(like.dtype, size) for _ in range(count)]
+
+
+def _with_first(size: Any, value: Any) -> Any:
+    return _arrays(1, size, value)[0].write(0, value)
 
 
 def _loop(condition: Callable[..., Any], body: Callable[..., Any], begin: tuple[Any, ...]) -> Any:

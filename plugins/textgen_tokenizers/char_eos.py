@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -60,7 +60,7 @@ class CharEos(CharacterTokenizer):
     def eos_id(self) -> int:
         return self.vocab_size - 1
 
-    def order_characters(self, stream: Iterable[str]) -> Sequence[str]:
+    def order_characters(self, counts: Mapping[str, int]) -> Sequence[str]:
         if self.order == "frequency":
-            return [character for character, _ in Counter(stream).most_common()]
-        return super().order_characters(stream)
+            return [character for character, _ in Counter(counts).most_common()]
+        return super().order_characters(counts)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +16,9 @@ ON_UNKNOWN = (
     "What to do with a character that the vocabulary lacks: error names it and its position, "
     "skip leaves it out, unk takes the unknown id"
 )
+
+#: Characters that are counted at once.
+PIECE = 1 << 20
 
 
 class CharacterTokenizer(Tokenizer):
@@ -44,14 +47,18 @@ class CharacterTokenizer(Tokenizer):
         Raises:
             CorpusError: where they have no character.
         """
-        characters = self.order_characters(chain.from_iterable(texts))
-        if not characters:
+        counts = _count_characters(texts)
+        if not counts:
             raise CorpusError("the corpus has no text to build a vocabulary from; give it at least one character")
-        self._set_vocabulary(characters)
+        self._set_vocabulary(self.order_characters(counts))
 
-    def order_characters(self, stream: Iterable[str]) -> Sequence[str]:
-        """The distinct characters of a stream of characters, in the order of their ids: here by code point."""
-        return sorted(set(stream))
+    def order_characters(self, counts: Mapping[str, int]) -> Sequence[str]:
+        """The characters in the order of their ids, here by code point.
+
+        Args:
+            counts: how often each occurs, in the order of their first appearance.
+        """
+        return sorted(counts)
 
     def _set_vocabulary(self, characters: Sequence[str]) -> None:
         self.characters = tuple(characters)
@@ -76,6 +83,12 @@ class CharacterTokenizer(Tokenizer):
             raise UnknownCharacterError(text[position], position)
         return ids
 
+    def encode_batch(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        ids = self._ids.take(_code_points("".join(texts)), mode="clip")
+        if (ids < 0).any():  # which changes the lengths, or is an error that names the position in its text
+            return super().encode_batch(texts)
+        return ids, np.fromiter(map(len, texts), np.int64, len(texts))
+
     def decode(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> str:
         return "".join(self._texts[np.asarray(ids, dtype=np.intp)])
 
@@ -99,6 +112,31 @@ class CharacterTokenizer(Tokenizer):
 def _are_distinct(characters: list[Any]) -> bool:
     single = all(isinstance(character, str) and len(character) == 1 for character in characters)
     return bool(characters) and single and len(set(characters)) == len(characters)
+
+
+def _count_characters(texts: Iterable[str]) -> dict[str, int]:
+    """How often each character occurs, in the order of first appearance."""
+    counts = np.zeros(sys.maxunicode + 1, np.int64)
+    order: dict[str, None] = {}
+    for piece in _join_in_pieces(texts):
+        here = np.bincount(_code_points(piece))
+        if (here[counts[: len(here)] == 0] > 0).any():
+            order |= dict.fromkeys(piece)
+        counts[: len(here)] += here
+    return {character: int(counts[ord(character)]) for character in order}
+
+
+def _join_in_pieces(texts: Iterable[str]) -> Iterator[str]:
+    """The texts end to end, :data:`PIECE` characters and more at once."""
+    piece: list[str] = []
+    characters = 0
+    for text in texts:
+        piece.append(text)
+        characters += len(text)
+        if characters >= PIECE:
+            yield "".join(piece)
+            piece, characters = [], 0
+    yield "".join(piece)
 
 
 def _code_points(text: str) -> NDArray[np.uint32]:

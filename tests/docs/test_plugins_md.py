@@ -1,0 +1,89 @@
+"""The tutorial of docs/plugins.md, run as it stands: files are written, commands run, and output compared."""
+
+import re
+import shlex
+import shutil
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "plugins.md").read_text(encoding="utf-8")
+
+
+class Block(NamedTuple):
+    """A fenced block, and the file that it is the content of: `name`: on the line before it."""
+
+    file: str
+    language: str
+    content: str
+
+
+BLOCKS = [Block(*found) for found in re.findall(r"(?:`([\w.]+)`:\n\n)?```(\w*)\n(.*?)```", PAGE, re.DOTALL)]
+
+
+@pytest.mark.keras
+def test_the_page_does_what_it_says(make_environment, tmp_path):
+    environment = make_environment()
+    folder = environment.python.parent
+    for command in ("textgen", "pytest"):  # of this environment, as an installation would put them there
+        script = folder / command
+        script.write_text(f'#!/bin/sh\nexec {shlex.quote(str(environment.python))} -m {command} "$@"\n')
+        script.chmod(0o755)
+    variables = environment.variables | {
+        "PATH": f"{folder}:{environment.variables['PATH']}",
+        # pip install -e . without a network
+        **{"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0"},
+    }
+    (tmp_path / "docs").mkdir()
+    shutil.copytree(DOCS / "examples", tmp_path / "docs" / "examples")
+
+    output = ""
+    for block in BLOCKS:
+        if block.file:
+            (tmp_path / block.file).write_text(block.content, encoding="utf-8")
+        elif block.language == "sh":
+            done = subprocess.run(
+                ["sh", "-ec", block.content], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, f"{block.content}{done.stderr}"
+            assert "textgen: plugin" not in done.stderr, done.stderr
+            output = done.stdout
+        else:
+            shown, written = block.content.split(), output.split()
+            assert written[-len(shown) :] == shown, block.content
+    assert (tmp_path / "epochs.txt").read_text().startswith("runs/curriculum: ")
+
+
+def test_every_block_is_run():
+    assert {block.language for block in BLOCKS} == {"sh", "python", "toml", "text"}
+    assert all(bool(block.file) == (block.language in ("python", "toml")) for block in BLOCKS)
+    assert len(BLOCKS) == PAGE.count("```") / 2
+
+
+def test_what_it_names_exists():
+    import textgen.testing
+    import textgen.testing.suites
+    from textgen import hookspecs
+    from textgen.plugins import KINDS
+
+    assert set(re.findall(r"\b\w+Suite\b", PAGE)) == set(textgen.testing.suites.__all__)
+    assert {name for name in vars(hookspecs) if name.startswith("textgen_")} == set(
+        re.findall(r"`(textgen_(?:register_|transform_|batch_|epoch_|checkpoint_|before_|after_)\w+)`", PAGE)
+    )
+    rows = re.findall(r"^\| (\w+) \| `(textgen_register_\w+)` \|", PAGE, re.MULTILINE)
+    assert dict(rows) == KINDS
+    for module, name in re.findall(r"`(textgen[\w.]*)\.([A-Z]\w+)`", PAGE):
+        spec = find_spec(module)  # which imports no TensorFlow
+        assert spec is not None, module
+        assert f"class {name}(" in Path(spec.origin).read_text(encoding="utf-8"), (module, name)
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]*)(?:#[^)]*)?\)", text):
+        assert (page.parent / target).exists(), target
