@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 from textgen.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from textgen.api import TextGenerator, export, load, train
+    from textgen.api import TextGenerator, cross_validate, export, load, train
 
 __version__ = "0.1.0"
 
-__all__ = ["TextGenerator", "__version__", "export", "hookimpl", "load", "train"]
+__all__ = ["TextGenerator", "__version__", "cross_validate", "export", "hookimpl", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:
     # Plugins import textgen.hookspecs when the command line lists them: NumPy and pydantic can wait until then.
-    if name in ("TextGenerator", "export", "load", "train"):
+    if name in ("TextGenerator", "cross_validate", "export", "load", "train"):
         from textgen import api
 
         return getattr(api, name)

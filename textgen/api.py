@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from textgen.artifact import Artifact, find_run
 from textgen.continuation import continue_after, load_continuation, save_continuation
-from textgen.errors import ArtifactError, OptionError, UnavailableError, UnknownNameError, UnsupportedModelError
+from textgen.errors import (
+    ArtifactError,
+    OptionError,
+    PluginError,
+    UnavailableError,
+    UnknownNameError,
+    UnsupportedModelError,
+)
 from textgen.exporter import ExportReport
 from textgen.generation import Continuation, Generation, GenerationOptions, Piece, Request, finish, generate
 from textgen.model import Model
 from textgen.options import Settings, build_options, merge_settings
 from textgen.plugins import Plugins, plugins
+from textgen.records import needing, tell_changes
 from textgen.runtime import Runtime
-from textgen.sampling import edit_chain
+from textgen.sampling import Chain, edit_chain
 from textgen.tokenizer import OnUnknown, Tokenizer
+
+if TYPE_CHECKING:
+    from textgen.cross_validation import CrossValidation
+    from textgen.evaluation import Evaluation, Progress
 
 #: Runtimes that ``"auto"`` tries before the model's own, the fastest first.
 PREFERRED_RUNTIMES = ("onnx", "numpy")
@@ -31,13 +44,17 @@ class TextGenerator:
         tokenizer: fitted.
         artifact: the run that both come from.
         found: the plugins to look samplers up in.
+        runtime_name: the runtime's, as registered.
 
     Attributes:
         defaults: how the run generates where nothing else is asked for.
     """
 
-    def __init__(self, runtime: Runtime, tokenizer: Tokenizer, artifact: Artifact, found: Plugins) -> None:
+    def __init__(
+        self, runtime: Runtime, tokenizer: Tokenizer, artifact: Artifact, found: Plugins, runtime_name: str
+    ) -> None:
         self.runtime = runtime
+        self.runtime_name = runtime_name
         self.tokenizer = tokenizer
         self.artifact = artifact
         self.defaults = build_options(
@@ -140,7 +157,7 @@ class TextGenerator:
                 raise OptionError(
                     f"a sampler chain and {', '.join(edits)} exclude each other; write all into the chain"
                 )
-            chains.append(self._plugins.chain(edit_chain(sampler or self.defaults.sampler, edits)))
+            chains.append(self._chain(edit_chain(sampler or self.defaults.sampler, edits)))
         each = len(prompts) * num
         return Request(
             prompts=tuple(text for text in prompts for _ in range(num)) * len(chains),
@@ -155,6 +172,10 @@ class TextGenerator:
             chunk=chunk,
             continuation=continuation,
         )
+
+    def _chain(self, text: str) -> Chain:
+        with needing(self.artifact, self._plugins):
+            return self._plugins.chain(text)
 
     def continue_after(self, request: Request, generation: Generation) -> Continuation:
         """Where a text can be gone on from: writing it in two parts gives the same text as writing it at once."""
@@ -179,6 +200,55 @@ class TextGenerator:
         self._plugins.notify("textgen_after_generation", request=request, generations=generations)
         return generations
 
+    def evaluate(
+        self,
+        *,
+        context: int | None = None,
+        num: int | None = None,
+        seed: int | None = None,
+        sampler: str | None = None,
+        temperature: float | None = None,
+        data_dir: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> Evaluation:
+        """Judge the run by the text that it held out, and what it writes by the documents that it learned from.
+
+        Args:
+            context: for a stream: read it in windows of so many characters, each from the initial state; by default the
+                state is carried through the whole text.
+            num: for documents, as are the next three: texts to write, 1,000 by default, from drawn first characters.
+            seed: of the texts, 0 by default.
+            sampler: a chain, by default the run's own.
+            temperature: instead of the chain's.
+            data_dir: searched for the corpus's files before anything is downloaded.
+            progress: is told what is under way, how much of it is done, and of how much.
+
+        Raises:
+            OptionError: for values out of range or meant for another layout, or where the run held nothing out.
+            CorpusError: where the corpus is not at hand, or no longer has the run's vocabulary.
+        """
+        from textgen.evaluation import TEXTS, evaluate_run, read_split
+
+        corpus = make_part(self.artifact, self._plugins, "corpus", _data_folder(data_dir))
+        texts = {"num": num, "seed": seed, "sampler": sampler, "temperature": temperature}
+        request = None
+        if corpus.layout == "documents":
+            texts |= {"num": TEXTS if num is None else num, "seed": seed or 0}
+            request = self.request("", **texts)  # type: ignore[arg-type]  # one dictionary, several types
+        elif given := [name for name, value in texts.items() if value is not None]:
+            raise OptionError(f"{', '.join(given)}: for documents only; this run was trained on a stream")
+        return evaluate_run(
+            self.artifact,
+            self.runtime,
+            self.tokenizer,
+            read_split(self.artifact, corpus, self.tokenizer),
+            runtime_name=self.runtime_name,
+            context=context,
+            request=request,
+            write=self.sample,
+            progress=progress or _say_nothing,
+        )
+
 
 def load(path: str | Path | None = None, *, runtime: str = "auto", device: str = "auto") -> TextGenerator:
     """Load a run, or an export of one.
@@ -194,9 +264,10 @@ def load(path: str | Path | None = None, *, runtime: str = "auto", device: str =
     """
     found = plugins()
     artifact = Artifact.open(find_run(None if path is None else Path(path)))
+    tell_changes(artifact, found)
     tokenizer = _load_tokenizer(artifact, found)
-    opened = _open_runtime(runtime, artifact, _model_maker(artifact, found), device, found)
-    return TextGenerator(opened, tokenizer, artifact, found)
+    name, opened = _open_runtime(runtime, artifact, _model_maker(artifact, found), device, found)
+    return TextGenerator(opened, tokenizer, artifact, found, name)
 
 
 def export(
@@ -226,11 +297,55 @@ def export(
 
     found = plugins()
     artifact = Artifact.open(find_run(None if path is None else Path(path)))
+    tell_changes(artifact, found)
     folder = Path(out) if out else artifact.path / to
     tokenizer, make_model = _load_tokenizer(artifact, found), _model_maker(artifact, found)
     return export_run(
         artifact, found, to, options or {}, folder, tokenizer=tokenizer, make_model=make_model, notice=notice
     )
+
+
+def cross_validate(
+    path: str | Path | None = None,
+    *,
+    folds: int = 5,
+    device: str | None = None,
+    data_dir: str | Path | None = None,
+    progress: Progress | None = None,
+) -> CrossValidation:
+    """Judge the options of a run on documents: train a model a fold, and judge it by the fold that it did not see.
+
+    Args:
+        path: the run's folder, or its name in the folder of runs; the latest run for ``None``.
+        folds: how many, at least 2.
+        device: to train on, by default the run's.
+        data_dir: searched for the corpus's files before anything is downloaded.
+        progress: is told what is under way, how much of it is done, and of how much.
+
+    Raises:
+        OptionError: for fewer than 2 folds, more than documents, or a run that was trained on a stream.
+        UnavailableError: where a library to train with is missing.
+    """
+    from textgen.cross_validation import cross_validate_run
+
+    return cross_validate_run(
+        Artifact.open(find_run(None if path is None else Path(path))),
+        plugins(),
+        folds,
+        changes={"training": {} if device is None else {"device": device}},
+        data_dir=None if data_dir is None else Path(data_dir),
+        progress=progress or _say_nothing,
+    )
+
+
+def _say_nothing(what: str, done: int, total: int) -> None:
+    pass
+
+
+def _data_folder(chosen: str | Path | None) -> Path | None:
+    from textgen.plan import data_folder
+
+    return data_folder(None if chosen is None else Path(chosen))
 
 
 def _load_tokenizer(artifact: Artifact, found: Plugins) -> Tokenizer:
@@ -253,18 +368,19 @@ def _model_maker(artifact: Artifact, found: Plugins) -> Callable[[], Model]:
 
 def _open_runtime(
     name: str, artifact: Artifact, make_model: Callable[[], Model], device: str, found: Plugins
-) -> Runtime:
-    def open_(name: str) -> Runtime:
-        runtime: Runtime = found.get("runtime", name).open(artifact, make_model, device)
-        return runtime
+) -> tuple[str, Runtime]:
+    def open_(name: str) -> tuple[str, Runtime]:
+        return name, found.get("runtime", name).open(artifact, make_model, device)
 
     if name != "auto":
         return open_(name)
     for preferred in PREFERRED_RUNTIMES:
         try:
             return open_(preferred)
-        except (UnsupportedModelError, UnavailableError):
+        except (UnsupportedModelError, UnavailableError, UnknownNameError):
             continue  # the model's own runtime has the last word
+        except PluginError as error:
+            found.tell_once(f"{error}; another runtime is taken")
     return open_(make_model().native_runtime)
 
 
@@ -274,17 +390,8 @@ def make_part(artifact: Artifact, found: Plugins, kind: str, *arguments: Any) ->
     Raises:
         ArtifactError: where its plugin is not installed; says which distribution to install.
     """
-    manifest = artifact.manifest
-    settings = manifest.settings[kind]
-    try:
-        return found.make(kind, settings, *arguments)
-    except UnknownNameError:
-        distribution = manifest.providers.get(kind, "unknown")
-        version = manifest.versions.get(distribution, "unknown")
-        raise ArtifactError(
-            f"{artifact.path} was made with the {kind} {settings['name']!r} of {distribution} {version}, which is not "
-            f'loaded: pip install "{distribution}=={version}"'
-        ) from None
+    with needing(artifact, found):
+        return found.make(kind, artifact.manifest.settings[kind], *arguments)
 
 
 def train(
@@ -322,7 +429,7 @@ def train(
 
     found = plugins()
     chosen = choose(found, corpus=corpus, model=model, tokenizer=tokenizer, recipe=recipe, settings=settings)
-    plan = make_plan(chosen, found, Path(data_dir) if data_dir else None)
+    plan = replace(make_plan(chosen, found, Path(data_dir) if data_dir else None), recipe=recipe)
     with make_display() as display:
         artifact = train_run(plan, found, display, folder=Path(out) if out else None, callbacks=callbacks)
     return load(artifact.path)

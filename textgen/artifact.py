@@ -27,6 +27,7 @@ MANIFEST = "textgen.json"
 TOKENIZER = "tokenizer.json"
 WEIGHTS = "weights.safetensors"
 HISTORY = "history.jsonl"
+HISTORY_TABLE = "history.csv"
 SAMPLES = "samples.txt"
 CHECKPOINTS = "checkpoints"
 
@@ -50,7 +51,9 @@ class Manifest(BaseModel):
 
     Attributes:
         versions: of textgen and of the distribution of each plugin used.
-        providers: the distribution that brought corpus, tokenizer and model.
+        providers: the distribution that brought ``"corpus"``, ``"tokenizer"``, ``"model"``, and each sampler and
+            recipe by name, as in ``"sampler top-k"``; a plugin without one is its file, which has a ``/``.
+        transforms: distributions whose plugins changed the batches.
         settings: the complete options of corpus, tokenizer, model, training and generation, by table.
         provenance: where the corpus comes from.
         end_id, starts: see :class:`textgen.generation.Ending`.
@@ -68,6 +71,7 @@ class Manifest(BaseModel):
     status: Status = "training"
     versions: dict[str, str] = {}
     providers: dict[str, str] = {}
+    transforms: list[str] = []
     settings: Settings
     provenance: dict[str, Any] = {}
     vocab_size: int

@@ -137,7 +137,8 @@ def textgen_register_commands(register: Register) -> None:
 def textgen_transform_batch(batch: Batch, position: Position) -> Batch | None:
     """Change a training batch before the model sees it, for a curriculum, say.
 
-    Plugins are called one after the other, each with the batch that the former one gave.
+    Plugins are called one after the other, each with the batch that the former one gave. A run records which plugins
+    implement this hook, and goes on only with them.
 
     .. versionadded:: 0.1
 

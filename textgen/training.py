@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from textgen.artifact import Artifact, runs_folder
+from textgen.cluster import Cluster
 from textgen.errors import ArtifactError, OptionError
+from textgen.follower import Follower
 from textgen.options import Settings, merge_settings
 from textgen.plan import Plan, make_plan
 from textgen.plugins import Plugins
+from textgen.records import check_transforms, needing, tell_changes
 from textgen.run import Display, Run
 
 #: Training options that may differ when a run goes on.
@@ -36,16 +39,18 @@ def train(
         callbacks: ``keras.callbacks.Callback`` objects, for models that train with Keras.
 
     Returns:
-        The finished (or interrupted) run.
+        The finished (or interrupted) run; in a process that is not its cluster's chief, without files.
 
     Raises:
         ArtifactError: where the folder is in use.
+        OptionError: where ``TF_CONFIG`` describes no cluster.
         UnavailableError: where a library is missing.
     """
     folder = folder or _new_folder(plan)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    make_run = _run_class()
+    if make_run is Run and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ArtifactError(f"{folder} exists already; choose another --out, or go on with: --resume {folder}")
-    return _fit(Run(plan, folder, plugins, display, callbacks=callbacks))
+    return _fit(make_run(plan, folder, plugins, display, callbacks=callbacks))
 
 
 def resume(
@@ -78,12 +83,15 @@ def resume(
                 raise OptionError(
                     f"{table}.{option} cannot change when a run goes on; training.{', training.'.join(RESUMABLE)} can"
                 )
-    plan = make_plan(merge_settings(artifact.manifest.settings, changes or {}), plugins, data_dir)
+    tell_changes(artifact, plugins)
+    check_transforms(artifact, plugins)
+    with needing(artifact, plugins):
+        plan = make_plan(merge_settings(artifact.manifest.settings, changes or {}), plugins, data_dir)
     same_text = plan.text_sha256 == artifact.manifest.provenance.get("text_sha256")
     if not same_text or plan.tokenizer.to_json() != artifact.tokenizer_json():
         raise ArtifactError(f"the text of {folder} has changed since the run began; train a new run instead")
     artifact.manifest.settings = plan.settings
-    run = Run(plan, folder, plugins, display, callbacks=callbacks, artifact=artifact)
+    run = _run_class()(plan, folder, plugins, display, callbacks=callbacks, artifact=artifact)
     if artifact.manifest.status == "finished" and run.is_complete:
         raise OptionError(
             f"{folder} is finished, with epochs={plan.training.epochs} and max_steps={plan.training.max_steps}; "
@@ -92,8 +100,15 @@ def resume(
     return _fit(run)
 
 
+def _run_class() -> type[Run]:
+    """What this process is in its cluster, if it is in one: only the chief writes the run."""
+    cluster = Cluster.from_environment()
+    return Run if cluster is None or cluster.is_chief else Follower
+
+
 def _fit(run: Run) -> Artifact:
     with run.stopping_on_signals():
+        run.begin()
         run.plan.model.fit(run.plan.dataset, run)
         run.finish()
     return run.artifact

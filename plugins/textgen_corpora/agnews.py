@@ -12,7 +12,7 @@ from pydantic import Field
 from textgen.corpus import Layout, Source
 from textgen.errors import UnavailableError
 from textgen.options import Options
-from textgen_corpora.reading import csv_cell, csv_rows, not_blank, read_text
+from textgen_corpora.reading import csv_cell, csv_rows, not_blank, read_pieces
 from textgen_corpora.store import PublishedCorpus, at_hand, notice, obtain
 
 _FOLDER = "https://raw.githubusercontent.com/mhjabreel/CharCnn_Keras/master/data/ag_news_csv"
@@ -64,7 +64,7 @@ class AgNews(PublishedCorpus):
         return "documents"
 
     def documents(self) -> Iterator[str]:
-        rows = csv_rows(self._path, read_text(self._path))
+        rows = csv_rows(self._path, read_pieces(self._path))
         return not_blank(self._path, (self._text(line, row) for line, row in rows))
 
     @property

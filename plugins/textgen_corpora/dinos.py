@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 
 from textgen.corpus import Corpus, Layout, Provenance, Source
-from textgen_corpora.reading import not_blank, read_text, split_lines
+from textgen_corpora.reading import not_blank, read_pieces, split_lines
 from textgen_corpora.store import PublishedCorpus
 
 SOURCE = Source(
@@ -32,7 +32,7 @@ class Dinos(PublishedCorpus):
 
     def documents(self) -> Iterator[str]:
         (path,) = self.fetch()
-        return not_blank(path, split_lines(read_text(path)))
+        return not_blank(path, split_lines(read_pieces(path)))
 
 
 class DinosLite(Corpus):

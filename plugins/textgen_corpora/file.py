@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from textgen.corpus import Corpus, Layout, Provenance, Source
 from textgen.errors import CorpusError, suggestion
 from textgen.options import Options
-from textgen_corpora.reading import csv_cell, csv_rows, not_blank, read_text, split_lines
+from textgen_corpora.reading import csv_cell, csv_rows, not_all_blank, not_blank, read_pieces, split_lines
 
 _FORMATS = {".csv": "csv", ".jsonl": "jsonl"}
 
@@ -73,19 +73,20 @@ class File(Corpus):
         return "stream" if stream else "documents"
 
     def documents(self) -> Iterator[str]:
-        path = self._path
-        text = read_text(path, self.options.encoding)
-        return not_blank(path, self._cut(path, text))
+        pieces = read_pieces(self._path, self.options.encoding)
+        if self.layout == "stream":
+            return not_all_blank(self._path, pieces)
+        return not_blank(self._path, self._cut(pieces))
 
-    def _cut(self, path: Path, text: str) -> Iterator[str]:
+    def _cut(self, pieces: Iterator[str]) -> Iterator[str]:
         column = "text" if self.options.column is None else str(self.options.column)
         match self.options.resolved_format:
             case "csv":
-                return _csv_column(path, text, column)
+                return _csv_column(self._path, pieces, column)
             case "jsonl":
-                return _jsonl_values(path, text, column)
+                return _jsonl_values(self._path, pieces, column)
             case _:
-                return iter([text] if self.layout == "stream" else split_lines(text))
+                return split_lines(pieces)
 
     def provenance(self) -> Provenance:
         return Provenance((Source(self.options.path.name),), licence="the user's own")
@@ -104,8 +105,8 @@ class File(Corpus):
         return Path(os.path.expanduser(self.options.path))
 
 
-def _csv_column(path: Path, text: str, column: str) -> Iterator[str]:
-    rows = csv_rows(path, text)
+def _csv_column(path: Path, pieces: Iterator[str], column: str) -> Iterator[str]:
+    rows = csv_rows(path, pieces)
     if column.isdecimal():
         index = int(column)
     else:
@@ -123,8 +124,8 @@ def _csv_column(path: Path, text: str, column: str) -> Iterator[str]:
         yield csv_cell(path, line, row, index)
 
 
-def _jsonl_values(path: Path, text: str, key: str) -> Iterator[str]:
-    for number, line in enumerate(split_lines(text), 1):
+def _jsonl_values(path: Path, pieces: Iterator[str], key: str) -> Iterator[str]:
+    for number, line in enumerate(split_lines(pieces), 1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -14,49 +13,88 @@ from textgen.errors import CorpusError
 _OTHER_ENCODING = "if it is text, name its encoding, as with --corpus file --set corpus.encoding=latin-1"
 
 
-def read_text(path: Path, encoding: str = "utf-8") -> str:
-    """The text of a file, line ends as they are, without a UTF-8 byte-order mark.
+#: Bytes that are read at once.
+PIECE = 1 << 22
+
+
+def read_pieces(path: Path, encoding: str = "utf-8") -> Iterator[str]:
+    """The text of a file piece by piece, line ends as they are, without a UTF-8 byte-order mark.
 
     Raises:
         CorpusError: where the file cannot be read, or is not text in this encoding.
     """
+    bytes_read = characters = 0
+    decoder = codecs.getincrementaldecoder(encoding)()
+    has_mark = codecs.lookup(encoding).name == "utf-8"
+    for data in _read_bytes(path):
+        pending = len(decoder.getstate()[0])  # bytes of a character that the piece before has cut
+        try:
+            text = decoder.decode(data, final=not data)
+        except UnicodeError as error:
+            at = f" at byte {bytes_read - pending + error.start}" if isinstance(error, UnicodeDecodeError) else ""
+            raise CorpusError(f"{path} is not {encoding} text{at}; {_OTHER_ENCODING}") from None
+        nul = text.find("\0")
+        if nul >= 0:
+            raise CorpusError(f"{path} is not {encoding} text: NUL at character {characters + nul}; {_OTHER_ENCODING}")
+        if unmarked := text.removeprefix("\ufeff") if has_mark and not characters else text:
+            yield unmarked
+        bytes_read += len(data)
+        characters += len(text)
+
+
+def _read_bytes(path: Path) -> Iterator[bytes]:
+    """The content of a file piece by piece, at last an empty piece."""
     if path.is_dir():
         raise CorpusError(f"{path} is a folder; name a file")
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            while data := file.read(PIECE):
+                yield data
     except FileNotFoundError:
         raise CorpusError(f"{path} does not exist; check the path") from None
     except OSError as error:
         raise CorpusError(f"{path} cannot be read: {error.strerror}") from None
-    try:
-        text = data.decode(encoding)
-    except UnicodeError as error:
-        at = f" at byte {error.start}" if isinstance(error, UnicodeDecodeError) else ""
-        raise CorpusError(f"{path} is not {encoding} text{at}; {_OTHER_ENCODING}") from None
-    nul = text.find("\0")
-    if nul >= 0:
-        raise CorpusError(f"{path} is not {encoding} text: NUL at character {nul}; {_OTHER_ENCODING}")
-    return text.removeprefix("\ufeff") if codecs.lookup(encoding).name == "utf-8" else text
+    yield b""
 
 
-def split_lines(text: str) -> list[str]:
-    r"""Cut at ``\n`` and ``\r\n`` only: other separators of Unicode are characters to learn."""
-    return re.split(r"\r?\n", text)
+def split_lines(pieces: Iterable[str]) -> Iterator[str]:
+    r"""Cut a text at ``\n`` and ``\r\n`` only: other separators of Unicode are characters to learn."""
+    start: list[str] = []
+    for piece in pieces:
+        end, *lines = piece.split("\n")
+        start.append(end)
+        if lines:
+            yield "".join(start).removesuffix("\r")
+            start = [lines.pop()]
+            for line in lines:
+                yield line.removesuffix("\r")
+    yield "".join(start)
 
 
-def csv_rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+def csv_rows(path: Path, pieces: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
     """The rows of a CSV text that are not empty, each with the number of its last line, from 1.
 
     Raises:
         CorpusError: naming the line that is not CSV.
     """
-    reader = csv.reader(io.StringIO(text, newline=""))
+    reader = csv.reader(_csv_lines(pieces))
     try:
         for row in reader:
             if row:
                 yield reader.line_num, row
     except csv.Error as error:
         raise CorpusError(f"{path}, line {reader.line_num}: {error}; correct the line") from None
+
+
+def _csv_lines(pieces: Iterable[str]) -> Iterator[str]:
+    r"""Lines as the csv module wants them: with their ends, which are ``\n``, ``\r`` or ``\r\n``."""
+    rest = ""
+    for piece in pieces:
+        lines = io.StringIO(rest + piece, newline="").readlines()
+        rest = lines.pop() if lines else ""  # the next piece may go on with it
+        yield from lines
+    if rest:
+        yield rest
 
 
 def csv_cell(path: Path, line: int, row: list[str], index: int) -> str:
@@ -76,10 +114,18 @@ def not_blank(path: Path, texts: Iterable[str]) -> Iterator[str]:
     Raises:
         CorpusError: at the end, where no text was left.
     """
-    empty = True
-    for text in texts:
-        if text.strip():
-            empty = False
-            yield text
-    if empty:
+    return not_all_blank(path, (text for text in texts if text.strip()))
+
+
+def not_all_blank(path: Path, pieces: Iterable[str]) -> Iterator[str]:
+    """The pieces of a text as they are.
+
+    Raises:
+        CorpusError: at the end, where all of them are white space.
+    """
+    blank = True
+    for piece in pieces:
+        blank = blank and not piece.strip()
+        yield piece
+    if blank:
         raise CorpusError(f"the corpus is empty: {path} has no text")

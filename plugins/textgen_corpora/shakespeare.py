@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from textgen.corpus import Layout, Source
-from textgen_corpora.reading import not_blank, read_text
+from textgen_corpora.reading import not_all_blank, read_pieces
 from textgen_corpora.store import PublishedCorpus
 
 SOURCE = Source(
@@ -34,4 +34,4 @@ class Shakespeare(PublishedCorpus):
 
     def documents(self) -> Iterator[str]:
         (path,) = self.fetch()
-        return not_blank(path, [read_text(path)])
+        return not_all_blank(path, read_pieces(path))

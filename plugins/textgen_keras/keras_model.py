@@ -57,10 +57,12 @@ class KerasModel(Model):
 
     def fit(self, dataset: Dataset, run: TrainingRun) -> None:
         require_tensorflow()
+        from textgen_keras.distribution import join_workers
         from textgen_keras.training_loop import TrainingLoop
 
-        with placed_on(resolve_device(run.options.device)):
-            TrainingLoop(self._built(run.options.seed), dataset, run).fit()
+        workers, device = join_workers(resolve_device(run.options.device))
+        with placed_on(device), workers.telling_failures():
+            TrainingLoop(self._built(run.options.seed), dataset, run, workers).fit()
 
     def forward(
         self, ids: NDArray[np.int32], state: State, lengths: NDArray[np.int32] | None = None

@@ -16,6 +16,11 @@ import tensorflow as tf
 
 from textgen.network import Cell
 
+#: Widest layer whose rows are divided in two halves, which two cores can work on at once. Up to there an operation of a
+#: step is too small for two cores; beyond, both share in each product. A step of 64 rows of 100 characters, two cores:
+#: LSTM 128 83 → 63 ms, LSTM 256 283 → 166 ms, GRU 512 464 → 379 ms, but GRU 1024 1.30 → 1.66 s.
+_HALVED_UP_TO = 512
+
 #: Takes columns of a layer's kernel and their bias to the input's part of as many gates, ``[time, batch, columns]``.
 Project = Callable[[Any, Any], Any]
 
@@ -43,17 +48,29 @@ def run_layer(
     units = recurrent_kernel.shape[0]
     if cell == "lstm":
         doubled = tf.repeat(tf.constant([1, 1, 2, 1], kernel.dtype), units)
-        outputs, *states = lstm(project(kernel * doubled, bias * doubled), *state, recurrent_kernel * doubled)
-        return outputs, states
+        return _in_halves(lstm, [project(kernel * doubled, bias * doubled)], state, recurrent_kernel * doubled)
     gates, candidate = slice(0, 2 * units), slice(2 * units, 3 * units)
-    outputs, *states = gru(
+    projected = [
         project(kernel[:, gates], bias[0, gates] + bias[1, gates]),
         project(kernel[:, candidate], bias[0, candidate]),
-        *state,
-        recurrent_kernel[:, gates],
-        recurrent_kernel[:, candidate],
-        bias[1, candidate],
+    ]
+    return _in_halves(
+        gru, projected, state, recurrent_kernel[:, gates], recurrent_kernel[:, candidate], bias[1, candidate]
     )
+
+
+def _in_halves(run: Callable[..., Any], projected: list[Any], state: list[Any], *weights: Any) -> tuple[Any, list[Any]]:
+    """Run a layer, a small one in two halves of its rows."""
+    units = state[0].shape[1]
+    if units > _HALVED_UP_TO:
+        outputs, *states = run(*projected, *state, *weights)
+        return outputs, states
+    rows = tf.shape(state[0])[0]
+    sizes = [rows // 2, rows - rows // 2]
+    parts = [tf.split(values, sizes, axis=1, num=2) for values in projected]
+    parts += [tf.split(values, sizes, axis=0, num=2) for values in state]
+    halves = [run(*half, *weights) for half in zip(*parts, strict=True)]
+    outputs, *states = (tf.concat(both, 1) for both in zip(*halves, strict=True))
     return outputs, states
 
 

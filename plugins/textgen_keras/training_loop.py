@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from textgen.dataset import Batch, BatchPlan, Dataset
 from textgen.model import Checkpoint, Position, TrainingRun
 from textgen_keras.averaging import WeightAverage
+from textgen_keras.distribution import Workers
 from textgen_keras.optimization import load_callbacks, make_callback_list, make_optimizer
 from textgen_keras.schedule import Progress, rate_at
 from textgen_keras.stateful_network import IDS, StatefulNetwork, compiled
@@ -34,16 +35,19 @@ class TrainingLoop:
         network: is changed in place, from the weights that it has.
         dataset: the batches.
         run: what to report to, and the checkpoint to go on from.
+        workers: those that fit the same network, each on its rows of every batch.
 
     Raises:
         ArtifactError: where the checkpoint is not one of this network and optimizer.
-        OptionError: where a callback cannot be loaded.
+        OptionError: where a callback cannot be loaded, or the workers do not train the same run.
     """
 
-    def __init__(self, network: StatefulNetwork, dataset: Dataset, run: TrainingRun) -> None:
-        self._network, self._dataset, self._run = network, dataset, run
+    def __init__(self, network: StatefulNetwork, dataset: Dataset, run: TrainingRun, workers: Workers) -> None:
+        self._network, self._dataset, self._run, self._workers = network, dataset, run, workers
         self._optimizer = make_optimizer(run.options)
         self._variables = network.named_variables()
+        workers.check_same(_describe(self._variables, dataset, run))
+        workers.follow_chief(self._variables.values())
         self._optimizer.build(list(self._variables.values()))
         self._average = WeightAverage(self._variables, run.options.average)
         network.compile(self._optimizer, jit_compile=False)
@@ -51,9 +55,9 @@ class TrainingLoop:
         callbacks = [*run.callbacks, *load_callbacks(run.options.callbacks)]
         self._callbacks = make_callback_list(callbacks, network, run.options.epochs, dataset.train.steps)
         self._learn = compiled(self._learning_step, _BATCH, network.state_signature, _SEED)
-        self._judge = compiled(self._loss_and_state, _BATCH, network.state_signature)
+        self._judge = compiled(self._judging_step, _BATCH, network.state_signature)
         self._position = Position()
-        self._carried = _CarriedState(network, dataset.carries_state)
+        self._carried = _CarriedState(network, dataset.carries_state, workers)
         self._loss = _MeanLoss()
         self._progress = Progress()
         if run.checkpoint is not None:
@@ -62,7 +66,7 @@ class TrainingLoop:
     def fit(self) -> None:
         """Train until the epochs are done, or the run or a callback asks to stop."""
         self._callbacks.on_train_begin()
-        while self._position.epoch < self._run.options.epochs and not self._stopping:
+        while self._position.epoch < self._run.options.epochs and not self._agree_to_stop():
             self._begin_epoch()
             self._train_epoch()
             if self._position.step < self._dataset.train.steps:
@@ -74,10 +78,13 @@ class TrainingLoop:
         self._average.put_in_place()
         self._callbacks.on_train_end()
 
-    @property
-    def _stopping(self) -> bool:
-        is_over = self._progress.is_over(self._run.options)
-        return bool(self._run.should_stop or self._network.stop_training or is_over)
+    def _agree_to_stop(self) -> bool:
+        """Whether any worker has to stop; then all do, at the same batch."""
+        asked, ended = self._workers.any(bool(self._run.should_stop), bool(self._network.stop_training))
+        if asked and not self._run.should_stop:
+            self._run.ask_to_stop()
+        self._network.stop_training = ended
+        return asked or ended or self._progress.is_over(self._run.options)
 
     def _begin_epoch(self) -> None:
         rate = float(self._optimizer.learning_rate)
@@ -93,18 +100,22 @@ class TrainingLoop:
             self._optimizer.learning_rate = rate_at(options, self._position.total, int(steps), self._progress.cuts)
 
     def _train_epoch(self) -> None:
-        for batch in self._run.batches(self._position):
+        batches = self._run.batches(self._position)
+        while True:
+            batch = next(batches, None)
+            if self._agree_to_stop() or batch is None:
+                break
             before = self._position
             self._callbacks.on_train_batch_begin(before.step)
             self._set_rate()
-            seed = np.array([self._run.options.seed, before.total])
+            rate = float(self._optimizer.learning_rate)
+            # Each worker draws what it leaves out of its own rows.
+            seed = np.array([self._run.options.seed + (self._workers.index << 32), before.total])
             loss, characters = self._read(self._learn, batch, self._carried, seed)
             self._loss.add(loss, characters)
             self._position = Position(before.epoch, before.step + 1, before.total + 1)
             self._callbacks.on_train_batch_end(before.step, {"loss": loss})
-            self._run.batch_ended(self._position, loss, characters)
-            if self._stopping:
-                break
+            self._run.batch_ended(self._position, loss, characters, rate)
 
     def _end_epoch(self) -> None:
         done = self._position.epoch
@@ -124,7 +135,8 @@ class TrainingLoop:
         self._run.epoch_ended(self._position, metrics, self._checkpoint())
 
     def _held_out_loss(self, plan: BatchPlan) -> _MeanLoss:
-        carried, loss = _CarriedState(self._network, self._dataset.carries_state), _MeanLoss()
+        carried = _CarriedState(self._network, self._dataset.carries_state, self._workers)
+        loss = _MeanLoss()
         for batch in plan.batches(epoch=0):
             loss.add(*self._read(self._judge, batch, carried))
         return loss
@@ -135,31 +147,43 @@ class TrainingLoop:
         characters = int(np.count_nonzero(batch.weights))
         if not characters:
             return 0.0, 0
-        arrays = (batch.inputs, batch.targets, batch.weights)
+        arrays = tuple(self._workers.share(array) for array in (batch.inputs, batch.targets, batch.weights))
         loss, carried.tensors = step(arrays, state, *extra, lengths=carried.lengths(batch))
         return float(loss), characters
 
     def _learning_step(self, batch: Any, state: Any, seed: Any, lengths: Any = None) -> tuple[Any, Any]:
-        with tf.GradientTape() as tape:
-            loss, after = self._loss_and_state(batch, state, lengths, seed)
-        variables = list(self._variables.values())
-        # Dense: the global norm of an embedding's sparse gradient would be that of its parts, not of their sum.
-        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, variables)]
-        self._optimizer.apply(gradients, variables)
+        loss, gradients, after = self._workers.run(self._differentiate, batch, state, lengths, seed)
+        self._optimizer.apply(gradients, list(self._variables.values()))
         self._average.update(seed[1])
         return loss, after
 
-    def _loss_and_state(self, batch: Any, state: Any, lengths: Any = None, seed: Any = None) -> tuple[Any, Any]:
+    def _judging_step(self, batch: Any, state: Any, lengths: Any = None) -> tuple[Any, Any]:
+        loss, after = self._workers.run(self._loss_and_state, batch, state, lengths)
+        return loss, after
+
+    def _differentiate(self, batch: Any, state: Any, lengths: Any, seed: Any) -> tuple[Any, Any, Any]:
+        with tf.GradientTape() as tape:
+            share, after = self._loss_share(batch, state, lengths, seed)
+        # Dense: the global norm of an embedding's sparse gradient would be that of its parts, not of their sum.
+        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(share, [*self._variables.values()])]
+        loss, gradients = self._workers.sum((share, gradients))
+        return loss, gradients, after
+
+    def _loss_and_state(self, batch: Any, state: Any, lengths: Any) -> tuple[Any, Any]:
+        share, after = self._loss_share(batch, state, lengths, seed=None)
+        return self._workers.sum(share), after
+
+    def _loss_share(self, batch: Any, state: Any, lengths: Any, seed: Any) -> tuple[Any, Any]:
+        """What this worker's rows add to the mean loss of all rows."""
         inputs, targets, weights = batch
         logits, after = self._network.learn(inputs, state, lengths, seed)
         nats = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
-        return tf.reduce_sum(weights * nats) / tf.reduce_sum(weights), after
+        return tf.reduce_sum(weights * nats) / self._workers.sum(tf.reduce_sum(weights)), after
 
     def _checkpoint(self) -> Checkpoint:
         tensors = {f"weights.{name}": array for name, array in self._average.trained().items()}
         tensors |= {name: variable.numpy() for name, variable in self._other_variables().items()}
-        if self._carried.tensors is not None:
-            tensors |= {f"state.{i}": part.numpy() for i, part in enumerate(self._carried.tensors)}
+        tensors |= {f"state.{i}": array for i, array in enumerate(self._carried.to_arrays())}
         numbers = {"nats": self._loss.nats, "characters": self._loss.characters, "progress": self._progress.to_json()}
         return Checkpoint(self._position, tensors, numbers)
 
@@ -177,7 +201,7 @@ class TrainingLoop:
         for name, variable in variables.items():
             variable.assign(saved[name])
         if state:
-            self._carried.tensors = [tf.constant(checkpoint.tensors[f"state.{i}"]) for i in range(len(state))]
+            self._carried.take([checkpoint.tensors[f"state.{i}"] for i in range(len(state))])
         self._loss = _MeanLoss(checkpoint.numbers["nats"], checkpoint.numbers["characters"])
         self._progress = Progress.from_json(checkpoint.numbers["progress"])
         self._position = checkpoint.position
@@ -203,20 +227,41 @@ class _CarriedState:
     """The state that a batch starts with: the one that the batch before it left, or the initial one.
 
     Attributes:
-        tensors: what the last batch left; ``None`` before the first one.
+        tensors: what the last batch left of this worker's rows; ``None`` before the first one.
     """
 
-    def __init__(self, network: StatefulNetwork, carries: bool) -> None:
-        self._network, self._carries = network, carries
+    def __init__(self, network: StatefulNetwork, carries: bool, workers: Workers) -> None:
+        self._network, self._carries, self._workers = network, carries, workers
+        self._rows = 0
         self.tensors: list[Any] | None = None
 
     def before(self, batch: Batch) -> list[Any]:
-        """The tensors ``[rows, ...]`` to start the batch with; a batch of other rows than the last starts anew."""
+        """What to start this worker's rows with; a batch of other rows than the last starts anew."""
         rows = len(batch.inputs)
-        if not self._carries or batch.resets_state or self.tensors is None or len(self.tensors[0]) != rows:
-            self.tensors = self._network.initial_state(rows)
+        if not self._carries or batch.resets_state or self.tensors is None or self._rows != rows:
+            self._rows = rows
+            self.tensors = self._network.initial_state(len(self._workers.share(batch.inputs)))
         return self.tensors
 
     def lengths(self, batch: Batch) -> NDArray[np.int32] | None:
-        """Ids a row to read: a state that is not carried may read padding, and faster."""
-        return batch.lengths() if self._carries else None
+        """Ids to read of this worker's rows: a state that is not carried may read padding, and faster."""
+        # Decided by all rows, so that all workers run the same graph.
+        lengths = batch.lengths() if self._carries else None
+        return None if lengths is None else self._workers.share(lengths)
+
+    def to_arrays(self) -> list[NDArray[Any]]:
+        """The state of all rows, ``[rows, ...]`` each; none before the first batch."""
+        return [self._workers.gather(tensor.numpy(), self._rows) for tensor in self.tensors or []]
+
+    def take(self, arrays: list[NDArray[Any]]) -> None:
+        """Go on from what :meth:`to_arrays` gave, among any number of workers."""
+        self._rows = len(arrays[0])
+        self.tensors = [tf.constant(self._workers.share(array)) for array in arrays]
+
+
+def _describe(variables: Mapping[str, Any], dataset: Dataset, run: TrainingRun) -> str:
+    """A run to train, the same in all of its workers."""
+    shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
+    options = run.options.model_dump_json(exclude={"device"})
+    position = run.checkpoint.position if run.checkpoint else Position()
+    return f"{shapes} {options} {position} {dataset.train.examples} {dataset.train.steps} {dataset.carries_state}"

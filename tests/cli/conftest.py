@@ -76,10 +76,10 @@ def textgen(monkeypatch, capfd) -> Iterator[Command]:
         yield call
 
 
-def _install(folder: Path, distribution: str, module: str) -> None:
-    info = folder / f"{distribution.replace('-', '_')}-1.0.dist-info"
+def _install(folder: Path, distribution: str, module: str, version: str = "1.0") -> None:
+    info = folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
     (info / "entry_points.txt").write_text(f"[textgen]\n{distribution} = {module}\n")
 
 
@@ -87,7 +87,7 @@ def _install(folder: Path, distribution: str, module: str) -> None:
 def counting_site(tmp_path_factory) -> Path:
     """A folder with an installed distribution that brings the counting model."""
     folder = tmp_path_factory.mktemp("site")
-    _install(folder, "textgen-counting", "textgen.testing.counting")
+    _install(folder, "textgen-counting", "textgen.testing.counting", version="0")  # as ``registered`` has it
     return folder
 
 

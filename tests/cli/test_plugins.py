@@ -1,4 +1,4 @@
-"""``textgen plugins list``, and the commands that plugins bring."""
+"""``textgen plugins``, and the commands that plugins bring."""
 
 import json
 import re
@@ -78,7 +78,9 @@ def test_a_plugin_that_cannot_be_loaded_is_told_once_and_the_rest_works(process,
     reason = "cannot be imported: ModuleNotFoundError: No module named 'nothing_of_this_name'"
     assert listed.err == f"textgen: plugin broken of broken 1.0: {reason}\n"
     found = json.loads(listed.out)
-    assert found["problems"] == [{"plugin": "broken", "reason": reason}]
+    (problem,) = found["problems"]
+    assert (problem["plugin"], problem["distribution"], problem["reason"]) == ("broken", "broken", reason)
+    assert problem["where"].endswith("broken.py:1")
     assert "textgen-counting" in {plugin["plugin"] for plugin in found["plugins"]}
     assert process("corpora", "list", TEXTGEN_PLUGINS="").err == ""
 
@@ -111,7 +113,8 @@ def test_a_typer_is_a_group_of_commands(textgen, speech):
     with registered(commands(speak=f"{speech}:app")):
         assert textgen("speak", "whisper", "HEY").out == "hey\n"
         assert textgen("speak", "--help").out.startswith("Usage: textgen speak [OPTIONS] COMMAND [ARGS]...")
-        assert textgen("speak", "fail").error == "voice.txt: No space left on device"
+        error = textgen("speak", "fail").error
+        assert error.startswith("voice.txt: No space left on device, told by plugin temporary of testing 0 (")
         assert textgen("speak", "sing").error == "no such command 'sing'; try: textgen speak --help"
 
 
@@ -123,7 +126,7 @@ def test_an_object_is_a_command_too(textgen):
 def test_a_command_that_cannot_be_imported_is_one_line(textgen):
     with registered(commands(greet="nothing_of_this_name:greet")):
         error = textgen("greet", "--loudly").error
-    assert error.startswith("command 'greet' of testing cannot be loaded from nothing_of_this_name:greet: ")
+    assert error.startswith("command 'greet' of testing 0 cannot be loaded from nothing_of_this_name:greet: ")
 
 
 def test_two_owners_of_a_command_are_an_error_that_names_both(textgen):
@@ -138,3 +141,146 @@ def test_the_commands_of_textgen_are_its_own(textgen):
         shown = textgen("runs", "list", "--json")
     assert shown.err == "textgen: the command 'train' of testing is left out: textgen has its own\n"
     assert shown.out == "[]\n"
+
+
+HOOK = "from textgen import hookimpl\n@hookimpl\n"
+SAMPLERS = f"{HOOK}def textgen_register_samplers(register): register"
+
+#: Plugins with something to say of: the source, how bad it is, and what is told.
+CASES = {
+    "good": (f"{SAMPLERS}('same', 'textgen_samplers.top_k:TopK')", "works", ""),
+    "absent": ("import no_such_library", "broken", "cannot be imported: ModuleNotFoundError: No module named"),
+    "unwritten": ("x = 1\ndef (", "broken", "cannot be imported: SyntaxError: invalid syntax (unwritten.py, line 2)"),
+    "misspelt": (f"{HOOK}def textgen_epoch_end(): pass", "broken", "did you mean textgen_epoch_ended"),
+    "curious": (f"{HOOK}def textgen_epoch_ended(loss): pass", "broken", "has no argument 'loss'; it has: position,"),
+    "unmarked": (
+        f"{SAMPLERS}('b', 'textgen_samplers.top_k:TopK')\ndef textgen_batch_ended(loss): pass",
+        "broken",
+        "textgen_batch_ended is never called: mark it with @hookimpl",
+    ),
+    "empty": ("x = 1", "broken", "implements no hook, so it adds nothing"),
+    "lost": (
+        f"{SAMPLERS}('lost', 'no_such_module:Lost')",
+        "broken",
+        "sampler 'lost' cannot be loaded from no_such_module:Lost: ModuleNotFoundError: ",
+    ),
+    "taken": (
+        f"{SAMPLERS}('greedy', 'textgen_samplers.top_k:TopK')",
+        "broken",
+        "sampler 'greedy' is claimed by taken 1.0 and textgen-rnn ",
+    ),
+    "trainer": (
+        f"{HOOK}def textgen_register_commands(register): register('train', print)",
+        "broken",
+        "the command 'train' is left out: textgen has its own",
+    ),
+    "later": (
+        f"{SAMPLERS}('c', 'textgen_samplers.top_k:TopK')\n@hookimpl(optionalhook=True)\n"
+        "def textgen_weather_changed(weather): pass",
+        "note",
+        f"textgen_weather_changed is no hook of textgen-rnn {__version__}; ",
+    ),
+    "heavy": (
+        f"import tensorflow\n{SAMPLERS}('d', 'textgen_samplers.top_k:TopK')",
+        "slow",
+        "imports tensorflow before a name of it is used; import them in the functions that do",
+    ),
+    "slow": (
+        f"import time; time.sleep(0.3)\n{SAMPLERS}('e', 'textgen_samplers.top_k:TopK')",
+        "slow",
+        " ms to import, which every command waits for; import less",
+    ),
+    "demanding": (
+        f"{SAMPLERS}('f', 'textgen_samplers.top_k:TopK')",
+        "broken",
+        f"needs TextGen_RNN>=99, this is {__version__}: install another version of one of them",
+    ),
+}
+
+
+def test_the_doctor_says_what_is_wrong_and_where(process, install, tmp_path):
+    for name, (source, _, _) in CASES.items():
+        install(name, source)
+    metadata = tmp_path / "site" / "demanding-1.0.dist-info" / "METADATA"
+    metadata.write_text(metadata.read_text() + "Requires-Dist: numpy\nRequires-Dist: TextGen_RNN>=99\n")
+    (tmp_path / "site" / "tensorflow.py").write_text("")  # stands for the library that it is named after
+    spared = ["textgen-counting", "corpora", "keras", "numpy", "onnx"]
+    examined = process("plugins", "doctor", "--json", *(f"--no-plugin={name}" for name in spared))
+    assert examined.code == 1
+    found = {each["plugin"]["name"]: each for each in json.loads(examined.out)}
+    for name, (_, status, what) in CASES.items():
+        findings = found[name]["findings"]
+        assert found[name]["status"] == status, (name, findings)
+        if what:
+            (finding,) = [finding for finding in findings if finding["status"] == status]
+            assert what in finding["what"]
+            if name not in ("taken", "trainer", "demanding"):
+                place = tmp_path / "site" / f"{name}.py"
+                assert finding["where"].startswith(str(place)), (name, finding)
+    assert found["unwritten"]["findings"][0]["where"].endswith("unwritten.py:2")
+    assert found["unmarked"]["findings"][0]["where"].endswith("unmarked.py:4")
+    assert found["heavy"]["imports"] == ["tensorflow"]
+    assert found["slow"]["milliseconds"] > 300
+    assert found["absent"]["milliseconds"] is None
+    assert found["samplers"]["status"] == "broken"  # one of its names is claimed by another
+    assert found["tokenizers"]["status"] == "works"
+    assert found["tokenizers"]["milliseconds"] < found["slow"]["milliseconds"]
+
+
+def test_the_doctor_has_nothing_against_what_is_bundled(process, install):
+    install("broken", "import nothing_of_this_name")
+    examined = process("plugins", "doctor", TEXTGEN_PLUGINS="")
+    assert (examined.code, examined.err) == (0, "")
+    assert re.search(r"^note    broken of broken 1\.0\n        is left out by ", examined.out, re.MULTILINE)
+    assert re.search(rf"^works   keras of textgen-rnn {__version__}: \d+ ms$", examined.out, re.MULTILINE)
+
+
+def test_the_doctor_survives_a_plugin_that_ends_python(process, install):
+    install("quits", f"import os, sys\nif 'diagnosis' in ' '.join(sys.modules): os._exit(7)\n{SAMPLERS}('same', 'a:B')")
+    examined = process("plugins", "doctor")
+    assert examined.code == 1
+    assert "ends Python when it is imported, or its targets: exit code 7" in examined.out
+
+
+def test_a_name_is_shown_with_its_options(textgen):
+    shown = textgen("plugins", "show", "top-k")
+    assert (shown.code, shown.err) == (0, "")
+    assert "with top-k(k) in the chain" in shown.out
+    assert re.search(r"^  k: whole number, at least 1, default 40\n      \S", shown.out, re.MULTILINE)
+    model = textgen("plugins", "show", "gru").out
+    assert re.search(r"^  --set model\.dropout=number, at least 0, below 1, default 0\.0$", model, re.MULTILINE)
+    assert "--set model.input=embedding or one-hot, default embedding" in model
+    assert "--set corpus.path=text, needed" in textgen("plugins", "show", "file").out
+    assert "  training.epochs=20\n" in textgen("plugins", "show", "dinos-gru").out
+
+
+def test_what_is_shown_can_be_set(textgen):
+    (shown,) = json.loads(textgen("plugins", "show", "lstm", "--json").out)
+    assert (shown["kind"], shown["plugin"], shown["distribution"]) == ("model", "keras", "textgen-rnn")
+    assert shown["use"] == "textgen train --model lstm"
+    for option in shown["options"]:
+        assert option["description"]
+        value = "none" if option["default"] is None else option["default"]
+        setting = ["--set", f"model.{option['name']}={value}"]
+        planned = textgen("train", "--corpus", "dinos-lite", "--model", "lstm", *setting, "--dry-run")
+        assert planned.code == 0, planned.err
+
+
+def test_a_name_of_two_kinds_is_shown_twice_unless_one_is_chosen(textgen):
+    both = json.loads(textgen("plugins", "show", "counting", "--json").out)
+    assert [item["kind"] for item in both] == ["model", "runtime"]
+    (one,) = json.loads(textgen("plugins", "show", "counting", "--kind", "model", "--json").out)
+    assert one == both[0]
+    assert [option["name"] for option in one["options"]] == ["smoothing"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["topk"], "unknown name 'topk'; did you mean top-k or top-p?"),
+        (["top-k", "--kind", "model"], "unknown model 'top-k'; there are: "),
+        (["top-k", "--kind", "samplers"], "unknown kind 'samplers'; did you mean sampler?"),
+    ],
+)
+def test_a_name_that_cannot_be_shown(textgen, arguments, error):
+    assert textgen("plugins", "show", *arguments).error.startswith(error)

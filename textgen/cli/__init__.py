@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
 
 from textgen import __version__
-from textgen.cli import corpora, doctor, export, plugins, runs, sample, train
-from textgen.errors import TextgenError
+from textgen.cli import corpora, doctor, evaluate, export, plugins, runs, sample, train
+from textgen.errors import OptionError, TextgenError
+from textgen.faults import is_strict
 from textgen.plugins import plugins as find_plugins
+from textgen.plugins import use_plugins
 
 #: Of every command, those of plugins included.
 SETTINGS = {"help_option_names": ["-h", "--help"]}
@@ -29,6 +32,7 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("sample")(sample.sample)
 app.command("export")(export.export)
+app.command("evaluate")(evaluate.evaluate)
 app.command("doctor")(doctor.doctor)
 app.add_typer(corpora.app, name="corpora")
 app.add_typer(runs.app, name="runs")
@@ -49,14 +53,62 @@ def options(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere in a command.")
     ] = False,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Load this file as a plugin; may be repeated, works anywhere."),
+    ] = None,
+    no_plugin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Leave out a plugin or distribution; may be repeated, works anywhere."),
+    ] = None,
 ) -> None:
-    """Take the options that every command shares."""
+    """Show the options that every command shares; :class:`Shared` takes them."""
+
+
+@dataclass
+class Shared:
+    """The options that work before and after the sub-command, and the arguments without them."""
+
+    debug: bool = False
+    files: list[str] = field(default_factory=list)
+    without: list[str] = field(default_factory=list)
+    rest: list[str] = field(default_factory=list)
+
+    @classmethod
+    def take(cls, arguments: Sequence[str]) -> Shared:
+        """Take them off a command line; what follows ``--`` stays as it is.
+
+        Raises:
+            OptionError: for one without its value.
+        """
+        shared, coming = cls(), iter(arguments)
+        lists = {"--plugin": shared.files, "--no-plugin": shared.without}
+        for argument in coming:
+            option, equals, value = argument.partition("=")
+            if argument == "--debug":
+                shared.debug = True
+            elif option in lists:
+                given = value if equals else next(coming, "")
+                if not given:
+                    raise OptionError(f"{option} needs a value; try: textgen --help")
+                lists[option].append(given)
+            else:
+                shared.rest.append(argument)
+                if argument == "--":
+                    shared.rest += coming
+        return shared
+
+
+def own_commands() -> set[str]:
+    """The names of textgen's own commands, which no plugin can have."""
+    root: Any = typer.main.get_command(app)
+    return set(root.commands)
 
 
 def _command_line() -> Any:
     """The commands of textgen, and after them those of plugins, none of which is imported yet."""
     root: Any = typer.main.get_command(app)
-    own = set(root.commands)
+    own = own_commands()
     for name, provided in {item.name: item for item in find_plugins().provided("command")}.items():
         if name in own:
             owner = provided.plugin.distribution
@@ -85,7 +137,12 @@ def _runner(name: str) -> Callable[[typer.Context], None]:
         else:
             host.command(name)(command)
         with typer.main.get_command(host).make_context("textgen", [name, *context.args]) as inner:
-            inner.command.invoke(inner)
+            try:
+                inner.command.invoke(inner)
+            except SystemExit as end:  # which is a fault of any other plugin
+                if isinstance(end.code, str):
+                    print(end.code, file=sys.stderr)
+                raise typer.Exit(1 if isinstance(end.code, str) else end.code or 0) from None
 
     return run
 
@@ -96,29 +153,42 @@ def main() -> None:
     Exit codes: 0 for success, 1 where nobody reads the output any more, 2 for a mistake of the user's, 130 for Ctrl-C
     (a training run that was asked to stop, too); a plugin's command may have its own.
     """
-    # --debug is taken here, so that it works before and after the sub-command.
-    debug = "--debug" in sys.argv
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     _open_streams()
+    shared = Shared(debug="--debug" in sys.argv)
     # typer brings a click of its own, whose base of usage errors has no public name.
     usage_error: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
     try:
-        code = _command_line().main(arguments, prog_name="textgen", standalone_mode=False)
+        shared = Shared.take(sys.argv[1:])
+        if shared.files or shared.without:
+            use_plugins(files=shared.files, without=shared.without)
+        code = _command_line().main(shared.rest, prog_name="textgen", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
         code = 1  # the reader has enough, as in `textgen sample | head`
     except (KeyboardInterrupt, typer.Abort):
         code = 130
-    except Exception as error:
-        if debug or not isinstance(error, TextgenError | OSError | usage_error):
+    except BaseException as error:  # a plugin may raise anything
+        if shared.debug:
             raise
         code = 2
         if type(error).__name__ == "NoArgsIsHelpError":
             print(error, file=sys.stderr)
+        elif isinstance(error, TextgenError | usage_error):
+            _complain(_describe(error))
+        elif isinstance(error, OSError):
+            culprit = find_plugins().culprit(error)
+            _complain(_describe(error) + (f", told by plugin {culprit[0]} ({culprit[1]})" if culprit else ""))
         else:
-            print(f"textgen: error: {' '.join(_describe(error).splitlines())}", file=sys.stderr)
+            blame = None if is_strict() else find_plugins().blame(error)
+            if blame is None:
+                raise
+            _complain(f"{blame}; see all of it with --debug")
     _close_output()
     sys.exit(code)
+
+
+def _complain(message: str) -> None:
+    print(f"textgen: error: {' '.join(message.splitlines())}", file=sys.stderr)
 
 
 def _open_streams() -> None:

@@ -15,6 +15,7 @@ def doctor(as_json: AsJson = False) -> None:
 
     from textgen import __version__
     from textgen.errors import PluginError
+    from textgen.faults import describe
     from textgen.plugins import plugins
     from textgen.runtime import Finding
 
@@ -24,8 +25,9 @@ def doctor(as_json: AsJson = False) -> None:
     for provided in found.provided("runtime"):
         try:
             findings += found.get("runtime", provided.name).diagnose()
-        except PluginError as error:
-            findings.append(Finding(f"runtime {provided.name}", "broken", str(error)))
+        except Exception as error:  # a plugin's runtime may raise anything
+            advice = str(error) if isinstance(error, PluginError) else describe(error)
+            findings.append(Finding(f"runtime {provided.name} of {provided.plugin.origin}", "broken", advice))
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:

@@ -1,17 +1,31 @@
-"""``textgen plugins``: what is installed."""
+"""``textgen plugins``: what is installed, how it is, and what it takes."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
+from textgen.cli.new_plugin import new
 from textgen.cli.parameters import AsJson
 
-app = typer.Typer(help="List the plugins.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from textgen.registration import Provided
 
+app = typer.Typer(help="List the plugins, examine them, show what they take, and start one.", no_args_is_help=True)
+app.command()(new)
 
-@app.callback()
-def group() -> None:
-    """Keep ``list`` a sub-command while it is the only one."""
+#: How a name of each kind is used.
+_USES = {
+    "corpus": "textgen train --corpus {name}",
+    "tokenizer": "textgen train --tokenizer {name}",
+    "model": "textgen train --model {name}",
+    "sampler": "textgen sample --sampler 'CHAIN', with {link} in the chain",
+    "exporter": "textgen export --to {name}",
+    "runtime": "textgen sample --runtime {name}",
+    "recipe": "textgen train --recipe {name}",
+    "command": "textgen {name} --help",
+}
 
 
 @app.command("list")
@@ -37,12 +51,102 @@ def list_(as_json: AsJson = False) -> None:
             }
             for plugin in found.plugins
         ]
-        problems = [{"plugin": p.plugin.name, "reason": p.reason} for p in found.problems]
+        problems = [
+            {"plugin": p.plugin.name, "distribution": p.plugin.distribution, "reason": p.reason, "where": p.where}
+            for p in found.problems
+        ]
         print(json.dumps({"plugins": rows, "problems": problems}, indent=1))
         return
     width = max((len(item.name) for item in provided), default=0)
     for plugin in found.plugins:
-        print(f"{plugin.name} ({plugin.distribution} {plugin.version})")
+        print(f"{plugin.name} ({plugin.origin})")
         for item in provided:
             if item.plugin == plugin:
                 print(f"  {item.kind:<10} {item.name:<{width}} {item.summary}".rstrip())
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Examine the plugins: what is broken, misspelt, claimed twice or slow; exit code 1 if anything is."""
+    import json
+    from dataclasses import asdict
+
+    from textgen.cli import own_commands
+    from textgen.diagnosis import diagnose
+    from textgen.plugins import plugins
+
+    diagnoses = diagnose(plugins(), own_commands())
+    if as_json:
+        print(json.dumps([{**asdict(found), "status": found.status} for found in diagnoses], indent=1))
+    else:
+        for found in diagnoses:
+            cost = [] if found.milliseconds is None else [f"{found.milliseconds:.0f} ms"]
+            brings = [f"imports {', '.join(found.imports)}"] if found.imports else []
+            print(f"{found.status:<7} {found.plugin}{': ' if cost else ''}{', '.join(cost + brings)}")
+            for finding in found.findings:
+                print(f"        {finding.what}{f' ({finding.where})' if finding.where else ''}")
+    if any(found.status in ("slow", "broken") for found in diagnoses):
+        raise typer.Exit(1)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="Of a corpus, tokenizer, model, sampler and so on.", show_default=False)],
+    kind: Annotated[str | None, typer.Option(help="Where several kinds have the name: the one to show.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a name is, who brings it, how it is used, and its options."""
+    import json
+
+    from textgen.errors import OptionError, UnknownNameError, suggestion
+    from textgen.plugins import KINDS, plugins
+
+    if kind is not None and kind not in KINDS:
+        raise OptionError(f"unknown kind {kind!r}; {suggestion(kind, KINDS)}")
+    known = [item for each in ([kind] if kind else KINDS) for item in plugins().provided(each)]
+    matching = [item for item in known if item.name == name]
+    if not matching:
+        raise UnknownNameError(kind or "name", name, {item.name for item in known})
+    described = [_describe(item) for item in matching]
+    if as_json:
+        print(json.dumps(described, indent=1))
+        return
+    for index, item in enumerate(described):
+        print("\n" * bool(index) + _text(item))
+
+
+def _describe(item: Provided) -> dict[str, Any]:
+    from textgen.cli.plugin_options import describe_options
+    from textgen.plugins import plugins
+
+    target = plugins().get(item.kind, item.name)
+    options = describe_options(target.Options) if hasattr(target, "Options") else []
+    link = f"{item.name}({', '.join(option['name'] for option in options)})" if options else item.name
+    return {
+        "kind": item.kind,
+        "name": item.name,
+        "summary": item.summary,
+        "plugin": item.plugin.name,
+        "distribution": item.plugin.distribution,
+        "version": item.plugin.version,
+        "use": _USES[item.kind].format(name=item.name, link=link),
+        "options": options,
+        **({"settings": {table: dict(values) for table, values in target.items()}} if item.kind == "recipe" else {}),
+    }
+
+
+def _text(item: dict[str, Any]) -> str:
+    from textgen.cli.plugin_options import show_option, show_value
+    from textgen.options import TABLES
+
+    lines = [
+        f"{item['kind']} {item['name']}: {item['summary']}".rstrip(": "),
+        f"  from {item['plugin']} ({item['distribution']} {item['version']})",
+        f"  use  {item['use']}",
+    ]
+    for option in item["options"]:
+        path = f"--set {item['kind']}.{option['name']}=" if item["kind"] in TABLES else f"{option['name']}: "
+        lines += [f"  {path}{show_option(option)}", *([f"      {option['description']}"] * bool(option["description"]))]
+    for table, values in item.get("settings", {}).items():
+        lines += [f"  {table}.{name}={show_value(value)}" for name, value in values.items()]
+    return "\n".join(lines)
