@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from textgen.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from textgen.api import TextGenerator, cross_validate, export, load, train
+    from textgen.api import cross_validate, export, load, train
+    from textgen.text_generator import TextGenerator
 
 __version__ = "0.1.0"
 

@@ -2,252 +2,22 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from textgen.artifact import Artifact, find_run
-from textgen.continuation import continue_after, load_continuation, save_continuation
-from textgen.errors import (
-    ArtifactError,
-    OptionError,
-    PluginError,
-    UnavailableError,
-    UnknownNameError,
-    UnsupportedModelError,
-)
 from textgen.exporter import ExportReport
-from textgen.generation import Continuation, Generation, GenerationOptions, Piece, Request, finish, generate
-from textgen.model import Model
-from textgen.options import Settings, build_options, merge_settings
+from textgen.loading import load_tokenizer, model_maker, open_runtime
+from textgen.options import Settings, merge_settings
 from textgen.plugins import Plugins, plugins
-from textgen.records import needing, tell_changes
-from textgen.runtime import Runtime
-from textgen.sampling import Chain, edit_chain
-from textgen.tokenizer import OnUnknown, Tokenizer
+from textgen.records import tell_changes
+from textgen.text_generator import TextGenerator
 
 if TYPE_CHECKING:
     from textgen.cross_validation import CrossValidation
-    from textgen.evaluation import Evaluation, Progress
-
-#: Runtimes that ``"auto"`` tries before the model's own, the fastest first.
-PREFERRED_RUNTIMES = ("onnx", "numpy")
-
-
-class TextGenerator:
-    """A trained model that writes text.
-
-    Args:
-        runtime: the loaded model.
-        tokenizer: fitted.
-        artifact: the run that both come from.
-        found: the plugins to look samplers up in.
-        runtime_name: the runtime's, as registered.
-
-    Attributes:
-        defaults: how the run generates where nothing else is asked for.
-    """
-
-    def __init__(
-        self, runtime: Runtime, tokenizer: Tokenizer, artifact: Artifact, found: Plugins, runtime_name: str
-    ) -> None:
-        self.runtime = runtime
-        self.runtime_name = runtime_name
-        self.tokenizer = tokenizer
-        self.artifact = artifact
-        self.defaults = build_options(
-            GenerationOptions, artifact.manifest.settings.get("generation", {}), where="generation"
-        )
-        self._plugins = found
-
-    @overload
-    def generate(self, prompt: str | None = None, **options: Any) -> str: ...
-    @overload
-    def generate(self, prompt: Sequence[str], **options: Any) -> list[str]: ...
-    def generate(self, prompt: str | Sequence[str] | None = None, **options: Any) -> str | list[str]:
-        """Write text; options are those of :meth:`request`.
-
-        Args:
-            prompt: text to go on from, or several; by default the run's own, or none.
-            **options: such as ``length=400, temperature=0.8, seed=7, ignore_eos=False``.
-
-        Returns:
-            The prompt and what follows it: a text for one prompt, a list for several or for ``num`` above 1.
-
-        Example:
-            >>> textgen.load("runs/romeo").generate("ROMEO:", length=400, temperature=0.8, seed=7)  # doctest: +SKIP
-        """
-        texts = [g.prompt + g.text for g in self.sample(self.request(prompt, **options))]
-        return texts[0] if len(texts) == 1 and (prompt is None or isinstance(prompt, str)) else texts
-
-    def stream(self, prompt: str | None = None, **options: Any) -> Iterator[str]:
-        """Write one text and yield it as it comes: the prompt first; options are those of :meth:`request`."""
-        request = self.request(prompt, **options)
-        if len(request.prompts) != 1:
-            raise OptionError("only one text can be streamed at a time")
-        yield request.prompts[0]
-        for piece in self.pieces(request):
-            yield piece.text
-
-    def request(
-        self,
-        prompt: str | Sequence[str] | None = None,
-        *,
-        num: int = 1,
-        length: int | None = None,
-        temperature: float | Sequence[float] | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        min_p: float | None = None,
-        repetition_penalty: float | None = None,
-        sampler: str | None = None,
-        seed: int | None = None,
-        rows: Sequence[int] | None = None,
-        stop: str | Sequence[str] | None = None,
-        ignore_eos: bool = False,
-        on_unknown: OnUnknown | None = None,
-        score: bool = False,
-        chunk: int | None = None,
-        continuation: Continuation | None = None,
-    ) -> Request:
-        """Fill in the run's own way of generating where nothing else is asked for.
-
-        Args:
-            prompt: text to go on from, or several.
-            num: texts a prompt.
-            length: characters to write, at most.
-            temperature: one, or several: then every prompt is gone on from with each, under the same randomness.
-            top_k: as the sampler ``top-k``; likewise ``top_p``, ``min_p``, ``repetition_penalty``.
-            top_p: see ``top_k``.
-            min_p: see ``top_k``.
-            repetition_penalty: see ``top_k``.
-            sampler: a chain such as ``"temperature(0.8) | top-k(40) | multinomial"``; excludes the five before.
-            seed: from 0; drawn where it is ``None``, and told by each :class:`~textgen.generation.Generation`.
-            rows: each text's own seed; by default 0, 1, 2 and so on, from 0 again for each temperature.
-            stop: texts that end a generation.
-            ignore_eos: go on after the end of a document.
-            on_unknown: what to do with characters of the prompt that the vocabulary lacks.
-            score: whether to compute log-probabilities.
-            chunk: characters between two looks at what was written.
-            continuation: where to go on from, as :meth:`continue_after` gave it, under its seeds unless others are
-                given.
-
-        Raises:
-            OptionError: for values out of range, or a chain beside single samplers.
-        """
-        if continuation is not None:
-            prompt = prompt or ""
-            seed = continuation.seed if seed is None else seed
-            rows = [continuation.row] if rows is None else rows
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt or [self.defaults.prompt or ""])
-        temperatures = [temperature] if temperature is None or isinstance(temperature, float | int) else [*temperature]
-        if num < 1 or (length is not None and length < 1) or (chunk is not None and chunk < 1):
-            raise OptionError("num, length and chunk must be at least 1")
-        for number in (*([] if seed is None else [seed]), *(rows or ())):
-            if not 0 <= number < 2**64:
-                raise OptionError(f"a seed must be from 0 to 2**64 - 1, not {number}")
-        single = {"top-k": top_k, "top-p": top_p, "min-p": min_p, "repetition-penalty": repetition_penalty}
-        chains = []
-        for value in temperatures or [None]:
-            wanted = {"temperature": value, **single}
-            edits = {name: setting for name, setting in wanted.items() if setting is not None}
-            if sampler is not None and edits:
-                raise OptionError(
-                    f"a sampler chain and {', '.join(edits)} exclude each other; write all into the chain"
-                )
-            chains.append(self._chain(edit_chain(sampler or self.defaults.sampler, edits)))
-        each = len(prompts) * num
-        return Request(
-            prompts=tuple(text for text in prompts for _ in range(num)) * len(chains),
-            length=length or self.defaults.length or 400,
-            chains=tuple(chain for chain in chains for _ in range(each)),
-            seed=secrets.randbits(32) if seed is None else seed,
-            rows=tuple(rows if rows is not None else range(each)) * len(chains),
-            stop=self.defaults.stop if stop is None else (stop,) if isinstance(stop, str) else tuple(stop),
-            ignore_eos=ignore_eos,
-            on_unknown=on_unknown,
-            score=score,
-            chunk=chunk,
-            continuation=continuation,
-        )
-
-    def _chain(self, text: str) -> Chain:
-        with needing(self.artifact, self._plugins):
-            return self._plugins.chain(text)
-
-    def continue_after(self, request: Request, generation: Generation) -> Continuation:
-        """Where a text can be gone on from: writing it in two parts gives the same text as writing it at once."""
-        return continue_after(self.runtime, self.tokenizer, request, generation)
-
-    def save_continuation(self, path: str | Path, continuation: Continuation) -> None:
-        """Write a continuation to a file, for :meth:`load_continuation` with this model in any runtime."""
-        save_continuation(Path(path), continuation, self.artifact.weights_sha256 or "")
-
-    def load_continuation(self, path: str | Path) -> Continuation:
-        """Read what :meth:`save_continuation` wrote; raises ``ArtifactError`` for one of another model."""
-        return load_continuation(Path(path), self.runtime, self.artifact.weights_sha256 or "")
-
-    def sample(self, request: Request) -> list[Generation]:
-        """Write what a request asks for; the generations come in the order of its rows."""
-        return finish(self.pieces(request))
-
-    def pieces(self, request: Request) -> Generator[Piece, None, list[Generation]]:
-        """Write what a request asks for: yields text as it comes, returns the generations, as a generator does."""
-        self._plugins.notify("textgen_before_generation", request=request)
-        generations = yield from generate(self.runtime, self.tokenizer, self.artifact.ending, request)
-        self._plugins.notify("textgen_after_generation", request=request, generations=generations)
-        return generations
-
-    def evaluate(
-        self,
-        *,
-        context: int | None = None,
-        num: int | None = None,
-        seed: int | None = None,
-        sampler: str | None = None,
-        temperature: float | None = None,
-        data_dir: str | Path | None = None,
-        progress: Progress | None = None,
-    ) -> Evaluation:
-        """Judge the run by the text that it held out, and what it writes by the documents that it learned from.
-
-        Args:
-            context: for a stream: read it in windows of so many characters, each from the initial state; by default the
-                state is carried through the whole text.
-            num: for documents, as are the next three: texts to write, 1,000 by default, from drawn first characters.
-            seed: of the texts, 0 by default.
-            sampler: a chain, by default the run's own.
-            temperature: instead of the chain's.
-            data_dir: searched for the corpus's files before anything is downloaded.
-            progress: is told what is under way, how much of it is done, and of how much.
-
-        Raises:
-            OptionError: for values out of range or meant for another layout, or where the run held nothing out.
-            CorpusError: where the corpus is not at hand, or no longer has the run's vocabulary.
-        """
-        from textgen.evaluation import TEXTS, evaluate_run, read_split
-
-        corpus = make_part(self.artifact, self._plugins, "corpus", _data_folder(data_dir))
-        texts = {"num": num, "seed": seed, "sampler": sampler, "temperature": temperature}
-        request = None
-        if corpus.layout == "documents":
-            texts |= {"num": TEXTS if num is None else num, "seed": seed or 0}
-            request = self.request("", **texts)  # type: ignore[arg-type]  # one dictionary, several types
-        elif given := [name for name, value in texts.items() if value is not None]:
-            raise OptionError(f"{', '.join(given)}: for documents only; this run was trained on a stream")
-        return evaluate_run(
-            self.artifact,
-            self.runtime,
-            self.tokenizer,
-            read_split(self.artifact, corpus, self.tokenizer),
-            runtime_name=self.runtime_name,
-            context=context,
-            request=request,
-            write=self.sample,
-            progress=progress or _say_nothing,
-        )
+    from textgen.evaluation import Progress
 
 
 def load(path: str | Path | None = None, *, runtime: str = "auto", device: str = "auto") -> TextGenerator:
@@ -265,8 +35,8 @@ def load(path: str | Path | None = None, *, runtime: str = "auto", device: str =
     found = plugins()
     artifact = Artifact.open(find_run(None if path is None else Path(path)))
     tell_changes(artifact, found)
-    tokenizer = _load_tokenizer(artifact, found)
-    name, opened = _open_runtime(runtime, artifact, _model_maker(artifact, found), device, found)
+    tokenizer = load_tokenizer(artifact, found)
+    name, opened = open_runtime(runtime, artifact, model_maker(artifact, found), device, found)
     return TextGenerator(opened, tokenizer, artifact, found, name)
 
 
@@ -299,7 +69,7 @@ def export(
     artifact = Artifact.open(find_run(None if path is None else Path(path)))
     tell_changes(artifact, found)
     folder = Path(out) if out else artifact.path / to
-    tokenizer, make_model = _load_tokenizer(artifact, found), _model_maker(artifact, found)
+    tokenizer, make_model = load_tokenizer(artifact, found), model_maker(artifact, found)
     return export_run(
         artifact, found, to, options or {}, folder, tokenizer=tokenizer, make_model=make_model, notice=notice
     )
@@ -327,6 +97,7 @@ def cross_validate(
         UnavailableError: where a library to train with is missing.
     """
     from textgen.cross_validation import cross_validate_run
+    from textgen.evaluation import say_nothing
 
     return cross_validate_run(
         Artifact.open(find_run(None if path is None else Path(path))),
@@ -334,64 +105,8 @@ def cross_validate(
         folds,
         changes={"training": {} if device is None else {"device": device}},
         data_dir=None if data_dir is None else Path(data_dir),
-        progress=progress or _say_nothing,
+        progress=progress or say_nothing,
     )
-
-
-def _say_nothing(what: str, done: int, total: int) -> None:
-    pass
-
-
-def _data_folder(chosen: str | Path | None) -> Path | None:
-    from textgen.plan import data_folder
-
-    return data_folder(None if chosen is None else Path(chosen))
-
-
-def _load_tokenizer(artifact: Artifact, found: Plugins) -> Tokenizer:
-    tokenizer: Tokenizer = make_part(artifact, found, "tokenizer")
-    tokenizer.load_json(artifact.tokenizer_json())
-    if tokenizer.vocab_size != artifact.manifest.vocab_size:
-        raise ArtifactError(
-            f"{artifact.path}: the tokenizer has {tokenizer.vocab_size} ids, the model {artifact.manifest.vocab_size}"
-        )
-    return tokenizer
-
-
-def _model_maker(artifact: Artifact, found: Plugins) -> Callable[[], Model]:
-    def make_model() -> Model:
-        model: Model = make_part(artifact, found, "model", artifact.manifest.vocab_size)
-        return model
-
-    return make_model
-
-
-def _open_runtime(
-    name: str, artifact: Artifact, make_model: Callable[[], Model], device: str, found: Plugins
-) -> tuple[str, Runtime]:
-    def open_(name: str) -> tuple[str, Runtime]:
-        return name, found.get("runtime", name).open(artifact, make_model, device)
-
-    if name != "auto":
-        return open_(name)
-    for preferred in PREFERRED_RUNTIMES:
-        try:
-            return open_(preferred)
-        except (UnsupportedModelError, UnavailableError, UnknownNameError):
-            continue  # the model's own runtime has the last word
-        except PluginError as error:
-            found.tell_once(f"{error}; another runtime is taken")
-    return open_(make_model().native_runtime)
-
-
-def make_part(artifact: Artifact, found: Plugins, kind: str, *arguments: Any) -> Any:
-    """The corpus, tokenizer or model that an artifact was made with, from its recorded options.
-
-    Raises:
-        ArtifactError: where its plugin is not installed; says which distribution to install.
-    """
-    with needing(artifact, found):
-        return found.make(kind, artifact.manifest.settings[kind], *arguments)
 
 
 def train(

@@ -10,11 +10,11 @@ import numpy as np
 from textgen.artifact import Artifact
 from textgen.corpus import Corpus, Layout
 from textgen.dataset import EncodedText, draw_documents
+from textgen.encoding import encode, read_documents, text_sha256
 from textgen.errors import CorpusError, OptionError, UnknownCharacterError
 from textgen.generation import Generation, Request
 from textgen.model import TrainingOptions
 from textgen.options import build_options
-from textgen.plan import encode, read_documents, text_sha256
 from textgen.runtime import Runtime
 from textgen.scoring import Reading, Score, judge
 from textgen.text_statistics import TextStatistics, compare_texts, count_lengths
@@ -25,6 +25,10 @@ TEXTS, TEXTS_AT_ONCE = 1000, 256
 
 #: Is told what is under way, how much of it is done, and of how much.
 Progress = Callable[[str, int, int], None]
+
+
+def say_nothing(what: str, done: int, total: int) -> None:
+    """The progress that nobody wants to be told of."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +112,10 @@ def read_split(artifact: Artifact, corpus: Corpus, tokenizer: Tokenizer) -> Spli
     options = build_options(TrainingOptions, settings["training"], where="training")
     if not options.held_out:
         raise OptionError(f"{artifact.path} held out no text to judge by: train it with a training.held_out above 0")
-    documents = read_documents(corpus, settings["corpus"]["name"])
+    read = read_documents(corpus, settings["corpus"]["name"])
+    documents = list(read) if corpus.layout == "documents" else []
     try:
-        text = encode(corpus.layout, documents, tokenizer)
+        text = encode(corpus.layout, documents or read, tokenizer)
     except UnknownCharacterError as error:
         raise CorpusError(
             f"the corpus of {artifact.path} has changed: {error.character!r} is not in the run's vocabulary; "

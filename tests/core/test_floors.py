@@ -38,8 +38,8 @@ FLOORS = {
         "evaluation_plot",
     ),
     "plugins": ("hookspecs", "discovery", "faults", "registration", "plugins", "records", "diagnosis"),
-    "runs": ("plan", "run", "follower", "training", "exporting", "evaluation", "cross_validation"),
-    "face": ("__init__", "__main__", "api", "cli", "testing"),
+    "runs": ("loading", "plan", "run", "follower", "training", "exporting", "evaluation", "cross_validation"),
+    "face": ("__init__", "__main__", "api", "text_generator", "cli", "testing"),
 }
 HEIGHT = {room: height for height, rooms in enumerate(FLOORS.values()) for room in rooms}
 

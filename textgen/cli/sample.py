@@ -13,8 +13,8 @@ from textgen.cli.parameters import DataDir, Device, OnUnknown, Run
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from textgen.api import TextGenerator
     from textgen.generation import Generation, Request
+    from textgen.text_generator import TextGenerator
 
 
 def sample(
@@ -139,8 +139,8 @@ def _read_prompts(path: Path | None) -> list[str]:
 
 def _read_corpus(generator: TextGenerator, data_dir: Path | None) -> set[str]:
     """The documents that the run was trained on."""
-    from textgen.api import make_part
     from textgen.errors import OptionError
+    from textgen.loading import make_part
     from textgen.plugins import plugins
 
     corpus = make_part(generator.artifact, plugins(), "corpus", data_dir)
