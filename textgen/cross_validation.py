@@ -9,12 +9,14 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from textgen.artifact import Artifact
+from textgen.cluster import Cluster
 from textgen.dataset import draw_folds
+from textgen.encoding import encode, read_documents
 from textgen.errors import OptionError
 from textgen.evaluation import Progress
 from textgen.model import Position
 from textgen.options import Settings, merge_settings
-from textgen.plan import Plan, encode, make_plan, read_documents
+from textgen.plan import Plan, make_plan
 from textgen.plugins import Plugins
 from textgen.runtime import ModelRuntime
 from textgen.scoring import Reading, Score, judge
@@ -64,6 +66,8 @@ def cross_validate_run(
         OptionError: for fewer than 2 folds, more than documents, or a stream.
         KeyboardInterrupt: where training was asked to stop.
     """
+    if Cluster.from_environment() is not None:
+        raise OptionError("folds are trained by one process; unset TF_CONFIG")
     settings = merge_settings(artifact.manifest.settings, {"training": {"sample_every": 0}}, changes)
     whole = make_plan(settings, plugins, data_dir)
     if whole.corpus.layout != "documents":
@@ -99,7 +103,7 @@ class _FoldDisplay:
     def started(self, plan: Plan, folder: Path, position: Position) -> None:
         self._total = plan.training.epochs * plan.dataset.train.steps
 
-    def batch(self, position: Position, loss: float, characters_per_second: float) -> None:
+    def batch(self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None) -> None:
         self._progress(self._label, position.total, self._total)
 
     def epoch(self, record: Mapping[str, float], sample: str | None) -> None:

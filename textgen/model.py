@@ -22,12 +22,13 @@ Tensors = Mapping[str, NDArray[Any]]
 class TrainingOptions(BaseOptions):
     """How a model is trained. Models that do not learn by gradient ignore what concerns it."""
 
-    layout: Literal["auto", "windows", "lanes", "documents"] = Field(
+    layout: Literal["auto", "windows", "lanes", "documents", "packed"] = Field(
         "auto",
         description="How text becomes batches: shuffled windows, contiguous lanes with carried state, one padded "
-        "document a row; auto takes lanes for a stream and documents for documents.",
+        "document a row, or packed: lanes of documents end to end, shuffled each epoch, judged one a row; auto takes "
+        "lanes for a stream and documents for documents.",
     )
-    length: int = Field(100, ge=1, description="Characters a row of a batch, for windows and lanes.")
+    length: int = Field(100, ge=1, description="Characters a row of a batch, for windows, lanes and packed.")
     batch_size: int = Field(64, ge=1, description="Rows a batch.")
     epochs: int = Field(10, ge=1, description="Passes over the training text.")
     max_steps: int | None = Field(None, ge=1, description="Stop after this many batches in all.")
@@ -45,7 +46,7 @@ class TrainingOptions(BaseOptions):
     )
     mask_padding: bool = Field(True, description="Leave padding out of the loss.")
     carry_state: bool | None = Field(
-        None, description="Start a batch with the state that the one before it left; by default for lanes only."
+        None, description="Start a batch with the state that the one before it left; by default for lanes and packed."
     )
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = Field("adam", description="Rule that changes the weights.")
     learning_rate: float = Field(2e-3, gt=0, description="Step size of the optimizer, where the schedule is highest.")
@@ -123,14 +124,20 @@ class TrainingRun(Protocol):
     def batches(self, position: Position) -> Iterator[Batch]:
         """The rest of the epoch's training batches, as the hooks left them; ends early once :attr:`should_stop`."""
 
-    def batch_ended(self, position: Position, loss: float, characters: int) -> None:
-        """Report a batch: where training is now, its mean loss in nats a character, the targets that counted."""
+    def batch_ended(self, position: Position, loss: float, characters: int, learning_rate: float | None = None) -> None:
+        """Report a batch: where training is now, its mean loss in nats a character, the targets that counted.
+
+        Where there is one, the step size that it was learnt with, too.
+        """
 
     def epoch_ended(self, position: Position, metrics: Mapping[str, float], checkpoint: Checkpoint) -> None:
         """Report an epoch: ``loss``, ``held_out_loss`` (nats a character) and others, and what to save."""
 
     def interrupted(self, checkpoint: Checkpoint) -> None:
         """Hand over what to save where training stops inside an epoch."""
+
+    def ask_to_stop(self) -> None:
+        """Let :attr:`should_stop` be true: a process that trains the same run was asked to stop."""
 
 
 class Model(ABC):

@@ -18,14 +18,17 @@ from typing import Any, Protocol
 import safetensors.numpy
 
 from textgen import artifact as layout
-from textgen.artifact import Artifact, Manifest, distribution_version
+from textgen.artifact import Artifact, Manifest
 from textgen.checkpoint import drop_old_checkpoints, read_checkpoint, save_checkpoint
 from textgen.dataset import Batch
-from textgen.errors import ArtifactError, TextgenError, UnavailableError
+from textgen.errors import TextgenError, UnavailableError
+from textgen.faults import tell
 from textgen.generation import Request, finish, generate
+from textgen.history import History
 from textgen.model import Checkpoint, Position
 from textgen.plan import Plan, provenance
-from textgen.plugins import DISTRIBUTION, Plugins
+from textgen.plugins import Plugins
+from textgen.records import TRANSFORM, record_plugins
 from textgen.runtime import ModelRuntime
 
 
@@ -33,10 +36,10 @@ class Display(Protocol):
     """Shows how a run comes along."""
 
     def started(self, plan: Plan, folder: Path, position: Position) -> None:
-        """Training begins, or goes on from a position."""
+        """Training is about to begin, or to go on from a position; the first batch may take a while."""
 
-    def batch(self, position: Position, loss: float, characters_per_second: float) -> None:
-        """A batch is done: its loss in nats a character, and the speed since the last batch."""
+    def batch(self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None) -> None:
+        """A batch is done: its loss in nats a character, the speed since the last batch, the step size if any."""
 
     def epoch(self, record: Mapping[str, float], sample: str | None) -> None:
         """An epoch is done: its line of the history, and a text of the model as it is now."""
@@ -74,13 +77,13 @@ class Run:
         self.artifact = artifact or Artifact(folder, _manifest(plan, plugins))
         self._plugins = plugins
         self._display = display
-        self._history = _read_history(self.artifact, self._start) if artifact else []
+        self._history = History.read(artifact, self._start) if artifact else History()
         self._samples = _read_samples(self.artifact, self._start) if artifact else ""
         self._opened = False
         self._unsaved: Checkpoint | None = None
         self._asked_to_stop = False
         self._clock = time.perf_counter()
-        self._epoch = _EpochTotals()
+        self._epoch = EpochTotals()
 
     @property
     def _start(self) -> Position:
@@ -100,18 +103,30 @@ class Run:
         return self.options.max_steps is not None and self._done >= self.options.max_steps
 
     @property
+    def was_stopped(self) -> bool:
+        """Whether somebody asked the run to stop before its end."""
+        return self._asked_to_stop and not self._at_limit
+
+    @property
     def _done(self) -> int:
         return max(self._start.total, self._epoch.position.total)
 
+    def begin(self) -> None:
+        """Show what is about to be trained: a model may need a while for its first batch."""
+        self._display.started(self.plan, self.artifact.path, self._start)
+
+    def ask_to_stop(self) -> None:
+        self._asked_to_stop = True
+
     def batches(self, position: Position) -> Iterator[Batch]:
         self._open()
-        hooked = self._plugins.implements("textgen_transform_batch")
+        hooked = bool(self._plugins.implementers(TRANSFORM))
         self._clock = time.perf_counter()
         for step, batch in enumerate(self.plan.dataset.train.batches(position.epoch, position.step)):
             if self.should_stop:
                 return
             here = Position(position.epoch, position.step + step, position.total + step)
-            yield self._plugins.transform("textgen_transform_batch", batch=batch, position=here) if hooked else batch
+            yield self._plugins.transform(TRANSFORM, batch=batch, position=here) if hooked else batch
 
     def _open(self) -> None:
         """Make the folder, once the model is known to be able to train."""
@@ -120,9 +135,14 @@ class Run:
             self.artifact.manifest.status = "training"
             self.artifact.put(layout.TOKENIZER, json.dumps(self.plan.tokenizer.to_json()) + "\n")
             self.artifact.commit()
-            self._display.started(self.plan, self.artifact.path, self._start)
 
-    def batch_ended(self, position: Position, loss: float, characters: int) -> None:
+    def batch_ended(self, position: Position, loss: float, characters: int, learning_rate: float | None = None) -> None:
+        seconds = self._add(position, loss, characters)
+        self._display.batch(position, loss, characters / seconds, learning_rate)
+        self._plugins.notify("textgen_batch_ended", position=position, loss=loss)
+
+    def _add(self, position: Position, loss: float, characters: int) -> float:
+        """Take a batch into the epoch's totals, and say how many seconds it took."""
         if not math.isfinite(loss):
             raise TextgenError(
                 f"the loss is {loss} after batch {position.total}: lower training.learning_rate; "
@@ -131,12 +151,11 @@ class Run:
         now = time.perf_counter()
         seconds, self._clock = now - self._clock, now
         self._epoch.add(position, loss, characters, seconds)
-        self._display.batch(position, loss, characters / seconds)
-        self._plugins.notify("textgen_batch_ended", position=position, loss=loss)
+        return seconds
 
     def epoch_ended(self, position: Position, metrics: Mapping[str, float], checkpoint: Checkpoint) -> None:
         record = self._record(position, metrics)
-        self._history.append(record)
+        self._history.records.append(record)
         held_out = record.get("held_out_loss")
         best = held_out is not None and held_out < self.artifact.manifest.metrics.get("held_out_loss", math.inf)
         due = position.epoch % self.options.checkpoint_every == 0 or position.epoch == self.options.epochs
@@ -150,14 +169,14 @@ class Run:
             self._samples += f"--- epoch {position.epoch}, loss {record['loss']:.3f}\n{sample}\n"
         self._write_logs()
         self.artifact.commit()
-        self._epoch = _EpochTotals(position)
+        self._epoch = EpochTotals(position)
         self._display.epoch(record, sample)
         self._plugins.notify("textgen_epoch_ended", position=position, metrics=record, folder=self.artifact.path)
 
     def interrupted(self, checkpoint: Checkpoint) -> None:
         record = self._record(checkpoint.position, {"loss": self._epoch.loss} if self._epoch.characters else {})
         if self._at_limit:
-            self._history.append(record)
+            self._history.records.append(record)
         self._save(checkpoint, record, best=not self._has_best)
 
     @property
@@ -192,8 +211,7 @@ class Run:
         self._plugins.notify("textgen_checkpoint_saved", position=checkpoint.position, path=path)
 
     def _write_logs(self) -> None:
-        lines = [json.dumps(record) + "\n" for record in self._history]
-        self.artifact.put(layout.HISTORY, "".join(lines))
+        self._history.write(self.artifact)
         if self._samples:
             self.artifact.put(layout.SAMPLES, self._samples)
 
@@ -216,15 +234,14 @@ class Run:
         """Close the run: the best weights get a file of their own, or the way to go on is left open."""
         self._open()  # a run may be stopped before its first batch
         if self._unsaved is not None:
-            self._save(self._unsaved, self._history[-1], best=not self._has_best)
+            self._save(self._unsaved, self._history.records[-1], best=not self._has_best)
         manifest = self.artifact.manifest
-        stopped = self._asked_to_stop and not self._at_limit
-        manifest.status = "interrupted" if stopped else "finished"
-        if not stopped and manifest.weights != layout.WEIGHTS:
+        manifest.status = "interrupted" if self.was_stopped else "finished"
+        if not self.was_stopped and manifest.weights != layout.WEIGHTS:
             self.artifact.put(layout.WEIGHTS, safetensors.numpy.save(self.artifact.weights()))
             manifest.weights = layout.WEIGHTS
         self._write_logs()  # a run that was killed may have left them ahead of their records
-        if self._history:
+        if self._history.records:
             self._plot()
         drop_old_checkpoints(self.artifact)
         self._display.ended(self.artifact)
@@ -233,10 +250,11 @@ class Run:
         from textgen.plots import save_training_plot
 
         try:
-            save_training_plot(self._history, self.artifact.path / "plots" / "training.png")
-        except UnavailableError:
-            return  # matplotlib comes with the extra "plots"
-        self.artifact.record("plots/training.png")
+            save_training_plot(self._history.records, self.artifact.path / "plots" / "training.png")
+        except UnavailableError as error:
+            tell(f"{error}; plots/training.png is left out")
+        else:
+            self.artifact.record("plots/training.png")
 
     @contextmanager
     def stopping_on_signals(self) -> Iterator[None]:
@@ -259,7 +277,7 @@ class Run:
 
 
 @dataclass
-class _EpochTotals:
+class EpochTotals:
     """What the batches of an epoch have come to so far."""
 
     position: Position = field(default_factory=Position)
@@ -279,12 +297,7 @@ class _EpochTotals:
 
 
 def _manifest(plan: Plan, plugins: Plugins) -> Manifest:
-    parts = ("corpus", "tokenizer", "model")
-    owners = {kind: plugins.find(kind, plan.settings[kind]["name"]).plugin for kind in parts}
-    versions = {owner.distribution: owner.version for owner in owners.values()}
-    return Manifest(
-        versions=dict(sorted({DISTRIBUTION: distribution_version(DISTRIBUTION), **versions}.items())),
-        providers={kind: owner.distribution for kind, owner in owners.items()},
+    manifest = Manifest(
         settings=plan.settings,
         provenance=provenance(plan),
         vocab_size=plan.tokenizer.vocab_size,
@@ -292,16 +305,8 @@ def _manifest(plan: Plan, plugins: Plugins) -> Manifest:
         end_id=plan.ending.end_id,
         starts=dict(plan.ending.starts),
     )
-
-
-def _read_history(artifact: Artifact, until: Position) -> list[dict[str, float]]:
-    """The lines of the history up to a position; those of lost batches are left out."""
-    path = artifact.path / layout.HISTORY
-    try:
-        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-        return [record for record in records if record["step"] <= until.total]
-    except (ValueError, KeyError, TypeError):
-        raise ArtifactError(f"{path} was altered; restore it from a copy, or delete it to go on without") from None
+    record_plugins(manifest, plugins, plan.recipe)
+    return manifest
 
 
 def _read_samples(artifact: Artifact, until: Position) -> str:

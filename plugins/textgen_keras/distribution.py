@@ -87,7 +87,9 @@ class ManyWorkers(Workers):
         self._count = len(cluster.workers)
         # The sum goes where its parts are, and an argument of a graph is nowhere: hence the identity.
         self._add_up = tf.function(
-            lambda values: self.run(lambda part: self.sum(tf.identity(part)), values), autograph=False
+            lambda values: self.run(lambda part: self.sum(tf.identity(part)), values),
+            autograph=False,
+            reduce_retracing=True,
         )
 
     def run(self, step: Callable[..., Any], *arguments: Any) -> Any:
@@ -133,8 +135,8 @@ class ManyWorkers(Workers):
             ) from error
 
     def _total(self, values: NDArray[Any]) -> NDArray[Any]:
-        total: NDArray[Any] = self._add_up(tf.constant(values)).numpy()
-        return total
+        total: NDArray[Any] = self._add_up(tf.constant(values.ravel())).numpy()
+        return total.reshape(values.shape)
 
 
 @cache

@@ -3,11 +3,14 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from textgen.artifact import Artifact
 from textgen.cli import progress
+from textgen.model import Position
 
 pty = pytest.importorskip("pty", reason="terminals of this kind are Unix's")
 
@@ -87,6 +90,33 @@ def test_a_long_epoch_says_a_line_now_and_then(textgen, names, monkeypatch):
     assert [line.split(":")[0] for line in lines] == [
         f"epoch {epoch}/2, batch {batch}/3" for epoch in (1, 2) for batch in (1, 2, 3)
     ]
+    # The first batch says little of how long the others take.
+    assert [line.endswith(" left") for line in lines] == [False] + [True] * 5
+
+
+@pytest.mark.parametrize(("max_steps", "left"), [(None, "0:04:00"), (30, "0:00:40")])
+def test_a_line_has_the_learning_rate_and_the_time_left(monkeypatch, capsys, max_steps, left):
+    training = SimpleNamespace(epochs=11, max_steps=max_steps)
+    plan = SimpleNamespace(
+        dataset=SimpleNamespace(train=SimpleNamespace(steps=10)),
+        training=training,
+        settings={"corpus": {"name": "verse"}, "model": {"name": "gru"}},
+        corpus=SimpleNamespace(layout="stream"),
+        model=SimpleNamespace(parameter_count=1234),
+        characters=5678,
+        tokenizer=SimpleNamespace(vocab_size=9),
+    )
+    now = 1000.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    display = progress.LineDisplay()
+    display.started(plan, Path("run"), Position(0, 5, 5))
+    assert capsys.readouterr().err.splitlines()[1] == "11 epochs of 10 batches, into run, going on after batch 5"
+    now += 99  # for TensorFlow and the first batch, which do not count
+    display.batch(Position(0, 6, 6), 2.0, 100.0, 0.002)
+    now += 8 * 2.5
+    display.batch(Position(1, 4, 14), 1.5, 4321.4, 0.001234)
+    expected = f"epoch 2/11, batch 4/10: loss 1.500, learning rate 0.0012, 4,321 characters/s, {left} left\n"
+    assert capsys.readouterr().err.endswith(expected)
 
 
 def test_an_epoch_has_its_losses_and_samples(textgen, names):

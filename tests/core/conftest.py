@@ -49,7 +49,7 @@ class Diary:
     def started(self, plan: Plan, folder: Path, position: Position) -> None:
         self.begun.append((folder, position))
 
-    def batch(self, position: Position, loss: float, characters_per_second: float) -> None:
+    def batch(self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None) -> None:
         assert characters_per_second > 0
         self.batches.append((position, loss))
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import islice, pairwise
 
 import numpy as np
@@ -5,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textgen.dataset import Batch, BatchPlan, Dataset, EncodedText, Lanes, PaddedDocuments, Windows
+from textgen import dataset, id_store
+from textgen.dataset import (
+    Batch,
+    BatchPlan,
+    Dataset,
+    EncodedText,
+    Lanes,
+    PackedDocuments,
+    PaddedDocuments,
+    Windows,
+)
 from textgen.errors import CorpusError
 
 PAD = -1
@@ -43,7 +54,15 @@ documents = st.builds(
     masked=st.booleans(),
     bucket=st.booleans(),
 )
-plans = st.one_of(windows, lanes, documents)
+packed = st.builds(
+    PackedDocuments,
+    st.lists(st.integers(1, 9), min_size=1, max_size=25).map(numbered),
+    length=st.integers(1, 12),
+    batch_size=st.integers(1, 6),
+    seed=st.integers(0, 2**32 - 1),
+    shuffle=st.booleans(),
+)
+plans = st.one_of(windows, lanes, documents, packed)
 epochs = st.integers(0, 3)
 
 
@@ -140,6 +159,79 @@ def test_a_bucket_holds_documents_of_like_length(plan: PaddedDocuments, epoch: i
     assert all(a[1] <= b[0] for a, b in pairwise(bounds))
 
 
+@given(packed, epochs)
+def test_packed_documents_are_whole_and_end_to_end(plan: PackedDocuments, epoch: int):
+    batches = list(plan.batches(epoch))
+    count = len(plan.text.ids)
+    assert len(batches) == plan.steps
+    assert all(batch.inputs.shape[1] == plan.length for batch in batches[:-1])
+    if not batches:
+        assert count <= plan.batch_size
+        return
+    inputs, targets, weights = (
+        np.concatenate([getattr(batch, name) for batch in batches], axis=1) for name in ("inputs", "targets", "weights")
+    )
+    read = np.append(inputs.ravel(), targets[-1, -1])
+    np.testing.assert_array_equal(targets.ravel(), read[1:])
+    assert count - plan.batch_size < len(read) <= count
+    begins = np.isin(read, plan.text.offsets[:-1])
+    assert begins[0]
+    np.testing.assert_array_equal(weights.ravel(), np.where(begins[1:], 0, 1))
+    found = np.split(read, np.flatnonzero(begins)[1:])
+    starts = [int(document[0]) for document in found]
+    assert len(set(starts)) == len(starts)
+    if not plan.shuffle:
+        assert starts == sorted(starts)
+    documents = {int(a): np.arange(a, b) for a, b in pairwise(plan.text.offsets)}
+    for document in found[:-1]:
+        np.testing.assert_array_equal(document, documents[int(document[0])])
+    np.testing.assert_array_equal(found[-1], documents[starts[-1]][: len(found[-1])])
+
+
+@given(packed, epochs)
+def test_a_state_reads_packed_documents_to_the_end_of_each_row(plan: PackedDocuments, epoch: int):
+    assert all(batch.lengths() is None for batch in plan.batches(epoch))
+
+
+@given(documents, epochs)
+def test_padded_documents_may_each_begin_anew(plan: PaddedDocuments, epoch: int):
+    batches = list(replace(plan, resets_state=True).batches(epoch))
+    assert len(batches) == plan.steps
+    assert all(batch.resets_state for batch in batches)
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=40),
+    st.sampled_from([np.uint8, np.uint16, np.int32]),
+    st.integers(1, 30),
+    st.data(),
+)
+def test_a_text_in_a_file_gives_the_batches_of_one_in_memory(lengths, dtype, large, data):
+    text = numbered(lengths)
+    text = EncodedText(text.ids.astype(dtype), text.offsets)
+    wanted = np.array(data.draw(st.lists(st.integers(0, len(lengths) - 1))), np.intp)
+    texts = np.split(text.ids, text.offsets[1:-1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(id_store, "LARGE", large)
+        patch.setattr(dataset, "PIECE", data.draw(st.integers(1, 50)))
+        mapped = text.select(wanted)
+    plain = EncodedText.join([texts[document] for document in wanted])
+    assert mapped.ids.dtype == dtype
+    np.testing.assert_array_equal(mapped.ids, plain.ids)
+    np.testing.assert_array_equal(mapped.offsets, plain.offsets)
+    makers = [
+        lambda text: Windows(text, 3, 2, 1),
+        lambda text: Lanes(text, 3, 2),
+        lambda text: PackedDocuments(text, 3, 2, 1),
+        lambda text: PaddedDocuments(text, 2, 77, 1, bucket=True),
+    ]
+    for make in makers[: 4 if (plain.lengths() > 0).all() else 3]:
+        batches = list(make(mapped).batches(1))
+        assert all(batch.inputs.dtype == batch.targets.dtype == np.int32 for batch in batches)
+        assert len(batches) == make(plain).steps
+        assert all(map(same, batches, make(plain).batches(1)))
+
+
 def test_the_longest_documents_are_not_the_ones_that_are_always_left_out():
     text = numbered([2, 3, 4, 5, 9])
     plan = PaddedDocuments(text, 2, PAD, drop_remainder=True, bucket=True)
@@ -151,6 +243,7 @@ def test_the_longest_documents_are_not_the_ones_that_are_always_left_out():
     "make",
     [
         lambda seed: Windows(stream(400), 3, 4, seed),
+        lambda seed: PackedDocuments(numbered([3] * 81), 3, 1, seed),
         lambda seed: PaddedDocuments(numbered([3] * 80), 4, PAD, seed),
         lambda seed: PaddedDocuments(numbered([3, 4] * 40), 4, PAD, seed, bucket=True),
     ],

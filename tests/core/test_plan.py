@@ -1,12 +1,14 @@
 import json
 import random
+import tempfile
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from textgen.dataset import Lanes, PaddedDocuments, Windows
+from textgen import encoding, id_store
+from textgen.dataset import Lanes, PackedDocuments, PaddedDocuments, Windows
 from textgen.errors import CorpusError, OptionError, UnknownNameError
 from textgen.plan import make_plan
 
@@ -58,6 +60,49 @@ def test_the_layout_follows_from_corpus_and_options(work, options, kind, carries
     assert isinstance(dataset.train, kind)
     assert isinstance(dataset.held_out, kind)
     assert dataset.carries_state is carries
+
+
+def test_packed_documents_are_judged_one_a_row_each_from_the_initial_state(work):
+    dataset = work.plan(layout="packed").dataset
+    assert isinstance(dataset.train, PackedDocuments)
+    assert isinstance(dataset.held_out, PaddedDocuments)
+    assert dataset.carries_state
+    assert dataset.held_out.examples == 6
+    plain = work.plan(layout="documents").dataset.held_out
+    for batch, alone in zip(dataset.held_out.batches(0), plain.batches(0), strict=True):
+        assert batch.resets_state
+        np.testing.assert_array_equal(batch.inputs, alone.inputs)
+
+
+@pytest.mark.parametrize(
+    ("stream", "layout"),
+    [(True, "windows"), (True, "lanes"), *[(False, layout) for layout in ("documents", "packed", "windows", "lanes")]],
+)
+def test_a_large_corpus_gives_the_batches_of_a_small_one(work, monkeypatch, tmp_path, stream, layout):
+    plain = work.plan(stream=stream, layout=layout)
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setattr(id_store, "LARGE", 10)
+    monkeypatch.setattr(encoding, "PIECE", 99)
+    large = work.plan(stream=stream, layout=layout)
+    assert large.describe() == plain.describe()
+    assert (large.text_sha256, large.ending) == (plain.text_sha256, plain.ending)
+    for ours, theirs in ((large.dataset.train, plain.dataset.train), (large.dataset.held_out, plain.dataset.held_out)):
+        for batch, expected in zip(ours.batches(1), theirs.batches(1), strict=True):
+            assert batch.inputs.dtype == np.int32
+            np.testing.assert_array_equal(batch.inputs, expected.inputs)
+            np.testing.assert_array_equal(batch.targets, expected.targets)
+            np.testing.assert_array_equal(batch.weights, expected.weights)
+    assert list(folder.iterdir()) == []
+
+
+def test_packed_documents_count_the_targets_that_padded_ones_count(work):
+    def counted(**options):
+        batches = list(work.plan(batch_size=1, held_out=0, **options).dataset.train.batches(0))
+        return sorted(int(i) for batch in batches for i in batch.targets[batch.weights > 0])
+
+    assert counted(layout="packed") == counted(layout="documents")
 
 
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.333, 0.5])
@@ -144,7 +189,7 @@ def test_every_option_of_every_layout_is_a_plan_or_an_error_of_one_line(work):
     for _ in range(150):
         options = {
             "stream": rng.random() < 0.5,
-            "layout": rng.choice(["auto", "windows", "lanes", "documents"]),
+            "layout": rng.choice(["auto", "windows", "lanes", "documents", "packed"]),
             "length": rng.choice([1, 5, 99, 500, 2000]),
             "batch_size": rng.choice([1, 7, 64, 5000]),
             "held_out": rng.choice([0, 0.001, 0.1, 0.5]),
@@ -172,6 +217,7 @@ def test_every_option_of_every_layout_is_a_plan_or_an_error_of_one_line(work):
         ({"stream": True, "layout": "windows", "length": 200}, CorpusError, "held-out share of the corpus is shorter"),
         ({"stream": True, "layout": "windows", "batch_size": 999, "drop_remainder": True}, CorpusError, "81 training"),
         ({"held_out": 0.001}, CorpusError, "a larger training.held_out, or training.held_out=0"),
+        ({"stream": True, "layout": "packed"}, OptionError, "needs a corpus of documents; a stream takes windows"),
         ({"held_out": 0.6}, OptionError, "training.held_out: input should be less than or equal to 0.5, got 0.6"),
         ({"batch_size": 100, "drop_remainder": True}, CorpusError, "54 training examples, fewer than one batch"),
         ({"epoch": 3}, OptionError, "training has no option 'epoch'; did you mean epochs?"),

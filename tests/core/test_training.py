@@ -25,6 +25,7 @@ LAYOUTS = [
     {"layout": "documents", "bucket": False, "pad": "longest", "mask_padding": False, "carry_state": True},
     {"layout": "windows"},
     {"layout": "lanes"},
+    {"layout": "packed"},
 ]
 
 
@@ -185,7 +186,11 @@ def stop_after(batches: int, number: signal.Signals = signal.SIGINT) -> object:
     return Presses()
 
 
-@pytest.mark.parametrize("options", [*LAYOUTS[:2], *LAYOUTS[4:6], {"checkpoint_every": 2, "held_out": 0}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [*LAYOUTS[:2], *LAYOUTS[4:6], {"layout": "packed", "epochs": 5}, {"checkpoint_every": 2, "held_out": 0}],
+    ids=str,
+)
 @pytest.mark.parametrize("at", [1, 5, 7, 8, 15])
 def test_a_run_that_was_interrupted_goes_on_as_if_it_had_not_been(work, diary, options, at):
     whole = work.train("whole", **options)
@@ -352,6 +357,16 @@ def test_nothing_is_left_of_a_run_that_could_not_begin(work, monkeypatch):
     with pytest.raises(TextgenError, match="no library"):
         work.train("run")
     assert not (work.folder / "run").exists()
+
+
+def test_what_is_trained_is_shown_before_the_model_gets_ready(work, diary, monkeypatch):
+    def fail(self, dataset, run):
+        assert diary.begun == [(work.folder / "run", Position())]
+        raise TextgenError("no library")
+
+    monkeypatch.setattr(CountingModel, "fit", fail)
+    with pytest.raises(TextgenError, match="no library"):
+        work.train("run", display=diary)
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_what_was_saved(work, monkeypatch):

@@ -45,6 +45,9 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in --out.")] = False,
     data_dir: DataDir = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run from its last checkpoint.")] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write curves to tensorboard/ in the run's folder, too.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan as JSON, and train nothing.")] = False,
 ) -> None:
     """Train a model on a corpus, or go on with a run that stopped.
@@ -54,9 +57,11 @@ def train(
     """
     import json
     import shutil
+    from dataclasses import replace
 
     from textgen.artifact import MANIFEST, find_run
     from textgen.cli.progress import make_display
+    from textgen.cluster import Cluster
     from textgen.errors import OptionError
     from textgen.options import merge_settings, parse_settings, read_config
     from textgen.plan import make_plan
@@ -75,7 +80,7 @@ def train(
             if value:
                 raise OptionError(f"{name} does not go with --resume: the run keeps what it began with")
         changes = merge_settings(configured, assigned)
-        with make_display() as display:
+        with make_display(tensorboard=tensorboard) as display:
             artifact = resume_run(find_run(resume), plugins(), display, changes=changes, data_dir=data_dir)
     else:
         if file is not None and corpus is not None:
@@ -83,13 +88,14 @@ def train(
         if overwrite and out is None:
             raise OptionError("--overwrite replaces the run that --out names; give --out FOLDER")
         settings = _choose(configured, assigned, recipe, file or corpus, model, tokenizer)
-        plan = make_plan(settings, plugins(), data_dir)
+        plan = replace(make_plan(settings, plugins(), data_dir), recipe=recipe)
         if dry_run:
             print(json.dumps(plan.describe(), indent=1))
             return
-        if overwrite and out is not None and (out / MANIFEST).is_file():
+        cluster = Cluster.from_environment()
+        if overwrite and out is not None and (out / MANIFEST).is_file() and (cluster is None or cluster.is_chief):
             shutil.rmtree(out)
-        with make_display() as display:
+        with make_display(tensorboard=tensorboard) as display:
             artifact = train_run(plan, plugins(), display, folder=out)
     if artifact.manifest.status == "interrupted":
         raise typer.Exit(INTERRUPTED)

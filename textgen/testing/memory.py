@@ -46,10 +46,14 @@ class MemoryRun:
         self.interruption: Checkpoint | None = None
         self._dataset = dataset
         self._stop_after = stop_after
+        self._asked_to_stop = False
 
     @property
     def should_stop(self) -> bool:
-        return bool(self.positions) and self.positions[-1].total == self._stop_after
+        return self._asked_to_stop or (bool(self.positions) and self.positions[-1].total == self._stop_after)
+
+    def ask_to_stop(self) -> None:
+        self._asked_to_stop = True
 
     def batches(self, position: Position) -> Iterator[Batch]:
         for batch in self._dataset.train.batches(position.epoch, position.step):
@@ -57,7 +61,7 @@ class MemoryRun:
                 return
             yield batch
 
-    def batch_ended(self, position: Position, loss: float, characters: int) -> None:
+    def batch_ended(self, position: Position, loss: float, characters: int, learning_rate: float | None = None) -> None:
         self.positions.append(position)
         self.losses.append(loss)
         self.characters.append(characters)

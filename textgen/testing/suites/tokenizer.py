@@ -60,6 +60,15 @@ class TokenizerSuite(OptionsSuite):
             assert tokenizer.eos_id not in ids.tolist(), "documents are ended by who arranges them"
         assert tokenizer.encode("").tolist() == []
 
+    def test_a_batch_is_encoded_as_its_texts_are_one_by_one(self) -> None:
+        tokenizer = self.fitted()
+        texts = [*self.texts, "", self.texts[0]]
+        ids, lengths = tokenizer.encode_batch(texts)
+        assert ids.dtype == np.int32
+        assert lengths.dtype == np.int64
+        assert ids.tolist() == [i for text in texts for i in tokenizer.encode(text)]
+        assert lengths.tolist() == [len(tokenizer.encode(text)) for text in texts]
+
     def test_text_comes_back(self) -> None:
         tokenizer = self.fitted()
         for text in self.texts:
