@@ -71,6 +71,9 @@ class TrainingOptions(BaseOptions):
     clip_norm: float | None = Field(1.0, gt=0, description="Upper bound of the gradients' global norm.")
     callbacks: tuple[str, ...] = Field((), description="Keras callbacks to call, by import path (package.module:Name).")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, or cuda[:N].")
+    mixed_precision: bool = Field(
+        False, description="Multiply in bfloat16, on a GPU; weights, states and losses stay float32."
+    )
     checkpoint_every: int = Field(1, ge=1, description="Epochs between checkpoints.")
     sample_every: int = Field(1, ge=0, description="Epochs between printed samples; 0 prints none.")
     seed: int = Field(

@@ -114,7 +114,13 @@ def not_blank(path: Path, texts: Iterable[str]) -> Iterator[str]:
     Raises:
         CorpusError: at the end, where no text was left.
     """
-    return not_all_blank(path, (text for text in texts if text.strip()))
+    empty = True
+    for text in texts:
+        if text.strip():
+            empty = False
+            yield text
+    if empty:
+        raise _empty(path)
 
 
 def not_all_blank(path: Path, pieces: Iterable[str]) -> Iterator[str]:
@@ -123,9 +129,13 @@ def not_all_blank(path: Path, pieces: Iterable[str]) -> Iterator[str]:
     Raises:
         CorpusError: at the end, where all of them are white space.
     """
-    blank = True
+    empty = True
     for piece in pieces:
-        blank = blank and not piece.strip()
+        empty = empty and not piece.strip()
         yield piece
-    if blank:
-        raise CorpusError(f"the corpus is empty: {path} has no text")
+    if empty:
+        raise _empty(path)
+
+
+def _empty(path: Path) -> CorpusError:
+    return CorpusError(f"the corpus is empty: {path} has no text")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textgen.dataset import Dataset
+from textgen.errors import OptionError
 from textgen.model import Model, Tensors, TrainingRun
 from textgen.options import Options
 from textgen.state import State
@@ -61,8 +62,13 @@ class KerasModel(Model):
         from textgen_keras.training_loop import TrainingLoop
 
         workers, device = join_workers(resolve_device(run.options.device))
+        if run.options.mixed_precision and device == "cpu":
+            raise OptionError("training.mixed_precision is for GPUs, and this run is on the CPU; leave it out")
         with placed_on(device), workers.telling_failures():
-            TrainingLoop(self._built(run.options.seed), dataset, run, workers).fit()
+            network = self._built(run.options.seed)
+            if run.options.mixed_precision:
+                network.use_mixed_precision()
+            TrainingLoop(network, dataset, run, workers).fit()
 
     def forward(
         self, ids: NDArray[np.int32], state: State, lengths: NDArray[np.int32] | None = None

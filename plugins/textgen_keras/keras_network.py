@@ -89,7 +89,8 @@ class KerasNetwork(StatefulNetwork):
         after: list[Any] = []
         for index, layer in enumerate(self.recurrent):
             before = state[len(after) : len(after) + self.parts]
-            hidden, *new = layer(hidden, initial_state=before, mask=mask)
+            # The casts are for mixed precision.
+            hidden, *new = (tf.cast(part, tf.float32) for part in layer(hidden, initial_state=before, mask=mask))
             if lengths is not None:
                 new = [tf.where(lengths[:, None] > 0, now, then) for now, then in zip(new, before, strict=True)]
             after += new

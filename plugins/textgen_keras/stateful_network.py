@@ -61,6 +61,11 @@ class StatefulNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
         self._initial_values = [t.initial for t in state_spec.tensors]
         self._predict = compiled(self, IDS, self.state_signature)
 
+    def use_mixed_precision(self) -> None:
+        """Let the layers multiply in bfloat16 from now on; their weights stay float32."""
+        for layer in self._flatten_layers(include_self=False):
+            layer.dtype_policy = keras.DTypePolicy("mixed_bfloat16")
+
     @abstractmethod
     def call(self, ids: Any, state: Any, lengths: Any = None, dropout_seed: Any = None) -> tuple[Any, list[Any]]:
         """Read ids and predict the next one at each position.
@@ -72,7 +77,8 @@ class StatefulNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
             dropout_seed: ``[2]`` int64 decides what is left out; ``None`` leaves out nothing.
 
         Returns:
-            Logits ``[batch, time, V]`` float32 (meaningless at padding), and each row's state after its last id.
+            Logits ``[batch, time, V]`` float32 (meaningless at padding), and each row's state after its last id; of
+            the same dtypes under mixed precision, too.
         """
 
     def learn(self, ids: Any, state: Any, lengths: Any, dropout_seed: Any) -> tuple[Any, list[Any]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from textgen.encoding import in_pieces
 from textgen.errors import ArtifactError, CorpusError, OptionError, UnknownCharacterError
 from textgen.tokenizer import OnUnknown, Tokenizer
 
@@ -16,9 +17,6 @@ ON_UNKNOWN = (
     "What to do with a character that the vocabulary lacks: error names it and its position, "
     "skip leaves it out, unk takes the unknown id"
 )
-
-#: Characters that are counted at once.
-PIECE = 1 << 20
 
 
 class CharacterTokenizer(Tokenizer):
@@ -118,25 +116,12 @@ def _count_characters(texts: Iterable[str]) -> dict[str, int]:
     """How often each character occurs, in the order of first appearance."""
     counts = np.zeros(sys.maxunicode + 1, np.int64)
     order: dict[str, None] = {}
-    for piece in _join_in_pieces(texts):
+    for piece in map("".join, in_pieces(texts)):
         here = np.bincount(_code_points(piece))
         if (here[counts[: len(here)] == 0] > 0).any():
             order |= dict.fromkeys(piece)
         counts[: len(here)] += here
     return {character: int(counts[ord(character)]) for character in order}
-
-
-def _join_in_pieces(texts: Iterable[str]) -> Iterator[str]:
-    """The texts end to end, :data:`PIECE` characters and more at once."""
-    piece: list[str] = []
-    characters = 0
-    for text in texts:
-        piece.append(text)
-        characters += len(text)
-        if characters >= PIECE:
-            yield "".join(piece)
-            piece, characters = [], 0
-    yield "".join(piece)
 
 
 def _code_points(text: str) -> NDArray[np.uint32]:

@@ -2,15 +2,17 @@
 
 import csv
 import json
+import re
 import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from textgen.errors import CorpusError, OptionError, TextgenError
 from textgen.options import build_options
+from textgen_corpora import reading
 from textgen_corpora.file import File
 
 characters = st.characters(codec="utf-8", exclude_characters="\0")
@@ -80,6 +82,65 @@ def test_jsonl_written_by_the_standard_library_is_read_back(ascii_only, document
         rows = [json.dumps({"id": i, "text": text}, ensure_ascii=ascii_only) for i, text in enumerate(documents)]
         path.write_text("\n".join(rows), encoding="utf-8", newline="")
         assert read(path) == documents
+
+
+@pytest.fixture(params=[1, 2, 3, 7])
+def pieces(request, monkeypatch) -> None:
+    """So few bytes at once that characters and line ends are cut."""
+    monkeypatch.setattr(reading, "PIECE", request.param)
+
+
+in_pieces = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.mark.usefixtures("pieces")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32-be"])
+@given(text=texts.filter(lambda text: text[0] != "\ufeff"))
+@in_pieces
+def test_a_stream_comes_in_pieces_that_cut_no_character(encoding, text):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "text")
+        path.write_bytes(text.encode(encoding))
+        found = read(path, encoding=encoding)
+    assert "".join(found) == text
+    assert all(found)
+
+
+@pytest.mark.usefixtures("pieces")
+@given(document=st.text(st.sampled_from('ab,"\r\n\n')).filter(str.strip))
+@in_pieces
+def test_lines_and_rows_do_not_depend_on_the_pieces(document):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "text")
+        path.write_bytes(document.encode())
+        assert read(path, layout="lines") == [line for line in re.split("\r?\n", document) if line.strip()]
+        path.write_text('"' + document.replace('"', '""') + '",x\r\ny,z\n', newline="")
+        assert read(path, format="csv", column="0") == [document, "y"]
+
+
+@pytest.mark.usefixtures("pieces")
+@pytest.mark.parametrize(
+    ("content", "options", "says"),
+    [
+        (b"\xef\xbb\xbf", {}, "empty"),
+        (b" \n  \n    \n", {}, "empty"),
+        ("äöü".encode() + b"ab\xff", {}, "not utf-8 text at byte 8;"),
+        ("äöü€".encode()[:-1], {}, "not utf-8 text at byte 6;"),
+        ("äöü".encode("utf-16") + b"\x00\xd8a", {"encoding": "utf-16"}, "not utf-16 text at byte 8;"),
+        ("おはa\0".encode("shift-jis"), {"encoding": "shift-jis"}, "NUL at character 3;"),
+        ("おは".encode("shift-jis")[:-1], {"encoding": "shift-jis"}, "not shift-jis text at byte 2;"),
+        (b"\xef\xbb\xbfa\0", {}, "NUL at character 2;"),
+        (b"a,text\n1,x\n2\n", {"format": "csv"}, "line 3 has 1 columns"),
+    ],
+)
+def test_places_in_a_file_do_not_depend_on_the_pieces(write, content, options, says):
+    with pytest.raises(CorpusError, match=re.escape(says)):
+        read(write(content), **options)
+
+
+@pytest.mark.usefixtures("pieces")
+def test_a_blank_piece_of_a_stream_is_text(write):
+    assert "".join(read(write("a          b"))) == "a          b"
 
 
 def test_emoji_combining_marks_and_line_ends_are_left_alone(write):

@@ -112,3 +112,32 @@ def test_weight_dropout_leaves_out_recurrent_weights_by_the_seed(tf, cell):
     assert ((first == 0) != (gradient([1, 3]) == 0)).any()
     logits = network.learn(ids, network.initial_state(BATCH), None, None)[0]
     np.testing.assert_allclose(logits, network(ids, network.initial_state(BATCH))[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_mixed_precision_multiplies_in_bfloat16_and_keeps_float32(tf, cell):
+    network = make_network(cell, layers=2)
+    ids = np.random.default_rng(8).integers(0, 11, (BATCH, TIME)).astype(np.int32)
+    state = network.initial_state(BATCH)
+    exact, _ = network(ids, state)
+    network.use_mixed_precision()
+    assert network.recurrent[0].compute_dtype == "bfloat16"
+    with tf.GradientTape() as tape:
+        logits, after = network(ids, state, np.array(RAGGED, np.int32))
+        loss = tf.reduce_mean(logits**2)
+    variables = [variable.value for variable in network.named_variables().values()]
+    assert {value.dtype for value in (logits, *after, *variables)} == {tf.float32}
+    assert all(np.isfinite(tf.convert_to_tensor(g)).all() for g in tape.gradient(loss, variables))
+    difference = np.abs(logits - exact)[np.arange(TIME) < np.array(RAGGED)[:, None]]
+    assert 0 < difference.max() < 0.05 * np.abs(exact).max()
+
+
+def test_mixed_precision_is_refused_on_a_cpu(make_run, stream):
+    from textgen.dataset import Dataset, Windows
+    from textgen.errors import OptionError
+    from textgen_keras.models import GRU, RecurrentOptions
+
+    dataset = Dataset(Windows(stream, 10, 8))
+    run = make_run(dataset, epochs=1, mixed_precision=True, device="cpu")
+    with pytest.raises(OptionError, match="is for GPUs, and this run is on the CPU"):
+        GRU(RecurrentOptions(units=4), 5).fit(dataset, run)

@@ -5,12 +5,15 @@ import importlib
 import json
 import subprocess
 import sys
+from collections import Counter
+from itertools import chain
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from textgen import encoding
 from textgen.errors import ArtifactError, CorpusError, OptionError, UnknownCharacterError
 from textgen.plugins import plugins
 
@@ -68,6 +71,39 @@ def test_fit_takes_a_stream_of_texts_and_cares_only_for_its_characters(make, nam
     in_parts.fit(document for document in documents)
     at_once.fit(["".join(documents)])
     assert in_parts.to_json() == at_once.to_json()
+
+
+@pytest.mark.parametrize("piece", [1, 5, 1 << 20])
+@given(documents=st.lists(texts))
+def test_characters_are_counted_in_pieces(make, piece, documents):
+    documents.append("x")
+    by_code_point, by_frequency = make("char-index"), make("char-eos", order="frequency")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoding, "PIECE", piece)
+        by_code_point.fit(documents)
+        by_frequency.fit(documents)
+    stream = "".join(documents)
+    assert list(by_code_point.characters) == sorted(set(stream))
+    assert list(by_frequency.characters) == [character for character, _ in Counter(stream).most_common()]
+
+
+@every_tokenizer
+@given(documents=st.lists(texts, min_size=1), known=some_text)
+def test_a_batch_is_encoded_as_its_texts_are_one_by_one(make, name, options, documents, known):
+    tokenizer = make(name, **options, on_unknown="skip")
+    tokenizer.fit([known])
+    parts = [tokenizer.encode(document).tolist() for document in documents]
+    ids, lengths = tokenizer.encode_batch(documents)
+    assert (ids.dtype, lengths.dtype) == (np.int32, np.int64)
+    assert ids.tolist() == [*chain.from_iterable(parts)]
+    assert lengths.tolist() == [len(part) for part in parts]
+
+
+def test_an_unknown_character_of_a_batch_is_at_its_place_in_its_text(make):
+    tokenizer = make("char-index")
+    tokenizer.fit(["ab"])
+    with pytest.raises(UnknownCharacterError, match=r"'c'.* at position 2 "):
+        tokenizer.encode_batch(["ab", "bac", "b"])
 
 
 @every_tokenizer
