@@ -69,7 +69,10 @@ class Corpus(ABC):
 
     @abstractmethod
     def documents(self) -> Iterator[str]:
-        """Yield the texts that the options select (a stream yields one), in the order of the source.
+        """Yield the texts that the options select, in the order of the source, each time from the beginning.
+
+        They are read more than once: for the vocabulary, then for the ids. A stream may come in several pieces, cut
+        anywhere; a corpus larger than memory yields as it reads.
 
         Raises:
             CorpusError: where a file cannot be read.

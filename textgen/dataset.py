@@ -1,4 +1,4 @@
-"""Encoded text arranged in batches: windows, contiguous lanes, padded documents.
+"""Encoded text arranged in batches: windows, contiguous lanes, packed documents, padded documents.
 
 The order of the batches of an epoch depends on the seed and the epoch alone, so that training can go on from any batch.
 """
@@ -10,11 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from textgen.errors import CorpusError
+from textgen.id_store import IdStore, StoredIds
 
 Ids = NDArray[np.int32]
+
+#: Ids that are copied at once.
+PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -26,18 +30,22 @@ class Batch:
         targets: ``[batch, time]`` int32; position t holds the id after ``inputs[:, t]``.
         weights: ``[batch, time]`` float32: 1 where the target counts in loss and metrics, 0 on padding.
         resets_state: whether a carried state starts anew before this batch.
+        is_padded: whether what follows a row's last target that counts is padding, not text.
     """
 
     inputs: Ids
     targets: Ids
     weights: NDArray[np.float32]
     resets_state: bool = True
+    is_padded: bool = True
 
     def lengths(self) -> Ids | None:
-        """Ids up to each row's last target that counts, ``[batch]``; ``None`` where that is all of them.
+        """Ids of each row before its padding, ``[batch]``; ``None`` where there is no padding.
 
-        A state that is carried to the next batch must not read the padding after them.
+        A state that is carried to the next batch must not read what follows them.
         """
+        if not self.is_padded:
+            return None
         counts = self.weights > 0
         time = counts.shape[1]
         lengths = np.where(counts.any(axis=1), time - np.argmax(counts[:, ::-1], axis=1), 0)
@@ -49,19 +57,20 @@ class EncodedText:
     """Documents as one array of ids.
 
     Attributes:
-        ids: ``[n]`` int32, all documents after one another, each with its end id where documents have one.
+        ids: ``[n]`` uint8, uint16 or int32, all documents after one another, each with its end id where documents have
+            one; in memory, or mapped into it from a file.
         offsets: ``[documents + 1]`` int64; document d is ``ids[offsets[d]:offsets[d + 1]]``.
     """
 
-    ids: Ids
+    ids: StoredIds
     offsets: NDArray[np.int64]
 
     @classmethod
     def join(cls, documents: Sequence[Ids]) -> EncodedText:
         """Lay documents end to end."""
-        lengths = np.fromiter((len(d) for d in documents), dtype=np.int64, count=len(documents))
+        lengths = np.fromiter(map(len, documents), np.int64, len(documents))
         ids = np.concatenate(documents) if documents else np.empty(0, np.int32)
-        return cls(ids.astype(np.int32, copy=False), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+        return cls(ids.astype(np.int32, copy=False), _offsets(lengths))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -72,18 +81,31 @@ class EncodedText:
 
     def select(self, documents: NDArray[np.intp]) -> EncodedText:
         """The given documents, in the given order."""
-        return EncodedText.join([self.ids[self.offsets[d] : self.offsets[d + 1]] for d in documents])
+        offsets = _offsets(self.lengths()[documents])
+        store = IdStore(self.ids.dtype)
+        for start in range(0, int(offsets[-1]), PIECE):
+            stop = min(start + PIECE, int(offsets[-1]))
+            first, last = int(np.searchsorted(offsets, start, "right")) - 1, int(np.searchsorted(offsets, stop))
+            shifts = self.offsets[documents[first:last]] - offsets[first:last]
+            lengths = np.diff(offsets[first : last + 1].clip(start, stop))
+            store.add(self.ids[np.arange(start, stop) + np.repeat(shifts, lengths)])
+        return EncodedText(store.take(), offsets)
 
     def split_tail(self, share: float) -> tuple[EncodedText, EncodedText]:
-        """Cut a stream: all but the last ``share`` of its ids, and those."""
+        """Cut a stream: all but the last ``share`` of its ids, and those; nothing is copied."""
         cut = len(self.ids) - round(len(self.ids) * share)
-        return EncodedText.join([self.ids[:cut]]), EncodedText.join([self.ids[cut:]])
+        head, tail = self.ids[:cut], self.ids[cut:]
+        return EncodedText(head, _offsets([len(head)])), EncodedText(tail, _offsets([len(tail)]))
 
     def split_documents(self, share: float, seed: int) -> tuple[EncodedText, EncodedText]:
         """Draw ``share`` of the documents by the seed: the others, and those, each in their order."""
-        order = np.random.default_rng([seed, 0x5EED]).permutation(len(self))
-        held = round(len(self) * share)
-        return self.select(np.sort(order[held:])), self.select(np.sort(order[:held]))
+        return self.hold_out(draw_documents(len(self), share, seed))
+
+    def hold_out(self, held_out: NDArray[np.intp]) -> tuple[EncodedText, EncodedText]:
+        """All documents but those of the given numbers, and those, each in their order."""
+        is_held_out = np.zeros(len(self), np.bool_)
+        is_held_out[held_out] = True
+        return self.select(np.flatnonzero(~is_held_out)), self.select(np.flatnonzero(is_held_out))
 
 
 class BatchPlan(ABC):
@@ -132,7 +154,7 @@ class Windows(BatchPlan):
         windows = self.text.ids[: self.examples * span].reshape(self.examples, span)
         order = _order(self.examples, self.seed, epoch, self.shuffle)
         for step in range(start, self.steps):
-            rows = windows[order[step * self.batch_size : (step + 1) * self.batch_size]]
+            rows = windows[order[step * self.batch_size : (step + 1) * self.batch_size]].astype(np.int32, copy=False)
             inputs, targets = rows[:, :-1], rows[:, 1:]
             yield Batch(inputs, targets, np.ones(inputs.shape, np.float32), resets_state=step == 0)
 
@@ -167,8 +189,33 @@ class Lanes(BatchPlan):
         targets = self.text.ids[1 : lane * self.batch_size + 1].reshape(self.batch_size, lane)
         for step in range(start, self.steps):
             at = slice(step * self.length, (step + 1) * self.length)
-            ones = np.ones(inputs[:, at].shape, np.float32)
-            yield Batch(inputs[:, at], targets[:, at], ones, resets_state=step == 0)
+            read, follow = inputs[:, at].astype(np.int32, copy=False), targets[:, at].astype(np.int32, copy=False)
+            yield Batch(read, follow, np.ones(read.shape, np.float32), resets_state=step == 0)
+
+
+@dataclass(frozen=True)
+class PackedDocuments(Lanes):
+    """:class:`Lanes` of documents that are laid end to end in another order each epoch: no id is padding.
+
+    Rows read on from the end of a document into the next one, as sequences of language models are packed. The first
+    id of a document follows from nothing, and does not count as a target; :class:`PaddedDocuments` has it as an input
+    alone. Up to ``batch_size`` ids of an epoch are left out.
+    """
+
+    seed: int = 0
+    shuffle: bool = True
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        order = _order(len(self.text), self.seed, epoch, self.shuffle)
+        offsets = _offsets(self.text.lengths()[order])
+        shifts = self.text.offsets[order] - offsets[:-1]
+        rows = np.arange(self.batch_size)[:, None] * self._lane
+        for step in range(start, self.steps):
+            places = rows + np.arange(step * self.length, min((step + 1) * self.length, self._lane) + 1)
+            documents = np.searchsorted(offsets, places, "right") - 1
+            ids = self.text.ids[places + shifts[documents]].astype(np.int32, copy=False)
+            counts = places[:, 1:] > offsets[documents[:, 1:]]
+            yield Batch(ids[:, :-1], ids[:, 1:], counts.astype(np.float32), resets_state=step == 0, is_padded=False)
 
 
 @dataclass(frozen=True)
@@ -180,6 +227,7 @@ class PaddedDocuments(BatchPlan):
         pad_to: ids a row; ``None`` for the longest of the batch.
         masked: whether padding is left out of loss and metrics.
         bucket: whether rows of like length are put together; batches still come in random order.
+        resets_state: whether every batch begins anew, where a state is carried from batch to batch in training.
     """
 
     text: EncodedText
@@ -191,6 +239,7 @@ class PaddedDocuments(BatchPlan):
     pad_to: int | None = None
     masked: bool = True
     bucket: bool = False
+    resets_state: bool = False
 
     @property
     def examples(self) -> int:
@@ -206,7 +255,8 @@ class PaddedDocuments(BatchPlan):
         order = _order(self.examples, self.seed, epoch, self.shuffle)[: self.steps * self.batch_size]
         starts = np.arange(self.steps) * self.batch_size
         if self.bucket:
-            order = order[np.argsort(lengths[order], kind="stable")]
+            keys = lengths.astype(np.min_scalar_type(lengths.max(initial=0)))  # 8 or 16 bits are sorted by radix
+            order = order[np.argsort(keys[order], kind="stable")]
             if self.shuffle:
                 starts = starts[_order(self.steps, self.seed, epoch, True)]
         for step in range(start, self.steps):
@@ -217,7 +267,8 @@ class PaddedDocuments(BatchPlan):
             at = np.minimum(self.text.offsets[rows, None] + columns, len(self.text.ids) - 1)
             ids = np.where(inside, self.text.ids[at], np.int32(self.pad_id)).astype(np.int32, copy=False)
             weights = inside[:, 1:] if self.masked else np.ones_like(inside[:, 1:])
-            yield Batch(ids[:, :-1], ids[:, 1:], weights.astype(np.float32), resets_state=step == 0)
+            resets = self.resets_state or step == 0
+            yield Batch(ids[:, :-1], ids[:, 1:], weights.astype(np.float32), resets)
 
 
 @dataclass(frozen=True)
@@ -241,6 +292,25 @@ class Dataset:
                 f"the corpus has {self.train.examples} training examples, fewer than one batch: use more text, or a "
                 f"smaller --batch-size, training.length or training.held_out"
             )
+
+
+def draw_documents(count: int, share: float, seed: int) -> NDArray[np.intp]:
+    """The numbers of ``share`` of ``count`` documents, drawn by the seed, in ascending order."""
+    return np.sort(_shuffled(count, seed)[: round(count * share)])
+
+
+def draw_folds(count: int, folds: int, seed: int) -> list[NDArray[np.intp]]:
+    """The numbers of ``count`` documents in folds as equal as can be, drawn by the seed, each in ascending order."""
+    return [np.sort(fold) for fold in np.array_split(_shuffled(count, seed), folds)]
+
+
+def _offsets(lengths: ArrayLike) -> NDArray[np.int64]:
+    """Where parts of these lengths begin when they are laid end to end, and where the last one ends."""
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def _shuffled(count: int, seed: int) -> NDArray[np.intp]:
+    return np.random.default_rng([seed, 0x5EED]).permutation(count)
 
 
 def _order(count: int, seed: int, epoch: int, shuffle: bool) -> NDArray[np.intp]:

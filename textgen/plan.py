@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from textgen.corpus import Corpus, Layout
-from textgen.dataset import BatchPlan, Dataset, EncodedText, Lanes, PaddedDocuments, Windows
+from textgen.dataset import BatchPlan, Dataset, EncodedText, Lanes, PackedDocuments, PaddedDocuments, Windows
+from textgen.encoding import TextFacts, encode, fit, read_documents, text_sha256
 from textgen.errors import CorpusError, OptionError, TextgenError
 from textgen.generation import Ending, GenerationOptions, encode_prompt
 from textgen.model import Model, TrainingOptions
@@ -29,9 +29,6 @@ DEFAULT_MODEL = "gru"
 DEFAULT_STEPS = 3000
 DEFAULT_EPOCHS = (5, 60)
 
-#: Characters of a stream that are looked at for how its lines begin.
-STARTS_FROM = 1_000_000
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -41,6 +38,7 @@ class Plan:
         settings: complete: every option of every part has its value.
         documents: in the corpus.
         text_sha256: of the encoded text; a run can only go on with the text that it began with.
+        recipe: the name of the recipe that the settings come from.
     """
 
     settings: Settings
@@ -54,6 +52,7 @@ class Plan:
     documents: int
     characters: int
     text_sha256: str
+    recipe: str | None = None
 
     def describe(self) -> dict[str, Any]:
         """What ``textgen train --dry-run`` prints, as JSON values."""
@@ -71,13 +70,20 @@ class Plan:
         }
 
 
-def make_plan(settings: Mapping[str, Mapping[str, Any]], plugins: Plugins, data_dir: Path | None = None) -> Plan:
+def make_plan(
+    settings: Mapping[str, Mapping[str, Any]],
+    plugins: Plugins,
+    data_dir: Path | None = None,
+    *,
+    held_out: NDArray[np.intp] | None = None,
+) -> Plan:
     """Build every part that settings name.
 
     Args:
         settings: by table; ``corpus.name`` is needed, all else has defaults.
         plugins: where names are looked up.
         data_dir: searched for the corpus's files before anything is downloaded; by default ``TEXTGEN_DATA_DIR``.
+        held_out: the numbers of the documents to judge by; by default as ``training.held_out`` says.
 
     Raises:
         OptionError: for an option that is unknown or out of range.
@@ -92,25 +98,24 @@ def make_plan(settings: Mapping[str, Mapping[str, Any]], plugins: Plugins, data_
     plugins.chain(generation.sampler)  # a chain that cannot be built is told before anything is read
 
     corpus: Corpus = plugins.make("corpus", settings["corpus"], data_dir)
-    documents = [text for text in corpus.documents() if text]
-    if not documents:
-        raise CorpusError(f"the corpus {settings['corpus']['name']} is empty")
     tokenizer_settings = {"name": DEFAULT_TOKENIZER[corpus.layout], **settings["tokenizer"]}
     tokenizer: Tokenizer = plugins.make("tokenizer", tokenizer_settings)
-    text, ending = _encode(corpus.layout, documents, tokenizer)
+    fit(corpus.layout, read_documents(corpus, settings["corpus"]["name"]), tokenizer)
     _check_prompt(generation.prompt or "", tokenizer)
-    characters = sum(map(len, documents))
+    facts = TextFacts()
+    text = encode(corpus.layout, read_documents(corpus, settings["corpus"]["name"]), tokenizer, facts)
+    ending = Ending(None if corpus.layout == "stream" else int(text.ids[-1]), facts.starts(corpus.layout))
     model_name = settings["model"].get("name", DEFAULT_MODEL)
-    suggested = plugins.get("model", model_name).suggested_options(characters)
+    suggested = plugins.get("model", model_name).suggested_options(facts.characters)
     model_settings = {**suggested, **settings["model"], "name": model_name}
     model: Model = plugins.make("model", model_settings, tokenizer.vocab_size)
-    dataset = _arrange(corpus.layout, text, tokenizer, ending, training)
+    dataset = _arrange(corpus.layout, text, tokenizer, ending, training, held_out)
 
     if "epochs" not in training.model_fields_set:
-        epochs = int(np.clip(round(DEFAULT_STEPS / dataset.train.steps), *DEFAULT_EPOCHS))
+        epochs = model.suggested_epochs or int(np.clip(round(DEFAULT_STEPS / dataset.train.steps), *DEFAULT_EPOCHS))
         training = training.model_copy(update={"epochs": epochs})
     if generation.length is None:
-        length = 400 if corpus.layout == "stream" else 2 * max(map(len, documents))
+        length = 400 if corpus.layout == "stream" else 2 * facts.longest
         generation = generation.model_copy(update={"length": length})
     complete: Settings = {
         "corpus": _complete(settings["corpus"]["name"], corpus.settled_options),
@@ -128,9 +133,9 @@ def make_plan(settings: Mapping[str, Mapping[str, Any]], plugins: Plugins, data_
         training,
         generation,
         ending,
-        documents=len(documents),
-        characters=characters,
-        text_sha256=hashlib.sha256(text.ids.tobytes() + text.offsets.tobytes()).hexdigest(),
+        documents=len(text),
+        characters=facts.characters,
+        text_sha256=text_sha256(text),
     )
 
 
@@ -149,23 +154,6 @@ def _complete(name: str, options: Options) -> dict[str, Any]:
     return {"name": name, **options.model_dump(mode="json")}
 
 
-def _encode(layout: Layout, documents: Sequence[str], tokenizer: Tokenizer) -> tuple[EncodedText, Ending]:
-    if layout == "stream":
-        tokenizer.fit(documents)
-        lines = documents[0][:STARTS_FROM].splitlines()
-        ending = Ending(None, _first_characters(lines))
-        return EncodedText.join([tokenizer.encode(text) for text in documents]), ending
-    if tokenizer.has_eos:
-        tokenizer.fit(documents)
-        end = np.array([tokenizer.eos_id], np.int32)
-        encoded = [np.concatenate([tokenizer.encode(text), end]) for text in documents]
-    else:
-        ended = [text + "\n" for text in documents]
-        tokenizer.fit(ended)
-        encoded = [tokenizer.encode(text) for text in ended]
-    return EncodedText.join(encoded), Ending(int(encoded[0][-1]), _first_characters(documents))
-
-
 def _check_prompt(prompt: str, tokenizer: Tokenizer) -> None:
     try:
         encode_prompt(tokenizer, prompt)
@@ -173,22 +161,25 @@ def _check_prompt(prompt: str, tokenizer: Tokenizer) -> None:
         raise OptionError(f"generation.prompt: {error}; or choose another: --set generation.prompt=TEXT") from None
 
 
-def _first_characters(texts: Sequence[str]) -> dict[str, int]:
-    return dict(sorted(Counter(text[0] for text in texts if text).items()))
-
-
 def _arrange(
-    corpus_layout: Layout, text: EncodedText, tokenizer: Tokenizer, ending: Ending, options: TrainingOptions
+    corpus_layout: Layout,
+    text: EncodedText,
+    tokenizer: Tokenizer,
+    ending: Ending,
+    options: TrainingOptions,
+    chosen: NDArray[np.intp] | None,
 ) -> Dataset:
     layout = options.layout
     if layout == "auto":
         layout = "lanes" if corpus_layout == "stream" else "documents"
-    if layout == "documents" and corpus_layout == "stream":
-        raise OptionError("training.layout=documents needs a corpus of documents; a stream takes windows or lanes")
+    if layout in ("documents", "packed") and corpus_layout == "stream":
+        raise OptionError(f"training.layout={layout} needs a corpus of documents; a stream takes windows or lanes")
     if corpus_layout == "stream":
         train, held_out = text.split_tail(options.held_out)
     else:
-        train, held_out = text.split_documents(options.held_out, options.seed)
+        train, held_out = (
+            text.split_documents(options.held_out, options.seed) if chosen is None else text.hold_out(chosen)
+        )
     if layout != "documents" and len(train.ids) <= options.length:
         raise CorpusError(
             f"the corpus has {len(train.ids)} characters to train on, a window of training.length={options.length} "
@@ -200,8 +191,11 @@ def _arrange(
         shuffle = options.shuffle and learning
         if layout == "windows":
             return Windows(part, options.length, options.batch_size, options.seed, shuffle, drop)
+        rows = max(1, min(options.batch_size, len(part.ids) // options.length))
         if layout == "lanes":
-            return Lanes(part, options.length, max(1, min(options.batch_size, len(part.ids) // options.length)))
+            return Lanes(part, options.length, rows)
+        if layout == "packed" and learning:
+            return PackedDocuments(part, options.length, rows, options.seed, shuffle)
         pad_id = tokenizer.pad_id if tokenizer.pad_id is not None else ending.end_id
         assert pad_id is not None  # documents have an end
         longest = int(text.lengths().max()) if options.pad == "longest" else None
@@ -215,10 +209,12 @@ def _arrange(
             pad_to=longest,
             masked=options.mask_padding,
             bucket=options.bucket,
+            resets_state=layout == "packed",
         )
 
-    carries = options.carry_state if options.carry_state is not None else layout == "lanes"
-    judged = arrange(held_out, learning=False) if options.held_out else None
+    carries = options.carry_state if options.carry_state is not None else layout in ("lanes", "packed")
+    judges = options.held_out > 0 or chosen is not None
+    judged = arrange(held_out, learning=False) if judges else None
     if judged is not None and judged.steps == 0:
         raise CorpusError(
             "the held-out share of the corpus is shorter than one example: use more text, a larger training.held_out, "

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from textgen.dataset import Batch, EncodedText
 from textgen.generation import log_softmax
-from textgen.runtime import Ids, Runtime
+from textgen.id_store import StoredIds
+from textgen.runtime import Runtime
 from textgen.state import State
 
 #: Bins of the calibration error, as Guo et al. (2017) have them.
@@ -80,7 +81,7 @@ class Tally:
         # By bin: predictions, the sum of their confidences, how many were right.
         self._counts, self._confidence, self._right = np.zeros((3, BINS))
 
-    def add(self, logits: NDArray[np.float32], targets: Ids, counts: NDArray[np.bool_]) -> None:
+    def add(self, logits: NDArray[np.float32], targets: StoredIds, counts: NDArray[np.bool_]) -> None:
         """Judge logits ``[rows, time, vocab]`` by ids ``[rows, time]`` wherever ``counts`` ``[rows, time]`` is set."""
         found = log_softmax(logits[counts])
         wanted = targets[counts]
@@ -124,7 +125,7 @@ class Reading:
         context: what a character is predicted from, in words.
     """
 
-    ids: Ids
+    ids: StoredIds
     starts: Places
     lengths: Places
     skips: Places
@@ -136,7 +137,7 @@ class Reading:
         return int((self.lengths - self.skips).sum())
 
     @classmethod
-    def carried(cls, ids: Ids, rows: int = ROWS, warm_up: int = WARM_UP) -> Reading:
+    def carried(cls, ids: StoredIds, rows: int = ROWS, warm_up: int = WARM_UP) -> Reading:
         """A stream, its state carried from the first character to the last; every character but the first is judged.
 
         A text of more than two warm-ups is read in lanes side by side. A lane begins ``warm_up`` characters or more
@@ -153,7 +154,7 @@ class Reading:
         return cls(ids, starts, np.full(lanes, span), skips, context)
 
     @classmethod
-    def windows(cls, ids: Ids, length: int) -> Reading:
+    def windows(cls, ids: StoredIds, length: int) -> Reading:
         """A stream in windows of ``length`` ids, one after the other; every character but the first is judged."""
         starts = np.arange(0, len(ids) - 1, length)
         lengths = np.minimum(length, len(ids) - 1 - starts)

@@ -33,7 +33,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def fit(self, texts: Iterable[str]) -> None:
-        """Build the vocabulary from all texts."""
+        """Build the vocabulary from all texts, which can be read once only and may be more than fits in memory."""
 
     @abstractmethod
     def encode(self, text: str, on_unknown: OnUnknown | None = None) -> NDArray[np.int32]:
@@ -47,6 +47,23 @@ class Tokenizer(ABC):
             UnknownCharacterError: under ``"error"``, with the character and its position.
             OptionError: under ``"unk"``, where the tokenizer has no unknown id.
         """
+
+    def encode_batch(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """The ids of many texts, each as :meth:`encode` gives them.
+
+        The default encodes one after the other; override it where there is a faster way.
+
+        Args:
+            texts: at least one.
+
+        Returns:
+            The texts' ids end to end, ``[n]`` int32, and how many each has, ``[texts]`` int64.
+
+        Raises:
+            UnknownCharacterError: as :meth:`encode`, with the position in its text.
+        """
+        parts = [self.encode(text) for text in texts]
+        return np.concatenate(parts), np.fromiter(map(len, parts), np.int64, len(parts))
 
     @abstractmethod
     def decode(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> str:
