@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,6 +51,7 @@ def train(
     make_run = _run_class()
     if make_run is Run and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ArtifactError(f"{folder} exists already; choose another --out, or go on with: --resume {folder}")
+    _check_room(folder)
     return _fit(make_run(plan, folder, plugins, display, callbacks=callbacks))
 
 
@@ -112,6 +114,15 @@ def _fit(run: Run) -> Artifact:
         run.plan.model.fit(run.plan.dataset, run)
         run.finish()
     return run.artifact
+
+
+def _check_room(folder: Path) -> None:
+    """Raise :class:`ArtifactError` where a folder could not be made: a mistake that is told before anything else."""
+    at_hand = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not at_hand.is_dir():
+        raise ArtifactError(f"{os.path.relpath(at_hand)} is a file, not a folder to put a run in; choose another --out")
+    if not os.access(at_hand, os.W_OK):
+        raise ArtifactError(f"{at_hand} cannot be written to; choose another --out")
 
 
 def _new_folder(plan: Plan) -> Path:

@@ -389,7 +389,8 @@ def test_a_hook_that_raises_is_told_once_and_left_out(work, capsys):
     assert len(calls) == 1
     assert len(others) == 5
     assert artifact.manifest.status == "finished"
-    assert capsys.readouterr().err.splitlines() == [
+    told = capsys.readouterr().err.splitlines()
+    assert [line for line in told if "plugin" in line] == [
         "textgen: plugin fails of bad-plugin 0: textgen_batch_ended raised ValueError: of no use; "
         "its hooks are left out from here on"
     ]
