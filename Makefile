@@ -3,7 +3,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 BENCH_STAMP := .venv/.bench
 
-.PHONY: test lint demo bench-generation clean
+.PHONY: test lint docs demo bench bench-quick clean
 
 test: lint
 	$(BIN)/pytest $(ARGS)
@@ -13,14 +13,24 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(STAMP)
+	$(BIN)/python docs/generate.py
+
 demo: $(STAMP)
 	rm -rf .demo
 	$(BIN)/textgen train --corpus dinos-lite --model gru --set training.sample_every=10 --out .demo
 	$(BIN)/textgen export --onnx .demo
 	$(BIN)/textgen sample .demo --runtime onnx --num 10 --novelty
 
-bench-generation: $(BENCH_STAMP)
-	$(BIN)/python -m benchmarks.generation $(ARGS)
+# Hours, on an otherwise idle machine.
+bench: $(BENCH_STAMP)
+	for name in generation throughput training startup growth learning; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	$(BIN)/python -m benchmarks.quality --train
+	$(BIN)/python -m benchmarks.readme
+
+# Minutes, for a first look; README and docs keep the figures of the whole measurement.
+bench-quick: $(BENCH_STAMP)
+	for name in generation throughput training startup growth; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
 
 clean:
 	rm -rf .venv .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache dist

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,15 +27,15 @@ class _BatchLosses(LineDisplay):
     def __init__(self) -> None:
         self.losses: list[float] = []
 
-    def batch(self, position: Position, loss: float, characters_per_second: float) -> None:
-        super().batch(position, loss, characters_per_second)
+    def batch(self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None) -> None:
+        super().batch(position, loss, characters_per_second, learning_rate)
         self.losses.append(loss)
 
 
 def main() -> None:
     """Train both programs on the same batches and print their losses."""
     found = plugins()
-    one_epoch = {"corpus": {"split": "test"}, "training": {"epochs": 1, "sample_every": 0}}
+    one_epoch: dict[str, dict[str, Any]] = {"corpus": {"split": "test"}, "training": {"epochs": 1, "sample_every": 0}}
     plan = make_plan(merge_settings(found.get("recipe", "agnews-lstm"), one_epoch), found)
     batches: list[Batch] = list(plan.dataset.train.batches(0))
     filled = np.array([batch.weights.mean() for batch in batches])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import subprocess
+import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,6 +14,9 @@ from typing import Any
 
 #: Instruction sets that decide how fast float and int8 products are.
 INSTRUCTIONS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8")
+
+#: Bytes of the unit that the system counts ``ru_maxrss`` in.
+RESIDENT_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 def describe(device: str) -> dict[str, Any]:
@@ -53,6 +58,15 @@ def cpu_time(processes: Sequence[int]) -> tuple[int, int]:
     stats = [Path(f"/proc/{process}/stat").read_text(encoding="utf-8") for process in processes]
     own = sum(int(ticks) for stat in stats for ticks in stat.rpartition(")")[2].split()[11:13])
     return used + idle + waiting, used - own
+
+
+def peak_memory() -> int:
+    """The most memory that this process has held at a time, in bytes."""
+    path = Path("/proc/self/status")
+    if path.exists():  # unlike ru_maxrss, it leaves out what the parent held when it started this process
+        line = next(line for line in path.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RESIDENT_UNIT
 
 
 def versions(distributions: Sequence[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Results of a benchmark: tables and claims, their JSON file, and Markdown from it.
+"""Results of a benchmark: tables, charts and claims, their JSON file, and Markdown from it.
 
 ``python -m benchmarks.report FILE`` prints the Markdown of a result.
 """
@@ -9,9 +9,12 @@ import json
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+from benchmarks.charts import Chart, Curve
+from benchmarks.markdown import duration, number, table
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -24,11 +27,13 @@ class Row:
         name: of the contender.
         note: what it chose, such as a number of threads.
         seconds: an item, a value a round.
+        memory: the most that its process held, in bytes; 0 where that was not measured.
     """
 
     name: str
     note: str
     seconds: list[float]
+    memory: int = 0
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Table:
     Attributes:
         title: of the job.
         item: what is counted, in the singular.
-        shows: ``"time"``, microseconds an item, or ``"rate"``, items a second.
+        shows: ``"time"`` an item, or ``"rate"``, items a second.
         reference: the row that others are divided by.
         rows: in the order in which they took their turns.
         others: share of the machine's CPU time that went to others than the contenders, from 0 to 1.
@@ -59,23 +64,49 @@ class Table:
         """How many times as long one row took as another, round by round."""
         return [a / b for a, b in zip(self.seconds(name), self.seconds(divisor), strict=True)]
 
+    def ratio(self, name: str) -> float:
+        """The median of how many times as long a row took as the reference."""
+        return statistics.median(self.ratios(name, self.reference))
+
+    def shown(self, row: Row) -> tuple[str, str, str]:
+        """First quartile, median and third quartile of a row, as the table shows them."""
+        if self.shows == "time":
+            low, middle, high = map(duration, quartiles(row.seconds))
+        else:
+            low, middle, high = map(number, quartiles([1 / seconds for seconds in row.seconds]))
+        return low, middle, high
+
     def markdown(self) -> str:
-        """The table, medians and quartiles, under its title."""
-        unit = f"µs a {self.item}" if self.shows == "time" else f"{self.item}s a second"
-        lines = [
-            f"**{self.title}**"
-            + (f" ({self.others:.0%} of the CPU went to other work meanwhile)" if self.others else ""),
-            "",
-            f"| way | {unit} | quartiles | time, as a multiple of {self.reference} | |",
-            "| --- | ---: | ---: | ---: | --- |",
-        ]
+        """The table, ratios, medians and quartiles, under its title."""
+        unit = f"a {self.item}" if self.shows == "time" else f"{self.item}s a second"
+        others = f" ({self.others:.0%} of the CPU went to other work meanwhile)" if self.others >= 0.005 else ""
+        columns = ["way", f"time, as a multiple of {self.reference}", unit, "quartiles", "peak memory", ""]
+        lines = []
         for row in self.rows:
-            values = [1e6 * s if self.shows == "time" else 1 / s for s in row.seconds]
-            low, middle, high = quartiles(values)
-            ratio = statistics.median(self.ratios(row.name, self.reference))
-            spread = f"{_number(low)} to {_number(high)}"
-            lines.append(f"| {row.name} | {_number(middle)} | {spread} | {_number(ratio)} | {row.note} |")
-        return "\n".join(lines)
+            low, middle, high = self.shown(row)
+            memory = f"{number(row.memory / 1e6)} MB" if row.memory else ""
+            lines.append([row.name, number(self.ratio(row.name)), middle, f"{low} to {high}", memory, row.note])
+        return f"**{self.title}**{others}\n\n{table(columns, '-rrrr-', lines)}"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures that are found once, in a grid.
+
+    Attributes:
+        title: of the grid.
+        columns: what is found, with its unit.
+        rows: what it is found of, and a figure a column: ``None`` where there is none.
+    """
+
+    title: str
+    columns: list[str]
+    rows: dict[str, list[float | None]]
+
+    def markdown(self) -> str:
+        """The grid under its title."""
+        lines = [[name, *("" if v is None else number(v, 4) for v in values)] for name, values in self.rows.items()]
+        return f"**{self.title}**\n\n{table(['', *self.columns], '-' + 'r' * len(self.columns), lines)}"
 
 
 @dataclass(frozen=True)
@@ -114,14 +145,18 @@ class Result:
         versions: of distributions, by name.
         tables: measured one after the other.
         claims: held against them.
+        charts: how something grows.
+        figures: what was found once.
     """
 
     command: str
     created: str
     machine: dict[str, Any]
     versions: dict[str, str]
-    tables: list[Table]
-    claims: list[Claim]
+    tables: list[Table] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
+    charts: list[Chart] = field(default_factory=list)
+    figures: list[Figures] = field(default_factory=list)
 
     def write(self, path: Path) -> None:
         """Write the JSON file."""
@@ -134,37 +169,51 @@ class Result:
         """Read what :meth:`write` wrote."""
         content = json.loads(path.read_text(encoding="utf-8"))
         tables = [Table(**{**table, "rows": [Row(**row) for row in table["rows"]]}) for table in content["tables"]]
-        claims = [Claim(**claim) for claim in content["claims"]]
-        return cls(**{**content, "tables": tables, "claims": claims})
+        charts = [
+            Chart(**{**chart, "curves": [Curve(**curve) for curve in chart["curves"]]})
+            for chart in content.get("charts", [])
+        ]
+        found = {
+            "tables": tables,
+            "claims": [Claim(**claim) for claim in content["claims"]],
+            "charts": charts,
+            "figures": [Figures(**figures) for figures in content.get("figures", [])],
+        }
+        return cls(**{**content, **found})
+
+    def measured_on(self) -> str:
+        """The machine and the versions, in a line."""
+        machine = ", ".join(f"{name}: {value}" for name, value in self.machine.items())
+        return f"{machine}. {', '.join(f'{name} {version}' for name, version in self.versions.items())}."
 
     def markdown(self) -> str:
-        """Machine, tables and claims."""
-        machine = ", ".join(f"{name}: {value}" for name, value in self.machine.items())
-        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
-        parts = [f"`{self.command}`, {self.created}", f"{machine}. {versions}.", *(t.markdown() for t in self.tables)]
-        return "\n\n".join([*parts, *([_claims(self.claims)] if self.claims else [])])
+        """Machine, claims, tables, charts and figures."""
+        parts = [f"`{self.command}`, {self.created}", self.measured_on()]
+        if self.claims:
+            parts.append(claims_table(self.claims))
+        parts += [each.markdown() for each in self.tables]
+        parts += [each.markdown() for each in self.charts]
+        parts += [each.markdown() for each in self.figures]
+        return "\n\n".join(parts)
 
 
-def _claims(claims: Sequence[Claim]) -> str:
-    lines = ["| claim | bound | measured | quartiles | |", "| --- | ---: | ---: | ---: | --- |"]
+def claims_table(claims: Sequence[Claim]) -> str:
+    """Claims as Markdown: what was measured, and whether it keeps the bound."""
+    lines = []
     for claim in claims:
         low, middle, high = quartiles(claim.values)
-        lines.append(
-            f"| {claim.text} | {claim.relation} {_number(claim.bound)} {claim.unit} | {_number(middle)} "
-            f"| {_number(low)} to {_number(high)} | {'met' if claim.is_met else '**not met**'} |"
-        )
-    return "\n".join(lines)
+        spread = f"{number(low)} to {number(high)}" if len(claim.values) > 1 else ""
+        bound = f"{claim.relation} {number(claim.bound)} {claim.unit}"
+        lines.append([claim.text, number(middle), spread, bound, "met" if claim.is_met else "**not met**"])
+    return table(["claim", "measured", "quartiles", "bound", ""], "-rrr-", lines)
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """First quartile, median, third quartile of two values or more."""
+    """First quartile, median and third quartile; of one value, that value."""
+    if len(values) == 1:
+        return values[0], values[0], values[0]
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
     return low, middle, high
-
-
-def _number(value: float) -> str:
-    """Three significant digits, and thousands set off."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""The models whose speed is measured: those of the recipes, which the sources' programs have too."""
+"""The models whose speed is measured: those of the recipes, which the sources' programs have too, and a deeper one."""
 
 from __future__ import annotations
 
 import string
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model of one recurrent layer, and how it writes.
+    """A recurrent model, and how it writes.
 
     Attributes:
         title: for tables.
@@ -23,6 +23,8 @@ class Subject:
         temperature: of sampling.
         prompt: what a text goes on from.
         length: characters of a text.
+        layers: recurrent layers, one upon the other.
+        source: what the program is called that writes with such a model in Keras.
     """
 
     title: str
@@ -36,6 +38,19 @@ class Subject:
     temperature: float
     prompt: str
     length: int
+    layers: int = 1
+    source: str = "the source's loop"
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """What the peers need to know of the model."""
+        return {
+            "cell": self.cell,
+            "vocab_size": self.vocab_size,
+            "embedding_dim": self.embedding_dim,
+            "units": self.units,
+            "layers": self.layers,
+        }
 
 
 #: Recipe ``shakespeare-gru``; the 65 characters of tiny Shakespeare, and ``[UNK]``.
@@ -67,3 +82,10 @@ LSTM_128 = Subject(
     prompt="The ",
     length=200,
 )
+
+#: Two layers, the depth that char-rnn made common; no recipe has it, so its Keras loop is that of the tutorial.
+LSTM_512_X2 = replace(
+    GRU_1024, title="LSTM 512×2, V = 66", cell="lstm", units=512, layers=2, source="the tutorial's loop"
+)
+
+SUBJECTS = (GRU_1024, LSTM_128, LSTM_512_X2)

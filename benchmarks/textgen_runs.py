@@ -1,8 +1,9 @@
-"""textgen as a contender: runs and exports with untrained weights, and the texts that they write."""
+"""textgen as a contender: runs and exports with random weights, and the texts that they write."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import sys
@@ -11,19 +12,26 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
-from benchmarks.harness import Work
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.harness import Contender, Work
 from benchmarks.subjects import Subject
 
 #: The run's folder, beside those of its exports.
 RUN = "run"
+
+#: Precisions that are of use on a device.
+PRECISIONS = {"cpu": ("fp32", "int8"), "cuda": ("fp32", "fp16")}
 
 #: Lines of the corpus, and characters of each: few, since an export measures its loss on a part of them.
 LINES, LINE = 40, 40
 
 
 def make_runs(subject: Subject, folder: Path, precisions: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Train a run for a single batch, which leaves its weights all but random, and export it.
+    """Write a run with random weights, and export it.
 
     Args:
         subject: the run's model.
@@ -31,7 +39,7 @@ def make_runs(subject: Subject, folder: Path, precisions: Sequence[str], environ
         precisions: of the exports.
         environment: variables of the process that does it.
     """
-    # A process of its own: TensorFlow and its threads end with it.
+    # A process of its own: the threads of BLAS and ONNX Runtime end with it.
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         pool.submit(_make_runs, subject, folder, precisions, dict(environment)).result()
 
@@ -41,26 +49,7 @@ def _make_runs(subject: Subject, folder: Path, precisions: Sequence[str], enviro
     import textgen
 
     folder.mkdir(parents=True)
-    corpus = folder / "corpus.txt"
-    characters = subject.characters.replace("\n", "")
-    generator = random.Random(0)
-    lines = ["".join(generator.choices(characters, k=LINE)) for _ in range(LINES)]
-    corpus.write_text("\n".join([*lines, characters]) + "\n", encoding="utf-8")
-    textgen.train(
-        tokenizer=subject.tokenizer,
-        settings={
-            "corpus": {"name": "file", "path": str(corpus), "layout": subject.layout},
-            "model": {
-                "name": subject.cell,
-                "units": subject.units,
-                "input": "one-hot" if subject.embedding_dim is None else "embedding",
-                "embedding_dim": subject.embedding_dim,
-            },
-            "training": {"batch_size": 1, "max_steps": 1, "sample_every": 0, "device": "cpu"},
-            "generation": {"sampler": f"temperature({subject.temperature}) | multinomial"},
-        },
-        out=folder / RUN,
-    )
+    _write_run(subject, folder)
     for precision in precisions:
         textgen.export(
             folder / RUN,
@@ -68,6 +57,70 @@ def _make_runs(subject: Subject, folder: Path, precisions: Sequence[str], enviro
             options={"precision": precision},
             notice=partial(print, file=sys.stderr),
         )
+
+
+def _write_run(subject: Subject, folder: Path) -> None:
+    """A finished run as training would leave it, without the training: TensorFlow is not needed."""
+    import safetensors.numpy
+
+    from textgen.artifact import TOKENIZER, WEIGHTS, Artifact, Manifest
+    from textgen.plan import make_plan, provenance
+    from textgen.plugins import plugins
+    from textgen.records import record_plugins
+
+    corpus = folder / "corpus.txt"
+    characters = subject.characters.replace("\n", "")
+    letters = random.Random(0)
+    lines = ["".join(letters.choices(characters, k=LINE)) for _ in range(LINES)]
+    corpus.write_text("\n".join([*lines, characters]) + "\n", encoding="utf-8")
+    model: dict[str, Any] = {"name": subject.cell, "units": subject.units, "layers": subject.layers}
+    if subject.embedding_dim is None:
+        model["input"] = "one-hot"
+    else:
+        model["embedding_dim"] = subject.embedding_dim
+    settings: dict[str, dict[str, Any]] = {
+        "corpus": {"name": "file", "path": str(corpus), "layout": subject.layout},
+        "tokenizer": {"name": subject.tokenizer},
+        "model": model,
+        "training": {"batch_size": 1},
+        "generation": {"sampler": f"temperature({subject.temperature}) | multinomial"},
+    }
+    plan = make_plan(settings, plugins())
+    if plan.tokenizer.vocab_size != subject.vocab_size:
+        raise ValueError(f"{subject.title} has {plan.tokenizer.vocab_size} ids")
+    generator = np.random.default_rng(0)
+
+    def draw(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        if name.endswith("bias"):
+            return np.zeros(shape, np.float32)
+        return generator.standard_normal(shape, np.float32) / np.float32(math.sqrt(shape[0]))
+
+    weights = {name: draw(name, shape) for name, shape in plan.model.tensor_shapes.items()}  # type: ignore[attr-defined]
+    manifest = Manifest(
+        status="finished",
+        settings=plan.settings,
+        provenance=provenance(plan),
+        vocab_size=plan.tokenizer.vocab_size,
+        state_spec=plan.model.state_spec.to_json(),
+        end_id=plan.ending.end_id,
+        starts=dict(plan.ending.starts),
+        weights=WEIGHTS,
+    )
+    record_plugins(manifest, plugins(), recipe=None)
+    run = Artifact(folder / RUN, manifest)
+    run.put(TOKENIZER, json.dumps(plan.tokenizer.to_json()))
+    run.put(WEIGHTS, safetensors.numpy.save(weights))
+    run.commit()
+
+
+def onnx(precision: str) -> str:
+    """What a contender is called that runs an export."""
+    return f"textgen onnx {precision}"
+
+
+def writer(name: str, path: Path, runtime: str, **options: Any) -> Contender:
+    """A contender that writes with textgen; arguments as for :func:`make`."""
+    return Contender(name, "benchmarks.textgen_runs:make", {"path": str(path), "runtime": runtime, **options})
 
 
 def make(*, path: str, runtime: str, prompt: str, batch: int, length: int, device: str) -> Work:

@@ -1,13 +1,17 @@
-"""Training with textgen, as contenders: steps on random text, and titles through its whole input pipeline."""
+"""Training with textgen, as contenders: steps on random text, titles through its whole input pipeline, whole runs."""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Mapping
 from itertools import cycle
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from benchmarks.harness import Work
+from benchmarks.learners import Recorder
 
 
 def make_step(
@@ -16,6 +20,7 @@ def make_step(
     vocab_size: int,
     embedding_dim: int | None,
     units: int,
+    layers: int,
     batch: int,
     length: int,
     own_layers: bool,
@@ -26,12 +31,13 @@ def make_step(
         cell: of the layer.
         vocab_size: ids.
         embedding_dim: width of the embedding; ``None`` for one-hot input.
-        units: width of the state.
+        units: width of each layer's state.
+        layers: recurrent layers.
         batch: rows.
         length: characters a row.
         own_layers: whether textgen's layers learn, or Keras's own.
     """
-    step, network = _make_step(cell, vocab_size, embedding_dim, units, own_layers)
+    step, network = _make_step(cell, vocab_size, embedding_dim, units, layers, own_layers)
     rng = np.random.default_rng(0)
     text = rng.integers(0, vocab_size, (batch, length + 1)).astype(np.int32)
     weights = np.ones((batch, length), np.float32)
@@ -54,9 +60,13 @@ def make_titles(*, options: dict[str, Any], own_layers: bool = True) -> Work:
     from textgen.plugins import plugins
 
     model = {"name": "lstm", "input": "one-hot", "units": 128, "dropout": 0.0}
-    settings = {"corpus": {"name": "agnews", "split": "test"}, "model": model, "training": options}
+    settings: dict[str, dict[str, Any]] = {
+        "corpus": {"name": "agnews", "split": "test"},
+        "model": model,
+        "training": options,
+    }
     plan = make_plan(settings, plugins())
-    step, network = _make_step("lstm", plan.tokenizer.vocab_size, None, 128, own_layers)
+    step, network = _make_step("lstm", plan.tokenizer.vocab_size, None, 128, 1, own_layers)
     batches = cycle(batch for epoch in range(1000) for batch in plan.dataset.train.batches(epoch))
 
     def piece() -> int:
@@ -71,8 +81,29 @@ def make_titles(*, options: dict[str, Any], own_layers: bool = True) -> Work:
     return Work(piece, f"batch {plan.training.batch_size}")
 
 
+def learn(recorder: Recorder, *, settings: Mapping[str, Mapping[str, Any]]) -> None:
+    """A training run as ``textgen train`` does it, samples, checkpoints and held-out losses included in its time.
+
+    Args:
+        recorder: is told the held-out loss of each epoch.
+        settings: by table.
+    """
+    from textgen.cli.progress import LineDisplay
+    from textgen.plan import make_plan
+    from textgen.plugins import plugins
+    from textgen.training import train
+
+    class Display(LineDisplay):
+        def epoch(self, record: Mapping[str, float], sample: str | None) -> None:
+            super().epoch(record, sample)
+            recorder.note(record["held_out_loss"])
+
+    with tempfile.TemporaryDirectory() as folder:
+        train(make_plan(settings, plugins()), plugins(), Display(), folder=Path(folder) / "run")
+
+
 def _make_step(
-    cell: Literal["gru", "lstm"], vocab_size: int, embedding_dim: int | None, units: int, own_layers: bool
+    cell: Literal["gru", "lstm"], vocab_size: int, embedding_dim: int | None, units: int, layers: int, own_layers: bool
 ) -> tuple[Any, Any]:
     import keras
     import tensorflow as tf
@@ -80,14 +111,14 @@ def _make_step(
     from textgen_keras.keras_network import KerasNetwork
 
     network = KerasNetwork(
-        cell, vocab_size=vocab_size, embedding_dim=embedding_dim, units=units, layers=1, dropout=0.0, seed=0
+        cell, vocab_size=vocab_size, embedding_dim=embedding_dim, units=units, layers=layers, dropout=0.0, seed=0
     )
     variables = list(network.named_variables().values())
     optimizer = keras.optimizers.Adam(1e-3, global_clipnorm=1.0)
     optimizer.build(variables)
     ids, weight = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None], tf.float32)
 
-    @tf.function(input_signature=[ids, ids, weight, network.state_signature], autograph=False)
+    @tf.function(input_signature=[ids, ids, weight, network.state_signature], autograph=False)  # type: ignore[untyped-decorator]
     def step(inputs: Any, targets: Any, weights: Any, state: Any) -> Any:
         with tf.GradientTape() as tape:
             logits, _ = network.learn(inputs, state, None, None) if own_layers else network(inputs, state)

@@ -1,7 +1,8 @@
 """A contender's process: makes its work, then does some of it at each line that it reads, and sleeps in between.
 
 The first line read is ``{"factory": "module:function", "arguments": {...}, "seconds": of a turn}``, answered with
-``{"note": ...}`` once the work is warm; each further line is a turn, answered with ``{"seconds": ..., "items": ...}``.
+``{"note": ...}`` once the work is warm; each further line is a turn, answered with
+``{"seconds": ..., "items": ..., "memory": the most bytes held so far}``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from typing import Any
 
 from benchmarks.harness import Work
+from benchmarks.machine import peak_memory
 
 
 def main() -> None:
@@ -34,7 +36,8 @@ def main() -> None:
             work.piece()  # wakes threads and fills caches; a long piece does so at its beginning
         begin = time.perf_counter()
         items = sum(work.piece() for _ in range(pieces))
-        answer({"seconds": time.perf_counter() - begin, "items": items})
+        seconds = time.perf_counter() - begin
+        answer({"seconds": seconds, "items": items, "memory": peak_memory()})
 
 
 def _pieces_a_turn(work: Work, seconds: float) -> int:

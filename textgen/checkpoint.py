@@ -66,7 +66,7 @@ def drop_old_checkpoints(artifact: Artifact) -> None:
     """
     manifest, folder = artifact.manifest, artifact.path
     kept = (manifest.weights, manifest.last_checkpoint)
-    files = [folder / FINAL_WEIGHTS, *(folder / CHECKPOINTS).glob("*step-*.safetensors*"), *folder.glob(".*.tmp")]
+    files = [folder / FINAL_WEIGHTS, *(folder / CHECKPOINTS).glob("*step-*.safetensors*"), *folder.rglob(".*.tmp")]
     old = {file.relative_to(folder).as_posix(): file for file in files}
     for name in kept:
         old.pop(name or "", None)

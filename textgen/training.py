@@ -118,9 +118,9 @@ def _fit(run: Run) -> Artifact:
 
 def _check_room(folder: Path) -> None:
     """Raise :class:`ArtifactError` where a folder could not be made: a mistake that is told before anything else."""
-    at_hand = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    at_hand = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not at_hand.is_dir():
-        raise ArtifactError(f"{os.path.relpath(at_hand)} is a file, not a folder to put a run in; choose another --out")
+        raise ArtifactError(f"{at_hand} is a file, not a folder to put a run in; choose another --out")
     if not os.access(at_hand, os.W_OK):
         raise ArtifactError(f"{at_hand} cannot be written to; choose another --out")
 

@@ -18,21 +18,24 @@ from benchmarks.machine import usable_cores
 
 
 class Network(nn.Module):
-    """Embedding or one-hot → one recurrent layer → logits.
+    """Embedding or one-hot → recurrent layers → logits.
 
     Args:
         cell: ``"gru"`` or ``"lstm"``.
         vocab_size: the number V of ids.
         embedding_dim: width of the embedding; ``None`` for one-hot input.
-        units: width U of the state.
+        units: width U of each layer's state.
+        layers: recurrent layers.
     """
 
-    def __init__(self, cell: Literal["gru", "lstm"], vocab_size: int, embedding_dim: int | None, units: int) -> None:
+    def __init__(
+        self, cell: Literal["gru", "lstm"], vocab_size: int, embedding_dim: int | None, units: int, layers: int
+    ) -> None:
         super().__init__()
         self.vocab_size = vocab_size
         self.embedding = None if embedding_dim is None else nn.Embedding(vocab_size, embedding_dim)
         kind = nn.GRU if cell == "gru" else nn.LSTM
-        self.recurrent = kind(embedding_dim or vocab_size, units)
+        self.recurrent = kind(embedding_dim or vocab_size, units, layers)
         self.head = nn.Linear(units, vocab_size)
 
     def forward(self, ids: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
@@ -49,6 +52,7 @@ def make(
     vocab_size: int,
     embedding_dim: int | None,
     units: int,
+    layers: int,
     temperature: float,
     batch: int,
     length: int,
@@ -59,16 +63,17 @@ def make(
     On the CPU it takes one thread or one a core, whichever is faster: textgen chooses so as well.
 
     Args:
-        cell: see :class:`Network`, as for ``vocab_size``, ``embedding_dim`` and ``units``.
+        cell: see :class:`Network`, as for the next four.
         vocab_size: see ``cell``.
         embedding_dim: see ``cell``.
         units: see ``cell``.
+        layers: see ``cell``.
         temperature: of sampling.
         batch: texts at once.
         length: characters a text.
         device: ``"cpu"`` or ``"cuda"``.
     """
-    network = Network(cell, vocab_size, embedding_dim, units).to(device).eval()
+    network = Network(cell, vocab_size, embedding_dim, units, layers).to(device).eval()
 
     @torch.inference_mode()
     def write(length: int = length) -> int:
@@ -80,15 +85,15 @@ def make(
         torch.stack(text).cpu().numpy()
         return batch * length
 
-    return Work(write, _fastest_threads(write) if device == "cpu" else "")
+    return Work(write, _fastest_threads(write, max(4, 512 // max(batch, 16))) if device == "cpu" else "")
 
 
-def _fastest_threads(write: Callable[[int], int]) -> str:
-    """Set the number of threads that a short text is written fastest with; return it as a note."""
+def _fastest_threads(write: Callable[[int], int], steps: int) -> str:
+    """Set the number of threads that texts of so many steps are written fastest with; return it as a note."""
 
     def write_with(threads: int) -> None:
         torch.set_num_threads(threads)
-        write(32)
+        write(steps)
 
     best = fastest({threads: partial(write_with, threads) for threads in {1, usable_cores()}}, tries=10)
     torch.set_num_threads(best)

@@ -20,6 +20,7 @@ def make(
     vocab_size: int,
     embedding_dim: int | None,
     units: int,
+    layers: int,
     batch: int,
     length: int,
     device: str,
@@ -30,7 +31,8 @@ def make(
         cell: of the layer.
         vocab_size: ids.
         embedding_dim: width of the embedding; ``None`` for one-hot input.
-        units: width of the state.
+        units: width of each layer's state.
+        layers: recurrent layers.
         batch: rows.
         length: characters a row.
         device: ``"cpu"`` or ``"cuda"``.
@@ -38,7 +40,7 @@ def make(
     torch.set_num_threads(usable_cores())
     width = embedding_dim or vocab_size
     embedding = nn.Embedding(vocab_size, width).to(device)
-    recurrent = (nn.GRU if cell == "gru" else nn.LSTM)(width, units).to(device)
+    recurrent = (nn.GRU if cell == "gru" else nn.LSTM)(width, units, layers).to(device)
     head = nn.Linear(units, vocab_size).to(device)
     learnt = [*recurrent.parameters(), *head.parameters(), *(embedding.parameters() if embedding_dim else [])]
     optimizer = torch.optim.Adam(learnt, lr=1e-3)

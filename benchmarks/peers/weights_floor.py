@@ -1,7 +1,7 @@
 """The floor: no loop over these weights is faster than reading them once a character.
 
-A matrix-vector product does little else. NumPy's BLAS runs it on all cores, for the recurrent kernel and the head of a
-step, contiguous in float32.
+A matrix-vector product does little else. NumPy's BLAS runs it on all cores, contiguous in float32: for the recurrent
+kernel and the head of a step, and from the second layer on for the kernel of what comes from the layer below.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ from benchmarks.harness import Work, fastest
 STEPS = 100
 
 
-def make(*, gates: int, units: int, vocab_size: int) -> Work:
+def make(*, gates: int, units: int, layers: int, vocab_size: int) -> Work:
     """Products alone, in the form that is fastest here; an item is one character's.
 
     Args:
-        gates: of the cell, 3 or 4: the recurrent kernel is ``[units, gates * units]``.
-        units: width of the state.
+        gates: of the cell, 3 or 4: a kernel is ``[units, gates * units]``.
+        units: width of each layer's state.
+        layers: recurrent layers; the first one's input is looked up, so L layers have 2 L - 1 kernels to read.
         vocab_size: the head is ``[units, vocab_size]``.
     """
     generator = np.random.default_rng(0)
     state = generator.standard_normal(units, np.float32)
-    kernel, head = (generator.standard_normal((units, width), np.float32) for width in (gates * units, vocab_size))
+    widths = ((2 * layers - 1) * gates * units, vocab_size)
+    kernel, head = (generator.standard_normal((units, width), np.float32) for width in widths)
     joined = np.concatenate([kernel, head], axis=1)
     by_column = np.ascontiguousarray(joined.T)
     kernel_by_column, head_by_column = np.ascontiguousarray(kernel.T), np.ascontiguousarray(head.T)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from benchmarks.charts import Chart, Curve, bend, exponent
 from benchmarks.harness import ROOT, BenchmarkError, Contender, Effort, Lesson, follow, measure
 from benchmarks.learners import Recorder
+from benchmarks.markdown import duration
 from benchmarks.report import Claim, Figures, Result, Row, Table, quartiles
 
 EFFORT = Effort(rounds=3, turn_seconds=0.02)
@@ -56,7 +57,7 @@ def environment(tmp_path):
 
 @pytest.fixture
 def table():
-    rows = [Row("a", "", [1.0, 2.0, 4.0], memory=3_000_000), Row("b", "two threads", [3.0, 2.0, 20.0])]
+    rows = [Row("a", "", [10.0, 20.0, 40.0], memory=3_000_000), Row("b", "two threads", [30.0, 20.0, 200.0])]
     return Table("job", "step", "time", "a", rows)
 
 
@@ -98,9 +99,10 @@ def test_a_learner_is_followed_to_its_end_or_until_its_time_is_over(environment)
     assert (whole.nats, whole.is_whole) == ([3.0, 2.0], True)
     assert 0 <= whole.seconds[0] <= whole.seconds[1]
     begin = time.monotonic()
-    stopped = lesson(ends=False, minutes=0.1)
+    stopped = lesson(ends=False, minutes=0.05)
     assert time.monotonic() - begin < 50
-    assert (stopped.nats, stopped.is_whole) == ([3.0, 2.0], False)
+    assert not stopped.is_whole
+    assert stopped.nats == whole.nats[: len(stopped.nats)]  # a busy machine may not have come to the first
 
 
 def test_a_learner_that_fails_is_told(environment):
@@ -139,14 +141,14 @@ def test_ratios_are_taken_round_by_round(table):
 def test_a_table_shows_ratios_medians_quartiles_and_memory(table):
     lines = table.markdown().splitlines()
     assert lines[0] == "**job**"
-    assert lines[-2] == "| a | 1 | 2,000,000 | 1,500,000 to 3,000,000 | 3 MB | |"
-    assert lines[-1] == "| b | 3 | 3,000,000 | 2,500,000 to 11,500,000 | | two threads |"
+    assert lines[-2] == "| a | 1 | 20 s | 15 s to 30 s | 3 MB | |"
+    assert lines[-1] == "| b | 3 | 30 s | 25 s to 115 s | | two threads |"
 
 
 def test_a_rate_is_items_a_second(table):
     rate = Table("job", "step", "rate", "a", table.rows)
-    assert rate.shown(rate.rows[0]) == [1.0, 0.5, 0.25]
-    assert "| a | 1 | 0.5 | 0.375 to 0.75 |" in rate.markdown()
+    assert "| steps a second |" in rate.markdown()
+    assert "| a | 1 | 0.05 | 0.0375 to 0.075 |" in rate.markdown()
 
 
 @pytest.mark.parametrize(
@@ -186,6 +188,14 @@ def test_a_few_points_have_no_bend():
     assert bend([1.0, 2.0, 4.0, 8.0], [1.0, 2.0, 4.0, 8.0]) is None
 
 
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(373.1, "373 s"), (9.5, "9,500 ms"), (0.0123, "12.3 ms"), (0.0017, "1,700 µs"), (2e-8, "0.02 µs")],
+)
+def test_a_time_has_a_unit_that_fits(seconds, shown):
+    assert duration(seconds) == shown
+
+
 def test_a_chart_shows_medians_exponents_and_gaps():
     curves = [
         Curve("linear", [1.0, 10.0, 100.0], [[1.0, 2.0, 9.0], [20.0], [200.0]]),
@@ -194,13 +204,7 @@ def test_a_chart_shows_medians_exponents_and_gaps():
     lines = Chart("growth", "units", "µs", curves, "As theory has it.").markdown().splitlines()
     assert lines[0] == "**growth**, µs. As theory has it."
     assert lines[2] == "| units | linear | level |"
-    assert lines[4:] == [
-        "| 1 | 2 | |",
-        "| 10 | 20 | 7 |",
-        "| 100 | 200 | 7 |",
-        "| exponent | 1.00 | 0.00 |",
-        "| bends at | | |",
-    ]
+    assert lines[4:] == ["| 1 | 2 | |", "| 10 | 20 | 7 |", "| 100 | 200 | 7 |", "| exponent | 1.00 | 0.00 |"]
 
 
 def test_a_result_is_read_as_it_was_written(table, tmp_path):

@@ -182,7 +182,7 @@ def test_a_folder_that_cannot_be_made_leaves_nothing(work, monkeypatch):
     with pytest.raises(PermissionError, match=r"Permission denied: '.*/run/tokenizer\.json'"):
         work.train("run")
     assert not contents(work.folder / "run")
-    with pytest.raises(OSError, match=r"words\.txt/run"):
+    with pytest.raises(ArtifactError, match=r"words\.txt is a file"):
         work.train("words.txt/run")
 
 

@@ -2,25 +2,36 @@
 
 It is the source of the recipe ``shakespeare-gru``: Embedding 256 → GRU 1024 → Dense; one step is a ``tf.function`` from
 a character to the next (look-up, model, temperature, a mask that keeps ``[UNK]`` out, categorical draw, look-up back);
-the state is fed back from Python, a call a character.
+the state is fed back from Python, a call a character. Here the recurrent layers may be others, and several.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.harness import Work
 
 
 def make(
-    *, characters: str, embedding_dim: int, units: int, temperature: float, prompt: str, length: int, device: str
+    *,
+    cell: Literal["gru", "lstm"],
+    characters: str,
+    embedding_dim: int,
+    units: int,
+    layers: int,
+    temperature: float,
+    prompt: str,
+    length: int,
+    device: str,
 ) -> Work:
     """The loop over random weights; a piece is one text of ``length`` characters.
 
     Args:
+        cell: of the layers.
         characters: of the vocabulary, without ``[UNK]``.
         embedding_dim: width of the embedding.
-        units: width of the state.
+        units: width of each layer's state.
+        layers: recurrent layers.
         temperature: of sampling.
         prompt: what each text goes on from.
         length: characters a text.
@@ -36,23 +47,27 @@ def make(
     characters_of = keras.layers.StringLookup(vocabulary=ids_of.get_vocabulary(), invert=True, mask_token=None)
     vocab_size = len(characters) + 1
     embedding = keras.layers.Embedding(vocab_size, embedding_dim)
-    recurrent = keras.layers.GRU(units, return_sequences=True, return_state=True)
+    kind = keras.layers.GRU if cell == "gru" else keras.layers.LSTM
+    stack = [kind(units, return_sequences=True, return_state=True) for _ in range(layers)]
     head = keras.layers.Dense(vocab_size)
     no_unknown = tf.constant([[float("-inf")] + [0.0] * len(characters)])
 
     @tf.function  # type: ignore[untyped-decorator]
-    def step(text: Any, state: Any) -> tuple[Any, Any]:
-        ids = ids_of(tf.strings.unicode_split(text, "UTF-8")).to_tensor()
-        hidden, state = recurrent(embedding(ids), initial_state=state)
+    def step(text: Any, states: Any) -> tuple[Any, Any]:
+        hidden, after = embedding(ids_of(tf.strings.unicode_split(text, "UTF-8")).to_tensor()), []
+        for layer, state in zip(stack, states, strict=True):
+            hidden, *state = layer(hidden, initial_state=state)  # noqa: PLW2901
+            after.append(state)
         logits = head(hidden)[:, -1, :] / temperature + no_unknown
         drawn = tf.squeeze(tf.random.categorical(logits, num_samples=1), axis=-1)
-        return characters_of(drawn), state
+        return characters_of(drawn), after
 
     def write() -> int:
-        character, state = tf.constant([prompt]), tf.zeros([1, units])
+        parts = 1 if cell == "gru" else 2
+        character, states = tf.constant([prompt]), [[tf.zeros([1, units])] * parts for _ in stack]
         text = [character]
         for _ in range(length):
-            character, state = step(character, state)
+            character, states = step(character, states)
             text.append(character)
         tf.strings.join(text)[0].numpy().decode("utf-8")
         return length

@@ -1,0 +1,160 @@
+"""What the benchmarks' commands have in common: options, a session to measure in, and a result that is written."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from benchmarks import machine
+from benchmarks.charts import Chart
+from benchmarks.harness import FULL, QUICK, BenchmarkError, Contender, Effort, measure
+from benchmarks.report import RESULTS, Claim, Figures, Result, Table
+
+DISTRIBUTIONS = (
+    "textgen-rnn",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "tensorflow",
+    "keras",
+    "tf2onnx",
+    "torch",
+)
+
+#: Tells how a benchmark comes along, a line at a time.
+notice = partial(print, file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a benchmark found; see :class:`benchmarks.report.Result`."""
+
+    tables: Sequence[Table] = ()
+    claims: Sequence[Claim] = ()
+    charts: Sequence[Chart] = ()
+    figures: Sequence[Figures] = ()
+
+
+@dataclass(frozen=True)
+class Session:
+    """A benchmark under way.
+
+    Attributes:
+        options: of the command line.
+        device: ``"cpu"`` or ``"cuda"``.
+        is_quick: whether to look at less, and shorter.
+        folder: for files that are of no use afterwards.
+        environment: variables of the contenders' processes.
+    """
+
+    options: argparse.Namespace
+    device: str
+    is_quick: bool
+    folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def effort(self) -> Effort:
+        """How long to measure."""
+        return QUICK if self.is_quick else FULL
+
+    def table(
+        self,
+        title: str,
+        item: str,
+        shows: Literal["time", "rate"],
+        reference: str,
+        contenders: Sequence[Contender],
+    ) -> Table:
+        """Measure contenders for a job; arguments as of :class:`~benchmarks.report.Table`."""
+        notice(title)
+        rows, others = measure(contenders, self.effort, environment=self.environment, notice=notice)
+        return Table(title, item, shows, reference, rows, others)
+
+
+def run(
+    name: str,
+    question: str,
+    find: Callable[[Session], Findings],
+    *,
+    devices: Sequence[str] = ("cpu",),
+    has_quick: bool = True,
+    add_arguments: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
+) -> None:
+    """Run a benchmark as its command: measure, write JSON and PNG below :data:`RESULTS`, print Markdown.
+
+    Args:
+        name: of the module and of its result.
+        question: that it answers: the module's documentation.
+        find: measures.
+        devices: that the benchmark can be run on.
+        has_quick: whether there is a ``--quick``.
+        add_arguments: adds options of its own.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=question.partition("\n")[0])
+    if has_quick:
+        parser.add_argument("--quick", action="store_true", help="less and shorter, for a first look")
+    if len(devices) > 1:
+        parser.add_argument("--device", choices=devices, default="cpu")
+    add_arguments(parser)
+    options = parser.parse_args()
+    device, is_quick = getattr(options, "device", "cpu"), getattr(options, "quick", False)
+    created, described = datetime.now(UTC).isoformat(timespec="seconds"), machine.describe(device)
+    with tempfile.TemporaryDirectory() as folder:
+        session = Session(options, device, is_quick, Path(folder), environment(Path(folder), device))
+        try:
+            found = find(session)
+        except BenchmarkError as error:
+            raise SystemExit(f"benchmarks: {error}") from None
+    result = Result(
+        shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]),
+        created,
+        described,
+        machine.versions(DISTRIBUTIONS),
+        list(found.tables),
+        list(found.claims),
+        list(found.charts),
+        list(found.figures),
+    )
+    kind = ("-quick" if is_quick else "") + ("-cuda" if device == "cuda" else "")
+    path = RESULTS / f"{name}{kind}.json"
+    result.write(path)
+    notice(f"written: {path}")
+    if result.charts:
+        _draw(result, path.with_suffix(".png"))
+    print(Result.read(path).markdown())
+
+
+def environment(folder: Path, device: str) -> dict[str, str]:
+    """Variables of a contender's process.
+
+    Args:
+        folder: gets textgen's cache, so that threads are chosen anew by its calibration.
+        device: ``"cpu"`` or ``"cuda"``.
+    """
+    return {
+        "TEXTGEN_CACHE_DIR": str(folder / "cache"),
+        "TEXTGEN_PLUGINS": "",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        **({"CUDA_VISIBLE_DEVICES": "-1"} if device == "cpu" else {}),
+    }
+
+
+def _draw(result: Result, path: Path) -> None:
+    try:
+        from benchmarks.plots import save_plot
+    except ImportError:
+        notice('no plot without matplotlib: pip install "textgen-rnn[plots]"')
+    else:
+        save_plot(result.charts, path)
+        notice(f"written: {path}")
