@@ -14,6 +14,9 @@ from textgen.files import write_atomically
 #: Seconds of measuring a number of threads.
 MEASURE = 0.01
 
+#: How much slower fewer threads may be and still be taken: they suffer less from whatever else the machine does.
+TOLERANCE = 1.1
+
 
 def usable_cores() -> int:
     """The cores that this process may use."""
@@ -29,7 +32,7 @@ def choose_threads(key: str, open_with: Callable[[int], Any], run: Callable[[Any
         run: runs a session once, on typical input.
 
     Returns:
-        A session.
+        A session, with the fewest threads that are about as fast as any.
     """
     cores = usable_cores()
     candidates = sorted({1, min(2, cores), min(4, cores), cores})
@@ -45,7 +48,8 @@ def choose_threads(key: str, open_with: Callable[[int], Any], run: Callable[[Any
         session = sessions[threads] = open_with(threads)
         run(session)  # the first run allocates
         seconds[threads] = _measure(session, run)
-    best = min(candidates, key=lambda threads: seconds[threads])
+    enough = TOLERANCE * min(seconds.values())
+    best = next(threads for threads in candidates if seconds[threads] <= enough)
     _remember({**remembered, key: best})
     return sessions[best]
 
