@@ -9,6 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import onnx  # noqa: F401 - as the next: an inline run forgets what it imported first, and these abort when that comes again
+import onnxruntime  # noqa: F401
 import pytest
 from pydantic import ConfigDict, Field, field_validator
 
