@@ -6,14 +6,14 @@ A line ``{"seconds": ..., "nats": ...}`` is written each time that the model is 
 
 from __future__ import annotations
 
-import importlib
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from benchmarks.turns import find_factory, open_answers
 
 
 class Recorder:
@@ -43,17 +43,10 @@ class Recorder:
 
 
 def main() -> None:
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a library prints is no answer
-
-    def write(message: dict[str, Any]) -> None:
-        answers.write(json.dumps(message) + "\n")
-        answers.flush()
-
+    write = open_answers()
     order = json.loads(sys.stdin.readline())
     recorder = Recorder(write)  # before TensorFlow is imported: its start is a part of a program's time
-    module, _, function = order["factory"].partition(":")
-    getattr(importlib.import_module(module), function)(recorder, **order["arguments"])
+    find_factory(order["factory"])(recorder, **order["arguments"])
     write({"done": True})
 
 

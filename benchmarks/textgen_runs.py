@@ -63,10 +63,10 @@ def _write_run(subject: Subject, folder: Path) -> None:
     """A finished run as training would leave it, without the training: TensorFlow is not needed."""
     import safetensors.numpy
 
-    from textgen.artifact import TOKENIZER, WEIGHTS, Artifact, Manifest
-    from textgen.plan import make_plan, provenance
+    from textgen.artifact import TOKENIZER, WEIGHTS, Artifact
+    from textgen.plan import make_plan
     from textgen.plugins import plugins
-    from textgen.records import record_plugins
+    from textgen.run import make_manifest
 
     corpus = folder / "corpus.txt"
     characters = subject.characters.replace("\n", "")
@@ -96,17 +96,8 @@ def _write_run(subject: Subject, folder: Path) -> None:
         return generator.standard_normal(shape, np.float32) / np.float32(math.sqrt(shape[0]))
 
     weights = {name: draw(name, shape) for name, shape in plan.model.tensor_shapes.items()}  # type: ignore[attr-defined]
-    manifest = Manifest(
-        status="finished",
-        settings=plan.settings,
-        provenance=provenance(plan),
-        vocab_size=plan.tokenizer.vocab_size,
-        state_spec=plan.model.state_spec.to_json(),
-        end_id=plan.ending.end_id,
-        starts=dict(plan.ending.starts),
-        weights=WEIGHTS,
-    )
-    record_plugins(manifest, plugins(), recipe=None)
+    manifest = make_manifest(plan, plugins())
+    manifest.status, manifest.weights = "finished", WEIGHTS
     run = Artifact(folder / RUN, manifest)
     run.put(TOKENIZER, json.dumps(plan.tokenizer.to_json()))
     run.put(WEIGHTS, safetensors.numpy.save(weights))

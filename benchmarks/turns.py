@@ -12,13 +12,15 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks.harness import Work
 from benchmarks.machine import peak_memory
 
 
-def main() -> None:
+def open_answers() -> Callable[[dict[str, Any]], None]:
+    """What writes a message to standard output, on which nobody else writes from now on."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints is no answer
 
@@ -26,9 +28,19 @@ def main() -> None:
         answers.write(json.dumps(message) + "\n")
         answers.flush()
 
+    return answer
+
+
+def find_factory(path: str) -> Any:
+    """The function that ``"module:function"`` names."""
+    module, _, function = path.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def main() -> None:
+    answer = open_answers()
     order = json.loads(sys.stdin.readline())
-    module, _, function = order["factory"].partition(":")
-    work: Work = getattr(importlib.import_module(module), function)(**order["arguments"])
+    work: Work = find_factory(order["factory"])(**order["arguments"])
     pieces = _pieces_a_turn(work, order["seconds"])
     answer({"note": work.note})
     while sys.stdin.readline():

@@ -1,5 +1,6 @@
 import os
 import subprocess
+import sys
 import sysconfig
 import venv
 from collections.abc import Callable
@@ -17,6 +18,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 ROOT = Path(__file__).parent.parent
 
+#: Exit code, output, errors.
+Called = tuple[int, str, str]
+
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
@@ -25,6 +29,22 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real corpora are not at {folder}; set TEXTGEN_DATA_DIR to the folder that has them")
     return folder
+
+
+@pytest.fixture
+def command_line(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> "Callable[..., Called]":
+    """Runs the command line in this process: its arguments to its exit code, output and errors."""
+
+    def call(*arguments: object) -> Called:
+        from textgen.cli import main
+
+        monkeypatch.setattr(sys, "argv", ["textgen", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        sys.stdout.flush()
+        return (stop.value.code or 0, *capfd.readouterr())
+
+    return call
 
 
 class FreshEnvironment:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import sys
@@ -119,6 +118,8 @@ def find_file(path: Path) -> Candidate:
     Raises:
         PluginError: where it is not there, or its name cannot be that of a module.
     """
+    import hashlib  # which costs every start of textgen some milliseconds, and few have such a plugin
+
     if not path.is_file():
         raise PluginError(f"the plugin {path} {'is a folder' if path.is_dir() else 'does not exist'}; check the path")
     if path.suffix != ".py" or not path.stem.isidentifier():

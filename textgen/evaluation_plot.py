@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textgen.errors import UnavailableError
-from textgen.files import write_atomically
+from textgen.plots import new_figure, save_figure
 
 if TYPE_CHECKING:
     from textgen.evaluation import Evaluation, WrittenTexts
@@ -25,19 +23,13 @@ def save_evaluation_plot(evaluation: Evaluation, path: Path) -> None:
     Raises:
         UnavailableError: where matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UnavailableError('plots need matplotlib: pip install "textgen-rnn[plots]"') from None
     written = evaluation.written
-    figure = Figure(figsize=(9 if written else 4.5, 4.5), layout="constrained")
+    figure = new_figure(9 if written else 4.5, 4.5)
     axes = figure.subplots(1, 2 if written else 1, squeeze=False)[0]
     _draw_reliability(axes[0], evaluation.held_out)
     if written:
         _draw_lengths(axes[1], written)
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=120)
-    write_atomically(path, image.getvalue())
+    save_figure(figure, path)
 
 
 def _draw_reliability(axes: Any, score: Score) -> None:

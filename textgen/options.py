@@ -82,6 +82,21 @@ def parse_settings(assignments: Iterable[str]) -> Settings:
     return settings
 
 
+def parse_options(assignments: Iterable[str]) -> dict[str, Any]:
+    """Read command-line assignments such as ``precision=int8``, where all options are of one plugin.
+
+    Raises:
+        OptionError: for one that is not ``option=value``.
+    """
+    options = {}
+    for assignment in assignments:
+        option, equals, text = assignment.partition("=")
+        if not (option.strip() and equals):
+            raise OptionError(f"--set {assignment!r} is not of the form option=value, such as precision=int8")
+        options[option.strip()] = _parse_value(text.strip())
+    return options
+
+
 def _parse_value(text: str) -> Any:
     """Lists and tables are TOML; everything else stays a string, which the schema converts."""
     if text[:1] in ("[", "{"):

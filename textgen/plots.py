@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from textgen.errors import UnavailableError
 from textgen.files import write_atomically
@@ -27,12 +28,8 @@ def save_training_plot(history: Sequence[Mapping[str, float]], path: Path) -> No
     Raises:
         UnavailableError: where matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UnavailableError('plots need matplotlib: pip install "textgen-rnn[plots]"') from None
     panels = training_curves(history)
-    figure = Figure(figsize=(7, 2 + 2 * len(panels)), layout="constrained")
+    figure = new_figure(7, 2 + 2 * len(panels))
     rows = figure.subplots(len(panels), sharex=True, squeeze=False, height_ratios=[2] + [1] * (len(panels) - 1))
     for axes, (label, curves) in zip(rows[:, 0], panels.items(), strict=True):
         for name, points in curves.items():
@@ -42,6 +39,24 @@ def save_training_plot(history: Sequence[Mapping[str, float]], path: Path) -> No
         if len(curves) > 1:
             axes.legend()
     axes.set(xlabel="batches")
+    save_figure(figure, path)
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty ``matplotlib.figure.Figure``, its size in inches.
+
+    Raises:
+        UnavailableError: where matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UnavailableError('plots need matplotlib: pip install "textgen-rnn[plots]"') from None
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure as a PNG file, whole or not at all."""
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=120)
     write_atomically(path, image.getvalue())

@@ -28,7 +28,9 @@ KINDS = {
     "command": "textgen_register_commands",
 }
 
-_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+#: What is registered, and the plugins that ``textgen plugins new`` writes, have such names: lower case, words joined by
+#: hyphens.
+NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def _ask(kind: str, implementation: pluggy.HookImpl, plugin: Plugin) -> list[Pro
     found: list[Provided] = []
 
     def register(name: str, target: Any, summary: str = "") -> None:
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not NAME.fullmatch(name):
             raise PluginError(f"{kind} {name!r}: a name is lower case, words joined by hyphens")
         if not isinstance(summary, str):
             raise PluginError(f"{kind} {name!r}: the summary must be text, not {type(summary).__name__}")

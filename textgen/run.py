@@ -74,7 +74,7 @@ class Run:
         self.options = plan.training
         self.callbacks = callbacks
         self.checkpoint = read_checkpoint(artifact) if artifact else None
-        self.artifact = artifact or Artifact(folder, _manifest(plan, plugins))
+        self.artifact = artifact or Artifact(folder, make_manifest(plan, plugins))
         self._plugins = plugins
         self._display = display
         self._history = History.read(artifact, self._start) if artifact else History()
@@ -296,7 +296,8 @@ class EpochTotals:
         return self.nats / self.characters
 
 
-def _manifest(plan: Plan, plugins: Plugins) -> Manifest:
+def make_manifest(plan: Plan, plugins: Plugins) -> Manifest:
+    """The manifest of a new run, before anything was trained."""
     manifest = Manifest(
         settings=plan.settings,
         provenance=provenance(plan),

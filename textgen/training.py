@@ -49,9 +49,8 @@ def train(
     """
     folder = folder or _new_folder(plan)
     make_run = _run_class()
-    if make_run is Run and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ArtifactError(f"{folder} exists already; choose another --out, or go on with: --resume {folder}")
-    _check_room(folder)
+    if make_run is Run:  # all others write nothing
+        _check_room(folder)
     return _fit(make_run(plan, folder, plugins, display, callbacks=callbacks))
 
 
@@ -117,7 +116,9 @@ def _fit(run: Run) -> Artifact:
 
 
 def _check_room(folder: Path) -> None:
-    """Raise :class:`ArtifactError` where a folder could not be made: a mistake that is told before anything else."""
+    """Raise :class:`ArtifactError` where a folder is in use or cannot be made: a mistake told before anything else."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ArtifactError(f"{folder} exists already; choose another --out, or go on with: --resume {folder}")
     at_hand = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not at_hand.is_dir():
         raise ArtifactError(f"{at_hand} is a file, not a folder to put a run in; choose another --out")

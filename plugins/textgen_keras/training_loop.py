@@ -158,8 +158,7 @@ class TrainingLoop:
         return loss, after
 
     def _judging_step(self, batch: Any, state: Any, lengths: Any = None) -> tuple[Any, Any]:
-        loss, after = self._workers.run(self._loss_and_state, batch, state, lengths)
-        return loss, after
+        return self._workers.run(self._loss_and_state, batch, state, lengths)  # type: ignore[no-any-return]
 
     def _differentiate(self, batch: Any, state: Any, lengths: Any, seed: Any) -> tuple[Any, Any, Any]:
         with tf.GradientTape() as tape:

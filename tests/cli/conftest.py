@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from textgen.api import train
-from textgen.cli import main
 from textgen.testing import counting, registered
 
 
@@ -61,16 +60,11 @@ def surroundings(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def textgen(monkeypatch, capfd) -> Iterator[Command]:
+def textgen(command_line) -> Iterator[Command]:
     """The command line in this process, with the counting model: ``textgen("sample", run, "--num", 3)``."""
 
     def call(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["textgen", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        sys.stdout.flush()
-        out, err = capfd.readouterr()
-        return Outcome(stop.value.code or 0, out, err)
+        return Outcome(*command_line(*arguments))
 
     with registered(counting, name="counting", distribution="textgen-counting"):
         yield call

@@ -256,7 +256,7 @@ Command = Callable[..., Outcome]
 
 
 @pytest.fixture
-def textgen(tmp_path, monkeypatch, capfd) -> Command:
+def textgen(tmp_path, monkeypatch, command_line) -> Command:
     """The command line in this process, with a plugin that fails in every way once it is used."""
     folder = tmp_path / "faulty"
     folder.mkdir()
@@ -265,12 +265,7 @@ def textgen(tmp_path, monkeypatch, capfd) -> Command:
     monkeypatch.syspath_prepend(folder)
 
     def call(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["textgen", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        sys.stdout.flush()
-        out, err = capfd.readouterr()
-        return Outcome(stop.value.code or 0, out, err)
+        return Outcome(*command_line(*arguments))
 
     with registered(importlib.import_module("acme_faulty"), name="faulty", distribution="acme"):
         yield call

@@ -14,7 +14,7 @@ import typer
 from textgen import __version__
 from textgen.cli import corpora, doctor, evaluate, export, plugins, runs, sample, train
 from textgen.errors import OptionError, TextgenError
-from textgen.faults import is_strict
+from textgen.faults import is_strict, tell
 from textgen.plugins import plugins as find_plugins
 from textgen.plugins import use_plugins
 
@@ -108,11 +108,11 @@ def own_commands() -> set[str]:
 def _command_line() -> Any:
     """The commands of textgen, and after them those of plugins, none of which is imported yet."""
     root: Any = typer.main.get_command(app)
-    own = own_commands()
+    own = set(root.commands)
     for name, provided in {item.name: item for item in find_plugins().provided("command")}.items():
         if name in own:
             owner = provided.plugin.distribution
-            print(f"textgen: the command {name!r} of {owner} is left out: textgen has its own", file=sys.stderr)
+            tell(f"the command {name!r} of {owner} is left out: textgen has its own")
             continue
         stand_in = typer.Typer(add_completion=False)
         stand_in.command(
@@ -188,7 +188,7 @@ def main() -> None:
 
 
 def _complain(message: str) -> None:
-    print(f"textgen: error: {' '.join(message.splitlines())}", file=sys.stderr)
+    tell(f"error: {' '.join(message.splitlines())}")
 
 
 def _open_streams() -> None:

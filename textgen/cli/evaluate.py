@@ -76,16 +76,17 @@ def _tell(evaluation: Evaluation, plot: Path) -> None:
     from textgen.cli.progress import say
     from textgen.errors import UnavailableError
     from textgen.evaluation_plot import save_evaluation_plot
+    from textgen.faults import tell
 
     if not evaluation.same_text:
-        say(
-            f"textgen: the corpus {evaluation.corpus} has changed since the run was trained: "
+        tell(
+            f"the corpus {evaluation.corpus} has changed since the run was trained: "
             "what is judged here may have been learned"
         )
     try:
         save_evaluation_plot(evaluation, plot)
     except (UnavailableError, OSError) as error:
-        say(f"textgen: no plot: {error}")
+        tell(f"no plot: {error}")
     else:
         say(f"plot: {plot}")
 

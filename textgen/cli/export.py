@@ -35,40 +35,26 @@ def export(
 ) -> None:
     """Export a run to files that need no TensorFlow, and compare them with it."""
     import json
-    import sys
 
     from textgen.api import export as export_run
+    from textgen.cli.progress import say
     from textgen.errors import OptionError
+    from textgen.options import parse_options
     from textgen.plugins import plugins
 
     name = to or ("onnx" if onnx else None)
     if name is None or (onnx and to not in (None, "onnx")):
         raise OptionError("choose one exporter: --onnx, or --to NAME")
     chosen = {"precision": precision, "via": via, "block": block}
-    options = _parse(assignments or []) | {option: value for option, value in chosen.items() if value is not None}
-
-    def tell(text: str) -> None:
-        print(text, file=sys.stderr)
-
-    report = export_run(run, to=name, out=out, options=options, notice=tell)
+    options = parse_options(assignments or []) | {
+        option: value for option, value in chosen.items() if value is not None
+    }
+    report = export_run(run, to=name, out=out, options=options, notice=say)
     if as_json:
         print(json.dumps({"folder": str(report.folder), "files": report.files, "parity": report.parity}, indent=1))
         return
     for figure, value in report.parity.items():
-        tell(f"{figure.replace('_', ' ')}: {value:.4g}")
-    tell(f"{report.folder}: {', '.join(report.files)}")
+        say(f"{figure.replace('_', ' ')}: {value:.4g}")
+    say(f"{report.folder}: {', '.join(report.files)}")
     if any(item.name == name for item in plugins().provided("runtime")):
-        tell(f"write text with: textgen sample {report.folder} --runtime {name}")
-
-
-def _parse(assignments: list[str]) -> dict[str, str]:
-    """Options of an exporter from ``OPTION=VALUE``; its schema converts the values."""
-    from textgen.errors import OptionError
-
-    options = {}
-    for assignment in assignments:
-        option, equals, value = assignment.partition("=")
-        if not (option.strip() and equals):
-            raise OptionError(f"--set {assignment!r} is not of the form option=value, such as precision=int8")
-        options[option.strip()] = value.strip()
-    return options
+        say(f"write text with: textgen sample {report.folder} --runtime {name}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
@@ -90,8 +89,9 @@ def _fill_in(text: str, names: dict[str, str]) -> str:
 
 def _check_name(name: str, kind: Kind) -> None:
     from textgen.plugins import plugins
+    from textgen.registration import NAME
 
-    if not re.fullmatch("[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+    if not NAME.fullmatch(name):
         raise OptionError(f"{name!r} is no name for a plugin: use lower case letters, digits and single hyphens")
     if name.startswith("textgen-"):
         raise OptionError(f"the package will be called textgen-NAME: write {name.removeprefix('textgen-')!r}")

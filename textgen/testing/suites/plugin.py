@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ import pytest
 from textgen.errors import OptionError
 from textgen.options import Options, build_options
 from textgen.plugins import GROUP, Provided, plugins
+from textgen.registration import NAME
 from textgen.testing import counting, recurrent, tiny
 from textgen.testing.plugins import registered
 
@@ -56,7 +56,7 @@ class PluginSuite:
         return ""
 
     def test_it_has_a_name_and_a_summary(self) -> None:
-        assert re.fullmatch("[a-z][a-z0-9]*(-[a-z0-9]+)*", self.name), "lower case, words joined by hyphens"
+        assert NAME.fullmatch(self.name), "lower case, words joined by hyphens"
         assert self.provided.summary.strip(), "lists show a line on each name"
         assert "\n" not in self.provided.summary
 
