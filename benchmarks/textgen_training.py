@@ -24,6 +24,7 @@ def make_step(
     batch: int,
     length: int,
     own_layers: bool,
+    mixed_precision: bool = False,
 ) -> Work:
     """A step of Adam on random text; a piece is one step, counted as one item.
 
@@ -36,8 +37,9 @@ def make_step(
         batch: rows.
         length: characters a row.
         own_layers: whether textgen's layers learn, or Keras's own.
+        mixed_precision: whether products are in bfloat16.
     """
-    step, network = _make_step(cell, vocab_size, embedding_dim, units, layers, own_layers)
+    step, network = _make_step(cell, vocab_size, embedding_dim, units, layers, own_layers, mixed_precision)
     rng = np.random.default_rng(0)
     text = rng.integers(0, vocab_size, (batch, length + 1)).astype(np.int32)
     weights = np.ones((batch, length), np.float32)
@@ -103,16 +105,27 @@ def learn(recorder: Recorder, *, settings: Mapping[str, Mapping[str, Any]]) -> N
 
 
 def _make_step(
-    cell: Literal["gru", "lstm"], vocab_size: int, embedding_dim: int | None, units: int, layers: int, own_layers: bool
+    cell: Literal["gru", "lstm"],
+    vocab_size: int,
+    embedding_dim: int | None,
+    units: int,
+    layers: int,
+    own_layers: bool,
+    mixed_precision: bool = False,
 ) -> tuple[Any, Any]:
     import keras
     import tensorflow as tf
 
+    from textgen_keras.devices import keep_freed_memory
     from textgen_keras.keras_network import KerasNetwork
 
+    if own_layers:  # as training does; who uses Keras alone does not
+        keep_freed_memory()
     network = KerasNetwork(
         cell, vocab_size=vocab_size, embedding_dim=embedding_dim, units=units, layers=layers, dropout=0.0, seed=0
     )
+    if mixed_precision:
+        network.use_mixed_precision()
     variables = list(network.named_variables().values())
     optimizer = keras.optimizers.Adam(1e-3, global_clipnorm=1.0)
     optimizer.build(variables)

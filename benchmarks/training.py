@@ -13,6 +13,7 @@ from benchmarks.command import Findings, Session, run
 from benchmarks.harness import Contender
 from benchmarks.report import Claim, Table
 from benchmarks.subjects import GRU_1024, LSTM_128, Subject
+from textgen_keras.devices import multiplies_bfloat16
 
 BATCH, LENGTH = 64, 100
 
@@ -22,7 +23,10 @@ TITLES = "AG News titles, LSTM 128"
 
 def find(session: Session) -> Findings:
     subjects = (LSTM_128,) if session.is_quick else (GRU_1024, LSTM_128)
-    tables = {s.title: session.table(title(s), "step", "time", TEXTGEN, _steps(s, session.device)) for s in subjects}
+    tables = {
+        s.title: session.table(title(s), "step", "time", TEXTGEN, _steps(s, session.device, session.is_quick))
+        for s in subjects
+    }
     titles = session.table(TITLES, "title", "rate", TEXTGEN, _titles(session.is_quick))
     claims = _claims(tables.get(GRU_1024.title), tables[LSTM_128.title], titles) if session.device == "cpu" else []
     return Findings([*tables.values(), titles], claims)
@@ -33,11 +37,18 @@ def title(subject: Subject) -> str:
     return f"{subject.title}, a step of {BATCH} rows of {LENGTH} characters"
 
 
-def _steps(subject: Subject, device: str) -> list[Contender]:
+def _steps(subject: Subject, device: str, is_quick: bool) -> list[Contender]:
     shared: dict[str, Any] = {**subject.shape, "batch": BATCH, "length": LENGTH}
+    mixed = {**shared, "mixed_precision": True}
+    step = "benchmarks.textgen_training:make_step"
+    in_bfloat16 = [
+        Contender(f"{TEXTGEN}, mixed precision", step, {**mixed, "own_layers": True}),
+        Contender(f"{KERAS}, mixed precision", step, {**mixed, "own_layers": False}),
+    ]
     return [
-        Contender(TEXTGEN, "benchmarks.textgen_training:make_step", {**shared, "own_layers": True}),
-        Contender(KERAS, "benchmarks.textgen_training:make_step", {**shared, "own_layers": False}),
+        Contender(TEXTGEN, step, {**shared, "own_layers": True}),
+        Contender(KERAS, step, {**shared, "own_layers": False}),
+        *(in_bfloat16 if multiplies_bfloat16(device) and not is_quick else []),
         Contender(PYTORCH, "benchmarks.peers.pytorch_training:make", {**shared, "device": device}),
     ]
 

@@ -72,7 +72,9 @@ class TrainingOptions(BaseOptions):
     callbacks: tuple[str, ...] = Field((), description="Keras callbacks to call, by import path (package.module:Name).")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, or cuda[:N].")
     mixed_precision: bool = Field(
-        False, description="Multiply in bfloat16, on a GPU; weights, states and losses stay float32."
+        False,
+        description="Multiply in bfloat16, on a GPU or a CPU with AMX or AVX-512 BF16; weights, states and losses stay "
+        "float32.",
     )
     checkpoint_every: int = Field(1, ge=1, description="Epochs between checkpoints.")
     sample_every: int = Field(1, ge=0, description="Epochs between printed samples; 0 prints none.")

@@ -16,7 +16,7 @@ from textgen.model import Model, Tensors, TrainingRun
 from textgen.options import Options
 from textgen.state import State
 from textgen_keras.backend import require_tensorflow
-from textgen_keras.devices import placed_on, resolve_device
+from textgen_keras.devices import keep_freed_memory, multiplies_bfloat16, placed_on, resolve_device
 from textgen_keras.tensors import check_shapes
 
 if TYPE_CHECKING:
@@ -62,8 +62,13 @@ class KerasModel(Model):
         from textgen_keras.training_loop import TrainingLoop
 
         workers, device = join_workers(resolve_device(run.options.device))
-        if run.options.mixed_precision and device == "cpu":
-            raise OptionError("training.mixed_precision is for GPUs, and this run is on the CPU; leave it out")
+        if run.options.mixed_precision and not multiplies_bfloat16(device):
+            raise OptionError(
+                "training.mixed_precision needs a GPU, or a CPU with products in bfloat16 (AMX, AVX-512 BF16), which "
+                "this one has not; leave it out"
+            )
+        if device == "cpu":
+            keep_freed_memory()
         with placed_on(device), workers.telling_failures():
             network = self._built(run.options.seed)
             if run.options.mixed_precision:

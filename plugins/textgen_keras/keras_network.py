@@ -105,14 +105,16 @@ class KerasNetwork(StatefulNetwork):
         after: list[Any] = []
         for index, layer in enumerate(self.recurrent):
             recurrent = _drop(layer.cell.recurrent_kernel.value, self.weight_dropout, dropout_seed, -1 - index)
+            dtype = layer.compute_dtype  # of products; under mixed precision not that of weights and states
             before = state[len(after) : len(after) + self.parts]
 
-            def project(kernel: Any, bias: Any, hidden: Any = hidden, first: bool = not index) -> Any:
-                return self._project_ids(ids, kernel, bias) if first else _dense(hidden, kernel, bias)
+            def project(
+                kernel: Any, bias: Any, hidden: Any = hidden, first: bool = not index, dtype: str = dtype
+            ) -> Any:
+                return self._project_ids(ids, kernel, bias) if first else _dense(hidden, tf.cast(kernel, dtype), bias)
 
-            hidden, states = run_layer(
-                self.cell, project, before, recurrent, layer.cell.kernel.value, layer.cell.bias.value
-            )
+            weights = tf.cast(recurrent, dtype), layer.cell.kernel.value, layer.cell.bias.value
+            hidden, states = run_layer(self.cell, project, before, *weights, in_halves=not on_gpu)
             after += [_after(values, lengths) for values in states]
             hidden = _drop(hidden, self.dropout, dropout_seed, index)
         return tf.transpose(self._head(hidden), [1, 0, 2]), after
@@ -148,8 +150,9 @@ class KerasNetwork(StatefulNetwork):
 
 
 def _dense(inputs: Any, kernel: Any, bias: Any) -> Any:
-    """``[..., I]`` → ``[..., N]``, as one product."""
-    flat = tf.nn.bias_add(tf.matmul(tf.reshape(inputs, [-1, inputs.shape[-1]]), kernel), bias)
+    """``[..., I]`` → ``[..., N]``, as one product, which is in the dtype of the kernel."""
+    rows = tf.cast(tf.reshape(inputs, [-1, inputs.shape[-1]]), kernel.dtype)
+    flat = tf.nn.bias_add(tf.cast(tf.matmul(rows, kernel), inputs.dtype), bias)
     return tf.reshape(flat, tf.concat([tf.shape(inputs)[:-1], [kernel.shape[1]]], 0))
 
 

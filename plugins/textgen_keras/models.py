@@ -23,7 +23,7 @@ _EMBEDDING_DIM = 256
 _SUGGESTED: tuple[tuple[int, dict[str, Any]], ...] = (
     (50_000, {"units": 128, "dropout": 0.3}),
     (500_000, {"units": 256, "dropout": 0.2}),
-    (5_000_000, {"units": 512, "dropout": 0.4, "weight_dropout": 0.2}),
+    (5_000_000, {"units": 768, "dropout": 0.5, "weight_dropout": 0.2}),
 )
 
 

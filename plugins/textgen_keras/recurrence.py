@@ -1,8 +1,11 @@
 """GRU and LSTM over whole sequences with gradients of their own, for training on a CPU.
 
-Time comes first, so that a step reads and writes one block of memory. The input's part of all gates is computed before
-the loop; the backward loop multiplies by recurrent kernels that were transposed once, and the gradient of a recurrent
-kernel is one product over all steps after it. Keras's gate order, and Keras's GRU with ``reset_after``.
+Inside the loops a step's values are ``[units, batch]``: the recurrent kernel comes first in a product, which TensorFlow
+does a quarter faster than last, and gates are parted and joined without copying. The input's part of all gates is
+computed before the loop, and the gradient of a recurrent kernel is one product over all steps after it. Keras's gate
+order, and Keras's GRU with ``reset_after``.
+
+Products are in the dtype of the kernels, float32 or bfloat16; all else is in that of the values.
 
 Importing this module imports TensorFlow: see :func:`require_tensorflow`.
 """
@@ -16,12 +19,7 @@ import tensorflow as tf
 
 from textgen.network import Cell
 
-#: Widest layer whose rows are divided in two halves, which two cores can work on at once. Up to there an operation of a
-#: step is too small for two cores; beyond, both share in each product. A step of 64 rows of 100 characters, two cores:
-#: LSTM 128 83 → 63 ms, LSTM 256 283 → 166 ms, GRU 512 464 → 379 ms, but GRU 1024 1.30 → 1.66 s.
-_HALVED_UP_TO = 512
-
-#: Takes columns of a layer's kernel and their bias to the input's part of as many gates, ``[time, batch, columns]``.
+#: Takes a layer's kernel and its bias to the input's part of all gates, ``[time, batch, G * U]``.
 Project = Callable[[Any, Any], Any]
 
 #: Largest vocabulary for which the gradient of a look-up is a product with one-hot rows, and not a scattered sum.
@@ -29,17 +27,26 @@ _ONE_HOT_BELOW = 1024
 
 
 def run_layer(
-    cell: Cell, project: Project, state: list[Any], recurrent_kernel: Any, kernel: Any, bias: Any
+    cell: Cell,
+    project: Project,
+    state: list[Any],
+    recurrent_kernel: Any,
+    kernel: Any,
+    bias: Any,
+    *,
+    in_halves: bool = True,
 ) -> tuple[Any, list[Any]]:
     """Run a layer with weights as Keras lays them out.
 
     Args:
         cell: its kind.
-        project: the input, as a function of the kernel's columns.
+        project: the input, as a function of the kernel.
         state: h and, for an LSTM, c, each ``[batch, U]``.
-        recurrent_kernel: ``[U, G * U]``.
+        recurrent_kernel: ``[U, G * U]``; its dtype is that of the products.
         kernel: ``[I, G * U]``.
         bias: GRU ``[2, 3 * U]``, LSTM ``[4 * U]``.
+        in_halves: whether the rows are read in two halves, side by side: while one core multiplies, another does what
+            is between products. A GPU has no use for that.
 
     Returns:
         ``[time, batch, U]``: h after each step; and for each tensor of the state ``[time + 1, batch, U]``, its values
@@ -48,27 +55,18 @@ def run_layer(
     units = recurrent_kernel.shape[0]
     if cell == "lstm":
         doubled = tf.repeat(tf.constant([1, 1, 2, 1], kernel.dtype), units)
-        return _in_halves(lstm, [project(kernel * doubled, bias * doubled)], state, recurrent_kernel * doubled)
-    gates, candidate = slice(0, 2 * units), slice(2 * units, 3 * units)
-    projected = [
-        project(kernel[:, gates], bias[0, gates] + bias[1, gates]),
-        project(kernel[:, candidate], bias[0, candidate]),
-    ]
-    return _in_halves(
-        gru, projected, state, recurrent_kernel[:, gates], recurrent_kernel[:, candidate], bias[1, candidate]
-    )
-
-
-def _in_halves(run: Callable[..., Any], projected: list[Any], state: list[Any], *weights: Any) -> tuple[Any, list[Any]]:
-    """Run a layer, a small one in two halves of its rows."""
-    units = state[0].shape[1]
-    if units > _HALVED_UP_TO:
-        outputs, *states = run(*projected, *state, *weights)
+        projected = project(kernel * doubled, bias * doubled)
+        run, weights = lstm, [recurrent_kernel * tf.cast(doubled, recurrent_kernel.dtype)]
+    else:
+        of_gates, of_candidate = tf.split(bias[1], [2 * units, units])
+        projected = project(kernel, bias[0] + tf.concat([of_gates, tf.zeros_like(of_candidate)], 0))
+        run, weights = gru, [recurrent_kernel, of_candidate]
+    if not in_halves:
+        outputs, *states = run(projected, *state, *weights)
         return outputs, states
-    rows = tf.shape(state[0])[0]
+    rows = tf.shape(projected)[1]
     sizes = [rows // 2, rows - rows // 2]
-    parts = [tf.split(values, sizes, axis=1, num=2) for values in projected]
-    parts += [tf.split(values, sizes, axis=0, num=2) for values in state]
+    parts = [tf.split(projected, sizes, axis=1, num=2), *(tf.split(values, sizes, num=2) for values in state)]
     halves = [run(*half, *weights) for half in zip(*parts, strict=True)]
     outputs, *states = (tf.concat(both, 1) for both in zip(*halves, strict=True))
     return outputs, states
@@ -89,66 +87,68 @@ def look_up(table: Any, ids: Any) -> Any:
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
-def gru(gates: Any, candidate: Any, state: Any, gate_kernel: Any, candidate_kernel: Any, candidate_bias: Any) -> Any:
+def gru(inputs: Any, state: Any, kernel: Any, candidate_bias: Any) -> Any:
     """Gated recurrent units: ``h' = z * h + (1 - z) * c`` with ``c = tanh(x + r * (h @ kernel + bias))``.
 
     Args:
-        gates: ``[time, batch, 2 * U]``, the input's part of update z and reset r, with all of their biases.
-        candidate: ``[time, batch, U]``, the input's part x of the candidate, with its bias.
+        inputs: ``[time, batch, 3 * U]``, the input's part of update z, reset r and candidate (x), with all of their
+            biases but the candidate's recurrent one.
         state: ``[batch, U]``, h before the first step.
-        gate_kernel: ``[U, 2 * U]``, recurrent.
-        candidate_kernel: ``[U, U]``, recurrent.
+        kernel: ``[U, 3 * U]``, recurrent.
         candidate_bias: ``[U]``, recurrent.
 
     Returns:
         ``[time, batch, U]``: h after each step; and ``[time + 1, batch, U]``: h before the first step and after each,
         through which no gradient flows.
     """
-    time, units = tf.shape(gates)[0], state.shape[1]
+    time, units = tf.shape(inputs)[0], state.shape[1]
+    inputs, state, there = _swapped(inputs), tf.transpose(state), tf.transpose(kernel)
 
     def forward(t: Any, h: Any, hs: Any, zs: Any, rs: Any, ms: Any, cs: Any) -> tuple[Any, ...]:
-        z, r = tf.split(tf.sigmoid(gates[t] + tf.matmul(h, gate_kernel)), 2, axis=1)
-        m = tf.nn.bias_add(tf.matmul(h, candidate_kernel), candidate_bias)
-        c = tf.tanh(candidate[t] + r * m)
+        x_gates, x = tf.split(inputs[t], [2 * units, units])
+        h_gates, m = tf.split(_product(there, h), [2 * units, units])
+        z, r = tf.split(tf.sigmoid(x_gates + h_gates), 2)
+        m = m + candidate_bias[:, None]
+        c = tf.tanh(x + r * m)
         h = c + z * (h - c)
         return t + 1, h, hs.write(t + 1, h), zs.write(t, z), rs.write(t, r), ms.write(t, m), cs.write(t, c)
 
     begin = (0, state, _with_first(time + 1, state), *_arrays(4, time, state))
     _, _, hs, zs, rs, ms, cs = _loop(lambda t, *_: t < time, forward, begin)
     states = hs.stack()
+    rows_first = _swapped(states)
 
     def gradient(upstream: Any, _: Any) -> tuple[Any, ...]:
-        gate_back, candidate_back = tf.transpose(gate_kernel), tf.transpose(candidate_kernel)
+        upstream = _swapped(upstream)
 
-        def backward(t: Any, dh: Any, dgs: Any, dms: Any, dcs: Any) -> tuple[Any, ...]:
+        def backward(t: Any, dh: Any, dgs: Any, dcs: Any) -> tuple[Any, ...]:
             dh = dh + upstream[t]
             z, r, m, c = zs.read(t), rs.read(t), ms.read(t), cs.read(t)
             through = dh * (1 - z)
-            dc = through * (1 - c * c)  # of what tanh is taken of, as the next two are of what sigmoid is taken of
-            dm = dc * r
-            dg = tf.concat([(states[t] - c) * z * through, dm * m * (1 - r)], 1)
-            dh = dh * z + tf.matmul(dg, gate_back) + tf.matmul(dm, candidate_back)
-            return t - 1, dh, dgs.write(t, dg), dms.write(t, dm), dcs.write(t, dc)
+            dc = through * (1 - c * c)  # of what tanh is taken of, as the first two of dg are of what sigmoid is
+            dg = tf.concat([(states[t] - c) * z * through, dc * m * (r - r * r), dc * r], 0)
+            return t - 1, dh * z + _product(kernel, dg), dgs.write(t, dg), dcs.write(t, dc)
 
-        begin = (time - 1, tf.zeros_like(state), *_arrays(3, time, state))
-        _, dh, dgs, dms, dcs = _loop(lambda t, *_: t >= 0, backward, begin)
-        dg, dm = dgs.stack(), dms.stack()
-        flat = tf.reshape(dm, [-1, units])
-        bias = tf.reshape(tf.matmul(tf.ones_like(flat[:, :1]), flat, transpose_a=True), [units])
-        return dg, dcs.stack(), dh, _outer(states[:-1], dg), _outer(states[:-1], dm), bias
+        begin = (time - 1, tf.zeros_like(state), *_arrays(2, time, state))
+        _, dh, dgs, dcs = _loop(lambda t, *_: t >= 0, backward, begin)
+        dg = _swapped(dgs.stack())
+        of_gates, of_candidate = tf.split(dg, [2 * units, units], 2)
+        of_inputs = tf.concat([of_gates, _swapped(dcs.stack())], 2)
+        bias = tf.reduce_sum(of_candidate, [0, 1])
+        return of_inputs, tf.transpose(dh), _outer(rows_first[:-1], dg, kernel.dtype), bias
 
-    return (states[1:], states), gradient
+    return (rows_first[1:], rows_first), gradient
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
-def lstm(gates: Any, state: Any, cell: Any, kernel: Any) -> Any:
+def lstm(inputs: Any, state: Any, cell: Any, kernel: Any) -> Any:
     """Long short-term memory: ``c' = f * c + i * (2 * k - 1)`` and ``h' = o * tanh(c')``, all four gates sigmoids.
 
     ``tanh(x)`` is ``2 * sigmoid(2 * x) - 1``: with the candidate's columns of input and kernel doubled by the caller,
     one sigmoid serves all gates.
 
     Args:
-        gates: ``[time, batch, 4 * U]``, the input's part of i, f, candidate k (doubled) and o, with their biases.
+        inputs: ``[time, batch, 4 * U]``, the input's part of i, f, candidate k (doubled) and o, with their biases.
         state: ``[batch, U]``, h before the first step.
         cell: ``[batch, U]``, c before the first step.
         kernel: ``[U, 4 * U]``, recurrent, the candidate's columns doubled.
@@ -157,11 +157,12 @@ def lstm(gates: Any, state: Any, cell: Any, kernel: Any) -> Any:
         ``[time, batch, U]``: h after each step; and twice ``[time + 1, batch, U]``: h, and c, before the first step and
         after each, through which no gradient flows.
     """
-    time = tf.shape(gates)[0]
+    time = tf.shape(inputs)[0]
+    inputs, state, cell, there = _swapped(inputs), tf.transpose(state), tf.transpose(cell), tf.transpose(kernel)
 
     def forward(t: Any, h: Any, c: Any, hs: Any, cs: Any, gs: Any, ts: Any) -> tuple[Any, ...]:
-        g = tf.sigmoid(gates[t] + tf.matmul(h, kernel))
-        i, f, k, o = tf.split(g, 4, axis=1)
+        g = tf.sigmoid(inputs[t] + _product(there, h))
+        i, f, k, o = tf.split(g, 4)
         c = f * c + i * (k + k - 1)
         tanh = tf.tanh(c)
         h = o * tanh
@@ -170,25 +171,40 @@ def lstm(gates: Any, state: Any, cell: Any, kernel: Any) -> Any:
     before = _with_first(time + 1, state), _with_first(time + 1, cell)
     begin = (0, state, cell, *before, *_arrays(2, time, state))
     *_, hs, cs, gs, ts = _loop(lambda t, *_: t < time, forward, begin)
-    states, cells = hs.stack(), cs.stack()
+    states, cells = _swapped(hs.stack()), cs.stack()
 
     def gradient(upstream: Any, *_: Any) -> tuple[Any, ...]:
-        back = tf.transpose(kernel)
+        upstream = _swapped(upstream)
 
         def backward(t: Any, dh: Any, dc: Any, dgs: Any) -> tuple[Any, ...]:
             dh = dh + upstream[t]
             g, tanh = gs.read(t), ts.read(t)
-            i, f, k, o = tf.split(g, 4, axis=1)
+            i, f, k, o = tf.split(g, 4)
             dc = dc + dh * (o - o * tanh * tanh)
-            dg = tf.concat([dc * (k + k - 1), dc * cells[t], dc * (i + i), dh * tanh], 1) * (g - g * g)
-            return t - 1, tf.matmul(dg, back), dc * f, dgs.write(t, dg)
+            dg = tf.concat([dc * (k + k - 1), dc * cells[t], dc * (i + i), dh * tanh], 0) * (g - g * g)
+            return t - 1, _product(kernel, dg), dc * f, dgs.write(t, dg)
 
         begin = (time - 1, tf.zeros_like(state), tf.zeros_like(cell), *_arrays(1, time, state))
         _, dh, dc, dgs = _loop(lambda t, *_: t >= 0, backward, begin)
-        dg = dgs.stack()
-        return dg, dh, dc, _outer(states[:-1], dg)
+        dg = _swapped(dgs.stack())
+        return dg, tf.transpose(dh), tf.transpose(dc), _outer(states[:-1], dg, kernel.dtype)
 
-    return (states[1:], states, cells), gradient
+    return (states[1:], states, _swapped(cells)), gradient
+
+
+def _swapped(values: Any) -> Any:
+    """``[time, M, N]`` → ``[time, N, M]``."""
+    return tf.transpose(values, [0, 2, 1])
+
+
+def _product(kernel: Any, values: Any) -> Any:
+    return tf.cast(tf.matmul(kernel, tf.cast(values, kernel.dtype)), values.dtype)
+
+
+def _outer(left: Any, right: Any, dtype: Any) -> Any:
+    """``[time, batch, M]`` and ``[time, batch, N]`` → ``[M, N]``: the sum of outer products over time and batch."""
+    left, right = (tf.reshape(tf.cast(values, dtype), [-1, values.shape[2]]) for values in (left, right))
+    return tf.matmul(left, right, transpose_a=True)
 
 
 def _arrays(count: int, size: Any, like: Any) -> list[Any]:
@@ -201,8 +217,3 @@ def _with_first(size: Any, value: Any) -> Any:
 
 def _loop(condition: Callable[..., Any], body: Callable[..., Any], begin: tuple[Any, ...]) -> Any:
     return tf.while_loop(condition, body, begin, parallel_iterations=1)
-
-
-def _outer(left: Any, right: Any) -> Any:
-    """``[time, batch, M]`` and ``[time, batch, N]`` → ``[M, N]``: the sum of outer products over time and batch."""
-    return tf.matmul(tf.reshape(left, [-1, left.shape[2]]), tf.reshape(right, [-1, right.shape[2]]), transpose_a=True)

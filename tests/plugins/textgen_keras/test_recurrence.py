@@ -114,8 +114,9 @@ def test_weight_dropout_leaves_out_recurrent_weights_by_the_seed(tf, cell):
     np.testing.assert_allclose(logits, network(ids, network.initial_state(BATCH))[0], atol=1e-5)
 
 
+@pytest.mark.parametrize("read", ["call", "learn"])
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_mixed_precision_multiplies_in_bfloat16_and_keeps_float32(tf, cell):
+def test_mixed_precision_multiplies_in_bfloat16_and_keeps_float32(tf, cell, read):
     network = make_network(cell, layers=2)
     ids = np.random.default_rng(8).integers(0, 11, (BATCH, TIME)).astype(np.int32)
     state = network.initial_state(BATCH)
@@ -123,7 +124,7 @@ def test_mixed_precision_multiplies_in_bfloat16_and_keeps_float32(tf, cell):
     network.use_mixed_precision()
     assert network.recurrent[0].compute_dtype == "bfloat16"
     with tf.GradientTape() as tape:
-        logits, after = network(ids, state, np.array(RAGGED, np.int32))
+        logits, after = getattr(network, read)(ids, state, np.array(RAGGED, np.int32), None)
         loss = tf.reduce_mean(logits**2)
     variables = [variable.value for variable in network.named_variables().values()]
     assert {value.dtype for value in (logits, *after, *variables)} == {tf.float32}
@@ -132,12 +133,20 @@ def test_mixed_precision_multiplies_in_bfloat16_and_keeps_float32(tf, cell):
     assert 0 < difference.max() < 0.05 * np.abs(exact).max()
 
 
-def test_mixed_precision_is_refused_on_a_cpu(make_run, stream):
+@pytest.mark.parametrize("multiplies", [True, False])
+def test_mixed_precision_wants_a_processor_that_multiplies_in_bfloat16(make_run, stream, monkeypatch, multiplies):
     from textgen.dataset import Dataset, Windows
     from textgen.errors import OptionError
+    from textgen_keras import keras_model
     from textgen_keras.models import GRU, RecurrentOptions
 
+    monkeypatch.setattr(keras_model, "multiplies_bfloat16", lambda device: multiplies)
     dataset = Dataset(Windows(stream, 10, 8))
     run = make_run(dataset, epochs=1, mixed_precision=True, device="cpu")
-    with pytest.raises(OptionError, match="is for GPUs, and this run is on the CPU"):
-        GRU(RecurrentOptions(units=4), 5).fit(dataset, run)
+    model = GRU(RecurrentOptions(units=4), 5)
+    if multiplies:
+        model.fit(dataset, run)
+        assert np.isfinite(run.losses).all()
+    else:
+        with pytest.raises(OptionError, match="needs a GPU, or a CPU with products in bfloat16"):
+            model.fit(dataset, run)
