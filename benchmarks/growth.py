@@ -1,4 +1,4 @@
-"""How time and memory grow: with units, layers, vocabulary, prompt, texts at once, sequence length, plugins.
+"""How time and memory grow: with units, layers, vocabulary, prompt, texts at once, plugins; of a training step, too.
 
 ``python -m benchmarks.growth [--quick]`` measures one quantity after the other, its values in turns. A power law is
 fitted to each curve, and two that meet, to see where it bends.
@@ -25,7 +25,26 @@ LAYERS, QUICK_LAYERS = (1, 2, 3, 4, 6, 8), (1, 4)
 VOCABULARY, QUICK_VOCABULARY = (53, 100, 300, 1000, 3000, 10_000), (53, 10_000)
 PROMPT, QUICK_PROMPT = (1, 10, 100, 1000, 10_000, 100_000), (10, 1000, 10_000)
 BATCH, QUICK_BATCH = (1, 4, 16, 64, 256, 1024), (1, 64, 256)
-SEQUENCE = (25, 50, 100, 200, 400)
+
+#: What is varied in training, by the name of the option: in words, its values, and what is to be expected of a step.
+TRAINING = {
+    "length": (
+        "characters a row",
+        (25, 50, 100, 200, 400),
+        "64 rows: each character costs the same, and is kept for the way back: exponent 1.",
+    ),
+    "batch": (
+        "rows a batch",
+        (16, 32, 64, 128, 256),
+        "Rows of 100 characters: exponent 1, less where products of few rows are slower a row.",
+    ),
+    "layers": (
+        "layers in training",
+        (1, 2, 3, 4, 6),
+        "64 rows of 100 characters: exponent 1, less where input, head and optimizer still count.",
+    ),
+}
+
 PLUGINS, QUICK_PLUGINS = (0, 10, 20, 50, 100, 200), (0, 50)
 
 #: The number of plugins, and how much longer ``textgen --help`` may take with them than without: issue 5's bound.
@@ -40,7 +59,7 @@ def find(session: Session) -> Findings:
     for sweep in (_units, _layers, _vocabulary, _prompt, _batch):
         charts += sweep(session)
     if not session.is_quick:
-        charts += _sequence(session)
+        charts += _training(session)
     plugins, claim = _plugins(session)
     return Findings(claims=[claim], charts=[*charts, plugins])
 
@@ -108,14 +127,17 @@ def _batch(session: Session) -> list[Chart]:
     return _charts(session, "Texts at once", "texts", "character", contenders, theory)
 
 
-def _sequence(session: Session) -> list[Chart]:
-    shared = {**_subject().shape, "batch": 64, "own_layers": True}
-    contenders = {
-        place: Contender(f"{place:,}", "benchmarks.textgen_training:make_step", {**shared, "length": place})
-        for place in SEQUENCE
-    }
-    theory = "A step of training of 64 rows: each character costs the same, and is kept for the way back: exponent 1."
-    return _charts(session, "Sequence length in training", "characters a row", "step", contenders, theory)
+def _training(session: Session) -> list[Chart]:
+    """Time of a step and peak memory, one of length, rows and layers varied."""
+    held = {**_subject().shape, "batch": 64, "length": 100, "own_layers": True}
+    charts = []
+    for option, (quantity, places, theory) in TRAINING.items():
+        contenders = {
+            place: Contender(f"{place:,}", "benchmarks.textgen_training:make_step", {**held, option: place})
+            for place in places
+        }
+        charts += _charts(session, f"Training: {quantity}", quantity, "step", contenders, theory)
+    return charts
 
 
 def _plugins(session: Session) -> tuple[Chart, Claim]:

@@ -144,4 +144,5 @@ def make(*, path: str, runtime: str, prompt: str, batch: int, length: int, devic
 def _threads_chosen(calibration: Path) -> str:
     """What the onnx runtime's calibration of the writing graph came to; empty for other runtimes."""
     choices = json.loads(calibration.read_text(encoding="utf-8")) if calibration.exists() else {}
-    return ", ".join(f"threads: {threads}" for graph, threads in choices.items() if ":generate.onnx:" in graph)
+    generating = [way for graph, way in choices.items() if ":generate.onnx:" in graph]
+    return ", ".join(f"threads: {number}" + " (rows)" * (share == "rows") for number, share in generating)

@@ -210,7 +210,7 @@ class OnnxRuntime(Runtime):
         return self._bytes[name]
 
     def _session(self, name: str, batch: int, feeds: Mapping[str, NDArray[Any]], state: State) -> Any:
-        """The session of a graph, with the number of threads that suits batches of this size."""
+        """The session of a graph, with the threads that suit batches of this size."""
         key = (name, batch.bit_length() if self.device == "cpu" else 0)
         if key in self._sessions:
             return self._sessions[key]
@@ -222,6 +222,7 @@ class OnnxRuntime(Runtime):
             measured = _shortened(feeds)
             session = choose_threads(
                 identity,
+                1 if self._binds else batch,  # a binding is for all rows
                 lambda threads: self._open(model, path, feeds, threads),
                 lambda session: self._run(session, measured, state, []),
             )

@@ -1,4 +1,4 @@
-"""How many threads a graph runs best with: measured once in some milliseconds, then remembered."""
+"""How a graph uses the cores: measured once in some milliseconds, then remembered."""
 
 from __future__ import annotations
 
@@ -7,15 +7,26 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple, get_args
 
 from textgen.files import write_atomically
+from textgen_onnx.shared_rows import SharedRows
 
-#: Seconds of measuring a number of threads.
+#: Seconds of measuring a way.
 MEASURE = 0.01
 
 #: How much slower fewer threads may be and still be taken: they suffer less from whatever else the machine does.
 TOLERANCE = 1.1
+
+#: What threads divide among them: each operator, or the rows of the batch.
+Shared = Literal["operators", "rows"]
+
+
+class Threads(NamedTuple):
+    """A way to use the cores."""
+
+    number: int
+    share: Shared = "operators"
 
 
 def usable_cores() -> int:
@@ -23,33 +34,44 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def choose_threads(key: str, open_with: Callable[[int], Any], run: Callable[[Any], object]) -> Any:
-    """Open a session with the number of threads that is fastest on this machine.
+def choose_threads(key: str, rows: int, open_with: Callable[[int], Any], run: Callable[[Any], object]) -> Any:
+    """Open a session that uses the cores in the way that is fastest on this machine.
 
     Args:
         key: what the choice depends on: graph, kind of batch, version of ONNX Runtime.
-        open_with: opens a session with so many threads.
+        rows: of the batch.
+        open_with: opens a session with so many threads inside an operator.
         run: runs a session once, on typical input.
 
     Returns:
         A session, with the fewest threads that are about as fast as any.
     """
     cores = usable_cores()
-    candidates = sorted({1, min(2, cores), min(4, cores), cores})
-    if len(candidates) == 1:
+    numbers = sorted({1, min(2, cores), min(4, cores), cores})
+    ways = [Threads(number) for number in numbers]
+    ways += [Threads(number, "rows") for number in numbers if 1 < number <= rows]
+    if len(ways) == 1:
         return open_with(1)
     remembered = _read()
     key = f"{key}:{cores}"
-    if remembered.get(key) in candidates:
-        return open_with(remembered[key])
+    opened: dict[int, Any] = {}
+
+    def open_way(way: Threads) -> Any:
+        inside = 1 if way.share == "rows" else way.number
+        if inside not in opened:
+            opened[inside] = open_with(inside)
+        return SharedRows(opened[inside], way.number) if way.share == "rows" else opened[inside]
+
+    if remembered.get(key) in ways:
+        return open_way(remembered[key])
     sessions = {}
     seconds = {}
-    for threads in candidates:
-        session = sessions[threads] = open_with(threads)
+    for way in ways:
+        session = sessions[way] = open_way(way)
         run(session)  # the first run allocates
-        seconds[threads] = _measure(session, run)
+        seconds[way] = _measure(session, run)
     enough = TOLERANCE * min(seconds.values())
-    best = next(threads for threads in candidates if seconds[threads] <= enough)
+    best = min((way for way in ways if seconds[way] <= enough), key=lambda way: (way.number, seconds[way]))
     _remember({**remembered, key: best})
     return sessions[best]
 
@@ -73,15 +95,19 @@ def _file() -> Path:
     return Path(os.environ.get("TEXTGEN_CACHE_DIR") or user_cache_dir("textgen")) / "threads.json"
 
 
-def _read() -> dict[str, int]:
+def _read() -> dict[str, Threads]:
     try:
         found = json.loads(_file().read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return {key: value for key, value in found.items() if type(value) is int} if isinstance(found, dict) else {}
+    return {key: Threads(*way) for key, way in found.items() if _is_way(way)} if isinstance(found, dict) else {}
 
 
-def _remember(choices: dict[str, int]) -> None:
+def _is_way(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and type(value[0]) is int and value[1] in get_args(Shared)
+
+
+def _remember(choices: dict[str, Threads]) -> None:
     try:
         write_atomically(_file(), json.dumps(choices, indent=1) + "\n")
     except OSError:
