@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from textgen.errors import ArtifactError, UnsupportedModelError
-from textgen.files import read_tensors, sha256, write_atomically
+from textgen.files import quoted, read_tensors, sha256, write_atomically
 from textgen.generation import Ending
 from textgen.options import Settings
 from textgen.state import StateSpec
@@ -205,13 +205,24 @@ class Artifact:
         if self.manifest.weights is None:
             raise ArtifactError(
                 f"{self.path} has no weights yet: it stopped before its first checkpoint; "
-                f"go on with: textgen train --resume {self.path}"
+                f"go on with: textgen train --resume {quoted(self.path)}"
             )
-        tensors, _ = read_tensors(self.verified(self.manifest.weights))
+        tensors, _ = read_tensors(self._verified_weights(self.manifest.weights))
         prefix = "weights/"
         if self.manifest.weights == WEIGHTS:
             return tensors
         return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
+
+    def _verified_weights(self, name: str) -> Path:
+        """The file of the weights; a process that trains may have put others in its place by now."""
+        try:
+            return self.verified(name)
+        except ArtifactError:
+            now = Artifact.open(self.path).manifest
+            if self.manifest.status != "training" or now.weights in (None, name):
+                raise
+        self.manifest = now
+        return self.verified(str(now.weights))
 
     @property
     def weights_sha256(self) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from textgen.artifact import Artifact
-from textgen.dataset import Batch
+from textgen.dataset import Batch, Dataset
 from textgen.errors import TextgenError, UnsupportedModelError
 from textgen.exporter import Exporter, ExportReport, ExportSource
 from textgen.model import Model
@@ -88,10 +88,9 @@ def export_source(
 def _text_to_measure(
     artifact: Artifact, plugins: Plugins, open_runtime: Callable[[str], Runtime], make_model: Callable[[], Model]
 ) -> tuple[list[Batch], bool, str]:
-    """Batches, whether they carry state, and what they are: held-out text where the corpus is at hand."""
-    try:
-        dataset = make_plan(artifact.manifest.settings, plugins).dataset
-    except TextgenError:
+    """Batches, whether they carry state, and what they are: held-out text where the run's own text is at hand."""
+    dataset = _dataset(artifact, plugins)
+    if dataset is None:
         try:
             runtime = open_runtime("numpy")  # which needs no training library
         except UnsupportedModelError:
@@ -107,8 +106,18 @@ def _text_to_measure(
     return batches, dataset.carries_state, "held-out text" if dataset.held_out else "training text"
 
 
+def _dataset(artifact: Artifact, plugins: Plugins) -> Dataset | None:
+    """What the run learnt from; ``None`` where its text is not at hand, or has changed since."""
+    try:
+        plan = make_plan(artifact.manifest.settings, plugins)
+    except TextgenError:
+        return None
+    same_text = plan.text_sha256 == artifact.manifest.provenance.get("text_sha256")
+    return plan.dataset if same_text and plan.tokenizer.to_json() == artifact.tokenizer_json() else None
+
+
 def _own_text(runtime: Runtime, chain: Chain) -> Batch:
-    """Text that the model itself writes at temperature 1, where its corpus is not at hand."""
+    """Text that the model itself writes at temperature 1, where that which it learnt from is not at hand."""
     rows, steps = 40, MEASURED_CHARACTERS // 40
     first = (np.arange(rows) % runtime.vocab_size).astype(np.int32)
     draw = Draw([chain] * rows, runtime.vocab_size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -61,6 +62,11 @@ def write_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(former, ignore_errors=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def quoted(path: Path) -> str:
+    """A path as a command line takes it."""
+    return shlex.quote(str(path))
 
 
 def sha256(path: Path) -> str:

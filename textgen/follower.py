@@ -23,7 +23,7 @@ class Follower(Run):
     def epoch_ended(self, position: Position, metrics: Mapping[str, float], checkpoint: Checkpoint) -> None:
         self._epoch = EpochTotals(position)
 
-    def interrupted(self, checkpoint: Checkpoint) -> None:
+    def interrupted(self, checkpoint: Checkpoint, held_out_loss: float | None = None) -> None:
         pass
 
     def finish(self) -> None:

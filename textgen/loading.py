@@ -37,14 +37,20 @@ def open_runtime(
 
     if name != "auto":
         return open_(name)
+    unavailable: UnavailableError | None = None
     for preferred in PREFERRED_RUNTIMES:
         try:
             return open_(preferred)
-        except (UnsupportedModelError, UnavailableError, UnknownNameError):
-            continue  # the model's own runtime has the last word
+        except UnavailableError as error:
+            unavailable = unavailable or error
+        except (UnsupportedModelError, UnknownNameError):
+            continue  # the model's own runtime may run it
         except PluginError as error:
             found.tell_once(f"{error}; another runtime is taken")
-    return open_(make_model().native_runtime)
+    try:
+        return open_(make_model().native_runtime)
+    except UnavailableError as error:
+        raise unavailable or error from None  # what is missing for the fastest way is told first
 
 
 def model_maker(artifact: Artifact, found: Plugins) -> Callable[[], Model]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from textgen.dataset import Batch, Dataset
 from textgen.network import RecurrentNetwork
@@ -58,7 +58,9 @@ class TrainingOptions(BaseOptions):
     warmup_steps: int = Field(
         100, ge=0, description="Batches in which the step size rises from 0; at most a tenth of the run."
     )
-    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of adamw, a share of the step size.")
+    weight_decay: float = Field(
+        0.0, ge=0, description="Decoupled weight decay, a share of the step size; needs optimizer=adamw."
+    )
     average: float = Field(
         0.99,
         ge=0,
@@ -81,6 +83,12 @@ class TrainingOptions(BaseOptions):
     seed: int = Field(
         0, ge=0, lt=2**32, description="Seed of weights, order of batches, dropout and the held-out draw."
     )
+
+    @model_validator(mode="after")
+    def _decay_needs_adamw(self) -> Self:
+        if self.weight_decay and self.optimizer != "adamw":
+            raise ValueError(f"weight_decay has no meaning with optimizer={self.optimizer}; set optimizer=adamw")
+        return self
 
 
 @dataclass(frozen=True)
@@ -138,8 +146,11 @@ class TrainingRun(Protocol):
     def epoch_ended(self, position: Position, metrics: Mapping[str, float], checkpoint: Checkpoint) -> None:
         """Report an epoch: ``loss``, ``held_out_loss`` (nats a character) and others, and what to save."""
 
-    def interrupted(self, checkpoint: Checkpoint) -> None:
-        """Hand over what to save where training stops inside an epoch."""
+    def interrupted(self, checkpoint: Checkpoint, held_out_loss: float | None = None) -> None:
+        """Hand over what to save where training stops inside an epoch.
+
+        Where it stops because ``max_steps`` are done, the held-out loss decides whether these weights are the best.
+        """
 
     def ask_to_stop(self) -> None:
         """Let :attr:`should_stop` be true: a process that trains the same run was asked to stop."""

@@ -121,6 +121,8 @@ def read_config(path: Path) -> Settings:
         _check_table(table)
         if not isinstance(values, dict):
             raise OptionError(f"{path}: {table} must be a table, as in [{table}]")
+        if not isinstance(values.get("name", ""), str):
+            raise OptionError(f'{path}: {table}.name must be a text, as in name = "{values["name"]}"')
     return settings
 
 

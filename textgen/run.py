@@ -29,6 +29,7 @@ from textgen.model import Checkpoint, Position
 from textgen.plan import Plan, provenance
 from textgen.plugins import Plugins
 from textgen.records import TRANSFORM, record_plugins
+from textgen.run_folder import empty
 from textgen.runtime import ModelRuntime
 
 
@@ -53,11 +54,12 @@ class Run:
 
     Args:
         plan: what to train on what.
-        folder: the run's folder; made when the first batch is asked for.
+        folder: the run's folder; nothing is written before the first batch is asked for.
         plugins: whose life-cycle hooks are called.
         display: shows progress.
         callbacks: Keras callbacks.
         artifact: the run to go on with; ``None`` for a new one.
+        overwrite: whether what is in the folder of a new run goes before anything is written.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Run:
         *,
         callbacks: Sequence[Any] = (),
         artifact: Artifact | None = None,
+        overwrite: bool = False,
     ) -> None:
         self.plan = plan
         self.options = plan.training
@@ -79,6 +82,7 @@ class Run:
         self._display = display
         self._history = History.read(artifact, self._start) if artifact else History()
         self._samples = _read_samples(self.artifact, self._start) if artifact else ""
+        self._overwrite = overwrite
         self._opened = False
         self._unsaved: Checkpoint | None = None
         self._asked_to_stop = False
@@ -101,6 +105,11 @@ class Run:
     @property
     def _at_limit(self) -> bool:
         return self.options.max_steps is not None and self._done >= self.options.max_steps
+
+    @property
+    def has_trained(self) -> bool:
+        """Whether any batch was done since the run began or went on."""
+        return self._done > self._start.total
 
     @property
     def was_stopped(self) -> bool:
@@ -129,9 +138,11 @@ class Run:
             yield self._plugins.transform(TRANSFORM, batch=batch, position=here) if hooked else batch
 
     def _open(self) -> None:
-        """Make the folder, once the model is known to be able to train."""
+        """Begin to write, once the model is known to be able to train."""
         if not self._opened:
             self._opened = True
+            if self._overwrite:
+                empty(self.artifact.path)
             self.artifact.manifest.status = "training"
             self.artifact.put(layout.TOKENIZER, json.dumps(self.plan.tokenizer.to_json()) + "\n")
             self.artifact.commit()
@@ -157,7 +168,7 @@ class Run:
         record = self._record(position, metrics)
         self._history.records.append(record)
         held_out = record.get("held_out_loss")
-        best = held_out is not None and held_out < self.artifact.manifest.metrics.get("held_out_loss", math.inf)
+        best = held_out is not None and held_out < self._best
         due = position.epoch % self.options.checkpoint_every == 0 or position.epoch == self.options.epochs
         self._unsaved = checkpoint
         if due or best:
@@ -173,15 +184,23 @@ class Run:
         self._display.epoch(record, sample)
         self._plugins.notify("textgen_epoch_ended", position=position, metrics=record, folder=self.artifact.path)
 
-    def interrupted(self, checkpoint: Checkpoint) -> None:
-        record = self._record(checkpoint.position, {"loss": self._epoch.loss} if self._epoch.characters else {})
+    def interrupted(self, checkpoint: Checkpoint, held_out_loss: float | None = None) -> None:
+        losses = {"loss": self._epoch.loss} if self._epoch.characters else {}
+        if held_out_loss is not None:
+            losses["held_out_loss"] = held_out_loss
+        record = self._record(checkpoint.position, losses)
         if self._at_limit:
             self._history.records.append(record)
-        self._save(checkpoint, record, best=not self._has_best)
+        best = not self._has_best if held_out_loss is None else held_out_loss < self._best
+        self._save(checkpoint, record, best=best)
 
     @property
     def _has_best(self) -> bool:
         return "held_out_loss" in self.artifact.manifest.metrics
+
+    @property
+    def _best(self) -> float:
+        return self.artifact.manifest.metrics.get("held_out_loss", math.inf)
 
     def _record(self, position: Position, metrics: Mapping[str, float]) -> dict[str, float]:
         bits = {

@@ -104,7 +104,7 @@ class TextGenerator:
         Args:
             prompt: text to go on from, or several.
             num: texts a prompt.
-            length: characters to write, at most.
+            length: characters to write, at most; a first one, drawn where there is no prompt, comes on top.
             temperature: one, or several: then every prompt is gone on from with each, under the same randomness.
             top_k: as the sampler ``top-k``; likewise ``top_p``, ``min_p``, ``repetition_penalty``.
             top_p: see ``top_k``.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from textgen.artifact import Artifact, runs_folder
+from textgen.artifact import Artifact
 from textgen.cluster import Cluster
 from textgen.errors import ArtifactError, OptionError
 from textgen.follower import Follower
@@ -17,9 +17,10 @@ from textgen.plan import Plan, make_plan
 from textgen.plugins import Plugins
 from textgen.records import check_transforms, needing, tell_changes
 from textgen.run import Display, Run
+from textgen.run_folder import claimed, new_folder
 
 #: Training options that may differ when a run goes on.
-RESUMABLE = ("epochs", "max_steps", "checkpoint_every", "sample_every", "callbacks", "device")
+RESUMABLE = ("epochs", "max_steps", "patience", "checkpoint_every", "sample_every", "callbacks", "device")
 
 
 def train(
@@ -28,6 +29,7 @@ def train(
     display: Display,
     *,
     folder: Path | None = None,
+    overwrite: bool = False,
     callbacks: Sequence[Any] = (),
 ) -> Artifact:
     """Train a new run.
@@ -37,6 +39,7 @@ def train(
         plugins: whose hooks are called.
         display: shows progress.
         folder: where the run is written; by default a new one in :func:`textgen.artifact.runs_folder`.
+        overwrite: whether to replace a run that is in the folder, once the new one is known to be able to train.
         callbacks: ``keras.callbacks.Callback`` objects, for models that train with Keras.
 
     Returns:
@@ -47,11 +50,12 @@ def train(
         OptionError: where ``TF_CONFIG`` describes no cluster.
         UnavailableError: where a library is missing.
     """
-    folder = folder or _new_folder(plan)
-    make_run = _run_class()
-    if make_run is Run:  # all others write nothing
-        _check_room(folder)
-    return _fit(make_run(plan, folder, plugins, display, callbacks=callbacks))
+    settings = plan.settings
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{settings['corpus']['name']}-{settings['model']['name']}"
+    if not _is_chief():
+        return _fit(Follower(plan, folder or Path(name), plugins, display, callbacks=callbacks))
+    with new_folder(folder, name, overwrite=overwrite) as made:
+        return _fit(Run(plan, made, plugins, display, overwrite=overwrite, callbacks=callbacks))
 
 
 def resume(
@@ -74,11 +78,23 @@ def resume(
         callbacks: as for :func:`train`.
 
     Raises:
-        ArtifactError: where the run cannot be read, or its text is no longer the same.
+        ArtifactError: where the run cannot be read, its text is no longer the same, or another process trains it.
         OptionError: for a change of another option, or where the run is finished and nothing is left to do.
     """
-    artifact = Artifact.open(folder)
-    for table, values in (changes or {}).items():
+    with claimed(folder) if _is_chief() and folder.is_dir() else nullcontext():
+        return _resume(Artifact.open(folder), plugins, display, changes or {}, data_dir, callbacks)
+
+
+def _resume(
+    artifact: Artifact,
+    plugins: Plugins,
+    display: Display,
+    changes: Settings,
+    data_dir: Path | None,
+    callbacks: Sequence[Any],
+) -> Artifact:
+    folder = artifact.path
+    for table, values in changes.items():
         for option in values:
             if table != "training" or option not in RESUMABLE:
                 raise OptionError(
@@ -87,24 +103,32 @@ def resume(
     tell_changes(artifact, plugins)
     check_transforms(artifact, plugins)
     with needing(artifact, plugins):
-        plan = make_plan(merge_settings(artifact.manifest.settings, changes or {}), plugins, data_dir)
+        plan = make_plan(merge_settings(artifact.manifest.settings, changes), plugins, data_dir)
     same_text = plan.text_sha256 == artifact.manifest.provenance.get("text_sha256")
     if not same_text or plan.tokenizer.to_json() != artifact.tokenizer_json():
         raise ArtifactError(f"the text of {folder} has changed since the run began; train a new run instead")
     artifact.manifest.settings = plan.settings
-    run = _run_class()(plan, folder, plugins, display, callbacks=callbacks, artifact=artifact)
-    if artifact.manifest.status == "finished" and run.is_complete:
+    make_run = Run if _is_chief() else Follower
+    run = make_run(plan, folder, plugins, display, callbacks=callbacks, artifact=artifact)
+    was_finished = artifact.manifest.status == "finished"
+    if was_finished and run.is_complete:
         raise OptionError(
             f"{folder} is finished, with epochs={plan.training.epochs} and max_steps={plan.training.max_steps}; "
             "to go on, raise them: --epochs, --max-steps"
         )
-    return _fit(run)
+    _fit(run)
+    if was_finished and plan.training.patience and not run.has_trained and not run.was_stopped:
+        raise OptionError(
+            f"{folder} is finished: it ended by training.patience={plan.training.patience}; "
+            "to go on, raise it: --set training.patience=NUMBER, or none"
+        )
+    return run.artifact
 
 
-def _run_class() -> type[Run]:
-    """What this process is in its cluster, if it is in one: only the chief writes the run."""
+def _is_chief() -> bool:
+    """Whether this process writes the run: in a cluster only one does."""
     cluster = Cluster.from_environment()
-    return Run if cluster is None or cluster.is_chief else Follower
+    return cluster is None or cluster.is_chief
 
 
 def _fit(run: Run) -> Artifact:
@@ -113,23 +137,3 @@ def _fit(run: Run) -> Artifact:
         run.plan.model.fit(run.plan.dataset, run)
         run.finish()
     return run.artifact
-
-
-def _check_room(folder: Path) -> None:
-    """Raise :class:`ArtifactError` where a folder is in use or cannot be made: a mistake told before anything else."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ArtifactError(f"{folder} exists already; choose another --out, or go on with: --resume {folder}")
-    at_hand = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    if not at_hand.is_dir():
-        raise ArtifactError(f"{at_hand} is a file, not a folder to put a run in; choose another --out")
-    if not os.access(at_hand, os.W_OK):
-        raise ArtifactError(f"{at_hand} cannot be written to; choose another --out")
-
-
-def _new_folder(plan: Plan) -> Path:
-    settings = plan.settings
-    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{settings['corpus']['name']}-{settings['model']['name']}"
-    folder, count = runs_folder() / name, 2
-    while folder.exists():
-        folder, count = runs_folder() / f"{name}-{count}", count + 1
-    return folder

@@ -107,7 +107,8 @@ class OnnxExporter(Exporter):
             graphs[GENERATE] = build_generate(weights, chain, forbidden, end_id)
             about |= {"generate": describe_loop(chain, forbidden), "parameters": default_parameters(chain)}
         except UnsupportedModelError as error:
-            source.notice(f"{error}: no {GENERATE} is written, and the loop runs outside of the graph")
+            unwritten = f"{GENERATE} and no {BLOCK} are" if self.options.block else f"{GENERATE} is"
+            source.notice(f"{error}: no {unwritten} written, and the loop runs outside of the graph")
         if self.options.block and GENERATE in graphs:
             graphs[BLOCK] = build_block(weights, chain, forbidden, end_id, steps=self.options.block, batch=1)
         return source.open_runtime("numpy"), graphs, about | {"cell": weights.cell, "units": list(weights.units)}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from textgen.artifact import Artifact, distribution_version
 from textgen.errors import ArtifactError, UnavailableError, UnsupportedModelError
+from textgen.files import quoted
 from textgen.generation import CHUNK, CHUNK_TO_END
 from textgen.runtime import Block, Drawing, Finding, Ids, Runtime
 from textgen.sampling import Chain, Draw
@@ -74,13 +75,13 @@ class OnnxRuntime(Runtime):
         except ArtifactError as error:
             if (artifact.path / FOLDER).exists():
                 raise
-            hint = f"{artifact.path} has no ONNX export; make one with: textgen export --onnx {artifact.path}"
+            hint = f"{artifact.path} has no ONNX export; make one with: textgen export --onnx {quoted(artifact.path)}"
             raise UnsupportedModelError(hint) from error
         runtime = cls(export, _device_for(export, device))
         if artifact.weights_sha256 != runtime._about.get("weights_sha256"):
             raise UnsupportedModelError(
                 f"{export.path} was exported from other weights than {artifact.path} has now; "
-                f"export again with: textgen export --onnx {artifact.path}"
+                f"export again with: textgen export --onnx {quoted(artifact.path)}"
             )
         return runtime
 

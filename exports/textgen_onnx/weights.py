@@ -12,11 +12,14 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from textgen.errors import ArtifactError
+from textgen.errors import ArtifactError, UnsupportedModelError
 from textgen.network import GATES, Cell, RecurrentLayer, RecurrentNetwork
 from textgen_onnx.graph import FLOAT, FLOAT16, Graph
 
 Precision = Literal["fp32", "fp16", "int8"]
+
+#: Bytes that a tensor of an ONNX file may have, weights inside: those of a message of protocol buffers.
+LARGEST_TENSOR = 2**31 - 1
 
 #: Largest weight of an int8 kernel. Seven bits: on CPUs without VNNI the products of two unsigned-by-signed pairs are
 #: summed in 16 bits, and 2 * 255 * 63 fits where 2 * 255 * 127 saturates.
@@ -64,7 +67,17 @@ class GraphWeights:
 
     @classmethod
     def from_network(cls, network: RecurrentNetwork, precision: Precision = "fp32") -> GraphWeights:
-        """Fold, reorder and convert the weights of a network."""
+        """Fold, reorder and convert the weights of a network.
+
+        Raises:
+            UnsupportedModelError: where a table of the vocabulary is too large for an ONNX file.
+        """
+        columns = GATES[network.layers[0].cell] * network.layers[0].units
+        if 4 * columns * network.head_bias.size > LARGEST_TENSOR:
+            raise UnsupportedModelError(
+                f"a vocabulary of {network.head_bias.size:,} ids is too large for this model's ONNX export: "
+                f"its table would have {4 * columns * network.head_bias.size / 2**30:.1f} GiB, and 2 are possible"
+            )
         cell = network.layers[0].cell
         parts = _parts(cell, precision)
         tensors: dict[str, NDArray[Any]] = {}

@@ -73,6 +73,8 @@ class File(Corpus):
         return "stream" if stream else "documents"
 
     def documents(self) -> Iterator[str]:
+        if self._path.exists() and not self._path.is_file() and not self._path.is_dir():
+            raise CorpusError(f"{self._path} is a pipe or a device, and the text is read twice; put it in a file")
         pieces = read_pieces(self._path, self.options.encoding)
         if self.layout == "stream":
             return not_all_blank(self._path, pieces)
@@ -102,7 +104,11 @@ class File(Corpus):
 
     @property
     def _path(self) -> Path:
-        return Path(os.path.expanduser(self.options.path))
+        """The file; where it has been moved, the one of its name in the folder that is searched."""
+        path = Path(os.path.expanduser(self.options.path))
+        if self.data_dir is not None and not path.exists() and (self.data_dir / path.name).is_file():
+            return self.data_dir / path.name
+        return path
 
 
 def _csv_column(path: Path, pieces: Iterator[str], column: str) -> Iterator[str]:
@@ -131,7 +137,7 @@ def _jsonl_values(path: Path, pieces: Iterator[str], key: str) -> Iterator[str]:
         where = f"{path}, line {number}"
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CorpusError(f"{where} is not JSON: {error}") from None
         if not isinstance(record, dict):
             raise CorpusError(f"{where} is not a JSON object, such as {{{json.dumps(key)}: ...}}")

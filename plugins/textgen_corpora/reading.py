@@ -77,7 +77,8 @@ def csv_rows(path: Path, pieces: Iterable[str]) -> Iterator[tuple[int, list[str]
     Raises:
         CorpusError: naming the line that is not CSV.
     """
-    reader = csv.reader(_csv_lines(pieces))
+    csv.field_size_limit(2**31 - 1)  # a document may be a book
+    reader = csv.reader(_csv_lines(pieces), strict=True)
     try:
         for row in reader:
             if row:

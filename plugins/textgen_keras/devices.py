@@ -63,12 +63,14 @@ def keep_freed_memory() -> None:
     A batch of training allocates and frees the same large tensors as the one before. By default glibc gives them back
     to the system and asks anew, page by page: a fifth of the time of a batch. With another C library nothing happens.
     """
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD in malloc.h
     try:
         change = ctypes.CDLL(None).mallopt
     except (OSError, TypeError, AttributeError):  # another system, another C library
         return
-    for threshold in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD in malloc.h
-        change(threshold, 2**31 - 1)
+    # Before glibc 2.35 the second may be 32 MiB at most; without it the first would do more harm than good.
+    if change(mmap_threshold, 2**31 - 1) or change(mmap_threshold, 2**25):
+        change(trim_threshold, 2**31 - 1)
 
 
 def placed_on(device: str) -> AbstractContextManager[Any]:

@@ -20,7 +20,7 @@ _OPTIMIZERS = {
 
 
 def make_optimizer(options: TrainingOptions) -> Any:
-    """The ``keras.optimizers.Optimizer`` of the options, with Keras's defaults for what they leave open."""
+    """The ``keras.optimizers.Optimizer`` of the options; what these do not name is as Keras has it by default."""
     decay = {"weight_decay": options.weight_decay} if options.optimizer == "adamw" else {}
     return _OPTIMIZERS[options.optimizer](options.learning_rate, global_clipnorm=options.clip_norm, **decay)
 

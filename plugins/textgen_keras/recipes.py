@@ -17,7 +17,7 @@ _SOURCE = {
     "average": 0.0,
     "clip_norm": None,
 }
-_GRU_1024 = {"name": "gru", "input": "embedding", "units": 1024, "layers": 1, "dropout": 0.0}
+_GRU_1024 = {"name": "gru", "input": "embedding", "units": 1024, "layers": 1, "dropout": 0.0, "weight_dropout": 0.0}
 
 SHAKESPEARE_GRU: Settings = {
     "corpus": {"name": "shakespeare"},
@@ -61,7 +61,7 @@ _AGNEWS_TRAINING = {
     "epochs": 5,
     "sample_every": 1,
 }
-_AGNEWS_MODEL = {"name": "lstm", "input": "one-hot", "units": 128, "layers": 1, "dropout": 0.0}
+_AGNEWS_MODEL = {"name": "lstm", "input": "one-hot", "units": 128, "layers": 1, "dropout": 0.0, "weight_dropout": 0.0}
 _AGNEWS_GENERATION = {"length": 200, "sampler": "temperature(0.7) | multinomial"}
 
 AGNEWS_LSTM: Settings = {

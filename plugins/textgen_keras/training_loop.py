@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from textgen.dataset import Batch, BatchPlan, Dataset
+from textgen.dataset import Batch, Dataset
 from textgen.model import Checkpoint, Position, TrainingRun
 from textgen_keras.averaging import WeightAverage
 from textgen_keras.distribution import Workers
@@ -71,12 +71,17 @@ class TrainingLoop:
             self._train_epoch()
             if self._position.step < self._dataset.train.steps:
                 with self._average.in_place():
-                    self._run.interrupted(self._checkpoint())
+                    self._run.interrupted(self._checkpoint(), self._loss_at_limit())
                 break
             with self._average.in_place():
                 self._end_epoch()
         self._average.put_in_place()
         self._callbacks.on_train_end()
+
+    def _loss_at_limit(self) -> float | None:
+        """The held-out loss where the run ends inside an epoch because it was told how many batches to do."""
+        is_limit = self._position.total == self._run.options.max_steps
+        return self._held_out_loss() if is_limit else None
 
     def _agree_to_stop(self) -> bool:
         """Whether any worker has to stop; then all do, at the same batch."""
@@ -120,10 +125,8 @@ class TrainingLoop:
     def _end_epoch(self) -> None:
         done = self._position.epoch
         metrics = {"loss": self._loss.mean}
-        if self._dataset.held_out is not None:
-            held_out = self._held_out_loss(self._dataset.held_out)
-            if held_out.characters:
-                metrics["held_out_loss"] = held_out.mean
+        if (held_out := self._held_out_loss()) is not None:
+            metrics["held_out_loss"] = held_out
         self._progress.add(metrics.get("held_out_loss", metrics["loss"]))
         keras_names = {"loss": "loss", "held_out_loss": "val_loss"}
         rate = float(self._optimizer.learning_rate)
@@ -134,12 +137,13 @@ class TrainingLoop:
         self._loss = _MeanLoss()
         self._run.epoch_ended(self._position, metrics, self._checkpoint())
 
-    def _held_out_loss(self, plan: BatchPlan) -> _MeanLoss:
+    def _held_out_loss(self) -> float | None:
+        """The mean over the held-out text, if there is any."""
         carried = _CarriedState(self._network, self._dataset.carries_state, self._workers)
         loss = _MeanLoss()
-        for batch in plan.batches(epoch=0):
+        for batch in self._dataset.held_out.batches(epoch=0) if self._dataset.held_out else ():
             loss.add(*self._read(self._judge, batch, carried))
-        return loss
+        return loss.mean if loss.characters else None
 
     def _read(self, step: Callable[..., Any], batch: Batch, carried: _CarriedState, *extra: Any) -> tuple[float, int]:
         """Run a step on a batch: the mean loss, and the targets that counted; without any there is no step."""

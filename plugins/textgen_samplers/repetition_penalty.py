@@ -15,11 +15,15 @@ from textgen.sampler import GraphBuilder, Logits, Parameters, Sampler
 class RepetitionPenaltyOptions(Options):
     """Options of ``repetition-penalty``."""
 
-    penalty: float = Field(1.1, ge=1e-3, le=1e3, description="Above 1 discourages repetition; 1 does nothing.")
+    penalty: float = Field(
+        1.1, ge=1e-3, le=1e3, description="Above 1 discourages repetition; 1 does nothing. Put it first."
+    )
 
 
 class RepetitionPenalty(Sampler):
     """Divides the positive logits of ids seen in the row's prompt and text by r, multiplies the negative ones by r.
+
+    It looks at the sign of the model's logits, so it comes first in a chain: others move the zero.
 
     The formula is that of CTRL (Keskar et al., 2019), as Hugging Face's ``RepetitionPenaltyLogitsProcessor`` has it.
 

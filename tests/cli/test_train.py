@@ -43,6 +43,8 @@ def test_a_dry_run_of_a_recipe_has_the_figures_of_its_source(
     assert (planned["vocab_size"], planned["documents"]) == (vocab, documents)
     assert (planned["steps_per_epoch"], planned["parameters"]) == (steps, parameters)
     assert planned["held_out_examples"] == 0
+    model = planned["settings"]["model"]
+    assert (model["dropout"], model["weight_dropout"], model["tie_weights"]) == (0, 0, False)
     assert list(Path().iterdir()) == []
 
 
@@ -183,6 +185,7 @@ def test_a_finished_run_goes_on_for_more_epochs(textgen, names, monkeypatch):
         (["--batch-size", 3], "training.batch_size cannot change"),
         (["--on-unknown", "skip"], "tokenizer.on_unknown cannot change"),
         (["--set", "model.smoothing=3"], "model.smoothing cannot change"),
+        (["--set", "training.average=0"], "training.average cannot change"),
         ([], "is finished"),
     ],
 )
@@ -232,3 +235,10 @@ def test_ctrl_c_before_any_work_is_silent(process, install, names):
     done = process("train", names, *QUICK, "--out", "run")
     assert (done.code, done.out, done.err) == (130, "", "")
     assert not Path("run").exists()
+
+
+def test_weight_decay_wants_the_optimizer_that_has_it(textgen, names):
+    decays = ["--set", "training.weight_decay=0.1", "--dry-run"]
+    error = textgen("train", names, *QUICK, *decays).error
+    assert error == "training: weight_decay has no meaning with optimizer=adam; set optimizer=adamw"
+    assert textgen("train", names, *QUICK, *decays, "--set", "training.optimizer=adamw").code == 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -198,8 +199,6 @@ def test_a_manifest_with_any_value_missing_or_of_another_type_is_told_in_one_lin
 
 def test_weights_that_do_not_fit_the_model_are_told(run):
     artifact = Artifact.open(run)
-    import safetensors.numpy
-
     artifact.put("weights.safetensors", safetensors.numpy.save({"counts": np.zeros((2, 2), np.float32)}))
     artifact.commit()
     assert "the weights have the shapes" in fails(run)
@@ -265,3 +264,21 @@ def test_runs_are_kept_in_runs_where_nothing_else_is_said(monkeypatch):
 def test_a_run_may_be_moved(run, tmp_path):
     shutil.move(run, tmp_path / "elsewhere")
     assert api.load(tmp_path / "elsewhere").generate("a", length=3, seed=0)
+
+
+def test_weights_are_those_of_now_where_a_run_under_way_has_replaced_those_that_it_had(run):
+    writer = Artifact.open(run)
+    writer.manifest.status = "training"
+    first = writer.weights()["counts"]
+    writer.put("checkpoints/step-1.safetensors", safetensors.numpy.save({"weights/counts": first}))
+    writer.manifest.weights = "checkpoints/step-1.safetensors"
+    writer.commit()
+    reader = Artifact.open(run)
+    writer.put("checkpoints/step-2.safetensors", safetensors.numpy.save({"weights/counts": first + 1}))
+    writer.manifest.weights = "checkpoints/step-2.safetensors"
+    writer.commit()
+    (run / "checkpoints/step-1.safetensors").unlink()
+    np.testing.assert_array_equal(reader.weights()["counts"], first + 1)
+    (run / "checkpoints/step-2.safetensors").unlink()
+    with pytest.raises(ArtifactError, match=r"step-2\.safetensors is missing"):
+        reader.weights()

@@ -29,6 +29,7 @@ FLOORS = {
         "encoding",
         "sampling",
         "artifact",
+        "run_folder",
         "checkpoint",
         "history",
         "generation",

@@ -39,6 +39,7 @@ def export(
     from textgen.api import export as export_run
     from textgen.cli.progress import say
     from textgen.errors import OptionError
+    from textgen.files import quoted
     from textgen.options import parse_options
     from textgen.plugins import plugins
 
@@ -57,4 +58,4 @@ def export(
         say(f"{figure.replace('_', ' ')}: {value:.4g}")
     say(f"{report.folder}: {', '.join(report.files)}")
     if any(item.name == name for item in plugins().provided("runtime")):
-        say(f"write text with: textgen sample {report.folder} --runtime {name}")
+        say(f"write text with: textgen sample {quoted(report.folder)} --runtime {name}")

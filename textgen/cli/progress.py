@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textgen.event_log import EventLog
+from textgen.files import quoted
 from textgen.model import Position
 
 if TYPE_CHECKING:
@@ -120,9 +121,9 @@ class LineDisplay:
         """Say where the run is, and what to do next."""
         manifest = artifact.manifest
         if manifest.status == "interrupted":
-            say(f"stopped; everything is saved. Go on with: textgen train --resume {artifact.path}")
+            say(f"stopped; everything is saved. Go on with: textgen train --resume {quoted(artifact.path)}")
         else:
-            say(f"done: {describe_losses(manifest.metrics)}. Write text with: textgen sample {artifact.path}")
+            say(f"done: {describe_losses(manifest.metrics)}. Write text with: textgen sample {quoted(artifact.path)}")
 
 
 class BarDisplay(LineDisplay):

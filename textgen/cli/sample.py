@@ -25,7 +25,12 @@ def sample(
     ] = None,
     prompts_file: Annotated[Path | None, typer.Option(help="A file with one prompt a line.")] = None,
     num: Annotated[int, typer.Option(min=1, help="Texts a prompt.")] = 1,
-    length: Annotated[int | None, typer.Option(min=1, help="Characters to write, at most.")] = None,
+    length: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Characters to write, at most; a first one, drawn where there is no prompt, comes on top."
+        ),
+    ] = None,
     temperature: Annotated[
         list[float] | None,
         typer.Option(metavar="NUMBER", help="Below 1 is safer, above 1 wilder; repeat it for a block each."),

@@ -56,12 +56,10 @@ def train(
     Ctrl-C stops after the batch under way, saves everything, and exits with code 130.
     """
     import json
-    import shutil
     from dataclasses import replace
 
-    from textgen.artifact import MANIFEST, find_run
+    from textgen.artifact import find_run
     from textgen.cli.progress import make_display
-    from textgen.cluster import Cluster
     from textgen.errors import OptionError
     from textgen.options import merge_settings, parse_settings, read_config
     from textgen.plan import make_plan
@@ -92,11 +90,8 @@ def train(
         if dry_run:
             print(json.dumps(plan.describe(), indent=1))
             return
-        cluster = Cluster.from_environment()
-        if overwrite and out is not None and (out / MANIFEST).is_file() and (cluster is None or cluster.is_chief):
-            shutil.rmtree(out)
         with make_display(tensorboard=tensorboard) as display:
-            artifact = train_run(plan, plugins(), display, folder=out)
+            artifact = train_run(plan, plugins(), display, folder=out, overwrite=overwrite)
     if artifact.manifest.status == "interrupted":
         raise typer.Exit(INTERRUPTED)
 
@@ -124,5 +119,4 @@ def _choose(
         for table, values in configured.items()
         if "name" not in values or values["name"] == named[table].get("name", values["name"])
     }
-    settings = merge_settings(fitting, assigned)
-    return choose(plugins(), corpus=corpus, model=model, tokenizer=tokenizer, recipe=recipe, settings=settings)
+    return choose(plugins(), recipe=recipe, settings=merge_settings(fitting, assigned, named))

@@ -69,5 +69,5 @@ class MemoryRun:
     def epoch_ended(self, position: Position, metrics: Mapping[str, float], checkpoint: Checkpoint) -> None:
         self.epochs.append((position, metrics, checkpoint))
 
-    def interrupted(self, checkpoint: Checkpoint) -> None:
+    def interrupted(self, checkpoint: Checkpoint, held_out_loss: float | None = None) -> None:
         self.interruption = checkpoint

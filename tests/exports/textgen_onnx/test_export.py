@@ -440,3 +440,24 @@ def test_an_export_alone_is_enough(folder, tmp_path):
     generator = api.load(elsewhere, device="cpu")
     assert isinstance(generator.runtime, OnnxRuntime)
     assert generator.generate("The", **options) == api.load(folder.parent, runtime="numpy").generate("The", **options)
+
+
+@pytest.mark.parametrize("change", [lambda text: text + "~", lambda text: text.replace("q", "~")])
+@pytest.mark.parametrize("tokenizer", ["char-index", "char-eos"])
+def test_a_run_whose_text_has_changed_is_judged_by_text_of_its_own(make_run, tmp_path, tokenizer, change):
+    run = make_run(tmp_path / "run", tokenizer=tokenizer)
+    corpus = tmp_path / "run.txt"
+    corpus.write_text(change(corpus.read_text(encoding="utf-8")), encoding="utf-8")
+    assert api.export(run.path).parity["text"] == "text of the model itself"
+
+
+def test_a_vocabulary_too_large_for_a_file_is_refused(make_network):
+    from dataclasses import replace
+
+    from textgen.errors import UnsupportedModelError
+    from textgen_onnx.weights import GraphWeights
+
+    network = make_network("gru", units=1024)
+    large = replace(network, head_bias=np.broadcast_to(np.float32(0), 200_000))
+    with pytest.raises(UnsupportedModelError, match="a vocabulary of 200,000 ids is too large"):
+        GraphWeights.from_network(large)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import tempfile
 from pathlib import Path
@@ -214,7 +215,8 @@ def test_provenance_names_the_file_and_not_the_folder_it_lies_in(write):
         ("title,txt\na,b\n", {"format": "csv"}, "no column 'text' in its first row; did you mean txt"),
         ("a,b\n", {"format": "csv", "column": "2"}, "line 1 has 2 columns"),
         ("a,text\n1,x\n2\n", {"format": "csv"}, "line 3 has 1 columns"),
-        ('text\n"' + "x" * 200_000, {"format": "csv"}, "line 2: field larger than field limit"),
+        ('text\n"never closed\n', {"format": "csv"}, "line 2: unexpected end of data"),
+        ("[" * 100_000, {"format": "jsonl"}, "line 1 is not JSON"),
         ('{"text": "a"}\n{"text": \n', {"format": "jsonl"}, "line 2 is not JSON"),
         ('{"text": "a"}\n\n["text"]\n', {"format": "jsonl"}, "line 3 is not a JSON object"),
         ('{"texts": "a"}\n', {"format": "jsonl"}, "line 1 has no key 'text'; did you mean texts"),
@@ -257,3 +259,23 @@ def test_options_that_do_not_go_together_are_refused(options, says):
         build_options(File.Options, options, where="corpus")
     assert isinstance(caught.value, TextgenError)
     assert "\n" not in str(caught.value)
+
+
+def test_a_cell_may_be_a_book(write):
+    book = "one, two\n" * 50_000
+    assert read(write(f'text\n"{book}"\n', "books.csv")) == [book]
+
+
+def test_a_pipe_is_refused_since_the_text_is_read_twice(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CorpusError, match="pipe is a pipe or a device, and the text is read twice; put it in a file"):
+        read(tmp_path / "pipe")
+
+
+def test_a_file_that_was_moved_is_found_in_the_folder_that_is_searched(write, tmp_path):
+    write("moved", "own.txt")
+    options = build_options(File.Options, {"path": "/nowhere/own.txt"}, where="corpus")
+    assert list(File(options, tmp_path).documents()) == ["moved"]
+    assert File(options, tmp_path).settled_options.path == tmp_path / "own.txt"
+    with pytest.raises(CorpusError, match=r"/nowhere/own.txt does not exist"):
+        list(File(options).documents())

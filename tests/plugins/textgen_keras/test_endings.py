@@ -1,0 +1,56 @@
+"""How a run ends, and what is left to go on with."""
+
+import json
+
+import pytest
+
+from textgen import api
+from textgen.errors import OptionError
+from textgen.plan import make_plan
+from textgen.plugins import plugins
+from textgen.scoring import mean_loss
+from textgen.training import resume
+
+pytestmark = pytest.mark.keras
+
+TRAINING = {"batch_size": 4, "length": 10, "held_out": 0.2, "sample_every": 0, "device": "cpu"}
+
+
+class NoDisplay:
+    """Shows nothing."""
+
+    def __getattr__(self, name):
+        return lambda *_: None
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "verse.txt"
+    path.write_text("the cat sat on the mat\nand that was that\n" * 40, encoding="utf-8")
+    return path
+
+
+def records(folder):
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+
+
+def test_where_the_steps_run_out_inside_an_epoch_the_last_weights_are_judged(text, tmp_path):
+    settings = {"model": {"units": 8}, "training": {**TRAINING, "epochs": 9, "max_steps": 41}}
+    generator = api.train(text, settings=settings, out=tmp_path / "run")
+    manifest = generator.artifact.manifest
+    assert [record["step"] for record in records(tmp_path / "run")] == [33, 41]
+    assert manifest.metrics["step"] == 41
+    plan = make_plan(manifest.settings, plugins())
+    expected = mean_loss(generator.runtime, plan.dataset.held_out.batches(0), carries_state=plan.dataset.carries_state)
+    assert manifest.metrics["held_out_loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_run_whose_patience_is_at_an_end_says_so_and_goes_on_with_more(text, tmp_path):
+    still = {"optimizer": "sgd", "learning_rate": 1e-30, "average": 0.0, "patience": 1}
+    settings = {"model": {"units": 4}, "training": {**TRAINING, **still, "epochs": 9}}
+    api.train(text, settings=settings, out=tmp_path / "run")
+    assert [record["epoch"] for record in records(tmp_path / "run")] == [1, 2]
+    with pytest.raises(OptionError, match=r"it ended by training.patience=1; to go on, raise it"):
+        resume(tmp_path / "run", plugins(), NoDisplay(), changes={"training": {"epochs": 20}})
+    resume(tmp_path / "run", plugins(), NoDisplay(), changes={"training": {"epochs": 3, "patience": None}})
+    assert [record["epoch"] for record in records(tmp_path / "run")] == [1, 2, 3]
