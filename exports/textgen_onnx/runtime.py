@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -33,8 +34,10 @@ FOLDER, STEP, GENERATE = "onnx", "step.onnx", "generate.onnx"
 #: How a tensor of a serialised graph says that its values lie in another file: a key of its ``external_data``.
 EXTERNAL_DATA = b"\x0a\x08location"
 
-#: Steps of the run that measures numbers of threads.
-MEASURED_STEPS = 8
+#: Steps of the run that measures threads, at least and at most. Handing rows to threads costs as much as some steps of
+#: a small model, which then would look slower than it is in a whole chunk: it is measured by as many steps as large
+#: models need for some multiplications.
+MEASURED_STEPS, MEASURED_MULTIPLICATIONS = (8, CHUNK), 5e8
 
 
 class OnnxRuntime(Runtime):
@@ -220,7 +223,7 @@ class OnnxRuntime(Runtime):
         if self.device == "cpu":
             record = self._export.manifest.files.get(name) or self._export.manifest.files[STEP]
             identity = f"{onnxruntime.__version__}:{record.sha256[:16]}:{name}:{key[1]}"
-            measured = _shortened(feeds)
+            measured = _shortened(feeds, self._measured_steps(batch))
             session = choose_threads(
                 identity,
                 1 if self._binds else batch,  # a binding is for all rows
@@ -231,6 +234,11 @@ class OnnxRuntime(Runtime):
             session = self._open(model, path, feeds)
         self._sessions[key] = session
         return session
+
+    def _measured_steps(self, batch: int) -> int:
+        least, most = MEASURED_STEPS
+        of_a_step = batch * sum(prod(tensor.shape) ** 2 for tensor in self.state_spec.tensors)
+        return least if batch == 1 else int(np.clip(MEASURED_MULTIPLICATIONS / max(1, of_a_step), least, most))
 
     def _open(self, model: bytes, path: str, feeds: Mapping[str, NDArray[Any]], threads: int = 0) -> Any:
         """A session of a graph whose inputs and outputs are those of this model and of the feeds."""
@@ -274,14 +282,14 @@ class OnnxRuntime(Runtime):
         return DeviceState(values, self.device) if self._binds else State(values)
 
 
-def _shortened(feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def _shortened(feeds: Mapping[str, NDArray[Any]], steps: int) -> dict[str, NDArray[Any]]:
     """The feeds of a run of a few steps."""
     short = dict(feeds)
     if "uniforms" in feeds:
-        short["uniforms"] = feeds["uniforms"][:MEASURED_STEPS]
+        short["uniforms"] = feeds["uniforms"][:steps]
     else:
-        short["ids"] = feeds["ids"][:, :MEASURED_STEPS]
-        short["lengths"] = np.minimum(feeds["lengths"], MEASURED_STEPS)
+        short["ids"] = feeds["ids"][:, :steps]
+        short["lengths"] = np.minimum(feeds["lengths"], steps)
     return short
 
 

@@ -75,6 +75,7 @@ def test_rows_are_shared_where_that_is_faster_and_there_are_as_many(measured):
     assert measured({}, rows=7) == ("rows 4", [1])
     assert measured(by_rows | {"rows 8": 0.01}, "another graph", rows=8) == ("rows 8", [1, 2, 4, 8])
     assert measured(SLOW_AND_FAST | {"rows 2": 0.105}, "a third graph", rows=3) == ("rows 2", [1, 2, 4, 8])
+    assert measured(by_rows | {"rows 4": 0.105}, "a fourth graph", rows=4) == ("rows 4", [1, 2, 4, 8])
 
 
 def test_a_disturbed_run_does_not_count(cache, monkeypatch):
