@@ -37,12 +37,13 @@ def open_runtime(
 
     if name != "auto":
         return open_(name)
-    unavailable: UnavailableError | None = None
+    fastest_lacks: UnavailableError | None = None
     for preferred in PREFERRED_RUNTIMES:
         try:
             return open_(preferred)
         except UnavailableError as error:
-            unavailable = unavailable or error
+            if preferred == PREFERRED_RUNTIMES[0]:
+                fastest_lacks = error
         except (UnsupportedModelError, UnknownNameError):
             continue  # the model's own runtime may run it
         except PluginError as error:
@@ -50,7 +51,7 @@ def open_runtime(
     try:
         return open_(make_model().native_runtime)
     except UnavailableError as error:
-        raise unavailable or error from None  # what is missing for the fastest way is told first
+        raise fastest_lacks or error from None
 
 
 def model_maker(artifact: Artifact, found: Plugins) -> Callable[[], Model]:
