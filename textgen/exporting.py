@@ -14,7 +14,7 @@ from textgen.errors import TextgenError, UnsupportedModelError
 from textgen.exporter import Exporter, ExportReport, ExportSource
 from textgen.model import Model
 from textgen.options import build_options
-from textgen.plan import make_plan
+from textgen.plan import has_text_of, make_plan
 from textgen.plugins import Plugins
 from textgen.records import needing
 from textgen.runtime import Runtime
@@ -112,8 +112,7 @@ def _dataset(artifact: Artifact, plugins: Plugins) -> Dataset | None:
         plan = make_plan(artifact.manifest.settings, plugins)
     except TextgenError:
         return None
-    same_text = plan.text_sha256 == artifact.manifest.provenance.get("text_sha256")
-    return plan.dataset if same_text and plan.tokenizer.to_json() == artifact.tokenizer_json() else None
+    return plan.dataset if has_text_of(plan, artifact) else None
 
 
 def _own_text(runtime: Runtime, chain: Chain) -> Batch:

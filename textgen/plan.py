@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from textgen.artifact import Artifact
 from textgen.corpus import Corpus, Layout
 from textgen.dataset import BatchPlan, Dataset, EncodedText, Lanes, PackedDocuments, PaddedDocuments, Windows
 from textgen.encoding import TextFacts, encode, fit, read_documents, text_sha256
@@ -68,6 +69,12 @@ class Plan:
             "parameters": self.model.parameter_count,
             "settings": self.settings,
         }
+
+
+def has_text_of(plan: Plan, artifact: Artifact) -> bool:
+    """Whether a plan has the text and the vocabulary that a run began with."""
+    same_text = plan.text_sha256 == artifact.manifest.provenance.get("text_sha256")
+    return same_text and plan.tokenizer.to_json() == artifact.tokenizer_json()
 
 
 def make_plan(

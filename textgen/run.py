@@ -191,15 +191,12 @@ class Run:
         record = self._record(checkpoint.position, losses)
         if self._at_limit:
             self._history.records.append(record)
-        best = not self._has_best if held_out_loss is None else held_out_loss < self._best
+        best = math.isinf(self._best) if held_out_loss is None else held_out_loss < self._best
         self._save(checkpoint, record, best=best)
 
     @property
-    def _has_best(self) -> bool:
-        return "held_out_loss" in self.artifact.manifest.metrics
-
-    @property
     def _best(self) -> float:
+        """The lowest held-out loss so far; infinite before the first."""
         return self.artifact.manifest.metrics.get("held_out_loss", math.inf)
 
     def _record(self, position: Position, metrics: Mapping[str, float]) -> dict[str, float]:
@@ -253,7 +250,7 @@ class Run:
         """Close the run: the best weights get a file of their own, or the way to go on is left open."""
         self._open()  # a run may be stopped before its first batch
         if self._unsaved is not None:
-            self._save(self._unsaved, self._history.records[-1], best=not self._has_best)
+            self._save(self._unsaved, self._history.records[-1], best=math.isinf(self._best))
         manifest = self.artifact.manifest
         manifest.status = "interrupted" if self.was_stopped else "finished"
         if not self.was_stopped and manifest.weights != layout.WEIGHTS:

@@ -59,13 +59,14 @@ def claimed(folder: Path) -> Iterator[None]:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ArtifactError(
-                    f"{folder} is being written by another process; wait until it has ended, or stop it"
-                ) from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ArtifactError(
+                f"{folder} is being written by another process; wait until it has ended, or stop it"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
         yield
     finally:
         os.close(handle)

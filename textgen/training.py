@@ -13,7 +13,7 @@ from textgen.cluster import Cluster
 from textgen.errors import ArtifactError, OptionError
 from textgen.follower import Follower
 from textgen.options import Settings, merge_settings
-from textgen.plan import Plan, make_plan
+from textgen.plan import Plan, has_text_of, make_plan
 from textgen.plugins import Plugins
 from textgen.records import check_transforms, needing, tell_changes
 from textgen.run import Display, Run
@@ -104,8 +104,7 @@ def _resume(
     check_transforms(artifact, plugins)
     with needing(artifact, plugins):
         plan = make_plan(merge_settings(artifact.manifest.settings, changes), plugins, data_dir)
-    same_text = plan.text_sha256 == artifact.manifest.provenance.get("text_sha256")
-    if not same_text or plan.tokenizer.to_json() != artifact.tokenizer_json():
+    if not has_text_of(plan, artifact):
         raise ArtifactError(f"the text of {folder} has changed since the run began; train a new run instead")
     artifact.manifest.settings = plan.settings
     make_run = Run if _is_chief() else Follower

@@ -72,11 +72,12 @@ class GraphWeights:
         Raises:
             UnsupportedModelError: where a table of the vocabulary is too large for an ONNX file.
         """
-        columns = GATES[network.layers[0].cell] * network.layers[0].units
-        if 4 * columns * network.head_bias.size > LARGEST_TENSOR:
+        vocab = network.head_bias.size
+        table = 4 * vocab * GATES[network.layers[0].cell] * network.layers[0].units
+        if table > LARGEST_TENSOR:
             raise UnsupportedModelError(
-                f"a vocabulary of {network.head_bias.size:,} ids is too large for this model's ONNX export: "
-                f"its table would have {4 * columns * network.head_bias.size / 2**30:.1f} GiB, and 2 are possible"
+                f"a vocabulary of {vocab:,} ids is too large for this model's ONNX export: "
+                f"its table would have {table / 2**30:.1f} GiB, and 2 are possible"
             )
         cell = network.layers[0].cell
         parts = _parts(cell, precision)

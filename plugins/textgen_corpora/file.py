@@ -73,8 +73,6 @@ class File(Corpus):
         return "stream" if stream else "documents"
 
     def documents(self) -> Iterator[str]:
-        if self._path.exists() and not self._path.is_file() and not self._path.is_dir():
-            raise CorpusError(f"{self._path} is a pipe or a device, and the text is read twice; put it in a file")
         pieces = read_pieces(self._path, self.options.encoding)
         if self.layout == "stream":
             return not_all_blank(self._path, pieces)

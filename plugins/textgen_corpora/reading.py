@@ -46,6 +46,8 @@ def _read_bytes(path: Path) -> Iterator[bytes]:
     """The content of a file piece by piece, at last an empty piece."""
     if path.is_dir():
         raise CorpusError(f"{path} is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise CorpusError(f"{path} is a pipe or a device, and the text is read twice; put it in a file")
     try:
         with path.open("rb") as file:
             while data := file.read(PIECE):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import keras
@@ -107,12 +108,7 @@ class KerasNetwork(StatefulNetwork):
             recurrent = _drop(layer.cell.recurrent_kernel.value, self.weight_dropout, dropout_seed, -1 - index)
             dtype = layer.compute_dtype  # of products; under mixed precision not that of weights and states
             before = state[len(after) : len(after) + self.parts]
-
-            def project(
-                kernel: Any, bias: Any, hidden: Any = hidden, first: bool = not index, dtype: str = dtype
-            ) -> Any:
-                return self._project_ids(ids, kernel, bias) if first else _dense(hidden, tf.cast(kernel, dtype), bias)
-
+            project = partial(_dense, hidden, dtype=dtype) if index else partial(self._project_ids, ids)
             weights = tf.cast(recurrent, dtype), layer.cell.kernel.value, layer.cell.bias.value
             hidden, states = run_layer(self.cell, project, before, *weights, in_halves=not on_gpu)
             after += [_after(values, lengths) for values in states]
@@ -149,10 +145,10 @@ class KerasNetwork(StatefulNetwork):
         return tensors
 
 
-def _dense(inputs: Any, kernel: Any, bias: Any) -> Any:
-    """``[..., I]`` → ``[..., N]``, as one product, which is in the dtype of the kernel."""
-    rows = tf.cast(tf.reshape(inputs, [-1, inputs.shape[-1]]), kernel.dtype)
-    flat = tf.nn.bias_add(tf.cast(tf.matmul(rows, kernel), inputs.dtype), bias)
+def _dense(inputs: Any, kernel: Any, bias: Any, dtype: str = "float32") -> Any:
+    """``[..., I]`` → ``[..., N]``, as one product, which is in a dtype of its own."""
+    rows = tf.reshape(inputs, [-1, inputs.shape[-1]])
+    flat = tf.nn.bias_add(tf.cast(tf.matmul(tf.cast(rows, dtype), tf.cast(kernel, dtype)), inputs.dtype), bias)
     return tf.reshape(flat, tf.concat([tf.shape(inputs)[:-1], [kernel.shape[1]]], 0))
 
 

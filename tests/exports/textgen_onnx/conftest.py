@@ -18,6 +18,7 @@ from textgen.plan import make_plan
 from textgen.plugins import plugins
 from textgen.run import Run
 from textgen.sampling import Chain
+from textgen.testing.suites.runs import NoDisplay
 from textgen_numpy.runtime import NumpyRuntime
 from textgen_onnx.runtime import OnnxRuntime
 
@@ -64,10 +65,6 @@ def make_network() -> Callable[..., RecurrentNetwork]:
 def chain() -> Callable[[str], Chain]:
     """Builds a sampler chain by registered names."""
     return lambda text: Chain(text, lambda name: plugins().get("sampler", name))
-
-
-class NoDisplay:
-    """A run's display that shows nothing."""
 
 
 def save_run(

@@ -1,5 +1,6 @@
 """Exports that are damaged, foreign or stale: one line that says so, exit code 2, and no text."""
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 
@@ -9,6 +10,7 @@ from onnx import TensorProto, helper
 
 from textgen import api
 from textgen.artifact import Artifact
+from textgen.errors import UnavailableError
 from textgen_onnx import session
 
 
@@ -109,6 +111,15 @@ def test_cuda_where_it_does_not_work(export, refused, device):
     error = refused(export.path, "--device", device)
     assert session.why_no_cuda() in error
     assert "--device cpu" in error
+
+
+def test_what_the_fastest_runtime_lacks_is_told_where_no_other_can_take_its_place(exported, monkeypatch):
+    missing = session.why_no_cuda()
+    if not missing:
+        pytest.skip("CUDA works here")
+    monkeypatch.setenv("KERAS_BACKEND", "jax")  # the model's own runtime is not available
+    with pytest.raises(UnavailableError, match=re.escape(missing)):
+        api.load(exported.path.parent, device="cuda")
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:0", "cuda:"])

@@ -9,18 +9,12 @@ from textgen.errors import OptionError
 from textgen.plan import make_plan
 from textgen.plugins import plugins
 from textgen.scoring import mean_loss
+from textgen.testing.suites.runs import NoDisplay
 from textgen.training import resume
 
 pytestmark = pytest.mark.keras
 
 TRAINING = {"batch_size": 4, "length": 10, "held_out": 0.2, "sample_every": 0, "device": "cpu"}
-
-
-class NoDisplay:
-    """Shows nothing."""
-
-    def __getattr__(self, name):
-        return lambda *_: None
 
 
 @pytest.fixture
