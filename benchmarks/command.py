@@ -26,6 +26,7 @@ DISTRIBUTIONS = (
     "onnxruntime-gpu",
     "tensorflow",
     "keras",
+    "numba",
     "tf2onnx",
     "torch",
 )

@@ -1,4 +1,4 @@
-"""TensorFlow and Keras, imported when they are first needed."""
+"""TensorFlow, Keras and Numba, imported when they are first needed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from textgen.errors import UnavailableError
 
 
 def require_tensorflow() -> None:
-    """Import TensorFlow, and Keras on top of it; a second call costs nothing.
+    """Import TensorFlow, and with it Keras and Numba; a second call costs nothing.
 
-    Their log is silent unless ``TF_CPP_MIN_LOG_LEVEL`` is set.
+    TensorFlow's log is silent unless ``TF_CPP_MIN_LOG_LEVEL`` is set.
 
     Raises:
-        UnavailableError: where TensorFlow is not installed, or Keras is set to another backend.
+        UnavailableError: where one of them is not installed, or Keras is set to another backend.
     """
     chosen = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if "keras" in sys.modules:
@@ -34,11 +34,11 @@ def require_tensorflow() -> None:
 
 
 def _import() -> None:
-    try:
-        importlib.import_module("tensorflow")
-        importlib.import_module("keras")
-    except ImportError as error:
-        raise UnavailableError('training needs TensorFlow: pip install "textgen-rnn[train]"') from error
+    for module, name in (("tensorflow", "TensorFlow"), ("keras", "Keras"), ("numba", "Numba")):
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise UnavailableError(f'training needs {name}: pip install "textgen-rnn[train]"') from error
 
 
 @contextmanager

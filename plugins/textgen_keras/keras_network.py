@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from textgen.network import Cell, recurrent_state_spec
-from textgen_keras.recurrence import look_up, run_layer
+from textgen_keras.recurrence import LookUp, look_up, run_layer
 from textgen_keras.stateful_network import StatefulNetwork
 
 _LAYERS: dict[Cell, Any] = {"gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
@@ -110,19 +110,17 @@ class KerasNetwork(StatefulNetwork):
             before = state[len(after) : len(after) + self.parts]
             project = partial(_dense, hidden, dtype=dtype) if index else partial(self._project_ids, ids)
             weights = tf.cast(recurrent, dtype), layer.cell.kernel.value, layer.cell.bias.value
-            hidden, states = run_layer(self.cell, project, before, *weights, in_halves=not on_gpu)
+            hidden, states = run_layer(self.cell, project, before, *weights, on_gpu=on_gpu)
             after += [_after(values, lengths) for values in states]
             hidden = _drop(hidden, self.dropout, dropout_seed, index)
         return tf.transpose(self._head(hidden), [1, 0, 2]), after
 
     def _project_ids(self, ids: Any, kernel: Any, bias: Any) -> Any:
         """The first layer's ``embedding · kernel + bias`` of ids ``[time, batch]``."""
-        if self.embedding is None:
-            return look_up(kernel + bias, ids)
-        embedding = self.embedding.embeddings.value
+        embedding = None if self.embedding is None else self.embedding.embeddings.value
         if self.vocab_size < _TABLE_BELOW:
-            return look_up(tf.matmul(embedding, kernel) + bias, ids)
-        return _dense(look_up(embedding, ids), kernel, bias)
+            return LookUp((kernel if embedding is None else tf.matmul(embedding, kernel)) + bias, ids)
+        return look_up(kernel + bias, ids) if embedding is None else _dense(look_up(embedding, ids), kernel, bias)
 
     def _head(self, hidden: Any) -> Any:
         kernel = tf.transpose(self.embedding.embeddings.value) if self.head_kernel is None else self.head_kernel.value

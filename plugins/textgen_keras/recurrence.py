@@ -1,9 +1,10 @@
 """GRU and LSTM over whole sequences with gradients of their own, for training on a CPU.
 
-Inside the loops a step's values are ``[units, batch]``: the recurrent kernel comes first in a product, which TensorFlow
-does a quarter faster than last, and gates are parted and joined without copying. The input's part of all gates is
-computed before the loop, and the gradient of a recurrent kernel is one product over all steps after it. Keras's gate
-order, and Keras's GRU with ``reset_after``.
+Where a core's cache holds the recurrent kernel, :mod:`textgen_keras.compiled_layers` does the work. Otherwise, and for
+bfloat16, it is done by loops of TensorFlow. Inside those a step's values are ``[units, batch]``: the recurrent kernel
+comes first in a product, which TensorFlow does a quarter faster than last, and gates are parted and joined without
+copying. The input's part of all gates is computed before the loop, and the gradient of a recurrent kernel is one
+product over all steps after it. Keras's gate order, and Keras's GRU with ``reset_after``.
 
 Products are in the dtype of the kernels, float32 or bfloat16; all else is in that of the values.
 
@@ -13,17 +14,36 @@ Importing this module imports TensorFlow: see :func:`require_tensorflow`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
 from textgen.network import Cell
+from textgen_keras import compiled_layers
 
-#: Takes a layer's kernel and its bias to the input's part of all gates, ``[time, batch, G * U]``.
-Project = Callable[[Any, Any], Any]
+#: Largest recurrent kernel, in bytes, for :mod:`textgen_keras.compiled_layers`.
+LARGEST_COMPILED = 8 * 2**20
 
 #: Largest vocabulary for which the gradient of a look-up is a product with one-hot rows, and not a scattered sum.
 _ONE_HOT_BELOW = 1024
+
+
+@dataclass(frozen=True)
+class LookUp:
+    """Rows of a table as the input's part of all gates.
+
+    Attributes:
+        table: ``[V, G * U]``.
+        ids: ``[time, batch]`` int32.
+    """
+
+    table: Any
+    ids: Any
+
+
+#: Takes a layer's kernel and its bias to the input's part of all gates: ``[time, batch, G * U]``, or a look-up of it.
+Project = Callable[[Any, Any], Any]
 
 
 def run_layer(
@@ -34,7 +54,7 @@ def run_layer(
     kernel: Any,
     bias: Any,
     *,
-    in_halves: bool = True,
+    on_gpu: bool = False,
 ) -> tuple[Any, list[Any]]:
     """Run a layer with weights as Keras lays them out.
 
@@ -45,22 +65,92 @@ def run_layer(
         recurrent_kernel: ``[U, G * U]``; its dtype is that of the products.
         kernel: ``[I, G * U]``.
         bias: GRU ``[2, 3 * U]``, LSTM ``[4 * U]``.
-        in_halves: whether the rows are read in two halves, side by side: while one core multiplies, another does what
-            is between products. A GPU has no use for that.
+        on_gpu: whether the values are there.
 
     Returns:
         ``[time, batch, U]``: h after each step; and for each tensor of the state ``[time + 1, batch, U]``, its values
         before the first step and after each.
     """
-    units = recurrent_kernel.shape[0]
+    size = recurrent_kernel.shape.num_elements() * recurrent_kernel.dtype.size
+    if on_gpu or recurrent_kernel.dtype != kernel.dtype or size > LARGEST_COMPILED:
+        return _run_in_loops(cell, project, state, recurrent_kernel, kernel, bias, in_halves=not on_gpu)
     if cell == "lstm":
-        doubled = tf.repeat(tf.constant([1, 1, 2, 1], kernel.dtype), units)
+        outputs, *states = _compiled_lstm(*_as_table(project(kernel, bias)), *state, recurrent_kernel)
+    else:
+        of_input, of_candidate = _gru_biases(bias)
+        projected = project(kernel, of_input)
+        outputs, *states = _compiled_gru(*_as_table(projected), *state, recurrent_kernel, of_candidate)
+    return outputs, states
+
+
+def _as_table(projected: Any) -> tuple[Any, Any]:
+    """A table of all gates, and the index of its rows ``[time, batch]``."""
+    if isinstance(projected, LookUp):
+        return projected.table, projected.ids
+    shape = tf.shape(projected)[:2]
+    return tf.reshape(projected, [-1, projected.shape[2]]), tf.reshape(tf.range(tf.reduce_prod(shape)), shape)
+
+
+def _gru_biases(bias: Any) -> tuple[Any, Any]:
+    """What may be added to the input's part ``[3 * U]``, and what is the candidate's recurrent bias ``[U]``."""
+    units = bias.shape[1] // 3
+    of_gates, of_candidate = tf.split(bias[1], [2 * units, units])
+    return bias[0] + tf.concat([of_gates, tf.zeros_like(of_candidate)], 0), of_candidate
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def _compiled_lstm(table: Any, index: Any, state: Any, cell: Any, kernel: Any) -> Any:
+    rows = [None, None, kernel.shape[0]]
+    arrays = [table, index, state, cell, kernel]
+    states, cells, gates = _call(compiled_layers.lstm_forward, arrays, [rows, rows, [None, None, kernel.shape[1]]])
+
+    def gradient(upstream: Any, *_: Any) -> tuple[Any, ...]:
+        arrays = [upstream, table, index, kernel, states, cells, gates]
+        shapes = [table.shape, state.shape, cell.shape, kernel.shape]
+        by_table, *others = _call(compiled_layers.lstm_backward, arrays, shapes)
+        return by_table, None, *others
+
+    return (states[1:], states, cells), gradient
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def _compiled_gru(table: Any, index: Any, state: Any, kernel: Any, bias: Any) -> Any:
+    rows = [None, None, kernel.shape[0]]
+    arrays = [table, index, state, kernel, bias]
+    states, gates = _call(compiled_layers.gru_forward, arrays, [rows, [None, None, 4 * kernel.shape[0]]])
+
+    def gradient(upstream: Any, *_: Any) -> tuple[Any, ...]:
+        arrays = [upstream, table, index, kernel, states, gates]
+        shapes = [table.shape, state.shape, kernel.shape, bias.shape]
+        by_table, *others = _call(compiled_layers.gru_backward, arrays, shapes)
+        return by_table, None, *others
+
+    return (states[1:], states), gradient
+
+
+def _call(function: Callable[..., Any], arrays: list[Any], shapes: list[Any]) -> list[Any]:
+    """A function of arrays as a part of a graph; what it returns has the first array's dtype, and these shapes."""
+    results = tf.numpy_function(function, arrays, [arrays[0].dtype] * len(shapes), stateful=False)
+    return [tf.ensure_shape(result, shape) for result, shape in zip(results, shapes, strict=True)]
+
+
+def _run_in_loops(
+    cell: Cell, project: Project, state: list[Any], recurrent_kernel: Any, kernel: Any, bias: Any, *, in_halves: bool
+) -> tuple[Any, list[Any]]:
+    """:func:`run_layer` by TensorFlow's operators.
+
+    In halves of the rows, one core multiplies while another does what is between products; a GPU has no use for that.
+    """
+    if cell == "lstm":
+        doubled = tf.repeat(tf.constant([1, 1, 2, 1], kernel.dtype), recurrent_kernel.shape[0])
         projected = project(kernel * doubled, bias * doubled)
         run, weights = lstm, [recurrent_kernel * tf.cast(doubled, recurrent_kernel.dtype)]
     else:
-        of_gates, of_candidate = tf.split(bias[1], [2 * units, units])
-        projected = project(kernel, bias[0] + tf.concat([of_gates, tf.zeros_like(of_candidate)], 0))
+        of_input, of_candidate = _gru_biases(bias)
+        projected = project(kernel, of_input)
         run, weights = gru, [recurrent_kernel, of_candidate]
+    if isinstance(projected, LookUp):
+        projected = look_up(projected.table, projected.ids)
     if not in_halves:
         outputs, *states = run(projected, *state, *weights)
         return outputs, states

@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.keras
+pytestmark = [
+    pytest.mark.keras,
+    # tf.numpy_function outside a graph; textgen learns in graphs
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+]
 
 TIME, BATCH = 7, 5
 RAGGED = [0, 1, 7, 3, 5]
@@ -46,11 +50,21 @@ def results(tf, network, read, lengths):
     return [logits.numpy()[counts], *(a.numpy() for a in after), *gradients]
 
 
+@pytest.fixture(params=["compiled", "loops"])
+def way(request, monkeypatch, tf):
+    """Both ways in which a layer can learn on a CPU."""
+    from textgen_keras import recurrence
+
+    monkeypatch.setattr(recurrence, "LARGEST_COMPILED", 2**40 if request.param == "compiled" else 0)
+    return request.param
+
+
 @pytest.mark.parametrize("lengths", [None, RAGGED])
 @pytest.mark.parametrize(
     "options",
     [
         {},
+        {"units": 70, "vocab_size": 300},
         {"layers": 2},
         {"layers": 3, "embedding_dim": None},
         {"vocab_size": 1500},
@@ -60,7 +74,7 @@ def results(tf, network, read, lengths):
     ids=str,
 )
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_outputs_states_and_gradients_equal_those_of_keras_layers(tf, cell, options, lengths):
+def test_outputs_states_and_gradients_equal_those_of_keras_layers(tf, way, cell, options, lengths):
     network = make_network(cell, **options)
     ours = results(tf, network, lambda ids, state, n: network.learn(ids, state, n, None), lengths)
     theirs = results(tf, network, network, lengths)
@@ -70,7 +84,7 @@ def test_outputs_states_and_gradients_equal_those_of_keras_layers(tf, cell, opti
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_the_gradient_in_double_precision_equals_finite_differences(tf, cell):
+def test_the_gradient_in_double_precision_equals_finite_differences(tf, way, cell):
     from textgen_keras import recurrence
 
     units, gates = 3, {"gru": 3, "lstm": 4}[cell]
@@ -92,6 +106,17 @@ def test_the_gradient_in_double_precision_equals_finite_differences(tf, cell):
     analytic, numeric = tf.test.compute_gradient(loss, [tf.constant(a) for a in (*parts, *state)], delta=1e-5)
     for ours, expected in zip(analytic, numeric, strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-8)
+
+
+def test_a_kernel_larger_than_a_cache_is_left_to_tensorflow(tf, monkeypatch):
+    from textgen_keras import compiled_layers, recurrence
+
+    used = []
+    monkeypatch.setattr(compiled_layers, "gru_forward", lambda *arrays: used.append(arrays))
+    monkeypatch.setattr(recurrence, "LARGEST_COMPILED", 8 * 24 * 4 - 1)  # the bytes of units by gates, but one
+    network = make_network("gru")
+    network.learn(np.zeros((BATCH, TIME), np.int32), network.initial_state(BATCH), None, None)
+    assert not used
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])

@@ -1,0 +1,328 @@
+"""GRU and LSTM over whole sequences, and their gradients, as machine code.
+
+Each core reads rows of its own from the first step to the last and meets the others only at the end, while operators of
+TensorFlow meet several times a step. What the backward pass finds goes into the gradients of the weights a few steps at
+a time, while it is in the core's cache.
+
+Arrays are float32 or float64, contiguous and time first. An input is a ``table`` ``[N, G * U]`` of what it adds to all
+gates, their biases included, and an ``index`` ``[time, batch]`` int32 of its rows: one for each id where the input is a
+look-up, one for each time and row of the batch where it is not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textgen_keras.formulas import Vector, over_rows, sigmoid, tanh
+from textgen_keras.tiles import (
+    COLUMNS,
+    DEPTH,
+    ROWS,
+    add_outer_products,
+    add_product,
+    compiled,
+    compiled_part,
+    empty,
+    pack,
+    padded,
+    zeros,
+)
+
+Array = NDArray[Any]
+
+
+def lstm_forward(table: Array, index: Array, state: Array, cell: Array, kernel: Array) -> tuple[Array, Array, Array]:
+    """Long short-term memory: ``c' = f * c + i * k`` and ``h' = o * tanh(c')``.
+
+    Args:
+        table: ``[N, 4 * U]``: of i, f, candidate k and o.
+        index: ``[time, batch]``.
+        state: ``[batch, U]``, h before the first step.
+        cell: ``[batch, U]``, c before the first step.
+        kernel: ``[U, 4 * U]``, recurrent.
+
+    Returns:
+        h and c, each ``[time + 1, batch, U]``, before the first step and after each; and the gates ``[time, batch,
+        4 * U]``, which :func:`lstm_backward` needs.
+    """
+    states, cells = _with_first(state, index), _with_first(cell, index)
+    gates = empty((*index.shape, table.shape[1]), table.dtype)
+    shared = (table, index, pack(kernel), states, cells, gates)
+    _on_all_cores(_lstm_forward, [(*rows, *shared) for rows in _shares(index.shape[1])])
+    return states, cells, gates
+
+
+def lstm_backward(
+    upstream: Array, table: Array, index: Array, kernel: Array, states: Array, cells: Array, gates: Array
+) -> tuple[Array, Array, Array, Array]:
+    """The gradients by table, state, cell and kernel, from the one by h after each step ``[time, batch, U]``."""
+    d_state, d_cell = empty(states.shape[1:], states.dtype), zeros(states.shape[1:], states.dtype)
+    shared = (upstream, index, pack(kernel.T), states, cells, gates, d_state, d_cell)
+    shares = _shares(index.shape[1])
+    tables, kernels = _tables_of(shares, table, index), _kernels_of(shares, kernel)
+    each = zip(shares, tables, kernels, strict=True)
+    _on_all_cores(_lstm_backward, [(*rows, *shared, *own) for rows, *own in each])
+    return _sum_of(tables), d_state, d_cell, _kernel_from(kernels, kernel)
+
+
+def gru_forward(table: Array, index: Array, state: Array, kernel: Array, bias: Array) -> tuple[Array, Array]:
+    """Gated recurrent units: ``h' = z * h + (1 - z) * c`` with ``c = tanh(x + r * (h @ kernel + bias))``.
+
+    Args:
+        table: ``[N, 3 * U]``: of update z, reset r and candidate (x), with all of their biases but the candidate's
+            recurrent one.
+        index: ``[time, batch]``.
+        state: ``[batch, U]``, h before the first step.
+        kernel: ``[U, 3 * U]``, recurrent.
+        bias: ``[U]``, the candidate's recurrent one.
+
+    Returns:
+        h ``[time + 1, batch, U]``, before the first step and after each; and ``[time, batch, 4 * U]``, which
+        :func:`gru_backward` needs: z, r, what r is multiplied with, and c.
+    """
+    states = _with_first(state, index)
+    gates = empty((*index.shape, 4 * state.shape[1]), table.dtype)
+    shared = (table, index, pack(kernel), bias, states, gates)
+    _on_all_cores(_gru_forward, [(*rows, *shared) for rows in _shares(index.shape[1])])
+    return states, gates
+
+
+def gru_backward(
+    upstream: Array, table: Array, index: Array, kernel: Array, states: Array, gates: Array
+) -> tuple[Array, Array, Array, Array]:
+    """The gradients by table, state, kernel and bias, from the one by h after each step ``[time, batch, U]``."""
+    d_state = empty(states.shape[1:], states.dtype)
+    shared = (upstream, index, pack(kernel.T), states, gates, d_state)
+    shares = _shares(index.shape[1])
+    tables, kernels = _tables_of(shares, table, index), _kernels_of(shares, kernel)
+    biases = [zeros(d_state.shape[1:], states.dtype) for _ in shares]
+    each = zip(shares, tables, kernels, biases, strict=True)
+    _on_all_cores(_gru_backward, [(*rows, *shared, *own) for rows, *own in each])
+    return _sum_of(tables), d_state, _kernel_from(kernels, kernel), _sum_of(biases)
+
+
+# --- the rows of one core
+
+
+@over_rows
+def _lstm_step(i: Vector, f: Vector, k: Vector, o: Vector, c: Vector) -> tuple[Vector, ...]:
+    i, f, o, k = sigmoid(i), sigmoid(f), sigmoid(o), tanh(k)
+    c = f * c + i * k
+    return i, f, k, o, c, o * tanh(c)
+
+
+@over_rows
+def _lstm_step_back(
+    dh: Vector, upstream: Vector, dc: Vector, i: Vector, f: Vector, k: Vector, o: Vector, before: Vector, c: Vector
+) -> tuple[Vector, ...]:
+    dh, t = dh + upstream, tanh(c)
+    dc = dc + dh * o * (1 - t * t)
+    return dc * k * (i - i * i), dc * before * (f - f * f), dc * i * (1 - k * k), dh * t * (o - o * o), dc * f
+
+
+@over_rows
+def _gru_step(z: Vector, r: Vector, m: Vector, x: Vector, h: Vector) -> tuple[Vector, ...]:
+    z, r = sigmoid(z), sigmoid(r)
+    c = tanh(x + r * m)
+    return z, r, m, c, c + z * (h - c)
+
+
+@over_rows
+def _gru_step_back(
+    dh: Vector, upstream: Vector, z: Vector, r: Vector, m: Vector, c: Vector, h: Vector, bias: Vector
+) -> tuple[Vector, ...]:
+    dh = dh + upstream
+    through = dh * (1 - z)
+    dc = through * (1 - c * c)
+    dz, dr, dm = (h - c) * through * z, dc * m * (r - r * r), dc * r
+    return dz, dr, dc, dz, dr, dm, dh * z, bias + dm
+
+
+@over_rows
+def _copy(values: Vector) -> tuple[Vector]:
+    return (values,)
+
+
+@over_rows
+def _add(values: Vector, sums: Vector) -> tuple[Vector]:
+    return (sums + values,)
+
+
+@compiled_part
+def _parts(row: Any, units: int) -> Any:
+    return row[:units], row[units : 2 * units], row[2 * units : 3 * units], row[3 * units : 4 * units]
+
+
+@compiled_part
+def _three_parts(row: Any, units: int) -> Any:
+    return row[:units], row[units : 2 * units], row[2 * units : 3 * units]
+
+
+@compiled
+def _lstm_forward(
+    begin: int, end: int, table: Any, index: Any, panels: Any, states: Any, cells: Any, gates: Any
+) -> None:
+    units = states.shape[2]
+    sums = np.zeros((end - begin, len(panels) * COLUMNS), table.dtype)
+    for t in range(len(index)):
+        for row in range(begin, end):
+            _copy((table[index[t, row]],), (sums[row - begin, : 4 * units],))
+        add_product(sums, states[t, begin:end], panels)
+        for row in range(begin, end):
+            read = (*_parts(sums[row - begin], units), cells[t, row])
+            _lstm_step(read, (*_parts(gates[t, row], units), cells[t + 1, row], states[t + 1, row]))
+
+
+@compiled
+def _lstm_backward(
+    begin: int,
+    end: int,
+    upstream: Any,
+    index: Any,
+    panels: Any,
+    states: Any,
+    cells: Any,
+    gates: Any,
+    d_state: Any,
+    d_cell: Any,
+    d_table: Any,
+    d_kernel: Any,
+) -> None:
+    time, _, units = upstream.shape
+    rows = end - begin
+    sums = np.zeros((rows, len(panels) * COLUMNS), upstream.dtype)
+    block = max(DEPTH // rows, 1) * rows
+    h, d_gates = np.empty((block, units), upstream.dtype), np.empty((block, 4 * units), upstream.dtype)
+    done = 0
+    for t in range(time - 1, -1, -1):
+        first = done
+        for row in range(begin, end):
+            dh, dc, d = sums[row - begin, :units], d_cell[row], d_gates[done]
+            read = (dh, upstream[t, row], dc, *_parts(gates[t, row], units), cells[t, row], cells[t + 1, row])
+            _lstm_step_back(read, (*_parts(d, units), dc))
+            of_input = d_table[index[t, row]]
+            _add((d, of_input), (of_input,))
+            _copy((states[t, row],), (h[done],))
+            done += 1
+        sums[:] = 0
+        add_product(sums, d_gates[first:done], panels)
+        if done == block or t == 0:
+            add_outer_products(d_kernel, h[:done], d_gates[:done])
+            done = 0
+    for row in range(begin, end):
+        _copy((sums[row - begin, :units],), (d_state[row],))
+
+
+@compiled
+def _gru_forward(begin: int, end: int, table: Any, index: Any, panels: Any, bias: Any, states: Any, gates: Any) -> None:
+    units = states.shape[2]
+    sums = np.zeros((end - begin, len(panels) * COLUMNS), table.dtype)
+    for t in range(len(index)):
+        for row in range(begin, end):
+            _copy((table[index[t, row], : 2 * units],), (sums[row - begin, : 2 * units],))
+            _copy((bias,), (sums[row - begin, 2 * units : 3 * units],))
+        add_product(sums, states[t, begin:end], panels)
+        for row in range(begin, end):
+            x = table[index[t, row], 2 * units :]
+            read = (*_three_parts(sums[row - begin], units), x, states[t, row])
+            _gru_step(read, (*_parts(gates[t, row], units), states[t + 1, row]))
+
+
+@compiled
+def _gru_backward(
+    begin: int,
+    end: int,
+    upstream: Any,
+    index: Any,
+    panels: Any,
+    states: Any,
+    gates: Any,
+    d_state: Any,
+    d_table: Any,
+    d_kernel: Any,
+    d_bias: Any,
+) -> None:
+    time, _, units = upstream.shape
+    rows = end - begin
+    sums = np.zeros((rows, len(panels) * COLUMNS), upstream.dtype)
+    block = max(DEPTH // rows, 1) * rows
+    h, d_hidden = np.empty((block, units), upstream.dtype), np.empty((block, 3 * units), upstream.dtype)
+    d = np.empty(3 * units, upstream.dtype)
+    done = 0
+    for t in range(time - 1, -1, -1):
+        first = done
+        for row in range(begin, end):
+            dh = sums[row - begin, :units]
+            read = (dh, upstream[t, row], *_parts(gates[t, row], units), states[t, row], d_bias)
+            _gru_step_back(read, (*_three_parts(d, units), *_three_parts(d_hidden[done], units), dh, d_bias))
+            of_input = d_table[index[t, row]]
+            _add((d, of_input), (of_input,))
+            _copy((states[t, row],), (h[done],))
+            done += 1
+        add_product(sums, d_hidden[first:done], panels)
+        if done == block or t == 0:
+            add_outer_products(d_kernel, h[:done], d_hidden[:done])
+            done = 0
+    for row in range(begin, end):
+        _copy((sums[row - begin, :units],), (d_state[row],))
+
+
+# --- all cores
+
+
+@cache
+def _cores() -> tuple[int, ThreadPoolExecutor]:
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return count, ThreadPoolExecutor(count, "textgen-rows")
+
+
+def _shares(batch: int) -> list[tuple[int, int]]:
+    """Where each core's rows begin and end; all but the last are whole tiles."""
+    count, _ = _cores()
+    share = -(-batch // (count * ROWS)) * ROWS
+    return [(begin, min(begin + share, batch)) for begin in range(0, batch, share)]
+
+
+def _on_all_cores(work: Callable[..., None], calls: list[tuple[Any, ...]]) -> None:
+    _, pool = _cores()
+    for call in [pool.submit(work, *arguments) for arguments in calls]:
+        call.result()
+
+
+def _with_first(state: Array, index: Array) -> Array:
+    states = empty((len(index) + 1, *state.shape), state.dtype)
+    states[0] = state
+    return states
+
+
+def _tables_of(shares: list[tuple[int, int]], table: Array, index: Array) -> list[Array]:
+    """A gradient for each share; one for all where each row of the table is read once."""
+    if np.array_equal(index.reshape(-1), np.arange(len(table))):
+        return [zeros(table.shape, table.dtype)] * len(shares)
+    return [zeros(table.shape, table.dtype) for _ in shares]
+
+
+def _kernels_of(shares: list[tuple[int, int]], kernel: Array) -> list[Array]:
+    rows, columns = kernel.shape
+    return [zeros((-(-rows // ROWS) * ROWS, padded(columns)), kernel.dtype) for _ in shares]
+
+
+def _kernel_from(kernels: list[Array], kernel: Array) -> Array:
+    rows, columns = kernel.shape
+    return np.ascontiguousarray(_sum_of(kernels)[:rows, :columns])
+
+
+def _sum_of(parts: list[Array]) -> Array:
+    """In the order of the shares, so that the same cores find the same sum."""
+    total = parts[0]
+    for part in parts[1:]:
+        if part is not total:
+            total += part
+    return total

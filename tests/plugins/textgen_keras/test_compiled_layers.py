@@ -1,0 +1,125 @@
+"""The compiled layers and what they are made of, against NumPy; against Keras's layers see test_recurrence.py."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytestmark = pytest.mark.keras
+
+TIME, BATCH, UNITS, VOCAB = 9, 13, 21, 5
+
+sizes = st.one_of(st.integers(1, 9), st.integers(1, 300))
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """The parts of compiled functions, as functions."""
+    from textgen_keras import formulas, tiles
+
+    @formulas.over_rows
+    def both(x):
+        return formulas.tanh(x), formulas.sigmoid(x)
+
+    @tiles.compiled
+    def add_product(sums, left, panels):
+        tiles.add_product(sums, left, panels)
+
+    @tiles.compiled
+    def add_outer_products(sums, left, right):
+        tiles.add_outer_products(sums, left, right)
+
+    @tiles.compiled
+    def activations(values, tanh, sigmoid):
+        both((values,), (tanh, sigmoid))
+
+    return SimpleNamespace(add_product=add_product, add_outer_products=add_outer_products, activations=activations)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=sizes, inner=sizes, columns=sizes, dtype=st.sampled_from(["float32", "float64"]))
+def test_products_equal_those_of_numpy(parts, rows, inner, columns, dtype):
+    from textgen_keras import tiles
+
+    rng = np.random.default_rng(rows)
+    left, right = rng.normal(size=(rows, inner)).astype(dtype), rng.normal(size=(inner, columns)).astype(dtype)
+    before = rng.normal(size=(rows, columns)).astype(dtype)
+    accuracy = {"rtol": 0, "atol": 30 * np.finfo(dtype).eps * inner**0.5}
+
+    sums = tiles.zeros((rows, tiles.padded(columns)), dtype)
+    sums[:, :columns] = before
+    parts.add_product(sums, left, tiles.pack(right))
+    np.testing.assert_allclose(sums[:, :columns], before + left.astype(float) @ right, **accuracy)
+
+    sums = tiles.zeros((-(-rows // tiles.ROWS) * tiles.ROWS, tiles.padded(columns)), dtype)
+    sums[:rows, :columns] = before
+    parts.add_outer_products(sums, np.ascontiguousarray(left.T), right)
+    np.testing.assert_allclose(sums[:rows, :columns], before + left.astype(float) @ right, **accuracy)
+
+
+@pytest.mark.parametrize(("dtype", "accuracy"), [("float32", 5e-7), ("float64", 1e-15)])
+def test_tanh_and_sigmoid_are_as_good_as_promised(parts, dtype, accuracy):
+    values = np.concatenate([np.linspace(-20, 20, 100_003), [0.0, 1e-30, -1e-30, 3e38, -3e38, np.inf, -np.inf, np.nan]])
+    values = values.astype(dtype)
+    tanh, sigmoid = np.empty_like(values), np.empty_like(values)
+    parts.activations(values, tanh, sigmoid)
+    exact = values.astype(float)
+    np.testing.assert_allclose(tanh, np.tanh(exact), rtol=0, atol=accuracy)
+    with np.errstate(over="ignore"):
+        np.testing.assert_allclose(sigmoid, 1 / (1 + np.exp(-exact)), rtol=0, atol=accuracy)
+
+
+def read(cell, rng, *, time=TIME, spoiled=False):
+    """All results of a layer for random weights and a random look-up: forward and backward."""
+    from textgen_keras import compiled_layers as layers
+
+    def normal(*shape):
+        return rng.normal(size=shape).astype(np.float32)
+
+    gates = {"gru": 3, "lstm": 4}[cell]
+    table, kernel = normal(VOCAB, gates * UNITS), normal(UNITS, gates * UNITS)
+    index = rng.integers(0, VOCAB, (time, BATCH)).astype(np.int32)
+    state, upstream = normal(BATCH, UNITS), normal(time, BATCH, UNITS)
+    if spoiled:
+        kernel[3, 4] = np.nan
+    if cell == "gru":
+        bias = normal(UNITS)
+        states, kept = layers.gru_forward(table, index, state, kernel, bias)
+        return [states, *layers.gru_backward(upstream, table, index, kernel, states, kept)]
+    states, cells, kept = layers.lstm_forward(table, index, state, normal(BATCH, UNITS), kernel)
+    return [states, cells, *layers.lstm_backward(upstream, table, index, kernel, states, cells, kept)]
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_the_number_of_cores_does_not_matter(monkeypatch, cell):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from textgen_keras import compiled_layers
+
+    found = []
+    for count in (1, 2, 3, 8):
+        with ThreadPoolExecutor(count) as pool:
+            monkeypatch.setattr(compiled_layers, "_cores", lambda count=count, pool=pool: (count, pool))
+            found.append([read(cell, np.random.default_rng(1)) for _ in range(2)])
+    for first, again in found:  # the same cores, the same numbers
+        for one, other in zip(first, again, strict=True):
+            np.testing.assert_array_equal(one, other)
+    for (results, _), (expected, _) in zip(found[1:], found[:-1], strict=True):
+        for one, other in zip(results, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_what_is_not_a_number_is_not_hidden(cell):
+    states, *_ = read(cell, np.random.default_rng(1), spoiled=True)
+    assert np.isfinite(states[0]).all()
+    assert np.isnan(states[-1]).any()
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_no_step_at_all_leaves_the_state_and_has_no_gradient(cell):
+    states, *results = read(cell, np.random.default_rng(1), time=0)
+    assert states.shape == (1, BATCH, UNITS)
+    assert not any(result.any() for result in results if result.shape[0] != 1)
