@@ -134,9 +134,12 @@ def _make_step(
     @tf.function(input_signature=[ids, ids, weight, network.state_signature], autograph=False)  # type: ignore[untyped-decorator]
     def step(inputs: Any, targets: Any, weights: Any, state: Any) -> Any:
         with tf.GradientTape() as tape:
-            logits, _ = network.learn(inputs, state, None, None) if own_layers else network(inputs, state)
-            nats = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
-            loss = tf.reduce_sum(weights * nats) / tf.reduce_sum(weights)
+            weights = weights / tf.reduce_sum(weights)
+            if own_layers:
+                loss, _ = network.nats(inputs, targets, weights, state, None, None)
+            else:
+                logits, _ = network(inputs, state)
+                loss = tf.reduce_sum(weights * tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits))
         gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, variables)]
         optimizer.apply(gradients, variables)
         return loss

@@ -11,16 +11,13 @@ look-up, one for each time and row of the batch where it is not.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen_keras.formulas import Vector, over_rows, sigmoid, tanh
+from textgen_keras.cores import on_all_cores, shares
+from textgen_keras.formulas import Vector, add, copy, over_rows, sigmoid, tanh
 from textgen_keras.tiles import (
     COLUMNS,
     DEPTH,
@@ -32,6 +29,9 @@ from textgen_keras.tiles import (
     empty,
     pack,
     padded,
+    sum_of,
+    sums_for,
+    sums_from,
     zeros,
 )
 
@@ -50,12 +50,12 @@ def lstm_forward(table: Array, index: Array, state: Array, cell: Array, kernel: 
 
     Returns:
         h and c, each ``[time + 1, batch, U]``, before the first step and after each; and the gates ``[time, batch,
-        4 * U]``, which :func:`lstm_backward` needs.
+        padded(4 * U)]``, which :func:`lstm_backward` needs.
     """
     states, cells = _with_first(state, index), _with_first(cell, index)
-    gates = empty((*index.shape, table.shape[1]), table.dtype)
+    gates = _gates_for(table, index)
     shared = (table, index, pack(kernel), states, cells, gates)
-    _on_all_cores(_lstm_forward, [(*rows, *shared) for rows in _shares(index.shape[1])])
+    on_all_cores(_lstm_forward, [(*part, *shared) for part in shares(index.shape[1], ROWS)])
     return states, cells, gates
 
 
@@ -65,14 +65,14 @@ def lstm_backward(
     """The gradients by table, state, cell and kernel, from the one by h after each step ``[time, batch, U]``."""
     d_state, d_cell = empty(states.shape[1:], states.dtype), zeros(states.shape[1:], states.dtype)
     shared = (upstream, index, pack(kernel.T), states, cells, gates, d_state, d_cell)
-    shares = _shares(index.shape[1])
-    tables, kernels = _tables_of(shares, table, index), _kernels_of(shares, kernel)
-    each = zip(shares, tables, kernels, strict=True)
-    _on_all_cores(_lstm_backward, [(*rows, *shared, *own) for rows, *own in each])
-    return _sum_of(tables), d_state, d_cell, _kernel_from(kernels, kernel)
+    rows = shares(index.shape[1], ROWS)
+    tables, kernels = _tables_of(rows, table, index), [sums_for(kernel) for _ in rows]
+    each = zip(rows, tables, kernels, strict=True)
+    on_all_cores(_lstm_backward, [(*part, *shared, *own) for part, *own in each])
+    return sum_of(tables), d_state, d_cell, sums_from(kernels, kernel)
 
 
-def gru_forward(table: Array, index: Array, state: Array, kernel: Array, bias: Array) -> tuple[Array, Array]:
+def gru_forward(table: Array, index: Array, state: Array, kernel: Array, bias: Array) -> tuple[Array, Array, Array]:
     """Gated recurrent units: ``h' = z * h + (1 - z) * c`` with ``c = tanh(x + r * (h @ kernel + bias))``.
 
     Args:
@@ -84,28 +84,28 @@ def gru_forward(table: Array, index: Array, state: Array, kernel: Array, bias: A
         bias: ``[U]``, the candidate's recurrent one.
 
     Returns:
-        h ``[time + 1, batch, U]``, before the first step and after each; and ``[time, batch, 4 * U]``, which
-        :func:`gru_backward` needs: z, r, what r is multiplied with, and c.
+        h ``[time + 1, batch, U]``, before the first step and after each; and what :func:`gru_backward` needs: z, r and
+        what r is multiplied with, ``[time, batch, padded(3 * U)]``, and c ``[time, batch, U]``.
     """
-    states = _with_first(state, index)
-    gates = empty((*index.shape, 4 * state.shape[1]), table.dtype)
-    shared = (table, index, pack(kernel), bias, states, gates)
-    _on_all_cores(_gru_forward, [(*rows, *shared) for rows in _shares(index.shape[1])])
-    return states, gates
+    states, gates = _with_first(state, index), _gates_for(table, index)
+    candidates = empty((*index.shape, state.shape[1]), table.dtype)
+    shared = (table, index, pack(kernel), bias, states, gates, candidates)
+    on_all_cores(_gru_forward, [(*part, *shared) for part in shares(index.shape[1], ROWS)])
+    return states, gates, candidates
 
 
 def gru_backward(
-    upstream: Array, table: Array, index: Array, kernel: Array, states: Array, gates: Array
+    upstream: Array, table: Array, index: Array, kernel: Array, states: Array, gates: Array, candidates: Array
 ) -> tuple[Array, Array, Array, Array]:
     """The gradients by table, state, kernel and bias, from the one by h after each step ``[time, batch, U]``."""
     d_state = empty(states.shape[1:], states.dtype)
-    shared = (upstream, index, pack(kernel.T), states, gates, d_state)
-    shares = _shares(index.shape[1])
-    tables, kernels = _tables_of(shares, table, index), _kernels_of(shares, kernel)
-    biases = [zeros(d_state.shape[1:], states.dtype) for _ in shares]
-    each = zip(shares, tables, kernels, biases, strict=True)
-    _on_all_cores(_gru_backward, [(*rows, *shared, *own) for rows, *own in each])
-    return _sum_of(tables), d_state, _kernel_from(kernels, kernel), _sum_of(biases)
+    shared = (upstream, index, pack(kernel.T), states, gates, candidates, d_state)
+    rows = shares(index.shape[1], ROWS)
+    tables, kernels = _tables_of(rows, table, index), [sums_for(kernel) for _ in rows]
+    biases = [zeros(d_state.shape[1:], states.dtype) for _ in rows]
+    each = zip(rows, tables, kernels, biases, strict=True)
+    on_all_cores(_gru_backward, [(*part, *shared, *own) for part, *own in each])
+    return sum_of(tables), d_state, sums_from(kernels, kernel), sum_of(biases)
 
 
 # --- the rows of one core
@@ -131,7 +131,7 @@ def _lstm_step_back(
 def _gru_step(z: Vector, r: Vector, m: Vector, x: Vector, h: Vector) -> tuple[Vector, ...]:
     z, r = sigmoid(z), sigmoid(r)
     c = tanh(x + r * m)
-    return z, r, m, c, c + z * (h - c)
+    return z, r, c, c + z * (h - c)
 
 
 @over_rows
@@ -143,16 +143,6 @@ def _gru_step_back(
     dc = through * (1 - c * c)
     dz, dr, dm = (h - c) * through * z, dc * m * (r - r * r), dc * r
     return dz, dr, dc, dz, dr, dm, dh * z, bias + dm
-
-
-@over_rows
-def _copy(values: Vector) -> tuple[Vector]:
-    return (values,)
-
-
-@over_rows
-def _add(values: Vector, sums: Vector) -> tuple[Vector]:
-    return (sums + values,)
 
 
 @compiled_part
@@ -170,14 +160,13 @@ def _lstm_forward(
     begin: int, end: int, table: Any, index: Any, panels: Any, states: Any, cells: Any, gates: Any
 ) -> None:
     units = states.shape[2]
-    sums = np.zeros((end - begin, len(panels) * COLUMNS), table.dtype)
     for t in range(len(index)):
         for row in range(begin, end):
-            _copy((table[index[t, row]],), (sums[row - begin, : 4 * units],))
-        add_product(sums, states[t, begin:end], panels)
+            copy((table[index[t, row]],), (gates[t, row, : 4 * units],), ())
+        add_product(gates[t, begin:end], states[t, begin:end], panels)
         for row in range(begin, end):
-            read = (*_parts(sums[row - begin], units), cells[t, row])
-            _lstm_step(read, (*_parts(gates[t, row], units), cells[t + 1, row], states[t + 1, row]))
+            of_row = _parts(gates[t, row], units)
+            _lstm_step((*of_row, cells[t, row]), (*of_row, cells[t + 1, row], states[t + 1, row]), ())
 
 
 @compiled
@@ -206,10 +195,10 @@ def _lstm_backward(
         for row in range(begin, end):
             dh, dc, d = sums[row - begin, :units], d_cell[row], d_gates[done]
             read = (dh, upstream[t, row], dc, *_parts(gates[t, row], units), cells[t, row], cells[t + 1, row])
-            _lstm_step_back(read, (*_parts(d, units), dc))
+            _lstm_step_back(read, (*_parts(d, units), dc), ())
             of_input = d_table[index[t, row]]
-            _add((d, of_input), (of_input,))
-            _copy((states[t, row],), (h[done],))
+            add((d, of_input), (of_input,), ())
+            copy((states[t, row],), (h[done],), ())
             done += 1
         sums[:] = 0
         add_product(sums, d_gates[first:done], panels)
@@ -217,22 +206,31 @@ def _lstm_backward(
             add_outer_products(d_kernel, h[:done], d_gates[:done])
             done = 0
     for row in range(begin, end):
-        _copy((sums[row - begin, :units],), (d_state[row],))
+        copy((sums[row - begin, :units],), (d_state[row],), ())
 
 
 @compiled
-def _gru_forward(begin: int, end: int, table: Any, index: Any, panels: Any, bias: Any, states: Any, gates: Any) -> None:
+def _gru_forward(
+    begin: int,
+    end: int,
+    table: Any,
+    index: Any,
+    panels: Any,
+    bias: Any,
+    states: Any,
+    gates: Any,
+    candidates: Any,
+) -> None:
     units = states.shape[2]
-    sums = np.zeros((end - begin, len(panels) * COLUMNS), table.dtype)
     for t in range(len(index)):
         for row in range(begin, end):
-            _copy((table[index[t, row], : 2 * units],), (sums[row - begin, : 2 * units],))
-            _copy((bias,), (sums[row - begin, 2 * units : 3 * units],))
-        add_product(sums, states[t, begin:end], panels)
+            copy((table[index[t, row], : 2 * units],), (gates[t, row, : 2 * units],), ())
+            copy((bias,), (gates[t, row, 2 * units : 3 * units],), ())
+        add_product(gates[t, begin:end], states[t, begin:end], panels)
         for row in range(begin, end):
+            z, r, m = _three_parts(gates[t, row], units)
             x = table[index[t, row], 2 * units :]
-            read = (*_three_parts(sums[row - begin], units), x, states[t, row])
-            _gru_step(read, (*_parts(gates[t, row], units), states[t + 1, row]))
+            _gru_step((z, r, m, x, states[t, row]), (z, r, candidates[t, row], states[t + 1, row]), ())
 
 
 @compiled
@@ -244,6 +242,7 @@ def _gru_backward(
     panels: Any,
     states: Any,
     gates: Any,
+    candidates: Any,
     d_state: Any,
     d_table: Any,
     d_kernel: Any,
@@ -260,40 +259,19 @@ def _gru_backward(
         first = done
         for row in range(begin, end):
             dh = sums[row - begin, :units]
-            read = (dh, upstream[t, row], *_parts(gates[t, row], units), states[t, row], d_bias)
-            _gru_step_back(read, (*_three_parts(d, units), *_three_parts(d_hidden[done], units), dh, d_bias))
+            of_row = _three_parts(gates[t, row], units)
+            read = (dh, upstream[t, row], *of_row, candidates[t, row], states[t, row], d_bias)
+            _gru_step_back(read, (*_three_parts(d, units), *_three_parts(d_hidden[done], units), dh, d_bias), ())
             of_input = d_table[index[t, row]]
-            _add((d, of_input), (of_input,))
-            _copy((states[t, row],), (h[done],))
+            add((d, of_input), (of_input,), ())
+            copy((states[t, row],), (h[done],), ())
             done += 1
         add_product(sums, d_hidden[first:done], panels)
         if done == block or t == 0:
             add_outer_products(d_kernel, h[:done], d_hidden[:done])
             done = 0
     for row in range(begin, end):
-        _copy((sums[row - begin, :units],), (d_state[row],))
-
-
-# --- all cores
-
-
-@cache
-def _cores() -> tuple[int, ThreadPoolExecutor]:
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return count, ThreadPoolExecutor(count, "textgen-rows")
-
-
-def _shares(batch: int) -> list[tuple[int, int]]:
-    """Where each core's rows begin and end; all but the last are whole tiles."""
-    count, _ = _cores()
-    share = -(-batch // (count * ROWS)) * ROWS
-    return [(begin, min(begin + share, batch)) for begin in range(0, batch, share)]
-
-
-def _on_all_cores(work: Callable[..., None], calls: list[tuple[Any, ...]]) -> None:
-    _, pool = _cores()
-    for call in [pool.submit(work, *arguments) for arguments in calls]:
-        call.result()
+        copy((sums[row - begin, :units],), (d_state[row],), ())
 
 
 def _with_first(state: Array, index: Array) -> Array:
@@ -302,27 +280,16 @@ def _with_first(state: Array, index: Array) -> Array:
     return states
 
 
-def _tables_of(shares: list[tuple[int, int]], table: Array, index: Array) -> list[Array]:
-    """A gradient for each share; one for all where each row of the table is read once."""
+def _gates_for(table: Array, index: Array) -> Array:
+    """Where a step's product is made, and becomes gates in place."""
+    columns = table.shape[1]
+    gates = empty((*index.shape, padded(columns)), table.dtype)
+    gates[:, :, columns:] = 0
+    return gates
+
+
+def _tables_of(rows: list[tuple[int, int]], table: Array, index: Array) -> list[Array]:
+    """A gradient for each share of the rows; one for all where each row of the table is read once."""
     if np.array_equal(index.reshape(-1), np.arange(len(table))):
-        return [zeros(table.shape, table.dtype)] * len(shares)
-    return [zeros(table.shape, table.dtype) for _ in shares]
-
-
-def _kernels_of(shares: list[tuple[int, int]], kernel: Array) -> list[Array]:
-    rows, columns = kernel.shape
-    return [zeros((-(-rows // ROWS) * ROWS, padded(columns)), kernel.dtype) for _ in shares]
-
-
-def _kernel_from(kernels: list[Array], kernel: Array) -> Array:
-    rows, columns = kernel.shape
-    return np.ascontiguousarray(_sum_of(kernels)[:rows, :columns])
-
-
-def _sum_of(parts: list[Array]) -> Array:
-    """In the order of the shares, so that the same cores find the same sum."""
-    total = parts[0]
-    for part in parts[1:]:
-        if part is not total:
-            total += part
-    return total
+        return [zeros(table.shape, table.dtype)] * len(rows)
+    return [zeros(table.shape, table.dtype) for _ in rows]

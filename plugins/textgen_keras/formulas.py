@@ -67,8 +67,7 @@ def tanh(x: Vector) -> Vector:
     kind = x.value.type
     if not isinstance(kind.element, ir.FloatType):
         name = f"llvm.tanh.v{kind.count}{kind.element.intrinsic_name}"
-        exact = cgutils.get_or_insert_function(x.builder.module, ir.FunctionType(kind, [kind]), name)
-        return Vector(x.builder, x.builder.call(exact, [x.value]))
+        return Vector(x.builder, _call(x.builder, name, kind, x.value))
     x = x.clipped(7.90531110763549805)  # beyond, it is 1 in float32
     s = x * x
     above = s * -2.76076847742355e-16 + 2.00018790482477e-13
@@ -84,6 +83,41 @@ def sigmoid(x: Vector) -> Vector:
     return tanh(x * 0.5) * 0.5 + 0.5
 
 
+def exp(x: Vector) -> Vector:
+    """The exponential of a number between -60 and 60, or of the nearer of these, of which products are still quick.
+
+    In float32 as Cephes has it (``expf``), good to 2 units of the last place.
+    """
+    kind, builder = x.value.type, x.builder
+    name = f"v{kind.count}{kind.element.intrinsic_name}"
+    x = x.clipped(60.0)
+    if not isinstance(kind.element, ir.FloatType):
+        return Vector(builder, _call(builder, f"llvm.exp.{name}", kind, x.value))
+    times = Vector(builder, _call(builder, f"llvm.rint.{name}", kind, (x * 1.44269504088896341).value))
+    x = x - times * 0.693359375 - times * -2.12194440e-4  # what is left by whole powers of 2
+    series = x * 1.9875691500e-4 + 1.3981999507e-3
+    for coefficient in (8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
+        series = x * series + coefficient
+    whole = ir.VectorType(ir.IntType(32), kind.count)
+    exponent = _call(builder, f"llvm.fptosi.sat.v{kind.count}i32.{name}", whole, times.value)
+    bias, place = (ir.Constant(whole, [number] * kind.count) for number in (127, 23))
+    power = builder.bitcast(builder.shl(builder.add(exponent, bias), place), kind)
+    return (x * x * series + x + 1) * Vector(builder, power)
+
+
+def _call(builder: Any, name: str, returns: Any, value: Any) -> Any:
+    """An operation of LLVM's on one vector."""
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(returns, [value.type]), name)
+    return builder.call(function, [value])
+
+
+def _repeated(builder: Any, number: Any, width: int) -> Any:
+    """A vector of one number."""
+    undefined = ir.Constant(ir.VectorType(number.type, width), ir.Undefined)
+    one = builder.insert_element(undefined, number, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(ir.IntType(32), width), None))
+
+
 def over_rows(formula: Callable[..., tuple[Vector, ...]]) -> Callable[..., Any]:
     """Make of a formula a function for compiled loops.
 
@@ -91,24 +125,29 @@ def over_rows(formula: Callable[..., tuple[Vector, ...]]) -> Callable[..., Any]:
         formula: takes a :class:`Vector` from each row that is read, and returns what to write into each row.
 
     Returns:
-        A function of two tuples: the rows to read and those to write, one-dimensional, contiguous and of one dtype. All
-        are as long as the first that is written. A row may be read and written, but otherwise none overlaps another.
+        A function of three tuples: the rows to read and those to write, one-dimensional, contiguous and of one dtype;
+        and numbers, which the formula takes as vectors of that dtype after those of the rows. All rows are as long as
+        the first that is written. A row may be read and written, but otherwise none overlaps another.
     """
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def run(typing_context: Any, read: Any, write: Any) -> Any:
+    def run(typing_context: Any, read: Any, write: Any, numbers: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             number = context.get_data_type(write[0].dtype)
             align = write[0].dtype.bitwidth // 8
+            *groups, scalars = [cgutils.unpack_tuple(builder, value) for value in arguments]
+            scalars = [
+                context.cast(builder, scalar, kind, write[0].dtype)
+                for scalar, kind in zip(scalars, numbers, strict=True)
+            ]
             rows = [
                 [context.make_array(kind)(context, builder, value) for kind, value in zip(kinds, values, strict=True)]
-                for kinds, values in zip(
-                    signature.args, (cgutils.unpack_tuple(builder, value) for value in arguments), strict=True
-                )
+                for kinds, values in zip(signature.args[:2], groups, strict=True)
             ]
             length = builder.extract_value(rows[1][0].shape, 0)
             begin = ir.Constant(length.type, 0)
-            for width in (WIDTH, 1):  # what is left by whole vectors goes number by number
+            for width in (WIDTH, WIDTH // 4, 1):  # what is left by whole vectors goes in smaller ones
+                everywhere = [Vector(builder, _repeated(builder, scalar, width)) for scalar in scalars]
                 step = ir.Constant(length.type, width)
                 end = builder.sub(length, builder.srem(length, step))
                 with cgutils.for_range_slice(builder, begin, end, step, length.type) as (at, _):
@@ -119,12 +158,25 @@ def over_rows(formula: Callable[..., tuple[Vector, ...]]) -> Callable[..., Any]:
                         ]
                         for group in rows
                     ]
-                    values = formula(*(Vector(builder, builder.load(pointer, align=align)) for pointer in reading))
+                    vectors = [Vector(builder, builder.load(pointer, align=align)) for pointer in reading]
+                    values = formula(*vectors, *everywhere)
                     for pointer, result in zip(writing, values, strict=True):
                         builder.store(result.value, pointer, align=align)
                 begin = end
             return context.get_dummy_value()
 
-        return types.void(read, write), generate
+        return types.void(read, write, numbers), generate
 
     return run  # type: ignore[no-any-return]
+
+
+@over_rows
+def copy(values: Vector) -> tuple[Vector]:
+    """``written = read``."""
+    return (values,)
+
+
+@over_rows
+def add(values: Vector, sums: Vector) -> tuple[Vector]:
+    """``written = one + other``."""
+    return (sums + values,)

@@ -11,6 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from textgen.network import Cell, recurrent_state_spec
+from textgen_keras.head import head_cross_entropy
 from textgen_keras.recurrence import LookUp, look_up, run_layer
 from textgen_keras.stateful_network import StatefulNetwork
 
@@ -99,9 +100,29 @@ class KerasNetwork(StatefulNetwork):
         return self._head(hidden), after
 
     def learn(self, ids: Any, state: Any, lengths: Any, dropout_seed: Any) -> tuple[Any, list[Any]]:
-        on_gpu = "GPU" in self.head_bias.value.device
-        if on_gpu and not self.weight_dropout:
-            return self(ids, state, lengths, dropout_seed)  # type: ignore[no-any-return]  # cuDNN
+        if self._is_for_cudnn():
+            return self(ids, state, lengths, dropout_seed)  # type: ignore[no-any-return]
+        hidden, after = self._learn_layers(ids, state, lengths, dropout_seed)
+        return tf.transpose(self._head(hidden), [1, 0, 2]), after
+
+    def nats(
+        self, ids: Any, targets: Any, weights: Any, state: Any, lengths: Any, dropout_seed: Any
+    ) -> tuple[Any, list[Any]]:
+        if self._is_on_gpu():
+            return super().nats(ids, targets, weights, state, lengths, dropout_seed)
+        hidden, after = self._learn_layers(ids, state, lengths, dropout_seed)
+        rows = tf.reshape(hidden, [-1, hidden.shape[2]])
+        of_rows = (tf.reshape(tf.transpose(values), [-1]) for values in (targets, weights))
+        return head_cross_entropy(rows, *self._head_weights(), *of_rows), after
+
+    def _is_on_gpu(self) -> bool:
+        return "GPU" in self.head_bias.value.device
+
+    def _is_for_cudnn(self) -> bool:
+        return self._is_on_gpu() and not self.weight_dropout
+
+    def _learn_layers(self, ids: Any, state: Any, lengths: Any, dropout_seed: Any) -> tuple[Any, list[Any]]:
+        """What the head reads, ``[time, batch, U]``, and the state after each row's last id."""
         hidden = ids = tf.transpose(ids)
         after: list[Any] = []
         for index, layer in enumerate(self.recurrent):
@@ -110,10 +131,10 @@ class KerasNetwork(StatefulNetwork):
             before = state[len(after) : len(after) + self.parts]
             project = partial(_dense, hidden, dtype=dtype) if index else partial(self._project_ids, ids)
             weights = tf.cast(recurrent, dtype), layer.cell.kernel.value, layer.cell.bias.value
-            hidden, states = run_layer(self.cell, project, before, *weights, on_gpu=on_gpu)
+            hidden, states = run_layer(self.cell, project, before, *weights, on_gpu=self._is_on_gpu())
             after += [_after(values, lengths) for values in states]
             hidden = _drop(hidden, self.dropout, dropout_seed, index)
-        return tf.transpose(self._head(hidden), [1, 0, 2]), after
+        return hidden, after
 
     def _project_ids(self, ids: Any, kernel: Any, bias: Any) -> Any:
         """The first layer's ``embedding · kernel + bias`` of ids ``[time, batch]``."""
@@ -123,8 +144,11 @@ class KerasNetwork(StatefulNetwork):
         return look_up(kernel + bias, ids) if embedding is None else _dense(look_up(embedding, ids), kernel, bias)
 
     def _head(self, hidden: Any) -> Any:
+        return _dense(hidden, *self._head_weights())
+
+    def _head_weights(self) -> tuple[Any, Any]:
         kernel = tf.transpose(self.embedding.embeddings.value) if self.head_kernel is None else self.head_kernel.value
-        return _dense(hidden, kernel, self.head_bias.value)
+        return kernel, self.head_bias.value
 
     def named_variables(self) -> dict[str, Any]:
         named = {} if self.embedding is None else {"embedding": self.embedding.embeddings}

@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from textgen.network import Cell
 from textgen_keras import compiled_layers
+from textgen_keras.array_calls import call
 
 #: Largest recurrent kernel, in bytes, for :mod:`textgen_keras.compiled_layers`.
 LARGEST_COMPILED = 8 * 2**20
@@ -102,12 +103,12 @@ def _gru_biases(bias: Any) -> tuple[Any, Any]:
 def _compiled_lstm(table: Any, index: Any, state: Any, cell: Any, kernel: Any) -> Any:
     rows = [None, None, kernel.shape[0]]
     arrays = [table, index, state, cell, kernel]
-    states, cells, gates = _call(compiled_layers.lstm_forward, arrays, [rows, rows, [None, None, kernel.shape[1]]])
+    states, cells, gates = call(compiled_layers.lstm_forward, arrays, [rows, rows, [None, None, None]])
 
     def gradient(upstream: Any, *_: Any) -> tuple[Any, ...]:
         arrays = [upstream, table, index, kernel, states, cells, gates]
         shapes = [table.shape, state.shape, cell.shape, kernel.shape]
-        by_table, *others = _call(compiled_layers.lstm_backward, arrays, shapes)
+        by_table, *others = call(compiled_layers.lstm_backward, arrays, shapes)
         return by_table, None, *others
 
     return (states[1:], states, cells), gradient
@@ -117,21 +118,15 @@ def _compiled_lstm(table: Any, index: Any, state: Any, cell: Any, kernel: Any) -
 def _compiled_gru(table: Any, index: Any, state: Any, kernel: Any, bias: Any) -> Any:
     rows = [None, None, kernel.shape[0]]
     arrays = [table, index, state, kernel, bias]
-    states, gates = _call(compiled_layers.gru_forward, arrays, [rows, [None, None, 4 * kernel.shape[0]]])
+    states, gates, candidates = call(compiled_layers.gru_forward, arrays, [rows, [None, None, None], rows])
 
     def gradient(upstream: Any, *_: Any) -> tuple[Any, ...]:
-        arrays = [upstream, table, index, kernel, states, gates]
+        arrays = [upstream, table, index, kernel, states, gates, candidates]
         shapes = [table.shape, state.shape, kernel.shape, bias.shape]
-        by_table, *others = _call(compiled_layers.gru_backward, arrays, shapes)
+        by_table, *others = call(compiled_layers.gru_backward, arrays, shapes)
         return by_table, None, *others
 
     return (states[1:], states), gradient
-
-
-def _call(function: Callable[..., Any], arrays: list[Any], shapes: list[Any]) -> list[Any]:
-    """A function of arrays as a part of a graph; what it returns has the first array's dtype, and these shapes."""
-    results = tf.numpy_function(function, arrays, [arrays[0].dtype] * len(shapes), stateful=False)
-    return [tf.ensure_shape(result, shape) for result, shape in zip(results, shapes, strict=True)]
 
 
 def _run_in_loops(

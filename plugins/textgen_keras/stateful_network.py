@@ -82,11 +82,30 @@ class StatefulNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
         """
 
     def learn(self, ids: Any, state: Any, lengths: Any, dropout_seed: Any) -> tuple[Any, list[Any]]:
-        """What training and judging call: :meth:`call`, or the same done in a way that is faster to differentiate.
+        """What :meth:`nats` calls: :meth:`call`, or the same done in a way that is faster to differentiate.
 
         No gradient needs to flow through the state that is returned.
         """
         return self(ids, state, lengths, dropout_seed)  # type: ignore[no-any-return]
+
+    def nats(
+        self, ids: Any, targets: Any, weights: Any, state: Any, lengths: Any, dropout_seed: Any
+    ) -> tuple[Any, list[Any]]:
+        """What training makes small: the weighted sum of the cross-entropy of targets with what :meth:`learn` predicts.
+
+        Args:
+            ids: as :meth:`call` takes them.
+            targets: ``[batch, time]`` int32, the id to predict at each position.
+            weights: ``[batch, time]`` float32, 0 where a target does not count.
+            state: likewise.
+            lengths: likewise.
+            dropout_seed: likewise.
+
+        Returns:
+            A scalar, in nats, and the state as :meth:`learn` gives it.
+        """
+        logits, after = self.learn(ids, state, lengths, dropout_seed)
+        return tf.reduce_sum(weights * tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)), after
 
     @abstractmethod
     def named_variables(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ tile to the next.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import llvmlite.binding
@@ -87,6 +87,26 @@ def pack(matrix: NDArray[Any]) -> NDArray[Any]:
         panels[panel, :, : there.shape[1]] = there
         panels[panel, :, there.shape[1] :] = 0
     return panels
+
+
+def sums_for(matrix: NDArray[Any]) -> NDArray[Any]:
+    """Zeros for :func:`add_outer_products` to make the gradient of a matrix of."""
+    rows, columns = matrix.shape
+    return zeros((rows, padded(columns)), matrix.dtype)
+
+
+def sums_from(parts: Sequence[NDArray[Any]], matrix: NDArray[Any]) -> NDArray[Any]:
+    """The gradient of a matrix, of the parts that :func:`sums_for` was asked for."""
+    return np.ascontiguousarray(sum_of(parts)[:, : matrix.shape[1]])
+
+
+def sum_of(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """The sum of arrays, in the first of them and in their order; one that comes again counts once."""
+    total, *others = parts
+    for part in others:
+        if part is not total:
+            total += part
+    return total
 
 
 def _make_tile(rows: int) -> Callable[..., Any]:
@@ -209,28 +229,24 @@ def add_outer_products(sums: Any, left: Any, right: Any) -> None:
     """``sums += left.T @ right``: the sum of outer products of rows.
 
     Args:
-        sums: ``[whole tiles that hold M, padded(N)]``; what lies beyond M and N means nothing.
+        sums: ``[M, padded(N)]``; what lies beyond N means nothing.
         left: ``[K, M]``.
         right: ``[K, N]``; all of one dtype and contiguous.
     """
     inner, rows = left.shape
-    tiles, width = len(sums) // ROWS, sums.shape[1]
-    columns = np.zeros((tiles, DEPTH, ROWS), sums.dtype)  # those of left that a tile takes, side by side
+    width = sums.shape[1]
     panel = np.zeros((DEPTH, COLUMNS), sums.dtype)
-    flat_sums, flat_columns, flat_panel = sums.reshape(-1), columns.reshape(-1), panel.reshape(-1)
+    flat_sums, flat_left, flat_panel = sums.reshape(-1), left.reshape(-1), panel.reshape(-1)
     for begin in range(0, inner, DEPTH):
         depth = min(DEPTH, inner - begin)
-        for k in range(depth):
-            for tile in range(rows // ROWS):
-                for n in range(ROWS):
-                    columns[tile, k, n] = left[begin + k, tile * ROWS + n]
-            for n in range(rows % ROWS):
-                columns[-1, k, n] = left[begin + k, rows - rows % ROWS + n]
         for column in range(0, width, COLUMNS):
             for k in range(depth):
                 of_row = right[begin + k, column : column + COLUMNS]
                 for n in range(len(of_row)):
                     panel[k, n] = of_row[n]
-            for tile in range(tiles):
-                at = tile * ROWS * width + column
-                _tile(flat_sums, at, width, flat_columns, tile * DEPTH * ROWS, 1, ROWS, flat_panel, 0, depth)
+            for row in range(0, rows - ROWS + 1, ROWS):
+                at, of_left = row * width + column, begin * rows + row
+                _tile(flat_sums, at, width, flat_left, of_left, 1, rows, flat_panel, 0, depth)
+            for row in range(rows - rows % ROWS, rows):
+                at, of_left = row * width + column, begin * rows + row
+                _row(flat_sums, at, width, flat_left, of_left, 1, rows, flat_panel, 0, depth)

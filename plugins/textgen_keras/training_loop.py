@@ -179,9 +179,8 @@ class TrainingLoop:
     def _loss_share(self, batch: Any, state: Any, lengths: Any, seed: Any) -> tuple[Any, Any]:
         """What this worker's rows add to the mean loss of all rows."""
         inputs, targets, weights = batch
-        logits, after = self._network.learn(inputs, state, lengths, seed)
-        nats = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
-        return tf.reduce_sum(weights * nats) / self._workers.sum(tf.reduce_sum(weights)), after
+        weights = weights / self._workers.sum(tf.reduce_sum(weights))
+        return self._network.nats(inputs, targets, weights, state, lengths, seed)
 
     def _checkpoint(self) -> Checkpoint:
         tensors = {f"weights.{name}": array for name, array in self._average.trained().items()}

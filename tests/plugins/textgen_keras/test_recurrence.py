@@ -108,6 +108,28 @@ def test_the_gradient_in_double_precision_equals_finite_differences(tf, way, cel
         np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize("options", [{"layers": 2}, {"tied": True, "embedding_dim": 8}], ids=str)
+@pytest.mark.parametrize("lengths", [None, RAGGED])
+def test_the_loss_is_the_cross_entropy_of_the_logits_and_so_is_its_gradient(tf, options, lengths):
+    from textgen_keras.stateful_network import StatefulNetwork
+
+    network = make_network("gru", **options)
+    rng = np.random.default_rng(9)
+    ids, targets = rng.integers(0, network.vocab_size, (2, BATCH, TIME)).astype(np.int32)
+    weights = rng.integers(0, 2, (BATCH, TIME)).astype(np.float32) / 3
+    variables = [variable.value for variable in network.named_variables().values()]
+
+    def results(nats):
+        with tf.GradientTape() as tape:
+            lengths_of_rows = lengths and np.array(lengths, np.int32)
+            loss, after = nats(network, ids, targets, weights, network.initial_state(BATCH), lengths_of_rows, None)
+        gradients = tape.gradient(loss, variables)
+        return [np.asarray(tf.convert_to_tensor(tensor)) for tensor in (loss, *after, *gradients)]
+
+    pairs = zip(results(type(network).nats), results(StatefulNetwork.nats), strict=True)
+    assert all(np.abs(ours - expected).max() <= 1e-5 * np.abs(expected).max() for ours, expected in pairs)
+
+
 def test_a_kernel_larger_than_a_cache_is_left_to_tensorflow(tf, monkeypatch):
     from textgen_keras import compiled_layers, recurrence
 

@@ -1,4 +1,4 @@
-"""The compiled layers and what they are made of, against NumPy; against Keras's layers see test_recurrence.py."""
+"""What is compiled, and its parts, against NumPy; the layers against Keras's: see test_recurrence.py."""
 
 from types import SimpleNamespace
 
@@ -33,7 +33,7 @@ def parts():
 
     @tiles.compiled
     def activations(values, tanh, sigmoid):
-        both((values,), (tanh, sigmoid))
+        both((values,), (tanh, sigmoid), ())
 
     return SimpleNamespace(add_product=add_product, add_outer_products=add_outer_products, activations=activations)
 
@@ -53,10 +53,10 @@ def test_products_equal_those_of_numpy(parts, rows, inner, columns, dtype):
     parts.add_product(sums, left, tiles.pack(right))
     np.testing.assert_allclose(sums[:, :columns], before + left.astype(float) @ right, **accuracy)
 
-    sums = tiles.zeros((-(-rows // tiles.ROWS) * tiles.ROWS, tiles.padded(columns)), dtype)
-    sums[:rows, :columns] = before
+    sums = tiles.zeros((rows, tiles.padded(columns)), dtype)
+    sums[:, :columns] = before
     parts.add_outer_products(sums, np.ascontiguousarray(left.T), right)
-    np.testing.assert_allclose(sums[:rows, :columns], before + left.astype(float) @ right, **accuracy)
+    np.testing.assert_allclose(sums[:, :columns], before + left.astype(float) @ right, **accuracy)
 
 
 @pytest.mark.parametrize(("dtype", "accuracy"), [("float32", 5e-7), ("float64", 1e-15)])
@@ -69,6 +69,46 @@ def test_tanh_and_sigmoid_are_as_good_as_promised(parts, dtype, accuracy):
     np.testing.assert_allclose(tanh, np.tanh(exact), rtol=0, atol=accuracy)
     with np.errstate(over="ignore"):
         np.testing.assert_allclose(sigmoid, 1 / (1 + np.exp(-exact)), rtol=0, atol=accuracy)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=sizes,
+    units=st.integers(1, 90),
+    vocab=sizes,
+    spread=st.sampled_from([0.0, 1.0, 100.0]),
+    dtype=st.sampled_from(["float32", "float64"]),
+)
+def test_the_head_and_its_gradients_equal_those_of_numpy(rows, units, vocab, spread, dtype):
+    from textgen_keras.compiled_head import cross_entropy
+
+    rng = np.random.default_rng(rows)
+    hidden, kernel = rng.normal(size=(rows, units)), spread * rng.normal(size=(units, vocab)) / units**0.5
+    bias, weights = rng.normal(size=vocab), rng.integers(0, 2, rows) / rows
+    hidden, kernel, bias, weights = (array.astype(dtype) for array in (hidden, kernel, bias, weights))
+    targets = rng.integers(0, vocab, rows).astype(np.int32)
+
+    logits = hidden.astype(float) @ kernel + bias
+    logits -= logits.max(1, keepdims=True)
+    softmax = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    nats = np.log(np.exp(logits).sum(1)) - logits[np.arange(rows), targets]
+    slopes = weights[:, None] * (softmax - np.eye(vocab)[targets])
+    expected = [nats @ weights, slopes @ kernel.T, hidden.T @ slopes, slopes.sum(0)]
+
+    found = cross_entropy(hidden, kernel, bias, targets, weights)
+    for ours, theirs in zip(found, expected, strict=True):
+        scale = max(np.abs(theirs).max(), 1 / rows)
+        assert np.shape(ours) == np.shape(theirs)
+        assert np.abs(ours - theirs).max() <= scale * (spread + 10) * 30 * np.finfo(dtype).eps
+
+
+def test_a_logit_that_is_not_a_number_is_not_hidden():
+    from textgen_keras.compiled_head import cross_entropy
+
+    hidden, kernel = np.ones((9, 4), np.float32), np.ones((4, 5), np.float32)
+    kernel[2, 3] = np.nan
+    nats, *_ = cross_entropy(hidden, kernel, np.zeros(5, np.float32), np.zeros(9, np.int32), np.ones(9, np.float32))
+    assert np.isnan(nats)
 
 
 def read(cell, rng, *, time=TIME, spoiled=False):
@@ -86,8 +126,8 @@ def read(cell, rng, *, time=TIME, spoiled=False):
         kernel[3, 4] = np.nan
     if cell == "gru":
         bias = normal(UNITS)
-        states, kept = layers.gru_forward(table, index, state, kernel, bias)
-        return [states, *layers.gru_backward(upstream, table, index, kernel, states, kept)]
+        states, *kept = layers.gru_forward(table, index, state, kernel, bias)
+        return [states, *layers.gru_backward(upstream, table, index, kernel, states, *kept)]
     states, cells, kept = layers.lstm_forward(table, index, state, normal(BATCH, UNITS), kernel)
     return [states, cells, *layers.lstm_backward(upstream, table, index, kernel, states, cells, kept)]
 
@@ -96,12 +136,12 @@ def read(cell, rng, *, time=TIME, spoiled=False):
 def test_the_number_of_cores_does_not_matter(monkeypatch, cell):
     from concurrent.futures import ThreadPoolExecutor
 
-    from textgen_keras import compiled_layers
+    from textgen_keras import cores
 
     found = []
     for count in (1, 2, 3, 8):
         with ThreadPoolExecutor(count) as pool:
-            monkeypatch.setattr(compiled_layers, "_cores", lambda count=count, pool=pool: (count, pool))
+            monkeypatch.setattr(cores, "_cores", lambda count=count, pool=pool: (count, pool))
             found.append([read(cell, np.random.default_rng(1)) for _ in range(2)])
     for first, again in found:  # the same cores, the same numbers
         for one, other in zip(first, again, strict=True):

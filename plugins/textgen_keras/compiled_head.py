@@ -1,0 +1,131 @@
+"""The dense head with softmax and cross-entropy, and all of their gradients, as machine code.
+
+Logits and what is made of them stay in a core's cache, some rows at a time.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from textgen_keras.cores import on_all_cores, shares
+from textgen_keras.formulas import Vector, add, copy, exp, over_rows
+from textgen_keras.tiles import (
+    DEPTH,
+    ROWS,
+    add_outer_products,
+    add_product,
+    compiled,
+    empty,
+    pack,
+    sum_of,
+    sums_for,
+    sums_from,
+    zeros,
+)
+
+Array = NDArray[Any]
+
+
+def cross_entropy(
+    hidden: Array, kernel: Array, bias: Array, targets: Array, weights: Array
+) -> tuple[Array, Array, Array, Array]:
+    """The weighted sum of the cross-entropy of targets with the softmax of ``hidden @ kernel + bias``, in nats.
+
+    Args:
+        hidden: ``[N, U]``; like all but the targets float32 or float64, and contiguous.
+        kernel: ``[U, V]``.
+        bias: ``[V]``.
+        targets: ``[N]`` int32, below V.
+        weights: ``[N]``.
+
+    Returns:
+        The sum, a scalar, and its gradients by hidden, kernel and bias.
+    """
+    d_hidden = empty(hidden.shape, hidden.dtype)
+    shared = (hidden, pack(kernel), pack(kernel.T), bias, targets, weights, d_hidden)
+    rows = shares(len(hidden), ROWS)
+    kernels, biases = [sums_for(kernel) for _ in rows], [zeros(bias.shape, bias.dtype) for _ in rows]
+    sums = [zeros((1,), hidden.dtype) for _ in rows]
+    each = zip(rows, kernels, biases, sums, strict=True)
+    on_all_cores(_cross_entropy, [(*part, *shared, *own) for part, *own in each])
+    return sum_of(sums)[0], d_hidden, sums_from(kernels, kernel), sum_of(biases)
+
+
+@over_rows
+def _power(x: Vector, top: Vector) -> tuple[Vector]:
+    return (exp(x - top),)
+
+
+@over_rows
+def _scaled(x: Vector, by: Vector) -> tuple[Vector]:
+    return (x * by,)
+
+
+# In whatever order is fast.
+_reduced = numba.njit(error_model="numpy", fastmath={"reassoc", "nnan", "nsz"})
+
+
+@_reduced  # type: ignore[untyped-decorator]
+def _sum(values: Any) -> Any:
+    total = values.dtype.type(0)
+    for n in range(len(values)):
+        total += values[n]
+    return total
+
+
+@_reduced  # type: ignore[untyped-decorator]
+def _largest(values: Any) -> Any:
+    largest = values[0]
+    for n in range(len(values)):
+        largest = max(largest, values[n])
+    return largest
+
+
+@compiled
+def _cross_entropy(
+    begin: int,
+    end: int,
+    hidden: Any,
+    panels: Any,
+    panels_back: Any,
+    bias: Any,
+    targets: Any,
+    weights: Any,
+    d_hidden: Any,
+    d_kernel: Any,
+    d_bias: Any,
+    total: Any,
+) -> None:
+    units, vocab = hidden.shape[1], len(bias)
+    all_logits = np.zeros((DEPTH, panels.shape[0] * panels.shape[2]), hidden.dtype)
+    all_slopes = np.zeros((DEPTH, vocab), hidden.dtype)
+    all_back = np.zeros((DEPTH, panels_back.shape[0] * panels_back.shape[2]), hidden.dtype)
+    nats = 0.0
+    for first in range(begin, end, DEPTH):
+        last = min(first + DEPTH, end)
+        rows = last - first
+        logits, slopes, back = all_logits[:rows], all_slopes[:rows], all_back[:rows]
+        for row in range(rows):
+            copy((bias,), (logits[row, :vocab],), ())
+        add_product(logits, hidden[first:last], panels)
+        for row in range(rows):
+            of_row, slope = logits[row, :vocab], slopes[row]
+            target, weight = targets[first + row], weights[first + row]
+            top = _largest(of_row)
+            _power((of_row,), (slope,), (top,))
+            powers = _sum(slope)
+            _scaled((slope,), (slope,), (weight / powers,))
+            slope[target] -= weight
+            nats += weight * (math.log(powers) + (top - of_row[target]))
+            add((slope, d_bias), (d_bias,), ())
+        back[:] = 0
+        add_product(back, slopes, panels_back)
+        for row in range(rows):
+            copy((back[row, :units],), (d_hidden[first + row],), ())
+        add_outer_products(d_kernel, hidden[first:last], slopes)
+    total[0] = nats

@@ -1,0 +1,29 @@
+"""The head and what training makes small, for a CPU. Imports TensorFlow: see :func:`require_tensorflow`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from textgen_keras import compiled_head
+from textgen_keras.array_calls import call
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def head_cross_entropy(hidden: Any, kernel: Any, bias: Any, targets: Any, weights: Any) -> Any:
+    """The weighted sum of the cross-entropy of targets with the softmax of ``hidden @ kernel + bias``, in nats.
+
+    Args:
+        hidden: ``[N, U]`` float32.
+        kernel: ``[U, V]``.
+        bias: ``[V]``.
+        targets: ``[N]`` int32, below V.
+        weights: ``[N]``, through which no gradient flows.
+
+    Returns:
+        A scalar.
+    """
+    shapes = [[], hidden.shape, kernel.shape, bias.shape]
+    nats, *slopes = call(compiled_head.cross_entropy, [hidden, kernel, bias, targets, weights], shapes)
+    return nats, lambda upstream: (*(upstream * slope for slope in slopes), None, None)
