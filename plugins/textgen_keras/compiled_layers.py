@@ -29,6 +29,7 @@ from textgen_keras.tiles import (
     empty,
     pack,
     padded,
+    spread,
     sum_of,
     sums_for,
     sums_from,
@@ -188,7 +189,7 @@ def _lstm_backward(
     rows = end - begin
     sums = np.zeros((rows, len(panels) * COLUMNS), upstream.dtype)
     block = max(DEPTH // rows, 1) * rows
-    h, d_gates = np.empty((block, units), upstream.dtype), np.empty((block, 4 * units), upstream.dtype)
+    h, d_gates = np.empty((block, spread(units)), upstream.dtype), np.empty((block, 4 * units), upstream.dtype)
     done = 0
     for t in range(time - 1, -1, -1):
         first = done
@@ -198,7 +199,7 @@ def _lstm_backward(
             _lstm_step_back(read, (*_parts(d, units), dc), ())
             of_input = d_table[index[t, row]]
             add((d, of_input), (of_input,), ())
-            copy((states[t, row],), (h[done],), ())
+            copy((states[t, row],), (h[done, :units],), ())
             done += 1
         sums[:] = 0
         add_product(sums, d_gates[first:done], panels)
@@ -252,7 +253,7 @@ def _gru_backward(
     rows = end - begin
     sums = np.zeros((rows, len(panels) * COLUMNS), upstream.dtype)
     block = max(DEPTH // rows, 1) * rows
-    h, d_hidden = np.empty((block, units), upstream.dtype), np.empty((block, 3 * units), upstream.dtype)
+    h, d_hidden = np.empty((block, spread(units)), upstream.dtype), np.empty((block, 3 * units), upstream.dtype)
     d = np.empty(3 * units, upstream.dtype)
     done = 0
     for t in range(time - 1, -1, -1):
@@ -264,7 +265,7 @@ def _gru_backward(
             _gru_step_back(read, (*_three_parts(d, units), *_three_parts(d_hidden[done], units), dh, d_bias), ())
             of_input = d_table[index[t, row]]
             add((d, of_input), (of_input,), ())
-            copy((states[t, row],), (h[done],), ())
+            copy((states[t, row],), (h[done, :units],), ())
             done += 1
         add_product(sums, d_hidden[first:done], panels)
         if done == block or t == 0:

@@ -225,16 +225,22 @@ def add_product(sums: Any, left: Any, panels: Any) -> None:
 
 
 @compiled_part
+def spread(columns: int) -> int:
+    """A width of rows for so many columns with which those below each other do not share a place in a cache."""
+    return (columns + 15) // 32 * 32 + 16  # an odd number of 64 bytes
+
+
+@compiled_part
 def add_outer_products(sums: Any, left: Any, right: Any) -> None:
     """``sums += left.T @ right``: the sum of outer products of rows.
 
     Args:
         sums: ``[M, padded(N)]``; what lies beyond N means nothing.
-        left: ``[K, M]``.
+        left: ``[K, M]``, or wider: see :func:`spread`.
         right: ``[K, N]``; all of one dtype and contiguous.
     """
-    inner, rows = left.shape
-    width = sums.shape[1]
+    inner, stride = left.shape
+    rows, width = sums.shape
     panel = np.zeros((DEPTH, COLUMNS), sums.dtype)
     flat_sums, flat_left, flat_panel = sums.reshape(-1), left.reshape(-1), panel.reshape(-1)
     for begin in range(0, inner, DEPTH):
@@ -245,8 +251,8 @@ def add_outer_products(sums: Any, left: Any, right: Any) -> None:
                 for n in range(len(of_row)):
                     panel[k, n] = of_row[n]
             for row in range(0, rows - ROWS + 1, ROWS):
-                at, of_left = row * width + column, begin * rows + row
-                _tile(flat_sums, at, width, flat_left, of_left, 1, rows, flat_panel, 0, depth)
+                at, of_left = row * width + column, begin * stride + row
+                _tile(flat_sums, at, width, flat_left, of_left, 1, stride, flat_panel, 0, depth)
             for row in range(rows - rows % ROWS, rows):
-                at, of_left = row * width + column, begin * rows + row
-                _row(flat_sums, at, width, flat_left, of_left, 1, rows, flat_panel, 0, depth)
+                at, of_left = row * width + column, begin * stride + row
+                _row(flat_sums, at, width, flat_left, of_left, 1, stride, flat_panel, 0, depth)
