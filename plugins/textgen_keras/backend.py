@@ -7,17 +7,18 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from textgen.errors import UnavailableError
 
 
 def require_tensorflow() -> None:
-    """Import TensorFlow, and with it Keras and Numba; a second call costs nothing.
+    """Import TensorFlow, and Keras on top of it; a second call costs nothing.
 
-    TensorFlow's log is silent unless ``TF_CPP_MIN_LOG_LEVEL`` is set.
+    Their log is silent unless ``TF_CPP_MIN_LOG_LEVEL`` is set.
 
     Raises:
-        UnavailableError: where one of them is not installed, or Keras is set to another backend.
+        UnavailableError: where TensorFlow is not installed, or Keras is set to another backend.
     """
     chosen = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if "keras" in sys.modules:
@@ -34,11 +35,24 @@ def require_tensorflow() -> None:
 
 
 def _import() -> None:
-    for module, name in (("tensorflow", "TensorFlow"), ("keras", "Keras"), ("numba", "Numba")):
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise UnavailableError(f'training needs {name}: pip install "textgen-rnn[train]"') from error
+    try:
+        importlib.import_module("tensorflow")
+        importlib.import_module("keras")
+    except ImportError as error:
+        raise UnavailableError('training needs TensorFlow: pip install "textgen-rnn[train]"') from error
+
+
+def import_compiled(module: str) -> Any:
+    """A module of this package that needs Numba, which only training does.
+
+    Raises:
+        UnavailableError: where Numba is not installed, or does not fit what is.
+    """
+    try:
+        return importlib.import_module(f"textgen_keras.{module}")
+    except ImportError as error:
+        reason = "" if isinstance(error, ModuleNotFoundError) else f" ({' '.join(str(error).split())})"
+        raise UnavailableError(f'training needs Numba: pip install "textgen-rnn[train]"{reason}') from error
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from textgen_keras.tiles import (
     ROWS,
     add_outer_products,
     add_product,
+    check_index,
     compiled,
     compiled_part,
     empty,
@@ -53,6 +54,7 @@ def lstm_forward(table: Array, index: Array, state: Array, cell: Array, kernel: 
         h and c, each ``[time + 1, batch, U]``, before the first step and after each; and the gates ``[time, batch,
         padded(4 * U)]``, which :func:`lstm_backward` needs.
     """
+    check_index(index, len(table))
     states, cells = _with_first(state, index), _with_first(cell, index)
     gates = _gates_for(table, index)
     shared = (table, index, pack(kernel), states, cells, gates)
@@ -88,6 +90,7 @@ def gru_forward(table: Array, index: Array, state: Array, kernel: Array, bias: A
         h ``[time + 1, batch, U]``, before the first step and after each; and what :func:`gru_backward` needs: z, r and
         what r is multiplied with, ``[time, batch, padded(3 * U)]``, and c ``[time, batch, U]``.
     """
+    check_index(index, len(table))
     states, gates = _with_first(state, index), _gates_for(table, index)
     candidates = empty((*index.shape, state.shape[1]), table.dtype)
     shared = (table, index, pack(kernel), bias, states, gates, candidates)
@@ -188,7 +191,7 @@ def _lstm_backward(
     time, _, units = upstream.shape
     rows = end - begin
     sums = np.zeros((rows, len(panels) * COLUMNS), upstream.dtype)
-    block = max(DEPTH // rows, 1) * rows
+    block = max(DEPTH // max(rows, 1), 1) * rows
     h, d_gates = np.empty((block, spread(units)), upstream.dtype), np.empty((block, 4 * units), upstream.dtype)
     done = 0
     for t in range(time - 1, -1, -1):
@@ -252,7 +255,7 @@ def _gru_backward(
     time, _, units = upstream.shape
     rows = end - begin
     sums = np.zeros((rows, len(panels) * COLUMNS), upstream.dtype)
-    block = max(DEPTH // rows, 1) * rows
+    block = max(DEPTH // max(rows, 1), 1) * rows
     h, d_hidden = np.empty((block, spread(units)), upstream.dtype), np.empty((block, 3 * units), upstream.dtype)
     d = np.empty(3 * units, upstream.dtype)
     done = 0

@@ -10,10 +10,13 @@ from typing import Any
 
 
 def shares(size: int, step: int) -> list[tuple[int, int]]:
-    """Where each core's share of a size begins and ends; all shares but the last are whole steps."""
+    """Where each core's share of a size begins and ends; all shares but the last are whole steps.
+
+    Of nothing there is one share, which is empty.
+    """
     count, _ = _cores()
-    share = -(-size // (count * step)) * step
-    return [(begin, min(begin + share, size)) for begin in range(0, size, share)] if size else []
+    share = -(-max(size, 1) // (count * step)) * step
+    return [(begin, min(begin + share, size)) for begin in range(0, size, share)] or [(0, 0)]
 
 
 def on_all_cores(work: Callable[..., None], calls: Iterable[tuple[Any, ...]]) -> None:

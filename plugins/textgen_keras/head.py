@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from textgen_keras import compiled_head
 from textgen_keras.array_calls import call
+from textgen_keras.backend import import_compiled
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
@@ -25,5 +25,6 @@ def head_cross_entropy(hidden: Any, kernel: Any, bias: Any, targets: Any, weight
         A scalar.
     """
     shapes = [[], hidden.shape, kernel.shape, bias.shape]
-    nats, *slopes = call(compiled_head.cross_entropy, [hidden, kernel, bias, targets, weights], shapes)
+    function = import_compiled("compiled_head").cross_entropy
+    nats, *slopes = call(function, [hidden, kernel, bias, targets, weights], shapes)
     return nats, lambda upstream: (*(upstream * slope for slope in slopes), None, None)

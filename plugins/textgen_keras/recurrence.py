@@ -20,8 +20,8 @@ from typing import Any
 import tensorflow as tf
 
 from textgen.network import Cell
-from textgen_keras import compiled_layers
 from textgen_keras.array_calls import call
+from textgen_keras.backend import import_compiled
 
 #: Largest recurrent kernel, in bytes, for :mod:`textgen_keras.compiled_layers`.
 LARGEST_COMPILED = 8 * 2**20
@@ -70,7 +70,7 @@ def run_layer(
 
     Returns:
         ``[time, batch, U]``: h after each step; and for each tensor of the state ``[time + 1, batch, U]``, its values
-        before the first step and after each.
+        before the first step and after each; no gradient need flow through these.
     """
     size = recurrent_kernel.shape.num_elements() * recurrent_kernel.dtype.size
     if on_gpu or recurrent_kernel.dtype != kernel.dtype or size > LARGEST_COMPILED:
@@ -101,6 +101,7 @@ def _gru_biases(bias: Any) -> tuple[Any, Any]:
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
 def _compiled_lstm(table: Any, index: Any, state: Any, cell: Any, kernel: Any) -> Any:
+    compiled_layers = import_compiled("compiled_layers")
     rows = [None, None, kernel.shape[0]]
     arrays = [table, index, state, cell, kernel]
     states, cells, gates = call(compiled_layers.lstm_forward, arrays, [rows, rows, [None, None, None]])
@@ -116,6 +117,7 @@ def _compiled_lstm(table: Any, index: Any, state: Any, cell: Any, kernel: Any) -
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
 def _compiled_gru(table: Any, index: Any, state: Any, kernel: Any, bias: Any) -> Any:
+    compiled_layers = import_compiled("compiled_layers")
     rows = [None, None, kernel.shape[0]]
     arrays = [table, index, state, kernel, bias]
     states, gates, candidates = call(compiled_layers.gru_forward, arrays, [rows, [None, None, None], rows])

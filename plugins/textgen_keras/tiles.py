@@ -9,7 +9,10 @@ tile to the next.
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import llvmlite.binding
@@ -33,26 +36,44 @@ COLUMNS = WIDTH * _VECTORS
 #: What a tile runs along at a time, so that a panel's part stays in the first cache: 32 KiB at most.
 DEPTH = 128
 
+#: The files whose functions become parts of compiled ones.
+_PARTS = [Path(__file__), Path(__file__).with_name("formulas.py")]
+
 #: Of a processor's vectors, in bytes: those that begin elsewhere span two lines of the cache each.
 _ALIGNMENT = 64
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
+
+
+def compiled(function: Callable[..., None]) -> Callable[..., None]:
     """Compile a function of arrays at its first call, and keep the machine code for other processes.
 
-    It runs without Python's lock, and rounds as written, but that a product and a sum may be one operation. What is
-    kept is made anew when the function's own file changes, not when one does from which it takes a part.
+    It runs without Python's lock, and rounds as written, but that a product and a sum may be one operation.
     """
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+    # Numba names a file after the function, and looks only at the function's own source: not at its parts'.
+    sources = b"".join(path.read_bytes() for path in (*_PARTS, Path(function.__code__.co_filename)))
+    function.__qualname__ += f"-{hashlib.sha256(sources).hexdigest()[:16]}"
+    without_keeping = numba.njit(nogil=True, **_OPTIONS)
     try:
-        return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
+        machine_code = numba.njit(nogil=True, cache=True, **_OPTIONS)(function)
     except RuntimeError:  # there is no folder to keep it in
-        return numba.njit(**options)(function)  # type: ignore[no-any-return]
+        machine_code = without_keeping(function)
+
+    def run(*arguments: Any) -> None:
+        nonlocal machine_code
+        try:
+            machine_code(*arguments)
+        except (OSError, EOFError, pickle.UnpicklingError):  # a disk is full, or a file damaged: nothing was called yet
+            machine_code = without_keeping(function)
+            machine_code(*arguments)
+
+    return run
 
 
 def compiled_part(function: Callable[..., Any]) -> Callable[..., Any]:
     """Like :func:`compiled`, for a function that compiled ones alone call: it becomes a part of them."""
-    jit = numba.njit(error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    jit = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)
     return jit(function)  # type: ignore[no-any-return]
 
 
@@ -71,6 +92,12 @@ def zeros(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     array = empty(shape, dtype)
     array[...] = 0
     return array
+
+
+def check_index(index: NDArray[np.int32], size: int) -> None:
+    """Raise ``ValueError`` for a number that is not one of a row of so many: compiled functions do not look."""
+    if index.size and not 0 <= index.min() <= index.max() < size:
+        raise ValueError(f"ids must be from 0 to {size - 1}, got {index.min()} to {index.max()}")
 
 
 def padded(columns: int) -> int:

@@ -29,7 +29,7 @@ class TrainingLoop:
     """Fits a network by the mean cross-entropy of the targets that count, in nats a character.
 
     Dropout is a function of the run's seed and of the number of batches done, so that a run that goes on from a
-    checkpoint ends, on a CPU, with the very weights of a run that was not interrupted.
+    checkpoint ends, on a CPU with as many cores, with the very weights of a run that was not interrupted.
 
     Args:
         network: is changed in place, from the weights that it has.

@@ -12,7 +12,7 @@ import pytest
 
 from textgen import __version__
 
-TRAINING = {"tensorflow", "keras", "onnxruntime", "onnx", "tf2onnx", "matplotlib"}
+TRAINING = {"tensorflow", "keras", "onnxruntime", "onnx", "tf2onnx", "matplotlib", "numba"}
 WORKING = {"numpy", "pydantic", "safetensors", "rich", "pooch"}
 
 MODULES = """

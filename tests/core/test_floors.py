@@ -106,7 +106,7 @@ def test_the_core_never_imports_a_bundled_plugin():
         assert not {name for name in imports(parse(path)) if name.partition(".")[0] in bundled}, path
 
 
-HEAVY = ("tensorflow", "keras", "onnxruntime", "onnx", "matplotlib", "tf2onnx", "pooch", "rich", "rapidfuzz")
+HEAVY = ("tensorflow", "keras", "onnxruntime", "onnx", "matplotlib", "tf2onnx", "pooch", "rich", "rapidfuzz", "numba")
 
 
 def test_importing_all_of_the_core_and_every_plugin_imports_nothing_heavy():

@@ -30,7 +30,7 @@ class Installed:
         environment.install(*self.packages)  # copies: setuptools writes into the tree that it installs
         self.blocked = folder / "blocked"
         self.blocked.mkdir()
-        for library in ("tensorflow", "keras"):
+        for library in ("tensorflow", "keras", "numba"):
             (self.blocked / f"{library}.py").write_text(BLOCK)
 
     def textgen(self, *arguments: object, fails: bool = False, keras: bool = True) -> str:

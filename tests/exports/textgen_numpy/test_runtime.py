@@ -175,7 +175,7 @@ shapes = {"layers.0.kernel": (4, 8), "layers.0.recurrent_kernel": (2, 8), "layer
 network = RecurrentNetwork.from_tensors("lstm", {name: np.ones(shape) for name, shape in shapes.items()})
 runtime = NumpyRuntime(network)
 runtime.forward(np.array([[1, 2]], np.int32), runtime.initial_state(1))
-print(sorted({"tensorflow", "keras", "onnx", "onnxruntime"} & set(sys.modules)))
+print(sorted({"tensorflow", "keras", "numba", "onnx", "onnxruntime"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

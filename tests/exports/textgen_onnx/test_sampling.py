@@ -296,7 +296,7 @@ import sys
 from textgen import api
 generator = api.load({folder!r}, runtime="onnx", device="cpu")
 print(generator.generate("The", length=5, sampler={sampler!r}))
-print("onnx" in sys.modules, sorted({{"tensorflow", "keras", "tf2onnx"}} & set(sys.modules)), file=sys.stderr)
+print("onnx" in sys.modules, sorted({{"tensorflow", "keras", "numba", "tf2onnx"}} & set(sys.modules)), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stderr == f"{needs_onnx} []\n"

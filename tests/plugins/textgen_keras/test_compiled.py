@@ -1,5 +1,8 @@
 """What is compiled, and its parts, against NumPy; the layers against Keras's: see test_recurrence.py."""
 
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 
 pytestmark = pytest.mark.keras
 
-TIME, BATCH, UNITS, VOCAB = 9, 13, 21, 5
+TIME, BATCH, UNITS, VOCAB = 40, 13, 21, 5  # more than a block of 128 rows for one core
 
 sizes = st.one_of(st.integers(1, 9), st.integers(1, 300))
 
@@ -17,21 +20,23 @@ sizes = st.one_of(st.integers(1, 9), st.integers(1, 300))
 @pytest.fixture(scope="module")
 def parts():
     """The parts of compiled functions, as functions."""
+    import numba
+
     from textgen_keras import formulas, tiles
 
     @formulas.over_rows
     def both(x):
         return formulas.tanh(x), formulas.sigmoid(x)
 
-    @tiles.compiled
+    @numba.njit
     def add_product(sums, left, panels):
         tiles.add_product(sums, left, panels)
 
-    @tiles.compiled
+    @numba.njit
     def add_outer_products(sums, left, right):
         tiles.add_outer_products(sums, left, right)
 
-    @tiles.compiled
+    @numba.njit
     def activations(values, tanh, sigmoid):
         both((values,), (tanh, sigmoid), ())
 
@@ -111,29 +116,33 @@ def test_a_logit_that_is_not_a_number_is_not_hidden():
     assert np.isnan(nats)
 
 
-def read(cell, rng, *, time=TIME, spoiled=False):
-    """All results of a layer for random weights and a random look-up: forward and backward."""
+def read(cell, rng, *, time=TIME, batch=BATCH, units=UNITS, spoiled=False, is_look_up=True, worst=0):
+    """All results of a layer for random weights and a random input: forward and backward."""
     from textgen_keras import compiled_layers as layers
 
     def normal(*shape):
         return rng.normal(size=shape).astype(np.float32)
 
     gates = {"gru": 3, "lstm": 4}[cell]
-    table, kernel = normal(VOCAB, gates * UNITS), normal(UNITS, gates * UNITS)
-    index = rng.integers(0, VOCAB, (time, BATCH)).astype(np.int32)
-    state, upstream = normal(BATCH, UNITS), normal(time, BATCH, UNITS)
+    rows = VOCAB if is_look_up else time * batch
+    table, kernel = normal(rows, gates * units), normal(units, gates * units) / units**0.5
+    index = rng.integers(0, VOCAB, (time, batch)) if is_look_up else np.arange(rows).reshape(time, batch)
+    index = index.astype(np.int32)
+    index[-1:, -1:] += worst
+    state, upstream = normal(batch, units), normal(time, batch, units)
     if spoiled:
         kernel[3, 4] = np.nan
     if cell == "gru":
-        bias = normal(UNITS)
+        bias = normal(units)
         states, *kept = layers.gru_forward(table, index, state, kernel, bias)
         return [states, *layers.gru_backward(upstream, table, index, kernel, states, *kept)]
-    states, cells, kept = layers.lstm_forward(table, index, state, normal(BATCH, UNITS), kernel)
+    states, cells, kept = layers.lstm_forward(table, index, state, normal(batch, units), kernel)
     return [states, cells, *layers.lstm_backward(upstream, table, index, kernel, states, cells, kept)]
 
 
+@pytest.mark.parametrize("sizes", [{}, {"is_look_up": False}, {"time": 3, "batch": 300, "units": 140}], ids=str)
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_the_number_of_cores_does_not_matter(monkeypatch, cell):
+def test_the_number_of_cores_does_not_matter(monkeypatch, cell, sizes):
     from concurrent.futures import ThreadPoolExecutor
 
     from textgen_keras import cores
@@ -142,7 +151,7 @@ def test_the_number_of_cores_does_not_matter(monkeypatch, cell):
     for count in (1, 2, 3, 8):
         with ThreadPoolExecutor(count) as pool:
             monkeypatch.setattr(cores, "_cores", lambda count=count, pool=pool: (count, pool))
-            found.append([read(cell, np.random.default_rng(1)) for _ in range(2)])
+            found.append([read(cell, np.random.default_rng(1), **sizes) for _ in range(2)])
     for first, again in found:  # the same cores, the same numbers
         for one, other in zip(first, again, strict=True):
             np.testing.assert_array_equal(one, other)
@@ -156,6 +165,60 @@ def test_what_is_not_a_number_is_not_hidden(cell):
     states, *_ = read(cell, np.random.default_rng(1), spoiled=True)
     assert np.isfinite(states[0]).all()
     assert np.isnan(states[-1]).any()
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("worst", [-9, VOCAB])
+def test_an_id_out_of_range_is_an_error(cell, worst):
+    with pytest.raises(ValueError, match="ids must be from 0 to 4, got "):
+        read(cell, np.random.default_rng(1), worst=worst)
+
+
+def test_a_target_out_of_range_is_an_error():
+    from textgen_keras.compiled_head import cross_entropy
+
+    ones = np.ones((3, 3), np.float32)
+    with pytest.raises(ValueError, match="ids must be from 0 to 2, got 1 to 3"):
+        cross_entropy(ones, ones, ones[0], np.array([1, 2, 3], np.int32), ones[0])
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_no_row_at_all_has_no_gradient(cell):
+    _, *results = read(cell, np.random.default_rng(1), batch=0)
+    assert not any(result.any() for result in results)
+
+
+PROGRAM = """
+import numpy as np
+from textgen_keras.compiled_head import cross_entropy
+ones = np.ones((2, 2), np.float32)
+print(cross_entropy(ones, ones, ones[0], np.zeros(2, np.int32), ones[0])[0])
+"""
+
+
+@pytest.mark.parametrize("kept", ["whole", "damaged", "nowhere"])
+def test_machine_code_is_kept_for_other_processes_where_it_can_be(tmp_path, kept):
+    folder = tmp_path / "cache"
+
+    def run():
+        program = [sys.executable, "-c", PROGRAM]
+        environment = os.environ | {"NUMBA_CACHE_DIR": str(folder)}
+        done = subprocess.run(program, capture_output=True, text=True, check=True, env=environment)
+        assert float(done.stdout) == pytest.approx(2 * np.log(2))
+
+    if kept == "nowhere":
+        folder.write_text("no folder")
+        run()
+        return
+    run()
+    files = {path: path.read_bytes() for path in folder.rglob("*.nb?")}
+    assert files
+    if kept == "damaged":
+        for path in files:
+            path.write_bytes(b"")
+    run()
+    if kept == "whole":
+        assert {path: path.read_bytes() for path in folder.rglob("*.nb?")} == files
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])

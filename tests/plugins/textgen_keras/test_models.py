@@ -86,6 +86,14 @@ def test_without_tensorflow_the_error_says_what_to_install(monkeypatch):
         make(GRU, 7).weights()
 
 
+def test_without_numba_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    monkeypatch.delitem(sys.modules, "textgen_keras.compiled_head", raising=False)
+    monkeypatch.delitem(sys.modules, "textgen_keras.tiles", raising=False)
+    with pytest.raises(UnavailableError, match=r'^training needs Numba: pip install "textgen-rnn\[train\]"$'):
+        backend.import_compiled("compiled_head")
+
+
 def test_another_backend_of_keras_is_refused(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     monkeypatch.delitem(sys.modules, "keras", raising=False)
@@ -99,7 +107,7 @@ import sys
 import textgen_keras, textgen_keras.models, textgen_keras.recipes, textgen_keras.runtime
 model = textgen_keras.models.GRU(textgen_keras.models.RecurrentOptions(), 9)
 model.parameter_count, model.state_spec
-print(sorted({"tensorflow", "keras"} & set(sys.modules)))
+print(sorted({"tensorflow", "keras", "numba"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

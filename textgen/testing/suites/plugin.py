@@ -21,7 +21,7 @@ from textgen.testing import counting, recurrent, tiny
 from textgen.testing.plugins import registered
 
 #: What nobody should wait for who only asks for help, or uses another plugin.
-HEAVY = ("tensorflow", "keras", "torch", "jax", "onnxruntime", "matplotlib")
+HEAVY = ("tensorflow", "keras", "torch", "jax", "numba", "onnxruntime", "matplotlib")
 
 
 class PluginSuite:
