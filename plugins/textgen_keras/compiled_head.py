@@ -20,6 +20,7 @@ from textgen_keras.tiles import (
     add_outer_products,
     add_product,
     check_index,
+    clear,
     compiled,
     compiled_part,
     empty,
@@ -39,19 +40,24 @@ def cross_entropy(
     """The weighted sum of the cross-entropy of targets with the softmax of ``hidden @ kernel + bias``, in nats.
 
     Args:
-        hidden: ``[N, U]``; like all but the targets float32 or float64, and contiguous.
+        hidden: ``[time, batch, U]``; like all but the targets float32 or float64.
         kernel: ``[U, V]``.
         bias: ``[V]``.
-        targets: ``[N]`` int32, below V.
-        weights: ``[N]``.
+        targets: ``[batch, time]`` int32, below V.
+        weights: ``[batch, time]``.
 
     Returns:
         The sum, a scalar, and its gradients by hidden, kernel and bias.
+
+    Raises:
+        ValueError: where a target is not below V.
     """
     check_index(targets, len(bias))
     d_hidden = empty(hidden.shape, hidden.dtype)
-    shared = (hidden, pack(kernel), pack(kernel.T), bias, targets, weights, d_hidden)
-    rows = shares(len(hidden), ROWS)
+    by_row = [array.reshape(-1, hidden.shape[2]) for array in (hidden, d_hidden)]
+    of_row = [array.T.reshape(-1) for array in (targets, weights)]
+    shared = (pack(kernel), pack(kernel.T), bias, *by_row, *of_row)
+    rows = shares(targets.size, ROWS)
     kernels, biases = [sums_for(kernel) for _ in rows], [zeros(bias.shape, bias.dtype) for _ in rows]
     sums = [zeros((1,), hidden.dtype) for _ in rows]
     each = zip(rows, kernels, biases, sums, strict=True)
@@ -98,13 +104,13 @@ def _largest(values: Any) -> Any:
 def _cross_entropy(
     begin: int,
     end: int,
-    hidden: Any,
     panels: Any,
     panels_back: Any,
     bias: Any,
+    hidden: Any,
+    d_hidden: Any,
     targets: Any,
     weights: Any,
-    d_hidden: Any,
     d_kernel: Any,
     d_bias: Any,
     total: Any,
@@ -131,7 +137,7 @@ def _cross_entropy(
             slope[target] -= weight
             nats += weight * (math.log(powers) + (top - of_row[target]))
             add((slope, d_bias), (d_bias,), ())
-        back[:] = 0
+        clear(back)
         add_product(back, slopes, panels_back)
         for row in range(rows):
             copy((back[row, :units],), (d_hidden[first + row],), ())

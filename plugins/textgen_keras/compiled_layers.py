@@ -25,6 +25,7 @@ from textgen_keras.tiles import (
     add_outer_products,
     add_product,
     check_index,
+    clear,
     compiled,
     compiled_part,
     empty,
@@ -204,7 +205,7 @@ def _lstm_backward(
             add((d, of_input), (of_input,), ())
             copy((states[t, row],), (h[done, :units],), ())
             done += 1
-        sums[:] = 0
+        clear(sums)
         add_product(sums, d_gates[first:done], panels)
         if done == block or t == 0:
             add_outer_products(d_kernel, h[:done], d_gates[:done])

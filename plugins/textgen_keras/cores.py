@@ -22,7 +22,10 @@ def shares(size: int, step: int) -> list[tuple[int, int]]:
 def on_all_cores(work: Callable[..., None], calls: Iterable[tuple[Any, ...]]) -> None:
     """Call a function with each tuple of arguments, side by side, and wait for all."""
     _, pool = _cores()
-    for call in [pool.submit(work, *arguments) for arguments in calls]:
+    own, *others = calls
+    elsewhere = [pool.submit(work, *arguments) for arguments in others]
+    work(*own)
+    for call in elsewhere:
         call.result()
 
 

@@ -15,11 +15,11 @@ def head_cross_entropy(hidden: Any, kernel: Any, bias: Any, targets: Any, weight
     """The weighted sum of the cross-entropy of targets with the softmax of ``hidden @ kernel + bias``, in nats.
 
     Args:
-        hidden: ``[N, U]`` float32.
+        hidden: ``[time, batch, U]`` float32.
         kernel: ``[U, V]``.
         bias: ``[V]``.
-        targets: ``[N]`` int32, below V.
-        weights: ``[N]``, through which no gradient flows.
+        targets: ``[batch, time]`` int32, below V.
+        weights: ``[batch, time]``, through which no gradient flows.
 
     Returns:
         A scalar.

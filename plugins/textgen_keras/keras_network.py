@@ -111,9 +111,7 @@ class KerasNetwork(StatefulNetwork):
         if self._is_on_gpu():
             return super().nats(ids, targets, weights, state, lengths, dropout_seed)
         hidden, after = self._learn_layers(ids, state, lengths, dropout_seed)
-        rows = tf.reshape(hidden, [-1, hidden.shape[2]])
-        of_rows = (tf.reshape(tf.transpose(values), [-1]) for values in (targets, weights))
-        return head_cross_entropy(rows, *self._head_weights(), *of_rows), after
+        return head_cross_entropy(hidden, *self._head_weights(), targets, weights), after
 
     def _is_on_gpu(self) -> bool:
         return "GPU" in self.head_bias.value.device

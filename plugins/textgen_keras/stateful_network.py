@@ -125,7 +125,7 @@ class StatefulNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
     def initial_state(self, batch: int) -> list[Any]:
         """The state before the first id, for a batch of rows."""
         return [
-            tf.cast(tf.fill([batch, *tensor.shape[1:]], value), tensor.dtype)
+            tf.constant(np.full([batch, *tensor.shape[1:]], value), tensor.dtype)
             for tensor, value in zip(self.state_signature, self._initial_values, strict=True)
         ]
 

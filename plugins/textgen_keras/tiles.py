@@ -228,6 +228,14 @@ _tile, _row = _make_tile(ROWS), _make_tile(1)
 
 
 @compiled_part
+def clear(array: Any) -> None:
+    """Make all of a contiguous array 0."""
+    flat = array.reshape(-1)
+    for n in range(len(flat)):
+        flat[n] = 0
+
+
+@compiled_part
 def add_product(sums: Any, left: Any, panels: Any) -> None:
     """``sums += left @ right``.
 
