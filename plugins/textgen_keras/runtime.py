@@ -42,10 +42,13 @@ class KerasRuntime(ModelRuntime):
 
     @classmethod
     def diagnose(cls) -> list[Finding]:
-        versions = {name: distribution_version(name) for name in ("tensorflow", "keras")}
-        if "unknown" in versions.values():
-            return [Finding("TensorFlow, for training", "absent", 'pip install "textgen-rnn[train]"')]
-        return [Finding(", ".join(f"{name} {version}" for name, version in versions.items()), "works")]
+        mend = 'pip install "textgen-rnn[train]"'
+        versions = {name: distribution_version(name) for name in ("tensorflow", "keras", "numba")}
+        if "unknown" in (versions["tensorflow"], versions["keras"]):
+            return [Finding("TensorFlow, for training", "absent", mend)]
+        there = ", ".join(f"{name} {version}" for name, version in versions.items() if version != "unknown")
+        missing = [Finding("Numba, for training", "absent", mend)] if versions["numba"] == "unknown" else []
+        return [Finding(there, "works"), *missing]
 
     def forward(self, ids: Ids, state: State, lengths: Ids | None = None) -> tuple[Array, State]:
         with placed_on(self.device):

@@ -155,3 +155,18 @@ def test_cuda_without_a_gpu_says_what_is_missing():
 def test_an_unknown_device_is_refused(device):
     with pytest.raises(OptionError, match="unknown device"):
         resolve_device(device)
+
+
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [
+        (set(), [("tensorflow 2, keras 2, numba 2", "works")]),
+        ({"numba"}, [("tensorflow 2, keras 2", "works"), ("Numba, for training", "absent")]),
+        ({"keras", "numba"}, [("TensorFlow, for training", "absent")]),
+    ],
+)
+def test_doctor_tells_what_training_lacks(monkeypatch, missing, told):
+    from textgen_keras import runtime
+
+    monkeypatch.setattr(runtime, "distribution_version", lambda name: "unknown" if name in missing else "2")
+    assert [(finding.what, finding.status) for finding in runtime.KerasRuntime.diagnose()] == told
