@@ -16,13 +16,13 @@ from textgen.artifact import Artifact, distribution_version
 from textgen.errors import ArtifactError, UnavailableError, UnsupportedModelError
 from textgen.files import quoted
 from textgen.generation import CHUNK, CHUNK_TO_END
-from textgen.runtime import Block, Drawing, Finding, Ids, Runtime
+from textgen.runtime import Block, Drawing, Finding, Ids, Runtime, usable_cores
 from textgen.sampling import Chain, Draw
 from textgen.state import State
 from textgen_onnx.cuda_block import BlockLoop
 from textgen_onnx.device_state import DeviceState, on_host, place
 from textgen_onnx.session import check_signature, open_session, resolve_device, why_no_cuda
-from textgen_onnx.threads import choose_threads, usable_cores
+from textgen_onnx.threads import choose_threads
 
 if TYPE_CHECKING:
     from textgen.model import Model

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from textgen.files import write_atomically
+from textgen.runtime import usable_cores
 from textgen_onnx.shared_rows import SharedRows
 
 #: Seconds of measuring a way.
@@ -27,11 +28,6 @@ class Threads(NamedTuple):
 
     number: int
     share: Shared = "operators"
-
-
-def usable_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_threads(key: str, rows: int, open_with: Callable[[int], Any], run: Callable[[Any], object]) -> Any:

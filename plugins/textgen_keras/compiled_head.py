@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from textgen_keras.cores import on_all_cores, shares
 from textgen_keras.formulas import Vector, add, copy, exp, over_rows
 from textgen_keras.tiles import (
+    COLUMNS,
     DEPTH,
     ROWS,
     add_outer_products,
@@ -60,8 +61,7 @@ def cross_entropy(
     rows = shares(targets.size, ROWS)
     kernels, biases = [sums_for(kernel) for _ in rows], [zeros(bias.shape, bias.dtype) for _ in rows]
     sums = [zeros((1,), hidden.dtype) for _ in rows]
-    each = zip(rows, kernels, biases, sums, strict=True)
-    on_all_cores(_cross_entropy, [(*part, *shared, *own) for part, *own in each])
+    on_all_cores(_cross_entropy, rows, shared, kernels, biases, sums)
     return sum_of(sums)[0], d_hidden, sums_from(kernels, kernel), sum_of(biases)
 
 
@@ -116,9 +116,9 @@ def _cross_entropy(
     total: Any,
 ) -> None:
     units, vocab = hidden.shape[1], len(bias)
-    all_logits = np.zeros((DEPTH, panels.shape[0] * panels.shape[2]), hidden.dtype)
+    all_logits = np.zeros((DEPTH, len(panels) * COLUMNS), hidden.dtype)
     all_slopes = np.zeros((DEPTH, vocab), hidden.dtype)
-    all_back = np.zeros((DEPTH, panels_back.shape[0] * panels_back.shape[2]), hidden.dtype)
+    all_back = np.zeros((DEPTH, len(panels_back) * COLUMNS), hidden.dtype)
     nats = 0.0
     for first in range(begin, end, DEPTH):
         last = min(first + DEPTH, end)

@@ -59,7 +59,7 @@ def lstm_forward(table: Array, index: Array, state: Array, cell: Array, kernel: 
     states, cells = _with_first(state, index), _with_first(cell, index)
     gates = _gates_for(table, index)
     shared = (table, index, pack(kernel), states, cells, gates)
-    on_all_cores(_lstm_forward, [(*part, *shared) for part in shares(index.shape[1], ROWS)])
+    on_all_cores(_lstm_forward, shares(index.shape[1], ROWS), shared)
     return states, cells, gates
 
 
@@ -71,8 +71,7 @@ def lstm_backward(
     shared = (upstream, index, pack(kernel.T), states, cells, gates, d_state, d_cell)
     rows = shares(index.shape[1], ROWS)
     tables, kernels = _tables_of(rows, table, index), [sums_for(kernel) for _ in rows]
-    each = zip(rows, tables, kernels, strict=True)
-    on_all_cores(_lstm_backward, [(*part, *shared, *own) for part, *own in each])
+    on_all_cores(_lstm_backward, rows, shared, tables, kernels)
     return sum_of(tables), d_state, d_cell, sums_from(kernels, kernel)
 
 
@@ -95,7 +94,7 @@ def gru_forward(table: Array, index: Array, state: Array, kernel: Array, bias: A
     states, gates = _with_first(state, index), _gates_for(table, index)
     candidates = empty((*index.shape, state.shape[1]), table.dtype)
     shared = (table, index, pack(kernel), bias, states, gates, candidates)
-    on_all_cores(_gru_forward, [(*part, *shared) for part in shares(index.shape[1], ROWS)])
+    on_all_cores(_gru_forward, shares(index.shape[1], ROWS), shared)
     return states, gates, candidates
 
 
@@ -108,8 +107,7 @@ def gru_backward(
     rows = shares(index.shape[1], ROWS)
     tables, kernels = _tables_of(rows, table, index), [sums_for(kernel) for _ in rows]
     biases = [zeros(d_state.shape[1:], states.dtype) for _ in rows]
-    each = zip(rows, tables, kernels, biases, strict=True)
-    on_all_cores(_gru_backward, [(*part, *shared, *own) for part, *own in each])
+    on_all_cores(_gru_backward, rows, shared, tables, kernels, biases)
     return sum_of(tables), d_state, sums_from(kernels, kernel), sum_of(biases)
 
 

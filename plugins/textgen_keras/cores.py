@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
+
+from textgen.runtime import usable_cores
 
 
 def shares(size: int, step: int) -> list[tuple[int, int]]:
@@ -19,12 +20,24 @@ def shares(size: int, step: int) -> list[tuple[int, int]]:
     return [(begin, min(begin + share, size)) for begin in range(0, size, share)] or [(0, 0)]
 
 
-def on_all_cores(work: Callable[..., None], calls: Iterable[tuple[Any, ...]]) -> None:
-    """Call a function with each tuple of arguments, side by side, and wait for all."""
+def on_all_cores(
+    work: Callable[..., None],
+    parts: Sequence[tuple[int, int]],
+    shared: Iterable[Any],
+    *own: Sequence[Any],
+) -> None:
+    """Do each part of some work, side by side, and wait for all.
+
+    Args:
+        work: is called with a part's begin and end, what is shared, and what is the part's own.
+        parts: as :func:`shares` gives them.
+        shared: the same arguments for all.
+        own: arguments of which each part has one, as many of each as there are parts.
+    """
     _, pool = _cores()
-    own, *others = calls
+    first, *others = [(*part, *shared, *each) for part, *each in zip(parts, *own, strict=True)]
     elsewhere = [pool.submit(work, *arguments) for arguments in others]
-    work(*own)
+    work(*first)
     for call in elsewhere:
         call.result()
 
@@ -32,5 +45,5 @@ def on_all_cores(work: Callable[..., None], calls: Iterable[tuple[Any, ...]]) ->
 @cache
 def _cores() -> tuple[int, ThreadPoolExecutor]:
     """How many this process may use, and as many threads."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = usable_cores()
     return count, ThreadPoolExecutor(count, "textgen-core")

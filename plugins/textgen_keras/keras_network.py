@@ -100,8 +100,8 @@ class KerasNetwork(StatefulNetwork):
         return self._head(hidden), after
 
     def learn(self, ids: Any, state: Any, lengths: Any, dropout_seed: Any) -> tuple[Any, list[Any]]:
-        if self._is_for_cudnn():
-            return self(ids, state, lengths, dropout_seed)  # type: ignore[no-any-return]
+        if self._is_on_gpu() and not self.weight_dropout:
+            return self(ids, state, lengths, dropout_seed)  # type: ignore[no-any-return]  # cuDNN
         hidden, after = self._learn_layers(ids, state, lengths, dropout_seed)
         return tf.transpose(self._head(hidden), [1, 0, 2]), after
 
@@ -115,9 +115,6 @@ class KerasNetwork(StatefulNetwork):
 
     def _is_on_gpu(self) -> bool:
         return "GPU" in self.head_bias.value.device
-
-    def _is_for_cudnn(self) -> bool:
-        return self._is_on_gpu() and not self.weight_dropout
 
     def _learn_layers(self, ids: Any, state: Any, lengths: Any, dropout_seed: Any) -> tuple[Any, list[Any]]:
         """What the head reads, ``[time, batch, U]``, and the state after each row's last id."""

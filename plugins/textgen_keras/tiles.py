@@ -42,7 +42,6 @@ _PARTS = [Path(__file__), Path(__file__).with_name("formulas.py")]
 #: Of a processor's vectors, in bytes: those that begin elsewhere span two lines of the cache each.
 _ALIGNMENT = 64
 
-
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
 
 
