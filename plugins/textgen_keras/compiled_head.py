@@ -8,24 +8,22 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numba
-import numpy as np
 from numpy.typing import NDArray
 
 from textgen_keras.cores import on_all_cores, shares
-from textgen_keras.formulas import Vector, add, copy, exp, over_rows
+from textgen_keras.formulas import Vector, add, copy, exp, folded, larger, over_rows
+from textgen_keras.machine_code import compiled
+from textgen_keras.panels import pack, pack_transposed, shared_panels
 from textgen_keras.tiles import (
-    COLUMNS,
     DEPTH,
     ROWS,
     add_outer_products,
     add_product,
     check_index,
     clear,
-    compiled,
-    compiled_part,
     empty,
-    pack,
+    padded,
+    scratch,
     sum_of,
     sums_for,
     sums_from,
@@ -42,7 +40,7 @@ def cross_entropy(
 
     Args:
         hidden: ``[time, batch, U]``; like all but the targets float32 or float64.
-        kernel: ``[U, V]``.
+        kernel: ``[U, V]``, contiguous like all.
         bias: ``[V]``.
         targets: ``[batch, time]`` int32, below V.
         weights: ``[batch, time]``.
@@ -57,7 +55,7 @@ def cross_entropy(
     d_hidden = empty(hidden.shape, hidden.dtype)
     by_row = [array.reshape(-1, hidden.shape[2]) for array in (hidden, d_hidden)]
     of_row = [array.T.reshape(-1) for array in (targets, weights)]
-    shared = (pack(kernel), pack(kernel.T), bias, *by_row, *of_row)
+    shared = (kernel, shared_panels(kernel), shared_panels(kernel, transposed=True), bias, *by_row, *of_row)
     rows = shares(targets.size, ROWS)
     kernels, biases = [sums_for(kernel) for _ in rows], [zeros(bias.shape, bias.dtype) for _ in rows]
     sums = [zeros((1,), hidden.dtype) for _ in rows]
@@ -75,37 +73,16 @@ def _scaled(x: Vector, by: Vector) -> tuple[Vector]:
     return (x * by,)
 
 
-@numba.njit(error_model="numpy", fastmath={"reassoc", "nsz"})  # type: ignore[untyped-decorator]
-def _sum(values: Any) -> Any:
-    """In whatever order is fast."""
-    total = values.dtype.type(0)
-    for n in range(len(values)):
-        total += values[n]
-    return total
-
-
-@compiled_part
-def _largest(values: Any) -> Any:
-    """Of those that are numbers; four at a time, each of which need not wait for the others."""
-    one = two = three = four = values[0]
-    whole = len(values) - len(values) % 4
-    for n in range(0, whole, 4):
-        one = values[n] if values[n] > one else one
-        two = values[n + 1] if values[n + 1] > two else two
-        three = values[n + 2] if values[n + 2] > three else three
-        four = values[n + 3] if values[n + 3] > four else four
-    for n in range(whole, len(values)):
-        one = values[n] if values[n] > one else one
-    one, three = two if two > one else one, four if four > three else three
-    return three if three > one else one
+_largest, _sum = folded(larger, -math.inf), folded(Vector.__add__, 0.0)
 
 
 @compiled
 def _cross_entropy(
     begin: int,
     end: int,
-    panels: Any,
-    panels_back: Any,
+    kernel: Any,
+    panels_of_all: Any,
+    panels_back_of_all: Any,
     bias: Any,
     hidden: Any,
     d_hidden: Any,
@@ -116,30 +93,38 @@ def _cross_entropy(
     total: Any,
 ) -> None:
     units, vocab = hidden.shape[1], len(bias)
-    all_logits = np.zeros((DEPTH, len(panels) * COLUMNS), hidden.dtype)
-    all_slopes = np.zeros((DEPTH, vocab), hidden.dtype)
-    all_back = np.zeros((DEPTH, len(panels_back) * COLUMNS), hidden.dtype)
+    panels = panels_of_all if len(panels_of_all) else pack(kernel)
+    panels_back = panels_back_of_all if len(panels_back_of_all) else pack_transposed(kernel)
+    width, width_back = padded(vocab), padded(units)
+    block = min(DEPTH, end - begin)
+    flat_logits, flat_slopes = scratch(block * width, kernel), scratch(block * vocab, kernel)
+    flat_back = scratch(block * width_back, kernel)
+    all_logits, all_slopes = flat_logits.reshape((block, width)), flat_slopes.reshape((block, vocab))
+    all_back = flat_back.reshape((block, width_back))
+    clear(all_logits)
+    clear(d_kernel)
+    flat_d_hidden = d_hidden.reshape(-1)
     nats = 0.0
     for first in range(begin, end, DEPTH):
         last = min(first + DEPTH, end)
         rows = last - first
-        logits, slopes, back = all_logits[:rows], all_slopes[:rows], all_back[:rows]
         for row in range(rows):
-            copy((bias,), (logits[row, :vocab],), ())
-        add_product(logits, hidden[first:last], panels)
+            copy(((bias, 0),), ((flat_logits, row * width),), (), vocab)
+        add_product(all_logits[:rows], hidden[first:last], panels)
         for row in range(rows):
-            of_row, slope = logits[row, :vocab], slopes[row]
+            at, to = row * width, row * vocab
+            logits, slopes = (flat_logits, at), (flat_slopes, to)
             target, weight = targets[first + row], weights[first + row]
-            top = _largest(of_row)
-            _power((of_row,), (slope,), (top,))
-            powers = _sum(slope)
-            _scaled((slope,), (slope,), (weight / powers,))
-            slope[target] -= weight
-            nats += weight * (math.log(powers) + (top - of_row[target]))
-            add((slope, d_bias), (d_bias,), ())
-        clear(back)
-        add_product(back, slopes, panels_back)
+            top = _largest(logits, vocab)
+            _power((logits,), (slopes,), (top,), vocab)
+            powers = _sum(slopes, vocab)
+            _scaled((slopes,), (slopes,), (weight / powers,), vocab)
+            flat_slopes[to + target] -= weight
+            nats += weight * (math.log(powers) + (top - flat_logits[at + target]))
+            add((slopes, (d_bias, 0)), ((d_bias, 0),), (), vocab)
+        clear(all_back[:rows])
+        add_product(all_back[:rows], all_slopes[:rows], panels_back)
         for row in range(rows):
-            copy((back[row, :units],), (d_hidden[first + row],), ())
-        add_outer_products(d_kernel, hidden[first:last], slopes)
+            copy(((flat_back, row * width_back),), ((flat_d_hidden, (first + row) * units),), (), units)
+        add_outer_products(d_kernel, hidden[first:last], all_slopes[:rows])
     total[0] = nats

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import llvmlite.binding
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from textgen_keras.tiles import WIDTH
+#: Numbers of a vector.
+WIDTH = 16 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 8
 
 # A product and a sum may be one operation; all else is as written.
 _FLAGS = ("contract",)
@@ -93,16 +95,24 @@ def exp(x: Vector) -> Vector:
     x = x.clipped(60.0)
     if not isinstance(kind.element, ir.FloatType):
         return Vector(builder, _call(builder, f"llvm.exp.{name}", kind, x.value))
-    times = Vector(builder, _call(builder, f"llvm.rint.{name}", kind, (x * 1.44269504088896341).value))
+    shift = 1.5 * 2.0**23  # a number of this size has no room for what is less than 1
+    shifted = x * 1.44269504088896341 + shift
+    times = shifted - shift
     x = x - times * 0.693359375 - times * -2.12194440e-4  # what is left by whole powers of 2
     series = x * 1.9875691500e-4 + 1.3981999507e-3
     for coefficient in (8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
         series = x * series + coefficient
     whole = ir.VectorType(ir.IntType(32), kind.count)
-    exponent = _call(builder, f"llvm.fptosi.sat.v{kind.count}i32.{name}", whole, times.value)
     bias, place = (ir.Constant(whole, [number] * kind.count) for number in (127, 23))
-    power = builder.bitcast(builder.shl(builder.add(exponent, bias), place), kind)
+    exponent = builder.add(builder.bitcast(shifted.value, whole), bias)  # what is above its lowest bits is shifted out
+    power = builder.bitcast(builder.shl(exponent, place), kind)
     return (x * x * series + x + 1) * Vector(builder, power)
+
+
+def larger(x: Vector, y: Vector) -> Vector:
+    """Of each two the larger one; where one is not a number, ``y``."""
+    is_larger = x.builder.fcmp_ordered(">", x.value, y.value)
+    return Vector(x.builder, x.builder.select(is_larger, x.value, y.value))
 
 
 def _call(builder: Any, name: str, returns: Any, value: Any) -> Any:
@@ -118,33 +128,52 @@ def _repeated(builder: Any, number: Any, width: int) -> Any:
     return builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(ir.IntType(32), width), None))
 
 
-def over_rows(formula: Callable[..., tuple[Vector, ...]]) -> Callable[..., Any]:
+def _start(context: Any, builder: Any, kind: Any, row: Any) -> Any:
+    """Where a row begins that is given as an array and a place in it."""
+    array, at = (builder.extract_value(row, part) for part in range(2))
+    place = context.cast(builder, at, kind[1], types.intp)
+    return builder.gep(context.make_array(kind[0])(context, builder, array).data, [place])
+
+
+def _halves(x: Vector) -> tuple[Vector, Vector]:
+    """A vector's numbers in two that are half as long."""
+    size = x.value.type.count // 2
+    whole = ir.VectorType(ir.IntType(32), size)
+    lanes = ir.Constant(whole, list(range(size))), ir.Constant(whole, list(range(size, 2 * size)))
+    low, high = (Vector(x.builder, x.builder.shuffle_vector(x.value, x.value, half)) for half in lanes)
+    return low, high
+
+
+def over_rows(formula: Callable[..., tuple[Vector, ...]], *, past_cache: int = 0) -> Callable[..., Any]:
     """Make of a formula a function for compiled loops.
 
     Args:
         formula: takes a :class:`Vector` from each row that is read, and returns what to write into each row.
+        past_cache: how many of the rows that are written, the first ones, go to memory past the cache. These must begin
+            at multiples of 64 bytes. Locks, by which another thread learns that they are written, wait for that.
 
     Returns:
-        A function of three tuples: the rows to read and those to write, one-dimensional, contiguous and of one dtype;
-        and numbers, which the formula takes as vectors of that dtype after those of the rows. All rows are as long as
-        the first that is written. A row may be read and written, but otherwise none overlaps another.
+        A function of two tuples of rows, those to read and those to write, each a flat array of one dtype and where in
+        it the row begins; a tuple of numbers, which the formula takes as vectors of that dtype after those of the rows;
+        and the length of all rows. A row may be read and written, but otherwise none overlaps another.
     """
+    # Not slices of arrays: for each, Numba counts who refers to it, which takes longer than a row does.
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def run(typing_context: Any, read: Any, write: Any, numbers: Any) -> Any:
+    def run(typing_context: Any, read: Any, write: Any, numbers: Any, length: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            number = context.get_data_type(write[0].dtype)
-            align = write[0].dtype.bitwidth // 8
-            *groups, scalars = [cgutils.unpack_tuple(builder, value) for value in arguments]
+            element = write[0][0].dtype
+            number = context.get_data_type(element)
+            align = element.bitwidth // 8
+            *groups, scalars = [cgutils.unpack_tuple(builder, value) for value in arguments[:3]]
             scalars = [
-                context.cast(builder, scalar, kind, write[0].dtype)
-                for scalar, kind in zip(scalars, numbers, strict=True)
+                context.cast(builder, scalar, kind, element) for scalar, kind in zip(scalars, numbers, strict=True)
             ]
             rows = [
-                [context.make_array(kind)(context, builder, value) for kind, value in zip(kinds, values, strict=True)]
-                for kinds, values in zip(signature.args[:2], groups, strict=True)
+                [_start(context, builder, kind, row) for kind, row in zip(kinds, group, strict=True)]
+                for kinds, group in zip(signature.args[:2], groups, strict=True)
             ]
-            length = builder.extract_value(rows[1][0].shape, 0)
+            length = arguments[3]
             begin = ir.Constant(length.type, 0)
             for width in (WIDTH, WIDTH // 4, 1):  # what is left by whole vectors goes in smaller ones
                 everywhere = [Vector(builder, _repeated(builder, scalar, width)) for scalar in scalars]
@@ -153,19 +182,63 @@ def over_rows(formula: Callable[..., tuple[Vector, ...]]) -> Callable[..., Any]:
                 with cgutils.for_range_slice(builder, begin, end, step, length.type) as (at, _):
                     reading, writing = [
                         [
-                            builder.bitcast(builder.gep(row.data, [at]), ir.VectorType(number, width).as_pointer())
+                            builder.bitcast(builder.gep(row, [at]), ir.VectorType(number, width).as_pointer())
                             for row in group
                         ]
                         for group in rows
                     ]
                     vectors = [Vector(builder, builder.load(pointer, align=align)) for pointer in reading]
                     values = formula(*vectors, *everywhere)
-                    for pointer, result in zip(writing, values, strict=True):
-                        builder.store(result.value, pointer, align=align)
+                    for place, (pointer, result) in enumerate(zip(writing, values, strict=True)):
+                        if place < past_cache and width == WIDTH:
+                            stored = builder.store(result.value, pointer, align=min(width * align, 64))
+                            stored.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
+                        else:
+                            builder.store(result.value, pointer, align=align)
                 begin = end
             return context.get_dummy_value()
 
-        return types.void(read, write, numbers), generate
+        return types.void(read, write, numbers, types.intp), generate
+
+    return run  # type: ignore[no-any-return]
+
+
+def folded(formula: Callable[[Vector, Vector], Vector], start: float) -> Callable[..., Any]:
+    """Make of a formula a function for compiled loops, which folds a row into one number.
+
+    Args:
+        formula: of two vectors, the first from the row or made of it by the formula, the second what there is so far;
+            the order in which numbers come must not matter.
+        start: what folds with a number into that number.
+
+    Returns:
+        A function of a row as :func:`over_rows` has it, and its length.
+    """
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def run(typing_context: Any, row: Any, length: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            element = row[0].dtype
+            number = context.get_data_type(element)
+            data, length = _start(context, builder, row, arguments[0]), arguments[1]
+            begin = ir.Constant(length.type, 0)
+            result = Vector(builder, ir.Constant(ir.VectorType(number, 1), [start]))
+            for width in (WIDTH, 1):
+                kind = ir.VectorType(number, width)
+                total = cgutils.alloca_once_value(builder, ir.Constant(kind, [ir.Constant(number, start)] * width))
+                step = ir.Constant(length.type, width)
+                end = builder.sub(length, builder.srem(length, step))
+                with cgutils.for_range_slice(builder, begin, end, step, length.type) as (at, _):
+                    pointer = builder.bitcast(builder.gep(data, [at]), kind.as_pointer())
+                    values = Vector(builder, builder.load(pointer, align=element.bitwidth // 8))
+                    builder.store(formula(values, Vector(builder, builder.load(total))).value, total)
+                begin, folds = end, Vector(builder, builder.load(total))
+                while folds.value.type.count > 1:
+                    folds = formula(*_halves(folds))
+                result = formula(folds, result)
+            return builder.extract_element(result.value, ir.Constant(ir.IntType(32), 0))
+
+        return row[0].dtype(row, types.intp), generate
 
     return run  # type: ignore[no-any-return]
 

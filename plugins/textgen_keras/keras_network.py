@@ -118,7 +118,7 @@ class KerasNetwork(StatefulNetwork):
 
     def _learn_layers(self, ids: Any, state: Any, lengths: Any, dropout_seed: Any) -> tuple[Any, list[Any]]:
         """What the head reads, ``[time, batch, U]``, and the state after each row's last id."""
-        hidden = ids = tf.transpose(ids)
+        hidden: Any = None
         after: list[Any] = []
         for index, layer in enumerate(self.recurrent):
             recurrent = _drop(layer.cell.recurrent_kernel.value, self.weight_dropout, dropout_seed, -1 - index)
@@ -132,7 +132,7 @@ class KerasNetwork(StatefulNetwork):
         return hidden, after
 
     def _project_ids(self, ids: Any, kernel: Any, bias: Any) -> Any:
-        """The first layer's ``embedding · kernel + bias`` of ids ``[time, batch]``."""
+        """The first layer's ``embedding · kernel + bias`` of ids ``[batch, time]``, time first."""
         embedding = None if self.embedding is None else self.embedding.embeddings.value
         if self.vocab_size < _TABLE_BELOW:
             return LookUp((kernel if embedding is None else tf.matmul(embedding, kernel)) + bias, ids)

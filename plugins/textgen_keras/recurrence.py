@@ -36,7 +36,7 @@ class LookUp:
 
     Attributes:
         table: ``[V, G * U]``.
-        ids: ``[time, batch]`` int32.
+        ids: ``[batch, time]`` int32.
     """
 
     table: Any
@@ -85,11 +85,11 @@ def run_layer(
 
 
 def _as_table(projected: Any) -> tuple[Any, Any]:
-    """A table of all gates, and the index of its rows ``[time, batch]``."""
+    """A table of all gates, and the index of its rows ``[batch, time]``."""
     if isinstance(projected, LookUp):
         return projected.table, projected.ids
-    shape = tf.shape(projected)[:2]
-    return tf.reshape(projected, [-1, projected.shape[2]]), tf.reshape(tf.range(tf.reduce_prod(shape)), shape)
+    time, batch, _ = tf.unstack(tf.shape(projected))
+    return tf.reshape(projected, [-1, projected.shape[2]]), tf.range(batch)[:, None] + batch * tf.range(time)
 
 
 def _gru_biases(bias: Any) -> tuple[Any, Any]:
@@ -161,7 +161,8 @@ def _run_in_loops(
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
 def look_up(table: Any, ids: Any) -> Any:
-    """Rows of a table: ``[V, N]`` and ``[time, batch]`` int32 → ``[time, batch, N]``."""
+    """Rows of a table: ``[V, N]`` and ``[batch, time]`` int32 → ``[time, batch, N]``."""
+    ids = tf.transpose(ids)
 
     def gradient(upstream: Any) -> tuple[Any, None]:
         vocab, columns = table.shape

@@ -3,83 +3,43 @@
 A product is made of tiles: a few rows by a few vectors of columns, whose sums stay in registers while the core runs
 along the inner dimension (Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication"). Loops that
 Numba compiles keep such sums in memory, at a third of the speed, so the innermost loop is written in LLVM's language.
-The right matrix is packed, so that what a tile reads of it lies side by side, and stays in the first cache from one
-tile to the next.
+The right matrix is packed (:mod:`textgen_keras.panels`), so that what a tile reads of it lies side by side, and stays
+in the first cache from one tile to the next.
 """
 
 from __future__ import annotations
 
-import hashlib
-import pickle
+import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-import llvmlite.binding
-import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, register_jitable
 from numpy.typing import NDArray
 
+from textgen_keras.formulas import WIDTH, copy
+from textgen_keras.machine_code import compiled_part
+
 # 16 sums of 16 numbers fit the 32 registers of AVX-512, 12 of 8 the 16 of AVX2, and twice as many half as wide NEON's.
-_IS_WIDE = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
-WIDTH, _VECTORS = (16, 4) if _IS_WIDE else (8, 3)
+#: Rows of a tile, and its columns, which are those of a panel of a packed matrix.
+ROWS, COLUMNS = 4, WIDTH * (4 if WIDTH == 16 else 3)
 
-#: Rows of a tile.
-ROWS = 4
-
-#: Columns of a tile, and of a panel of a packed matrix.
-COLUMNS = WIDTH * _VECTORS
+# The same where a matrix ends and two vectors are enough: of more rows, as an addition takes as long as eight begin.
+_ROWS_AT_END, _COLUMNS_AT_END = 6, WIDTH * 2
 
 #: What a tile runs along at a time, so that a panel's part stays in the first cache: 32 KiB at most.
 DEPTH = 128
 
-#: The files whose functions become parts of compiled ones.
-_PARTS = [Path(__file__), Path(__file__).with_name("formulas.py")]
-
 #: Of a processor's vectors, in bytes: those that begin elsewhere span two lines of the cache each.
 _ALIGNMENT = 64
-
-_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
-
-
-def compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """Compile a function of arrays at its first call, and keep the machine code for other processes.
-
-    It runs without Python's lock, and rounds as written, but that a product and a sum may be one operation.
-    """
-    # Numba names a file after the function, and looks only at the function's own source: not at its parts'.
-    sources = b"".join(path.read_bytes() for path in (*_PARTS, Path(function.__code__.co_filename)))
-    function.__qualname__ += f"-{hashlib.sha256(sources).hexdigest()[:16]}"
-    without_keeping = numba.njit(nogil=True, **_OPTIONS)
-    try:
-        machine_code = numba.njit(nogil=True, cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # there is no folder to keep it in
-        machine_code = without_keeping(function)
-
-    def run(*arguments: Any) -> None:
-        nonlocal machine_code
-        try:
-            machine_code(*arguments)
-        except (OSError, EOFError, pickle.UnpicklingError):  # a disk is full, or a file damaged: nothing was called yet
-            machine_code = without_keeping(function)
-            machine_code(*arguments)
-
-    return run
-
-
-def compiled_part(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Like :func:`compiled`, for a function that compiled ones alone call: it becomes a part of them."""
-    jit = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)
-    return jit(function)  # type: ignore[no-any-return]
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     """Like :func:`numpy.empty`, and aligned to the processor's vectors."""
     dtype = np.dtype(dtype)
-    size = int(np.prod(shape)) * dtype.itemsize
+    size = math.prod(shape) * dtype.itemsize
     memory = np.empty(size + _ALIGNMENT, np.uint8)
     first = -memory.ctypes.data % _ALIGNMENT
     array: NDArray[Any] = memory[first : first + size].view(dtype).reshape(shape)
@@ -94,31 +54,31 @@ def zeros(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
 
 
 def check_index(index: NDArray[np.int32], size: int) -> None:
-    """Raise ``ValueError`` for a number that is not one of a row of so many: compiled functions do not look."""
-    if index.size and not 0 <= index.min() <= index.max() < size:
+    """Raise ``ValueError`` where an int32 is not the number of one of so many rows: compiled functions do not look."""
+    if index.size and index.view(np.uint32).max() >= size:  # as such, what is below 0 is large
         raise ValueError(f"ids must be from 0 to {size - 1}, got {index.min()} to {index.max()}")
 
 
+@register_jitable  # type: ignore[untyped-decorator]
 def padded(columns: int) -> int:
-    """Columns of the whole panels that hold so many."""
-    return -(-columns // COLUMNS) * COLUMNS
+    """Columns of the tiles that hold so many."""
+    whole = columns // COLUMNS * COLUMNS
+    rest = columns - whole
+    return whole + (COLUMNS if rest > _COLUMNS_AT_END else _COLUMNS_AT_END if rest else 0)
 
 
-def pack(matrix: NDArray[Any]) -> NDArray[Any]:
-    """``[K, N]`` → panels ``[padded(N) / COLUMNS, K, COLUMNS]``; columns beyond N are 0."""
-    depth, columns = matrix.shape
-    panels = empty((padded(columns) // COLUMNS, depth, COLUMNS), matrix.dtype)
-    for panel, begin in enumerate(range(0, columns, COLUMNS)):
-        there = matrix[:, begin : begin + COLUMNS]
-        panels[panel, :, : there.shape[1]] = there
-        panels[panel, :, there.shape[1] :] = 0
-    return panels
+@compiled_part
+def scratch(size: int, like: Any) -> Any:
+    """For compiled functions: a flat array of the dtype of another, aligned to the processor's vectors."""
+    memory = np.empty(size + _ALIGNMENT // like.itemsize, like.dtype)
+    first = -memory.ctypes.data % _ALIGNMENT // like.itemsize
+    return memory[first : first + size]
 
 
 def sums_for(matrix: NDArray[Any]) -> NDArray[Any]:
-    """Zeros for :func:`add_outer_products` to make the gradient of a matrix of."""
+    """Room for :func:`add_outer_products` to make the gradient of a matrix in; it is to be cleared first."""
     rows, columns = matrix.shape
-    return zeros((rows, padded(columns)), matrix.dtype)
+    return empty((rows, padded(columns)), matrix.dtype)
 
 
 def sums_from(parts: Sequence[NDArray[Any]], matrix: NDArray[Any]) -> NDArray[Any]:
@@ -135,13 +95,14 @@ def sum_of(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return total
 
 
-def _make_tile(rows: int) -> Callable[..., Any]:
-    """A function that adds the product of ``rows`` rows and a part of a panel to ``rows`` rows of ``COLUMNS`` sums.
+def _make_tile(rows: int, columns: int) -> Callable[..., Any]:
+    """A function that adds the product of some rows and a part of a panel to rows of sums.
 
     It takes flat arrays of one dtype: the sums, where to begin in them, and how far apart their rows are; the left
     matrix, where to begin, and how far apart are its rows, and the numbers of a row; the panels, and where to begin;
     and the inner dimension, 1 at least.
     """
+    vectors = columns // WIDTH
 
     @intrinsic  # type: ignore[untyped-decorator]
     def tile(
@@ -183,7 +144,7 @@ def _make_tile(rows: int) -> Callable[..., Any]:
 
             start = pointer(sums, sums_value, first_sum)
             sum_parts = [
-                vector_of(row_of(start, row, sums_row), part) for row in range(rows) for part in range(_VECTORS)
+                vector_of(row_of(start, row, sums_row), part) for row in range(rows) for part in range(vectors)
             ]
             start = pointer(left, left_value, first_left)
             left_rows = [row_of(start, row, left_row) for row in range(rows)]
@@ -196,7 +157,7 @@ def _make_tile(rows: int) -> Callable[..., Any]:
             k = builder.phi(depth.type)
             totals = [builder.phi(vector) for _ in sum_parts]
             start = builder.gep(right, [builder.mul(k, constant(COLUMNS))])
-            rights = [builder.load(vector_of(start, part), align=align) for part in range(_VECTORS)]
+            rights = [builder.load(vector_of(start, part), align=align) for part in range(vectors)]
             lanes = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), None)
             undefined = ir.Constant(vector, ir.Undefined)
             new = []
@@ -205,7 +166,7 @@ def _make_tile(rows: int) -> Callable[..., Any]:
                 everywhere = builder.shuffle_vector(
                     builder.insert_element(undefined, one, constant(0)), undefined, lanes
                 )
-                of_row = totals[row * _VECTORS : (row + 1) * _VECTORS]
+                of_row = totals[row * vectors : (row + 1) * vectors]
                 new += [builder.call(fma, [everywhere, *pair]) for pair in zip(rights, of_row, strict=True)]
             next_k = builder.add(k, constant(1))
             for phi, first, later in zip([k, *totals], [constant(0), *at_first], [next_k, *new], strict=True):
@@ -223,7 +184,36 @@ def _make_tile(rows: int) -> Callable[..., Any]:
     return tile  # type: ignore[no-any-return]
 
 
-_tile, _row = _make_tile(ROWS), _make_tile(1)
+def _make_strip(tile_rows: int, columns: int) -> Callable[..., Any]:
+    """A function that makes tiles of any number of rows, its first argument; the others are those of tiles."""
+    several, one = _make_tile(tile_rows, columns), _make_tile(1, columns)
+
+    @compiled_part
+    def strip(
+        rows: int,
+        sums: Any,
+        sums_at: int,
+        sums_row: int,
+        left: Any,
+        left_at: int,
+        left_row: int,
+        left_step: int,
+        panels: Any,
+        panels_at: int,
+        depth: int,
+    ) -> None:
+        whole = rows - rows % tile_rows
+        for row in range(0, whole, tile_rows):
+            at, of_left = sums_at + row * sums_row, left_at + row * left_row
+            several(sums, at, sums_row, left, of_left, left_row, left_step, panels, panels_at, depth)
+        for row in range(whole, rows):
+            at, of_left = sums_at + row * sums_row, left_at + row * left_row
+            one(sums, at, sums_row, left, of_left, left_row, left_step, panels, panels_at, depth)
+
+    return strip
+
+
+_wide, _at_end = _make_strip(ROWS, COLUMNS), _make_strip(_ROWS_AT_END, _COLUMNS_AT_END)
 
 
 @compiled_part
@@ -241,7 +231,7 @@ def add_product(sums: Any, left: Any, panels: Any) -> None:
     Args:
         sums: ``[M, padded(N)]``; what lies beyond N means nothing.
         left: ``[M, K]``.
-        panels: the right matrix ``[K, N]`` as :func:`pack` gives it; all of one dtype and contiguous.
+        panels: the right matrix ``[K, N]``, of :func:`textgen_keras.panels.pack`; all of one dtype and contiguous.
     """
     rows, inner = left.shape
     width = sums.shape[1]
@@ -250,18 +240,16 @@ def add_product(sums: Any, left: Any, panels: Any) -> None:
         for begin in range(0, inner, DEPTH):
             depth = min(DEPTH, inner - begin)
             right = column * inner + begin * COLUMNS
-            for row in range(0, rows - ROWS + 1, ROWS):
-                at = row * width + column
-                _tile(flat_sums, at, width, flat_left, row * inner + begin, inner, 1, flat_panels, right, depth)
-            for row in range(rows - rows % ROWS, rows):
-                at = row * width + column
-                _row(flat_sums, at, width, flat_left, row * inner + begin, inner, 1, flat_panels, right, depth)
+            if width - column < COLUMNS:
+                _at_end(rows, flat_sums, column, width, flat_left, begin, inner, 1, flat_panels, right, depth)
+            else:
+                _wide(rows, flat_sums, column, width, flat_left, begin, inner, 1, flat_panels, right, depth)
 
 
 @compiled_part
 def spread(columns: int) -> int:
     """A width of rows for so many columns with which those below each other do not share a place in a cache."""
-    return (columns + 15) // 32 * 32 + 16  # an odd number of 64 bytes
+    return (columns + 15) // 32 * 32 + 16  # in float32 an odd number of lines of the cache
 
 
 @compiled_part
@@ -275,18 +263,19 @@ def add_outer_products(sums: Any, left: Any, right: Any) -> None:
     """
     inner, stride = left.shape
     rows, width = sums.shape
-    panel = np.zeros((DEPTH, COLUMNS), sums.dtype)
-    flat_sums, flat_left, flat_panel = sums.reshape(-1), left.reshape(-1), panel.reshape(-1)
+    columns = right.shape[1]
+    panel = scratch(DEPTH * COLUMNS, sums)
+    clear(panel)
+    flat_sums, flat_left, flat_right = sums.reshape(-1), left.reshape(-1), right.reshape(-1)
     for begin in range(0, inner, DEPTH):
         depth = min(DEPTH, inner - begin)
         for column in range(0, width, COLUMNS):
+            there = min(COLUMNS, columns - column)
             for k in range(depth):
-                of_row = right[begin + k, column : column + COLUMNS]
-                for n in range(len(of_row)):
-                    panel[k, n] = of_row[n]
-            for row in range(0, rows - ROWS + 1, ROWS):
-                at, of_left = row * width + column, begin * stride + row
-                _tile(flat_sums, at, width, flat_left, of_left, 1, stride, flat_panel, 0, depth)
-            for row in range(rows - rows % ROWS, rows):
-                at, of_left = row * width + column, begin * stride + row
-                _row(flat_sums, at, width, flat_left, of_left, 1, stride, flat_panel, 0, depth)
+                at = (begin + k) * columns + column
+                copy(((flat_right, at),), ((panel, k * COLUMNS),), (), there)
+            of_left = begin * stride
+            if width - column < COLUMNS:
+                _at_end(rows, flat_sums, column, width, flat_left, of_left, 1, stride, panel, 0, depth)
+            else:
+                _wide(rows, flat_sums, column, width, flat_left, of_left, 1, stride, panel, 0, depth)

@@ -22,15 +22,21 @@ def parts():
     """The parts of compiled functions, as functions."""
     import numba
 
-    from textgen_keras import formulas, tiles
+    from textgen_keras import formulas, panels, tiles
 
     @formulas.over_rows
     def both(x):
         return formulas.tanh(x), formulas.sigmoid(x)
 
+    largest = formulas.folded(formulas.larger, -np.inf)
+
     @numba.njit
-    def add_product(sums, left, panels):
-        tiles.add_product(sums, left, panels)
+    def add_product(sums, left, right):
+        tiles.add_product(sums, left, panels.pack(right))
+
+    @numba.njit
+    def add_product_transposed(sums, left, right):
+        tiles.add_product(sums, left, panels.pack_transposed(right))
 
     @numba.njit
     def add_outer_products(sums, left, right):
@@ -38,9 +44,19 @@ def parts():
 
     @numba.njit
     def activations(values, tanh, sigmoid):
-        both((values,), (tanh, sigmoid), ())
+        both(((values, 0),), ((tanh, 0), (sigmoid, 0)), (), len(values))
 
-    return SimpleNamespace(add_product=add_product, add_outer_products=add_outer_products, activations=activations)
+    @numba.njit
+    def largest_from(values, begin):
+        return largest((values, begin), len(values) - begin)
+
+    return SimpleNamespace(
+        add_product=add_product,
+        add_product_transposed=add_product_transposed,
+        add_outer_products=add_outer_products,
+        activations=activations,
+        largest_from=largest_from,
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -51,17 +67,26 @@ def test_products_equal_those_of_numpy(parts, rows, inner, columns, dtype):
     rng = np.random.default_rng(rows)
     left, right = rng.normal(size=(rows, inner)).astype(dtype), rng.normal(size=(inner, columns)).astype(dtype)
     before = rng.normal(size=(rows, columns)).astype(dtype)
-    accuracy = {"rtol": 0, "atol": 30 * np.finfo(dtype).eps * inner**0.5}
+    exact = before + left.astype(float) @ right
+    # Of a sum of so many products, in whatever order: Higham 2002, "Accuracy and stability", (3.5).
+    error = (inner + 1) * np.finfo(dtype).eps * (np.abs(before) + np.abs(left).astype(float) @ np.abs(right))
 
-    sums = tiles.zeros((rows, tiles.padded(columns)), dtype)
-    sums[:, :columns] = before
-    parts.add_product(sums, left, tiles.pack(right))
-    np.testing.assert_allclose(sums[:, :columns], before + left.astype(float) @ right, **accuracy)
+    for product, *factors in (
+        (parts.add_product, left, right),
+        (parts.add_product_transposed, left, np.ascontiguousarray(right.T)),
+        (parts.add_outer_products, np.ascontiguousarray(left.T), right),
+    ):
+        sums = tiles.zeros((rows, tiles.padded(columns)), dtype)
+        sums[:, :columns] = before
+        product(sums, *factors)
+        assert (np.abs(sums[:, :columns] - exact) <= error).all()
 
-    sums = tiles.zeros((rows, tiles.padded(columns)), dtype)
-    sums[:, :columns] = before
-    parts.add_outer_products(sums, np.ascontiguousarray(left.T), right)
-    np.testing.assert_allclose(sums[:, :columns], before + left.astype(float) @ right, **accuracy)
+
+@given(values=st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=70), begin=st.integers(0, 69))
+def test_the_largest_of_a_row_is_found(parts, values, begin):
+    row = np.array(values, np.float32)
+    begin %= len(row)
+    assert parts.largest_from(row, begin) == row[begin:].max()
 
 
 @pytest.mark.parametrize(("dtype", "accuracy"), [("float32", 5e-7), ("float64", 1e-15)])
@@ -121,18 +146,18 @@ def test_a_logit_that_is_not_a_number_is_not_hidden():
     assert np.isnan(nats)
 
 
-def read(cell, rng, *, time=TIME, batch=BATCH, units=UNITS, spoiled=False, is_look_up=True, worst=0):
+def read(cell, rng, *, time=TIME, batch=BATCH, units=UNITS, spoiled=False, is_look_up=True, worst=0, dtype="float32"):
     """All results of a layer for random weights and a random input: forward and backward."""
     from textgen_keras import compiled_layers as layers
 
     def normal(*shape):
-        return rng.normal(size=shape).astype(np.float32)
+        return rng.normal(size=shape).astype(dtype)
 
     gates = {"gru": 3, "lstm": 4}[cell]
     rows = VOCAB if is_look_up else time * batch
-    table, kernel = normal(rows, gates * units), normal(units, gates * units) / units**0.5
-    index = rng.integers(0, VOCAB, (time, batch)) if is_look_up else np.arange(rows).reshape(time, batch)
-    index = index.astype(np.int32)
+    table, kernel = normal(rows, gates * units), normal(units, gates * units) * units**-0.5
+    index = rng.integers(0, VOCAB, (batch, time)) if is_look_up else np.arange(rows).reshape(time, batch).T
+    index = np.ascontiguousarray(index, np.int32)
     index[-1:, -1:] += worst
     state, upstream = normal(batch, units), normal(time, batch, units)
     if spoiled:
@@ -165,6 +190,49 @@ def test_the_number_of_cores_does_not_matter(monkeypatch, cell, sizes):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("units", [1, 21, 24, 32, 80])
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_what_is_kept_may_go_past_the_cache(monkeypatch, cell, units, dtype):
+    from textgen_keras import compiled_layers, tiles
+
+    state = tiles.zeros((2, 3, units), dtype)
+    found = []
+    for largest in (0, 2**60):
+        monkeypatch.setattr(compiled_layers, "LARGEST_KEPT", largest)
+        is_aligned = units * np.dtype(dtype).itemsize % 64 == 0
+        assert compiled_layers._goes_past_cache(state, state) == (is_aligned and not largest)
+        found.append(read(cell, np.random.default_rng(1), units=units, dtype=dtype))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_cores_may_share_a_kernel(monkeypatch, cell):
+    from textgen_keras import panels
+
+    found = []
+    for largest in (0, 2**60):
+        monkeypatch.setattr(panels, "LARGEST_OWN", largest)
+        assert bool(len(panels.shared_panels(np.ones((3, 4), np.float32)))) == (not largest)
+        found.append(read(cell, np.random.default_rng(1)))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_cores_may_share_the_kernel_of_a_head(monkeypatch):
+    from textgen_keras import panels
+    from textgen_keras.compiled_head import cross_entropy
+
+    rng = np.random.default_rng(1)
+    hidden, kernel, bias = (rng.normal(size=size).astype(np.float32) for size in ((9, 7, 30), (30, 70), (70,)))
+    targets, weights = rng.integers(0, 70, (7, 9)).astype(np.int32), np.ones((7, 9), np.float32)
+    expected = cross_entropy(hidden, kernel, bias, targets, weights)
+    monkeypatch.setattr(panels, "LARGEST_OWN", 0)
+    for ours, theirs in zip(cross_entropy(hidden, kernel, bias, targets, weights), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_what_is_not_a_number_is_not_hidden(cell):
     states, *_ = read(cell, np.random.default_rng(1), spoiled=True)
@@ -191,6 +259,24 @@ def test_a_target_out_of_range_is_an_error():
 def test_no_row_at_all_has_no_gradient(cell):
     _, *results = read(cell, np.random.default_rng(1), batch=0)
     assert not any(result.any() for result in results)
+
+
+NARROW = """
+import sys, llvmlite.binding, pytest
+features = llvmlite.binding.get_host_cpu_features()
+features.update({name: False for name in features if name.startswith(("avx512", "avx10", "amx"))})
+llvmlite.binding.get_host_cpu_features = lambda: features
+from textgen_keras.formulas import WIDTH
+assert WIDTH == 8
+sys.exit(pytest.main([sys.argv[1], "-q", "-p", "no:cacheprovider", "-k", "products or largest or past_the_cache"]))
+"""
+
+
+def test_a_processor_with_narrower_vectors_computes_the_same(tmp_path):
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "narrow")}
+    program = [sys.executable, "-c", NARROW, __file__]
+    done = subprocess.run(program, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 PROGRAM = """
