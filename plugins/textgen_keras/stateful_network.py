@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
 from typing import Any
 
 import keras
@@ -25,17 +26,31 @@ LENGTHS = tf.TensorSpec([None], tf.int32)
 def compiled(function: Callable[..., Any], *signature: Any) -> Callable[..., Any]:
     """Turn a function of tensors into a graph that serves any batch and time.
 
-    It is traced at most twice: with ``lengths`` of ragged rows, and without, since masks cost time.
+    It is traced at the first call with ``lengths`` of ragged rows, and at the first without, since masks cost time.
 
     Args:
-        function: takes the tensors of the signature and, as the last argument, ``lengths`` or ``None``.
-        signature: tensor specifications.
+        function: takes the tensors of the signature and, where rows are ragged, ``lengths`` as one more.
+        signature: tensor specifications, and lists and tuples of such.
+
+    Returns:
+        A function of tensors or arrays, as in the signature, and ``lengths``.
     """
-    whole = tf.function(function, input_signature=signature, autograph=False)
-    ragged = tf.function(function, input_signature=(*signature, LENGTHS), autograph=False)
+
+    @cache
+    def graph(*more: Any) -> Callable[..., Any]:
+        arguments = [*signature, *more]
+
+        def of_flat(*tensors: Any) -> Any:
+            return function(*tf.nest.pack_sequence_as(arguments, tensors))
+
+        # Of a list of tensors: to find by lists and arrays what was traced takes longer than a small network's step.
+        whole = tf.function(of_flat, input_signature=tf.nest.flatten(arguments), autograph=False)
+        return whole.get_concrete_function()  # type: ignore[no-any-return]
 
     def call(*tensors: Any, lengths: NDArray[np.int32] | None = None) -> Any:
-        return whole(*tensors) if lengths is None else ragged(*tensors, lengths)
+        if lengths is None:
+            return graph()(*tf.nest.flatten(tensors))
+        return graph(LENGTHS)(*tf.nest.flatten(tensors), lengths)
 
     return call
 
@@ -60,6 +75,7 @@ class StatefulNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
         self.state_signature = [tf.TensorSpec([None, *t.shape], t.dtype) for t in state_spec.tensors]
         self._initial_values = [t.initial for t in state_spec.tensors]
         self._predict = compiled(self, IDS, self.state_signature)
+        self._initial_state = lru_cache(maxsize=8)(self._make_initial_state)
 
     def use_mixed_precision(self) -> None:
         """Let the layers multiply in bfloat16 from now on; their weights stay float32."""
@@ -117,17 +133,19 @@ class StatefulNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
         """:meth:`call` without dropout, from NumPy arrays to NumPy arrays."""
         if not ids.shape[1]:
             return np.empty((*ids.shape, self.vocab_size), np.float32), list(state)
-        logits, after = self._predict(
-            tf.constant(ids, tf.int32), [tf.constant(part) for part in state], lengths=lengths
-        )
+        logits, after = self._predict(ids, list(state), lengths=lengths)
         return logits.numpy(), [part.numpy() for part in after]
 
     def initial_state(self, batch: int) -> list[Any]:
         """The state before the first id, for a batch of rows."""
-        return [
-            tf.constant(np.full([batch, *tensor.shape[1:]], value), tensor.dtype)
-            for tensor, value in zip(self.state_signature, self._initial_values, strict=True)
-        ]
+        return list(self._initial_state(int(batch)))
+
+    def _make_initial_state(self, batch: int) -> list[Any]:
+        with tf.init_scope():  # of use outside of the graph that is traced now, too
+            return [
+                tf.constant(np.full([batch, *tensor.shape[1:]], value), tensor.dtype)
+                for tensor, value in zip(self.state_signature, self._initial_values, strict=True)
+            ]
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """A copy of the weights by name."""

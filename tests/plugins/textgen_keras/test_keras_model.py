@@ -79,3 +79,11 @@ def test_it_learns_what_follows_two_ids():
 def test_other_weights_are_refused():
     with pytest.raises(ArtifactError, match="tensor table has shape"):
         Pairs(Pairs.Options(), vocab_size=3).load_weights({"table": np.zeros((3, 3, 3), np.float32)})
+
+
+def test_an_initial_state_that_a_graph_asks_for_first_is_of_use_outside():
+    import tensorflow as tf
+
+    network = Pairs(Pairs.Options(), vocab_size=3).make_network(seed=0)
+    tf.function(lambda: network.initial_state(3)[0] + 1)()
+    np.testing.assert_array_equal(network.initial_state(3)[0].numpy(), [-1, -1, -1])
