@@ -26,7 +26,7 @@ def make_step(
     own_layers: bool,
     mixed_precision: bool = False,
 ) -> Work:
-    """A step of Adam on random text; a piece is one step, counted as one item.
+    """A step of Adam on random text, called as training calls it; a piece is one step, counted as one item.
 
     Args:
         cell: of the layer.
@@ -113,11 +113,13 @@ def _make_step(
     own_layers: bool,
     mixed_precision: bool = False,
 ) -> tuple[Any, Any]:
-    import keras
     import tensorflow as tf
 
+    from textgen.model import TrainingOptions
     from textgen_keras.devices import keep_freed_memory
     from textgen_keras.keras_network import KerasNetwork
+    from textgen_keras.optimization import make_optimizer
+    from textgen_keras.stateful_network import compiled
 
     if own_layers:  # as training does; who uses Keras alone does not
         keep_freed_memory()
@@ -127,11 +129,10 @@ def _make_step(
     if mixed_precision:
         network.use_mixed_precision()
     variables = list(network.named_variables().values())
-    optimizer = keras.optimizers.Adam(1e-3, global_clipnorm=1.0)
-    optimizer.build(variables)
+    adam = make_optimizer(TrainingOptions.model_validate({}))
+    adam.build(variables)
     ids, weight = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None], tf.float32)
 
-    @tf.function(input_signature=[ids, ids, weight, network.state_signature], autograph=False)  # type: ignore[untyped-decorator]
     def step(inputs: Any, targets: Any, weights: Any, state: Any) -> Any:
         with tf.GradientTape() as tape:
             weights = weights / tf.reduce_sum(weights)
@@ -141,7 +142,7 @@ def _make_step(
                 logits, _ = network(inputs, state)
                 loss = tf.reduce_sum(weights * tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits))
         gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, variables)]
-        optimizer.apply(gradients, variables)
+        adam.apply(gradients, variables)
         return loss
 
-    return step, network
+    return compiled(step, ids, ids, weight, network.state_signature), network

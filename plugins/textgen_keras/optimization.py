@@ -7,13 +7,48 @@ from collections.abc import Iterable
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from textgen.errors import OptionError
 from textgen.model import TrainingOptions
 
+
+class _InOneOperation:
+    """Adam's rule as one operation a variable, where Keras has a dozen, each of which reads and writes all of it.
+
+    ``m += (1 - b1) * (g - m)``, ``v += (1 - b2) * (g * g - v)``, and ``w -= lr * sqrt(1 - b2**t) / (1 - b1**t) * m /
+    (sqrt(v) + epsilon)`` in step t (Kingma & Ba 2015). Gradients must be dense, and there is no ``amsgrad``.
+    """
+
+    def update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        index = self._get_variable_index(variable)
+        m, v = (slots[index].value for slots in (self._momentums, self._velocities))
+        step = tf.cast(self.iterations + 1, variable.dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=m.handle,
+            v=v.handle,
+            beta1_power=self.beta_1**step,
+            beta2_power=self.beta_2**step,
+            lr=tf.cast(learning_rate, variable.dtype),
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
+
+class Adam(_InOneOperation, keras.optimizers.Adam):  # type: ignore[misc]  # keras has no types
+    """The rule without weight decay."""
+
+
+class AdamW(_InOneOperation, keras.optimizers.AdamW):  # type: ignore[misc]
+    """The rule after decoupled weight decay, ``w -= lr * decay * w`` (Loshchilov & Hutter 2019)."""
+
+
 _OPTIMIZERS = {
-    "adam": keras.optimizers.Adam,
-    "adamw": keras.optimizers.AdamW,
+    "adam": Adam,
+    "adamw": AdamW,
     "rmsprop": keras.optimizers.RMSprop,
     "sgd": keras.optimizers.SGD,
 }

@@ -136,8 +136,8 @@ def test_a_batch_without_targets_changes_nothing(make_run):
         np.testing.assert_array_equal(array, before[name])
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
-def test_weights_end_as_those_of_keras_own_fit(make_run, stream, optimizer):
+@pytest.mark.parametrize(("optimizer", "decay"), [("adam", {}), ("adamw", {"weight_decay": 0.1}), ("rmsprop", {})])
+def test_weights_end_as_those_of_keras_own_fit(make_run, stream, optimizer, decay):
     import keras
 
     model = make_gru()
@@ -149,14 +149,16 @@ def test_weights_end_as_those_of_keras_own_fit(make_run, stream, optimizer):
     ]
     theirs = keras.Sequential([keras.Input([None, VOCAB]), *layers])
     theirs.set_weights(list(model.weights().values()))
-    rule = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}[optimizer]
-    theirs.compile(rule(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
+    rules = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "rmsprop": keras.optimizers.RMSprop}
+    rule = rules[optimizer](0.01, **decay)
+    theirs.compile(rule, keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
 
     (batch,) = Windows(stream, 10, 36, shuffle=False).batches(0)
     one_hot = np.eye(VOCAB, dtype=np.float32)[batch.inputs]
     theirs.fit(one_hot, batch.targets, batch_size=12, epochs=2, shuffle=False, verbose=0)
     dataset = Dataset(Windows(stream, 10, 12, shuffle=False))
-    model.fit(dataset, make_run(dataset, epochs=2, optimizer=optimizer, learning_rate=0.01, clip_norm=None, **PLAIN))
+    options = {"optimizer": optimizer, "learning_rate": 0.01, "clip_norm": None, **decay}
+    model.fit(dataset, make_run(dataset, epochs=2, **options, **PLAIN))
     for ours, expected in zip(model.weights().values(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(ours, expected, atol=2e-5)
 
