@@ -118,8 +118,7 @@ def gru_backward(
 
 # --- the rows of one core
 
-
-# Both end with what the next step reads, and begin with what is kept for the way back, past the cache if need be.
+# A step gives what is kept for the way back, past the cache if need be, and then what the next step reads.
 
 
 def _lstm(i: Vector, f: Vector, k: Vector, o: Vector, c: Vector) -> tuple[Vector, ...]:
@@ -164,7 +163,7 @@ def _gru_step_back(
 
 @compiled_in_place
 def _four(flat: Any, at: int, apart: int) -> Any:
-    """Rows beside each other."""
+    """Rows of formulas: the parts of the gates of a row."""
     return (flat, at), (flat, at + apart), (flat, at + 2 * apart), (flat, at + 3 * apart)
 
 
@@ -190,11 +189,8 @@ def _lstm_forward(
     units = states.shape[2]
     panels = panels_of_all if len(panels_of_all) else pack(kernel)
     rows, apart = end - begin, padded(width)
-    flat_sums, flat_h, flat_c = (
-        scratch(rows * apart, kernel),
-        scratch(rows * units, kernel),
-        scratch(rows * units, kernel),
-    )
+    flat_sums = scratch(rows * apart, kernel)
+    flat_h, flat_c = scratch(rows * units, kernel), scratch(rows * units, kernel)
     sums, h = flat_sums.reshape((rows, apart)), flat_h.reshape((rows, units))
     flat_table, flat_gates = table.reshape(-1), gates.reshape(-1)
     flat_states, flat_cells = states.reshape(-1), cells.reshape(-1)

@@ -26,7 +26,7 @@ from textgen_keras.machine_code import compiled_part
 #: Rows of a tile, and its columns, which are those of a panel of a packed matrix.
 ROWS, COLUMNS = 4, WIDTH * (4 if WIDTH == 16 else 3)
 
-# The same where a matrix ends and two vectors are enough: of more rows, as an addition takes as long as eight begin.
+# The same where a matrix ends and two vectors are enough: of more rows, so that other sums go on while one is added to.
 _ROWS_AT_END, _COLUMNS_AT_END = 6, WIDTH * 2
 
 #: What a tile runs along at a time, so that a panel's part stays in the first cache: 32 KiB at most.
