@@ -89,7 +89,7 @@ def test_without_tensorflow_the_error_says_what_to_install(monkeypatch):
 def test_without_numba_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
     monkeypatch.delitem(sys.modules, "textgen_keras.compiled_head", raising=False)
-    monkeypatch.delitem(sys.modules, "textgen_keras.tiles", raising=False)
+    monkeypatch.delitem(sys.modules, "textgen_keras.machine_code", raising=False)
     with pytest.raises(UnavailableError, match=r'^training needs Numba: pip install "textgen-rnn\[train\]"$'):
         backend.import_compiled("compiled_head")
 
