@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from textgen_keras.cores import on_all_cores, shares
@@ -24,9 +25,8 @@ _SQUARE = 16
 def pack(matrix: Any) -> Any:
     """``[K, N]``, contiguous → panels ``[ceil(N / COLUMNS), K, COLUMNS]``; columns beyond N are 0."""
     depth, columns = matrix.shape
-    count = (columns + COLUMNS - 1) // COLUMNS
-    panels = scratch(count * depth * COLUMNS, matrix).reshape((count, depth, COLUMNS))
-    _fill(0, count, panels, matrix)
+    panels = scratch(_count(columns) * depth * COLUMNS, matrix).reshape((_count(columns), depth, COLUMNS))
+    _fill(0, len(panels), panels, matrix)
     return panels
 
 
@@ -34,9 +34,8 @@ def pack(matrix: Any) -> Any:
 def pack_transposed(matrix: Any) -> Any:
     """The panels of ``matrix.T``."""
     columns, depth = matrix.shape
-    count = (columns + COLUMNS - 1) // COLUMNS
-    panels = scratch(count * depth * COLUMNS, matrix).reshape((count, depth, COLUMNS))
-    _fill_transposed(0, count, panels, matrix)
+    panels = scratch(_count(columns) * depth * COLUMNS, matrix).reshape((_count(columns), depth, COLUMNS))
+    _fill_transposed(0, len(panels), panels, matrix)
     return panels
 
 
@@ -45,9 +44,15 @@ def shared_panels(matrix: NDArray[Any], *, transposed: bool = False) -> NDArray[
     if matrix.nbytes <= LARGEST_OWN:
         return np.empty((0, 0, COLUMNS), matrix.dtype)
     depth, columns = reversed(matrix.shape) if transposed else matrix.shape
-    panels = empty((-(-columns // COLUMNS), depth, COLUMNS), matrix.dtype)
+    panels = empty((_count(columns), depth, COLUMNS), matrix.dtype)
     on_all_cores(_fill_share_transposed if transposed else _fill_share, shares(len(panels), 1), (panels, matrix))
     return panels
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def _count(columns: int) -> int:
+    """Panels of so many columns."""
+    return (columns + COLUMNS - 1) // COLUMNS
 
 
 @compiled_part
