@@ -11,8 +11,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.modules["matplotlib"] = None  # type: ignore[assignment]  # plots are large, and differ from machine to machine
-
 import textgen
 
 HERE = Path(__file__).parent
@@ -52,6 +50,7 @@ LENGTH = 16
 
 def record() -> None:
     """Train, export, write, and resume a copy; keep what came of it."""
+    sys.modules["matplotlib"] = None  # type: ignore[assignment]  # plots are large, and differ between machines
     recorded: dict[str, object] = {"chains": CHAINS, "seeds": SEEDS, "prompts": PROMPTS, "length": LENGTH, "runs": {}}
     for name, (corpus, model, tokenizer, settings) in RUNS.items():
         folder = HERE / name
