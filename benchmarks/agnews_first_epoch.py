@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peers.keras_titles import first_epoch_loss
-from textgen.cli.progress import LineDisplay
-from textgen.dataset import Batch
-from textgen.model import Position
+from textgen.model.model import Position
 from textgen.options import merge_settings
-from textgen.plan import make_plan
-from textgen.plugins import plugins
-from textgen.training import train
+from textgen.plugins.registry import plugins
+from textgen.text.batches import Batch
+from textgen.training.display import LineDisplay
+from textgen.training.plan import make_plan
+from textgen.training.train import train
 
 
 class _BatchLosses(LineDisplay):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from textgen.plugins import plugins
+from textgen.plugins.registry import plugins
 
 #: Names a line, on average; lines that are written at once.
 NAMES, LINES = 4, 20_000

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.charts import Chart
 from benchmarks.report import Result
-from textgen.files import write_atomically
+from textgen.base.files import write_atomically
 
 #: Charts side by side, and the width and height of each, in inches.
 COLUMNS, SIZE = 2, (6.4, 3.8)

@@ -160,7 +160,7 @@ class Result:
 
     def write(self, path: Path) -> None:
         """Write the JSON file."""
-        from textgen.files import write_atomically
+        from textgen.base.files import write_atomically
 
         write_atomically(path, json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
 

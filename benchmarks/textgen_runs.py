@@ -63,10 +63,10 @@ def _write_run(subject: Subject, folder: Path) -> None:
     """A finished run as training would leave it, without the training: TensorFlow is not needed."""
     import safetensors.numpy
 
-    from textgen.artifact import TOKENIZER, WEIGHTS, Artifact
-    from textgen.plan import make_plan
-    from textgen.plugins import plugins
-    from textgen.run import make_manifest
+    from textgen.plugins.registry import plugins
+    from textgen.runs.artifact import TOKENIZER, WEIGHTS, Artifact
+    from textgen.training.plan import make_plan
+    from textgen.training.run import make_manifest
 
     corpus = folder / "corpus.txt"
     characters = subject.characters.replace("\n", "")

@@ -58,8 +58,8 @@ def make_titles(*, options: dict[str, Any], own_layers: bool = True) -> Work:
         options: of training, such as the batch size; defaults otherwise.
         own_layers: whether textgen's layers learn, or Keras's own.
     """
-    from textgen.plan import make_plan
-    from textgen.plugins import plugins
+    from textgen.plugins.registry import plugins
+    from textgen.training.plan import make_plan
 
     model = {"name": "lstm", "input": "one-hot", "units": 128, "dropout": 0.0}
     settings: dict[str, dict[str, Any]] = {
@@ -90,10 +90,10 @@ def learn(recorder: Recorder, *, settings: Mapping[str, Mapping[str, Any]]) -> N
         recorder: is told the held-out loss of each epoch.
         settings: by table.
     """
-    from textgen.cli.progress import LineDisplay
-    from textgen.plan import make_plan
-    from textgen.plugins import plugins
-    from textgen.training import train
+    from textgen.plugins.registry import plugins
+    from textgen.training.display import LineDisplay
+    from textgen.training.plan import make_plan
+    from textgen.training.train import train
 
     class Display(LineDisplay):
         def epoch(self, record: Mapping[str, float], sample: str | None) -> None:
@@ -115,11 +115,11 @@ def _make_step(
 ) -> tuple[Any, Any]:
     import tensorflow as tf
 
-    from textgen.model import TrainingOptions
+    from textgen.model.model import TrainingOptions
     from textgen_keras.devices import keep_freed_memory
-    from textgen_keras.keras_network import KerasNetwork
-    from textgen_keras.optimization import make_optimizer
+    from textgen_keras.network.recurrent import KerasNetwork
     from textgen_keras.stateful_network import compiled
+    from textgen_keras.training.optimizer import make_optimizer
 
     if own_layers:  # as training does; who uses Keras alone does not
         keep_freed_memory()

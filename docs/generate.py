@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from textgen import hookspecs
-from textgen.registration import KINDS
+from textgen.plugins import hookspecs
+from textgen.plugins.registration import KINDS
 
 HOOKS = Path(__file__).parent / "hooks.md"
 
@@ -44,8 +44,8 @@ error that names both.
 
 LIFE_CYCLE = """## Life cycle
 
-Called while a model is trained or writes, plugin by plugin. `Batch` is in `textgen.dataset`, `Position` in
-`textgen.model`, `Request` and `Generation` in `textgen.generation`.
+Called while a model is trained or writes, plugin by plugin. `Batch` is in `textgen.text.batches`, `Position` in
+`textgen.model.model`, `Request` and `Generation` in `textgen.generation.loop`.
 """
 
 

@@ -7,7 +7,7 @@ Example:
 
 from typing import TYPE_CHECKING, Any
 
-from textgen.hookspecs import hookimpl
+from textgen.plugins.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from textgen.api import cross_validate, export, load, train
@@ -19,7 +19,7 @@ __all__ = ["TextGenerator", "__version__", "cross_validate", "export", "hookimpl
 
 
 def __getattr__(name: str) -> Any:
-    # Plugins import textgen.hookspecs when the command line lists them: NumPy and pydantic can wait until then.
+    # Plugins import textgen.plugins.hookspecs when the command line lists them: NumPy and pydantic can wait until then.
     if name in ("TextGenerator", "cross_validate", "export", "load", "train"):
         from textgen import api
 

@@ -7,17 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textgen.artifact import Artifact, find_run
-from textgen.exporter import ExportReport
-from textgen.loading import load_tokenizer, model_maker, open_runtime
+from textgen.exporting.exporter import ExportReport
 from textgen.options import Settings, merge_settings
-from textgen.plugins import Plugins, plugins
-from textgen.records import tell_changes
+from textgen.plugins.recorded import tell_changes
+from textgen.plugins.registry import Plugins, plugins
+from textgen.runs.artifact import Artifact, find_run
+from textgen.saved_run import load_tokenizer, model_maker, open_runtime
 from textgen.text_generator import TextGenerator
 
 if TYPE_CHECKING:
-    from textgen.cross_validation import CrossValidation
-    from textgen.evaluation import Progress
+    from textgen.evaluation.evaluate import Progress
+    from textgen.evaluation.folds import CrossValidation
 
 
 def load(path: str | Path | None = None, *, runtime: str = "auto", device: str = "auto") -> TextGenerator:
@@ -63,7 +63,7 @@ def export(
     Raises:
         ArtifactError: where the export differs too much from the run; nothing is left then.
     """
-    from textgen.exporting import export_run
+    from textgen.exporting.source import export_run
 
     found = plugins()
     artifact = Artifact.open(find_run(None if path is None else Path(path)))
@@ -96,8 +96,8 @@ def cross_validate(
         OptionError: for fewer than 2 folds, more than documents, or a run that was trained on a stream.
         UnavailableError: where a library to train with is missing.
     """
-    from textgen.cross_validation import cross_validate_run
-    from textgen.evaluation import say_nothing
+    from textgen.evaluation.evaluate import say_nothing
+    from textgen.evaluation.folds import cross_validate_run
 
     return cross_validate_run(
         Artifact.open(find_run(None if path is None else Path(path))),
@@ -138,9 +138,9 @@ def train(
     Example:
         >>> textgen.train("dinos-lite", settings={"training": {"epochs": 5}}).generate()  # doctest: +SKIP
     """
-    from textgen.cli.progress import make_display
-    from textgen.plan import make_plan
-    from textgen.training import train as train_run
+    from textgen.training.display import make_display
+    from textgen.training.plan import make_plan
+    from textgen.training.train import train as train_run
 
     found = plugins()
     chosen = choose(found, corpus=corpus, model=model, tokenizer=tokenizer, recipe=recipe, settings=settings)

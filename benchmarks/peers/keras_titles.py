@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.dataset import Batch
+from textgen.text.batches import Batch
 
 
 def first_epoch_loss(batches: list[Batch], vocab_size: int) -> float:

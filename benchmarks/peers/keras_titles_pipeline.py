@@ -18,7 +18,7 @@ from benchmarks.harness import Work
 from benchmarks.learners import Recorder
 
 if TYPE_CHECKING:
-    from textgen.plan import Plan
+    from textgen.training.plan import Plan
 
 BATCH, BATCHES = 8, 50
 
@@ -50,7 +50,7 @@ def learn(recorder: Recorder, *, titles: int) -> None:
     import keras
     import tensorflow as tf
 
-    from textgen.dataset import draw_documents
+    from textgen.text.batches import draw_documents
 
     plan = _plan(held_out=HELD_OUT)
     documents = list(plan.corpus.documents())
@@ -73,8 +73,8 @@ def learn(recorder: Recorder, *, titles: int) -> None:
 
 def _plan(held_out: float) -> Plan:
     from textgen.options import merge_settings
-    from textgen.plan import make_plan
-    from textgen.plugins import plugins
+    from textgen.plugins.registry import plugins
+    from textgen.training.plan import make_plan
 
     changes: dict[str, dict[str, Any]] = {"corpus": {"split": "test"}, "training": {"held_out": held_out}}
     return make_plan(merge_settings(plugins().get("recipe", "agnews-lstm"), changes), plugins())

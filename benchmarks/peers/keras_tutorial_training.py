@@ -25,9 +25,9 @@ def learn(recorder: Recorder, *, epochs: int) -> None:
     import keras
     import tensorflow as tf
 
-    from textgen.dataset import Lanes
-    from textgen.plan import make_plan
-    from textgen.plugins import plugins
+    from textgen.plugins.registry import plugins
+    from textgen.text.batches import Lanes
+    from textgen.training.plan import make_plan
 
     plan = make_plan({"corpus": {"name": "shakespeare"}, "tokenizer": {"name": "string-lookup"}}, plugins())
     train, held_out, vocab_size = plan.dataset.train, plan.dataset.held_out, plan.tokenizer.vocab_size

@@ -33,10 +33,10 @@ def make(*, gates: int, units: int, layers: int, vocab_size: int) -> Work:
     by_column = np.ascontiguousarray(joined.T)
     kernel_by_column, head_by_column = np.ascontiguousarray(kernel.T), np.ascontiguousarray(head.T)
     forms: dict[str, Callable[[], object]] = {
-        "state · [kernel, head]": lambda: state @ joined,
-        "[kernel, head]ᵀ · state": lambda: by_column @ state,
-        "state · kernel, state · head": lambda: (state @ kernel, state @ head),
-        "kernelᵀ · state, headᵀ · state": lambda: (kernel_by_column @ state, head_by_column @ state),
+        "state . [kernel, head]": lambda: state @ joined,
+        "[kernel, head]ᵀ . state": lambda: by_column @ state,
+        "state . kernel, state . head": lambda: (state @ kernel, state @ head),
+        "kernelᵀ . state, headᵀ . state": lambda: (kernel_by_column @ state, head_by_column @ state),
     }
     best = fastest(forms, tries=STEPS)
     product = forms[best]

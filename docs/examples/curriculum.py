@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from textgen import hookimpl
 
 if TYPE_CHECKING:
-    from textgen.dataset import Batch
-    from textgen.model import Position
+    from textgen.model.model import Position
+    from textgen.text.batches import Batch
 
 #: Characters of a row in the first batches, and batches after which there are twice as many.
 SHORTEST, DOUBLED_AFTER = 5, 50

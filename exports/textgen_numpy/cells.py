@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from textgen.network import Array, Cell, RecurrentLayer
+from textgen.model.network import Array, Cell, RecurrentLayer
 
 #: A layer's state: ``(h,)`` for a GRU, ``(h, c)`` for an LSTM, each ``[batch, units]`` float32.
 Parts = tuple[Array, ...]

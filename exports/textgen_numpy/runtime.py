@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from textgen.errors import UnavailableError, UnsupportedModelError
-from textgen.network import Array, RecurrentLayer, RecurrentNetwork
-from textgen.runtime import Finding, Ids, Runtime
-from textgen.state import State
+from textgen.generation.runtime import Finding, Ids, Runtime
+from textgen.model.network import Array, RecurrentLayer, RecurrentNetwork
+from textgen.model.state import State
 from textgen_numpy.cells import PARTS, STEPS, Parts
 
 if TYPE_CHECKING:
-    from textgen.artifact import Artifact
-    from textgen.model import Model
+    from textgen.model.model import Model
+    from textgen.runs.artifact import Artifact
 
 #: Ids a row that are projected at once; bounds the memory that a long text takes.
 _CHUNK = 128
 
 
 class NumpyRuntime(Runtime):
-    """Runs a :class:`~textgen.network.RecurrentNetwork` on the CPU.
+    """Runs a :class:`~textgen.model.network.RecurrentNetwork` on the CPU.
 
     Args:
         network: the stack with its weights.
@@ -85,7 +85,7 @@ class NumpyRuntime(Runtime):
 
 
 def _product(hidden: Array, kernel: Array, bias: Array) -> Array:
-    """``hidden · kernel + bias`` over ``[batch, time, width]``, as one product (matmul would do one a row)."""
+    """``hidden . kernel + bias`` over ``[batch, time, width]``, as one product (matmul would do one a row)."""
     batch, time, width = hidden.shape
     flat = hidden.reshape(batch * time, width) @ kernel
     flat += bias

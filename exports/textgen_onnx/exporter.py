@@ -11,18 +11,18 @@ import onnx
 import safetensors.numpy
 from pydantic import Field, model_validator
 
-from textgen.artifact import MANIFEST, TOKENIZER, Artifact, Manifest
+from textgen.base.files import sha256, write_folder
 from textgen.errors import ArtifactError, UnsupportedModelError
-from textgen.exporter import Exporter, ExportReport, ExportSource
-from textgen.files import sha256, write_folder
+from textgen.exporting.exporter import Exporter, ExportReport, ExportSource
+from textgen.generation.runtime import Runtime
 from textgen.options import Options
-from textgen.runtime import Runtime
-from textgen_onnx.card import model_card
-from textgen_onnx.graph import IR_VERSION, OPSET
-from textgen_onnx.graphs import build_block, build_generate, build_step, default_parameters
-from textgen_onnx.parity import compare, golden_vectors
+from textgen.runs.artifact import MANIFEST, TOKENIZER, Artifact, Manifest
+from textgen_onnx.checks.parity import compare, golden_vectors
+from textgen_onnx.graphs.builder import IR_VERSION, OPSET
+from textgen_onnx.graphs.step import build_block, build_generate, build_step, default_parameters
+from textgen_onnx.graphs.weights import GraphWeights, Precision
+from textgen_onnx.model_card import model_card
 from textgen_onnx.runtime import FOLDER, GENERATE, STEP, OnnxRuntime, describe_loop
-from textgen_onnx.weights import GraphWeights, Precision
 
 GOLDEN, SUMS, CARD, BLOCK = "golden.safetensors", "SHA256SUMS", "README.md", "block.onnx"
 
@@ -90,7 +90,7 @@ class OnnxExporter(Exporter):
         }
         model = source.make_model()
         if self.options.via == "tf2onnx":
-            from textgen_onnx.keras_graph import convert_step
+            from textgen_onnx.graphs.from_keras import convert_step
 
             model.load_weights(source.artifact.weights())
             return source.open_runtime(model.native_runtime), {STEP: convert_step(model)}, about

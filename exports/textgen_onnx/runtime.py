@@ -12,21 +12,21 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from textgen.artifact import Artifact, distribution_version
+from textgen.base.files import quoted
 from textgen.errors import ArtifactError, UnavailableError, UnsupportedModelError
-from textgen.files import quoted
-from textgen.generation import CHUNK, CHUNK_TO_END
-from textgen.runtime import Block, Drawing, Finding, Ids, Runtime, usable_cores
-from textgen.sampling import Chain, Draw
-from textgen.state import State
-from textgen_onnx.cuda_block import BlockLoop
-from textgen_onnx.device_state import DeviceState, on_host, place
-from textgen_onnx.session import check_signature, open_session, resolve_device, why_no_cuda
-from textgen_onnx.threads import choose_threads
+from textgen.generation.chain import Chain, Draw
+from textgen.generation.loop import CHUNK, CHUNK_TO_END
+from textgen.generation.runtime import Block, Drawing, Finding, Ids, Runtime, usable_cores
+from textgen.model.state import State
+from textgen.runs.artifact import Artifact, distribution_version
+from textgen_onnx.running.cuda_block import BlockLoop
+from textgen_onnx.running.device_state import DeviceState, on_host, place
+from textgen_onnx.running.session import check_signature, open_session, resolve_device, why_no_cuda
+from textgen_onnx.running.threads import choose_threads
 
 if TYPE_CHECKING:
-    from textgen.model import Model
-    from textgen_onnx.weights import GraphWeights
+    from textgen.model.model import Model
+    from textgen_onnx.graphs.weights import GraphWeights
 
 #: Folder of the export in a run's folder, and the graphs in it.
 FOLDER, STEP, GENERATE = "onnx", "step.onnx", "generate.onnx"
@@ -172,13 +172,13 @@ class OnnxRuntime(Runtime):
         return name
 
     def _build(self, chain: Chain, forbidden: list[int]) -> bytes:
-        from textgen_onnx.graphs import build_generate
+        from textgen_onnx.graphs.step import build_generate
 
         model = build_generate(self._weights(), chain, forbidden, self._export.manifest.end_id)
         return bytes(model.SerializeToString())
 
     def _block_loop(self, graph: str, chain: Chain, forbidden: list[int], steps: int) -> BlockLoop:
-        from textgen_onnx.graphs import build_block
+        from textgen_onnx.graphs.step import build_block
 
         assert self._blocks is not None
         key = (graph, steps)
@@ -192,7 +192,7 @@ class OnnxRuntime(Runtime):
         return self._blocks[key]
 
     def _weights(self) -> GraphWeights:
-        from textgen_onnx.weights import GraphWeights
+        from textgen_onnx.graphs.weights import GraphWeights
 
         about, model = self._about, self._content(STEP)
         try:

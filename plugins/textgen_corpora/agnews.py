@@ -9,11 +9,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from textgen.corpus import Layout, Source
 from textgen.errors import UnavailableError
 from textgen.options import Options
+from textgen.text.corpus import Layout, Source
+from textgen_corpora.cache import PublishedCorpus, at_hand, notice, obtain
 from textgen_corpora.reading import csv_cell, csv_rows, not_blank, read_pieces
-from textgen_corpora.store import PublishedCorpus, at_hand, notice, obtain
 
 _FOLDER = "https://raw.githubusercontent.com/mhjabreel/CharCnn_Keras/master/data/ag_news_csv"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.resources import files
 
-from textgen.corpus import Corpus, Layout, Provenance, Source
+from textgen.text.corpus import Corpus, Layout, Provenance, Source
+from textgen_corpora.cache import PublishedCorpus
 from textgen_corpora.reading import not_blank, read_pieces, split_lines
-from textgen_corpora.store import PublishedCorpus
 
 SOURCE = Source(
     file="dinos.txt",

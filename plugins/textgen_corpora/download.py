@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pooch
 import requests
 
-from textgen.corpus import Source
 from textgen.errors import UnavailableError
-from textgen_corpora.store import notice
+from textgen.text.corpus import Source
+from textgen_corpora.cache import notice
 
 if TYPE_CHECKING:
     from rich.progress import Progress

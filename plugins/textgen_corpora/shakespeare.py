@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from textgen.corpus import Layout, Source
+from textgen.text.corpus import Layout, Source
+from textgen_corpora.cache import PublishedCorpus
 from textgen_corpora.reading import not_all_blank, read_pieces
-from textgen_corpora.store import PublishedCorpus
 
 SOURCE = Source(
     file="shakespeare.txt",

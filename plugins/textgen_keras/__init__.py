@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from textgen import hookimpl
-from textgen.hookspecs import Register
+from textgen.plugins.hookspecs import Register
 
 
 @hookimpl

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from textgen.errors import UnavailableError
-from textgen.runtime import parse_device
+from textgen.generation.runtime import parse_device
 
 
 def resolve_device(device: str) -> str:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.dataset import Dataset
 from textgen.errors import OptionError
-from textgen.model import Model, Tensors, TrainingRun
+from textgen.model.model import Model, Tensors, TrainingRun
+from textgen.model.state import State
 from textgen.options import Options
-from textgen.state import State
-from textgen_keras.backend import require_tensorflow
+from textgen.text.batches import Dataset
 from textgen_keras.devices import keep_freed_memory, multiplies_bfloat16, placed_on, resolve_device
-from textgen_keras.tensors import check_shapes
+from textgen_keras.libraries import require_tensorflow
+from textgen_keras.shapes import check_shapes
 
 if TYPE_CHECKING:
     from textgen_keras.stateful_network import StatefulNetwork
@@ -58,8 +58,8 @@ class KerasModel(Model):
 
     def fit(self, dataset: Dataset, run: TrainingRun) -> None:
         require_tensorflow()
-        from textgen_keras.distribution import join_workers
-        from textgen_keras.training_loop import TrainingLoop
+        from textgen_keras.training.loop import TrainingLoop
+        from textgen_keras.training.workers import join_workers
 
         workers, device = join_workers(resolve_device(run.options.device))
         if run.options.mixed_precision and not multiplies_bfloat16(device):

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from textgen.model import Tensors
-from textgen.network import GATES, Cell, RecurrentNetwork, recurrent_state_spec
+from textgen.model.model import Tensors
+from textgen.model.network import GATES, Cell, RecurrentNetwork, recurrent_state_spec
+from textgen.model.state import StateSpec
 from textgen.options import Options
-from textgen.state import StateSpec
 from textgen_keras.keras_model import KerasModel
-from textgen_keras.tensors import check_shapes
+from textgen_keras.shapes import check_shapes
 
 if TYPE_CHECKING:
-    from textgen_keras.keras_network import KerasNetwork
+    from textgen_keras.network.recurrent import KerasNetwork
 
 _EMBEDDING_DIM = 256
 
@@ -91,7 +91,7 @@ class RecurrentModel(KerasModel):
 
     @property
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every weight, by the names of :meth:`textgen.network.RecurrentNetwork.tensors`."""
+        """The shape of every weight, by the names of :meth:`textgen.model.network.RecurrentNetwork.tensors`."""
         options, vocab, columns = self.options, self.vocab_size, GATES[self.cell] * self.options.units
         shapes: dict[str, tuple[int, ...]] = {}
         width = options.embedding_width or vocab
@@ -113,7 +113,7 @@ class RecurrentModel(KerasModel):
         return RecurrentNetwork.from_tensors(self.cell, weights)
 
     def make_network(self, seed: int) -> KerasNetwork:
-        from textgen_keras.keras_network import KerasNetwork
+        from textgen_keras.network.recurrent import KerasNetwork
 
         return KerasNetwork(
             self.cell,

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
-from textgen.artifact import distribution_version
-from textgen.model import Model
-from textgen.network import Array
-from textgen.runtime import Finding, Ids, ModelRuntime
-from textgen.state import State
-from textgen_keras.backend import require_tensorflow
+from textgen.generation.runtime import Finding, Ids, ModelRuntime
+from textgen.model.model import Model
+from textgen.model.network import Array
+from textgen.model.state import State
+from textgen.runs.artifact import distribution_version
 from textgen_keras.devices import placed_on, resolve_device
+from textgen_keras.libraries import require_tensorflow
 
 if TYPE_CHECKING:
-    from textgen.artifact import Artifact
+    from textgen.runs.artifact import Artifact
 
 
 class KerasRuntime(ModelRuntime):

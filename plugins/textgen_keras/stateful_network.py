@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from textgen.model import Tensors
-from textgen.state import StateSpec
+from textgen.model.model import Tensors
+from textgen.model.state import StateSpec
 
 #: The signature of ids and of lengths in :func:`compiled` functions.
 IDS = tf.TensorSpec([None, None], tf.int32)

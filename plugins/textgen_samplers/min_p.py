@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from textgen.generation.sampler import GraphBuilder, Logits, Parameters, Sampler
 from textgen.options import Options
-from textgen.sampler import GraphBuilder, Logits, Parameters, Sampler
 
 
 class MinPOptions(Options):

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from textgen.generation.sampler import GraphBuilder, Logits, Parameters, Sampler
 from textgen.options import Options
-from textgen.sampler import GraphBuilder, Logits, Parameters, Sampler
 
 #: Stands for t = 0: what is below the best by any float32 difference gets a weight of exp(-huge) = 0.
 SMALLEST = np.finfo(np.float32).tiny

@@ -1,6 +1,6 @@
 """The bundled character tokenizers."""
 
-from textgen.hookspecs import Register, hookimpl
+from textgen.plugins.hookspecs import Register, hookimpl
 
 
 @hookimpl

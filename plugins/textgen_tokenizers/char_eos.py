@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from textgen.options import Options
-from textgen.tokenizer import OnUnknown
+from textgen.text.tokenizer import OnUnknown
 from textgen_tokenizers.characters import ON_UNKNOWN, CharacterTokenizer
 
 Order = Literal["sorted", "frequency"]

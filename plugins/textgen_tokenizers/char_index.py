@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 
 from textgen.options import Options
-from textgen.tokenizer import OnUnknown
+from textgen.text.tokenizer import OnUnknown
 from textgen_tokenizers.characters import ON_UNKNOWN, CharacterTokenizer
 
 

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.encoding import in_pieces
 from textgen.errors import ArtifactError, CorpusError, OptionError, UnknownCharacterError
-from textgen.tokenizer import OnUnknown, Tokenizer
+from textgen.text.encoding import in_pieces
+from textgen.text.tokenizer import OnUnknown, Tokenizer
 
 ON_UNKNOWN = (
     "What to do with a character that the vocabulary lacks: error names it and its position, "

@@ -60,7 +60,7 @@ def test_list_imports_nothing_heavy():
         "import sys\n"
         "from textgen.cli.corpora import app\n"
         "app(['list'], standalone_mode=False)\n"
-        "heavy = {'tensorflow', 'keras', 'onnxruntime', 'pooch', 'matplotlib', 'textgen_corpora.store'}\n"
+        "heavy = {'tensorflow', 'keras', 'onnxruntime', 'pooch', 'matplotlib', 'textgen_corpora.cache'}\n"
         "print(*sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 import textgen as library
-from textgen import evaluation_plot
-from textgen.cli import progress
 from textgen.errors import UnavailableError
+from textgen.evaluation import plot as evaluation_plot
+from textgen.training import display as progress
 
 
 def hear_ctrl_c() -> None:
@@ -185,7 +185,7 @@ def test_ctrl_c_ends_the_folds_and_leaves_nothing(environment, trained, tmp_path
 
 def test_progress_is_lines_elsewhere_and_a_bar_on_a_terminal(textgen, runs, monkeypatch):
     monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
-    monkeypatch.setattr("textgen.evaluation.TEXTS_AT_ONCE", 50)
+    monkeypatch.setattr("textgen.evaluation.evaluate.TEXTS_AT_ONCE", 50)
     lines = textgen("evaluate", runs["documents"], "--num", 100).err.splitlines()
     assert lines[:-1] == [
         *[line for line in lines if line.startswith("held-out characters: ")],

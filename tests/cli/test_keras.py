@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from textgen.artifact import Artifact
+from textgen.runs.artifact import Artifact
 
 pytestmark = pytest.mark.keras
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from textgen import hookimpl
-from textgen.artifact import FORMAT_VERSION, Artifact
+from textgen.runs.artifact import FORMAT_VERSION, Artifact
 from textgen.testing import registered
 
 

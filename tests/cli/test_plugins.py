@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from textgen import __version__, hookimpl
-from textgen.plugins import KINDS, plugins
+from textgen.plugins.registry import KINDS, plugins
 from textgen.testing import registered
 
 

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from textgen.artifact import Artifact
-from textgen.cli import progress
-from textgen.model import Position
+from textgen.model.model import Position
+from textgen.runs.artifact import Artifact
+from textgen.training import display as progress
 
 pty = pytest.importorskip("pty", reason="terminals of this kind are Unix's")
 

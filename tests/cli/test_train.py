@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from textgen.artifact import Artifact
+from textgen.runs.artifact import Artifact
 
 QUICK = ["--model", "counting", "--batch-size", 4, "--set", "training.sample_every=0", "--set", "corpus.layout=lines"]
 

@@ -8,7 +8,7 @@ import pytest
 import safetensors
 
 import textgen
-from textgen.artifact import FORMAT_VERSION, FileRecord, Manifest
+from textgen.runs.artifact import FORMAT_VERSION, FileRecord, Manifest
 from textgen.testing import counting, registered
 
 PAGE = (Path(__file__).parents[2] / "docs" / "artifact.md").read_text(encoding="utf-8")
@@ -88,7 +88,7 @@ def test_the_history_has_the_keys(run):
 @pytest.mark.parametrize(("model", "gates"), [("gru", 3), ("lstm", 4)])
 @pytest.mark.parametrize("one_hot", [False, True])
 def test_the_weights_have_their_names_and_shapes(model, gates, one_hot):
-    from textgen.plugins import plugins
+    from textgen.plugins.registry import plugins
 
     width, units, vocab = (7 if one_hot else 5), 4, 7
     options = {"input": "one-hot"} if one_hot else {"embedding_dim": 5}

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import textgen
-from textgen.plan import make_plan
-from textgen.plugins import Plugins
+from textgen.plugins.registry import Plugins
 from textgen.testing import counting, registered
+from textgen.training.plan import make_plan
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
@@ -144,7 +144,7 @@ def lengths_of_batches(found: Plugins, folder: Path) -> list[int]:
 
 
 def test_the_curriculum_goes_from_short_to_long(tmp_path):
-    from textgen.discovery import import_file
+    from textgen.plugins.discovery import import_file
 
     with registered(counting, name="counting") as found:
         whole = lengths_of_batches(found, tmp_path / "whole")

@@ -67,8 +67,8 @@ def test_every_block_is_run():
 def test_what_it_names_exists():
     import textgen.testing
     import textgen.testing.suites
-    from textgen import hookspecs
-    from textgen.plugins import KINDS
+    from textgen.plugins import hookspecs
+    from textgen.plugins.registry import KINDS
 
     assert set(re.findall(r"\b\w+Suite\b", PAGE)) == set(textgen.testing.suites.__all__)
     assert {name for name in vars(hookspecs) if name.startswith("textgen_")} == set(

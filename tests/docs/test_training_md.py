@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from textgen.cli.progress import EVENTS_EVERY
-from textgen.model import TrainingOptions
-from textgen.plugins import plugins
-from textgen.training import RESUMABLE
+from textgen.model.model import TrainingOptions
+from textgen.plugins.registry import plugins
+from textgen.training.display import EVENTS_EVERY
+from textgen.training.train import RESUMABLE
 
 PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
 

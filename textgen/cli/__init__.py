@@ -14,9 +14,9 @@ import typer
 from textgen import __version__
 from textgen.cli import corpora, doctor, evaluate, export, plugins, runs, sample, train
 from textgen.errors import OptionError, TextgenError
-from textgen.faults import is_strict, tell
-from textgen.plugins import plugins as find_plugins
-from textgen.plugins import use_plugins
+from textgen.plugins.faults import is_strict, tell
+from textgen.plugins.registry import plugins as find_plugins
+from textgen.plugins.registry import use_plugins
 
 #: Of every command, those of plugins included.
 SETTINGS = {"help_option_names": ["-h", "--help"]}

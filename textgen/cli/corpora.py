@@ -17,7 +17,7 @@ import typer
 from textgen.cli.parameters import AsJson, DataDir
 
 if TYPE_CHECKING:
-    from textgen.corpus import Corpus
+    from textgen.text.corpus import Corpus
 
 app = typer.Typer(help="List, describe and download corpora.", no_args_is_help=True)
 
@@ -36,7 +36,7 @@ Set = Annotated[
 @app.command("list")
 def list_corpora(as_json: AsJson = False) -> None:
     """Print the names of the corpora, each with a summary."""
-    from textgen.plugins import plugins
+    from textgen.plugins.registry import plugins
 
     corpora = plugins().provided("corpus")
     if as_json:
@@ -145,7 +145,7 @@ def measure(documents: Iterable[str], bars: int = 20) -> Statistics:
 def _build(name: str, assignments: list[str], data_dir: Path | None) -> Corpus:
     from textgen.errors import OptionError
     from textgen.options import parse_settings
-    from textgen.plugins import plugins
+    from textgen.plugins.registry import plugins
 
     settings = parse_settings(assignments)
     for table in settings.keys() - {"corpus"}:
@@ -166,7 +166,7 @@ def _facts(name: str, corpus: Corpus, statistics: Statistics) -> dict[str, Any]:
 
 def _files(corpus: Corpus) -> list[dict[str, str]]:
     """The files that the corpus reads, each with its hash, and how that compares with the published one."""
-    from textgen.files import sha256
+    from textgen.base.files import sha256
 
     sources = corpus.provenance().sources
     files = []
@@ -206,8 +206,8 @@ def _draw(histogram: list[Bar]) -> None:
 
 
 def _plot(statistics: Statistics, title: str, path: Path) -> None:
+    from textgen.base.files import write_atomically
     from textgen.errors import TextgenError, UnavailableError
-    from textgen.files import write_atomically
 
     try:
         from matplotlib.figure import Figure

@@ -15,9 +15,9 @@ def doctor(as_json: AsJson = False) -> None:
 
     from textgen import __version__
     from textgen.errors import PluginError
-    from textgen.faults import describe
-    from textgen.plugins import plugins
-    from textgen.runtime import Finding
+    from textgen.generation.runtime import Finding
+    from textgen.plugins.faults import describe
+    from textgen.plugins.registry import plugins
 
     found = plugins()
     findings = [Finding(f"textgen {__version__}, Python {platform.python_version()}", "works")]

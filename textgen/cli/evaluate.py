@@ -12,9 +12,9 @@ from textgen.cli.parameters import AsJson, DataDir, Device, Run
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from textgen.cross_validation import CrossValidation
-    from textgen.evaluation import Evaluation, WrittenTexts
-    from textgen.text_statistics import Neighbour
+    from textgen.evaluation.evaluate import Evaluation, WrittenTexts
+    from textgen.evaluation.folds import CrossValidation
+    from textgen.evaluation.texts import Neighbour
 
 #: The plot, in the run's folder.
 PLOT = Path("plots") / "evaluation.png"
@@ -52,8 +52,8 @@ def evaluate(
     from dataclasses import asdict
 
     from textgen.api import cross_validate, load
-    from textgen.cli.progress import show_progress
     from textgen.errors import OptionError
+    from textgen.training.display import show_progress
 
     texts: dict[str, Any] = {"num": num, "seed": seed, "sampler": sampler, "temperature": temperature}
     if folds is not None:
@@ -73,10 +73,10 @@ def evaluate(
 
 def _tell(evaluation: Evaluation, plot: Path) -> None:
     """Say what to keep in mind, and draw the plot."""
-    from textgen.cli.progress import say
     from textgen.errors import UnavailableError
-    from textgen.evaluation_plot import save_evaluation_plot
-    from textgen.faults import tell
+    from textgen.evaluation.plot import save_evaluation_plot
+    from textgen.plugins.faults import tell
+    from textgen.training.display import say
 
     if not evaluation.same_text:
         tell(

@@ -45,7 +45,7 @@ def write_package(name: str, kind: Kind, folder: Path) -> None:
     Raises:
         OptionError: where the name cannot be used or is taken, or the folder is in use.
     """
-    from textgen.files import write_atomically
+    from textgen.base.files import write_atomically
 
     _check_name(name, kind)
     is_new = not folder.exists()
@@ -88,8 +88,8 @@ def _fill_in(text: str, names: dict[str, str]) -> str:
 
 
 def _check_name(name: str, kind: Kind) -> None:
-    from textgen.plugins import plugins
-    from textgen.registration import NAME
+    from textgen.plugins.registration import NAME
+    from textgen.plugins.registry import plugins
 
     if not NAME.fullmatch(name):
         raise OptionError(f"{name!r} is no name for a plugin: use lower case letters, digits and single hyphens")

@@ -10,7 +10,7 @@ from textgen.cli.new_plugin import new
 from textgen.cli.parameters import AsJson
 
 if TYPE_CHECKING:
-    from textgen.registration import Provided
+    from textgen.plugins.registration import Provided
 
 app = typer.Typer(help="List the plugins, examine them, show what they take, and start one.", no_args_is_help=True)
 app.command()(new)
@@ -33,7 +33,7 @@ def list_(as_json: AsJson = False) -> None:
     """List the plugins and the names that they provide."""
     import json
 
-    from textgen.plugins import KINDS, plugins
+    from textgen.plugins.registry import KINDS, plugins
 
     found = plugins()
     provided = [item for kind in KINDS for item in found.provided(kind)]
@@ -72,8 +72,8 @@ def doctor(as_json: AsJson = False) -> None:
     from dataclasses import asdict
 
     from textgen.cli import own_commands
-    from textgen.diagnosis import diagnose
-    from textgen.plugins import plugins
+    from textgen.plugins.doctor import diagnose
+    from textgen.plugins.registry import plugins
 
     diagnoses = diagnose(plugins(), own_commands())
     if as_json:
@@ -99,7 +99,7 @@ def show(
     import json
 
     from textgen.errors import OptionError, UnknownNameError, suggestion
-    from textgen.plugins import KINDS, plugins
+    from textgen.plugins.registry import KINDS, plugins
 
     if kind is not None and kind not in KINDS:
         raise OptionError(f"unknown kind {kind!r}; {suggestion(kind, KINDS)}")
@@ -116,8 +116,8 @@ def show(
 
 
 def _describe(item: Provided) -> dict[str, Any]:
-    from textgen.cli.plugin_options import describe_options
-    from textgen.plugins import plugins
+    from textgen.cli.option_help import describe_options
+    from textgen.plugins.registry import plugins
 
     target = plugins().get(item.kind, item.name)
     options = describe_options(target.Options) if hasattr(target, "Options") else []
@@ -136,7 +136,7 @@ def _describe(item: Provided) -> dict[str, Any]:
 
 
 def _text(item: dict[str, Any]) -> str:
-    from textgen.cli.plugin_options import show_option, show_value
+    from textgen.cli.option_help import show_option, show_value
     from textgen.options import TABLES
 
     lines = [

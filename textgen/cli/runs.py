@@ -18,8 +18,8 @@ def list_(as_json: AsJson = False) -> None:
     """List the runs, the latest first."""
     import json
 
-    from textgen.artifact import Artifact, list_runs, runs_folder
     from textgen.errors import ArtifactError
+    from textgen.runs.artifact import Artifact, list_runs, runs_folder
 
     rows: list[dict[str, Any]] = []
     for path in list_runs():
@@ -58,7 +58,7 @@ def show(
     """Show a run: what it was made of, how good it is, and whether its files are whole."""
     import json
 
-    from textgen.artifact import Artifact, find_run
+    from textgen.runs.artifact import Artifact, find_run
 
     artifact = Artifact.open(find_run(run))
     artifact.verify()
@@ -77,6 +77,6 @@ def show(
 
 
 def _loss(metrics: Mapping[str, float]) -> str:
-    from textgen.cli.progress import describe_losses
+    from textgen.training.display import describe_losses
 
     return describe_losses({k: v for k, v in metrics.items() if k != "characters_per_second"}) or "no checkpoint yet"

@@ -13,7 +13,7 @@ from textgen.cli.parameters import DataDir, Device, OnUnknown, Run
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from textgen.generation import Generation, Request
+    from textgen.generation.loop import Generation, Request
     from textgen.text_generator import TextGenerator
 
 
@@ -145,8 +145,8 @@ def _read_prompts(path: Path | None) -> list[str]:
 def _read_corpus(generator: TextGenerator, data_dir: Path | None) -> set[str]:
     """The documents that the run was trained on."""
     from textgen.errors import OptionError
-    from textgen.loading import make_part
-    from textgen.plugins import plugins
+    from textgen.plugins.registry import plugins
+    from textgen.saved_run import make_part
 
     corpus = make_part(generator.artifact, plugins(), "corpus", data_dir)
     if corpus.layout != "documents":
@@ -178,7 +178,7 @@ def _stream(generator: TextGenerator, request: Request, before: Iterator[str]) -
     """Write the texts one after the other, each as it comes."""
     from dataclasses import replace
 
-    from textgen.generation import encode_prompt
+    from textgen.generation.loop import encode_prompt
 
     for prompt in request.prompts:
         encode_prompt(generator.tokenizer, prompt, request.on_unknown)  # a bad one is told before any text is shown

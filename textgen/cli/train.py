@@ -58,14 +58,14 @@ def train(
     import json
     from dataclasses import replace
 
-    from textgen.artifact import find_run
-    from textgen.cli.progress import make_display
     from textgen.errors import OptionError
     from textgen.options import merge_settings, parse_settings, read_config
-    from textgen.plan import make_plan
-    from textgen.plugins import plugins
-    from textgen.training import resume as resume_run
-    from textgen.training import train as train_run
+    from textgen.plugins.registry import plugins
+    from textgen.runs.artifact import find_run
+    from textgen.training.display import make_display
+    from textgen.training.plan import make_plan
+    from textgen.training.train import resume as resume_run
+    from textgen.training.train import train as train_run
 
     training = {"epochs": epochs, "max_steps": max_steps, "batch_size": batch_size, "seed": seed, "device": device}
     flags = {"training": _given(training), "tokenizer": _given({"on_unknown": on_unknown})}
@@ -111,7 +111,7 @@ def _choose(
     """Everything that was asked for; a table of the configuration for another model, say, than the named one is not."""
     from textgen.api import choose
     from textgen.options import merge_settings
-    from textgen.plugins import plugins
+    from textgen.plugins.registry import plugins
 
     named = choose(plugins(), corpus=corpus, model=model, tokenizer=tokenizer)
     fitting = {

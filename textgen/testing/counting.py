@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from textgen.dataset import Batch, Dataset
 from textgen.errors import ArtifactError
-from textgen.hookspecs import Register, hookimpl
-from textgen.model import Checkpoint, Model, Position, Tensors, TrainingRun
+from textgen.model.model import Checkpoint, Model, Position, Tensors, TrainingRun
+from textgen.model.state import State, StateSpec, TensorSpec
 from textgen.options import Options
-from textgen.state import State, StateSpec, TensorSpec
+from textgen.plugins.hookspecs import Register, hookimpl
+from textgen.text.batches import Batch, Dataset
 
 
 class CountingOptions(Options):
@@ -166,4 +166,4 @@ def textgen_register_models(register: Register) -> None:
 @hookimpl
 def textgen_register_runtimes(register: Register) -> None:
     """Name the runtime that runs it."""
-    register("counting", "textgen.runtime:ModelRuntime", "Runs a model by its own forward pass.")
+    register("counting", "textgen.generation.runtime:ModelRuntime", "Runs a model by its own forward pass.")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 class OnnxGraph:
-    """A :class:`textgen.sampler.GraphBuilder` whose graph can be run.
+    """A :class:`textgen.generation.sampler.GraphBuilder` whose graph can be run.
 
     Args:
         vocab_size: the number of ids.
@@ -28,17 +28,17 @@ class OnnxGraph:
         self._constants: dict[str, NDArray[Any]] = {}
 
     def constant(self, value: Any) -> str:
-        """See :class:`textgen.sampler.GraphBuilder`."""
+        """See :class:`textgen.generation.sampler.GraphBuilder`."""
         name = f"constant.{len(self._constants)}"
         self._constants[name] = np.asarray(value)
         return name
 
     def add(self, op: str, *inputs: str, **attributes: Any) -> str:
-        """See :class:`textgen.sampler.GraphBuilder`."""
+        """See :class:`textgen.generation.sampler.GraphBuilder`."""
         return self.add_multiple(op, 1, *inputs, **attributes)[0]
 
     def add_multiple(self, op: str, outputs: int, *inputs: str, **attributes: Any) -> tuple[str, ...]:
-        """See :class:`textgen.sampler.GraphBuilder`."""
+        """See :class:`textgen.generation.sampler.GraphBuilder`."""
         names = tuple(f"node.{len(self._nodes)}.{index}" for index in range(outputs))
         self._nodes.append((op, inputs, names, attributes))
         return names

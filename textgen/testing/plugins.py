@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from textgen.errors import PluginError
-from textgen.plugins import Plugin, Plugins, plugins
+from textgen.plugins.registry import Plugin, Plugins, plugins
 
 
 @contextmanager

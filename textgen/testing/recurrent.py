@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from textgen.dataset import Dataset
 from textgen.errors import ArtifactError
-from textgen.hookspecs import Register, hookimpl
-from textgen.model import Checkpoint, Model, Position, Tensors, TrainingRun
-from textgen.network import RecurrentNetwork, recurrent_state_spec
+from textgen.model.model import Checkpoint, Model, Position, Tensors, TrainingRun
+from textgen.model.network import RecurrentNetwork, recurrent_state_spec
+from textgen.model.state import State, StateSpec
 from textgen.options import Options
-from textgen.state import State, StateSpec
+from textgen.plugins.hookspecs import Register, hookimpl
+from textgen.text.batches import Dataset
 
 
 class FixedGRUOptions(Options):
@@ -30,7 +30,7 @@ class FixedGRUOptions(Options):
 class FixedGRU(Model):
     """Embedding → GRU → dense logits that are far apart; :meth:`fit` reports to the run and changes no weight.
 
-    The cell is that of :class:`textgen.network.RecurrentLayer`, written out step by step.
+    The cell is that of :class:`textgen.model.network.RecurrentLayer`, written out step by step.
 
     Example:
         >>> model = FixedGRU(FixedGRUOptions(units=4), vocab_size=3)
@@ -125,4 +125,4 @@ def textgen_register_models(register: Register) -> None:
 @hookimpl
 def textgen_register_runtimes(register: Register) -> None:
     """Name the runtime that runs it."""
-    register("fixed-gru", "textgen.runtime:ModelRuntime", "Runs a model by its own forward pass.")
+    register("fixed-gru", "textgen.generation.runtime:ModelRuntime", "Runs a model by its own forward pass.")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from textgen.corpus import Corpus, Layout, Provenance
-from textgen.hookspecs import Register, hookimpl
+from textgen.plugins.hookspecs import Register, hookimpl
+from textgen.text.corpus import Corpus, Layout, Provenance
 
 _TREES = (
     "ash alder apple aspen bay beech birch box cedar cherry chestnut cypress dogwood ebony elder elm fig fir hawthorn "

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from textgen.network import GATES, Cell, RecurrentNetwork
+from textgen.model.network import GATES, Cell, RecurrentNetwork
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textgen.errors import UnavailableError, UnsupportedModelError
-from textgen.state import State
+from textgen.model.state import State
 from textgen_numpy.runtime import NumpyRuntime
 
 CELLS = ("gru", "lstm")
@@ -168,7 +168,7 @@ def test_running_imports_no_training_library():
 import sys
 import numpy as np
 import textgen_numpy
-from textgen.network import RecurrentNetwork
+from textgen.model.network import RecurrentNetwork
 from textgen_numpy.runtime import NumpyRuntime
 shapes = {"layers.0.kernel": (4, 8), "layers.0.recurrent_kernel": (2, 8), "layers.0.bias": (8,),
           "head.kernel": (2, 4), "head.bias": (4,)}

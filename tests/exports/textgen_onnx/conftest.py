@@ -11,14 +11,14 @@ import pytest
 import safetensors.numpy
 
 from textgen import api
-from textgen.artifact import TOKENIZER, WEIGHTS, Artifact
 from textgen.cli import main
-from textgen.network import GATES, Cell, RecurrentNetwork
-from textgen.plan import make_plan
-from textgen.plugins import plugins
-from textgen.run import Run
-from textgen.sampling import Chain
+from textgen.generation.chain import Chain
+from textgen.model.network import GATES, Cell, RecurrentNetwork
+from textgen.plugins.registry import plugins
+from textgen.runs.artifact import TOKENIZER, WEIGHTS, Artifact
 from textgen.testing.suites.runs import NoDisplay
+from textgen.training.plan import make_plan
+from textgen.training.run import Run
 from textgen_numpy.runtime import NumpyRuntime
 from textgen_onnx.runtime import OnnxRuntime
 

@@ -9,9 +9,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from textgen import api
-from textgen.artifact import Artifact
 from textgen.errors import UnavailableError
-from textgen_onnx import session
+from textgen.runs.artifact import Artifact
+from textgen_onnx.running import session
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,14 @@ import pytest
 import safetensors.numpy
 
 from textgen import api
-from textgen.artifact import Artifact
 from textgen.errors import ArtifactError, OptionError, UnsupportedModelError
-from textgen.network import RecurrentLayer, RecurrentNetwork
-from textgen.sampling import uniforms
-from textgen_onnx import parity
+from textgen.generation.chain import uniforms
+from textgen.model.network import RecurrentLayer, RecurrentNetwork
+from textgen.runs.artifact import Artifact
+from textgen_onnx.checks import parity
 from textgen_onnx.exporter import OnnxExporter
+from textgen_onnx.graphs.weights import GraphWeights
 from textgen_onnx.runtime import OnnxRuntime
-from textgen_onnx.weights import GraphWeights
 
 FILES = {
     "README.md",

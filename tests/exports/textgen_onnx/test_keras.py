@@ -11,13 +11,13 @@ import pytest
 import safetensors.numpy
 
 from textgen import api, hookimpl
-from textgen.artifact import Artifact
 from textgen.errors import ArtifactError
-from textgen.model import Model
-from textgen.runtime import ModelRuntime
-from textgen.state import State, StateSpec, TensorSpec
+from textgen.generation.runtime import ModelRuntime
+from textgen.model.model import Model
+from textgen.model.state import State, StateSpec, TensorSpec
+from textgen.runs.artifact import Artifact
 from textgen.testing import registered
-from textgen_onnx import parity
+from textgen_onnx.checks import parity
 from textgen_onnx.runtime import OnnxRuntime
 
 pytestmark = pytest.mark.keras

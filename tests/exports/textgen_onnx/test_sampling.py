@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from textgen import api, hookimpl
+from textgen.generation.chain import Draw, uniforms
+from textgen.generation.sampler import Sampler, Selector
 from textgen.options import Options
-from textgen.plugins import plugins
-from textgen.sampler import Sampler, Selector
-from textgen.sampling import Draw, uniforms
+from textgen.plugins.registry import plugins
 from textgen.testing import registered
-from textgen_onnx.graph import BOOL, FLOAT, INT64, Graph, Value
+from textgen_onnx.graphs.builder import BOOL, FLOAT, INT64, Graph, Value
 
 V = 9
 LINKS = {

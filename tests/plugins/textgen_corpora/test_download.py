@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from textgen.corpus import Source
 from textgen.errors import CorpusError, UnavailableError
 from textgen.options import Options
+from textgen.text.corpus import Source
 from textgen_corpora import agnews, shakespeare
 from textgen_corpora.agnews import AgNews
 from textgen_corpora.shakespeare import Shakespeare

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from textgen.files import sha256
+from textgen.base.files import sha256
 from textgen.options import Options
 from textgen_corpora import agnews, dinos, shakespeare
 from textgen_corpora.agnews import AgNews

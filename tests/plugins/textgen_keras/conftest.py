@@ -3,8 +3,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from textgen.dataset import EncodedText
 from textgen.testing import MemoryRun
+from textgen.text.batches import EncodedText
 
 
 @pytest.fixture(scope="session")

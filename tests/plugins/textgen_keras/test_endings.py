@@ -6,11 +6,11 @@ import pytest
 
 from textgen import api
 from textgen.errors import OptionError
-from textgen.plan import make_plan
-from textgen.plugins import plugins
-from textgen.scoring import mean_loss
+from textgen.evaluation.scoring import mean_loss
+from textgen.plugins.registry import plugins
 from textgen.testing.suites.runs import NoDisplay
-from textgen.training import resume
+from textgen.training.plan import make_plan
+from textgen.training.train import resume
 
 pytestmark = pytest.mark.keras
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from textgen import hookimpl
-from textgen.dataset import Dataset, EncodedText, Lanes
 from textgen.errors import ArtifactError
-from textgen.state import StateSpec, TensorSpec
+from textgen.model.state import StateSpec, TensorSpec
 from textgen.testing import MemoryRun, registered
 from textgen.testing.suites import ModelSuite
+from textgen.text.batches import Dataset, EncodedText, Lanes
 from textgen_keras.keras_model import KerasModel
 
 pytestmark = pytest.mark.keras

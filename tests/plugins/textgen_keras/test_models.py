@@ -6,7 +6,7 @@ import pytest
 
 from textgen.errors import ArtifactError, OptionError, UnavailableError
 from textgen.options import build_options
-from textgen_keras import backend
+from textgen_keras import libraries as backend
 from textgen_keras.models import GRU, LSTM, RecurrentModel, RecurrentOptions
 
 
@@ -88,8 +88,8 @@ def test_without_tensorflow_the_error_says_what_to_install(monkeypatch):
 
 def test_without_numba_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.delitem(sys.modules, "textgen_keras.compiled_head", raising=False)
-    monkeypatch.delitem(sys.modules, "textgen_keras.machine_code", raising=False)
+    monkeypatch.delitem(sys.modules, "textgen_keras.kernels.cross_entropy", raising=False)
+    monkeypatch.delitem(sys.modules, "textgen_keras.kernels.jit", raising=False)
     with pytest.raises(UnavailableError, match=r'^training needs Numba: pip install "textgen-rnn\[train\]"$'):
         backend.import_compiled("compiled_head")
 

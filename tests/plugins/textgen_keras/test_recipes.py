@@ -1,8 +1,8 @@
 import pytest
 
-from textgen.model import TrainingOptions
+from textgen.model.model import TrainingOptions
 from textgen.options import TABLES, build_options, merge_settings
-from textgen.plugins import plugins
+from textgen.plugins.registry import plugins
 from textgen_keras import textgen_register_recipes
 
 NAMES = ("shakespeare-gru", "shakespeare-gru-stateful", "agnews-lstm", "agnews-lstm-frequency", "dinos-gru")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textgen.errors import ArtifactError, OptionError, UnavailableError
-from textgen.state import State
+from textgen.model.state import State
 from textgen_keras.devices import resolve_device
 from textgen_keras.models import GRU, LSTM, RecurrentOptions
 from textgen_keras.runtime import KerasRuntime
@@ -99,7 +99,7 @@ def test_the_order_of_a_states_tensors_does_not_matter():
 
 @pytest.mark.parametrize(("model", "kind", "layers"), MODELS)
 def test_parameter_count_is_what_keras_counts(model, kind, layers):
-    from textgen_keras.keras_network import KerasNetwork
+    from textgen_keras.network.recurrent import KerasNetwork
 
     made = model(RecurrentOptions(input=kind, units=9, layers=layers), VOCAB)
     width = made.options.embedding_width

@@ -3,8 +3,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from textgen.plugins import plugins
-from textgen.sampling import Chain, Draw
+from textgen.generation.chain import Chain, Draw
+from textgen.plugins.registry import plugins
 
 Transform = Callable[..., np.ndarray]
 

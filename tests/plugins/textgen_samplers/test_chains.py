@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textgen.errors import OptionError
-from textgen.sampling import Draw, uniforms
+from textgen.generation.chain import Draw, uniforms
 
 V = 7
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from textgen.options import build_options
-from textgen.plugins import plugins
-from textgen.tokenizer import Tokenizer
+from textgen.plugins.registry import plugins
+from textgen.text.tokenizer import Tokenizer
 
 Make = Callable[..., Tokenizer]
 

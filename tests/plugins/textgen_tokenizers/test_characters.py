@@ -13,9 +13,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from textgen import encoding
 from textgen.errors import ArtifactError, CorpusError, OptionError, UnknownCharacterError
-from textgen.plugins import plugins
+from textgen.plugins.registry import plugins
+from textgen.text import encoding
 
 TOKENIZERS = [
     ("string-lookup", {}),

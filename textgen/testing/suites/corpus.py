@@ -7,13 +7,13 @@ from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from textgen.corpus import Corpus, Provenance
-from textgen.plugins import plugins
+from textgen.plugins.registry import plugins
 from textgen.testing.suites.plugin import OptionsSuite
+from textgen.text.corpus import Corpus, Provenance
 
 
 class CorpusSuite(OptionsSuite):
-    """Cases for a :class:`textgen.corpus.Corpus`.
+    """Cases for a :class:`textgen.text.corpus.Corpus`.
 
     Example:
         >>> class TestTrees(CorpusSuite):

@@ -13,11 +13,11 @@ import pytest
 from numpy.typing import NDArray
 
 from textgen.errors import ArtifactError, TextgenError
-from textgen.exporter import Exporter, ExportReport, ExportSource
-from textgen.exporting import export_source
-from textgen.plugins import plugins
-from textgen.runtime import Ids, Runtime
-from textgen.state import State
+from textgen.exporting.exporter import Exporter, ExportReport, ExportSource
+from textgen.exporting.source import export_source
+from textgen.generation.runtime import Ids, Runtime
+from textgen.model.state import State
+from textgen.plugins.registry import plugins
 from textgen.testing.suites.plugin import OptionsSuite
 from textgen.testing.suites.runs import TinyRun, train_tiny
 
@@ -57,7 +57,7 @@ def fails(logits: Logits) -> Logits:
 
 
 class ExporterSuite(OptionsSuite):
-    """Cases for an :class:`textgen.exporter.Exporter`.
+    """Cases for an :class:`textgen.exporting.exporter.Exporter`.
 
     Example:
         >>> class TestOnnx(ExporterSuite):

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from textgen.state import State, StateSpec
+from textgen.model.state import State, StateSpec
 
 Ids = NDArray[np.int32]
 
 
 class Forward(Protocol):
-    """What :class:`textgen.model.Model` and :class:`textgen.runtime.Runtime` share."""
+    """What :class:`textgen.model.model.Model` and :class:`textgen.generation.runtime.Runtime` share."""
 
     @property
     def vocab_size(self) -> int:

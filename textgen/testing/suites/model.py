@@ -13,19 +13,19 @@ import pytest
 import safetensors.numpy
 
 from textgen.api import load
-from textgen.corpus import Layout
-from textgen.dataset import Dataset, EncodedText, Lanes, PaddedDocuments
 from textgen.errors import ArtifactError
-from textgen.model import Checkpoint, Model, Position, Tensors
-from textgen.network import RecurrentNetwork
+from textgen.generation.runtime import ModelRuntime
+from textgen.model.model import Checkpoint, Model, Position, Tensors
+from textgen.model.network import RecurrentNetwork
+from textgen.model.state import State
 from textgen.options import build_options
-from textgen.plugins import plugins
-from textgen.runtime import ModelRuntime
-from textgen.state import State
+from textgen.plugins.registry import plugins
 from textgen.testing.memory import MemoryRun
 from textgen.testing.suites.forward import ForwardCases, Ids, same
 from textgen.testing.suites.plugin import OptionsSuite
 from textgen.testing.suites.runs import train_tiny
+from textgen.text.batches import Dataset, EncodedText, Lanes, PaddedDocuments
+from textgen.text.corpus import Layout
 
 V = 7
 
@@ -50,7 +50,7 @@ def through_files(tensors: Tensors) -> Tensors:
 
 
 class ModelSuite(ForwardCases, OptionsSuite):
-    """Cases for a :class:`textgen.model.Model`. Keep it small: it is fitted some ten times.
+    """Cases for a :class:`textgen.model.model.Model`. Keep it small: it is fitted some ten times.
 
     Example:
         >>> class TestGRU(ModelSuite):

@@ -15,8 +15,8 @@ import pytest
 
 from textgen.errors import OptionError
 from textgen.options import Options, build_options
-from textgen.plugins import GROUP, Provided, plugins
-from textgen.registration import NAME
+from textgen.plugins.registration import NAME
+from textgen.plugins.registry import GROUP, Provided, plugins
 from textgen.testing import counting, recurrent, tiny
 from textgen.testing.plugins import registered
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textgen.artifact import Artifact
-from textgen.corpus import Layout
-from textgen.model import Model, Position
+from textgen.model.model import Model, Position
 from textgen.options import Settings
-from textgen.plan import Plan, make_plan
-from textgen.plugins import plugins
-from textgen.training import train
+from textgen.plugins.registry import plugins
+from textgen.runs.artifact import Artifact
+from textgen.text.corpus import Layout
+from textgen.training.plan import Plan, make_plan
+from textgen.training.train import train
 
 #: Trained in an instant.
 QUICK = {"epochs": 2, "batch_size": 4, "length": 20, "held_out": 0.2, "sample_every": 0}

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from textgen.errors import TextgenError
-from textgen.plugins import plugins
-from textgen.runtime import Finding, ModelRuntime, Runtime
-from textgen.sampling import Draw, uniforms
-from textgen.state import State
+from textgen.generation.chain import Draw, uniforms
+from textgen.generation.runtime import Finding, ModelRuntime, Runtime
+from textgen.model.state import State
+from textgen.plugins.registry import plugins
 from textgen.testing.suites.forward import ForwardCases, Ids, same
 from textgen.testing.suites.plugin import PluginSuite
 from textgen.testing.suites.runs import TinyRun, train_tiny
@@ -21,7 +21,7 @@ ROWS, STEPS = 4, 30
 
 
 class RuntimeSuite(ForwardCases, PluginSuite):
-    """Cases for a :class:`textgen.runtime.Runtime`.
+    """Cases for a :class:`textgen.generation.runtime.Runtime`.
 
     Example:
         >>> class TestNumpy(RuntimeSuite):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from textgen.generation.sampler import Logits, Parameters, Sampler, Selector
 from textgen.options import build_options
-from textgen.plugins import plugins
-from textgen.sampler import Logits, Parameters, Sampler, Selector
+from textgen.plugins.registry import plugins
 from textgen.testing.graph import OnnxGraph
 from textgen.testing.suites.plugin import OptionsSuite
 
@@ -34,7 +34,7 @@ def some_logits() -> Logits:
 
 
 class SamplerSuite(OptionsSuite):
-    """Cases for a :class:`textgen.sampler.Sampler`.
+    """Cases for a :class:`textgen.generation.sampler.Sampler`.
 
     Example:
         >>> class TestTopK(SamplerSuite):
@@ -153,7 +153,7 @@ class SamplerSuite(OptionsSuite):
 
 
 class SelectorSuite(OptionsSuite):
-    """Cases for a :class:`textgen.sampler.Selector`.
+    """Cases for a :class:`textgen.generation.sampler.Selector`.
 
     Example:
         >>> class TestGreedy(SelectorSuite):

@@ -12,14 +12,14 @@ import pytest
 from textgen.errors import ArtifactError, OptionError, UnknownCharacterError
 from textgen.testing import tiny
 from textgen.testing.suites.plugin import OptionsSuite
-from textgen.tokenizer import Tokenizer
+from textgen.text.tokenizer import Tokenizer
 
 #: A character that is for private use, and so in no text.
 UNKNOWN = "\U000ffffd"
 
 
 class TokenizerSuite(OptionsSuite):
-    """Cases for a :class:`textgen.tokenizer.Tokenizer`.
+    """Cases for a :class:`textgen.text.tokenizer.Tokenizer`.
 
     Example:
         >>> class TestCharIndex(TokenizerSuite):

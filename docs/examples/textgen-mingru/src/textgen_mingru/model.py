@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from textgen.model.state import StateSpec, TensorSpec
 from textgen.options import Options
-from textgen.state import StateSpec, TensorSpec
 from textgen_keras.keras_model import KerasModel
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from textgen import hookimpl
-from textgen.hookspecs import Register
+from textgen.plugins.hookspecs import Register
 
 
 @hookimpl
@@ -15,4 +15,4 @@ def textgen_register_models(register: Register) -> None:
 @hookimpl
 def textgen_register_runtimes(register: Register) -> None:
     """Name the runtime that the model asks for: its own forward pass, as textgen has it."""
-    register("ngram", "textgen.runtime:ModelRuntime", "Runs an n-gram model, on the CPU.")
+    register("ngram", "textgen.generation.runtime:ModelRuntime", "Runs an n-gram model, on the CPU.")

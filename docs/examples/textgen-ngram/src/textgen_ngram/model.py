@@ -9,11 +9,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from pydantic import Field
 
-from textgen.dataset import Batch, Dataset
 from textgen.errors import ArtifactError, OptionError
-from textgen.model import Checkpoint, Model, Position, Tensors, TrainingRun
+from textgen.model.model import Checkpoint, Model, Position, Tensors, TrainingRun
+from textgen.model.state import State, StateSpec, TensorSpec
 from textgen.options import Options
-from textgen.state import State, StateSpec, TensorSpec
+from textgen.text.batches import Batch, Dataset
 from textgen_ngram.counts import Counts
 
 

@@ -1,7 +1,7 @@
 """An exporter: weights and vocabulary as JSON. Nothing heavy is imported before it is used."""
 
 from textgen import hookimpl
-from textgen.hookspecs import Register
+from textgen.plugins.hookspecs import Register
 
 
 @hookimpl

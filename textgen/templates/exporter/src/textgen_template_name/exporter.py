@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from textgen.base.files import write_folder
 from textgen.errors import ArtifactError
-from textgen.exporter import Exporter, ExportReport, ExportSource
-from textgen.files import write_folder
-from textgen.model import Tensors
+from textgen.exporting.exporter import Exporter, ExportReport, ExportSource
+from textgen.generation.runtime import ModelRuntime
+from textgen.model.model import Tensors
 from textgen.options import Options
-from textgen.runtime import ModelRuntime
 
 FILE = "model.json"
 

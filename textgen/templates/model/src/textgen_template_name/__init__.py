@@ -1,7 +1,7 @@
 """A model: bigrams, counted. Nothing heavy is imported before it is used."""
 
 from textgen import hookimpl
-from textgen.hookspecs import Register
+from textgen.plugins.hookspecs import Register
 
 
 @hookimpl
@@ -11,4 +11,8 @@ def textgen_register_models(register: Register) -> None:
 
 @hookimpl
 def textgen_register_runtimes(register: Register) -> None:
-    register("template-name", "textgen.runtime:ModelRuntime", "Runs the model template-name by its own forward pass.")
+    register(
+        "template-name",
+        "textgen.generation.runtime:ModelRuntime",
+        "Runs the model template-name by its own forward pass.",
+    )

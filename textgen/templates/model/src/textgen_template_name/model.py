@@ -4,11 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from textgen.dataset import Batch, BatchPlan, Dataset
 from textgen.errors import ArtifactError
-from textgen.model import Checkpoint, Model, Position, Tensors, TrainingRun
+from textgen.model.model import Checkpoint, Model, Position, Tensors, TrainingRun
+from textgen.model.state import State, StateSpec
 from textgen.options import Options
-from textgen.state import State, StateSpec
+from textgen.text.batches import Batch, BatchPlan, Dataset
 
 
 class TemplateNameOptions(Options):

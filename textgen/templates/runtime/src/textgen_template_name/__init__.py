@@ -1,7 +1,7 @@
 """A runtime: a model's own forward pass, some rows at a time. Nothing heavy is imported before it is used."""
 
 from textgen import hookimpl
-from textgen.hookspecs import Register
+from textgen.plugins.hookspecs import Register
 
 
 @hookimpl

@@ -6,11 +6,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.artifact import Artifact
 from textgen.errors import UnavailableError
-from textgen.model import Model
-from textgen.runtime import Finding, Ids, Runtime
-from textgen.state import State
+from textgen.generation.runtime import Finding, Ids, Runtime
+from textgen.model.model import Model
+from textgen.model.state import State
+from textgen.runs.artifact import Artifact
 
 #: Rows that are read at once.
 ROWS = 16

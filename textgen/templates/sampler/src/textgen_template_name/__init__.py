@@ -1,7 +1,7 @@
 """A sampler: epsilon sampling. Nothing heavy is imported before it is used."""
 
 from textgen import hookimpl
-from textgen.hookspecs import Register
+from textgen.plugins.hookspecs import Register
 
 
 @hookimpl

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from textgen.errors import ArtifactError, CorpusError, OptionError, UnknownCharacterError
 from textgen.options import Options
-from textgen.tokenizer import OnUnknown, Tokenizer
+from textgen.text.tokenizer import OnUnknown, Tokenizer
 
 
 class TemplateNameOptions(Options):

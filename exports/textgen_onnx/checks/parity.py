@@ -1,0 +1,118 @@
+"""How far an export is from its source: logits and greedy text against NumPy, loss on held-out text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textgen.errors import ArtifactError
+from textgen.exporting.exporter import ExportSource
+from textgen.generation.chain import Chain, Draw, uniforms
+from textgen.generation.runtime import Runtime
+
+#: Largest difference of logits of an fp32 export, and largest relative rise in loss of an fp16 or int8 one.
+LOGITS_BOUND, LOSS_BOUND = 1e-4, 0.01
+
+#: Steps and rows of the comparison, and ids of a row that are read at once.
+STEPS, ROWS, CHUNK = 1000, 2, 100
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The comparison's figures.
+
+    Attributes:
+        max_logit_difference: over :data:`STEPS` steps of :data:`ROWS` rows, each runtime carrying its own state.
+        greedy_agreement: share of steps in which both runtimes find the same id likeliest.
+        loss: of the source, in nats a character, on the text; ``export_loss`` of the export.
+        text: what the losses were measured on.
+    """
+
+    max_logit_difference: float
+    greedy_agreement: float
+    loss: float
+    export_loss: float
+    text: str
+
+    @property
+    def loss_increase(self) -> float:
+        """The rise in loss relative to the source's; absolute where that is 0, as for a single character."""
+        return self.export_loss / self.loss - 1 if self.loss else self.export_loss
+
+    def figures(self) -> dict[str, float]:
+        """The figures by name."""
+        return {
+            "max_logit_difference": self.max_logit_difference,
+            "greedy_agreement": self.greedy_agreement,
+            "loss": self.loss,
+            "export_loss": self.export_loss,
+            "loss_increase": self.loss_increase,
+        }
+
+    def check(self, precision: str) -> None:
+        """Raise :class:`ArtifactError` where the export is past the bound of its precision."""
+        if precision == "fp32" and not self.max_logit_difference <= LOGITS_BOUND:
+            raise ArtifactError(
+                f"the fp32 export differs from its source by {self.max_logit_difference:.1e} in logits, more than "
+                f"{LOGITS_BOUND:.0e}; nothing was written"
+            )
+        if not self.loss_increase <= LOSS_BOUND:
+            raise ArtifactError(
+                f"the {precision} export's loss on {self.text} is {self.export_loss:.4f} nats a character, "
+                f"{self.loss_increase:.1%} above its source's {self.loss:.4f}, more than {LOSS_BOUND:.0%}; "
+                "nothing was written"
+            )
+
+
+def compare(reference: Runtime, export: Runtime, source: ExportSource) -> Parity:
+    """Compare an export with its source.
+
+    Args:
+        reference: the source in a runtime that is trusted.
+        export: what is judged.
+        source: measures losses.
+    """
+    ids = np.random.default_rng(0).integers(0, reference.vocab_size, (ROWS, STEPS)).astype(np.int32)
+    difference, agreement = 0.0, 0.0
+    states = [runtime.initial_state(ROWS) for runtime in (reference, export)]
+    for at in range(0, STEPS, CHUNK):
+        part = ids[:, at : at + CHUNK]
+        (expected, states[0]), (found, states[1]) = (
+            runtime.forward(part, state) for runtime, state in zip((reference, export), states, strict=True)
+        )
+        difference = max(difference, float(np.abs(expected - found).max()))
+        agreement += float((expected.argmax(axis=2) == found.argmax(axis=2)).mean()) * part.shape[1] / STEPS
+    return Parity(difference, agreement, source.measure_loss(reference), source.measure_loss(export), source.text)
+
+
+def golden_vectors(runtime: Runtime, chain: Chain, forbidden: Sequence[int]) -> dict[str, NDArray[Any]]:
+    """Inputs and outputs of both graphs, by which another host can check itself.
+
+    ``step.*``: three rows of 5, 3 and 1 ids. ``generate.*``: 16 steps from the state that those left.
+    """
+    batch, steps = 3, 16
+    ids = (np.arange(batch * 5).reshape(batch, 5) * 7 % runtime.vocab_size).astype(np.int32)
+    lengths = np.array([5, 3, 1], np.int32)
+    past = runtime.initial_state(batch)
+    logits, state = runtime.forward(ids, past, lengths)
+    counts = np.arange(ids.shape[1]) < lengths[:, None]
+    vectors: dict[str, NDArray[Any]] = {"step.ids": ids.astype(np.int64), "step.lengths": lengths.astype(np.int64)}
+    vectors |= {f"step.past.{name}": array for name, array in past.items()}
+    vectors |= {"step.logits": np.where(counts[:, :, None], logits, 0)}
+    vectors |= {f"step.present.{name}": array for name, array in state.items()}
+    draw = Draw([chain] * batch, runtime.vocab_size, forbidden)
+    drawn = uniforms(0, range(batch), 1, steps)
+    last = ids[np.arange(batch), lengths - 1]
+    vectors |= {"generate.last_ids": last.astype(np.int64), "generate.uniforms": drawn}
+    vectors |= {f"generate.past.{name}": array for name, array in state.items()}
+    for index, (name, values) in enumerate(zip(chain.names, draw.parameters, strict=False)):
+        vectors |= {f"generate.{index}.{name}.{parameter}": value for parameter, value in values.items()}
+    if draw.seen is not None:
+        vectors["generate.seen"] = draw.seen.copy()
+    block = runtime.generate(last, state, draw, drawn)
+    vectors["generate.ids"] = block.ids.astype(np.int64)
+    return vectors | {f"generate.present.{name}": array for name, array in block.state.items()}

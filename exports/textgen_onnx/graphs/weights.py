@@ -1,0 +1,219 @@
+"""The weights as the graphs hold them: input table, products in a precision of choice, gates in the graphs' order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from textgen.errors import ArtifactError, UnsupportedModelError
+from textgen.model.network import GATES, Cell, RecurrentLayer, RecurrentNetwork
+from textgen_onnx.graphs.builder import FLOAT, FLOAT16, Graph
+
+Precision = Literal["fp32", "fp16", "int8"]
+
+#: Bytes that a tensor of an ONNX file may have, weights inside: those of a message of protocol buffers.
+LARGEST_TENSOR = 2**31 - 1
+
+#: Largest weight of an int8 kernel. Seven bits: on CPUs without VNNI the products of two unsigned-by-signed pairs are
+#: summed in 16 bits, and 2 * 255 * 63 fits where 2 * 255 * 127 saturates.
+LARGEST_INT8 = 63
+
+#: What the products multiply is a layer's output, which lies in [-1, 1]: its scale and zero point are fixed, so that a
+#: row's result depends neither on its neighbours nor on its past, as it would with a scale taken from the data.
+OUTPUT_SCALE = np.float32(1 / 127)
+OUTPUT_ZERO = np.uint8(128)
+
+
+@dataclass(frozen=True)
+class GraphWeights:
+    """Weights by the names that they have in the graphs.
+
+    Attributes:
+        cell: of all layers.
+        units: of each layer.
+        precision: of the products with kernels and head.
+        tensors: ``input_table`` ``[V, G * U]``; for layer i ``layers.{i}.recurrent_kernel`` ``[U, G * U]``, for a GRU
+            ``layers.{i}.recurrent_bias`` ``[3 * U]``, and from the second layer on ``layers.{i}.kernel`` and
+            ``layers.{i}.bias``; ``head.kernel`` ``[U, V]`` and ``head.bias`` ``[V]``. What has columns of gates comes
+            in as many tensors as there are :attr:`parts`. An int8 kernel is the pair ``{name}.quantized`` (int8) and
+            ``{name}.scale`` (a column's, times :data:`OUTPUT_SCALE`).
+    """
+
+    cell: Cell
+    units: tuple[int, ...]
+    precision: Precision
+    tensors: dict[str, NDArray[Any]]
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """How the columns of gates are cut: the ends of the tensors' names, and the gates in each part.
+
+        A GRU's candidate is a product of its own, so that the gates' recurrent bias moves into the input's part and no
+        product is cut in two: 1.25 times as fast a batch of 64. Rounding to int8 twice would cost more than that.
+        """
+        return _parts(self.cell, self.precision)
+
+    @property
+    def vocab_size(self) -> int:
+        """The number V of ids."""
+        return int(self.tensors["head.bias"].shape[0])
+
+    @classmethod
+    def from_network(cls, network: RecurrentNetwork, precision: Precision = "fp32") -> GraphWeights:
+        """Fold, reorder and convert the weights of a network.
+
+        Raises:
+            UnsupportedModelError: where a table of the vocabulary is too large for an ONNX file.
+        """
+        vocab = network.head_bias.size
+        table = 4 * vocab * GATES[network.layers[0].cell] * network.layers[0].units
+        if table > LARGEST_TENSOR:
+            raise UnsupportedModelError(
+                f"a vocabulary of {vocab:,} ids is too large for this model's ONNX export: "
+                f"its table would have {table / 2**30:.1f} GiB, and 2 are possible"
+            )
+        cell = network.layers[0].cell
+        parts = _parts(cell, precision)
+        tensors: dict[str, NDArray[Any]] = {}
+        kernels: dict[str, NDArray[np.float32]] = {}
+        for index, layer in enumerate(network.layers):
+            name = f"layers.{index}"
+            kernels |= _cut(f"{name}.recurrent_kernel", _gates(cell, layer.recurrent_kernel), parts)
+            bias = layer.bias[0] if cell == "gru" else layer.bias
+            added = np.zeros_like(bias)
+            if cell == "gru":
+                recurrent = _cut(f"{name}.recurrent_bias", layer.bias[1], parts)
+                if len(parts) > 1:
+                    added[: 2 * layer.units] = recurrent.pop(f"{name}.recurrent_bias.gates")
+                tensors |= recurrent
+            if index:
+                kernels |= _cut(f"{name}.kernel", _gates(cell, layer.kernel), parts)
+                tensors |= _cut(f"{name}.bias", _gates(cell, bias + added), parts)
+            else:
+                tensors |= _cut("input_table", _gates(cell, network.input_table() + added), parts)
+        tensors["head.bias"] = network.head_bias
+        if precision == "int8":
+            # The head is small, and its rounding would go straight into the logits.
+            tensors["head.kernel"] = network.head_kernel
+            for name, kernel in kernels.items():
+                tensors |= _quantized(name, kernel)
+        else:
+            kernels["head.kernel"] = network.head_kernel
+            kind = np.float16 if precision == "fp16" else np.float32
+            tensors |= {name: kernel.astype(kind) for name, kernel in kernels.items()}
+        return cls(cell, tuple(layer.units for layer in network.layers), precision, tensors)
+
+    @classmethod
+    def from_model(
+        cls, model: bytes, cell: Cell, units: tuple[int, ...], vocab_size: int, precision: Precision
+    ) -> GraphWeights:
+        """The weights of a graph that was built from some, such as ``step.onnx``.
+
+        Raises:
+            ArtifactError: where it has others.
+        """
+        tensors: dict[str, NDArray[Any]] = {}
+        try:
+            graphs = [onnx.load_from_string(model).graph]
+            for graph in graphs:
+                graphs += [each.g for node in graph.node for each in node.attribute if each.HasField("g")]
+                tensors |= {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+        except (DecodeError, ValueError):
+            raise ArtifactError("the graph is not ONNX") from None
+        weights = {name: array for name, array in tensors.items() if not name.startswith("constant.")}
+        expected = cls.from_network(_empty_network(cell, units, vocab_size), precision).tensors
+        if _kinds(weights) != _kinds(expected):
+            raise ArtifactError(
+                f"the graph does not hold the weights of a {cell} of {units} units over {vocab_size} ids"
+            )
+        return cls(cell, units, precision, weights)
+
+    def project(self, graph: Graph, values: str, layer: int) -> list[str]:
+        """A layer's input times its kernel, with the bias, in :attr:`parts`.
+
+        Args:
+            graph: takes the nodes.
+            values: the outputs of the layer below; for the first layer, ids.
+            layer: which.
+        """
+        if layer == 0:
+            return [graph.add("Gather", f"input_table{part}", values) for part in self.parts]
+        name = f"layers.{layer}"
+        return [self.product(graph, values, f"{name}.kernel{part}", f"{name}.bias{part}") for part in self.parts]
+
+    def product(self, graph: Graph, values: str, name: str, addend: str | None = None) -> str:
+        """Multiply ``values [..., U]`` by a kernel and add to it.
+
+        Args:
+            graph: takes the nodes.
+            values: a layer's output, in [-1, 1].
+            name: of the kernel.
+            addend: name of a tensor that broadcasts to the product.
+        """
+        if f"{name}.quantized" in self.tensors:
+            scale, zero = graph.constant(OUTPUT_SCALE), graph.constant(OUTPUT_ZERO)
+            quantized = graph.add("QuantizeLinear", values, scale, zero)
+            whole = graph.add("MatMulInteger", quantized, f"{name}.quantized", zero)
+            product = graph.add("Mul", graph.add("Cast", whole, to=FLOAT), f"{name}.scale")
+        elif self.tensors[name].dtype == np.float16:
+            half = graph.add("MatMul", graph.add("Cast", values, to=FLOAT16), name)
+            product = graph.add("Cast", half, to=FLOAT)
+        else:
+            product = graph.add("MatMul", values, name)
+        return product if addend is None else graph.add("Add", product, addend)
+
+
+def _empty_network(cell: Cell, units: tuple[int, ...], vocab_size: int) -> RecurrentNetwork:
+    """A network of such shapes, all zeros."""
+
+    def layer(inputs: int, width: int) -> RecurrentLayer:
+        columns = GATES[cell] * width
+        bias = np.zeros((2, columns) if cell == "gru" else columns, np.float32)
+        return RecurrentLayer(
+            cell, np.zeros((inputs, columns), np.float32), np.zeros((width, columns), np.float32), bias
+        )
+
+    layers = tuple(layer(inputs, width) for inputs, width in pairwise((vocab_size, *units)))
+    head = np.zeros((units[-1], vocab_size), np.float32)
+    return RecurrentNetwork(None, layers, head, np.zeros(vocab_size, np.float32))
+
+
+def _kinds(tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    return {name: (array.shape, array.dtype) for name, array in tensors.items()}
+
+
+def _parts(cell: Cell, precision: Precision) -> dict[str, int]:
+    if cell == "gru" and precision != "int8":
+        return {".gates": 2, ".candidate": 1}
+    return {"": GATES[cell]}
+
+
+def _cut(name: str, columns: NDArray[np.float32], parts: dict[str, int]) -> dict[str, NDArray[np.float32]]:
+    """The parts of columns of gates, by the names of the tensors."""
+    units = columns.shape[-1] // sum(parts.values())
+    ends = np.cumsum([gates * units for gates in parts.values()])[:-1]
+    cuts = np.split(columns, ends, axis=-1)
+    return {name + part: np.ascontiguousarray(cut) for part, cut in zip(parts, cuts, strict=True)}
+
+
+def _gates(cell: Cell, columns: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Columns of gates in the graphs' order: LSTM i, f, o, c, so that the sigmoids lie side by side; GRU as it is."""
+    if cell == "gru":
+        return columns
+    i, f, c, o = np.split(columns, GATES[cell], axis=-1)
+    return np.concatenate([i, f, o, c], axis=-1)
+
+
+def _quantized(name: str, kernel: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    scale = np.maximum(np.abs(kernel).max(axis=0), np.finfo(np.float32).tiny) / LARGEST_INT8
+    return {
+        f"{name}.quantized": np.rint(kernel / scale).astype(np.int8),
+        f"{name}.scale": (scale * OUTPUT_SCALE).astype(np.float32),
+    }

@@ -1,0 +1,73 @@
+"""The model card: one page that travels with an export."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textgen.runs.artifact import Manifest
+
+
+def model_card(manifest: Manifest) -> str:
+    """Markdown for people who find the folder: what the model is, how good, under which terms, and how to run it."""
+    about: dict[str, Any] = manifest.export or {}
+    settings, provenance, parity = manifest.settings, manifest.provenance, about["parity"]
+    corpus, version = settings["corpus"]["name"], manifest.versions.get("textgen-rnn", "")
+    sources = [source["addresses"][0] for source in provenance.get("sources", []) if source["addresses"]]
+    metrics = "".join(
+        f"| {label} | {manifest.metrics[name]:.4f} |\n"
+        for name, label in (
+            ("loss", "training loss, nats a character"),
+            ("held_out_loss", "held-out loss, nats a character"),
+        )
+        if name in manifest.metrics
+    )
+    states = "".join(
+        f"| `past.{t['name']}`, `present.{t['name']}` | float32 | batch × {' × '.join(map(str, t['shape']))} |\n"
+        for t in manifest.state_spec
+    )
+    options = "\n".join(
+        f"- {table}: " + ", ".join(f"{key} = {value}" for key, value in values.items())
+        for table, values in settings.items()
+        if table != "corpus"
+    )
+    return f"""# {settings["model"]["name"]} on {corpus}
+
+A character-level text generator in {about["precision"]}, exported by textgen {version}.
+
+## Corpus
+
+{corpus}, licence: {provenance.get("licence", "unknown")}{", from " + ", ".join(sources) if sources else ""}.
+
+## How good it is
+
+| figure | value |
+| --- | --- |
+{metrics}| loss of this export on {parity["text"]}, nats a character | {parity["export_loss"]:.4f} |
+| loss of its source on the same text | {parity["loss"]:.4f} |
+| largest difference of logits in 1,000 steps | {parity["max_logit_difference"]:.1e} |
+| same likeliest character | {parity["greedy_agreement"]:.2%} of steps |
+
+## Made with
+
+{options}
+
+## Signature
+
+ONNX opset {about["opset"]}, IR version {about["ir_version"]}. `step.onnx` reads text, `generate.onnx` (where there is
+one) writes it; only `batch`, `sequence` and `steps` are dynamic.
+
+| tensor | type | shape |
+| --- | --- | --- |
+| `ids` (in) | int64 | batch × sequence |
+| `lengths` (in): ids that count | int64 | batch |
+| `logits` (out) | float32 | batch × sequence × {manifest.vocab_size} |
+{states}
+## Run it
+
+```
+textgen sample FOLDER --runtime onnx
+```
+
+or with `onnxruntime` and `numpy` alone: see docs/onnx.md of textgen. `golden.safetensors` holds inputs and outputs of
+the graphs to check a host by, `SHA256SUMS` the check sums.
+"""

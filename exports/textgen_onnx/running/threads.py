@@ -1,0 +1,112 @@
+"""How a graph uses the cores: measured once in some milliseconds, then remembered."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+from textgen.base.files import write_atomically
+from textgen.generation.runtime import usable_cores
+from textgen_onnx.running.shared_rows import SharedRows
+
+#: Seconds of measuring a way.
+MEASURE = 0.01
+
+#: How much slower fewer threads may be and still be taken: they suffer less from whatever else the machine does.
+TOLERANCE = 1.1
+
+#: What threads divide among them: each operator, or the rows of the batch.
+Shared = Literal["operators", "rows"]
+
+
+class Threads(NamedTuple):
+    """A way to use the cores."""
+
+    number: int
+    share: Shared = "operators"
+
+
+def choose_threads(key: str, rows: int, open_with: Callable[[int], Any], run: Callable[[Any], object]) -> Any:
+    """Open a session that uses the cores in the way that is fastest on this machine.
+
+    Args:
+        key: what the choice depends on: graph, kind of batch, version of ONNX Runtime.
+        rows: of the batch.
+        open_with: opens a session with so many threads inside an operator.
+        run: runs a session once, on typical input.
+
+    Returns:
+        A session, with the fewest threads that are about as fast as any; of as many, those that share rows, since they
+        do not wait for each other.
+    """
+    cores = usable_cores()
+    numbers = sorted({1, min(2, cores), min(4, cores), cores})
+    # Threads that shared operators spin for a while, and would disturb those that share rows.
+    ways = [Threads(number, "rows") for number in numbers if 1 < number <= rows]
+    ways += [Threads(number) for number in numbers]
+    if len(ways) == 1:
+        return open_with(1)
+    remembered = _read()
+    key = f"{key}:{cores}"
+    opened: dict[int, Any] = {}
+
+    def open_way(way: Threads) -> Any:
+        inside = 1 if way.share == "rows" else way.number
+        if inside not in opened:
+            opened[inside] = open_with(inside)
+        return SharedRows(opened[inside], way.number) if way.share == "rows" else opened[inside]
+
+    if remembered.get(key) in ways:
+        return open_way(remembered[key])
+    sessions = {}
+    seconds = {}
+    for way in ways:
+        session = sessions[way] = open_way(way)
+        run(session)  # the first run allocates
+        seconds[way] = _measure(session, run)
+    enough = TOLERANCE * min(seconds.values())
+    best = min((way for way in ways if seconds[way] <= enough), key=lambda way: (way.number, way.share != "rows"))
+    _remember({**remembered, key: best})
+    return sessions[best]
+
+
+def _measure(session: Any, run: Callable[[Any], object]) -> float:
+    """The least of some runs: what disturbs a run makes it longer, never shorter."""
+    least, until = float("inf"), time.perf_counter() + MEASURE
+    for _ in range(3):
+        while True:
+            begin = time.perf_counter()
+            run(session)
+            least = min(least, time.perf_counter() - begin)
+            if time.perf_counter() >= until:
+                break
+    return least
+
+
+def _file() -> Path:
+    from platformdirs import user_cache_dir
+
+    return Path(os.environ.get("TEXTGEN_CACHE_DIR") or user_cache_dir("textgen")) / "threads.json"
+
+
+def _read() -> dict[str, Threads]:
+    try:
+        found = json.loads(_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return {key: Threads(*way) for key, way in found.items() if _is_way(way)} if isinstance(found, dict) else {}
+
+
+def _is_way(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and type(value[0]) is int and value[1] in get_args(Shared)
+
+
+def _remember(choices: dict[str, Threads]) -> None:
+    try:
+        write_atomically(_file(), json.dumps(choices, indent=1) + "\n")
+    except OSError:
+        return  # measured again next time

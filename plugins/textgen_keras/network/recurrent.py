@@ -1,0 +1,183 @@
+"""The network as a ``keras.Model``. Importing this module imports TensorFlow: see :func:`require_tensorflow`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from textgen.model.network import Cell, recurrent_state_spec
+from textgen_keras.network.head import head_cross_entropy
+from textgen_keras.network.layers import LookUp, look_up, run_layer
+from textgen_keras.stateful_network import StatefulNetwork
+
+_LAYERS: dict[Cell, Any] = {"gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
+
+#: Largest vocabulary whose rows are all projected before a look-up: beyond it, a batch has fewer characters than that.
+_TABLE_BELOW = 1024
+
+
+class KerasNetwork(StatefulNetwork):
+    """Input (embedding or one-hot) → recurrent layers, each followed by dropout → dense logits.
+
+    The layers are Keras's own with their default initialisers, drawn from the seed alone; on a CPU they learn by
+    :mod:`textgen_keras.network.layers`.
+
+    Args:
+        cell: ``"gru"`` or ``"lstm"``.
+        vocab_size: the number V of ids.
+        embedding_dim: width of the embedding; ``None`` for one-hot input.
+        units: width U of each layer's state.
+        layers: recurrent layers.
+        dropout: share of each layer's outputs that is left out where a dropout seed is given.
+        weight_dropout: share of each layer's recurrent weights that is left out there.
+        tied: whether the embedding is the head's kernel, too.
+        seed: of the initial weights.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        *,
+        vocab_size: int,
+        embedding_dim: int | None,
+        units: int,
+        layers: int,
+        dropout: float,
+        weight_dropout: float = 0.0,
+        tied: bool = False,
+        seed: int,
+    ) -> None:
+        super().__init__(vocab_size, recurrent_state_spec(cell, [units] * layers), name=cell)
+        seeds = iter(np.random.SeedSequence(seed).generate_state(2 * layers + 2).tolist())
+        self.cell = cell
+        self.dropout = dropout
+        self.weight_dropout = weight_dropout
+        self.embedding: Any = None
+        if embedding_dim is not None:
+            uniform = keras.initializers.RandomUniform(seed=next(seeds))
+            self.embedding = keras.layers.Embedding(vocab_size, embedding_dim, uniform, name="embedding")
+            self.embedding.build()
+        width = embedding_dim or vocab_size
+        self.recurrent = []
+        for index in range(layers):
+            layer = _LAYERS[cell](
+                units,
+                kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
+                recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
+                return_sequences=True,
+                return_state=True,
+                seed=0,  # of no use here; without one Keras draws it from Python's global generator
+                name=f"layers_{index}",
+            )
+            layer.build((None, None, width))
+            self.recurrent.append(layer)
+            width = units
+        self.head_kernel = None
+        if not tied:
+            glorot = keras.initializers.GlorotUniform(seed=next(seeds))
+            self.head_kernel = self.add_weight(shape=(units, vocab_size), initializer=glorot, name="head_kernel")
+        self.head_bias = self.add_weight(shape=(vocab_size,), initializer="zeros", name="head_bias")
+        self.parts = 2 if cell == "lstm" else 1
+
+    def call(self, ids: Any, state: Any, lengths: Any = None, dropout_seed: Any = None) -> tuple[Any, list[Any]]:
+        # cuDNN refuses a row without any id: read one, and keep the state that was there.
+        mask = None if lengths is None else tf.sequence_mask(tf.maximum(lengths, 1), tf.shape(ids)[1])
+        hidden = tf.one_hot(ids, self.vocab_size) if self.embedding is None else self.embedding(ids)
+        after: list[Any] = []
+        for index, layer in enumerate(self.recurrent):
+            before = state[len(after) : len(after) + self.parts]
+            # The casts are for mixed precision.
+            hidden, *new = (tf.cast(part, tf.float32) for part in layer(hidden, initial_state=before, mask=mask))
+            if lengths is not None:
+                new = [tf.where(lengths[:, None] > 0, now, then) for now, then in zip(new, before, strict=True)]
+            after += new
+            hidden = _drop(hidden, self.dropout, dropout_seed, index)
+        return self._head(hidden), after
+
+    def learn(self, ids: Any, state: Any, lengths: Any, dropout_seed: Any) -> tuple[Any, list[Any]]:
+        if self._is_on_gpu() and not self.weight_dropout:
+            return self(ids, state, lengths, dropout_seed)  # type: ignore[no-any-return]  # cuDNN
+        hidden, after = self._learn_layers(ids, state, lengths, dropout_seed)
+        return tf.transpose(self._head(hidden), [1, 0, 2]), after
+
+    def nats(
+        self, ids: Any, targets: Any, weights: Any, state: Any, lengths: Any, dropout_seed: Any
+    ) -> tuple[Any, list[Any]]:
+        if self._is_on_gpu():
+            return super().nats(ids, targets, weights, state, lengths, dropout_seed)
+        hidden, after = self._learn_layers(ids, state, lengths, dropout_seed)
+        return head_cross_entropy(hidden, *self._head_weights(), targets, weights), after
+
+    def _is_on_gpu(self) -> bool:
+        return "GPU" in self.head_bias.value.device
+
+    def _learn_layers(self, ids: Any, state: Any, lengths: Any, dropout_seed: Any) -> tuple[Any, list[Any]]:
+        """What the head reads, ``[time, batch, U]``, and the state after each row's last id."""
+        hidden: Any = None
+        after: list[Any] = []
+        for index, layer in enumerate(self.recurrent):
+            recurrent = _drop(layer.cell.recurrent_kernel.value, self.weight_dropout, dropout_seed, -1 - index)
+            dtype = layer.compute_dtype  # of products; under mixed precision not that of weights and states
+            before = state[len(after) : len(after) + self.parts]
+            project = partial(_dense, hidden, dtype=dtype) if index else partial(self._project_ids, ids)
+            weights = tf.cast(recurrent, dtype), layer.cell.kernel.value, layer.cell.bias.value
+            hidden, states = run_layer(self.cell, project, before, *weights, on_gpu=self._is_on_gpu())
+            after += [_after(values, lengths) for values in states]
+            hidden = _drop(hidden, self.dropout, dropout_seed, index)
+        return hidden, after
+
+    def _project_ids(self, ids: Any, kernel: Any, bias: Any) -> Any:
+        """The first layer's ``embedding . kernel + bias`` of ids ``[batch, time]``, time first."""
+        embedding = None if self.embedding is None else self.embedding.embeddings.value
+        if self.vocab_size < _TABLE_BELOW:
+            return LookUp((kernel if embedding is None else tf.matmul(embedding, kernel)) + bias, ids)
+        return look_up(kernel + bias, ids) if embedding is None else _dense(look_up(embedding, ids), kernel, bias)
+
+    def _head(self, hidden: Any) -> Any:
+        return _dense(hidden, *self._head_weights())
+
+    def _head_weights(self) -> tuple[Any, Any]:
+        kernel = tf.transpose(self.embedding.embeddings.value) if self.head_kernel is None else self.head_kernel.value
+        return kernel, self.head_bias.value
+
+    def named_variables(self) -> dict[str, Any]:
+        named = {} if self.embedding is None else {"embedding": self.embedding.embeddings}
+        for index, layer in enumerate(self.recurrent):
+            named[f"layers.{index}.kernel"] = layer.cell.kernel
+            named[f"layers.{index}.recurrent_kernel"] = layer.cell.recurrent_kernel
+            named[f"layers.{index}.bias"] = layer.cell.bias
+        if self.head_kernel is not None:
+            named["head.kernel"] = self.head_kernel
+        return named | {"head.bias": self.head_bias}
+
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        tensors = super().tensors()
+        if self.head_kernel is None:
+            tensors["head.kernel"] = np.ascontiguousarray(tensors["embedding"].T)
+        return tensors
+
+
+def _dense(inputs: Any, kernel: Any, bias: Any, dtype: str = "float32") -> Any:
+    """``[..., I]`` → ``[..., N]``, as one product, which is in a dtype of its own."""
+    rows = tf.reshape(inputs, [-1, inputs.shape[-1]])
+    flat = tf.nn.bias_add(tf.cast(tf.matmul(tf.cast(rows, dtype), tf.cast(kernel, dtype)), inputs.dtype), bias)
+    return tf.reshape(flat, tf.concat([tf.shape(inputs)[:-1], [kernel.shape[1]]], 0))
+
+
+def _drop(values: Any, share: float, seed: Any, stream: int) -> Any:
+    """Dropout, decided by a seed and the number of a stream; without a seed there is none."""
+    if seed is None or not share:
+        return values
+    return tf.nn.experimental.stateless_dropout(values, share, tf.random.experimental.stateless_fold_in(seed, stream))
+
+
+def _after(states: Any, lengths: Any) -> Any:
+    """Each row's state after its last id: ``[time + 1, batch, U]`` → ``[batch, U]``."""
+    if lengths is None:
+        return states[-1]
+    return tf.gather_nd(states, tf.stack([lengths, tf.range(tf.shape(states)[1])], 1))

@@ -1,0 +1,269 @@
+"""The gradient loop. Importing this module imports TensorFlow: see :func:`require_tensorflow`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from textgen.model.model import Checkpoint, Position, TrainingRun
+from textgen.text.batches import Batch, Dataset
+from textgen_keras.shapes import check_shapes
+from textgen_keras.stateful_network import IDS, StatefulNetwork, compiled
+from textgen_keras.training.averaging import WeightAverage
+from textgen_keras.training.optimizer import load_callbacks, make_callback_list, make_optimizer
+from textgen_keras.training.schedule import Progress, rate_at
+from textgen_keras.training.workers import Workers
+
+#: Inputs, targets and weights, as in :class:`textgen.text.batches.Batch`.
+_BATCH = (IDS, IDS, tf.TensorSpec([None, None], tf.float32))
+_SEED = tf.TensorSpec([2], tf.int64)
+
+
+class TrainingLoop:
+    """Fits a network by the mean cross-entropy of the targets that count, in nats a character.
+
+    Dropout is a function of the run's seed and of the number of batches done, so that a run that goes on from a
+    checkpoint ends, on a CPU with as many cores, with the very weights of a run that was not interrupted.
+
+    Args:
+        network: is changed in place, from the weights that it has.
+        dataset: the batches.
+        run: what to report to, and the checkpoint to go on from.
+        workers: those that fit the same network, each on its rows of every batch.
+
+    Raises:
+        ArtifactError: where the checkpoint is not one of this network and optimizer.
+        OptionError: where a callback cannot be loaded, or the workers do not train the same run.
+    """
+
+    def __init__(self, network: StatefulNetwork, dataset: Dataset, run: TrainingRun, workers: Workers) -> None:
+        self._network, self._dataset, self._run, self._workers = network, dataset, run, workers
+        self._optimizer = make_optimizer(run.options)
+        self._variables = network.named_variables()
+        workers.check_same(_describe(self._variables, dataset, run))
+        workers.follow_chief(self._variables.values())
+        self._optimizer.build(list(self._variables.values()))
+        self._average = WeightAverage(self._variables, run.options.average)
+        network.compile(self._optimizer, jit_compile=False)
+        network.stop_training = False
+        callbacks = [*run.callbacks, *load_callbacks(run.options.callbacks)]
+        self._callbacks = make_callback_list(callbacks, network, run.options.epochs, dataset.train.steps)
+        self._learn = compiled(self._learning_step, _BATCH, network.state_signature, _SEED)
+        self._judge = compiled(self._judging_step, _BATCH, network.state_signature)
+        self._position = Position()
+        self._carried = _CarriedState(network, dataset.carries_state, workers)
+        self._loss = _MeanLoss()
+        self._progress = Progress()
+        if run.checkpoint is not None:
+            self._restore(run.checkpoint)
+
+    def fit(self) -> None:
+        """Train until the epochs are done, or the run or a callback asks to stop."""
+        self._callbacks.on_train_begin()
+        while self._position.epoch < self._run.options.epochs and not self._agree_to_stop():
+            self._begin_epoch()
+            self._train_epoch()
+            if self._position.step < self._dataset.train.steps:
+                with self._average.in_place():
+                    self._run.interrupted(self._checkpoint(), self._loss_at_limit())
+                break
+            with self._average.in_place():
+                self._end_epoch()
+        self._average.put_in_place()
+        self._callbacks.on_train_end()
+
+    def _loss_at_limit(self) -> float | None:
+        """The held-out loss where the run ends inside an epoch because it was told how many batches to do."""
+        is_limit = self._position.total == self._run.options.max_steps
+        return self._held_out_loss() if is_limit else None
+
+    def _agree_to_stop(self) -> bool:
+        """Whether any worker has to stop; then all do, at the same batch."""
+        asked, ended = self._workers.any(bool(self._run.should_stop), bool(self._network.stop_training))
+        if asked and not self._run.should_stop:
+            self._run.ask_to_stop()
+        self._network.stop_training = ended
+        return asked or ended or self._progress.is_over(self._run.options)
+
+    def _begin_epoch(self) -> None:
+        rate = float(self._optimizer.learning_rate)
+        self._callbacks.on_epoch_begin(self._position.epoch)
+        if self._position.step:  # The epoch began before the interruption: a schedule must not change the rate twice.
+            self._optimizer.learning_rate = rate
+
+    def _set_rate(self) -> None:
+        """Follow the schedule; without one, the rate is the callbacks' to change."""
+        options = self._run.options
+        if options.schedule != "constant" or options.warmup_steps:
+            steps = min(options.epochs * self._dataset.train.steps, options.max_steps or math.inf)
+            self._optimizer.learning_rate = rate_at(options, self._position.total, int(steps), self._progress.cuts)
+
+    def _train_epoch(self) -> None:
+        batches = self._run.batches(self._position)
+        while True:
+            batch = next(batches, None)
+            if self._agree_to_stop() or batch is None:
+                break
+            before = self._position
+            self._callbacks.on_train_batch_begin(before.step)
+            self._set_rate()
+            rate = float(self._optimizer.learning_rate)
+            # Each worker draws what it leaves out of its own rows.
+            seed = np.array([self._run.options.seed + (self._workers.index << 32), before.total])
+            loss, characters = self._read(self._learn, batch, self._carried, seed)
+            self._loss.add(loss, characters)
+            self._position = Position(before.epoch, before.step + 1, before.total + 1)
+            self._callbacks.on_train_batch_end(before.step, {"loss": loss})
+            self._run.batch_ended(self._position, loss, characters, rate)
+
+    def _end_epoch(self) -> None:
+        done = self._position.epoch
+        metrics = {"loss": self._loss.mean}
+        if (held_out := self._held_out_loss()) is not None:
+            metrics["held_out_loss"] = held_out
+        self._progress.add(metrics.get("held_out_loss", metrics["loss"]))
+        keras_names = {"loss": "loss", "held_out_loss": "val_loss"}
+        rate = float(self._optimizer.learning_rate)
+        self._callbacks.on_epoch_end(done, {keras_names[name]: value for name, value in metrics.items()})
+        metrics["learning_rate"] = rate
+        self._position = Position(done + 1, 0, self._position.total)
+        self._carried.tensors = None
+        self._loss = _MeanLoss()
+        self._run.epoch_ended(self._position, metrics, self._checkpoint())
+
+    def _held_out_loss(self) -> float | None:
+        """The mean over the held-out text, if there is any."""
+        carried = _CarriedState(self._network, self._dataset.carries_state, self._workers)
+        loss = _MeanLoss()
+        for batch in self._dataset.held_out.batches(epoch=0) if self._dataset.held_out else ():
+            loss.add(*self._read(self._judge, batch, carried))
+        return loss.mean if loss.characters else None
+
+    def _read(self, step: Callable[..., Any], batch: Batch, carried: _CarriedState, *extra: Any) -> tuple[float, int]:
+        """Run a step on a batch: the mean loss, and the targets that counted; without any there is no step."""
+        state = carried.before(batch)
+        characters = int(np.count_nonzero(batch.weights))
+        if not characters:
+            return 0.0, 0
+        arrays = tuple(self._workers.share(array) for array in (batch.inputs, batch.targets, batch.weights))
+        loss, carried.tensors = step(arrays, state, *extra, lengths=carried.lengths(batch))
+        return float(loss), characters
+
+    def _learning_step(self, batch: Any, state: Any, seed: Any, lengths: Any = None) -> tuple[Any, Any]:
+        loss, gradients, after = self._workers.run(self._differentiate, batch, state, lengths, seed)
+        self._optimizer.apply(gradients, list(self._variables.values()))
+        self._average.update(seed[1])
+        return loss, after
+
+    def _judging_step(self, batch: Any, state: Any, lengths: Any = None) -> tuple[Any, Any]:
+        return self._workers.run(self._loss_and_state, batch, state, lengths)  # type: ignore[no-any-return]
+
+    def _differentiate(self, batch: Any, state: Any, lengths: Any, seed: Any) -> tuple[Any, Any, Any]:
+        with tf.GradientTape() as tape:
+            share, after = self._loss_share(batch, state, lengths, seed)
+        # Dense: the global norm of an embedding's sparse gradient would be that of its parts, not of their sum.
+        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(share, [*self._variables.values()])]
+        loss, gradients = self._workers.sum((share, gradients))
+        return loss, gradients, after
+
+    def _loss_and_state(self, batch: Any, state: Any, lengths: Any) -> tuple[Any, Any]:
+        share, after = self._loss_share(batch, state, lengths, seed=None)
+        return self._workers.sum(share), after
+
+    def _loss_share(self, batch: Any, state: Any, lengths: Any, seed: Any) -> tuple[Any, Any]:
+        """What this worker's rows add to the mean loss of all rows."""
+        inputs, targets, weights = batch
+        weights = weights / self._workers.sum(tf.reduce_sum(weights))
+        return self._network.nats(inputs, targets, weights, state, lengths, seed)
+
+    def _checkpoint(self) -> Checkpoint:
+        tensors = {f"weights.{name}": array for name, array in self._average.trained().items()}
+        tensors |= {name: variable.numpy() for name, variable in self._other_variables().items()}
+        tensors |= {f"state.{i}": array for i, array in enumerate(self._carried.to_arrays())}
+        numbers = {"nats": self._loss.nats, "characters": self._loss.characters, "progress": self._progress.to_json()}
+        return Checkpoint(self._position, tensors, numbers)
+
+    def _other_variables(self) -> dict[str, Any]:
+        """What training keeps besides the weights."""
+        averages = {f"average.{name}": variable for name, variable in self._average.values.items()}
+        return averages | {f"optimizer.{i}": variable.value for i, variable in enumerate(self._optimizer.variables)}
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        state = [name for name in checkpoint.tensors if name.startswith("state.")]
+        saved = {name: array for name, array in checkpoint.tensors.items() if name not in state}
+        weights = {f"weights.{name}": variable for name, variable in self._variables.items()}
+        variables = weights | self._other_variables()
+        check_shapes("the checkpoint's tensors", saved, {name: tuple(v.shape) for name, v in variables.items()})
+        for name, variable in variables.items():
+            variable.assign(saved[name])
+        if state:
+            self._carried.take([checkpoint.tensors[f"state.{i}"] for i in range(len(state))])
+        self._loss = _MeanLoss(checkpoint.numbers["nats"], checkpoint.numbers["characters"])
+        self._progress = Progress.from_json(checkpoint.numbers["progress"])
+        self._position = checkpoint.position
+
+
+@dataclass
+class _MeanLoss:
+    """A mean over characters, gathered batch by batch in double precision."""
+
+    nats: float = 0.0
+    characters: int = 0
+
+    def add(self, mean: float, characters: int) -> None:
+        self.nats += mean * characters
+        self.characters += characters
+
+    @property
+    def mean(self) -> float:
+        return self.nats / max(self.characters, 1)
+
+
+class _CarriedState:
+    """The state that a batch starts with: the one that the batch before it left, or the initial one.
+
+    Attributes:
+        tensors: what the last batch left of this worker's rows; ``None`` before the first one.
+    """
+
+    def __init__(self, network: StatefulNetwork, carries: bool, workers: Workers) -> None:
+        self._network, self._carries, self._workers = network, carries, workers
+        self._rows = 0
+        self.tensors: list[Any] | None = None
+
+    def before(self, batch: Batch) -> list[Any]:
+        """What to start this worker's rows with; a batch of other rows than the last starts anew."""
+        rows = len(batch.inputs)
+        if not self._carries or batch.resets_state or self.tensors is None or self._rows != rows:
+            self._rows = rows
+            self.tensors = self._network.initial_state(len(self._workers.share(batch.inputs)))
+        return self.tensors
+
+    def lengths(self, batch: Batch) -> NDArray[np.int32] | None:
+        """Ids to read of this worker's rows: a state that is not carried may read padding, and faster."""
+        # Decided by all rows, so that all workers run the same graph.
+        lengths = batch.lengths() if self._carries else None
+        return None if lengths is None else self._workers.share(lengths)
+
+    def to_arrays(self) -> list[NDArray[Any]]:
+        """The state of all rows, ``[rows, ...]`` each; none before the first batch."""
+        return [self._workers.gather(tensor.numpy(), self._rows) for tensor in self.tensors or []]
+
+    def take(self, arrays: list[NDArray[Any]]) -> None:
+        """Go on from what :meth:`to_arrays` gave, among any number of workers."""
+        self._rows = len(arrays[0])
+        self.tensors = [tf.constant(self._workers.share(array)) for array in arrays]
+
+
+def _describe(variables: Mapping[str, Any], dataset: Dataset, run: TrainingRun) -> str:
+    """A run to train, the same in all of its workers."""
+    shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
+    options = run.options.model_dump_json(exclude={"device"})
+    position = run.checkpoint.position if run.checkpoint else Position()
+    return f"{shapes} {options} {position} {dataset.train.examples} {dataset.train.steps} {dataset.carries_state}"

@@ -1,0 +1,93 @@
+"""What training options name: the optimizer and the callbacks. Imports Keras: see :func:`require_tensorflow`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from textgen.errors import OptionError
+from textgen.model.model import TrainingOptions
+
+
+class _InOneOperation:
+    """Adam's rule as one operation a variable, where Keras has a dozen, each of which reads and writes all of it.
+
+    ``m += (1 - b1) * (g - m)``, ``v += (1 - b2) * (g * g - v)``, and ``w -= lr * sqrt(1 - b2**t) / (1 - b1**t) * m /
+    (sqrt(v) + epsilon)`` in step t (Kingma & Ba 2015). Gradients must be dense, and there is no ``amsgrad``.
+    """
+
+    def update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        index = self._get_variable_index(variable)
+        m, v = (slots[index].value for slots in (self._momentums, self._velocities))
+        step = tf.cast(self.iterations + 1, variable.dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=m.handle,
+            v=v.handle,
+            beta1_power=self.beta_1**step,
+            beta2_power=self.beta_2**step,
+            lr=tf.cast(learning_rate, variable.dtype),
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
+
+class Adam(_InOneOperation, keras.optimizers.Adam):  # type: ignore[misc]  # keras has no types
+    """The rule without weight decay."""
+
+
+class AdamW(_InOneOperation, keras.optimizers.AdamW):  # type: ignore[misc]
+    """The rule after decoupled weight decay, ``w -= lr * decay * w`` (Loshchilov & Hutter 2019)."""
+
+
+_OPTIMIZERS = {
+    "adam": Adam,
+    "adamw": AdamW,
+    "rmsprop": keras.optimizers.RMSprop,
+    "sgd": keras.optimizers.SGD,
+}
+
+
+def make_optimizer(options: TrainingOptions) -> Any:
+    """The ``keras.optimizers.Optimizer`` of the options; what these do not name is as Keras has it by default."""
+    decay = {"weight_decay": options.weight_decay} if options.optimizer == "adamw" else {}
+    return _OPTIMIZERS[options.optimizer](options.learning_rate, global_clipnorm=options.clip_norm, **decay)
+
+
+def load_callbacks(paths: Iterable[str]) -> list[Any]:
+    """Import callbacks.
+
+    Args:
+        paths: ``package.module:Name`` of a ``keras.callbacks.Callback``, or of a class or function that makes one when
+            called without arguments.
+
+    Raises:
+        OptionError: where there is none at a path.
+    """
+    return [_load_callback(path) for path in paths]
+
+
+def _load_callback(path: str) -> Any:
+    module, colon, name = path.partition(":")
+    if not (module and colon and name):
+        raise OptionError(f"training.callbacks: {path!r} is not of the form package.module:Name")
+    try:
+        found = getattr(importlib.import_module(module), name)
+        callback = found if isinstance(found, keras.callbacks.Callback) else found()
+    except Exception as error:  # what a user's module raises can be anything
+        problem = " ".join(f"{type(error).__name__}: {error}".split())
+        raise OptionError(f"training.callbacks: {path!r} cannot be loaded: {problem}") from error
+    if not isinstance(callback, keras.callbacks.Callback):
+        raise OptionError(f"training.callbacks: {path!r} is no keras.callbacks.Callback")
+    return callback
+
+
+def make_callback_list(callbacks: list[Any], network: Any, epochs: int, steps: int) -> Any:
+    """A ``keras.callbacks.CallbackList`` over the network, with the parameters that Keras's own ``fit`` gives it."""
+    return keras.callbacks.CallbackList(callbacks, model=network, epochs=epochs, steps=steps, verbose=0)

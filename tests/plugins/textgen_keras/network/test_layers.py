@@ -1,0 +1,207 @@
+"""The layers with their own gradient against Keras's layers, and against finite differences."""
+
+import numpy as np
+import pytest
+
+pytestmark = [
+    pytest.mark.keras,
+    # tf.numpy_function outside a graph; textgen learns in graphs
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+]
+
+TIME, BATCH = 40, 5  # more than a block of 128 rows for one core
+RAGGED = [0, 1, 40, 3, 25]
+
+
+@pytest.fixture(scope="module")
+def tf():
+    from textgen_keras.libraries import require_tensorflow
+
+    require_tensorflow()
+    import tensorflow
+
+    return tensorflow
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(tf):
+    """As training on a CPU is; on a GPU it is Keras's own layers that learn."""
+    with tf.device("/CPU:0"):
+        yield
+
+
+def make_network(cell, **options):
+    from textgen_keras.network.recurrent import KerasNetwork
+
+    defaults = {"vocab_size": 11, "embedding_dim": 6, "units": 8, "layers": 1, "dropout": 0.0, "seed": 3}
+    network = KerasNetwork(cell, **defaults | options)
+    rng = np.random.default_rng(4)
+    for variable in network.named_variables().values():  # Keras's biases are 0: every part must count
+        variable.assign(np.asarray(variable) + rng.normal(0, 0.2, variable.shape))
+    return network
+
+
+def results(tf, network, read, lengths):
+    """Logits that count, states, and gradients of a loss by weights and initial states, each in one array."""
+    rng = np.random.default_rng(5)
+    ids = rng.integers(0, network.vocab_size, (BATCH, TIME)).astype(np.int32)
+    state = [tf.Variable(rng.normal(0, 1, (BATCH, s.shape[1])).astype(np.float32)) for s in network.state_signature]
+    counts = np.ones((BATCH, TIME), bool) if lengths is None else np.arange(TIME) < np.array(lengths)[:, None]
+    mix = rng.normal(0, 1, (BATCH, TIME, network.vocab_size)).astype(np.float32) * counts[:, :, None]
+    variables = [v.value for v in network.named_variables().values()]
+    with tf.GradientTape() as tape:
+        logits, after = read(ids, [tf.convert_to_tensor(s) for s in state], lengths and np.array(lengths, np.int32))
+        loss = tf.reduce_sum(mix * logits)
+    gradients = tape.gradient(loss, [*variables, *state])
+    gradients = [tf.convert_to_tensor(g).numpy() for g in gradients]
+    return [logits.numpy()[counts], *(a.numpy() for a in after), *gradients]
+
+
+@pytest.fixture(params=["compiled", "loops"])
+def way(request, monkeypatch, tf):
+    """Both ways in which a layer can learn on a CPU."""
+    from textgen_keras.network import layers as recurrence
+
+    monkeypatch.setattr(recurrence, "LARGEST_COMPILED", 2**40 if request.param == "compiled" else 0)
+    return request.param
+
+
+@pytest.mark.parametrize("lengths", [None, RAGGED])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"units": 70, "vocab_size": 300},
+        {"layers": 2},
+        {"layers": 3, "embedding_dim": None},
+        {"vocab_size": 1500},
+        {"vocab_size": 1500, "embedding_dim": None},
+        {"tied": True, "embedding_dim": 8},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_outputs_states_and_gradients_equal_those_of_keras_layers(tf, way, cell, options, lengths):
+    network = make_network(cell, **options)
+    ours = results(tf, network, lambda ids, state, n: network.learn(ids, state, n, None), lengths)
+    theirs = results(tf, network, network, lengths)
+    assert len(ours) == len(theirs)
+    for mine, expected in zip(ours, theirs, strict=True):
+        assert np.abs(mine - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_the_gradient_in_double_precision_equals_finite_differences(tf, way, cell):
+    from textgen_keras.network import layers as recurrence
+
+    units, gates = 3, {"gru": 3, "lstm": 4}[cell]
+    rng = np.random.default_rng(6)
+    inputs = rng.normal(0, 1, (4, 2, 5))
+    shapes = {"kernel": (5, gates * units), "recurrent": (units, gates * units)}
+    shapes["bias"] = (2, gates * units) if cell == "gru" else (gates * units,)
+    parts = [rng.normal(0, 0.5, shape) for shape in shapes.values()]
+    state = [rng.normal(0, 1, (2, units)) for _ in range(1 if cell == "gru" else 2)]
+    mix = rng.normal(0, 1, (4, 2, units))
+
+    def loss(kernel, recurrent, bias, *state):
+        def project(columns, offset):
+            return tf.einsum("tbi,ij->tbj", tf.constant(inputs), columns) + offset
+
+        outputs, _ = recurrence.run_layer(cell, project, list(state), recurrent, kernel, bias)
+        return tf.reduce_sum(mix * outputs)
+
+    analytic, numeric = tf.test.compute_gradient(loss, [tf.constant(a) for a in (*parts, *state)], delta=1e-5)
+    for ours, expected in zip(analytic, numeric, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("options", [{"layers": 2}, {"tied": True, "embedding_dim": 8}], ids=str)
+@pytest.mark.parametrize("lengths", [None, RAGGED])
+def test_the_loss_is_the_cross_entropy_of_the_logits_and_so_is_its_gradient(tf, options, lengths):
+    from textgen_keras.stateful_network import StatefulNetwork
+
+    network = make_network("gru", **options)
+    rng = np.random.default_rng(9)
+    ids, targets = rng.integers(0, network.vocab_size, (2, BATCH, TIME)).astype(np.int32)
+    weights = rng.integers(0, 2, (BATCH, TIME)).astype(np.float32) / 3
+    variables = [variable.value for variable in network.named_variables().values()]
+
+    def results(nats):
+        with tf.GradientTape() as tape:
+            lengths_of_rows = lengths and np.array(lengths, np.int32)
+            loss, after = nats(network, ids, targets, weights, network.initial_state(BATCH), lengths_of_rows, None)
+        gradients = tape.gradient(loss, variables)
+        return [np.asarray(tf.convert_to_tensor(tensor)) for tensor in (loss, *after, *gradients)]
+
+    pairs = zip(results(type(network).nats), results(StatefulNetwork.nats), strict=True)
+    assert all(np.abs(ours - expected).max() <= 1e-5 * np.abs(expected).max() for ours, expected in pairs)
+
+
+def test_a_kernel_larger_than_a_cache_is_left_to_tensorflow(tf, monkeypatch):
+    from textgen_keras.kernels import layers as compiled_layers
+    from textgen_keras.network import layers as recurrence
+
+    used: list = []
+    monkeypatch.setattr(compiled_layers, "gru_forward", lambda *arrays: used.append(arrays))
+    monkeypatch.setattr(recurrence, "LARGEST_COMPILED", 8 * 24 * 4 - 1)  # the bytes of units by gates, but one
+    network = make_network("gru")
+    network.learn(np.zeros((BATCH, TIME), np.int32), network.initial_state(BATCH), None, None)
+    assert not used
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_weight_dropout_leaves_out_recurrent_weights_by_the_seed(tf, cell):
+    network = make_network(cell, weight_dropout=0.5)
+    kernel = network.named_variables()["layers.0.recurrent_kernel"].value
+    ids = np.random.default_rng(7).integers(0, 11, (BATCH, TIME)).astype(np.int32)
+
+    def gradient(seed):
+        with tf.GradientTape() as tape:
+            logits, _ = network.learn(ids, network.initial_state(BATCH), None, np.array(seed, np.int64))
+            loss = tf.reduce_sum(logits**2)
+        return tape.gradient(loss, kernel).numpy()
+
+    first = gradient([1, 2])
+    assert 0.3 < (first == 0).mean() < 0.7
+    np.testing.assert_array_equal(first, gradient([1, 2]))
+    assert ((first == 0) != (gradient([1, 3]) == 0)).any()
+    logits = network.learn(ids, network.initial_state(BATCH), None, None)[0]
+    np.testing.assert_allclose(logits, network(ids, network.initial_state(BATCH))[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("read", ["call", "learn"])
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_mixed_precision_multiplies_in_bfloat16_and_keeps_float32(tf, cell, read):
+    network = make_network(cell, layers=2)
+    ids = np.random.default_rng(8).integers(0, 11, (BATCH, TIME)).astype(np.int32)
+    state = network.initial_state(BATCH)
+    exact, _ = network(ids, state)
+    network.use_mixed_precision()
+    assert network.recurrent[0].compute_dtype == "bfloat16"
+    with tf.GradientTape() as tape:
+        logits, after = getattr(network, read)(ids, state, np.array(RAGGED, np.int32), None)
+        loss = tf.reduce_mean(logits**2)
+    variables = [variable.value for variable in network.named_variables().values()]
+    assert {value.dtype for value in (logits, *after, *variables)} == {tf.float32}
+    assert all(np.isfinite(tf.convert_to_tensor(g)).all() for g in tape.gradient(loss, variables))
+    difference = np.abs(logits - exact)[np.arange(TIME) < np.array(RAGGED)[:, None]]
+    assert 0 < difference.max() < 0.05 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("multiplies", [True, False])
+def test_mixed_precision_wants_a_processor_that_multiplies_in_bfloat16(make_run, stream, monkeypatch, multiplies):
+    from textgen.errors import OptionError
+    from textgen.text.batches import Dataset, Windows
+    from textgen_keras import keras_model
+    from textgen_keras.models import GRU, RecurrentOptions
+
+    monkeypatch.setattr(keras_model, "multiplies_bfloat16", lambda device: multiplies)
+    dataset = Dataset(Windows(stream, 10, 8))
+    run = make_run(dataset, epochs=1, mixed_precision=True, device="cpu")
+    model = GRU(RecurrentOptions(units=4), 5)
+    if multiplies:
+        model.fit(dataset, run)
+        assert np.isfinite(run.losses).all()
+    else:
+        with pytest.raises(OptionError, match="needs a GPU, or a CPU with products in bfloat16"):
+            model.fit(dataset, run)

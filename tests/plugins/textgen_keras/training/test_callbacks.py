@@ -1,0 +1,140 @@
+import csv
+import sys
+
+import numpy as np
+import pytest
+
+from textgen.errors import OptionError
+from textgen.text.batches import Dataset, Windows
+from textgen_keras.models import GRU, RecurrentOptions
+from textgen_keras.training.optimizer import load_callbacks
+
+pytestmark = pytest.mark.keras
+
+#: Callbacks change what the training options leave alone.
+PLAIN = {"schedule": "constant", "warmup_steps": 0, "average": 0.0}
+
+
+@pytest.fixture
+def fit(make_run, stream):
+    """Trains for 2 epochs of 2 batches, held-out text included; returns the run and the weights."""
+
+    def train(*callbacks, **options):
+        plan = Windows(stream, 20, 9)
+        dataset = Dataset(plan, held_out=plan)
+        model = GRU(RecurrentOptions(units=4, embedding_dim=3), 5)
+        run = make_run(dataset, callbacks=callbacks, **{"epochs": 2} | PLAIN | options)
+        model.fit(dataset, run)
+        return run, model.weights()
+
+    return train
+
+
+@pytest.fixture
+def recorder():
+    import keras
+
+    class Recorder(keras.callbacks.Callback):
+        """Notes each call: its name, the epoch or batch, the names of what is logged."""
+
+        def __init__(self):
+            super().__init__()
+            self.calls = []
+
+        def on_train_begin(self, logs=None):
+            self.calls.append("train begins")
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.calls.append(f"epoch {epoch} begins")
+
+        def on_train_batch_begin(self, batch, logs=None):
+            self.calls.append(f"batch {batch} begins")
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.calls.append(f"batch {batch} ends: {sorted(logs)}")
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.calls.append(f"epoch {epoch} ends: {sorted(logs)}")
+
+        def on_train_end(self, logs=None):
+            self.calls.append("train ends")
+
+    return Recorder
+
+
+def test_callbacks_are_called_as_by_keras_own_fit_with_what_the_run_is_told(fit, recorder, tmp_path):
+    import keras
+
+    ours, theirs = recorder(), recorder()
+    run, _ = fit(ours, keras.callbacks.CSVLogger(str(tmp_path / "log.csv")))
+    model = keras.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    data = np.zeros((4, 1), np.float32)
+    model.fit(data, data, batch_size=2, epochs=2, verbose=0, callbacks=[theirs], validation_data=(data, data))
+    assert ours.calls == theirs.calls
+    assert (ours.params["epochs"], ours.params["steps"]) == (2, 2)
+    with (tmp_path / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["loss"]) for row in rows] == [metrics["loss"] for _, metrics, _ in run.epochs]
+    assert [float(row["val_loss"]) for row in rows] == [metrics["held_out_loss"] for _, metrics, _ in run.epochs]
+
+
+def test_a_callback_can_stop_inside_an_epoch(fit):
+    import keras
+
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = True
+
+    run, _ = fit(Stop())
+    assert (len(run.epochs), len(run.losses), run.interruption.position.step) == (0, 1, 1)
+
+
+def test_early_stopping_watches_the_held_out_loss_and_restores_the_best_weights(fit):
+    import keras
+
+    restoring = keras.callbacks.EarlyStopping("val_loss", mode="max", patience=1, restore_best_weights=True)
+    run, weights = fit(restoring, epochs=5)
+    assert len(run.epochs) == 2
+    saved = run.epochs[0][2].tensors
+    np.testing.assert_array_equal(weights["head.kernel"], saved["weights.head.kernel"])
+
+
+def test_a_schedule_changes_the_learning_rate_once_an_epoch_also_when_resumed(fit):
+    import keras
+
+    halve = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+    first, _ = fit(halve, learning_rate=0.1, stop_after=3)
+    fit(halve, learning_rate=0.1, checkpoint=first.interruption)
+    assert float(halve.model.optimizer.learning_rate) == pytest.approx(0.025)
+
+
+def test_a_callback_is_found_by_its_import_path(fit, tmp_path, monkeypatch):
+    (tmp_path / "my_callbacks.py").write_text(
+        "import keras\n"
+        "class Stop(keras.callbacks.Callback):\n"
+        "    def on_epoch_end(self, epoch, logs=None):\n"
+        "        self.model.stop_training = True\n"
+        "stop = Stop()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    run, _ = fit(callback_paths=("my_callbacks:Stop",))
+    assert (len(run.epochs), run.interruption) == (1, None)
+    (found,) = load_callbacks(["my_callbacks:stop"])
+    assert found is sys.modules["my_callbacks"].stop
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("keras.callbacks", "not of the form package.module:Name"),
+        ("no_such_module:Name", "ModuleNotFoundError"),
+        ("keras.callbacks:Nothing", "AttributeError"),
+        ("keras.callbacks:LearningRateScheduler", "TypeError"),
+        ("builtins:dict", "is no keras.callbacks.Callback"),
+    ],
+)
+def test_a_path_without_a_callback_is_one_clear_line(fit, path, message):
+    with pytest.raises(OptionError, match=message) as raised:
+        fit(callback_paths=(path,))
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,268 @@
+"""Discovery, with real distributions in folders on the path."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from textgen.errors import PluginError, UnknownNameError
+from textgen.plugins.registry import KINDS, Plugin, Plugins, is_bundled, plugins
+
+GOOD = """
+from textgen import hookimpl
+
+@hookimpl
+def textgen_register_samplers(register):
+    register("{name}", "textgen.generation.sampler:Sampler", "Of {name}.")
+"""
+
+
+class Site:
+    """A folder of installed distributions, each with one module that is a plugin."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def install(self, distribution: str, source: str, *, entry: str = "plugin", module: str | None = None) -> None:
+        module = module or distribution.lower().replace("-", "_")
+        (self.folder / f"{module}.py").write_text(source)
+        info = self.folder / f"{module}-1.2.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
+        (info / "entry_points.txt").write_text(f"[textgen]\n{entry} = {module}\n")
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch) -> Site:
+    monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
+    yield Site(tmp_path)
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def names(found: Plugins, kind: str = "sampler") -> set[str]:
+    return {provided.name for provided in found.provided(kind)}
+
+
+def third_party(found: Plugins) -> list[Plugin]:
+    return [plugin for plugin in found.plugins if not is_bundled(plugin)]
+
+
+def test_a_distribution_that_is_installed_is_found(site):
+    site.install("Acme-Samplers", GOOD.format(name="acme"), entry="more")
+    found = Plugins()
+    assert found.problems == []
+    assert third_party(found) == [Plugin("more", "acme-samplers", "1.2")]
+    provided = found.find("sampler", "acme")
+    assert (provided.summary, provided.plugin) == ("Of acme.", Plugin("more", "acme-samplers", "1.2"))
+    assert found.get("sampler", "acme").__name__ == "Sampler"
+
+
+def test_lists_are_sorted():
+    found = plugins()
+    assert found.plugins == sorted(found.plugins, key=lambda plugin: (plugin.distribution, plugin.name))
+    for kind in KINDS:
+        listed = [provided.name for provided in found.provided(kind)]
+        assert listed == sorted(listed)
+        assert all(provided.summary for provided in found.provided(kind))
+
+
+def test_every_bundled_name_can_be_imported():
+    found = plugins()
+    for kind in KINDS:
+        for provided in found.provided(kind):
+            if is_bundled(provided.plugin):
+                assert provided.load() is not None
+
+
+def test_a_name_that_two_plugins_claim_names_both(site):
+    site.install("first-plugin", GOOD.format(name="typical"))
+    site.install("second-plugin", GOOD.format(name="typical"))
+    site.install("third-plugin", GOOD.format(name="greedy"))
+    found = Plugins()
+    with pytest.raises(PluginError) as raised:
+        found.get("sampler", "typical")
+    assert str(raised.value) == (
+        "sampler 'typical' is claimed by first-plugin 1.2 and second-plugin 1.2; "
+        "uninstall one, or leave it out with --no-plugin first-plugin or --no-plugin second-plugin"
+    )
+    with pytest.raises(PluginError, match=r"'greedy' is claimed by textgen-rnn .* and third-plugin 1\.2"):
+        found.get("sampler", "greedy")
+    assert found.get("sampler", "multinomial")
+    assert Plugins(frozenset({"first-plugin"})).get("sampler", "typical")
+
+
+BROKEN = {
+    "imports nothing": ("import no_such_library", "cannot be imported: ModuleNotFoundError: No module named"),
+    "is no Python": ("def (", "cannot be imported: SyntaxError"),
+    "exits": ("raise RuntimeError('two\\nlines')", "cannot be imported: RuntimeError: two lines"),
+    "fails to register": (
+        GOOD.format(name="lost") + "    raise ValueError('half')\n",
+        "cannot be registered: ValueError: half",
+    ),
+    "takes another argument": (
+        "from textgen import hookimpl\n@hookimpl\ndef textgen_batch_ended(loss, weather): pass\n",
+        "cannot be registered: PluginError: textgen_batch_ended has no argument 'weather'; it has: position, loss",
+    ),
+    "misspells a hook": (
+        "from textgen import hookimpl\n@hookimpl\ndef textgen_register_sampler(register): pass\n",
+        "cannot be registered: PluginError: unknown hook 'textgen_register_sampler'; did you mean "
+        "textgen_register_samplers",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_plugin_is_left_out_and_the_others_work(site, fault):
+    source, reason = BROKEN[fault]
+    site.install("a-good-one", GOOD.format(name="before"))
+    site.install("broken-one", source, entry="broken")
+    site.install("other-one", GOOD.format(name="after"))
+    found = Plugins()
+    (problem,) = found.problems
+    assert str(problem).startswith(f"plugin broken of broken-one 1.2: {reason}")
+    assert "\n" not in str(problem)
+    assert {"before", "after", "greedy"} <= names(found)
+    assert "lost" not in names(found)
+    assert [plugin.distribution for plugin in third_party(found)] == ["a-good-one", "other-one"]
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_strictness_raises_what_was_raised(site, monkeypatch, fault):
+    site.install("broken-one", BROKEN[fault][0])
+    monkeypatch.setenv("TEXTGEN_STRICT", "1")
+    with pytest.raises(BaseException) as raised:
+        Plugins()
+    assert type(raised.value).__name__ in BROKEN[fault][1]
+
+
+def test_a_hook_of_a_later_version_may_be_optional(site):
+    site.install("later", "from textgen import hookimpl\n@hookimpl(optionalhook=True)\ndef textgen_new(x): pass\n")
+    assert Plugins().problems == []
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("no_such_module:Thing", "ModuleNotFoundError: No module named 'no_such_module'"),
+        (
+            "textgen.generation.sampler:Nothing",
+            "AttributeError: module 'textgen.generation.sampler' has no attribute 'Nothing'",
+        ),
+        ("nonsense", "ModuleNotFoundError"),
+    ],
+)
+def test_a_target_that_cannot_be_loaded_names_its_owner(site, monkeypatch, target, message):
+    site.install("acme", GOOD.format(name="lost").replace("textgen.generation.sampler:Sampler", target))
+    found = Plugins()
+    with pytest.raises(PluginError) as raised:
+        found.get("sampler", "lost")
+    assert str(raised.value).startswith(f"sampler 'lost' of acme 1.2 cannot be loaded from {target}: {message}")
+    assert "\n" not in str(raised.value)
+    monkeypatch.setenv("TEXTGEN_STRICT", "1")
+    with pytest.raises((ImportError, AttributeError, ValueError)):
+        found.get("sampler", "lost")
+
+
+def test_a_name_costs_no_import_until_it_is_used(site):
+    site.install("acme", GOOD.format(name="lazy").replace("textgen.generation.sampler:Sampler", "heavy_module:Thing"))
+    (site.folder / "heavy_module.py").write_text("class Thing: pass")
+    found = Plugins()
+    assert found.find("sampler", "lazy")
+    assert "heavy_module" not in sys.modules
+    assert found.get("sampler", "lazy").__name__ == "Thing"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "expected"),
+    [
+        (None, {"one", "two"}),
+        (frozenset(), set()),
+        (frozenset({"plugin-one"}), {"one"}),
+        (frozenset({"second"}), {"two"}),
+        (frozenset({"plugin-one", "second", "else"}), {"one", "two"}),
+    ],
+)
+def test_an_allow_list_names_plugins_or_distributions(site, allowed, expected):
+    site.install("plugin-one", GOOD.format(name="one"), entry="first")
+    site.install("plugin-two", GOOD.format(name="two"), entry="second")
+    found = Plugins(allowed)
+    assert names(found) & {"one", "two"} == expected
+    assert "greedy" in names(found)
+
+
+def test_a_plugin_that_is_not_allowed_is_not_imported(site):
+    site.install("plugin-one", GOOD.format(name="one"))
+    Plugins(frozenset())
+    assert "plugin_one" not in sys.modules
+
+
+def test_the_first_of_two_copies_of_a_distribution_counts(site, tmp_path, monkeypatch):
+    site.install("acme", GOOD.format(name="old"))
+    newer = tmp_path / "newer"
+    newer.mkdir()
+    Site(newer).install("Acme", GOOD.format(name="new"), module="acme")
+    monkeypatch.syspath_prepend(newer)
+    assert names(Plugins()) & {"old", "new"} == {"new"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        ("sampler", "greddy", "unknown sampler 'greddy'; did you mean greedy?"),
+        ("recipe", "dino", "unknown recipe 'dino'; did you mean dinos-"),
+        ("exporter", "zzzzzz", "unknown exporter 'zzzzzz'; there "),
+    ],
+)
+def test_an_unknown_name_offers_the_nearest(kind, name, message):
+    with pytest.raises(UnknownNameError) as raised:
+        plugins().get(kind, name)
+    assert str(raised.value).startswith(message)
+
+
+LIST = "from textgen.plugins import plugins; print(*sorted(p.name for p in plugins().provided('sampler'))); plugins()"
+
+
+def python(site: Site, program: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TEXTGEN_")}
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env=inherited | {"PYTHONPATH": str(site.folder)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_problem_is_told_once_on_stderr(site):
+    site.install("broken-one", "import no_such_library")
+    site.install("good-one", GOOD.format(name="good"))
+    done = python(site, LIST)
+    assert done.returncode == 0
+    assert {"good", "greedy"} <= set(done.stdout.split())
+    assert done.stderr.splitlines() == [
+        "textgen: plugin plugin of broken-one 1.2: cannot be imported: "
+        "ModuleNotFoundError: No module named 'no_such_library'"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"), [("", set()), ("good-one", {"good"}), (" good-one , other-one ,", {"good", "other"})]
+)
+def test_the_environment_names_the_plugins_to_load(site, listed, expected):
+    site.install("broken-one", "import no_such_library")
+    site.install("good-one", GOOD.format(name="good"))
+    site.install("other-one", GOOD.format(name="other"))
+    done = python(site, LIST, TEXTGEN_PLUGINS=listed)
+    assert done.stderr == ""
+    assert set(done.stdout.split()) & {"good", "other"} == expected
+
+
+def test_the_environment_asks_for_strictness(site):
+    site.install("broken-one", "import no_such_library")
+    done = python(site, LIST, TEXTGEN_STRICT="1")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr

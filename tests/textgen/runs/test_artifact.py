@@ -1,0 +1,284 @@
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from hypothesis import given
+from hypothesis import strategies as st
+
+from textgen import api
+from textgen.errors import ArtifactError, TextgenError
+from textgen.model.state import StateSpec, TensorSpec
+from textgen.runs.artifact import Artifact, FileRecord, Manifest, find_run, list_runs, runs_folder
+
+
+def make(path: Path) -> Artifact:
+    parts = {kind: {"name": "x"} for kind in ("corpus", "tokenizer", "model", "training", "generation")}
+    return Artifact(
+        path, Manifest(settings=parts, vocab_size=3, state_spec=StateSpec((TensorSpec("h", (2,)),)).to_json())
+    )
+
+
+@given(content=st.one_of(st.binary(), st.text(st.characters(codec="utf-8"))))
+def test_what_is_put_is_verified(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("artifact") / "run"
+    artifact = make(path)
+    artifact.put("a/b.bin", content)
+    artifact.commit()
+    again = Artifact.open(path)
+    data = content.encode() if isinstance(content, str) else content
+    assert again.verified("a/b.bin").read_bytes() == data
+    assert again.manifest.files["a/b.bin"].size == len(data)
+    assert again.manifest == artifact.manifest
+    again.manifest.status = "finished"
+    again.verify()
+
+
+def test_a_manifest_is_read_as_it_was_written(tmp_path):
+    artifact = make(tmp_path)
+    artifact.manifest.starts = {"\u2028": 3, "'": 1, "é": 2}
+    artifact.manifest.end_id = 7
+    artifact.manifest.metrics = {"loss": 1 / 3}
+    artifact.commit()
+    again = Artifact.open(tmp_path)
+    assert (again.ending.end_id, dict(again.ending.starts)) == (7, {"\u2028": 3, "'": 1, "é": 2})
+    assert list(again.ending.starts) == ["\u2028", "'", "é"]
+    assert again.state_spec == StateSpec((TensorSpec("h", (2,)),))
+    assert again.manifest.metrics == {"loss": 1 / 3}
+    assert json.loads((tmp_path / "textgen.json").read_text())["format_version"] == 1
+
+
+def test_a_put_counts_from_the_commit_on(tmp_path):
+    artifact = make(tmp_path)
+    artifact.put("a", "1")
+    artifact.commit()
+    artifact.put("b", "2")
+    with pytest.raises(ArtifactError, match=r"textgen\.json does not list b"):
+        Artifact.open(tmp_path).verified("b")
+
+
+@pytest.mark.parametrize("name", ["../outside", "a/../../outside", "/etc/hostname", "unknown"])
+def test_a_name_outside_the_folder_is_refused(tmp_path, name):
+    (tmp_path / "outside").write_text("secret")
+    artifact = make(tmp_path / "run")
+    if name != "unknown":
+        artifact.manifest.files[name] = FileRecord(size=6, sha256="0")
+    with pytest.raises(ArtifactError, match="does not list"):
+        artifact.verified(name)
+
+
+@pytest.fixture
+def run(work, monkeypatch) -> Path:
+    """A finished run that loads."""
+    path = work.train("run").path
+    assert api.load(path).generate("a", length=3, seed=0)
+    return path
+
+
+def fails(path: Path) -> str:
+    """The message of the error that loading a run raises; always one line, and one error."""
+    with pytest.raises(TextgenError) as raised:
+        api.load(path)
+    message = str(raised.value)
+    assert "\n" not in message
+    assert len(message) < 500
+    return message
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        (name, damage)
+        for name in ("textgen.json", "tokenizer.json", "weights.safetensors")
+        for damage in ("missing", "truncated", "emptied", "folder", "altered")
+        if (name, damage) != ("textgen.json", "altered")  # see told_in_one_line
+    ],
+)
+def test_a_damaged_file_is_named(run, name, damage):
+    file = run / name
+    content = file.read_bytes()
+    if damage == "missing":
+        file.unlink()
+    elif damage == "truncated":
+        file.write_bytes(content[: len(content) // 2])
+    elif damage == "altered":
+        file.write_bytes(content[:-3] + bytes([content[-3] ^ 1]) + content[-2:])
+    elif damage == "emptied":
+        file.write_bytes(b"")
+    else:
+        file.unlink()
+        file.mkdir()
+    message = fails(run)
+    assert name in message
+    if name != "textgen.json":
+        words = {"altered": "was altered", "missing": "is missing; restore it", "folder": "is missing"}
+        assert words.get(damage, "bytes, recorded are") in message
+
+
+def test_logs_that_are_damaged_do_not_keep_a_run_from_loading_but_are_told(run):
+    (run / "history.jsonl").write_text("")
+    assert api.load(run).generate("a", length=3, seed=0)
+    with pytest.raises(ArtifactError, match=r"history\.jsonl has 0 bytes, recorded are"):
+        Artifact.open(run).verify()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("not json", "cannot be read"),
+        ("[" * 10_000, "cannot be read"),
+        ("\0", "cannot be read"),
+        ("[]", "does not describe a textgen run"),
+        ("3", "does not describe a textgen run"),
+        ("{}", "does not describe a textgen run"),
+        ('{"format": "other"}', "does not describe a textgen run"),
+        ('{"format": "textgen"}', "has no format_version"),
+        ('{"format": "textgen", "format_version": "1"}', "has no format_version"),
+        ('{"format": "textgen", "format_version": 2}', "has format 2, this textgen reads up to 1: install a later"),
+        ('{"format": "textgen", "format_version": 0}', "is not valid: format_version"),
+        ('{"format": "textgen", "format_version": 1}', "is not valid: settings: "),
+    ],
+)
+def test_what_is_no_manifest_of_this_format(run, content, expected):
+    (run / "textgen.json").write_text(content)
+    assert expected in fails(run)
+
+
+def test_a_manifest_that_is_not_text(run):
+    (run / "textgen.json").write_bytes(b"\xff\xfe\x00")
+    assert "cannot be read" in fails(run)
+
+
+def paths_within(value, path=()):
+    yield path
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from paths_within(inner, (*path, key))
+
+
+def told_in_one_line(run: Path, change: tuple) -> bool:
+    """Whether loading a run and writing with it is refused; anything but an error of one line fails."""
+    try:
+        api.load(run).generate("", length=2, seed=0)
+    except TextgenError as error:
+        message = str(error)
+    except Exception as error:
+        raise AssertionError(f"{change}: {error!r}") from error
+    else:
+        return False
+    assert "\n" not in message, change
+    return True
+
+
+def test_a_manifest_with_any_value_missing_or_of_another_type_is_told_in_one_line(run):
+    file = run / "textgen.json"
+    whole = json.loads(file.read_text())
+    told = 0
+    for path in paths_within(whole):
+        for replacement in ("missing", None, [], {}, "../x", -1, {"name": "unheard-of"}):
+            if not path:
+                changed = replacement
+            else:
+                changed = json.loads(json.dumps(whole))
+                *parents, last = path
+                inner = changed
+                for key in parents:
+                    inner = inner[key]
+                if replacement == "missing":
+                    del inner[last]
+                else:
+                    inner[last] = replacement
+            file.write_text(json.dumps(changed))
+            told += told_in_one_line(run, (*path, replacement))
+    assert told > 200
+
+
+def test_weights_that_do_not_fit_the_model_are_told(run):
+    artifact = Artifact.open(run)
+    artifact.put("weights.safetensors", safetensors.numpy.save({"counts": np.zeros((2, 2), np.float32)}))
+    artifact.commit()
+    assert "the weights have the shapes" in fails(run)
+    artifact.put("weights.safetensors", b"nothing")
+    artifact.commit()
+    assert "is not a readable safetensors file" in fails(run)
+
+
+def test_a_vocabulary_that_does_not_fit_the_model_is_told(run):
+    artifact = Artifact.open(run)
+    vocabulary = artifact.tokenizer_json()
+    artifact.put("tokenizer.json", json.dumps({"characters": vocabulary["characters"][:-1]}))
+    artifact.commit()
+    assert re.search("the tokenizer has 5 ids, the model 6", fails(run))
+    for content in ("[]", '{"characters": 3}', '{"letters": []}', "{"):
+        artifact.put("tokenizer.json", content)
+        artifact.commit()
+        assert "vocabulary" in fails(run)
+
+
+@pytest.mark.parametrize("what", ["nothing", "a file", "an empty folder"])
+def test_what_is_no_run(tmp_path, what):
+    path = tmp_path / "thing"
+    if what == "a file":
+        path.write_text("text")
+    elif what == "an empty folder":
+        path.mkdir()
+    message = fails(path)
+    assert str(path) in message
+    if what != "a file":
+        assert "is not a run: it has no textgen.json; textgen runs list shows the runs" in message
+
+
+def test_the_latest_run_is_the_one_that_was_written_last(work, monkeypatch):
+    monkeypatch.setenv("TEXTGEN_RUNS_DIR", str(work.folder / "runs"))
+    with pytest.raises(ArtifactError, match=r"there is no run in .*runs; make one with: textgen train"):
+        find_run(None)
+    for index, name in enumerate(["first", "second", "third"]):
+        path = work.train(f"runs/{name}", epochs=1).path
+        os.utime(path / "textgen.json", (index, index))
+    (runs_folder() / "no-run").mkdir()
+    assert [path.name for path in list_runs()] == ["third", "second", "first"]
+    assert find_run(None).name == "third"
+    os.utime(runs_folder() / "first" / "textgen.json", (9, 9))
+    assert api.load().artifact.path.name == "first"
+
+
+def test_a_run_goes_by_its_path_or_by_its_name(work, monkeypatch):
+    monkeypatch.setenv("TEXTGEN_RUNS_DIR", str(work.folder / "runs"))
+    path = work.train("runs/mine", epochs=1).path
+    assert find_run(Path("mine")) == path
+    assert find_run(path) == path
+    assert "elsewhere is not a run" in fails(Path("elsewhere"))
+
+
+def test_runs_are_kept_in_runs_where_nothing_else_is_said(monkeypatch):
+    monkeypatch.delenv("TEXTGEN_RUNS_DIR", raising=False)
+    assert runs_folder() == Path("runs")
+    monkeypatch.setenv("TEXTGEN_RUNS_DIR", "")
+    assert runs_folder() == Path("runs")
+
+
+def test_a_run_may_be_moved(run, tmp_path):
+    shutil.move(run, tmp_path / "elsewhere")
+    assert api.load(tmp_path / "elsewhere").generate("a", length=3, seed=0)
+
+
+def test_weights_are_those_of_now_where_a_run_under_way_has_replaced_those_that_it_had(run):
+    writer = Artifact.open(run)
+    writer.manifest.status = "training"
+    first = writer.weights()["counts"]
+    writer.put("checkpoints/step-1.safetensors", safetensors.numpy.save({"weights/counts": first}))
+    writer.manifest.weights = "checkpoints/step-1.safetensors"
+    writer.commit()
+    reader = Artifact.open(run)
+    writer.put("checkpoints/step-2.safetensors", safetensors.numpy.save({"weights/counts": first + 1}))
+    writer.manifest.weights = "checkpoints/step-2.safetensors"
+    writer.commit()
+    (run / "checkpoints/step-1.safetensors").unlink()
+    np.testing.assert_array_equal(reader.weights()["counts"], first + 1)
+    (run / "checkpoints/step-2.safetensors").unlink()
+    with pytest.raises(ArtifactError, match=r"step-2\.safetensors is missing"):
+        reader.weights()

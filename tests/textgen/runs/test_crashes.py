@@ -1,0 +1,202 @@
+"""Runs that are killed, or cannot write, at any moment. They are trained in a child process that really dies."""
+
+import errno
+import json
+import os
+import resource
+import signal
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from textgen.errors import ArtifactError
+from textgen.runs.artifact import Artifact
+from textgen.testing import CountingModel
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # fork beside the threads of NumPy, which do not fork
+]
+
+#: Two epochs of few batches, each with a checkpoint; the best one is the first.
+OPTIONS = {"epochs": 2, "batch_size": 27}
+SETTINGS = {"model": {"smoothing": 0.01}, "generation": {"length": 3}}
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Run in a child process; the signal that killed it, or 0."""
+    child = os.fork()
+    if not child:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def count_operations(monkeypatch, at: int) -> Callable[[], int]:
+    """Let the process be killed before its operation number ``at`` on files; counts them."""
+    counted = 0
+
+    def watch(owner: object, name: str) -> None:
+        function = getattr(owner, name)
+
+        def call(*arguments, **options):
+            nonlocal counted
+            if counted == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            counted += 1
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, call)
+
+    for owner, name in ((tempfile, "mkstemp"), (os, "replace"), (Path, "unlink")):
+        watch(owner, name)
+    return lambda: counted
+
+
+def history(path: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (path / "history.jsonl").read_text().splitlines()]
+
+
+def samples(path: Path) -> list[str]:
+    return (path / "samples.txt").read_text().split("--- epoch ")[1:]
+
+
+def opens(path: Path) -> bool:
+    """Whether a run loads, and if not, that it says how to go on."""
+    try:
+        artifact = Artifact.open(path)
+        artifact.verify()
+        artifact.weights()
+    except ArtifactError as error:
+        message = str(error)
+        assert "\n" not in message
+        assert "is not a run" in message or f"go on with: textgen train --resume {path}" in message
+        return False
+    assert set(artifact.tokenizer_json()) == {"characters"}
+    return True
+
+
+def test_a_run_that_is_killed_before_any_operation_on_files_loads_and_goes_on(work, monkeypatch):
+    whole = work.train("whole", SETTINGS, **OPTIONS)
+    with monkeypatch.context() as patch:
+        operations = count_operations(patch, at=-1)
+        work.train("counted", SETTINGS, **OPTIONS)
+        count = operations()
+    assert count > 30
+    loaded = []
+    for at in range(count):
+        name = f"killed-{at}"
+        with monkeypatch.context() as patch:
+            count_operations(patch, at)
+            code = in_child(lambda name=name: work.train(name, SETTINGS, **OPTIONS))
+        assert code == -signal.SIGKILL
+        path = work.folder / name
+        loaded.append(opens(path))
+        if not (path / "textgen.json").exists():
+            continue
+        finished = Artifact.open(path).manifest.status == "finished"
+        resumed = Artifact.open(path) if finished else work.resume(name)
+        resumed.verify()
+        np.testing.assert_array_equal(resumed.weights()["counts"], whole.weights()["counts"])
+        assert history(path) == history(whole.path)
+        # The text of one epoch may be lost: it is written after the epoch's checkpoint is safe.
+        assert [sample for sample in samples(whole.path) if sample in samples(path)] == samples(path)
+        assert len(samples(path)) >= 1
+        if not finished:
+            assert not list(path.rglob("*.tmp"))
+            assert contents(path / "checkpoints").keys() == {path / whole.manifest.last_checkpoint}
+    assert loaded == sorted(loaded)  # once there are weights, there always are
+    assert sum(loaded) > count // 2
+
+
+def test_a_run_that_goes_on_can_be_killed_too(work, monkeypatch):
+    whole = work.train("whole", SETTINGS, epochs=4, batch_size=27)
+    at, done = 4, False
+    work.train("run", SETTINGS, epochs=1, batch_size=27)
+    while not done:
+        with monkeypatch.context() as patch:
+            count_operations(patch, at)
+            done = in_child(lambda: work.resume("run", epochs=4)) == 0
+        assert opens(work.folder / "run")
+        at += 7  # each time a little farther
+    artifact = Artifact.open(work.folder / "run")
+    assert artifact.manifest.status == "finished"
+    np.testing.assert_array_equal(artifact.weights()["counts"], whole.weights()["counts"])
+    assert history(artifact.path) == history(whole.path)
+    artifact.verify()
+
+
+@pytest.fixture
+def interrupted(work) -> Artifact:
+    """A run of one epoch that has one more to go."""
+    return work.train("run", SETTINGS, **(OPTIONS | {"epochs": 1}))
+
+
+def contents(path: Path) -> dict[Path, bytes]:
+    return {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4, 6, 8, 9, 11])
+def test_a_full_disk_leaves_the_last_checkpoint_and_no_half_written_file(work, interrupted, monkeypatch, at):
+    counted = 0
+
+    def full(handle: int) -> None:
+        nonlocal counted
+        counted += 1
+        if counted >= at:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=rf"No space left on device: '{interrupted.path}/.+"):
+        work.resume("run", epochs=2)
+    monkeypatch.undo()
+    assert opens(interrupted.path)
+    assert not list(interrupted.path.rglob("*.tmp"))
+    assert len(history(work.resume("run", epochs=2).path)) == 2
+
+
+def test_a_file_that_may_not_grow_leaves_the_last_checkpoint(work, interrupted):
+    before = contents(interrupted.path)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = max(len(content) for content in before.values())
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, limit[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large: '.*/run/"):
+            work.resume("run", epochs=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert opens(interrupted.path)
+    assert contents(interrupted.path).keys() == before.keys()
+
+
+def test_a_folder_that_cannot_be_made_leaves_nothing(work, monkeypatch):
+    def denied(**arguments: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "somewhere")
+
+    monkeypatch.setattr(tempfile, "mkstemp", denied)
+    with pytest.raises(PermissionError, match=r"Permission denied: '.*/run/tokenizer\.json'"):
+        work.train("run")
+    assert not contents(work.folder / "run")
+    with pytest.raises(ArtifactError, match=r"words\.txt is a file"):
+        work.train("words.txt/run")
+
+
+def test_a_model_that_fails_leaves_its_last_checkpoint(work, monkeypatch):
+    loss = CountingModel._loss
+
+    def fail(self, batch, state):
+        if self._counts.sum() > 400:
+            raise MemoryError
+        return loss(self, batch, state)
+
+    monkeypatch.setattr(CountingModel, "_loss", fail)
+    with pytest.raises(MemoryError):
+        work.train("run")
+    monkeypatch.undo()
+    assert opens(work.folder / "run")
+    work.resume("run")

@@ -1,0 +1,481 @@
+import json
+import math
+import os
+import signal
+from contextlib import suppress
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from textgen import hookimpl
+from textgen.base.files import read_tensors
+from textgen.errors import ArtifactError, CorpusError, OptionError, TextgenError
+from textgen.model.model import Position
+from textgen.runs.artifact import Artifact
+from textgen.testing import CountingModel, CountingOptions, registered
+
+LAYOUTS = [
+    {"stream": True},
+    {"stream": True, "layout": "windows"},
+    {"stream": True, "layout": "windows", "carry_state": True, "shuffle": False},
+    {"stream": True, "held_out": 0},
+    {"layout": "documents"},
+    {"layout": "documents", "bucket": False, "pad": "longest", "mask_padding": False, "carry_state": True},
+    {"layout": "windows"},
+    {"layout": "lanes"},
+    {"layout": "packed"},
+]
+
+
+def weights(artifact: Artifact) -> dict[str, np.ndarray]:
+    return Artifact.open(artifact.path).weights()
+
+
+def checkpoints(artifact: Artifact) -> set[str]:
+    folder = artifact.path / "checkpoints"
+    return {f"checkpoints/{name}" for name in os.listdir(folder)}
+
+
+def history(artifact: Artifact) -> list[dict[str, float]]:
+    """The lines of the history, without what depends on the clock."""
+    lines = (artifact.path / "history.jsonl").read_text().splitlines()
+    clock = ("seconds", "characters_per_second")
+    return [{name: value for name, value in json.loads(line).items() if name not in clock} for line in lines]
+
+
+def same_weights(a: Artifact, b: Artifact) -> bool:
+    first, second = weights(a), weights(b)
+    return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("options", LAYOUTS, ids=str)
+def test_a_run_is_whole_in_every_layout(work, diary, options):
+    artifact = work.train("run", display=diary, **options)
+    again = Artifact.open(artifact.path)
+    again.verify()
+    assert again.manifest.status == "finished"
+    assert again.manifest.weights == "weights.safetensors"
+    steps = work.plan(**options).dataset.train.steps
+    assert [record["step"] for record in history(artifact)] == [steps, 2 * steps, 3 * steps]
+    assert [record["epoch"] for record in history(artifact)] == [1, 2, 3]
+    losses = [record["loss"] for record in history(artifact)]
+    assert losses == sorted(losses, reverse=True)
+    assert [position for position, _ in diary.batches] == [
+        Position(epoch, step + 1, epoch * steps + step + 1) for epoch in range(3) for step in range(steps)
+    ]
+    assert diary.begun == [(artifact.path, Position())]
+    assert diary.ends == ["finished"]
+    assert not list(artifact.path.rglob("*.tmp"))
+    work.found.get("model", "counting")(CountingOptions(), again.manifest.vocab_size).load_weights(again.weights())
+
+
+def test_what_counts_is_what_the_text_has(work):
+    # Windows over a stream, counted by hand.
+    artifact = work.train("run", stream=True, layout="windows", epochs=1, held_out=0)
+    text = work.stream.read_text()
+    ids = {character: i for i, character in enumerate(sorted(set(text)))}
+    counts = np.zeros((7, 6, 6))
+    for start in range(0, len(text) - 10, 11):
+        window = [ids[character] for character in text[start : start + 11]]
+        for before, last, then in zip([-1, *window], window, window[1:], strict=False):
+            counts[before + 1, last, then] += 1
+    np.testing.assert_array_equal(weights(artifact)["counts"], counts)
+
+
+def test_the_history_has_nats_and_bits_and_the_display_shows_it(work, diary):
+    artifact = work.train("run", display=diary)
+    lines = [json.loads(line) for line in (artifact.path / "history.jsonl").read_text().splitlines()]
+    assert lines == [record for record, _ in diary.epochs]
+    for record in lines:
+        assert record["bits"] == pytest.approx(record["loss"] / math.log(2))
+        assert record["held_out_bits"] == pytest.approx(record["held_out_loss"] / math.log(2))
+        assert record["characters_per_second"] > 0
+    assert artifact.manifest.metrics == min(lines, key=lambda record: record["held_out_loss"])
+
+
+def test_samples_are_shown_and_kept(work, diary):
+    artifact = work.train("run", {"generation": {"prompt": "ab", "length": 6}}, display=diary, epochs=4, sample_every=2)
+    shown = [sample for _, sample in diary.epochs]
+    assert [sample is None for sample in shown] == [True, False, True, False]
+    assert all(line.startswith("ab") for sample in shown if sample for line in sample.split("\n"))
+    assert len(shown[1].split("\n")) == 5
+    blocks = (artifact.path / "samples.txt").read_text().split("--- epoch ")[1:]
+    assert [block.partition(",")[0] for block in blocks] == ["2", "4"]
+    assert [block.partition("\n")[2].strip("\n") for block in blocks] == [shown[1], shown[3]]
+
+
+def test_no_samples_where_none_are_wanted(work, diary):
+    artifact = work.train("run", display=diary, sample_every=0)
+    assert [sample for _, sample in diary.epochs] == [None] * 3
+    assert not (artifact.path / "samples.txt").exists()
+
+
+def test_the_best_and_the_last_checkpoint_stay(work, diary):
+    # A large smoothing makes the held-out loss fall from epoch to epoch, so that the best is the last.
+    artifact = work.train("run", {"model": {"smoothing": 50}}, epochs=4)
+    steps = history(artifact)[-1]["step"]
+    assert checkpoints(artifact) == {f"checkpoints/step-{steps:08d}.safetensors"}
+    # A tiny one makes it rise: counting the same text again adds nothing but confidence.
+    artifact = work.train("other", {"model": {"smoothing": 0.01}}, epochs=4, display=diary)
+    held_out = [record["held_out_loss"] for record in history(artifact)]
+    assert held_out.index(min(held_out)) == 0
+    assert artifact.manifest.metrics["epoch"] == 1
+    assert checkpoints(artifact) == {f"checkpoints/step-{steps:08d}.safetensors"}
+    first = work.train("first", {"model": {"smoothing": 0.01}}, epochs=1)
+    assert same_weights(artifact, first)
+
+
+def test_the_best_checkpoint_stays_while_the_run_goes_on(work):
+    seen = []
+
+    class Watcher:
+        @hookimpl
+        def textgen_epoch_ended(self, position, metrics, folder):
+            artifact = Artifact.open(folder)
+            seen.append(checkpoints(artifact))
+            assert checkpoints(artifact) == {artifact.manifest.weights, artifact.manifest.last_checkpoint}
+            artifact.weights()
+
+    with registered(Watcher()):
+        artifact = work.train("run", {"model": {"smoothing": 0.01}}, epochs=4)
+    assert [len(names) for names in seen] == [1, 2, 2, 2]
+    assert artifact.manifest.status == "finished"
+
+
+def test_checkpoints_every_n_epochs_and_at_the_end(work):
+    saved = []
+    plugin = SimpleNamespace(
+        textgen_checkpoint_saved=hookimpl(lambda position, path: saved.append((position.epoch, path.is_file())))
+    )
+    plugin.textgen_checkpoint_saved.__name__ = "textgen_checkpoint_saved"
+    with registered(plugin):
+        work.train("run", held_out=0, checkpoint_every=3, epochs=7)
+    assert saved == [(3, True), (6, True), (7, True)]
+
+
+@pytest.mark.parametrize("limit", [1, 6, 7, 8, 20])
+def test_max_steps_ends_a_run_anywhere(work, diary, limit):
+    steps = work.plan().dataset.train.steps
+    assert steps == 7
+    artifact = work.train("run", display=diary, max_steps=limit, epochs=9, checkpoint_every=5, held_out=0.1)
+    assert [position.total for position, _ in diary.batches] == list(range(1, limit + 1))
+    assert artifact.manifest.status == "finished"
+    assert history(artifact)[-1]["step"] == limit
+    assert Artifact.open(artifact.path).manifest.last_checkpoint == f"checkpoints/step-{limit:08d}.safetensors"
+    weights(artifact)
+
+
+def test_max_steps_at_the_end_of_an_epoch_that_is_not_due_for_a_checkpoint(work):
+    artifact = work.train("run", max_steps=8, epochs=9, checkpoint_every=5, held_out=0)
+    assert work.plan(held_out=0).dataset.train.steps == 8
+    assert artifact.manifest.metrics["step"] == 8
+    assert weights(artifact)["counts"].sum() > 0
+
+
+def stop_after(batches: int, number: signal.Signals = signal.SIGINT) -> object:
+    """A plugin that presses Ctrl-C while a batch is worked on."""
+
+    class Presses:
+        @hookimpl
+        def textgen_batch_ended(self, position):
+            if position.total == batches:
+                os.kill(os.getpid(), number)
+
+    return Presses()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [*LAYOUTS[:2], *LAYOUTS[4:6], {"layout": "packed", "epochs": 5}, {"checkpoint_every": 2, "held_out": 0}],
+    ids=str,
+)
+@pytest.mark.parametrize("at", [1, 5, 7, 8, 15])
+def test_a_run_that_was_interrupted_goes_on_as_if_it_had_not_been(work, diary, options, at):
+    whole = work.train("whole", **options)
+    with registered(stop_after(at)):
+        part = work.train("part", **options)
+    assert part.manifest.status == "interrupted"
+    assert Artifact.open(part.path).manifest.status == "interrupted"
+    part.verify()
+    assert part.manifest.last_checkpoint == f"checkpoints/step-{at:08d}.safetensors"
+    weights(part)
+    resumed = work.resume("part", display=diary)
+    assert diary.begun[0][1].total == at
+    assert diary.batches[0][0].total == at + 1
+    assert resumed.manifest.status == "finished"
+    resumed.verify()
+    assert same_weights(whole, resumed)
+    assert history(whole) == history(resumed)
+    assert (whole.path / "samples.txt").read_text() == (resumed.path / "samples.txt").read_text()
+
+
+def test_a_request_to_terminate_is_as_good_as_ctrl_c(work):
+    with registered(stop_after(5, signal.SIGTERM)):
+        assert work.train("part").manifest.status == "interrupted"
+    assert same_weights(work.resume("part"), work.train("whole"))
+
+
+def test_a_run_that_was_stopped_before_its_first_batch_says_so_and_goes_on(work, monkeypatch):
+    fit = CountingModel.fit
+
+    def interrupted_fit(self, dataset, run):
+        os.kill(os.getpid(), signal.SIGINT)
+        fit(self, dataset, run)
+
+    monkeypatch.setattr(CountingModel, "fit", interrupted_fit)
+    part = work.train("part")
+    monkeypatch.undo()
+    assert part.manifest.status == "interrupted"
+    with pytest.raises(ArtifactError, match=r"has no weights yet.* go on with: textgen train --resume"):
+        Artifact.open(part.path).weights()
+    work.found.get("model", "counting")
+    assert same_weights(work.resume("part"), work.train("whole"))
+
+
+def test_a_second_ctrl_c_stops_at_once(work):
+    class Presses:
+        @hookimpl
+        def textgen_batch_ended(self, position):
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    handler = signal.getsignal(signal.SIGINT)
+    with registered(Presses()), pytest.raises(KeyboardInterrupt):
+        work.train("run")
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_a_finished_run_goes_on_for_more_epochs(work):
+    work.train("run", epochs=2)
+    longer = work.resume("run", epochs=4)
+    assert longer.manifest.settings["training"]["epochs"] == 4
+    assert same_weights(longer, work.train("whole", epochs=4))
+    assert history(longer) == history(work.train("third", epochs=4))
+    longer.verify()
+
+
+def test_a_finished_run_with_nothing_left_to_do_says_how_to_ask_for_more(work):
+    before = work.train("run", max_steps=5)
+    files = {path: path.read_bytes() for path in before.path.rglob("*") if path.is_file()}
+    for changes in ({}, {"epochs": 9}, {"max_steps": 4}):
+        with pytest.raises(OptionError, match=r"is finished, with epochs=.*raise them: --epochs, --max-steps"):
+            work.resume("run", **changes)
+    assert files == {path: path.read_bytes() for path in before.path.rglob("*") if path.is_file()}
+    assert history(work.resume("run", max_steps="none"))[-1]["epoch"] == 3
+
+
+def test_a_killed_run_that_had_done_all_its_epochs_is_finished(work, monkeypatch):
+    from textgen.training.run import Run
+
+    monkeypatch.setattr(Run, "finish", lambda self: None)
+    killed = work.train("run")
+    monkeypatch.undo()
+    assert Artifact.open(killed.path).manifest.status == "training"
+    assert same_weights(work.resume("run"), work.train("whole"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"training": {"batch_size": 4}},
+        {"training": {"seed": 1}},
+        {"training": {"epochs": 9, "length": 3}},
+        {"model": {"smoothing": 2}},
+        {"corpus": {"path": "other.txt"}},
+    ],
+)
+def test_what_a_run_began_with_cannot_change(work, changes):
+    from textgen.training.train import resume
+
+    artifact = work.train("run")
+    before = (artifact.path / "textgen.json").read_bytes()
+    with pytest.raises(OptionError, match=r"cannot change when a run goes on; training.epochs, training.max_steps"):
+        resume(artifact.path, work.found, None, changes=changes)
+    assert (artifact.path / "textgen.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("change", ["more", "renamed", "shuffled"])
+def test_a_run_does_not_go_on_with_another_text(work, change):
+    artifact = work.train("run")
+    words = list(work.words)
+    if change == "more":
+        words.append("abc")
+    elif change == "renamed":  # as many characters, in the same order of ids
+        words = [word.replace("d", "e") for word in words]
+    else:
+        words.reverse()
+    work.lines.write_text("\n".join(words))
+    with pytest.raises(ArtifactError, match=r"the text of .*run has changed since the run began; train a new run"):
+        work.resume("run", epochs=5)
+    assert same_weights(artifact, Artifact.open(artifact.path))
+
+
+def test_a_run_without_its_text_says_which_file_is_missing(work):
+    work.train("run")
+    work.lines.unlink()
+    with pytest.raises(CorpusError, match=r"words\.txt does not exist"):
+        work.resume("run", epochs=5)
+
+
+def test_a_folder_that_is_in_use_is_left_alone(work):
+    artifact = work.train("run")
+    before = (artifact.path / "textgen.json").read_bytes()
+    with pytest.raises(ArtifactError, match="run exists already; choose another --out, or go on with: --resume"):
+        work.train("run")
+    with pytest.raises(ArtifactError, match="exists already"):
+        work.train("words.txt")
+    assert (artifact.path / "textgen.json").read_bytes() == before
+    (work.folder / "empty").mkdir()
+    assert work.train("empty").manifest.status == "finished"
+
+
+def test_runs_get_folders_of_their_own(work):
+    from textgen.runs.artifact import find_run, list_runs, runs_folder
+    from textgen.training.train import train
+
+    first = train(work.plan(), work.found, _silent())
+    second = train(work.plan(), work.found, _silent())
+    assert first.path != second.path
+    assert {first.path.parent, second.path.parent} == {runs_folder()}
+    assert first.path.name.endswith("-file-counting")
+    assert set(list_runs()) == {first.path, second.path}
+    assert find_run(None) == second.path
+
+
+def _silent():
+    nothing = lambda *arguments: None  # noqa: E731
+    return SimpleNamespace(started=nothing, batch=nothing, epoch=nothing, ended=nothing)
+
+
+def test_nothing_is_left_of_a_run_that_could_not_begin(work, monkeypatch):
+    def fail(self, dataset, run):
+        raise TextgenError("no library")
+
+    monkeypatch.setattr(CountingModel, "fit", fail)
+    with pytest.raises(TextgenError, match="no library"):
+        work.train("run")
+    assert not (work.folder / "run").exists()
+
+
+def test_what_is_trained_is_shown_before_the_model_gets_ready(work, diary, monkeypatch):
+    def fail(self, dataset, run):
+        assert diary.begun == [(work.folder / "run", Position())]
+        raise TextgenError("no library")
+
+    monkeypatch.setattr(CountingModel, "fit", fail)
+    with pytest.raises(TextgenError, match="no library"):
+        work.train("run", display=diary)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_what_was_saved(work, monkeypatch):
+    loss = CountingModel._loss
+
+    def diverge(self, batch, state):
+        mean, characters = loss(self, batch, state)
+        return (math.nan if self._counts.sum() > 500 else mean), characters
+
+    monkeypatch.setattr(CountingModel, "_loss", diverge)
+    with pytest.raises(TextgenError, match=r"the loss is nan after batch .*: lower training.learning_rate"):
+        work.train("run")
+    monkeypatch.undo()
+    artifact = Artifact.open(work.folder / "run")
+    artifact.verify()
+    assert artifact.weights()["counts"].sum() < 500
+
+
+def test_a_prompt_that_cannot_be_encoded_is_told_before_training(work):
+    with pytest.raises(OptionError, match=r"generation\.prompt.*'z'.*choose another"):
+        work.plan({"generation": {"prompt": "az"}}, stream=True)
+    with pytest.raises(OptionError, match=r"generation\.prompt.*'zz'.*choose another"):
+        work.plan({"generation": {"prompt": "zz"}, "tokenizer": {"name": "char-index", "on_unknown": "skip"}})
+
+
+def test_a_damaged_history_does_not_stop_with_a_traceback(work):
+    with registered(stop_after(9)):
+        artifact = work.train("run")
+    for damage in ("{", "3\n", "{}\n", '{"step": null}\n'):
+        (artifact.path / "history.jsonl").write_text(damage)
+        with pytest.raises(ArtifactError, match=r"history\.jsonl was altered; restore it from a copy, or delete it"):
+            work.resume("run")
+    (artifact.path / "history.jsonl").unlink()
+    assert work.resume("run").manifest.status == "finished"
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda content: None, "is missing; restore it from a copy, or train again"),
+        (lambda content: content[:-1], "it was truncated or altered"),
+        (lambda content: content[:-1] + b"x", "was altered: its SHA-256 is not the one recorded"),
+    ],
+)
+def test_a_damaged_checkpoint_is_told(work, damage, message):
+    with registered(stop_after(9)):
+        artifact = work.train("run")
+    path = artifact.path / artifact.manifest.last_checkpoint
+    content = damage(path.read_bytes())
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ArtifactError, match=message) as raised:
+        work.resume("run")
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize("about", [None, "{", "{}", '{"position": {"epoch": 1, "batch": 3}, "numbers": {}}'])
+def test_a_file_that_is_no_checkpoint_is_told(work, about):
+    with registered(stop_after(9)):
+        artifact = work.train("run")
+    metadata = {} if about is None else {"checkpoint": about}
+    tensors = {"weights/counts": np.zeros(3, np.float32)}
+    artifact.put(artifact.manifest.last_checkpoint, safetensors.numpy.save(tensors, metadata=metadata))
+    artifact.commit()
+    with pytest.raises(ArtifactError, match="is not a checkpoint of textgen"):
+        work.resume("run")
+
+
+def test_a_model_that_stops_by_itself_loses_no_epoch(work):
+    class Enough(Exception):
+        pass
+
+    class Stops(CountingModel):
+        def fit(self, dataset, run):
+            end_epoch = run.epoch_ended
+
+            def end_second_epoch(position, metrics, checkpoint):
+                end_epoch(position, metrics, checkpoint)
+                if position.epoch == 2:
+                    raise Enough
+
+            run.epoch_ended = end_second_epoch
+            with suppress(Enough):
+                super().fit(dataset, run)
+
+    class Models:
+        @hookimpl
+        def textgen_register_models(self, register):
+            register("stops", Stops)
+
+    with registered(Models()):
+        stopped = work.train("run", {"model": {"name": "stops"}}, epochs=9, checkpoint_every=5, held_out=0)
+    assert stopped.manifest.status == "finished"
+    assert same_weights(stopped, work.train("two", epochs=2, held_out=0))
+
+
+def test_a_checkpoint_holds_weights_and_position(work):
+    artifact = work.train("run", epochs=1)
+    tensors, metadata = read_tensors(artifact.path / artifact.manifest.last_checkpoint)
+    assert set(tensors) == {"weights/counts", "training/counts"}
+    assert json.loads(metadata["checkpoint"])["position"] == {"epoch": 1, "step": 0, "total": 7}
+
+
+def test_training_outside_the_main_thread(work):
+    import threading
+
+    results = []
+    thread = threading.Thread(target=lambda: results.append(work.train("run")))
+    thread.start()
+    thread.join()
+    assert results[0].manifest.status == "finished"

@@ -1,0 +1,69 @@
+"""The plot of an evaluation, with matplotlib (the extra ``plots``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textgen.training.plot import new_figure, save_figure
+
+if TYPE_CHECKING:
+    from textgen.evaluation.evaluate import Evaluation, WrittenTexts
+    from textgen.evaluation.scoring import Score
+
+
+def save_evaluation_plot(evaluation: Evaluation, path: Path) -> None:
+    """Draw the reliability diagram and, for documents, the lengths of what was written beside those of the corpus.
+
+    Args:
+        evaluation: what was found.
+        path: the PNG file to write.
+
+    Raises:
+        UnavailableError: where matplotlib is not installed.
+    """
+    written = evaluation.written
+    figure = new_figure(9 if written else 4.5, 4.5)
+    axes = figure.subplots(1, 2 if written else 1, squeeze=False)[0]
+    _draw_reliability(axes[0], evaluation.held_out)
+    if written:
+        _draw_lengths(axes[1], written)
+    save_figure(figure, path)
+
+
+def _draw_reliability(axes: Any, score: Score) -> None:
+    """Accuracy over confidence, as in figure 1 of Guo et al. (2017); a bar's strength is its share of characters."""
+    most = max(bin_.characters for bin_ in score.bins)
+    for bin_ in score.bins:
+        if bin_.characters:
+            strength = 0.25 + 0.75 * bin_.characters / most
+            axes.bar(
+                bin_.low, bin_.accuracy, bin_.high - bin_.low, align="edge", color="C0", alpha=strength, edgecolor="w"
+            )
+    axes.plot([0, 1], [0, 1], color="gray", linestyle="--", label="perfectly calibrated")
+    filled = [bin_ for bin_ in score.bins if bin_.characters]
+    axes.plot([bin_.confidence for bin_ in filled], [bin_.accuracy for bin_ in filled], "C1.-", label="mean of the bin")
+    axes.set(
+        xlabel="probability of the likeliest character",
+        ylabel="share in which it was right",
+        title=f"calibration error {score.calibration_error:.3f}",
+        xlim=(0, 1),
+        ylim=(0, 1),
+    )
+    axes.legend(loc="upper left")
+
+
+def _draw_lengths(axes: Any, written: WrittenTexts) -> None:
+    both: dict[str, Mapping[int, int]] = {"training": written.training_lengths, "written": written.texts.lengths}
+    longest = max(max(lengths) for lengths in both.values())
+    bins = [edge + 0.5 for edge in range(0, longest + 1, max(1, longest // 40))]
+    bins.append(bins[-1] + max(1, longest // 40))
+    for label, lengths in both.items():
+        axes.hist(list(lengths), bins, weights=list(lengths.values()), density=True, alpha=0.5, label=label)
+    axes.set(
+        xlabel="characters a text",
+        ylabel="density",
+        title=f"lengths: divergence {written.texts.length_divergence:.3f} bits",
+    )
+    axes.legend()

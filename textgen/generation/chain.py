@@ -1,0 +1,209 @@
+"""Sampling: the chain of samplers, how it is written, and where its randomness comes from.
+
+A chain is written ``temperature(0.8) | top-k(40) | multinomial``: samplers in the order in which they are applied, then
+the selector that draws. Ids that must never be drawn are excluded before the first sampler.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textgen.errors import OptionError
+from textgen.generation.sampler import Logits, Sampler, Selector
+from textgen.options import build_options
+
+#: Finds the class of a sampler or selector by its name.
+Lookup = Callable[[str], type[Sampler] | type[Selector]]
+
+#: The order in which single settings (``--top-k 40``) enter a chain that does not have them yet.
+ORDER = ("repetition-penalty", "temperature", "top-k", "top-p", "min-p")
+
+_LINK = re.compile(r"\s*(?P<name>[a-z][a-z0-9-]*)\s*(?:\((?P<arguments>[^()]*)\))?\s*")
+
+
+def uniforms(seed: int, rows: Sequence[int], start: int, steps: int) -> NDArray[np.float32]:
+    """The randomness of generation: one number a row and step, from nothing but (seed, row's own seed, step).
+
+    Step s of a row is word s of the Philox4x64-10 stream with key ``(seed, row)`` (Salmon et al., 2011), which
+    ``numpy.random.Philox(key=[seed, row]).random_raw()`` gives; its upper 24 bits over 2**24 are the number.
+
+    Args:
+        seed: of the whole generation, 0 to 2**64 - 1.
+        rows: each row's own seed, likewise.
+        start: the first step.
+        steps: how many.
+
+    Returns:
+        ``[steps, rows]`` float32 in [0, 1), multiples of 2**-24.
+    """
+    words = np.empty((len(rows), steps), np.uint64)
+    generator = np.random.Philox(key=np.zeros(2, np.uint64))
+    state: Any = generator.state
+    skipped = start % 4  # the stream comes in blocks of four words
+    for index, row in enumerate(rows):
+        state["state"]["key"][:] = (seed, row)
+        state["state"]["counter"][:] = (start // 4, 0, 0, 0)
+        generator.state = state
+        words[index] = generator.random_raw(skipped + steps)[skipped:]
+    return ((words >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)).T.copy()
+
+
+@dataclass(frozen=True)
+class Link:
+    """A part of a chain as it is written: a name and its arguments."""
+
+    name: str
+    arguments: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(self.arguments)})" if self.arguments else self.name
+
+
+def read_links(text: str) -> list[Link]:
+    """Take a written chain apart, without looking names up.
+
+    Raises:
+        OptionError: where the text is not a chain.
+    """
+    links = []
+    for part in text.split("|"):
+        match = _LINK.fullmatch(part)
+        if not match:
+            raise OptionError(
+                f"{part.strip()!r} in the sampler chain {text!r} is not of the form name or name(value), "
+                "as in 'temperature(0.8) | top-k(40) | multinomial'"
+            )
+        arguments = (match["arguments"] or "").strip()
+        links.append(Link(match["name"], tuple(a.strip() for a in arguments.split(",")) if arguments else ()))
+    return links
+
+
+def edit_chain(text: str, values: Mapping[str, float]) -> str:
+    """Set single samplers of a chain, such as ``{"temperature": 0.5, "top-k": 40}``.
+
+    A sampler that the chain has takes the new value; another enters by :data:`ORDER`. A temperature asks for
+    sampling, so a chain that ends in ``greedy`` then ends in ``multinomial``.
+    """
+    links = read_links(text)
+    for name, value in values.items():
+        link = Link(name, (f"{value:.15g}",))
+        found = [index for index, old in enumerate(links) if old.name == name]
+        if found:
+            links[found[0]] = link
+        else:
+            later = ORDER[ORDER.index(name) :]
+            at = next((i for i, old in enumerate(links) if old.name in later), len(links) - 1)
+            links.insert(at, link)
+    if "temperature" in values and links[-1] == Link("greedy"):
+        links[-1] = Link("multinomial")
+    return " | ".join(map(str, links))
+
+
+class Chain:
+    """Samplers in order, and the selector that ends them.
+
+    Args:
+        text: the chain as written.
+        lookup: finds classes by name.
+
+    Raises:
+        OptionError: where the text is not a chain, an argument is out of range, or the end is no selector.
+        UnknownNameError: by ``lookup``.
+    """
+
+    def __init__(self, text: str, lookup: Lookup) -> None:
+        links = read_links(text)
+        parts = [_build(link, lookup(link.name)) for link in links]
+        *samplers, selector = parts
+        if not isinstance(selector, Selector):
+            raise OptionError(
+                f"the sampler chain {text!r} must end in a selector: append '| multinomial' or '| greedy'"
+            )
+        for link, part in zip(links[:-1], samplers, strict=True):
+            if isinstance(part, Selector):
+                raise OptionError(f"{link} in the sampler chain {text!r} is a selector and can only stand at its end")
+        self.text = " | ".join(map(str, links))
+        self.names = tuple(link.name for link in links)
+        self.samplers: tuple[Sampler, ...] = tuple(samplers)  # type: ignore[arg-type]
+        self.selector = selector
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def uses_history(self) -> bool:
+        """Whether a sampler of the chain needs to know which ids a row has."""
+        return any(sampler.uses_history for sampler in self.samplers)
+
+
+def _build(link: Link, kind: type[Sampler] | type[Selector]) -> Sampler | Selector:
+    fields = list(kind.Options.model_fields)
+    if len(link.arguments) > len(fields):
+        raise OptionError(f"{link} has {len(link.arguments)} arguments, {link.name} takes {len(fields)}")
+    values: dict[str, str] = {}
+    for field, argument in zip(fields, link.arguments, strict=False):
+        name, equals, value = argument.partition("=")
+        option = name.strip() if equals else field
+        if option in values:
+            raise OptionError(f"{link} gives {option} twice")
+        values[option] = value.strip() if equals else argument
+    return kind(build_options(kind.Options, values, where=link.name))
+
+
+class Draw:
+    """A chain at work on the rows of a batch, each row with its own numbers.
+
+    Args:
+        chains: one a row; all with the same names in the same order.
+        vocab_size: ids from 0 to ``vocab_size - 1``.
+        forbidden: ids that are never drawn.
+
+    Attributes:
+        seen: ``[batch, vocab]`` bool, ids of each row's prompt and text, where the chain :attr:`uses_history`.
+    """
+
+    def __init__(self, chains: Sequence[Chain], vocab_size: int, forbidden: Sequence[int] = ()) -> None:
+        self.chain = chains[0]
+        shared = (self.chain.names, self.chain.selector.options)
+        if any((chain.names, chain.selector.options) != shared for chain in chains):
+            raise OptionError("the rows of one batch must share the names of their sampler chain, and its selector")
+        if len(set(forbidden)) >= vocab_size:
+            raise OptionError("every id of the vocabulary is forbidden: there is nothing to draw")
+        self.forbidden = np.asarray(forbidden, dtype=np.intp)
+        self.seen = np.zeros((len(chains), vocab_size), np.bool_) if self.chain.uses_history else None
+        self.parameters: list[dict[str, Logits]] = [
+            {name: _column([chain.samplers[i].parameters[name] for chain in chains]) for name in sampler.parameters}
+            for i, sampler in enumerate(self.chain.samplers)
+        ]
+
+    def draw(self, logits: Logits, uniforms: NDArray[np.float32]) -> NDArray[np.int32]:
+        """Ids ``[batch]`` int32 from logits ``[batch, vocab]`` float32 and uniforms ``[batch]`` float32."""
+        if len(self.forbidden):
+            logits = logits.copy()
+            logits[:, self.forbidden] = -np.inf
+        for sampler, parameters in zip(self.chain.samplers, self.parameters, strict=True):
+            logits = sampler.transform(logits, parameters, self.seen)
+        ids = self.chain.selector.select(logits, uniforms)
+        self.note(np.arange(len(ids)), ids)
+        return ids
+
+    def note(self, rows: NDArray[np.intp], ids: NDArray[np.int32]) -> None:
+        """Mark ids as seen in rows."""
+        if self.seen is not None:
+            self.seen[rows, ids] = True
+
+    def keep(self, rows: NDArray[np.intp]) -> None:
+        """Go on with these rows only."""
+        self.parameters = [{name: values[rows] for name, values in each.items()} for each in self.parameters]
+        if self.seen is not None:
+            self.seen = self.seen[rows]
+
+
+def _column(values: Sequence[float]) -> Logits:
+    return np.asarray(values, dtype=np.float32)[:, None]

@@ -1,0 +1,3 @@
+from textgen.model.model import Model
+
+__all__ = ["Model"]

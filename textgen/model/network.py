@@ -1,0 +1,142 @@
+"""A neutral description of a recurrent stack: input, GRU or LSTM layers, output head, in NumPy arrays only.
+
+Runtimes and exporters read it; nothing in it knows the library that trained the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textgen.errors import ArtifactError
+from textgen.model.state import StateSpec, TensorSpec
+
+Cell = Literal["gru", "lstm"]
+Array = NDArray[np.float32]
+
+#: Gates a cell, in the order of the columns of its kernels: GRU update (z), reset (r), candidate (h);
+#: LSTM input (i), forget (f), candidate (c), output (o). The order is Keras's.
+GATES: dict[Cell, int] = {"gru": 3, "lstm": 4}
+
+
+@dataclass(frozen=True)
+class RecurrentLayer:
+    """One layer of U units over I inputs, with G gates (see :data:`GATES`).
+
+    Attributes:
+        cell: ``"gru"`` (the reset gate is applied after the recurrent product: Keras's ``reset_after=True``,
+            ONNX's ``linear_before_reset=1``) or ``"lstm"``.
+        kernel: ``[I, G * U]`` float32.
+        recurrent_kernel: ``[U, G * U]`` float32.
+        bias: LSTM ``[4 * U]``; GRU ``[2, 3 * U]``, the input's row first, then the recurrent one.
+    """
+
+    cell: Cell
+    kernel: Array
+    recurrent_kernel: Array
+    bias: Array
+
+    @property
+    def units(self) -> int:
+        """The width U of the layer's state."""
+        return int(self.recurrent_kernel.shape[0])
+
+
+@dataclass(frozen=True)
+class RecurrentNetwork:
+    """Input (embedding or one-hot) → recurrent layers → dense head, over a vocabulary of V ids.
+
+    Attributes:
+        embedding: ``[V, E]`` float32, or ``None`` where the input is one-hot.
+        layers: from the input to the head.
+        head_kernel: ``[U, V]`` float32.
+        head_bias: ``[V]`` float32.
+    """
+
+    embedding: Array | None
+    layers: tuple[RecurrentLayer, ...]
+    head_kernel: Array
+    head_bias: Array
+
+    def __post_init__(self) -> None:
+        for name, (found, expected) in self._shapes().items():
+            if found != expected:
+                raise ArtifactError(f"tensor {name} has shape {list(found)}, expected {list(expected)}")
+
+    def _shapes(self) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
+        vocab = self.head_bias.shape[0]
+        width = vocab if self.embedding is None else self.embedding.shape[-1]
+        shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        if self.embedding is not None:
+            shapes["embedding"] = (self.embedding.shape, (vocab, width))
+        for index, layer in enumerate(self.layers):
+            columns = GATES[layer.cell] * layer.units
+            bias = (2, columns) if layer.cell == "gru" else (columns,)
+            shapes[f"layers.{index}.kernel"] = (layer.kernel.shape, (width, columns))
+            shapes[f"layers.{index}.recurrent_kernel"] = (layer.recurrent_kernel.shape, (layer.units, columns))
+            shapes[f"layers.{index}.bias"] = (layer.bias.shape, bias)
+            width = layer.units
+        shapes["head.kernel"] = (self.head_kernel.shape, (width, vocab))
+        shapes["head.bias"] = (self.head_bias.shape, (vocab,))
+        return shapes
+
+    @property
+    def vocab_size(self) -> int:
+        """The number V of ids."""
+        return int(self.head_bias.shape[0])
+
+    @property
+    def state_spec(self) -> StateSpec:
+        """One tensor ``{layer}.h`` of ``[U]`` a layer, and ``{layer}.c`` for an LSTM; all start at 0."""
+        return recurrent_state_spec(self.layers[0].cell, [layer.units for layer in self.layers])
+
+    def input_table(self) -> Array:
+        """The first layer's input projection of every id, ``[V, G * U]``: embedding . kernel + input bias.
+
+        A look-up in it replaces embedding (or one-hot), product and bias of each step.
+        """
+        first = self.layers[0]
+        projected = first.kernel if self.embedding is None else self.embedding @ first.kernel
+        bias = first.bias[0] if first.cell == "gru" else first.bias
+        return np.asarray(projected + bias, dtype=np.float32)
+
+    def tensors(self) -> dict[str, Array]:
+        """The weights by name, as ``weights.safetensors`` holds them."""
+        named = {} if self.embedding is None else {"embedding": self.embedding}
+        for index, layer in enumerate(self.layers):
+            named[f"layers.{index}.kernel"] = layer.kernel
+            named[f"layers.{index}.recurrent_kernel"] = layer.recurrent_kernel
+            named[f"layers.{index}.bias"] = layer.bias
+        return named | {"head.kernel": self.head_kernel, "head.bias": self.head_bias}
+
+    @classmethod
+    def from_tensors(cls, cell: Cell, tensors: Mapping[str, NDArray[Any]]) -> RecurrentNetwork:
+        """The inverse of :meth:`tensors`; one-hot input is the absence of ``embedding``.
+
+        Raises:
+            ArtifactError: where a tensor is missing, superfluous, or has the wrong shape.
+        """
+        count = sum(name.endswith(".recurrent_kernel") for name in tensors)
+        names = [f"layers.{i}.{part}" for i in range(count) for part in ("kernel", "recurrent_kernel", "bias")]
+        expected = {*names, "head.kernel", "head.bias"}
+        found = set(tensors) - {"embedding"}
+        if count == 0 or found != expected:
+            raise ArtifactError(f"the weights do not describe a {cell} stack: {sorted(found ^ expected)} do not fit")
+        named = {name: np.asarray(array, dtype=np.float32) for name, array in tensors.items()}
+        layers = tuple(
+            RecurrentLayer(
+                cell, named[f"layers.{i}.kernel"], named[f"layers.{i}.recurrent_kernel"], named[f"layers.{i}.bias"]
+            )
+            for i in range(count)
+        )
+        return cls(named.get("embedding"), layers, named["head.kernel"], named["head.bias"])
+
+
+def recurrent_state_spec(cell: Cell, units: list[int]) -> StateSpec:
+    """The state of a stack with the given units a layer: ``0.h``, for an LSTM ``0.c``, ``1.h``, and so on."""
+    parts = ("h", "c") if cell == "lstm" else ("h",)
+    return StateSpec(tuple(TensorSpec(f"{i}.{part}", (width,)) for i, width in enumerate(units) for part in parts))

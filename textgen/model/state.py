@@ -1,0 +1,116 @@
+"""The recurrent state as a value: created, passed, returned, selected from, saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textgen.errors import ArtifactError
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One tensor of a state: its name, its shape without the batch axis, its dtype, its value at the start."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    initial: float = 0.0
+
+
+@dataclass(frozen=True)
+class StateSpec:
+    """The tensors of a state, in order.
+
+    Example:
+        >>> spec = StateSpec((TensorSpec("0.h", (4,)),))
+        >>> spec.initial_state(batch=2)["0.h"].shape
+        (2, 4)
+    """
+
+    tensors: tuple[TensorSpec, ...]
+
+    def initial_state(self, batch: int) -> State:
+        """The state before the first token: every tensor ``[batch, *shape]`` filled with its initial value."""
+        return State({t.name: np.full((batch, *t.shape), t.initial, dtype=t.dtype) for t in self.tensors})
+
+    def check(self, state: State) -> None:
+        """Raise :class:`ArtifactError` where a state's names, shapes or dtypes are not those of this spec."""
+        fits = len(state) == len(self.tensors) and all(
+            t.name in state and state[t.name].shape[1:] == t.shape and state[t.name].dtype == t.dtype
+            for t in self.tensors
+        )
+        if not fits:
+            expected = {t.name: (t.shape, t.dtype) for t in self.tensors}
+            found = {name: (array.shape[1:], str(array.dtype)) for name, array in state.items()}
+            raise ArtifactError(f"the state does not fit the model: it has {found}, the model needs {expected}")
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """A JSON list, an object a tensor."""
+        return [{"name": t.name, "shape": list(t.shape), "dtype": t.dtype, "initial": t.initial} for t in self.tensors]
+
+    @classmethod
+    def from_json(cls, items: Sequence[Mapping[str, Any]]) -> StateSpec:
+        """The inverse of :meth:`to_json`."""
+        return cls(tuple(TensorSpec(i["name"], tuple(i["shape"]), i["dtype"], i["initial"]) for i in items))
+
+
+class State(Mapping[str, NDArray[Any]]):
+    """Named arrays with the batch axis first. Operations return new states; arrays are never written in place."""
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self._arrays = dict(arrays)
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    @property
+    def batch(self) -> int:
+        """The number of rows (0 for a model without state)."""
+        return next((len(array) for array in self.values()), 0)
+
+    def select(self, rows: NDArray[np.intp] | Sequence[int]) -> State:
+        """The state of the given rows, in the given order; a row may be taken more than once."""
+        index = np.asarray(rows, dtype=np.intp)
+        return State({name: array[index] for name, array in self.items()})
+
+    def copy(self) -> State:
+        """A state that shares no memory with this one."""
+        return State({name: array.copy() for name, array in self.items()})
+
+    @staticmethod
+    def concat(states: Sequence[State]) -> State:
+        """Join states along the batch axis."""
+        return State({name: np.concatenate([state[name] for state in states]) for name in states[0]})
+
+    def save(self, path: Path, metadata: Mapping[str, str] | None = None) -> None:
+        """Write a safetensors file, atomically; ``metadata`` goes into its header."""
+        from safetensors.numpy import save
+
+        from textgen.base.files import write_atomically
+
+        arrays = {name: np.ascontiguousarray(array) for name, array in self.items()}
+        write_atomically(path, save(arrays, metadata=dict(metadata or {})))
+
+    @classmethod
+    def load(cls, path: Path) -> tuple[State, dict[str, str]]:
+        """Read what :meth:`save` wrote: the state and its metadata.
+
+        Raises:
+            ArtifactError: where the file is missing or is not a safetensors file.
+        """
+        from textgen.base.files import read_tensors
+
+        arrays, metadata = read_tensors(path)
+        return cls(arrays), metadata

@@ -1,0 +1,82 @@
+"""Faults of plugins: in one line, with the place, and with whose they are."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import FrameType
+
+from textgen.plugins.discovery import Plugin
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A plugin that was skipped.
+
+    Attributes:
+        plugin: which.
+        reason: why, in one line.
+        where: the file, and the line where that is known.
+    """
+
+    plugin: Plugin
+    reason: str
+    where: str
+
+    def __str__(self) -> str:
+        return f"plugin {self.plugin}: {self.reason}"
+
+
+def tell(text: object) -> None:
+    """Say something on stderr, in one line."""
+    print(f"textgen: {text}", file=sys.stderr)
+
+
+def is_strict() -> bool:
+    """Whether ``TEXTGEN_STRICT=1`` asks for the faults of plugins to be raised as they are."""
+    return os.environ.get("TEXTGEN_STRICT") == "1"
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line, with its type."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def locate(error: BaseException) -> str | None:
+    """The file and line where a plugin raised an error: of the innermost frame outside textgen and the importing."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    places = [
+        f"{frame.f_code.co_filename}:{line}"
+        for frame, line in _frames(error)
+        if _root(frame) not in ("textgen", "importlib", "contextlib", "pluggy")
+    ]
+    return places[-1] if places else None
+
+
+def find_culprit(error: BaseException, owners: Mapping[str, Plugin]) -> tuple[Plugin, str] | None:
+    """The plugin whose code an error came through, the innermost where there are several, and the file and line.
+
+    Args:
+        error: with its traceback.
+        owners: plugins by the names of their packages.
+    """
+    for frame, line in reversed([*_frames(error)]):
+        owner = owners.get(_root(frame))
+        if owner is not None:
+            return owner, f"{frame.f_code.co_filename}:{line}"
+    return None
+
+
+def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
+    trace = error.__traceback__
+    while trace is not None:
+        yield trace.tb_frame, trace.tb_lineno
+        trace = trace.tb_next
+
+
+def _root(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]

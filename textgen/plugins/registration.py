@@ -1,0 +1,142 @@
+"""What a plugin registers: names, checked one by one, by hooks that exist."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from textgen.errors import PluginError, suggestion
+from textgen.plugins.discovery import Plugin
+from textgen.plugins.faults import describe, is_strict
+
+#: Kinds of things that plugins name, and the hook that names them.
+KINDS = {
+    "corpus": "textgen_register_corpora",
+    "tokenizer": "textgen_register_tokenizers",
+    "model": "textgen_register_models",
+    "sampler": "textgen_register_samplers",
+    "exporter": "textgen_register_exporters",
+    "runtime": "textgen_register_runtimes",
+    "recipe": "textgen_register_recipes",
+    "command": "textgen_register_commands",
+}
+
+#: What is registered, and the plugins that ``textgen plugins new`` writes, have such names: lower case, words joined by
+#: hyphens.
+NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Provided:
+    """A name that a plugin provides."""
+
+    kind: str
+    name: str
+    target: Any
+    summary: str
+    plugin: Plugin
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name!r} of {self.plugin.origin}"
+
+    def load(self) -> Any:
+        """Import the target.
+
+        Raises:
+            PluginError: where the import fails or the attribute does not exist.
+        """
+        if not isinstance(self.target, str):
+            return self.target
+        module, _, attribute = self.target.partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # some exit where a library is missing
+            if is_strict():
+                raise
+            raise PluginError(f"{self} cannot be loaded from {self.target}: {describe(error)}") from error
+
+
+def collect_names(manager: pluggy.PluginManager, module: object, plugin: Plugin) -> list[Provided]:
+    """Ask a plugin that is registered with pluggy for its names.
+
+    Raises:
+        PluginError: for a name that is none, or that comes twice.
+        Exception: whatever the plugin raises.
+    """
+    collected: dict[tuple[str, str], Provided] = {}
+    for kind, hook in KINDS.items():
+        for implementation in getattr(manager.hook, hook).get_hookimpls():
+            if implementation.plugin is module:
+                for provided in _ask(kind, implementation, plugin):
+                    if (kind, provided.name) in collected:
+                        raise PluginError(f"{kind} {provided.name!r} is registered twice")
+                    collected[kind, provided.name] = provided
+    return list(collected.values())
+
+
+def _ask(kind: str, implementation: pluggy.HookImpl, plugin: Plugin) -> list[Provided]:
+    found: list[Provided] = []
+
+    def register(name: str, target: Any, summary: str = "") -> None:
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise PluginError(f"{kind} {name!r}: a name is lower case, words joined by hyphens")
+        if not isinstance(summary, str):
+            raise PluginError(f"{kind} {name!r}: the summary must be text, not {type(summary).__name__}")
+        if not (isinstance(target, str | Mapping) or callable(target)):
+            raise PluginError(f"{kind} {name!r}: the target must be 'module:attribute', or the object")
+        found.append(Provided(kind, name, target, summary, plugin))
+
+    implementation.function(register)
+    return found
+
+
+def hooks(manager: pluggy.PluginManager, specifications: ModuleType) -> dict[str, tuple[str, ...]]:
+    """The hooks that exist, with their arguments."""
+    names = (name for name in dir(specifications) if manager.parse_hookspec_opts(specifications, name) is not None)
+    return {name: tuple(getattr(manager.hook, name).spec.argnames) for name in names}
+
+
+def implementations(manager: pluggy.PluginManager, module: object) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """The hooks that a plugin implements: the function's name, the hook's, and the options of its marker."""
+    for name in dir(module):
+        options: Any = manager.parse_hookimpl_opts(module, name)
+        if options is not None:
+            yield name, options["specname"] or name, options
+
+
+def check_hooks(manager: pluggy.PluginManager, module: object, known: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse in one line what pluggy refuses in many, or takes and textgen would never call.
+
+    Raises:
+        PluginError: saying which hook, and the nearest right name.
+    """
+    if manager.is_registered(module):
+        raise PluginError(f"{getattr(module, '__name__', module)} is registered by another entry point already")
+    for name, hook, options in implementations(manager, module):
+        if hook not in known:
+            if options["optionalhook"]:
+                continue
+            raise PluginError(f"unknown hook {hook!r}; {explain_unknown(hook, known)}")
+        if options["wrapper"] or options["hookwrapper"]:
+            raise PluginError(f"{hook} is a wrapper, which textgen never calls; write a plain hookimpl")
+        for parameter in inspect.signature(getattr(module, name)).parameters.values():
+            if parameter.default is parameter.empty and parameter.name not in (*known[hook], "self"):
+                arguments = ", ".join(known[hook])
+                raise PluginError(f"{hook} has no argument {parameter.name!r}; it has: {arguments}")
+
+
+def explain_unknown(hook: str, known: Mapping[str, tuple[str, ...]]) -> str:
+    """The nearest right name of a misspelt hook; what to do where it may be one of a later version."""
+    guess = suggestion(hook, known)
+    if guess.startswith("did you mean"):
+        return guess
+    return "a later textgen-rnn may have it; mark it optionalhook=True to do without"

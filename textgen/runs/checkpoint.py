@@ -1,0 +1,77 @@
+"""Checkpoints: one file each, written whole under a name of its own before ``textgen.json`` points to it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+
+from textgen.base.files import read_tensors
+from textgen.errors import ArtifactError
+from textgen.model.model import Checkpoint, Position, Tensors
+from textgen.runs.artifact import CHECKPOINTS, Artifact
+from textgen.runs.artifact import WEIGHTS as FINAL_WEIGHTS
+
+#: Prefixes of tensor names: what the model generates with, and what it needs besides to go on training.
+WEIGHTS, TRAINING = "weights/", "training/"
+
+
+def save_checkpoint(artifact: Artifact, weights: Tensors, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint and make it the last one; it counts from ``artifact.commit()`` on.
+
+    Args:
+        artifact: the run.
+        weights: by name, as :meth:`textgen.model.model.Model.weights` gives them.
+        checkpoint: all else.
+
+    Returns:
+        The file's path.
+    """
+    tensors = {WEIGHTS + name: np.ascontiguousarray(array) for name, array in weights.items()}
+    for name, array in checkpoint.tensors.items():
+        # ascontiguousarray makes a 0-d array 1-d, and optimizers have such
+        tensors[TRAINING + name] = np.ascontiguousarray(array).reshape(np.shape(array))
+    about = {"position": vars(checkpoint.position), "numbers": dict(checkpoint.numbers)}
+    name = f"{CHECKPOINTS}/step-{checkpoint.position.total:08d}.safetensors"
+    path = artifact.put(name, safetensors.numpy.save(tensors, metadata={"checkpoint": json.dumps(about)}))
+    artifact.manifest.last_checkpoint = name
+    return path
+
+
+def read_checkpoint(artifact: Artifact) -> Checkpoint | None:
+    """The last checkpoint of a run, verified; ``None`` where it stopped before its first.
+
+    Raises:
+        ArtifactError: where the file is missing or altered.
+    """
+    name = artifact.manifest.last_checkpoint
+    if name is None:
+        return None
+    arrays, metadata = read_tensors(artifact.verified(name))
+    try:
+        about = json.loads(metadata["checkpoint"])
+        position, numbers = Position(**about["position"]), about["numbers"]
+    except (KeyError, TypeError, ValueError):
+        raise ArtifactError(f"{artifact.path / name} is not a checkpoint of textgen") from None
+    tensors = {key.removeprefix(TRAINING): array for key, array in arrays.items() if key.startswith(TRAINING)}
+    return Checkpoint(position, tensors, numbers)
+
+
+def drop_old_checkpoints(artifact: Artifact) -> None:
+    """Commit, then delete the weights that ``textgen.json`` no longer points to: the last and the best ones stay.
+
+    What a run that was killed left behind goes too: checkpoints that were never recorded, half-written files.
+    """
+    manifest, folder = artifact.manifest, artifact.path
+    kept = (manifest.weights, manifest.last_checkpoint)
+    files = [folder / FINAL_WEIGHTS, *(folder / CHECKPOINTS).glob("*step-*.safetensors*"), *folder.rglob(".*.tmp")]
+    old = {file.relative_to(folder).as_posix(): file for file in files}
+    for name in kept:
+        old.pop(name or "", None)
+    for name in old:
+        manifest.files.pop(name, None)
+    artifact.commit()
+    for file in old.values():
+        file.unlink(missing_ok=True)

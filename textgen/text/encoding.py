@@ -1,0 +1,130 @@
+"""From the texts of a corpus to ids, piece by piece: a corpus may be larger than memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from textgen.errors import CorpusError, PluginError
+from textgen.text.batches import EncodedText
+from textgen.text.corpus import Corpus, Layout
+from textgen.text.id_store import IdStore, smallest_type
+from textgen.text.tokenizer import Tokenizer
+
+#: Characters that are counted or encoded, and ids that are hashed, at once.
+PIECE = 1 << 20
+
+#: Characters of a stream that are looked at for how its lines begin.
+STARTS_FROM = 1_000_000
+
+
+class TextFacts:
+    """What there is to know of texts that are seen once, as they are encoded.
+
+    Attributes:
+        characters: of all texts.
+        longest: characters of the longest text.
+    """
+
+    def __init__(self) -> None:
+        self.characters = self.longest = 0
+        self._starts: Counter[str] = Counter()
+        self._head = ""
+
+    def add(self, texts: Sequence[str]) -> None:
+        """Take note of texts, none of them empty."""
+        lengths = [len(text) for text in texts]
+        self.characters += sum(lengths)
+        self.longest = max(self.longest, *lengths)
+        self._starts.update(text[0] for text in texts)
+        for text in texts:
+            if len(self._head) >= STARTS_FROM:
+                break
+            self._head += text[: STARTS_FROM - len(self._head)]
+
+    def starts(self, layout: Layout) -> dict[str, int]:
+        """How often documents, or the first lines of a stream, begin with a character, by character."""
+        if layout == "documents":
+            return dict(sorted(self._starts.items()))
+        return dict(sorted(Counter(line[0] for line in self._head.splitlines() if line).items()))
+
+
+def read_documents(corpus: Corpus, name: str) -> Iterator[str]:
+    """The texts of a corpus, empty ones left out; raises :class:`CorpusError` at the end where there were none."""
+    empty = True
+    for text in corpus.documents():
+        if text:
+            empty = False
+            yield text
+    if empty:
+        raise CorpusError(f"the corpus {name} is empty")
+
+
+def fit(layout: Layout, documents: Iterable[str], tokenizer: Tokenizer) -> None:
+    """Build a tokenizer's vocabulary from what :func:`encode` will show it."""
+    ends_in_newline = layout == "documents" and not tokenizer.has_eos
+    tokenizer.fit((text + "\n" for text in documents) if ends_in_newline else documents)
+
+
+def encode(
+    layout: Layout, documents: Iterable[str], tokenizer: Tokenizer, facts: TextFacts | None = None
+) -> EncodedText:
+    """Texts as ids of a fitted tokenizer: the pieces of a stream as one, documents with their end.
+
+    Args:
+        layout: of the corpus.
+        documents: none of them empty.
+        tokenizer: fitted.
+        facts: is shown the texts.
+
+    Raises:
+        PluginError: where the tokenizer gives ids beyond its vocabulary.
+        UnavailableError: where there is no room for the ids.
+        UnknownCharacterError: where the tokenizer does not put up with an unknown character.
+    """
+    store = IdStore(smallest_type(tokenizer.vocab_size))
+    lengths = []
+    for texts in in_pieces(documents):
+        if facts is not None:
+            facts.add(texts)
+        if layout == "documents" and not tokenizer.has_eos:
+            texts = [text + "\n" for text in texts]  # noqa: PLW2901 - the end is a part of the text
+        ids, counts = tokenizer.encode_batch(texts)
+        if layout == "documents" and (end := tokenizer.eos_id) is not None:
+            ids = np.insert(ids, np.cumsum(counts), end)
+            counts = counts + 1
+        if ids.size and not 0 <= ids.min() <= ids.max() < tokenizer.vocab_size:
+            raise PluginError(
+                f"the tokenizer gives ids from {ids.min()} to {ids.max()}, and has a vocabulary of "
+                f"{tokenizer.vocab_size}: report it to its author"
+            )
+        store.add(ids)
+        lengths.append(counts)
+    ends = np.cumsum(np.concatenate(lengths))
+    return EncodedText(store.take(), np.concatenate([[0], ends[-1:] if layout == "stream" else ends]))
+
+
+def text_sha256(text: EncodedText) -> str:
+    """The SHA-256 by which an encoded text is known again: of its ids as int32, then its offsets."""
+    digest = hashlib.sha256()
+    for start in range(0, len(text.ids), PIECE):
+        digest.update(text.ids[start : start + PIECE].astype(np.int32).data)
+    digest.update(text.offsets.data)
+    return digest.hexdigest()
+
+
+def in_pieces(texts: Iterable[str]) -> Iterator[list[str]]:
+    """The texts in lists that have :data:`PIECE` characters and more, but for the last one."""
+    piece: list[str] = []
+    characters = 0
+    for text in texts:
+        piece.append(text)
+        characters += len(text)
+        if characters >= PIECE:
+            yield piece
+            piece, characters = [], 0
+    if piece:
+        yield piece

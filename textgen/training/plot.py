@@ -1,0 +1,75 @@
+"""Plots of a run, with matplotlib (the extra ``plots``)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from textgen.base.files import write_atomically
+from textgen.errors import UnavailableError
+
+#: What is drawn below one another: the label of the axis, and the curves by their names in the history.
+PANELS: dict[str, dict[str, str]] = {
+    "loss (nats a character)": {"loss": "training", "held_out_loss": "held out"},
+    "learning rate": {"learning_rate": "learning rate"},
+    "characters a second": {"characters_per_second": "characters a second"},
+}
+
+
+def save_training_plot(history: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Draw :data:`PANELS` over the batches, without those that a run has no figures for.
+
+    Args:
+        history: the lines of ``history.jsonl``.
+        path: the PNG file to write.
+
+    Raises:
+        UnavailableError: where matplotlib is not installed.
+    """
+    panels = training_curves(history)
+    figure = new_figure(7, 2 + 2 * len(panels))
+    rows = figure.subplots(len(panels), sharex=True, squeeze=False, height_ratios=[2] + [1] * (len(panels) - 1))
+    for axes, (label, curves) in zip(rows[:, 0], panels.items(), strict=True):
+        for name, points in curves.items():
+            axes.plot(*zip(*points, strict=True), marker=".", label=name)
+        axes.set(ylabel=label)
+        axes.grid(alpha=0.3)
+        if len(curves) > 1:
+            axes.legend()
+    axes.set(xlabel="batches")
+    save_figure(figure, path)
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty ``matplotlib.figure.Figure``, its size in inches.
+
+    Raises:
+        UnavailableError: where matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UnavailableError('plots need matplotlib: pip install "textgen-rnn[plots]"') from None
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure as a PNG file, whole or not at all."""
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=120)
+    write_atomically(path, image.getvalue())
+
+
+def training_curves(history: Sequence[Mapping[str, float]]) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """The points (batches done, value) of each curve that has any, by panel and label."""
+    panels = {
+        label: {
+            curve: points
+            for name, curve in curves.items()
+            if (points := [(record["step"], record[name]) for record in history if name in record])
+        }
+        for label, curves in PANELS.items()
+    }
+    return {label: curves for label, curves in panels.items() if curves}
