@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peers.keras_titles import first_epoch_loss
-from textgen.model.model import Position
+from textgen.model.fitting import Position
 from textgen.options import merge_settings
 from textgen.plugins.registry import plugins
 from textgen.text.batches import Batch

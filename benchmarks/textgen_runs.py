@@ -64,7 +64,8 @@ def _write_run(subject: Subject, folder: Path) -> None:
     import safetensors.numpy
 
     from textgen.plugins.registry import plugins
-    from textgen.runs.artifact import TOKENIZER, WEIGHTS, Artifact
+    from textgen.runs.artifact import Artifact
+    from textgen.runs.manifest import TOKENIZER, WEIGHTS
     from textgen.training.plan import make_plan
     from textgen.training.run import make_manifest
 

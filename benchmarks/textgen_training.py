@@ -115,10 +115,10 @@ def _make_step(
 ) -> tuple[Any, Any]:
     import tensorflow as tf
 
-    from textgen.model.model import TrainingOptions
-    from textgen_keras.devices import keep_freed_memory
+    from textgen.model.fitting import TrainingOptions
     from textgen_keras.network.recurrent import KerasNetwork
     from textgen_keras.stateful_network import compiled
+    from textgen_keras.training.memory import keep_freed_memory
     from textgen_keras.training.optimizer import make_optimizer
 
     if own_layers:  # as training does; who uses Keras alone does not

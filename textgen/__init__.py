@@ -7,13 +7,12 @@ Example:
 
 from typing import TYPE_CHECKING, Any
 
+from textgen.base.version import __version__
 from textgen.plugins.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from textgen.api import cross_validate, export, load, train
     from textgen.text_generator import TextGenerator
-
-__version__ = "0.1.0"
 
 __all__ = ["TextGenerator", "__version__", "cross_validate", "export", "hookimpl", "load", "train"]
 

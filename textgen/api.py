@@ -11,7 +11,8 @@ from textgen.exporting.exporter import ExportReport
 from textgen.options import Settings, merge_settings
 from textgen.plugins.recorded import tell_changes
 from textgen.plugins.registry import Plugins, plugins
-from textgen.runs.artifact import Artifact, find_run
+from textgen.runs.artifact import Artifact
+from textgen.runs.folder import find_run
 from textgen.saved_run import load_tokenizer, model_maker, open_runtime
 from textgen.text_generator import TextGenerator
 

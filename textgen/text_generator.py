@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 from textgen.errors import OptionError
 from textgen.generation.chain import Chain, edit_chain
-from textgen.generation.continuation import continue_after, load_continuation, save_continuation
-from textgen.generation.loop import Continuation, Generation, GenerationOptions, Piece, Request, finish, generate
+from textgen.generation.continuation import Continuation, load_continuation, save_continuation
+from textgen.generation.loop import continue_after, finish, generate
+from textgen.generation.request import Generation, GenerationOptions, Piece, Request
 from textgen.generation.runtime import Runtime
 from textgen.options import build_options
 from textgen.plugins.recorded import needing
@@ -111,7 +112,7 @@ class TextGenerator:
             min_p: see ``top_k``.
             repetition_penalty: see ``top_k``.
             sampler: a chain such as ``"temperature(0.8) | top-k(40) | multinomial"``; excludes the five before.
-            seed: from 0; drawn where it is ``None``, and told by each :class:`~textgen.generation.loop.Generation`.
+            seed: from 0; drawn where it is ``None``, and told by each :class:`~textgen.generation.request.Generation`.
             rows: each text's own seed; by default 0, 1, 2 and so on, from 0 again for each temperature.
             stop: texts that end a generation.
             ignore_eos: go on after the end of a document.
@@ -214,8 +215,8 @@ class TextGenerator:
             OptionError: for values out of range or meant for another layout, or where the run held nothing out.
             CorpusError: where the corpus is not at hand, or no longer has the run's vocabulary.
         """
+        from textgen.base.environment import data_folder
         from textgen.evaluation.evaluate import TEXTS, evaluate_run, read_split, say_nothing
-        from textgen.training.plan import data_folder
 
         folder = data_folder(None if data_dir is None else Path(data_dir))
         corpus = make_part(self.artifact, self._plugins, "corpus", folder)

@@ -50,7 +50,7 @@ def learn(recorder: Recorder, *, titles: int) -> None:
     import keras
     import tensorflow as tf
 
-    from textgen.text.batches import draw_documents
+    from textgen.text.encoded import draw_documents
 
     plan = _plan(held_out=HELD_OUT)
     documents = list(plan.corpus.documents())

@@ -16,10 +16,14 @@ from textgen.errors import ArtifactError, UnsupportedModelError
 from textgen.exporting.exporter import Exporter, ExportReport, ExportSource
 from textgen.generation.runtime import Runtime
 from textgen.options import Options
-from textgen.runs.artifact import MANIFEST, TOKENIZER, Artifact, Manifest
-from textgen_onnx.checks.parity import compare, golden_vectors
+from textgen.runs.artifact import Artifact
+from textgen.runs.manifest import MANIFEST, TOKENIZER, Manifest
+from textgen_onnx.checks.golden import golden_vectors
+from textgen_onnx.checks.parity import compare
+from textgen_onnx.contract import default_parameters
 from textgen_onnx.graphs.builder import IR_VERSION, OPSET
-from textgen_onnx.graphs.step import build_block, build_generate, build_step, default_parameters
+from textgen_onnx.graphs.generate import build_block, build_generate
+from textgen_onnx.graphs.step import build_step
 from textgen_onnx.graphs.weights import GraphWeights, Precision
 from textgen_onnx.model_card import model_card
 from textgen_onnx.runtime import FOLDER, GENERATE, STEP, OnnxRuntime, describe_loop

@@ -13,15 +13,19 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from textgen.base.files import quoted
+from textgen.base.machine import distribution_version, usable_cores
 from textgen.errors import ArtifactError, UnavailableError, UnsupportedModelError
-from textgen.generation.chain import Chain, Draw
+from textgen.generation.chain import Chain
+from textgen.generation.draw import Draw
 from textgen.generation.loop import CHUNK, CHUNK_TO_END
-from textgen.generation.runtime import Block, Drawing, Finding, Ids, Runtime, usable_cores
+from textgen.generation.runtime import Block, Drawing, Finding, Ids, Runtime
 from textgen.model.state import State
-from textgen.runs.artifact import Artifact, distribution_version
+from textgen.runs.artifact import Artifact
+from textgen_onnx.checks.signature import check_signature
+from textgen_onnx.running.cuda import resolve_device, why_no_cuda
 from textgen_onnx.running.cuda_block import BlockLoop
 from textgen_onnx.running.device_state import DeviceState, on_host, place
-from textgen_onnx.running.session import check_signature, open_session, resolve_device, why_no_cuda
+from textgen_onnx.running.session import open_session
 from textgen_onnx.running.threads import choose_threads
 
 if TYPE_CHECKING:
@@ -172,13 +176,13 @@ class OnnxRuntime(Runtime):
         return name
 
     def _build(self, chain: Chain, forbidden: list[int]) -> bytes:
-        from textgen_onnx.graphs.step import build_generate
+        from textgen_onnx.graphs.generate import build_generate
 
         model = build_generate(self._weights(), chain, forbidden, self._export.manifest.end_id)
         return bytes(model.SerializeToString())
 
     def _block_loop(self, graph: str, chain: Chain, forbidden: list[int], steps: int) -> BlockLoop:
-        from textgen_onnx.graphs.step import build_block
+        from textgen_onnx.graphs.generate import build_block
 
         assert self._blocks is not None
         key = (graph, steps)

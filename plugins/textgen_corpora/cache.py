@@ -3,34 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
-from abc import abstractmethod
 from functools import cache
 from pathlib import Path
-from typing import ClassVar
 
 import platformdirs
 
+from textgen.base.console import tell
 from textgen.base.files import sha256
-from textgen.text.corpus import Corpus, Provenance, Source
-
-
-class PublishedCorpus(Corpus):
-    """A corpus of files that are published on the web."""
-
-    licence: ClassVar[str]
-    homepage: ClassVar[str]
-
-    @property
-    @abstractmethod
-    def sources(self) -> tuple[Source, ...]:
-        """The files that the options select."""
-
-    def provenance(self) -> Provenance:
-        return Provenance(self.sources, self.licence, self.homepage)
-
-    def fetch(self) -> list[Path]:
-        return [obtain(source, self.data_dir) for source in self.sources]
+from textgen.text.corpus import Source
 
 
 def cached_path(source: Source) -> Path:
@@ -66,9 +46,4 @@ def obtain(source: Source, data_dir: Path | None) -> Path:
 @cache
 def _compare(path: Path, source: Source) -> None:
     if source.sha256 is not None and sha256(path) != source.sha256:
-        notice(f"{path} differs from the published {source.file}; used as it is; delete it to get the published one")
-
-
-def notice(line: str) -> None:
-    """Tell the user something, on stderr."""
-    print(f"textgen: {line}", file=sys.stderr)
+        tell(f"{path} differs from the published {source.file}; used as it is; delete it to get the published one")

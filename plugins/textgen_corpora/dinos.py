@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 
 from textgen.text.corpus import Corpus, Layout, Provenance, Source
-from textgen_corpora.cache import PublishedCorpus
+from textgen_corpora.published import PublishedCorpus
 from textgen_corpora.reading import not_blank, read_pieces, split_lines
 
 SOURCE = Source(

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pooch
 import requests
 
+from textgen.base.console import tell
 from textgen.errors import UnavailableError
 from textgen.text.corpus import Source
-from textgen_corpora.cache import notice
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -31,7 +31,7 @@ def download(source: Source, path: Path) -> None:
     pooch.get_logger().setLevel("WARNING")
     failures = []
     for address in source.addresses:
-        notice(f"downloading {source.file} from {address}")
+        tell(f"downloading {source.file} from {address}")
         try:
             with _progress(source.file) as progress:
                 downloader = pooch.HTTPDownloader(

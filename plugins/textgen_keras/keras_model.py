@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textgen.errors import OptionError
-from textgen.model.model import Model, Tensors, TrainingRun
+from textgen.model.fitting import Tensors, TrainingRun
+from textgen.model.model import Model
 from textgen.model.state import State
 from textgen.options import Options
 from textgen.text.batches import Dataset
-from textgen_keras.devices import keep_freed_memory, multiplies_bfloat16, placed_on, resolve_device
+from textgen_keras.devices import multiplies_bfloat16, placed_on, resolve_device
 from textgen_keras.libraries import require_tensorflow
 from textgen_keras.shapes import check_shapes
+from textgen_keras.training.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from textgen_keras.stateful_network import StatefulNetwork

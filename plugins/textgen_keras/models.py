@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from textgen.model.model import Tensors
+from textgen.model.fitting import Tensors
 from textgen.model.network import GATES, Cell, RecurrentNetwork, recurrent_state_spec
 from textgen.model.state import StateSpec
 from textgen.options import Options

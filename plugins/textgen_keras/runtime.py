@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
+from textgen.base.machine import distribution_version
 from textgen.generation.runtime import Finding, Ids, ModelRuntime
 from textgen.model.model import Model
 from textgen.model.network import Array
 from textgen.model.state import State
-from textgen.runs.artifact import distribution_version
 from textgen_keras.devices import placed_on, resolve_device
 from textgen_keras.libraries import require_tensorflow
 

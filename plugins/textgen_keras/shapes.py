@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from textgen.errors import ArtifactError
-from textgen.model.model import Tensors
+from textgen.model.fitting import Tensors
 
 
 def check_shapes(what: str, tensors: Tensors, expected: Mapping[str, tuple[int, ...]]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from textgen.model.model import Tensors
+from textgen.model.fitting import Tensors
 from textgen.model.state import StateSpec
 
 #: The signature of ids and of lengths in :func:`compiled` functions.

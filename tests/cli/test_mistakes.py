@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from textgen import hookimpl
-from textgen.runs.artifact import FORMAT_VERSION, Artifact
+from textgen.runs.artifact import Artifact
+from textgen.runs.manifest import FORMAT_VERSION
 from textgen.testing import registered
 
 

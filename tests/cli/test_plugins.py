@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from textgen import __version__, hookimpl
-from textgen.plugins.registry import KINDS, plugins
+from textgen.plugins.registration import KINDS
+from textgen.plugins.registry import plugins
 from textgen.testing import registered
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from textgen.model.model import Position
+from textgen.model.fitting import Position
 from textgen.runs.artifact import Artifact
 from textgen.training import display as progress
 

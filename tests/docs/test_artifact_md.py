@@ -8,7 +8,7 @@ import pytest
 import safetensors
 
 import textgen
-from textgen.runs.artifact import FORMAT_VERSION, FileRecord, Manifest
+from textgen.runs.manifest import FORMAT_VERSION, FileRecord, Manifest
 from textgen.testing import counting, registered
 
 PAGE = (Path(__file__).parents[2] / "docs" / "artifact.md").read_text(encoding="utf-8")

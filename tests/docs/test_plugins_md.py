@@ -68,7 +68,7 @@ def test_what_it_names_exists():
     import textgen.testing
     import textgen.testing.suites
     from textgen.plugins import hookspecs
-    from textgen.plugins.registry import KINDS
+    from textgen.plugins.registration import KINDS
 
     assert set(re.findall(r"\b\w+Suite\b", PAGE)) == set(textgen.testing.suites.__all__)
     assert {name for name in vars(hookspecs) if name.startswith("textgen_")} == set(

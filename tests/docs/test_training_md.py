@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from textgen.model.model import TrainingOptions
+from textgen.model.fitting import TrainingOptions
 from textgen.plugins.registry import plugins
-from textgen.training.display import EVENTS_EVERY
+from textgen.training.tensorboard import EVENTS_EVERY
 from textgen.training.train import RESUMABLE
 
 PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ import pytest
 
 import textgen.training.plot
 from textgen.base.files import write_atomically
-from textgen.model.model import Position
+from textgen.model.fitting import Position
 from textgen.options import Settings, build_options, merge_settings
 from textgen.plugins.registry import Plugins, plugins
 from textgen.runs.artifact import Artifact

@@ -12,9 +12,10 @@ from typing import Annotated, Any
 import typer
 
 from textgen import __version__
+from textgen.base.console import tell
+from textgen.base.environment import is_strict
 from textgen.cli import corpora, doctor, evaluate, export, plugins, runs, sample, train
 from textgen.errors import OptionError, TextgenError
-from textgen.plugins.faults import is_strict, tell
 from textgen.plugins.registry import plugins as find_plugins
 from textgen.plugins.registry import use_plugins
 

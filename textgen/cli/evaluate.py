@@ -52,8 +52,8 @@ def evaluate(
     from dataclasses import asdict
 
     from textgen.api import cross_validate, load
+    from textgen.base.console import show_progress
     from textgen.errors import OptionError
-    from textgen.training.display import show_progress
 
     texts: dict[str, Any] = {"num": num, "seed": seed, "sampler": sampler, "temperature": temperature}
     if folds is not None:
@@ -73,10 +73,9 @@ def evaluate(
 
 def _tell(evaluation: Evaluation, plot: Path) -> None:
     """Say what to keep in mind, and draw the plot."""
+    from textgen.base.console import say, tell
     from textgen.errors import UnavailableError
     from textgen.evaluation.plot import save_evaluation_plot
-    from textgen.plugins.faults import tell
-    from textgen.training.display import say
 
     if not evaluation.same_text:
         tell(

@@ -37,11 +37,11 @@ def export(
     import json
 
     from textgen.api import export as export_run
+    from textgen.base.console import say
     from textgen.base.files import quoted
     from textgen.errors import OptionError
     from textgen.options import parse_options
     from textgen.plugins.registry import plugins
-    from textgen.training.display import say
 
     name = to or ("onnx" if onnx else None)
     if name is None or (onnx and to not in (None, "onnx")):

@@ -33,7 +33,8 @@ def list_(as_json: AsJson = False) -> None:
     """List the plugins and the names that they provide."""
     import json
 
-    from textgen.plugins.registry import KINDS, plugins
+    from textgen.plugins.registration import KINDS
+    from textgen.plugins.registry import plugins
 
     found = plugins()
     provided = [item for kind in KINDS for item in found.provided(kind)]
@@ -99,7 +100,8 @@ def show(
     import json
 
     from textgen.errors import OptionError, UnknownNameError, suggestion
-    from textgen.plugins.registry import KINDS, plugins
+    from textgen.plugins.registration import KINDS
+    from textgen.plugins.registry import plugins
 
     if kind is not None and kind not in KINDS:
         raise OptionError(f"unknown kind {kind!r}; {suggestion(kind, KINDS)}")

@@ -18,8 +18,10 @@ def list_(as_json: AsJson = False) -> None:
     """List the runs, the latest first."""
     import json
 
+    from textgen.base.environment import runs_folder
     from textgen.errors import ArtifactError
-    from textgen.runs.artifact import Artifact, list_runs, runs_folder
+    from textgen.runs.artifact import Artifact
+    from textgen.runs.folder import list_runs
 
     rows: list[dict[str, Any]] = []
     for path in list_runs():
@@ -58,7 +60,8 @@ def show(
     """Show a run: what it was made of, how good it is, and whether its files are whole."""
     import json
 
-    from textgen.runs.artifact import Artifact, find_run
+    from textgen.runs.artifact import Artifact
+    from textgen.runs.folder import find_run
 
     artifact = Artifact.open(find_run(run))
     artifact.verify()

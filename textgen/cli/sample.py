@@ -13,7 +13,7 @@ from textgen.cli.parameters import DataDir, Device, OnUnknown, Run
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from textgen.generation.loop import Generation, Request
+    from textgen.generation.request import Generation, Request
     from textgen.text_generator import TextGenerator
 
 
@@ -178,7 +178,7 @@ def _stream(generator: TextGenerator, request: Request, before: Iterator[str]) -
     """Write the texts one after the other, each as it comes."""
     from dataclasses import replace
 
-    from textgen.generation.loop import encode_prompt
+    from textgen.generation.prompts import encode_prompt
 
     for prompt in request.prompts:
         encode_prompt(generator.tokenizer, prompt, request.on_unknown)  # a bad one is told before any text is shown

@@ -61,7 +61,7 @@ def train(
     from textgen.errors import OptionError
     from textgen.options import merge_settings, parse_settings, read_config
     from textgen.plugins.registry import plugins
-    from textgen.runs.artifact import find_run
+    from textgen.runs.folder import find_run
     from textgen.training.display import make_display
     from textgen.training.plan import make_plan
     from textgen.training.train import resume as resume_run

@@ -10,13 +10,13 @@ import numpy as np
 from textgen.errors import CorpusError, OptionError, UnknownCharacterError
 from textgen.evaluation.scoring import Reading, Score, judge
 from textgen.evaluation.texts import TextStatistics, compare_texts, count_lengths
-from textgen.generation.loop import Generation, Request
+from textgen.generation.request import Generation, Request
 from textgen.generation.runtime import Runtime
-from textgen.model.model import TrainingOptions
+from textgen.model.fitting import TrainingOptions
 from textgen.options import build_options
 from textgen.runs.artifact import Artifact
-from textgen.text.batches import EncodedText, draw_documents
 from textgen.text.corpus import Corpus, Layout
+from textgen.text.encoded import EncodedText, draw_documents
 from textgen.text.encoding import encode, read_documents, text_sha256
 from textgen.text.tokenizer import Tokenizer
 

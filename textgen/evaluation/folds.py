@@ -12,11 +12,11 @@ from textgen.errors import OptionError
 from textgen.evaluation.evaluate import Progress
 from textgen.evaluation.scoring import Reading, Score, judge
 from textgen.generation.runtime import ModelRuntime
-from textgen.model.model import Position
+from textgen.model.fitting import Position
 from textgen.options import Settings, merge_settings
 from textgen.plugins.registry import Plugins
 from textgen.runs.artifact import Artifact
-from textgen.text.batches import draw_folds
+from textgen.text.encoded import draw_folds
 from textgen.text.encoding import encode, read_documents
 from textgen.training.cluster import Cluster
 from textgen.training.plan import Plan, make_plan

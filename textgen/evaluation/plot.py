@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textgen.training.plot import new_figure, save_figure
+from textgen.base.figures import new_figure, save_figure
 
 if TYPE_CHECKING:
     from textgen.evaluation.evaluate import Evaluation, WrittenTexts

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.generation.loop import log_softmax
+from textgen.generation.probability import log_softmax
 from textgen.generation.runtime import Runtime
 from textgen.model.state import State
-from textgen.text.batches import Batch, EncodedText
+from textgen.text.batches import Batch
+from textgen.text.encoded import EncodedText
 from textgen.text.id_store import StoredIds
 
 #: Bins of the calibration error, as Guo et al. (2017) have them.

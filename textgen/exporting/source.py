@@ -11,7 +11,9 @@ import numpy as np
 from textgen.errors import TextgenError, UnsupportedModelError
 from textgen.evaluation.scoring import mean_loss
 from textgen.exporting.exporter import Exporter, ExportReport, ExportSource
-from textgen.generation.chain import Chain, Draw, uniforms
+from textgen.generation.chain import Chain
+from textgen.generation.draw import Draw
+from textgen.generation.randomness import uniforms
 from textgen.generation.runtime import Runtime
 from textgen.model.model import Model
 from textgen.options import build_options

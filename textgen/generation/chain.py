@@ -7,15 +7,11 @@ the selector that draws. Ids that must never be drawn are excluded before the fi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from textgen.errors import OptionError
-from textgen.generation.sampler import Logits, Sampler, Selector
+from textgen.generation.sampler import Sampler, Selector
 from textgen.options import build_options
 
 #: Finds the class of a sampler or selector by its name.
@@ -25,33 +21,6 @@ Lookup = Callable[[str], type[Sampler] | type[Selector]]
 ORDER = ("repetition-penalty", "temperature", "top-k", "top-p", "min-p")
 
 _LINK = re.compile(r"\s*(?P<name>[a-z][a-z0-9-]*)\s*(?:\((?P<arguments>[^()]*)\))?\s*")
-
-
-def uniforms(seed: int, rows: Sequence[int], start: int, steps: int) -> NDArray[np.float32]:
-    """The randomness of generation: one number a row and step, from nothing but (seed, row's own seed, step).
-
-    Step s of a row is word s of the Philox4x64-10 stream with key ``(seed, row)`` (Salmon et al., 2011), which
-    ``numpy.random.Philox(key=[seed, row]).random_raw()`` gives; its upper 24 bits over 2**24 are the number.
-
-    Args:
-        seed: of the whole generation, 0 to 2**64 - 1.
-        rows: each row's own seed, likewise.
-        start: the first step.
-        steps: how many.
-
-    Returns:
-        ``[steps, rows]`` float32 in [0, 1), multiples of 2**-24.
-    """
-    words = np.empty((len(rows), steps), np.uint64)
-    generator = np.random.Philox(key=np.zeros(2, np.uint64))
-    state: Any = generator.state
-    skipped = start % 4  # the stream comes in blocks of four words
-    for index, row in enumerate(rows):
-        state["state"]["key"][:] = (seed, row)
-        state["state"]["counter"][:] = (start // 4, 0, 0, 0)
-        generator.state = state
-        words[index] = generator.random_raw(skipped + steps)[skipped:]
-    return ((words >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)).T.copy()
 
 
 @dataclass(frozen=True)
@@ -154,56 +123,3 @@ def _build(link: Link, kind: type[Sampler] | type[Selector]) -> Sampler | Select
             raise OptionError(f"{link} gives {option} twice")
         values[option] = value.strip() if equals else argument
     return kind(build_options(kind.Options, values, where=link.name))
-
-
-class Draw:
-    """A chain at work on the rows of a batch, each row with its own numbers.
-
-    Args:
-        chains: one a row; all with the same names in the same order.
-        vocab_size: ids from 0 to ``vocab_size - 1``.
-        forbidden: ids that are never drawn.
-
-    Attributes:
-        seen: ``[batch, vocab]`` bool, ids of each row's prompt and text, where the chain :attr:`uses_history`.
-    """
-
-    def __init__(self, chains: Sequence[Chain], vocab_size: int, forbidden: Sequence[int] = ()) -> None:
-        self.chain = chains[0]
-        shared = (self.chain.names, self.chain.selector.options)
-        if any((chain.names, chain.selector.options) != shared for chain in chains):
-            raise OptionError("the rows of one batch must share the names of their sampler chain, and its selector")
-        if len(set(forbidden)) >= vocab_size:
-            raise OptionError("every id of the vocabulary is forbidden: there is nothing to draw")
-        self.forbidden = np.asarray(forbidden, dtype=np.intp)
-        self.seen = np.zeros((len(chains), vocab_size), np.bool_) if self.chain.uses_history else None
-        self.parameters: list[dict[str, Logits]] = [
-            {name: _column([chain.samplers[i].parameters[name] for chain in chains]) for name in sampler.parameters}
-            for i, sampler in enumerate(self.chain.samplers)
-        ]
-
-    def draw(self, logits: Logits, uniforms: NDArray[np.float32]) -> NDArray[np.int32]:
-        """Ids ``[batch]`` int32 from logits ``[batch, vocab]`` float32 and uniforms ``[batch]`` float32."""
-        if len(self.forbidden):
-            logits = logits.copy()
-            logits[:, self.forbidden] = -np.inf
-        for sampler, parameters in zip(self.chain.samplers, self.parameters, strict=True):
-            logits = sampler.transform(logits, parameters, self.seen)
-        ids = self.chain.selector.select(logits, uniforms)
-        self.note(np.arange(len(ids)), ids)
-        return ids
-
-    def note(self, rows: NDArray[np.intp], ids: NDArray[np.int32]) -> None:
-        """Mark ids as seen in rows."""
-        if self.seen is not None:
-            self.seen[rows, ids] = True
-
-    def keep(self, rows: NDArray[np.intp]) -> None:
-        """Go on with these rows only."""
-        self.parameters = [{name: values[rows] for name, values in each.items()} for each in self.parameters]
-        if self.seen is not None:
-            self.seen = self.seen[rows]
-
-
-def _column(values: Sequence[float]) -> Logits:
-    return np.asarray(values, dtype=np.float32)[:, None]

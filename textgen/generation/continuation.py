@@ -1,51 +1,45 @@
-"""Going on with a text later: a row's state as a value that can be saved."""
+"""Generation: prompts in, text out, in chunks that change nothing.
+
+Prompts of any lengths are read at once, right-padded; then a runtime writes chunks of ids, and rows that have ended
+drop out of the batch. What a row writes depends on its prompt, the seed and its own seed; not on its neighbours, on the
+chunk size, or on whether the text is streamed.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from textgen.errors import ArtifactError, OptionError
-from textgen.generation.loop import Continuation, Generation, Request
+from textgen.errors import ArtifactError
 from textgen.generation.runtime import Runtime
 from textgen.model.state import State
-from textgen.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """Where a text left off.
+
+    Attributes:
+        state: of one row, before its last id is read.
+        last_id: that id.
+        step: of the row's randomness that were used.
+        seen: ids of its prompt and text.
+        seed: of the generation.
+        row: the row's own seed.
+    """
+
+    state: State
+    last_id: int
+    step: int
+    seen: tuple[int, ...]
+    seed: int
+    row: int
+
 
 _FORMAT = "textgen-state-1"
 _SEEN, _LAST = "seen", "last_id"
-
-
-def continue_after(runtime: Runtime, tokenizer: Tokenizer, request: Request, generation: Generation) -> Continuation:
-    """Where a text can be gone on from: writing n characters, then m from there, gives the same as n + m at once.
-
-    Args:
-        runtime: that wrote the text.
-        tokenizer: of the model.
-        request: what was asked for: one row.
-        generation: what was written.
-
-    Raises:
-        OptionError: where the request had several rows.
-    """
-    if len(request.prompts) != 1:
-        raise OptionError("only a single text can be gone on from; ask for one prompt and one text")
-    before = request.continuation
-    prompt = tokenizer.encode(generation.prompt, request.on_unknown)
-    ids = np.concatenate([prompt, np.array(generation.ids, np.int32)]).astype(np.int32)
-    state = before.state if before else runtime.initial_state(1)
-    read = np.concatenate([[before.last_id], ids[:-1]] if before else [ids[:-1]]).astype(np.int32)
-    if len(read):
-        state = runtime.prefill(read[None, :], state)
-    drawn = len(generation.ids) - int(not before and not generation.prompt)
-    return Continuation(
-        state.copy(),
-        last_id=int(ids[-1]),
-        step=(before.step if before else 0) + drawn,
-        seen=tuple(sorted({*ids.tolist(), *(before.seen if before else ())})),
-        seed=generation.seed,
-        row=generation.row,
-    )
 
 
 def save_continuation(path: Path, continuation: Continuation, model: str) -> None:

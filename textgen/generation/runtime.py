@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.errors import OptionError, UnavailableError
+from textgen.errors import UnavailableError
 from textgen.model.model import Model
 from textgen.model.state import State, StateSpec
 
@@ -46,23 +44,6 @@ class Block:
 
     ids: Ids
     state: State
-
-
-def usable_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def parse_device(device: str) -> tuple[Literal["auto", "cpu", "cuda"], int]:
-    """A request for a device taken apart: its kind, and the number of the GPU (0 where none is given).
-
-    Raises:
-        OptionError: where it is none of ``"auto"``, ``"cpu"``, ``"cuda"`` and ``"cuda:N"``.
-    """
-    match = re.fullmatch(r"(auto|cpu|cuda)|cuda:(\d+)", device)
-    if match is None:
-        raise OptionError(f"unknown device {device!r}; there are: auto, cpu, cuda, cuda:N")
-    return match[1] or "cuda", int(match[2] or 0)  # type: ignore[return-value]  # the pattern has no other
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import pluggy
 
-from textgen import __version__
+from textgen.base.version import __version__
 from textgen.errors import PluginError
 from textgen.plugins import hookspecs
 from textgen.plugins.discovery import DISTRIBUTION, Candidate, Plugin, import_file

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
@@ -27,16 +25,6 @@ class Problem:
 
     def __str__(self) -> str:
         return f"plugin {self.plugin}: {self.reason}"
-
-
-def tell(text: object) -> None:
-    """Say something on stderr, in one line."""
-    print(f"textgen: {text}", file=sys.stderr)
-
-
-def is_strict() -> bool:
-    """Whether ``TEXTGEN_STRICT=1`` asks for the faults of plugins to be raised as they are."""
-    return os.environ.get("TEXTGEN_STRICT") == "1"
 
 
 def describe(error: BaseException) -> str:

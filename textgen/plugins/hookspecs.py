@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pluggy
 
 if TYPE_CHECKING:
-    from textgen.generation.loop import Generation, Request
-    from textgen.model.model import Position
+    from textgen.generation.request import Generation, Request
+    from textgen.model.fitting import Position
     from textgen.text.batches import Batch
 
 PROJECT = "textgen"

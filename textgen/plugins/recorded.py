@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 
+from textgen.base.machine import distribution_version
 from textgen.errors import ArtifactError, PluginError, UnknownNameError
 from textgen.generation.chain import read_links
 from textgen.options import Settings
 from textgen.plugins.discovery import DISTRIBUTION, Plugin, is_file
 from textgen.plugins.registry import Plugins
-from textgen.runs.artifact import Artifact, Manifest, distribution_version
+from textgen.runs.artifact import Artifact
+from textgen.runs.manifest import Manifest
 
 #: The hook that takes part in what a run is made of; all others look on.
 TRANSFORM = "textgen_transform_batch"

@@ -12,9 +12,10 @@ from typing import Any
 
 import pluggy
 
+from textgen.base.environment import is_strict
 from textgen.errors import PluginError, suggestion
 from textgen.plugins.discovery import Plugin
-from textgen.plugins.faults import describe, is_strict
+from textgen.plugins.faults import describe
 
 #: Kinds of things that plugins name, and the hook that names them.
 KINDS = {

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from textgen.base.console import tell
+from textgen.base.environment import is_strict
 from textgen.errors import PluginError, TextgenError, UnknownNameError
 from textgen.plugins import hookspecs
 from textgen.plugins.discovery import DISTRIBUTION, GROUP, Candidate, Plugin, find_candidates, find_file
-from textgen.plugins.faults import Problem, describe, find_culprit, is_strict, locate, tell
+from textgen.plugins.faults import Problem, describe, find_culprit, locate
 from textgen.plugins.registration import KINDS, Provided, check_hooks, collect_names, hooks
 
 if TYPE_CHECKING:

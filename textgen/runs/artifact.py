@@ -8,98 +8,17 @@ new name first, then ``textgen.json`` is replaced in one step. A run killed at a
 from __future__ import annotations
 
 import json
-import os
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ValidationError
 
 from textgen.base.files import quoted, read_tensors, sha256, write_atomically
 from textgen.errors import ArtifactError, UnsupportedModelError
-from textgen.generation.loop import Ending
 from textgen.model.state import StateSpec
-from textgen.options import Settings
-
-MANIFEST = "textgen.json"
-TOKENIZER = "tokenizer.json"
-WEIGHTS = "weights.safetensors"
-HISTORY = "history.jsonl"
-HISTORY_TABLE = "history.csv"
-SAMPLES = "samples.txt"
-CHECKPOINTS = "checkpoints"
-
-#: Of the folder's format; a reader refuses later ones.
-FORMAT_VERSION = 1
-
-#: ``training``: under way, or killed. ``interrupted``: stopped on request. Both go on with ``textgen train --resume``.
-Status = Literal["training", "interrupted", "finished"]
-
-
-class FileRecord(BaseModel):
-    """Size in bytes and SHA-256 of a file."""
-
-    model_config = ConfigDict(extra="forbid")
-    size: int
-    sha256: str
-
-
-class Manifest(BaseModel):
-    """The content of ``textgen.json``.
-
-    Attributes:
-        versions: of textgen and of the distribution of each plugin used.
-        providers: the distribution that brought ``"corpus"``, ``"tokenizer"``, ``"model"``, and each sampler and
-            recipe by name, as in ``"sampler top-k"``; a plugin without one is its file, which has a ``/``.
-        transforms: distributions whose plugins changed the batches.
-        settings: the complete options of corpus, tokenizer, model, training and generation, by table.
-        provenance: where the corpus comes from.
-        end_id, starts: see :class:`textgen.generation.loop.Ending`.
-        metrics: of the weights, such as ``held_out_loss`` in nats a character.
-        export: what an exporter says of the folder's graphs; ``None`` for a run.
-        weights: the file that holds the weights; ``None`` before the first checkpoint.
-        last_checkpoint: the file to resume from.
-        files: every other file, by path below the folder.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-    format: Literal["textgen"] = "textgen"
-    format_version: int = Field(default=FORMAT_VERSION, ge=1)
-    created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    status: Status = "training"
-    versions: dict[str, str] = {}
-    providers: dict[str, str] = {}
-    transforms: list[str] = []
-    settings: Settings
-    provenance: dict[str, Any] = {}
-    vocab_size: int
-    state_spec: list[dict[str, Any]]
-    end_id: int | None = None
-    starts: dict[str, int] = {}
-    metrics: dict[str, float] = {}
-    export: dict[str, Any] | None = None
-    weights: str | None = None
-    last_checkpoint: str | None = None
-    files: dict[str, FileRecord] = {}
-
-    @field_validator("settings")
-    @classmethod
-    def _names_its_parts(cls, settings: Settings) -> Settings:
-        for part in ("corpus", "tokenizer", "model"):
-            if not isinstance(settings.get(part, {}).get("name"), str):
-                raise ValueError(f"{part} has no name")
-        return settings
-
-    @field_validator("state_spec")
-    @classmethod
-    def _describes_tensors(cls, tensors: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        try:
-            StateSpec.from_json(tensors)
-        except (KeyError, TypeError):
-            raise ValueError("not a list of tensors") from None
-        return tensors
+from textgen.runs.manifest import FORMAT_VERSION, MANIFEST, TOKENIZER, WEIGHTS, FileRecord, Manifest
+from textgen.text.boundaries import Boundaries
 
 
 class Artifact:
@@ -233,9 +152,9 @@ class Artifact:
         return record.sha256 if record else None
 
     @property
-    def ending(self) -> Ending:
+    def ending(self) -> Boundaries:
         """How the model's texts begin and end."""
-        return Ending(self.manifest.end_id, self.manifest.starts)
+        return Boundaries(self.manifest.end_id, self.manifest.starts)
 
     @property
     def state_spec(self) -> StateSpec:
@@ -253,38 +172,3 @@ def _check_format(file: Path, content: Any) -> None:
         raise ArtifactError(
             f"{file} has format {found}, this textgen reads up to {FORMAT_VERSION}: install a later textgen-rnn"
         )
-
-
-def distribution_version(name: str) -> str:
-    """The installed version of a distribution, or ``"unknown"``."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "unknown"
-
-
-def runs_folder() -> Path:
-    """Where runs are kept: ``TEXTGEN_RUNS_DIR``, by default ``runs`` in the working directory."""
-    return Path(os.environ.get("TEXTGEN_RUNS_DIR") or "runs")
-
-
-def list_runs() -> list[Path]:
-    """The runs in :func:`runs_folder`, the latest first."""
-    found = runs_folder().glob(f"*/{MANIFEST}")
-    return [file.parent for file in sorted(found, key=lambda file: (file.stat().st_mtime_ns, file), reverse=True)]
-
-
-def find_run(run: Path | None) -> Path:
-    """The folder of a run: a path, a name in :func:`runs_folder`, or the latest for ``None``.
-
-    Raises:
-        ArtifactError: where there is none.
-    """
-    if run is None:
-        runs = list_runs()
-        if not runs:
-            raise ArtifactError(f"there is no run in {runs_folder()}; make one with: textgen train --corpus dinos-lite")
-        return runs[0]
-    if not run.exists() and (runs_folder() / run / MANIFEST).exists():
-        return runs_folder() / run
-    return run

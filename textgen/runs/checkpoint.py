@@ -10,9 +10,10 @@ import safetensors.numpy
 
 from textgen.base.files import read_tensors
 from textgen.errors import ArtifactError
-from textgen.model.model import Checkpoint, Position, Tensors
-from textgen.runs.artifact import CHECKPOINTS, Artifact
-from textgen.runs.artifact import WEIGHTS as FINAL_WEIGHTS
+from textgen.model.fitting import Checkpoint, Position, Tensors
+from textgen.runs.artifact import Artifact
+from textgen.runs.manifest import CHECKPOINTS
+from textgen.runs.manifest import WEIGHTS as FINAL_WEIGHTS
 
 #: Prefixes of tensor names: what the model generates with, and what it needs besides to go on training.
 WEIGHTS, TRAINING = "weights/", "training/"

@@ -1,4 +1,9 @@
-"""The folder that a run is written to: a new one, or one that is there, claimed by the process that writes it."""
+"""The artifact: a run's folder, self-contained, without executable code, and whole at any moment.
+
+``textgen.json`` describes the run and holds size and SHA-256 of every other file. A file that a reader relies on
+(``tokenizer.json``, the weights) is never written over while ``textgen.json`` points to it: weights are written under a
+new name first, then ``textgen.json`` is replaced in one step. A run killed at any moment leaves a folder that loads.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +13,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from textgen.base.environment import runs_folder
 from textgen.base.files import quoted
 from textgen.errors import ArtifactError
-from textgen.runs.artifact import MANIFEST, runs_folder
+from textgen.runs.manifest import MANIFEST
+
+
+def list_runs() -> list[Path]:
+    """The runs in :func:`runs_folder`, the latest first."""
+    found = runs_folder().glob(f"*/{MANIFEST}")
+    return [file.parent for file in sorted(found, key=lambda file: (file.stat().st_mtime_ns, file), reverse=True)]
+
+
+def find_run(run: Path | None) -> Path:
+    """The folder of a run: a path, a name in :func:`runs_folder`, or the latest for ``None``.
+
+    Raises:
+        ArtifactError: where there is none.
+    """
+    if run is None:
+        runs = list_runs()
+        if not runs:
+            raise ArtifactError(f"there is no run in {runs_folder()}; make one with: textgen train --corpus dinos-lite")
+        return runs[0]
+    if not run.exists() and (runs_folder() / run / MANIFEST).exists():
+        return runs_folder() / run
+    return run
 
 
 @contextmanager
@@ -18,7 +46,7 @@ def new_folder(folder: Path | None, name: str, *, overwrite: bool = False) -> It
     """Make the folder of a new run and claim it; where nothing is written to it, it is gone afterwards.
 
     Args:
-        folder: that was asked for; ``None`` for one of its own in :func:`textgen.runs.artifact.runs_folder`.
+        folder: that was asked for; ``None`` for one of its own in :func:`textgen.base.environment.runs_folder`.
         name: of that one, as far as it is free: with a number behind it otherwise.
         overwrite: whether a run may be in the folder that was asked for.
 

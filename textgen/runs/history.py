@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Self
 
 from textgen.errors import ArtifactError
-from textgen.model.model import Position
-from textgen.runs.artifact import HISTORY, HISTORY_TABLE, Artifact
+from textgen.model.fitting import Position
+from textgen.runs.artifact import Artifact
+from textgen.runs.manifest import HISTORY, HISTORY_TABLE
 
 
 class History:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from textgen.errors import ArtifactError
-from textgen.model.model import Checkpoint, Model, Position, Tensors, TrainingRun
+from textgen.model.fitting import Checkpoint, Position, Tensors, TrainingRun
+from textgen.model.model import Model
 from textgen.model.state import State, StateSpec, TensorSpec
 from textgen.options import Options
 from textgen.plugins.hookspecs import Register, hookimpl

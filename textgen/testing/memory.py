@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from textgen.model.model import Checkpoint, Position, TrainingOptions
+from textgen.model.fitting import Checkpoint, Position, TrainingOptions
 from textgen.text.batches import Batch, Dataset
 
 
 class MemoryRun:
-    """A :class:`textgen.model.model.TrainingRun` that writes nothing and remembers what it was told.
+    """A :class:`textgen.model.fitting.TrainingRun` that writes nothing and remembers what it was told.
 
     Args:
         dataset: whose batches it hands out.

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from textgen.errors import PluginError
-from textgen.plugins.registry import Plugin, Plugins, plugins
+from textgen.plugins.discovery import Plugin
+from textgen.plugins.registry import Plugins, plugins
 
 
 @contextmanager

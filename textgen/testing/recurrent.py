@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from textgen.errors import ArtifactError
-from textgen.model.model import Checkpoint, Model, Position, Tensors, TrainingRun
+from textgen.model.fitting import Checkpoint, Position, Tensors, TrainingRun
+from textgen.model.model import Model
 from textgen.model.network import RecurrentNetwork, recurrent_state_spec
 from textgen.model.state import State, StateSpec
 from textgen.options import Options

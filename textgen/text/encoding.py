@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from textgen.errors import CorpusError, PluginError
-from textgen.text.batches import EncodedText
 from textgen.text.corpus import Corpus, Layout
+from textgen.text.encoded import EncodedText
 from textgen.text.id_store import IdStore, smallest_type
 from textgen.text.tokenizer import Tokenizer
 

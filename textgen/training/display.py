@@ -1,30 +1,37 @@
-"""How a training run shows itself: a live bar on a terminal, plain lines elsewhere; always on stderr."""
+"""Shows how training comes along: plain lines, a progress bar, or nothing."""
 
 from __future__ import annotations
 
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from textgen.base.console import LINE_EVERY, say
 from textgen.base.files import quoted
-from textgen.model.model import Position
-from textgen.training.tensorboard import EventLog
+from textgen.model.fitting import Position
+from textgen.runs.artifact import Artifact
+from textgen.training.plan import Plan
 
-if TYPE_CHECKING:
-    from textgen.runs.artifact import Artifact
-    from textgen.training.plan import Plan
-    from textgen.training.run import Display
 
-#: Seconds between two plain lines inside an epoch.
-LINE_EVERY = 15.0
+class Display(Protocol):
+    """Shows how a run comes along."""
 
-#: Batches between two points that TensorBoard shows.
-EVENTS_EVERY = 10
+    def started(self, plan: Plan, folder: Path, position: Position) -> None:
+        """Training is about to begin, or to go on from a position; the first batch may take a while."""
+
+    def batch(self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None) -> None:
+        """A batch is done: its loss in nats a character, the speed since the last batch, the step size if any."""
+
+    def epoch(self, record: Mapping[str, float], sample: str | None) -> None:
+        """An epoch is done: its line of the history, and a text of the model as it is now."""
+
+    def ended(self, artifact: Artifact) -> None:
+        """Training is over, or was stopped."""
 
 
 @contextmanager
@@ -35,38 +42,12 @@ def make_display(*, tensorboard: bool = False) -> Iterator[Display]:
         tensorboard: whether the figures go to files for TensorBoard, too, in the run's folder.
     """
     with ExitStack() as at_exit:
-        display = BarDisplay(at_exit) if sys.stderr.isatty() else LineDisplay()
-        yield TensorBoardDisplay(display) if tensorboard else display
+        display: Display = BarDisplay(at_exit) if sys.stderr.isatty() else LineDisplay()
+        if tensorboard:
+            from textgen.training.tensorboard import TensorBoardDisplay
 
-
-@contextmanager
-def show_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Shows work of several parts on stderr: takes the name of the one under way, how much is done, and of how much.
-
-    On a terminal a bar, which is taken away in the end; elsewhere a line every :data:`LINE_EVERY` seconds.
-    """
-    if not sys.stderr.isatty():
-        said = time.monotonic()
-
-        def tell(what: str, done: int, total: int) -> None:
-            nonlocal said
-            if time.monotonic() - said >= LINE_EVERY:
-                said = time.monotonic()
-                say(f"{what}: {done:,} of {total:,}")
-
-        yield tell
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("")
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
-
-
-def say(text: str) -> None:
-    """Print a line on stderr."""
-    print(text, file=sys.stderr, flush=True)
+            display = TensorBoardDisplay(display)
+        yield display
 
 
 class LineDisplay:
@@ -170,47 +151,6 @@ class BarDisplay(LineDisplay):
         """Take the bar away, and say where the run is."""
         self._at_exit.close()
         super().ended(artifact)
-
-
-class TensorBoardDisplay:
-    """Writes the figures where TensorBoard reads them: ``tensorboard/`` in the run's folder.
-
-    Args:
-        display: is shown everything, too.
-    """
-
-    def __init__(self, display: Display) -> None:
-        self._display = display
-        self._log: EventLog | None = None
-
-    def started(self, plan: Plan, folder: Path, position: Position) -> None:
-        """Note the folder, which the run makes when it knows that it can train."""
-        self._folder = folder / "tensorboard"
-        self._display.started(plan, folder, position)
-
-    def batch(self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None) -> None:
-        """Write every :data:`EVENTS_EVERY` batches."""
-        self._display.batch(position, loss, characters_per_second, learning_rate)
-        if position.total % EVENTS_EVERY == 0:
-            figures = {"loss": loss, "characters_per_second": characters_per_second, "learning_rate": learning_rate}
-            self._write(position.total, {f"batch/{name}": v for name, v in figures.items() if v is not None})
-
-    def epoch(self, record: Mapping[str, float], sample: str | None) -> None:
-        """Write the epoch's figures."""
-        self._display.epoch(record, sample)
-        figures = {f"epoch/{name}": value for name, value in record.items() if name not in ("epoch", "step")}
-        self._write(int(record["step"]), figures)
-
-    def _write(self, step: int, figures: Mapping[str, float]) -> None:
-        if self._log is None:
-            self._log = EventLog(self._folder)
-        self._log.write(step, figures)
-
-    def ended(self, artifact: Artifact) -> None:
-        """Close the file."""
-        if self._log is not None:
-            self._log.close()
-        self._display.ended(artifact)
 
 
 def describe_losses(record: Mapping[str, float]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from textgen.model.model import Checkpoint, Position
+from textgen.model.fitting import Checkpoint, Position
 from textgen.training.run import EpochTotals, Run
 
 

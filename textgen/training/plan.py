@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,16 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.errors import CorpusError, OptionError, TextgenError
-from textgen.generation.loop import Ending, GenerationOptions, encode_prompt
-from textgen.model.model import Model, TrainingOptions
+from textgen.base.environment import data_folder
+from textgen.errors import OptionError, TextgenError
+from textgen.generation.prompts import encode_prompt
+from textgen.generation.request import GenerationOptions
+from textgen.model.fitting import TrainingOptions
+from textgen.model.model import Model
 from textgen.options import Options, Settings, build_options, merge_settings
 from textgen.plugins.registry import Plugins
 from textgen.runs.artifact import Artifact
-from textgen.text.batches import BatchPlan, Dataset, EncodedText, Lanes, PackedDocuments, PaddedDocuments, Windows
+from textgen.text.batches import Dataset
+from textgen.text.boundaries import Boundaries
 from textgen.text.corpus import Corpus, Layout
 from textgen.text.encoding import TextFacts, encode, fit, read_documents, text_sha256
 from textgen.text.tokenizer import Tokenizer
+from textgen.training.layout import arrange_batches
 
 #: Tokenizer and model where none is named, by the corpus's layout.
 DEFAULT_TOKENIZER: dict[Layout, str] = {"stream": "char-index", "documents": "char-eos"}
@@ -49,7 +53,7 @@ class Plan:
     dataset: Dataset
     training: TrainingOptions
     generation: GenerationOptions
-    ending: Ending
+    ending: Boundaries
     documents: int
     characters: int
     text_sha256: str
@@ -111,12 +115,12 @@ def make_plan(
     _check_prompt(generation.prompt or "", tokenizer)
     facts = TextFacts()
     text = encode(corpus.layout, read_documents(corpus, settings["corpus"]["name"]), tokenizer, facts)
-    ending = Ending(None if corpus.layout == "stream" else int(text.ids[-1]), facts.starts(corpus.layout))
+    ending = Boundaries(None if corpus.layout == "stream" else int(text.ids[-1]), facts.starts(corpus.layout))
     model_name = settings["model"].get("name", DEFAULT_MODEL)
     suggested = plugins.get("model", model_name).suggested_options(facts.characters)
     model_settings = {**suggested, **settings["model"], "name": model_name}
     model: Model = plugins.make("model", model_settings, tokenizer.vocab_size)
-    dataset = _arrange(corpus.layout, text, tokenizer, ending, training, held_out)
+    dataset = arrange_batches(corpus.layout, text, tokenizer, ending, training, held_out)
 
     if "epochs" not in training.model_fields_set:
         epochs = model.suggested_epochs or int(np.clip(round(DEFAULT_STEPS / dataset.train.steps), *DEFAULT_EPOCHS))
@@ -146,12 +150,6 @@ def make_plan(
     )
 
 
-def data_folder(chosen: Path | None) -> Path | None:
-    """Where the corpora's files are looked for first: the chosen folder, or ``TEXTGEN_DATA_DIR``."""
-    named = os.environ.get("TEXTGEN_DATA_DIR")
-    return chosen or (Path(named) if named else None)
-
-
 def provenance(plan: Plan) -> dict[str, Any]:
     """What the artifact records of the corpus, as JSON values."""
     return {**asdict(plan.corpus.provenance()), "layout": plan.corpus.layout, "text_sha256": plan.text_sha256}
@@ -166,67 +164,3 @@ def _check_prompt(prompt: str, tokenizer: Tokenizer) -> None:
         encode_prompt(tokenizer, prompt)
     except TextgenError as error:  # a recipe may have been made for another text
         raise OptionError(f"generation.prompt: {error}; or choose another: --set generation.prompt=TEXT") from None
-
-
-def _arrange(
-    corpus_layout: Layout,
-    text: EncodedText,
-    tokenizer: Tokenizer,
-    ending: Ending,
-    options: TrainingOptions,
-    chosen: NDArray[np.intp] | None,
-) -> Dataset:
-    layout = options.layout
-    if layout == "auto":
-        layout = "lanes" if corpus_layout == "stream" else "documents"
-    if layout in ("documents", "packed") and corpus_layout == "stream":
-        raise OptionError(f"training.layout={layout} needs a corpus of documents; a stream takes windows or lanes")
-    if corpus_layout == "stream":
-        train, held_out = text.split_tail(options.held_out)
-    else:
-        train, held_out = (
-            text.split_documents(options.held_out, options.seed) if chosen is None else text.hold_out(chosen)
-        )
-    if layout != "documents" and len(train.ids) <= options.length:
-        raise CorpusError(
-            f"the corpus has {len(train.ids)} characters to train on, a window of training.length={options.length} "
-            f"needs {options.length + 1}: use more text, or a smaller training.length"
-        )
-
-    def arrange(part: EncodedText, *, learning: bool) -> BatchPlan:
-        drop = options.drop_remainder and learning
-        shuffle = options.shuffle and learning
-        if layout == "windows":
-            return Windows(part, options.length, options.batch_size, options.seed, shuffle, drop)
-        rows = max(1, min(options.batch_size, len(part.ids) // options.length))
-        if layout == "lanes":
-            return Lanes(part, options.length, rows)
-        if layout == "packed" and learning:
-            return PackedDocuments(part, options.length, rows, options.seed, shuffle)
-        pad_id = tokenizer.pad_id if tokenizer.pad_id is not None else ending.end_id
-        assert pad_id is not None  # documents have an end
-        longest = int(text.lengths().max()) if options.pad == "longest" else None
-        return PaddedDocuments(
-            part,
-            options.batch_size,
-            pad_id,
-            options.seed,
-            shuffle,
-            drop,
-            pad_to=longest,
-            masked=options.mask_padding,
-            bucket=options.bucket,
-            resets_state=layout == "packed",
-        )
-
-    carries = options.carry_state if options.carry_state is not None else layout in ("lanes", "packed")
-    judges = options.held_out > 0 or chosen is not None
-    judged = arrange(held_out, learning=False) if judges else None
-    if judged is not None and judged.steps == 0:
-        raise CorpusError(
-            "the held-out share of the corpus is shorter than one example: use more text, a larger training.held_out, "
-            "or training.held_out=0"
-        )
-    dataset = Dataset(arrange(train, learning=True), judged, carries)
-    dataset.check()
-    return dataset

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from textgen.base.files import write_atomically
-from textgen.errors import UnavailableError
+from textgen.base.figures import new_figure, save_figure
 
 #: What is drawn below one another: the label of the axis, and the curves by their names in the history.
 PANELS: dict[str, dict[str, str]] = {
@@ -40,26 +37,6 @@ def save_training_plot(history: Sequence[Mapping[str, float]], path: Path) -> No
             axes.legend()
     axes.set(xlabel="batches")
     save_figure(figure, path)
-
-
-def new_figure(width: float, height: float) -> Any:
-    """An empty ``matplotlib.figure.Figure``, its size in inches.
-
-    Raises:
-        UnavailableError: where matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UnavailableError('plots need matplotlib: pip install "textgen-rnn[plots]"') from None
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def save_figure(figure: Any, path: Path) -> None:
-    """Write a figure as a PNG file, whole or not at all."""
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=120)
-    write_atomically(path, image.getvalue())
 
 
 def training_curves(history: Sequence[Mapping[str, float]]) -> dict[str, dict[str, list[tuple[float, float]]]]:

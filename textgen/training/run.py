@@ -13,44 +13,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import safetensors.numpy
 
+from textgen.base.console import tell
 from textgen.errors import TextgenError, UnavailableError
-from textgen.generation.loop import Request, finish, generate
+from textgen.generation.loop import finish, generate
+from textgen.generation.request import Request
 from textgen.generation.runtime import ModelRuntime
-from textgen.model.model import Checkpoint, Position
-from textgen.plugins.faults import tell
+from textgen.model.fitting import Checkpoint, Position
 from textgen.plugins.recorded import TRANSFORM, record_plugins
 from textgen.plugins.registry import Plugins
-from textgen.runs import artifact as layout
-from textgen.runs.artifact import Artifact, Manifest
+from textgen.runs.artifact import Artifact
 from textgen.runs.checkpoint import drop_old_checkpoints, read_checkpoint, save_checkpoint
 from textgen.runs.folder import empty
 from textgen.runs.history import History
+from textgen.runs.manifest import SAMPLES, TOKENIZER, WEIGHTS, Manifest
 from textgen.text.batches import Batch
+from textgen.training.display import Display
 from textgen.training.plan import Plan, provenance
 
 
-class Display(Protocol):
-    """Shows how a run comes along."""
-
-    def started(self, plan: Plan, folder: Path, position: Position) -> None:
-        """Training is about to begin, or to go on from a position; the first batch may take a while."""
-
-    def batch(self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None) -> None:
-        """A batch is done: its loss in nats a character, the speed since the last batch, the step size if any."""
-
-    def epoch(self, record: Mapping[str, float], sample: str | None) -> None:
-        """An epoch is done: its line of the history, and a text of the model as it is now."""
-
-    def ended(self, artifact: Artifact) -> None:
-        """Training is over, or was stopped."""
-
-
 class Run:
-    """What a model reports to; see :class:`textgen.model.model.TrainingRun`.
+    """What a model reports to; see :class:`textgen.model.fitting.TrainingRun`.
 
     Args:
         plan: what to train on what.
@@ -144,7 +130,7 @@ class Run:
             if self._overwrite:
                 empty(self.artifact.path)
             self.artifact.manifest.status = "training"
-            self.artifact.put(layout.TOKENIZER, json.dumps(self.plan.tokenizer.to_json()) + "\n")
+            self.artifact.put(TOKENIZER, json.dumps(self.plan.tokenizer.to_json()) + "\n")
             self.artifact.commit()
 
     def batch_ended(self, position: Position, loss: float, characters: int, learning_rate: float | None = None) -> None:
@@ -229,7 +215,7 @@ class Run:
     def _write_logs(self) -> None:
         self._history.write(self.artifact)
         if self._samples:
-            self.artifact.put(layout.SAMPLES, self._samples)
+            self.artifact.put(SAMPLES, self._samples)
 
     def _sample(self) -> str:
         """A text of the model as it is now, with the run's own prompt, sampler and seed."""
@@ -253,9 +239,9 @@ class Run:
             self._save(self._unsaved, self._history.records[-1], best=math.isinf(self._best))
         manifest = self.artifact.manifest
         manifest.status = "interrupted" if self.was_stopped else "finished"
-        if not self.was_stopped and manifest.weights != layout.WEIGHTS:
-            self.artifact.put(layout.WEIGHTS, safetensors.numpy.save(self.artifact.weights()))
-            manifest.weights = layout.WEIGHTS
+        if not self.was_stopped and manifest.weights != WEIGHTS:
+            self.artifact.put(WEIGHTS, safetensors.numpy.save(self.artifact.weights()))
+            manifest.weights = WEIGHTS
         self._write_logs()  # a run that was killed may have left them ahead of their records
         if self._history.records:
             self._plot()
@@ -328,7 +314,7 @@ def make_manifest(plan: Plan, plugins: Plugins) -> Manifest:
 
 def _read_samples(artifact: Artifact, until: Position) -> str:
     """The samples up to a position."""
-    path = artifact.path / layout.SAMPLES
+    path = artifact.path / SAMPLES
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     lost = (m.start() for m in re.finditer(r"^--- epoch (\d+), ", text, re.MULTILINE) if int(m[1]) > until.epoch)
     return text[: next(lost, len(text))]

@@ -12,6 +12,14 @@ import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textgen.model.fitting import Position
+
+if TYPE_CHECKING:
+    from textgen.runs.artifact import Artifact
+    from textgen.training.display import Display
+    from textgen.training.plan import Plan
 
 
 class EventLog:
@@ -79,3 +87,48 @@ def _row(value: int) -> int:
 
 
 _TABLE = [_row(byte) for byte in range(256)]
+
+
+#: Batches between two points that TensorBoard shows.
+EVENTS_EVERY = 10
+
+
+class TensorBoardDisplay:
+    """Writes the figures where TensorBoard reads them: ``tensorboard/`` in the run's folder.
+
+    Args:
+        display: is shown everything, too.
+    """
+
+    def __init__(self, display: Display) -> None:
+        self._display = display
+        self._log: EventLog | None = None
+
+    def started(self, plan: Plan, folder: Path, position: Position) -> None:
+        """Note the folder, which the run makes when it knows that it can train."""
+        self._folder = folder / "tensorboard"
+        self._display.started(plan, folder, position)
+
+    def batch(self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None) -> None:
+        """Write every :data:`EVENTS_EVERY` batches."""
+        self._display.batch(position, loss, characters_per_second, learning_rate)
+        if position.total % EVENTS_EVERY == 0:
+            figures = {"loss": loss, "characters_per_second": characters_per_second, "learning_rate": learning_rate}
+            self._write(position.total, {f"batch/{name}": v for name, v in figures.items() if v is not None})
+
+    def epoch(self, record: Mapping[str, float], sample: str | None) -> None:
+        """Write the epoch's figures."""
+        self._display.epoch(record, sample)
+        figures = {f"epoch/{name}": value for name, value in record.items() if name not in ("epoch", "step")}
+        self._write(int(record["step"]), figures)
+
+    def _write(self, step: int, figures: Mapping[str, float]) -> None:
+        if self._log is None:
+            self._log = EventLog(self._folder)
+        self._log.write(step, figures)
+
+    def ended(self, artifact: Artifact) -> None:
+        """Close the file."""
+        if self._log is not None:
+            self._log.close()
+        self._display.ended(artifact)

@@ -15,9 +15,10 @@ from textgen.plugins.registry import Plugins
 from textgen.runs.artifact import Artifact
 from textgen.runs.folder import claimed, new_folder
 from textgen.training.cluster import Cluster
+from textgen.training.display import Display
 from textgen.training.follower import Follower
 from textgen.training.plan import Plan, has_text_of, make_plan
-from textgen.training.run import Display, Run
+from textgen.training.run import Run
 
 #: Training options that may differ when a run goes on.
 RESUMABLE = ("epochs", "max_steps", "patience", "checkpoint_every", "sample_every", "callbacks", "device")
@@ -38,7 +39,7 @@ def train(
         plan: what to train on what.
         plugins: whose hooks are called.
         display: shows progress.
-        folder: where the run is written; by default a new one in :func:`textgen.runs.artifact.runs_folder`.
+        folder: where the run is written; by default a new one in :func:`textgen.base.environment.runs_folder`.
         overwrite: whether to replace a run that is in the folder, once the new one is known to be able to train.
         callbacks: ``keras.callbacks.Callback`` objects, for models that train with Keras.
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import onnx
 
-from textgen.errors import UnsupportedModelError
-from textgen.generation.chain import Chain
 from textgen.model.network import recurrent_state_spec
 from textgen_onnx.graphs.builder import BOOL, FLOAT, INT64, Graph, Value
 from textgen_onnx.graphs.cells import add_step
@@ -75,143 +71,6 @@ def _scan_layer(
     output = body.name(after[0], f"layer{layer}.output")
     values = [Value(name, FLOAT, ("batch", units)) for name in [*after, output]]
     return graph.scan(body, past, [*projected, counts], values)
-
-
-def build_generate(
-    weights: GraphWeights, chain: Chain, forbidden: Sequence[int], end_id: int | None
-) -> onnx.ModelProto:
-    """The whole loop: read an id, draw the next, for as many steps as there are uniforms.
-
-    Inputs: ``last_ids [batch]`` int64, not read yet; ``past.*``; the chain's parameters as ``{position}.{sampler}.
-    {parameter} [batch, 1]`` float; ``uniforms [steps, batch]`` float in [0, 1); where the chain looks at what a row
-    has, ``seen [batch, vocab]`` bool. Outputs: ``ids [steps, batch]`` int64; ``present.*``, before the last id is read;
-    ``finished [batch]`` bool, whether a row drew the end of a document; ``present.seen`` where there is ``seen``.
-
-    Raises:
-        UnsupportedModelError: where a sampler of the chain cannot be written as ONNX nodes.
-    """
-    graph = Graph(weights.tensors, weights.vocab_size)
-    loop = _Loop(graph, weights, chain, forbidden)
-    uniforms = graph.input("uniforms", FLOAT, ("steps", "batch"))
-    each = graph.add("Unsqueeze", uniforms, graph.constant(np.array([2])))
-    body = graph.body()
-    last = body.input("last", INT64, ("batch",))
-    before = [body.input(f"before.{name}", FLOAT, ("batch", width)) for name, width in loop.states]
-    seen = body.input("seen.before", BOOL, ("batch", weights.vocab_size)) if loop.seen else None
-    uniform = body.input("uniform", FLOAT, ("batch", 1))
-    ids, after, seen_after = loop.step(body, last, before, seen, uniform)
-    carried = [Value(ids, INT64, ("batch",))]
-    carried += [Value(value, FLOAT, ("batch", width)) for value, (_, width) in zip(after, loop.states, strict=True)]
-    if seen_after:
-        carried.append(Value(seen_after, BOOL, ("batch", weights.vocab_size)))
-    stacked = Value(body.name(ids, "drawn"), INT64, ("batch",))
-    results = graph.scan(body, [loop.last_ids, *loop.past, *loop.seen], [each], [*carried, stacked])
-    return loop.finish(graph, results[-1], results[1:-1], end_id, "steps")
-
-
-def build_block(
-    weights: GraphWeights, chain: Chain, forbidden: Sequence[int], end_id: int | None, *, steps: int, batch: int
-) -> onnx.ModelProto:
-    """As :func:`build_generate`, with ``steps`` steps written one after the other and a fixed batch.
-
-    It has no control flow and only fixed shapes, so that it can be captured as a CUDA graph.
-    """
-    graph = Graph(weights.tensors, weights.vocab_size)
-    loop = _Loop(graph, weights, chain, forbidden, batch)
-    uniforms = graph.input("uniforms", FLOAT, (steps, batch))
-    each = graph.add("Unsqueeze", uniforms, graph.constant(np.array([2])))
-    last, state, seen = loop.last_ids, loop.past, loop.seen[0] if loop.seen else None
-    drawn = []
-    for step in range(steps):
-        uniform = graph.add("Gather", each, graph.constant(np.int64(step)))
-        last, state, seen = loop.step(graph, last, state, seen, uniform)
-        drawn.append(graph.add("Unsqueeze", last, graph.constant(np.array([0]))))
-    ids = graph.add("Concat", *drawn, axis=0)
-    return loop.finish(graph, ids, [*state, *([seen] if seen else [])], end_id, steps, batch)
-
-
-class _Loop:
-    """What a generating graph takes, does in a step, and gives."""
-
-    def __init__(
-        self, graph: Graph, weights: GraphWeights, chain: Chain, forbidden: Sequence[int], batch: int | str = "batch"
-    ) -> None:
-        self.weights, self.chain, self.batch = weights, chain, batch
-        layers = zip(state_names(weights), weights.units, strict=True)
-        self.states = [(name, width) for names, width in layers for name in names]
-        self.last_ids = graph.input("last_ids", INT64, (batch,))
-        self.past = [_past(graph, name, width, batch) for name, width in self.states]
-        self.parameters = [
-            {name: graph.input(parameter_name(index, chain, name), FLOAT, (batch, 1)) for name in sampler.parameters}
-            for index, sampler in enumerate(chain.samplers)
-        ]
-        self.seen = [graph.input("seen", BOOL, (batch, weights.vocab_size))] if chain.uses_history else []
-        # Excluding ids costs nothing in the head's bias.
-        bias = weights.tensors["head.bias"].copy()
-        bias[list(forbidden)] = -np.inf
-        self.head_bias = graph.constant(bias)
-
-    def step(
-        self, graph: Graph, last: str, state: list[str], seen: str | None, uniform: str
-    ) -> tuple[str, list[str], str | None]:
-        """Read the last ids and draw the next: their name, the state after the step, the ids seen by then."""
-        weights = self.weights
-        parts = len(state) // len(weights.units)
-        after: list[str] = []
-        for layer in range(len(weights.units)):
-            projected = weights.project(graph, after[-parts] if layer else last, layer)
-            after += add_step(graph, weights, layer, projected, state[layer * parts : (layer + 1) * parts])
-        logits: str | None = weights.product(graph, after[-parts], "head.kernel", self.head_bias)
-        for name, sampler, parameters in zip(self.chain.names, self.chain.samplers, self.parameters, strict=False):
-            assert logits is not None
-            logits = sampler.emit(graph, logits, parameters, seen)
-            if logits is None:
-                raise UnsupportedModelError(f"the sampler {name} cannot be written into an ONNX graph")
-        assert logits is not None
-        ids = self.chain.selector.emit(graph, logits, uniform)
-        if ids is None:
-            raise UnsupportedModelError(f"the selector {self.chain.names[-1]} cannot be written into an ONNX graph")
-        if seen is not None:
-            vocabulary = graph.constant(np.arange(weights.vocab_size)[None, :])
-            drawn = graph.add("Equal", graph.add("Unsqueeze", ids, graph.constant(np.array([1]))), vocabulary)
-            seen = graph.add("Or", seen, drawn)
-        return ids, after, seen
-
-    def finish(
-        self,
-        graph: Graph,
-        ids: str,
-        state: Sequence[str],
-        end_id: int | None,
-        steps: int | str,
-        batch: int | str = "batch",
-    ) -> onnx.ModelProto:
-        """Name the outputs and close the graph."""
-        end = graph.constant(np.int64(-1 if end_id is None else end_id))
-        ended = graph.add("Cast", graph.add("Equal", ids, end), to=FLOAT)
-        finished = graph.add("Cast", graph.add("ReduceMax", ended, axes=[0], keepdims=0), to=BOOL)
-        outputs = [Value(graph.name(ids, "ids"), INT64, (steps, batch))]
-        for value, (name, width) in zip(state, self.states, strict=False):
-            outputs.append(Value(graph.name(value, f"present.{name}"), FLOAT, (batch, width)))
-        outputs.append(Value(graph.name(finished, "finished"), BOOL, (batch,)))
-        if self.seen:
-            shape = (batch, self.weights.vocab_size)
-            outputs.append(Value(graph.name(state[-1], "present.seen"), BOOL, shape))
-        return graph.model(outputs)
-
-
-def parameter_name(index: int, chain: Chain, parameter: str) -> str:
-    """The graph input of a sampler's parameter, such as ``0.temperature.temperature``."""
-    return f"{index}.{chain.names[index]}.{parameter}"
-
-
-def default_parameters(chain: Chain) -> dict[str, float]:
-    """The chain's own parameters by the names of the inputs that take them."""
-    return {
-        parameter_name(index, chain, name): value
-        for index, sampler in enumerate(chain.samplers)
-        for name, value in sampler.parameters.items()
-    }
 
 
 def _past(graph: Graph, name: str, width: int, batch: int | str = "batch") -> str:

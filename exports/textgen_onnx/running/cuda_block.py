@@ -23,7 +23,7 @@ class BlockLoop:
     """Writes text in blocks of a fixed number of steps and rows.
 
     Args:
-        session: of a graph from :func:`textgen_onnx.graphs.step.build_block`.
+        session: of a graph from :func:`textgen_onnx.graphs.generate.build_block`.
         spec: the model's state.
         device: ``"cpu"`` or ``"cuda:N"``.
     """

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from textgen.base.files import write_atomically
-from textgen.generation.runtime import usable_cores
+from textgen.base.machine import usable_cores
 from textgen_onnx.running.shared_rows import SharedRows
 
 #: Seconds of measuring a way.

@@ -10,22 +10,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from textgen_keras.kernels.arrays import check_index, clear, empty, scratch, sum_of, zeros
 from textgen_keras.kernels.jit import compiled
-from textgen_keras.kernels.matmul import (
-    DEPTH,
-    ROWS,
-    add_outer_products,
-    add_product,
-    check_index,
-    clear,
-    empty,
-    padded,
-    scratch,
-    sum_of,
-    sums_for,
-    sums_from,
-    zeros,
-)
+from textgen_keras.kernels.matmul import DEPTH, ROWS, add_outer_products, add_product, padded, sums_for, sums_from
 from textgen_keras.kernels.packing import pack, pack_transposed, shared_panels
 from textgen_keras.kernels.threads import on_all_cores, shares
 from textgen_keras.kernels.vectors import Vector, add, copy, exp, folded, larger, over_rows

@@ -10,8 +10,8 @@ from typing import Any
 
 import numba
 
-#: The files whose functions become parts of compiled ones.
-_PARTS = [Path(__file__).with_name(name) for name in ("machine_code.py", "formulas.py", "tiles.py", "panels.py")]
+#: The files whose functions become parts of compiled ones: all of this folder.
+_PARTS = sorted(Path(__file__).parent.glob("*.py"))
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
 
@@ -22,7 +22,7 @@ def compiled(function: Callable[..., None]) -> Callable[..., None]:
     It runs without Python's lock, and rounds as written, but that a product and a sum may be one operation.
     """
     # Numba names a file after the function, and looks only at the function's own source: not at its parts'.
-    sources = b"".join(path.read_bytes() for path in (*_PARTS, Path(function.__code__.co_filename)))
+    sources = b"".join(path.read_bytes() for path in _PARTS)
     function.__qualname__ += f"-{hashlib.sha256(sources).hexdigest()[:16]}"
     without_keeping = numba.njit(nogil=True, **_OPTIONS)
     try:

@@ -16,22 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from textgen_keras.kernels.arrays import check_index, clear, empty, scratch, sum_of, zeros
 from textgen_keras.kernels.jit import compiled, compiled_in_place
 from textgen_keras.kernels.matmul import (
     DEPTH,
     ROWS,
     add_outer_products,
     add_product,
-    check_index,
-    clear,
-    empty,
     padded,
-    scratch,
     spread,
-    sum_of,
     sums_for,
     sums_from,
-    zeros,
 )
 from textgen_keras.kernels.packing import pack, pack_transposed, shared_panels
 from textgen_keras.kernels.threads import on_all_cores, shares
@@ -371,7 +366,7 @@ def _goes_past_cache(states: Array, *others: Array) -> bool:
     """Whether what a layer keeps for its way back is to be written to memory past the cache.
 
     That is, whether it is too large for one, and all of its rows begin at multiples of 64 bytes, as they must for that;
-    the arrays are from :func:`textgen_keras.kernels.matmul.empty`.
+    the arrays are from :func:`textgen_keras.kernels.arrays.empty`.
     """
     size = sum(array.nbytes for array in (states, *others))
     return size > LARGEST_KEPT and states.shape[-1] * states.itemsize % 64 == 0

@@ -3,13 +3,12 @@
 A product is made of tiles: a few rows by a few vectors of columns, whose sums stay in registers while the core runs
 along the inner dimension (Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication"). Loops that
 Numba compiles keep such sums in memory, at a third of the speed, so the innermost loop is written in LLVM's language.
-The right matrix is packed (:mod:`textgen_keras.kernels.packing`), so that what a tile reads of it lies side by side, and stays
-in the first cache from one tile to the next.
+The right matrix is packed (:mod:`textgen_keras.kernels.packing`), so that what a tile reads of it lies side by side,
+and stays in the first cache from one tile to the next.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic, register_jitable
 from numpy.typing import NDArray
 
+from textgen_keras.kernels.arrays import clear, empty, scratch, sum_of
 from textgen_keras.kernels.jit import compiled_part
 from textgen_keras.kernels.vectors import WIDTH, copy
 
@@ -32,32 +32,6 @@ _ROWS_AT_END, _COLUMNS_AT_END = 6, WIDTH * 2
 #: What a tile runs along at a time, so that a panel's part stays in the first cache: 32 KiB at most.
 DEPTH = 128
 
-#: Of a processor's vectors, in bytes: those that begin elsewhere span two lines of the cache each.
-_ALIGNMENT = 64
-
-
-def empty(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """Like :func:`numpy.empty`, and aligned to the processor's vectors."""
-    dtype = np.dtype(dtype)
-    size = math.prod(shape) * dtype.itemsize
-    memory = np.empty(size + _ALIGNMENT, np.uint8)
-    first = -memory.ctypes.data % _ALIGNMENT
-    array: NDArray[Any] = memory[first : first + size].view(dtype).reshape(shape)
-    return array
-
-
-def zeros(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """Like :func:`numpy.zeros`, and aligned to the processor's vectors."""
-    array = empty(shape, dtype)
-    array[...] = 0
-    return array
-
-
-def check_index(index: NDArray[np.int32], size: int) -> None:
-    """Raise ``ValueError`` where an int32 is not the number of one of so many rows: compiled functions do not look."""
-    if index.size and index.view(np.uint32).max() >= size:  # as such, what is below 0 is large
-        raise ValueError(f"ids must be from 0 to {size - 1}, got {index.min()} to {index.max()}")
-
 
 @register_jitable  # type: ignore[untyped-decorator]
 def padded(columns: int) -> int:
@@ -65,34 +39,6 @@ def padded(columns: int) -> int:
     whole = columns // COLUMNS * COLUMNS
     rest = columns - whole
     return whole + (COLUMNS if rest > _COLUMNS_AT_END else _COLUMNS_AT_END if rest else 0)
-
-
-@compiled_part
-def scratch(size: int, like: Any) -> Any:
-    """For compiled functions: a flat array of the dtype of another, aligned to the processor's vectors."""
-    memory = np.empty(size + _ALIGNMENT // like.itemsize, like.dtype)
-    first = -memory.ctypes.data % _ALIGNMENT // like.itemsize
-    return memory[first : first + size]
-
-
-def sums_for(matrix: NDArray[Any]) -> NDArray[Any]:
-    """Room for :func:`add_outer_products` to make the gradient of a matrix in; it is to be cleared first."""
-    rows, columns = matrix.shape
-    return empty((rows, padded(columns)), matrix.dtype)
-
-
-def sums_from(parts: Sequence[NDArray[Any]], matrix: NDArray[Any]) -> NDArray[Any]:
-    """The gradient of a matrix, of the parts that :func:`sums_for` was asked for."""
-    return np.ascontiguousarray(sum_of(parts)[:, : matrix.shape[1]])
-
-
-def sum_of(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """The sum of arrays, in the first of them and in their order; one that comes again counts once."""
-    total, *others = parts
-    for part in others:
-        if part is not total:
-            total += part
-    return total
 
 
 def _make_tile(rows: int, columns: int) -> Callable[..., Any]:
@@ -217,21 +163,13 @@ _wide, _at_end = _make_strip(ROWS, COLUMNS), _make_strip(_ROWS_AT_END, _COLUMNS_
 
 
 @compiled_part
-def clear(array: Any) -> None:
-    """Make all of a contiguous array 0."""
-    flat = array.reshape(-1)
-    for n in range(len(flat)):
-        flat[n] = 0
-
-
-@compiled_part
 def add_product(sums: Any, left: Any, panels: Any) -> None:
     """``sums += left @ right``.
 
     Args:
         sums: ``[M, padded(N)]``; what lies beyond N means nothing.
         left: ``[M, K]``.
-        panels: the right matrix ``[K, N]``, of :func:`textgen_keras.kernels.packing.pack`; all of one dtype and contiguous.
+        panels: the right matrix ``[K, N]``, of :func:`~textgen_keras.kernels.packing.pack`; one dtype, contiguous.
     """
     rows, inner = left.shape
     width = sums.shape[1]
@@ -279,3 +217,14 @@ def add_outer_products(sums: Any, left: Any, right: Any) -> None:
                 _at_end(rows, flat_sums, column, width, flat_left, of_left, 1, stride, panel, 0, depth)
             else:
                 _wide(rows, flat_sums, column, width, flat_left, of_left, 1, stride, panel, 0, depth)
+
+
+def sums_for(matrix: NDArray[Any]) -> NDArray[Any]:
+    """Room for :func:`add_outer_products` to make the gradient of a matrix in; it is to be cleared first."""
+    rows, columns = matrix.shape
+    return empty((rows, padded(columns)), matrix.dtype)
+
+
+def sums_from(parts: Sequence[NDArray[Any]], matrix: NDArray[Any]) -> NDArray[Any]:
+    """The gradient of a matrix, of the parts that :func:`sums_for` was asked for."""
+    return np.ascontiguousarray(sum_of(parts)[:, : matrix.shape[1]])

@@ -8,8 +8,9 @@ import numpy as np
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
+from textgen_keras.kernels.arrays import empty, scratch
 from textgen_keras.kernels.jit import compiled, compiled_part
-from textgen_keras.kernels.matmul import COLUMNS, empty, scratch
+from textgen_keras.kernels.matmul import COLUMNS
 from textgen_keras.kernels.threads import on_all_cores, shares
 from textgen_keras.kernels.vectors import copy
 

@@ -11,8 +11,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from textgen.model.network import Cell, recurrent_state_spec
-from textgen_keras.network.head import head_cross_entropy
-from textgen_keras.network.layers import LookUp, look_up, run_layer
+from textgen_keras.network.compiled import head_cross_entropy
+from textgen_keras.network.layers import run_layer
+from textgen_keras.network.lookup import LookUp, look_up
 from textgen_keras.stateful_network import StatefulNetwork
 
 _LAYERS: dict[Cell, Any] = {"gru": keras.layers.GRU, "lstm": keras.layers.LSTM}

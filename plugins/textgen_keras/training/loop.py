@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
-from textgen.model.model import Checkpoint, Position, TrainingRun
+from textgen.model.fitting import Checkpoint, Position, TrainingRun
 from textgen.text.batches import Batch, Dataset
 from textgen_keras.shapes import check_shapes
 from textgen_keras.stateful_network import IDS, StatefulNetwork, compiled
 from textgen_keras.training.averaging import WeightAverage
-from textgen_keras.training.optimizer import load_callbacks, make_callback_list, make_optimizer
+from textgen_keras.training.callbacks import load_callbacks, make_callback_list
+from textgen_keras.training.carried_state import CarriedState
+from textgen_keras.training.optimizer import make_optimizer
 from textgen_keras.training.schedule import Progress, rate_at
 from textgen_keras.training.workers import Workers
 
@@ -57,7 +58,7 @@ class TrainingLoop:
         self._learn = compiled(self._learning_step, _BATCH, network.state_signature, _SEED)
         self._judge = compiled(self._judging_step, _BATCH, network.state_signature)
         self._position = Position()
-        self._carried = _CarriedState(network, dataset.carries_state, workers)
+        self._carried = CarriedState(network, dataset.carries_state, workers)
         self._loss = _MeanLoss()
         self._progress = Progress()
         if run.checkpoint is not None:
@@ -139,13 +140,13 @@ class TrainingLoop:
 
     def _held_out_loss(self) -> float | None:
         """The mean over the held-out text, if there is any."""
-        carried = _CarriedState(self._network, self._dataset.carries_state, self._workers)
+        carried = CarriedState(self._network, self._dataset.carries_state, self._workers)
         loss = _MeanLoss()
         for batch in self._dataset.held_out.batches(epoch=0) if self._dataset.held_out else ():
             loss.add(*self._read(self._judge, batch, carried))
         return loss.mean if loss.characters else None
 
-    def _read(self, step: Callable[..., Any], batch: Batch, carried: _CarriedState, *extra: Any) -> tuple[float, int]:
+    def _read(self, step: Callable[..., Any], batch: Batch, carried: CarriedState, *extra: Any) -> tuple[float, int]:
         """Run a step on a batch: the mean loss, and the targets that counted; without any there is no step."""
         state = carried.before(batch)
         characters = int(np.count_nonzero(batch.weights))
@@ -223,42 +224,6 @@ class _MeanLoss:
     @property
     def mean(self) -> float:
         return self.nats / max(self.characters, 1)
-
-
-class _CarriedState:
-    """The state that a batch starts with: the one that the batch before it left, or the initial one.
-
-    Attributes:
-        tensors: what the last batch left of this worker's rows; ``None`` before the first one.
-    """
-
-    def __init__(self, network: StatefulNetwork, carries: bool, workers: Workers) -> None:
-        self._network, self._carries, self._workers = network, carries, workers
-        self._rows = 0
-        self.tensors: list[Any] | None = None
-
-    def before(self, batch: Batch) -> list[Any]:
-        """What to start this worker's rows with; a batch of other rows than the last starts anew."""
-        rows = len(batch.inputs)
-        if not self._carries or batch.resets_state or self.tensors is None or self._rows != rows:
-            self._rows = rows
-            self.tensors = self._network.initial_state(len(self._workers.share(batch.inputs)))
-        return self.tensors
-
-    def lengths(self, batch: Batch) -> NDArray[np.int32] | None:
-        """Ids to read of this worker's rows: a state that is not carried may read padding, and faster."""
-        # Decided by all rows, so that all workers run the same graph.
-        lengths = batch.lengths() if self._carries else None
-        return None if lengths is None else self._workers.share(lengths)
-
-    def to_arrays(self) -> list[NDArray[Any]]:
-        """The state of all rows, ``[rows, ...]`` each; none before the first batch."""
-        return [self._workers.gather(tensor.numpy(), self._rows) for tensor in self.tensors or []]
-
-    def take(self, arrays: list[NDArray[Any]]) -> None:
-        """Go on from what :meth:`to_arrays` gave, among any number of workers."""
-        self._rows = len(arrays[0])
-        self.tensors = [tf.constant(self._workers.share(array)) for array in arrays]
 
 
 def _describe(variables: Mapping[str, Any], dataset: Dataset, run: TrainingRun) -> str:

@@ -18,8 +18,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from textgen.base.console import tell
 from textgen.errors import OptionError, UnavailableError
-from textgen.plugins.faults import tell
 from textgen.training.cluster import Cluster
 
 #: What TensorFlow raises in a process whose peers are gone.

@@ -15,7 +15,8 @@ from textgen.cli import main
 from textgen.generation.chain import Chain
 from textgen.model.network import GATES, Cell, RecurrentNetwork
 from textgen.plugins.registry import plugins
-from textgen.runs.artifact import TOKENIZER, WEIGHTS, Artifact
+from textgen.runs.artifact import Artifact
+from textgen.runs.manifest import TOKENIZER, WEIGHTS
 from textgen.testing.suites.runs import NoDisplay
 from textgen.training.plan import make_plan
 from textgen.training.run import Run

@@ -15,7 +15,7 @@ import safetensors.numpy
 
 from textgen import api
 from textgen.errors import ArtifactError, OptionError, UnsupportedModelError
-from textgen.generation.chain import uniforms
+from textgen.generation.randomness import uniforms
 from textgen.model.network import RecurrentLayer, RecurrentNetwork
 from textgen.runs.artifact import Artifact
 from textgen_onnx.checks import parity

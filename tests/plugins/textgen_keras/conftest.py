@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from textgen.testing import MemoryRun
-from textgen.text.batches import EncodedText
+from textgen.text.encoded import EncodedText
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ from textgen.errors import ArtifactError
 from textgen.model.state import StateSpec, TensorSpec
 from textgen.testing import MemoryRun, registered
 from textgen.testing.suites import ModelSuite
-from textgen.text.batches import Dataset, EncodedText, Lanes
+from textgen.text.batches import Dataset, Lanes
+from textgen.text.encoded import EncodedText
 from textgen_keras.keras_model import KerasModel
 
 pytestmark = pytest.mark.keras

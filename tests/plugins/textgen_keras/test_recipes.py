@@ -1,6 +1,6 @@
 import pytest
 
-from textgen.model.model import TrainingOptions
+from textgen.model.fitting import TrainingOptions
 from textgen.options import TABLES, build_options, merge_settings
 from textgen.plugins.registry import plugins
 from textgen_keras import textgen_register_recipes

@@ -3,7 +3,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from textgen.generation.chain import Chain, Draw
+from textgen.generation.chain import Chain
+from textgen.generation.draw import Draw
 from textgen.plugins.registry import plugins
 
 Transform = Callable[..., np.ndarray]

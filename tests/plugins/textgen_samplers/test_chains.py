@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textgen.errors import OptionError
-from textgen.generation.chain import Draw, uniforms
+from textgen.generation.draw import Draw
+from textgen.generation.randomness import uniforms
 
 V = 7
 

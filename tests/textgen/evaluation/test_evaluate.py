@@ -18,7 +18,7 @@ from textgen.evaluation.scoring import BINS, Reading, judge, mean_loss
 from textgen.evaluation.texts import compare_texts, find_neighbours, jensen_shannon
 from textgen.generation.runtime import Runtime
 from textgen.model.state import State, StateSpec, TensorSpec
-from textgen.text.batches import EncodedText, draw_documents, draw_folds
+from textgen.text.encoded import EncodedText, draw_documents, draw_folds
 
 V = 5
 

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from textgen.errors import OptionError, UnknownNameError
-from textgen.generation.chain import ORDER, Chain, Draw, edit_chain, read_links, uniforms
+from textgen.generation.chain import ORDER, Chain, edit_chain, read_links
+from textgen.generation.draw import Draw
+from textgen.generation.randomness import uniforms
 from textgen.generation.sampler import Sampler, Selector
 from textgen.options import Options
 from textgen.plugins.registry import plugins

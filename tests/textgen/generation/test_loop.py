@@ -8,11 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textgen.errors import OptionError, UnknownCharacterError
-from textgen.generation.chain import Chain, uniforms
-from textgen.generation.loop import Ending, Generation, Piece, Request, generate
+from textgen.generation.chain import Chain
+from textgen.generation.loop import generate
+from textgen.generation.randomness import uniforms
+from textgen.generation.request import Generation, Piece, Request
 from textgen.generation.runtime import ModelRuntime, Runtime
 from textgen.plugins.registry import plugins
 from textgen.testing import CountingModel, CountingOptions
+from textgen.text.boundaries import Boundaries
 from textgen.text.tokenizer import Tokenizer
 
 LETTERS = "abcd"
@@ -53,7 +56,10 @@ def run(
     tokenizer: Tokenizer, asked: Request, starts: dict[str, int] | None = None, model_seed: int = 0
 ) -> tuple[list[Piece], list[Generation]]:
     pieces = generate(
-        make_runtime(tokenizer.vocab_size, model_seed), tokenizer, Ending(tokenizer.eos_id, starts or {"a": 1}), asked
+        make_runtime(tokenizer.vocab_size, model_seed),
+        tokenizer,
+        Boundaries(tokenizer.eos_id, starts or {"a": 1}),
+        asked,
     )
     told = []
     while True:
@@ -232,7 +238,7 @@ def test_the_drawn_first_character_is_told_but_not_scored(plain):
 
 def test_a_model_that_does_not_know_how_texts_begin_asks_for_a_prompt(plain):
     with pytest.raises(OptionError, match="give a prompt"):
-        list(generate(make_runtime(4), plain, Ending(None), request("")))
+        list(generate(make_runtime(4), plain, Boundaries(None), request("")))
 
 
 def test_unknown_characters_of_a_prompt(make_tokenizer, plain, tokenizer):
@@ -281,6 +287,6 @@ def test_rows_and_chains_must_go_with_the_prompts(plain, rows, chains):
 
 
 def test_nothing_is_written_before_all_prompts_are_known(plain):
-    pieces = generate(make_runtime(4), plain, Ending(None), request("a", "ß"))
+    pieces = generate(make_runtime(4), plain, Boundaries(None), request("a", "ß"))
     with pytest.raises(UnknownCharacterError):
         next(pieces)

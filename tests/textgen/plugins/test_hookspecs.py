@@ -18,13 +18,14 @@ import pluggy
 import pytest
 
 from textgen import api, hookimpl
-from textgen.generation.loop import Generation, Request
+from textgen.generation.request import Generation, Request
 from textgen.generation.sampler import Sampler
-from textgen.model.model import Position
+from textgen.model.fitting import Position
 from textgen.options import Options
 from textgen.plugins import hookspecs
 from textgen.plugins.doctor import diagnose
-from textgen.plugins.registry import KINDS, Plugins
+from textgen.plugins.registration import KINDS
+from textgen.plugins.registry import Plugins
 from textgen.runs.artifact import Artifact
 from textgen.testing import CountingModel, registered
 from textgen.text.batches import Batch
@@ -60,7 +61,7 @@ def test_a_specification_says_what_it_is_since_when_and_what_it_gets(name):
     assert ("Returns:" in documentation) == (signature.return_annotation not in ("None", None))
 
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 def test_every_hook_has_a_test():

@@ -344,7 +344,7 @@ def test_the_doctor_survives_a_runtime_that_does_not(textgen):
 
 
 def test_a_failure_that_no_plugin_has_a_hand_in_is_a_bug_of_textgen(work, monkeypatch):
-    monkeypatch.setattr("textgen.runs.artifact.list_runs", lambda: 1 / 0)
+    monkeypatch.setattr("textgen.runs.folder.list_runs", lambda: 1 / 0)
     monkeypatch.setattr(sys, "argv", ["textgen", "runs", "list"])
     with pytest.raises(ZeroDivisionError):
         main()

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from textgen.errors import PluginError, UnknownNameError
-from textgen.plugins.registry import KINDS, Plugin, Plugins, is_bundled, plugins
+from textgen.plugins.discovery import Plugin
+from textgen.plugins.registration import KINDS
+from textgen.plugins.registry import Plugins, is_bundled, plugins
 
 GOOD = """
 from textgen import hookimpl

@@ -11,9 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textgen import api
+from textgen.base.environment import runs_folder
 from textgen.errors import ArtifactError, TextgenError
 from textgen.model.state import StateSpec, TensorSpec
-from textgen.runs.artifact import Artifact, FileRecord, Manifest, find_run, list_runs, runs_folder
+from textgen.runs.artifact import Artifact
+from textgen.runs.folder import find_run, list_runs
+from textgen.runs.manifest import FileRecord, Manifest
 
 
 def make(path: Path) -> Artifact:

@@ -129,7 +129,7 @@ def test_a_plugin_that_cannot_be_registered_is_an_error():
     assert plugins().problems == []
 
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PACKAGES = [ROOT / "textgen", *(ROOT / "plugins" / name for name in ("textgen_samplers", "textgen_tokenizers"))]
 
 

@@ -7,18 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textgen.errors import CorpusError
-from textgen.text import batches as dataset
-from textgen.text import id_store
-from textgen.text.batches import (
-    Batch,
-    BatchPlan,
-    Dataset,
-    EncodedText,
-    Lanes,
-    PackedDocuments,
-    PaddedDocuments,
-    Windows,
-)
+from textgen.text import encoded, id_store
+from textgen.text.batches import Batch, BatchPlan, Dataset, Lanes, PackedDocuments, PaddedDocuments, Windows
+from textgen.text.encoded import EncodedText
 
 PAD = -1
 
@@ -214,7 +205,7 @@ def test_a_text_in_a_file_gives_the_batches_of_one_in_memory(lengths, dtype, lar
     texts = np.split(text.ids, text.offsets[1:-1])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(id_store, "LARGE", large)
-        patch.setattr(dataset, "PIECE", data.draw(st.integers(1, 50)))
+        patch.setattr(encoded, "PIECE", data.draw(st.integers(1, 50)))
         mapped = text.select(wanted)
     plain = EncodedText.join([texts[document] for document in wanted])
     assert mapped.ids.dtype == dtype

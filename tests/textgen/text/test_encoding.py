@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from textgen.errors import PluginError
 from textgen.plugins.registry import plugins
 from textgen.text import encoding, id_store
-from textgen.text.batches import EncodedText
+from textgen.text.encoded import EncodedText
 from textgen.text.encoding import TextFacts, encode, fit, text_sha256
 
 words = st.lists(st.text("abc é🦖\n", min_size=1, max_size=12), min_size=1, max_size=30)

@@ -66,7 +66,7 @@ def test_many_ids_are_in_a_file_without_a_name(tmp_path, monkeypatch):
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
 def test_a_process_that_is_killed_leaves_nothing(tmp_path):
     program = (
-        "import os, signal; import numpy as np; from textgen import id_store; id_store.LARGE = 10\n"
+        "import os, signal; import numpy as np; from textgen.text import id_store; id_store.LARGE = 10\n"
         "store = id_store.IdStore(np.dtype('uint8')); store.add(np.arange(100)); print(os.getpid(), flush=True)\n"
         "ids = {}store.take(); os.kill(os.getpid(), signal.SIGKILL)"
     )

@@ -12,7 +12,7 @@ import safetensors.numpy
 from textgen import hookimpl
 from textgen.base.files import read_tensors
 from textgen.errors import ArtifactError, CorpusError, OptionError, TextgenError
-from textgen.model.model import Position
+from textgen.model.fitting import Position
 from textgen.runs.artifact import Artifact
 from textgen.testing import CountingModel, CountingOptions, registered
 
@@ -332,7 +332,8 @@ def test_a_folder_that_is_in_use_is_left_alone(work):
 
 
 def test_runs_get_folders_of_their_own(work):
-    from textgen.runs.artifact import find_run, list_runs, runs_folder
+    from textgen.base.environment import runs_folder
+    from textgen.runs.folder import find_run, list_runs
     from textgen.training.train import train
 
     first = train(work.plan(), work.found, _silent())

@@ -15,7 +15,8 @@ import safetensors.numpy
 from textgen.api import load
 from textgen.errors import ArtifactError
 from textgen.generation.runtime import ModelRuntime
-from textgen.model.model import Checkpoint, Model, Position, Tensors
+from textgen.model.fitting import Checkpoint, Position, Tensors
+from textgen.model.model import Model
 from textgen.model.network import RecurrentNetwork
 from textgen.model.state import State
 from textgen.options import build_options
@@ -24,8 +25,9 @@ from textgen.testing.memory import MemoryRun
 from textgen.testing.suites.forward import ForwardCases, Ids, same
 from textgen.testing.suites.plugin import OptionsSuite
 from textgen.testing.suites.runs import train_tiny
-from textgen.text.batches import Dataset, EncodedText, Lanes, PaddedDocuments
+from textgen.text.batches import Dataset, Lanes, PaddedDocuments
 from textgen.text.corpus import Layout
+from textgen.text.encoded import EncodedText
 
 V = 7
 

@@ -15,8 +15,9 @@ import pytest
 
 from textgen.errors import OptionError
 from textgen.options import Options, build_options
-from textgen.plugins.registration import NAME
-from textgen.plugins.registry import GROUP, Provided, plugins
+from textgen.plugins.discovery import GROUP
+from textgen.plugins.registration import NAME, Provided
+from textgen.plugins.registry import plugins
 from textgen.testing import counting, recurrent, tiny
 from textgen.testing.plugins import registered
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textgen.model.model import Model, Position
+from textgen.model.fitting import Position
+from textgen.model.model import Model
 from textgen.options import Settings
 from textgen.plugins.registry import plugins
 from textgen.runs.artifact import Artifact

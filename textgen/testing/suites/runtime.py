@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from textgen.errors import TextgenError
-from textgen.generation.chain import Draw, uniforms
+from textgen.generation.draw import Draw
+from textgen.generation.randomness import uniforms
 from textgen.generation.runtime import Finding, ModelRuntime, Runtime
 from textgen.model.state import State
 from textgen.plugins.registry import plugins

@@ -11,10 +11,11 @@ from onnx import TensorProto
 
 from textgen import api
 from textgen.errors import UnavailableError
-from textgen.generation.chain import Draw, uniforms
+from textgen.generation.draw import Draw
 from textgen.generation.loop import CHUNK, CHUNK_TO_END
+from textgen.generation.randomness import uniforms
 from textgen.runs.artifact import Artifact
-from textgen_onnx.graphs.step import build_block, build_generate
+from textgen_onnx.graphs.generate import build_block, build_generate
 from textgen_onnx.graphs.weights import GraphWeights
 from textgen_onnx.running import session
 from textgen_onnx.runtime import OnnxRuntime

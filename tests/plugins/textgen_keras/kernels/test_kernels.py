@@ -64,6 +64,7 @@ def parts():
 @settings(max_examples=60, deadline=None)
 @given(rows=sizes, inner=sizes, columns=sizes, dtype=st.sampled_from(["float32", "float64"]))
 def test_products_equal_those_of_numpy(parts, rows, inner, columns, dtype):
+    from textgen_keras.kernels import arrays
     from textgen_keras.kernels import matmul as tiles
 
     rng = np.random.default_rng(rows)
@@ -78,7 +79,7 @@ def test_products_equal_those_of_numpy(parts, rows, inner, columns, dtype):
         (parts.add_product_transposed, left, np.ascontiguousarray(right.T)),
         (parts.add_outer_products, np.ascontiguousarray(left.T), right),
     ):
-        sums = tiles.zeros((rows, tiles.padded(columns)), dtype)
+        sums = arrays.zeros((rows, tiles.padded(columns)), dtype)
         sums[:, :columns] = before
         product(sums, *factors)
         assert (np.abs(sums[:, :columns] - exact) <= error).all()
@@ -196,10 +197,10 @@ def test_the_number_of_cores_does_not_matter(monkeypatch, cell, sizes):
 @pytest.mark.parametrize("units", [1, 21, 24, 32, 80])
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_what_is_kept_may_go_past_the_cache(monkeypatch, cell, units, dtype):
+    from textgen_keras.kernels import arrays
     from textgen_keras.kernels import layers as compiled_layers
-    from textgen_keras.kernels import matmul as tiles
 
-    state = tiles.zeros((2, 3, units), dtype)
+    state = arrays.zeros((2, 3, units), dtype)
     found = []
     for largest in (0, 2**60):
         monkeypatch.setattr(compiled_layers, "LARGEST_KEPT", largest)

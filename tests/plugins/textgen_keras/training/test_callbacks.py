@@ -7,7 +7,7 @@ import pytest
 from textgen.errors import OptionError
 from textgen.text.batches import Dataset, Windows
 from textgen_keras.models import GRU, RecurrentOptions
-from textgen_keras.training.optimizer import load_callbacks
+from textgen_keras.training.callbacks import load_callbacks
 
 pytestmark = pytest.mark.keras
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from textgen.errors import ArtifactError
-from textgen.model.model import Position
-from textgen.text.batches import Dataset, EncodedText, Lanes, PaddedDocuments, Windows
+from textgen.model.fitting import Position
+from textgen.text.batches import Dataset, Lanes, PaddedDocuments, Windows
+from textgen.text.encoded import EncodedText
 from textgen_keras.models import GRU, LSTM, RecurrentModel, RecurrentOptions
 from textgen_numpy.runtime import NumpyRuntime
 

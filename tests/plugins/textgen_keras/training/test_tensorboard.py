@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from textgen.plugins.registry import plugins
-from textgen.training.display import EVENTS_EVERY, make_display
+from textgen.training.display import make_display
 from textgen.training.plan import make_plan
-from textgen.training.tensorboard import EventLog
+from textgen.training.tensorboard import EVENTS_EVERY, EventLog
 from textgen.training.train import train
 
 pytestmark = pytest.mark.keras

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from textgen.errors import ArtifactError, OptionError
-from textgen.model.model import Checkpoint, Model, Position, Tensors, TrainingRun
+from textgen.model.fitting import Checkpoint, Position, Tensors, TrainingRun
+from textgen.model.model import Model
 from textgen.model.state import State, StateSpec, TensorSpec
 from textgen.options import Options
 from textgen.text.batches import Batch, Dataset

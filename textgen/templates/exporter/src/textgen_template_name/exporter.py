@@ -10,7 +10,7 @@ from textgen.base.files import write_folder
 from textgen.errors import ArtifactError
 from textgen.exporting.exporter import Exporter, ExportReport, ExportSource
 from textgen.generation.runtime import ModelRuntime
-from textgen.model.model import Tensors
+from textgen.model.fitting import Tensors
 from textgen.options import Options
 
 FILE = "model.json"

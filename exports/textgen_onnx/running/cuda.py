@@ -1,0 +1,71 @@
+"""CUDA in ONNX Runtime: which device a request means, and what is missing. Importing this imports onnxruntime."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import onnxruntime
+
+from textgen.base.machine import parse_device
+from textgen.errors import UnavailableError
+
+#: Of onnxruntime's log: fatal only, since what goes wrong is raised.
+SILENT = 4
+
+
+def resolve_device(device: str) -> str:
+    """The device that a request stands for.
+
+    Args:
+        device: ``"auto"`` (a GPU where there is one that works, else the CPU), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+
+    Returns:
+        ``"cpu"`` or ``"cuda:N"``.
+
+    Raises:
+        UnavailableError: where CUDA is asked for and does not work; says what is missing.
+        OptionError: for anything else.
+    """
+    kind, index = parse_device(device)
+    if kind == "cpu" or (kind == "auto" and not _has_driver()):
+        return "cpu"
+    if reason := why_no_cuda():
+        if kind == "auto":
+            return "cpu"
+        raise UnavailableError(f"--device {device} does not work here: {reason}; or use --device cpu")
+    return f"cuda:{index}"
+
+
+def why_no_cuda() -> str:
+    """What CUDA lacks on this machine, and what to do; empty where it works."""
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        return (
+            "the installed ONNX Runtime has no CUDA; if both are installed, run pip uninstall onnxruntime "
+            'onnxruntime-gpu first, then: pip install "textgen-rnn[cuda]"'
+        )
+    if not _has_driver():
+        return "there is no NVIDIA driver: no GPU device is visible to this process"
+    # The list of providers says what was compiled in; only a session tells whether CUDA and cuDNN can be loaded.
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = SILENT
+    session = onnxruntime.InferenceSession(_identity_graph(), options, providers=["CUDAExecutionProvider"])
+    if "CUDAExecutionProvider" not in session.get_providers():
+        return 'CUDA or cuDNN cannot be loaded: pip install "textgen-rnn[cuda]"'
+    return ""
+
+
+def _has_driver() -> bool:
+    if sys.platform == "win32":
+        return (Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "nvcuda.dll").exists()
+    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
+
+
+def _identity_graph() -> bytes:
+    from onnx import TensorProto, helper
+
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "probe", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())

@@ -1,0 +1,28 @@
+"""Published files: found in the data folder or the user's cache, or else downloaded into the cache."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+from textgen.text.corpus import Corpus, Provenance, Source
+from textgen_corpora.cache import obtain
+
+
+class PublishedCorpus(Corpus):
+    """A corpus of files that are published on the web."""
+
+    licence: ClassVar[str]
+    homepage: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def sources(self) -> tuple[Source, ...]:
+        """The files that the options select."""
+
+    def provenance(self) -> Provenance:
+        return Provenance(self.sources, self.licence, self.homepage)
+
+    def fetch(self) -> list[Path]:
+        return [obtain(source, self.data_dir) for source in self.sources]

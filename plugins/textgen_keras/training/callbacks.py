@@ -1,0 +1,44 @@
+"""What training options name: the optimizer and the callbacks. Imports Keras: see :func:`require_tensorflow`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+
+from textgen.errors import OptionError
+
+
+def load_callbacks(paths: Iterable[str]) -> list[Any]:
+    """Import callbacks.
+
+    Args:
+        paths: ``package.module:Name`` of a ``keras.callbacks.Callback``, or of a class or function that makes one when
+            called without arguments.
+
+    Raises:
+        OptionError: where there is none at a path.
+    """
+    return [_load_callback(path) for path in paths]
+
+
+def _load_callback(path: str) -> Any:
+    module, colon, name = path.partition(":")
+    if not (module and colon and name):
+        raise OptionError(f"training.callbacks: {path!r} is not of the form package.module:Name")
+    try:
+        found = getattr(importlib.import_module(module), name)
+        callback = found if isinstance(found, keras.callbacks.Callback) else found()
+    except Exception as error:  # what a user's module raises can be anything
+        problem = " ".join(f"{type(error).__name__}: {error}".split())
+        raise OptionError(f"training.callbacks: {path!r} cannot be loaded: {problem}") from error
+    if not isinstance(callback, keras.callbacks.Callback):
+        raise OptionError(f"training.callbacks: {path!r} is no keras.callbacks.Callback")
+    return callback
+
+
+def make_callback_list(callbacks: list[Any], network: Any, epochs: int, steps: int) -> Any:
+    """A ``keras.callbacks.CallbackList`` over the network, with the parameters that Keras's own ``fit`` gives it."""
+    return keras.callbacks.CallbackList(callbacks, model=network, epochs=epochs, steps=steps, verbose=0)

@@ -1,0 +1,69 @@
+"""Sampling: the chain of samplers, how it is written, and where its randomness comes from.
+
+A chain is written ``temperature(0.8) | top-k(40) | multinomial``: samplers in the order in which they are applied, then
+the selector that draws. Ids that must never be drawn are excluded before the first sampler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textgen.errors import OptionError
+from textgen.generation.chain import Chain
+from textgen.generation.sampler import Logits
+
+
+class Draw:
+    """A chain at work on the rows of a batch, each row with its own numbers.
+
+    Args:
+        chains: one a row; all with the same names in the same order.
+        vocab_size: ids from 0 to ``vocab_size - 1``.
+        forbidden: ids that are never drawn.
+
+    Attributes:
+        seen: ``[batch, vocab]`` bool, ids of each row's prompt and text, where the chain :attr:`uses_history`.
+    """
+
+    def __init__(self, chains: Sequence[Chain], vocab_size: int, forbidden: Sequence[int] = ()) -> None:
+        self.chain = chains[0]
+        shared = (self.chain.names, self.chain.selector.options)
+        if any((chain.names, chain.selector.options) != shared for chain in chains):
+            raise OptionError("the rows of one batch must share the names of their sampler chain, and its selector")
+        if len(set(forbidden)) >= vocab_size:
+            raise OptionError("every id of the vocabulary is forbidden: there is nothing to draw")
+        self.forbidden = np.asarray(forbidden, dtype=np.intp)
+        self.seen = np.zeros((len(chains), vocab_size), np.bool_) if self.chain.uses_history else None
+        self.parameters: list[dict[str, Logits]] = [
+            {name: _column([chain.samplers[i].parameters[name] for chain in chains]) for name in sampler.parameters}
+            for i, sampler in enumerate(self.chain.samplers)
+        ]
+
+    def draw(self, logits: Logits, uniforms: NDArray[np.float32]) -> NDArray[np.int32]:
+        """Ids ``[batch]`` int32 from logits ``[batch, vocab]`` float32 and uniforms ``[batch]`` float32."""
+        if len(self.forbidden):
+            logits = logits.copy()
+            logits[:, self.forbidden] = -np.inf
+        for sampler, parameters in zip(self.chain.samplers, self.parameters, strict=True):
+            logits = sampler.transform(logits, parameters, self.seen)
+        ids = self.chain.selector.select(logits, uniforms)
+        self.note(np.arange(len(ids)), ids)
+        return ids
+
+    def note(self, rows: NDArray[np.intp], ids: NDArray[np.int32]) -> None:
+        """Mark ids as seen in rows."""
+        if self.seen is not None:
+            self.seen[rows, ids] = True
+
+    def keep(self, rows: NDArray[np.intp]) -> None:
+        """Go on with these rows only."""
+        self.parameters = [{name: values[rows] for name, values in each.items()} for each in self.parameters]
+        if self.seen is not None:
+            self.seen = self.seen[rows]
+
+
+def _column(values: Sequence[float]) -> Logits:
+    return np.asarray(values, dtype=np.float32)[:, None]
