@@ -152,7 +152,7 @@ def _plugins(session: Session) -> tuple[Chart, Claim]:
             found = {"PYTHONPATH": str(folder)}
             commands.append(Command(f"{name}, {place}", ["-m", "textgen", *arguments], found))
     environment = {name: value for name, value in session.environment.items() if name != "TEXTGEN_PLUGINS"}
-    notice("Plugins")
+    notice("Registry")
     rows = measure_commands(commands, session.effort.rounds, environment=environment, folder=session.folder)
     seconds = {row.name: row.seconds for row in rows}
     curves = [
@@ -164,7 +164,7 @@ def _plugins(session: Session) -> tuple[Chart, Claim]:
         for name in names
     ]
     theory = "`--help` reads no plugin's code; a list of plugins imports each."
-    chart = Chart("Plugins", "installed plugins", "milliseconds a command", curves, theory, is_logarithmic=False)
+    chart = Chart("Registry", "installed plugins", "milliseconds a command", curves, theory, is_logarithmic=False)
     ratios = [a / b for a, b in zip(*(seconds[f"textgen --help, {place}"] for place in (MANY, 0)), strict=True)]
     return chart, Claim(f"`textgen --help` with {MANY} plugins over none", "at most", SLOWER, "times", ratios)
 

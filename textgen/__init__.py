@@ -1,26 +1,59 @@
 """textgen: from a text file to a small recurrent text generator that runs anywhere.
 
+Every public name is here, in :mod:`textgen.errors`, :mod:`textgen.options` or :mod:`textgen.testing`; the modules that
+they come from are private and may move. A name is imported when it is first used.
+
 Example:
     >>> import textgen
     >>> textgen.train("dinos-lite").generate("Ram", temperature=0.8, seed=7)  # doctest: +SKIP
 """
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import Any
 
 from textgen.base.version import __version__
-from textgen.plugins.hookspecs import hookimpl
 
-if TYPE_CHECKING:
-    from textgen.api import cross_validate, export, load, train
-    from textgen.text_generator import TextGenerator
+#: The public names, by the module that each is imported from; ``__init__.pyi`` tells type checkers the same.
+_HOMES = {
+    "textgen.api": ("cross_validate", "export", "load", "train"),
+    "textgen.base.console": ("notice",),
+    "textgen.base.files": ("quoted", "sha256", "write_atomically", "write_folder"),
+    "textgen.base.machine": ("distribution_version", "parse_device", "usable_cores"),
+    "textgen.exporting.exporter": ("ExportReport", "ExportSource", "Exporter"),
+    "textgen.generation.chain": ("Chain",),
+    "textgen.generation.continuation": ("Continuation",),
+    "textgen.generation.draw": ("Draw",),
+    "textgen.generation.randomness": ("uniforms",),
+    "textgen.generation.request": ("Generation", "Piece", "Request"),
+    "textgen.generation.runtime": ("Block", "Check", "Ids", "ModelRuntime", "Runtime"),
+    "textgen.generation.sampler": ("GraphBuilder", "Logits", "Parameters", "Sampler", "Selector"),
+    "textgen.model.fitting": ("Checkpoint", "Position", "Tensors", "TrainingOptions", "TrainingRun"),
+    "textgen.model.model": ("Model",),
+    "textgen.model.network": ("GATES", "Cell", "RecurrentLayer", "RecurrentNetwork", "recurrent_state_spec"),
+    "textgen.model.state": ("State", "StateSpec", "TensorSpec"),
+    "textgen.plugins.hookspecs": ("Register", "hookimpl"),
+    "textgen.plugins.registry": ("use_plugins",),
+    "textgen.runs.artifact": ("Artifact",),
+    "textgen.runs.manifest": ("Manifest",),
+    "textgen.text.batches": ("Batch", "BatchPlan", "Dataset"),
+    "textgen.text.boundaries": ("Boundaries",),
+    "textgen.text.corpus": ("Corpus", "Layout", "Provenance", "Source"),
+    "textgen.text.encoding": ("in_pieces",),
+    "textgen.text.tokenizer": ("OnUnknown", "Tokenizer"),
+    "textgen.text_generator": ("TextGenerator",),
+    "textgen.training.cluster": ("Cluster",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = ["TextGenerator", "__version__", "cross_validate", "export", "hookimpl", "load", "train"]
+__all__ = ["__version__", *sorted(_HOME_OF)]
 
 
 def __getattr__(name: str) -> Any:
-    # Plugins import textgen.plugins.hookspecs when the command line lists them: NumPy and pydantic can wait until then.
-    if name in ("TextGenerator", "cross_validate", "export", "load", "train"):
-        from textgen import api
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
+    return value
 
-        return getattr(api, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from textgen.exporting.exporter import ExportReport
 from textgen.options import Settings, merge_settings
-from textgen.plugins.recorded import tell_changes
-from textgen.plugins.registry import Plugins, plugins
+from textgen.plugins.registry import Registry, plugins
 from textgen.runs.artifact import Artifact
 from textgen.runs.folder import find_run
-from textgen.saved_run import load_tokenizer, model_maker, open_runtime
+from textgen.saved_run import SavedRun
 from textgen.text_generator import TextGenerator
 
 if TYPE_CHECKING:
@@ -33,12 +32,9 @@ def load(path: str | Path | None = None, *, runtime: str = "auto", device: str =
         ArtifactError: where the run is missing, incomplete, altered, or of a later format.
         UnavailableError: where a library or the device is missing.
     """
-    found = plugins()
-    artifact = Artifact.open(find_run(None if path is None else Path(path)))
-    tell_changes(artifact, found)
-    tokenizer = load_tokenizer(artifact, found)
-    name, opened = open_runtime(runtime, artifact, model_maker(artifact, found), device, found)
-    return TextGenerator(opened, tokenizer, artifact, found, name)
+    run = SavedRun.open(path)
+    name, opened = run.runtime(runtime, device)
+    return TextGenerator(run, opened, name)
 
 
 def export(
@@ -66,14 +62,8 @@ def export(
     """
     from textgen.exporting.source import export_run
 
-    found = plugins()
-    artifact = Artifact.open(find_run(None if path is None else Path(path)))
-    tell_changes(artifact, found)
-    folder = Path(out) if out else artifact.path / to
-    tokenizer, make_model = load_tokenizer(artifact, found), model_maker(artifact, found)
-    return export_run(
-        artifact, found, to, options or {}, folder, tokenizer=tokenizer, make_model=make_model, notice=notice
-    )
+    run = SavedRun.open(path)
+    return export_run(run, to, options or {}, Path(out) if out else run.artifact.path / to, notice=notice)
 
 
 def cross_validate(
@@ -152,7 +142,7 @@ def train(
 
 
 def choose(
-    found: Plugins,
+    found: Registry,
     *,
     corpus: str | Path | None = None,
     model: str | None = None,
@@ -172,7 +162,7 @@ def choose(
     return merge_settings(base, named, settings or {})
 
 
-def _corpus_settings(found: Plugins, corpus: str | Path) -> dict[str, Any]:
+def _corpus_settings(found: Registry, corpus: str | Path) -> dict[str, Any]:
     is_name = isinstance(corpus, str) and any(item.name == corpus for item in found.provided("corpus"))
     if not is_name and (isinstance(corpus, Path) or Path(corpus).exists()):
         return {"name": "file", "path": str(corpus)}

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from textgen.errors import OptionError
-from textgen.generation.chain import Chain, edit_chain
+from textgen.generation.chain import edit_chain
 from textgen.generation.continuation import Continuation, load_continuation, save_continuation
 from textgen.generation.loop import continue_after, finish, generate
 from textgen.generation.request import Generation, GenerationOptions, Piece, Request
 from textgen.generation.runtime import Runtime
 from textgen.options import build_options
-from textgen.plugins.recorded import needing
-from textgen.plugins.registry import Plugins
 from textgen.runs.artifact import Artifact
-from textgen.saved_run import make_part
+from textgen.saved_run import SavedRun
 from textgen.text.tokenizer import OnUnknown, Tokenizer
 
 if TYPE_CHECKING:
@@ -28,27 +26,23 @@ class TextGenerator:
     """A trained model that writes text.
 
     Args:
+        run: the run that the model comes from.
         runtime: the loaded model.
-        tokenizer: fitted.
-        artifact: the run that both come from.
-        found: the plugins to look samplers up in.
         runtime_name: the runtime's, as registered.
 
     Attributes:
+        artifact: the run's folder.
+        tokenizer: the run's, fitted.
         defaults: how the run generates where nothing else is asked for.
     """
 
-    def __init__(
-        self, runtime: Runtime, tokenizer: Tokenizer, artifact: Artifact, found: Plugins, runtime_name: str
-    ) -> None:
+    def __init__(self, run: SavedRun, runtime: Runtime, runtime_name: str) -> None:
+        self.run = run
+        self.artifact: Artifact = run.artifact
         self.runtime = runtime
         self.runtime_name = runtime_name
-        self.tokenizer = tokenizer
-        self.artifact = artifact
-        self.defaults = build_options(
-            GenerationOptions, artifact.manifest.settings.get("generation", {}), where="generation"
-        )
-        self._plugins = found
+        self.tokenizer: Tokenizer = run.tokenizer()
+        self.defaults = build_options(GenerationOptions, run.settings.get("generation", {}), where="generation")
 
     @overload
     def generate(self, prompt: str | None = None, **options: Any) -> str: ...
@@ -145,7 +139,7 @@ class TextGenerator:
                 raise OptionError(
                     f"a sampler chain and {', '.join(edits)} exclude each other; write all into the chain"
                 )
-            chains.append(self._chain(edit_chain(sampler or self.defaults.sampler, edits)))
+            chains.append(self.run.chain(edit_chain(sampler or self.defaults.sampler, edits)))
         each = len(prompts) * num
         return Request(
             prompts=tuple(text for text in prompts for _ in range(num)) * len(chains),
@@ -160,10 +154,6 @@ class TextGenerator:
             chunk=chunk,
             continuation=continuation,
         )
-
-    def _chain(self, text: str) -> Chain:
-        with needing(self.artifact, self._plugins):
-            return self._plugins.chain(text)
 
     def continue_after(self, request: Request, generation: Generation) -> Continuation:
         """Where a text can be gone on from: writing it in two parts gives the same text as writing it at once."""
@@ -183,9 +173,9 @@ class TextGenerator:
 
     def pieces(self, request: Request) -> Generator[Piece, None, list[Generation]]:
         """Write what a request asks for: yields text as it comes, returns the generations, as a generator does."""
-        self._plugins.notify("textgen_before_generation", request=request)
+        self.run.registry.notify("textgen_before_generation", request=request)
         generations = yield from generate(self.runtime, self.tokenizer, self.artifact.ending, request)
-        self._plugins.notify("textgen_after_generation", request=request, generations=generations)
+        self.run.registry.notify("textgen_after_generation", request=request, generations=generations)
         return generations
 
     def evaluate(
@@ -219,7 +209,7 @@ class TextGenerator:
         from textgen.evaluation.evaluate import TEXTS, evaluate_run, read_split, say_nothing
 
         folder = data_folder(None if data_dir is None else Path(data_dir))
-        corpus = make_part(self.artifact, self._plugins, "corpus", folder)
+        corpus = self.run.corpus(folder)
         texts = {"num": num, "seed": seed, "sampler": sampler, "temperature": temperature}
         request = None
         if corpus.layout == "documents":

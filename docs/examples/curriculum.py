@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from textgen import hookimpl
 
 if TYPE_CHECKING:
-    from textgen.model.fitting import Position
-    from textgen.text.batches import Batch
+    from textgen import Batch, Position
 
 #: Characters of a row in the first batches, and batches after which there are twice as many.
 SHORTEST, DOUBLED_AFTER = 5, 50

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from textgen.model.network import Array, Cell, RecurrentLayer
+from textgen import Cell, RecurrentLayer
+from textgen.model.network import Array
 
 #: A layer's state: ``(h,)`` for a GRU, ``(h, c)`` for an LSTM, each ``[batch, units]`` float32.
 Parts = tuple[Array, ...]

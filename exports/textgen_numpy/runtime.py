@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from textgen import Check, Ids, RecurrentLayer, RecurrentNetwork, Runtime, State
 from textgen.errors import UnavailableError, UnsupportedModelError
-from textgen.generation.runtime import Finding, Ids, Runtime
-from textgen.model.network import Array, RecurrentLayer, RecurrentNetwork
-from textgen.model.state import State
+from textgen.model.network import Array
 from textgen_numpy.cells import PARTS, STEPS, Parts
 
 if TYPE_CHECKING:
-    from textgen.model.model import Model
-    from textgen.runs.artifact import Artifact
+    from textgen import Artifact, Model
 
 #: Ids a row that are projected at once; bounds the memory that a long text takes.
 _CHUNK = 128
@@ -54,8 +52,8 @@ class NumpyRuntime(Runtime):
         return cls(network)
 
     @classmethod
-    def diagnose(cls) -> list[Finding]:
-        return [Finding(f"numpy {np.__version__}", "works")]
+    def diagnose(cls) -> list[Check]:
+        return [Check(f"numpy {np.__version__}", "works")]
 
     def forward(self, ids: Ids, state: State, lengths: Ids | None = None) -> tuple[Array, State]:
         logits = np.empty((*ids.shape, self.vocab_size), np.float32)

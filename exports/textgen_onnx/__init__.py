@@ -1,6 +1,6 @@
 """ONNX: the exporter, and the runtime on ONNX Runtime."""
 
-from textgen.plugins.hookspecs import Register, hookimpl
+from textgen import Register, hookimpl
 
 
 @hookimpl

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from textgen.generation.chain import Chain
+from textgen import Chain
 
 
 def parameter_name(index: int, chain: Chain, parameter: str) -> str:

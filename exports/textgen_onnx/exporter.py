@@ -11,13 +11,10 @@ import onnx
 import safetensors.numpy
 from pydantic import Field, model_validator
 
-from textgen.base.files import sha256, write_folder
+from textgen import Artifact, Exporter, ExportReport, ExportSource, Manifest, Runtime, sha256, write_folder
 from textgen.errors import ArtifactError, UnsupportedModelError
-from textgen.exporting.exporter import Exporter, ExportReport, ExportSource
-from textgen.generation.runtime import Runtime
 from textgen.options import Options
-from textgen.runs.artifact import Artifact
-from textgen.runs.manifest import MANIFEST, TOKENIZER, Manifest
+from textgen.runs.manifest import MANIFEST, TOKENIZER
 from textgen_onnx.checks.golden import golden_vectors
 from textgen_onnx.checks.parity import compare
 from textgen_onnx.contract import default_parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from textgen.runs.manifest import Manifest
+from textgen import Manifest
 
 
 def model_card(manifest: Manifest) -> str:

@@ -12,15 +12,10 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from textgen.base.files import quoted
-from textgen.base.machine import distribution_version, usable_cores
+from textgen import Artifact, Block, Chain, Check, Draw, Ids, Runtime, State, distribution_version, quoted, usable_cores
 from textgen.errors import ArtifactError, UnavailableError, UnsupportedModelError
-from textgen.generation.chain import Chain
-from textgen.generation.draw import Draw
 from textgen.generation.loop import CHUNK, CHUNK_TO_END
-from textgen.generation.runtime import Block, Drawing, Finding, Ids, Runtime
-from textgen.model.state import State
-from textgen.runs.artifact import Artifact
+from textgen.generation.runtime import Drawing
 from textgen_onnx.checks.signature import check_signature
 from textgen_onnx.running.cuda import resolve_device, why_no_cuda
 from textgen_onnx.running.cuda_block import BlockLoop
@@ -29,7 +24,7 @@ from textgen_onnx.running.session import open_session
 from textgen_onnx.running.threads import choose_threads
 
 if TYPE_CHECKING:
-    from textgen.model.model import Model
+    from textgen import Model
     from textgen_onnx.graphs.weights import GraphWeights
 
 #: Folder of the export in a run's folder, and the graphs in it.
@@ -93,7 +88,7 @@ class OnnxRuntime(Runtime):
         return runtime
 
     @classmethod
-    def diagnose(cls) -> list[Finding]:
+    def diagnose(cls) -> list[Check]:
         installed = [name for name in ("onnxruntime", "onnxruntime-gpu") if distribution_version(name) != "unknown"]
         what = " and ".join(f"{name} {distribution_version(name)}" for name in installed)
         if len(installed) > 1:
@@ -101,10 +96,10 @@ class OnnxRuntime(Runtime):
                 "they overwrite each other's files; keep one: pip uninstall -y onnxruntime onnxruntime-gpu, then "
                 'pip install --force-reinstall "textgen-rnn"'
             )
-            return [Finding(what, "broken", advice)]
+            return [Check(what, "broken", advice)]
         missing = why_no_cuda()
-        cuda = Finding("CUDA in ONNX Runtime", "absent" if missing else "works", missing)
-        return [Finding(f"{what} on the CPU, with {usable_cores()} cores", "works"), cuda]
+        cuda = Check("CUDA in ONNX Runtime", "absent" if missing else "works", missing)
+        return [Check(f"{what} on the CPU, with {usable_cores()} cores", "works"), cuda]
 
     def forward(self, ids: Ids, state: State, lengths: Ids | None = None) -> tuple[NDArray[np.float32], State]:
         logits, after = self._read(ids, state, lengths, "logits")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from textgen import hookimpl
 
 if TYPE_CHECKING:
-    from textgen.plugins.hookspecs import Register
+    from textgen import Register
 
 
 @hookimpl

@@ -9,10 +9,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from textgen.base.console import tell
+from textgen import Layout, Source, notice
 from textgen.errors import UnavailableError
 from textgen.options import Options
-from textgen.text.corpus import Layout, Source
 from textgen_corpora.cache import at_hand, obtain
 from textgen_corpora.published import PublishedCorpus
 from textgen_corpora.reading import csv_cell, csv_rows, not_blank, read_pieces
@@ -86,7 +85,7 @@ class AgNews(PublishedCorpus):
         except UnavailableError:
             if at_hand(TEST, self.data_dir) is None:
                 raise
-            tell("agnews: the train split cannot be downloaded; using the test split, which is at hand")
+            notice("agnews: the train split cannot be downloaded; using the test split, which is at hand")
             return obtain(TEST, self.data_dir)
 
     def _text(self, line: int, row: list[str]) -> str:

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import platformdirs
 
-from textgen.base.console import tell
-from textgen.base.files import sha256
-from textgen.text.corpus import Source
+from textgen import Source, notice, sha256
 
 
 def cached_path(source: Source) -> Path:
@@ -46,4 +44,4 @@ def obtain(source: Source, data_dir: Path | None) -> Path:
 @cache
 def _compare(path: Path, source: Source) -> None:
     if source.sha256 is not None and sha256(path) != source.sha256:
-        tell(f"{path} differs from the published {source.file}; used as it is; delete it to get the published one")
+        notice(f"{path} differs from the published {source.file}; used as it is; delete it to get the published one")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.resources import files
 
-from textgen.text.corpus import Corpus, Layout, Provenance, Source
+from textgen import Corpus, Layout, Provenance, Source
 from textgen_corpora.published import PublishedCorpus
 from textgen_corpora.reading import not_blank, read_pieces, split_lines
 

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import pooch
 import requests
 
-from textgen.base.console import tell
+from textgen import Source, notice
 from textgen.errors import UnavailableError
-from textgen.text.corpus import Source
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -31,7 +30,7 @@ def download(source: Source, path: Path) -> None:
     pooch.get_logger().setLevel("WARNING")
     failures = []
     for address in source.addresses:
-        tell(f"downloading {source.file} from {address}")
+        notice(f"downloading {source.file} from {address}")
         try:
             with _progress(source.file) as progress:
                 downloader = pooch.HTTPDownloader(

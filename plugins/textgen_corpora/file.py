@@ -11,9 +11,9 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from textgen import Corpus, Layout, Provenance, Source
 from textgen.errors import CorpusError, suggestion
 from textgen.options import Options
-from textgen.text.corpus import Corpus, Layout, Provenance, Source
 from textgen_corpora.reading import csv_cell, csv_rows, not_all_blank, not_blank, read_pieces, split_lines
 
 _FORMATS = {".csv": "csv", ".jsonl": "jsonl"}

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
-from textgen.text.corpus import Corpus, Provenance, Source
+from textgen import Corpus, Provenance, Source
 from textgen_corpora.cache import obtain
 
 

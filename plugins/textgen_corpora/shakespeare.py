@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from textgen.text.corpus import Layout, Source
+from textgen import Layout, Source
 from textgen_corpora.published import PublishedCorpus
 from textgen_corpora.reading import not_all_blank, read_pieces
 

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from textgen.base.machine import parse_device
+from textgen import parse_device
 from textgen.errors import UnavailableError
 
 

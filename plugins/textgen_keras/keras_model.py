@@ -10,12 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from textgen import Dataset, Model, State, Tensors, TrainingRun
 from textgen.errors import OptionError
-from textgen.model.fitting import Tensors, TrainingRun
-from textgen.model.model import Model
-from textgen.model.state import State
 from textgen.options import Options
-from textgen.text.batches import Dataset
 from textgen_keras.devices import multiplies_bfloat16, placed_on, resolve_device
 from textgen_keras.libraries import require_tensorflow
 from textgen_keras.shapes import check_shapes

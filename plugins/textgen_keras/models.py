@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from textgen.model.fitting import Tensors
-from textgen.model.network import GATES, Cell, RecurrentNetwork, recurrent_state_spec
-from textgen.model.state import StateSpec
+from textgen import GATES, Cell, RecurrentNetwork, StateSpec, Tensors, recurrent_state_spec
 from textgen.options import Options
 from textgen_keras.keras_model import KerasModel
 from textgen_keras.shapes import check_shapes

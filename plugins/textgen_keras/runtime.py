@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
-from textgen.base.machine import distribution_version
-from textgen.generation.runtime import Finding, Ids, ModelRuntime
-from textgen.model.model import Model
+from textgen import Check, Ids, Model, ModelRuntime, State, distribution_version
 from textgen.model.network import Array
-from textgen.model.state import State
 from textgen_keras.devices import placed_on, resolve_device
 from textgen_keras.libraries import require_tensorflow
 
 if TYPE_CHECKING:
-    from textgen.runs.artifact import Artifact
+    from textgen import Artifact
 
 
 class KerasRuntime(ModelRuntime):
@@ -41,14 +38,14 @@ class KerasRuntime(ModelRuntime):
         return runtime
 
     @classmethod
-    def diagnose(cls) -> list[Finding]:
+    def diagnose(cls) -> list[Check]:
         mend = 'pip install "textgen-rnn[train]"'
         versions = {name: distribution_version(name) for name in ("tensorflow", "keras", "numba")}
         if "unknown" in (versions["tensorflow"], versions["keras"]):
-            return [Finding("TensorFlow, for training", "absent", mend)]
+            return [Check("TensorFlow, for training", "absent", mend)]
         there = ", ".join(f"{name} {version}" for name, version in versions.items() if version != "unknown")
-        missing = [Finding("Numba, for training", "absent", mend)] if versions["numba"] == "unknown" else []
-        return [Finding(there, "works"), *missing]
+        missing = [Check("Numba, for training", "absent", mend)] if versions["numba"] == "unknown" else []
+        return [Check(there, "works"), *missing]
 
     def forward(self, ids: Ids, state: State, lengths: Ids | None = None) -> tuple[Array, State]:
         with placed_on(self.device):

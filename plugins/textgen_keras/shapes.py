@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from textgen import Tensors
 from textgen.errors import ArtifactError
-from textgen.model.fitting import Tensors
 
 
 def check_shapes(what: str, tensors: Tensors, expected: Mapping[str, tuple[int, ...]]) -> None:

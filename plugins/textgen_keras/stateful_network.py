@@ -15,8 +15,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from textgen.model.fitting import Tensors
-from textgen.model.state import StateSpec
+from textgen import StateSpec, Tensors
 
 #: The signature of ids and of lengths in :func:`compiled` functions.
 IDS = tf.TensorSpec([None, None], tf.int32)

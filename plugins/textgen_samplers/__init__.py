@@ -1,6 +1,6 @@
 """The bundled samplers and selectors, one a file."""
 
-from textgen.plugins.hookspecs import Register, hookimpl
+from textgen import Register, hookimpl
 
 
 @hookimpl

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from textgen.generation.sampler import GraphBuilder, Logits, Parameters, Sampler
+from textgen import GraphBuilder, Logits, Parameters, Sampler
 from textgen.options import Options
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.generation.sampler import GraphBuilder, Logits, Selector
+from textgen import GraphBuilder, Logits, Selector
 
 #: Numbers of ONNX's ``TensorProto.DataType``.
 INT32, INT64, DOUBLE = 6, 7, 11

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from textgen.generation.sampler import GraphBuilder, Logits, Parameters, Sampler
+from textgen import GraphBuilder, Logits, Parameters, Sampler
 from textgen.options import Options
 
 #: Stands for t = 0: what is below the best by any float32 difference gets a weight of exp(-huge) = 0.

@@ -1,6 +1,6 @@
 """The bundled character tokenizers."""
 
-from textgen.plugins.hookspecs import Register, hookimpl
+from textgen import Register, hookimpl
 
 
 @hookimpl

@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from textgen import OnUnknown
 from textgen.options import Options
-from textgen.text.tokenizer import OnUnknown
 from textgen_tokenizers.characters import ON_UNKNOWN, CharacterTokenizer
 
 Order = Literal["sorted", "frequency"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
+from textgen import OnUnknown
 from textgen.options import Options
-from textgen.text.tokenizer import OnUnknown
 from textgen_tokenizers.characters import ON_UNKNOWN, CharacterTokenizer
 
 

@@ -9,9 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from textgen import OnUnknown, Tokenizer, in_pieces
 from textgen.errors import ArtifactError, CorpusError, OptionError, UnknownCharacterError
-from textgen.text.encoding import in_pieces
-from textgen.text.tokenizer import OnUnknown, Tokenizer
 
 ON_UNKNOWN = (
     "What to do with a character that the vocabulary lacks: error names it and its position, "

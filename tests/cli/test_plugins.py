@@ -147,7 +147,7 @@ def test_the_commands_of_textgen_are_its_own(textgen):
 HOOK = "from textgen import hookimpl\n@hookimpl\n"
 SAMPLERS = f"{HOOK}def textgen_register_samplers(register): register"
 
-#: Plugins with something to say of: the source, how bad it is, and what is told.
+#: Registry with something to say of: the source, how bad it is, and what is told.
 CASES = {
     "good": (f"{SAMPLERS}('same', 'textgen_samplers.top_k:TopK')", "works", ""),
     "absent": ("import no_such_library", "broken", "cannot be imported: ModuleNotFoundError: No module named"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import textgen
-from textgen.plugins.registry import Plugins
+from textgen.plugins.registry import Registry
 from textgen.testing import counting, registered
 from textgen.training.plan import make_plan
 
@@ -121,7 +121,7 @@ class TestMinGRU:
         assert len(exported.splitlines()) == 5
 
 
-def lengths_of_batches(found: Plugins, folder: Path) -> list[int]:
+def lengths_of_batches(found: Registry, folder: Path) -> list[int]:
     """Train the counting model, and note how long the rows of its batches are."""
     seen: list[int] = []
 

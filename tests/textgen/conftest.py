@@ -9,7 +9,7 @@ import textgen.training.plot
 from textgen.base.files import write_atomically
 from textgen.model.fitting import Position
 from textgen.options import Settings, build_options, merge_settings
-from textgen.plugins.registry import Plugins, plugins
+from textgen.plugins.registry import Registry, plugins
 from textgen.runs.artifact import Artifact
 from textgen.testing import counting, registered
 from textgen.text.tokenizer import Tokenizer
@@ -31,7 +31,7 @@ def make_tokenizer() -> Callable[..., Tokenizer]:
 
 
 @pytest.fixture
-def found() -> Iterator[Plugins]:
+def found() -> Iterator[Registry]:
     """The plugins of this process, with the counting model among them."""
     with registered(counting, name="counting") as plugins:
         yield plugins
@@ -63,7 +63,7 @@ class Diary:
 class Workplace:
     """A folder with a stream and documents of random letters, and training on them with the counting model."""
 
-    def __init__(self, folder: Path, found: Plugins) -> None:
+    def __init__(self, folder: Path, found: Registry) -> None:
         self.folder = folder
         self.found = found
         letters = random.Random(5)

@@ -1,4 +1,4 @@
-"""The house: a floor never imports from a floor above, and what is light stays light."""
+"""The house: a room never imports from a room above, nothing imports itself, and what is light stays light."""
 
 import ast
 import subprocess
@@ -10,87 +10,89 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-#: From the ground up; a folder stands for its modules.
-FLOORS = {
-    "values": (
-        "errors",
-        "files",
-        "options",
-        "state",
-        "network",
-        "id_store",
-        "dataset",
-        "text_statistics",
-        "cluster",
-        "event_log",
-    ),
-    "interfaces": ("corpus", "tokenizer", "model", "sampler", "exporter", "runtime"),
-    "work": (
-        "encoding",
-        "sampling",
-        "artifact",
-        "run_folder",
-        "checkpoint",
-        "history",
-        "generation",
-        "continuation",
-        "scoring",
-        "plots",
-        "evaluation_plot",
-    ),
-    "plugins": ("hookspecs", "discovery", "faults", "registration", "plugins", "records", "diagnosis"),
-    "runs": ("loading", "plan", "run", "follower", "training", "exporting", "evaluation", "cross_validation"),
-    "face": ("__init__", "__main__", "api", "text_generator", "cli", "testing"),
-}
-HEIGHT = {room: height for height, rooms in enumerate(FLOORS.values()) for room in rooms}
+#: The rooms of ``textgen``, from the ground up. A folder is a room; so is a file beside the folders.
+ROOMS = (
+    *("errors", "options", "base", "text", "model", "runs", "generation", "plugins", "training", "saved_run"),
+    *("evaluation", "exporting", "text_generator", "api", "__init__", "testing", "cli", "__main__"),
+)
+
+#: Files in a room, and beside the rooms, at most: what can be seen at a glance.
+FILES, FILES_AT_THE_TOP = 12, 8
 
 #: The templates hold packages of their own.
 MODULES = sorted(path for path in (ROOT / "textgen").rglob("*.py") if "templates" not in path.parts)
 PLUGINS = sorted(folder for parent in ("plugins", "exports") for folder in (ROOT / parent).glob("textgen_*"))
 
 
-def imports(tree: ast.AST) -> Iterator[str]:
-    """The modules that code imports when it runs, at any depth; not what is for type checkers only."""
+def imports(tree: ast.AST, *, of_types: bool = False) -> Iterator[str]:
+    """The names that code imports, at any depth; those for type checkers alone only on demand."""
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test) and not of_types:
             for other in node.orelse:
-                yield from imports(other)
+                yield from imports(other, of_types=of_types)
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         else:
-            yield from imports(node)
+            yield from imports(node, of_types=of_types)
 
 
 def parse(path: Path) -> ast.AST:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def room(name: str) -> str | None:
-    """The room of ``textgen`` that an imported name is in: ``textgen.cli.runs.app`` is in ``cli``."""
-    package, _, rest = name.partition(".")
-    if package != "textgen":
-        return None
-    first = rest.partition(".")[0]
-    return first if first in HEIGHT else "__init__"
+def name_of(path: Path) -> str:
+    """The module of a file: ``textgen_onnx.runtime``."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[parts[0] in ("plugins", "exports") :]).removesuffix(".__init__")
 
 
-def test_every_module_has_a_floor():
-    rooms = {path.relative_to(ROOT / "textgen").parts[0].removesuffix(".py") for path in MODULES}
-    assert rooms <= HEIGHT.keys()
+#: Every module, with the modules of the project that it imports.
+GRAPH: dict[str, set[str]] = {}
+FILES_OF = {name_of(path): path for path in [*MODULES, *(path for folder in PLUGINS for path in folder.rglob("*.py"))]}
+for module, path in FILES_OF.items():
+    names = list(imports(parse(path), of_types=True))
+    parents = [[".".join(name.split(".")[:size]) for size in range(name.count(".") + 1, 0, -1)] for name in names]
+    GRAPH[module] = {next((each for each in chain if each in FILES_OF), module) for chain in parents} - {module}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_a_floor_imports_from_no_floor_above(path):
-    own = path.relative_to(ROOT / "textgen").parts[0].removesuffix(".py")
+def room(module: str) -> str:
+    """The room of ``textgen`` that a module is in: ``textgen.cli.runs`` is in ``cli``."""
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def test_every_folder_and_file_of_the_core_is_a_room():
+    assert {room(name) for name in GRAPH if name.partition(".")[0] == "textgen"} == {*ROOMS}
+
+
+@pytest.mark.parametrize("name", [name_of(path) for path in MODULES])
+def test_a_room_imports_from_no_room_above(name):
+    height = ROOMS.index(room(name))
     above = [
-        name
-        for name in imports(parse(path))
-        if room(name) is not None and HEIGHT[room(name)] > HEIGHT[own] and name != "textgen.__version__"
+        other
+        for other in GRAPH[name]
+        if other.partition(".")[0] == "textgen" and other != "textgen" and ROOMS.index(room(other)) > height
     ]
     assert above == []
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    free = dict(GRAPH)  # what imports nothing but what was taken away, is taken away, until nothing else is left
+    while taken := [name for name, others in free.items() if not others & free.keys()]:
+        for name in taken:
+            del free[name]
+    assert sorted(free) == []
+
+
+def test_a_room_can_be_seen_at_a_glance():
+    folders = [ROOT / "textgen", *PLUGINS]
+    for folder in [*folders, *(path for parent in folders for path in parent.rglob("*") if path.is_dir())]:
+        if "templates" in folder.parts or folder.name == "__pycache__":
+            continue
+        files = [path.name for path in folder.iterdir() if path.is_file() and path.name != "py.typed"]
+        assert len(files) <= (FILES_AT_THE_TOP + 1 if folder in folders[:1] else FILES), (folder, files)
 
 
 @pytest.mark.parametrize("folder", PLUGINS, ids=lambda path: path.name)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 LINE_EVERY = 15.0
 
 
-def tell(text: object) -> None:
+def notice(text: object) -> None:
     """Say something on stderr, in one line."""
     print(f"textgen: {text}", file=sys.stderr)
 

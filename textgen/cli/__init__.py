@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from textgen import __version__
-from textgen.base.console import tell
+from textgen.base.console import notice
 from textgen.base.environment import is_strict
 from textgen.cli import corpora, doctor, evaluate, export, plugins, runs, sample, train
 from textgen.errors import OptionError, TextgenError
@@ -113,7 +113,7 @@ def _command_line() -> Any:
     for name, provided in {item.name: item for item in find_plugins().provided("command")}.items():
         if name in own:
             owner = provided.plugin.distribution
-            tell(f"the command {name!r} of {owner} is left out: textgen has its own")
+            notice(f"the command {name!r} of {owner} is left out: textgen has its own")
             continue
         stand_in = typer.Typer(add_completion=False)
         stand_in.command(
@@ -189,7 +189,7 @@ def main() -> None:
 
 
 def _complain(message: str) -> None:
-    tell(f"error: {' '.join(message.splitlines())}")
+    notice(f"error: {' '.join(message.splitlines())}")
 
 
 def _open_streams() -> None:

@@ -15,19 +15,19 @@ def doctor(as_json: AsJson = False) -> None:
 
     from textgen import __version__
     from textgen.errors import PluginError
-    from textgen.generation.runtime import Finding
+    from textgen.generation.runtime import Check
     from textgen.plugins.faults import describe
     from textgen.plugins.registry import plugins
 
     found = plugins()
-    findings = [Finding(f"textgen {__version__}, Python {platform.python_version()}", "works")]
-    findings += [Finding(str(problem), "broken", "update or uninstall it") for problem in found.problems]
+    findings = [Check(f"textgen {__version__}, Python {platform.python_version()}", "works")]
+    findings += [Check(str(problem), "broken", "update or uninstall it") for problem in found.problems]
     for provided in found.provided("runtime"):
         try:
             findings += found.get("runtime", provided.name).diagnose()
         except Exception as error:  # a plugin's runtime may raise anything
             advice = str(error) if isinstance(error, PluginError) else describe(error)
-            findings.append(Finding(f"runtime {provided.name} of {provided.plugin.origin}", "broken", advice))
+            findings.append(Check(f"runtime {provided.name} of {provided.plugin.origin}", "broken", advice))
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:

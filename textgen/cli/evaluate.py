@@ -73,19 +73,19 @@ def evaluate(
 
 def _tell(evaluation: Evaluation, plot: Path) -> None:
     """Say what to keep in mind, and draw the plot."""
-    from textgen.base.console import say, tell
+    from textgen.base.console import notice, say
     from textgen.errors import UnavailableError
     from textgen.evaluation.plot import save_evaluation_plot
 
     if not evaluation.same_text:
-        tell(
+        notice(
             f"the corpus {evaluation.corpus} has changed since the run was trained: "
             "what is judged here may have been learned"
         )
     try:
         save_evaluation_plot(evaluation, plot)
     except (UnavailableError, OSError) as error:
-        tell(f"no plot: {error}")
+        notice(f"no plot: {error}")
     else:
         say(f"plot: {plot}")
 

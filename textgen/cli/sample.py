@@ -145,10 +145,8 @@ def _read_prompts(path: Path | None) -> list[str]:
 def _read_corpus(generator: TextGenerator, data_dir: Path | None) -> set[str]:
     """The documents that the run was trained on."""
     from textgen.errors import OptionError
-    from textgen.plugins.registry import plugins
-    from textgen.saved_run import make_part
 
-    corpus = make_part(generator.artifact, plugins(), "corpus", data_dir)
+    corpus = generator.run.corpus(data_dir)
     if corpus.layout != "documents":
         raise OptionError("--novelty compares documents; this run was trained on a stream")
     return set(corpus.documents())

@@ -14,7 +14,7 @@ from textgen.evaluation.scoring import Reading, Score, judge
 from textgen.generation.runtime import ModelRuntime
 from textgen.model.fitting import Position
 from textgen.options import Settings, merge_settings
-from textgen.plugins.registry import Plugins
+from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.text.encoded import draw_folds
 from textgen.text.encoding import encode, read_documents
@@ -47,7 +47,7 @@ class CrossValidation:
 
 
 def cross_validate_run(
-    artifact: Artifact, plugins: Plugins, folds: int, *, changes: Settings, data_dir: Path | None, progress: Progress
+    artifact: Artifact, plugins: Registry, folds: int, *, changes: Settings, data_dir: Path | None, progress: Progress
 ) -> CrossValidation:
     """Train a model a fold with a run's options, in temporary folders, and judge each.
 

@@ -47,7 +47,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """What a runtime finds on this machine.
 
     Attributes:
@@ -91,7 +91,7 @@ class Runtime(ABC):
         """
 
     @classmethod
-    def diagnose(cls) -> list[Finding]:
+    def diagnose(cls) -> list[Check]:
         """What ``textgen doctor`` tells of this runtime; must be quick, and import no training library."""
         return []
 

@@ -1,4 +1,4 @@
 from textgen.plugins.registration import KINDS
-from textgen.plugins.registry import Plugins, plugins, use_plugins
+from textgen.plugins.registry import Registry, plugins, use_plugins
 
-__all__ = ["KINDS", "Plugins", "plugins", "use_plugins"]
+__all__ = ["KINDS", "Registry", "plugins", "use_plugins"]

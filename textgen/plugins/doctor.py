@@ -27,7 +27,7 @@ from textgen.plugins import hookspecs
 from textgen.plugins.discovery import DISTRIBUTION, Candidate, Plugin, import_file
 from textgen.plugins.faults import describe
 from textgen.plugins.registration import KINDS, Provided, explain_unknown, implementations
-from textgen.plugins.registry import Plugins
+from textgen.plugins.registry import Registry
 
 Status = Literal["works", "note", "slow", "broken"]
 
@@ -83,7 +83,7 @@ class Diagnosis:
         return max((finding.status for finding in self.findings), key=STATUSES.index, default="works")
 
 
-def diagnose(plugins: Plugins, commands: Collection[str]) -> list[Diagnosis]:
+def diagnose(plugins: Registry, commands: Collection[str]) -> list[Diagnosis]:
     """Examine every plugin that is installed or was given as a file.
 
     Args:
@@ -99,7 +99,7 @@ def diagnose(plugins: Plugins, commands: Collection[str]) -> list[Diagnosis]:
     ]
 
 
-def _diagnose(plugins: Plugins, candidate: Candidate, commands: Collection[str]) -> Diagnosis:
+def _diagnose(plugins: Registry, candidate: Candidate, commands: Collection[str]) -> Diagnosis:
     plugin = candidate.plugin
     findings = [
         Finding("broken", problem.reason, problem.where) for problem in plugins.problems if problem.plugin == plugin
@@ -147,7 +147,7 @@ def _requirement(plugin: Plugin) -> Iterator[Finding]:
             yield Finding("broken", f"needs {needed}, this is {__version__}: install another version of one of them")
 
 
-def _hooks(plugins: Plugins, module: object) -> Iterator[Finding]:
+def _hooks(plugins: Registry, module: object) -> Iterator[Finding]:
     """Functions that look like hooks and are none, hooks of other versions, and deprecated ones."""
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
@@ -174,7 +174,7 @@ def _place(module: object, name: str) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}"
 
 
-def _collisions(plugins: Plugins, provided: Sequence[Provided], commands: Collection[str]) -> Iterator[Finding]:
+def _collisions(plugins: Registry, provided: Sequence[Provided], commands: Collection[str]) -> Iterator[Finding]:
     for item in provided:
         try:
             plugins.find(item.kind, item.name)

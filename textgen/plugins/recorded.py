@@ -11,7 +11,7 @@ from textgen.errors import ArtifactError, PluginError, UnknownNameError
 from textgen.generation.chain import read_links
 from textgen.options import Settings
 from textgen.plugins.discovery import DISTRIBUTION, Plugin, is_file
-from textgen.plugins.registry import Plugins
+from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.runs.manifest import Manifest
 
@@ -19,7 +19,7 @@ from textgen.runs.manifest import Manifest
 TRANSFORM = "textgen_transform_batch"
 
 
-def record_plugins(manifest: Manifest, plugins: Plugins, recipe: str | None = None) -> None:
+def record_plugins(manifest: Manifest, plugins: Registry, recipe: str | None = None) -> None:
     """Write down which distribution brings what the settings name, and its version.
 
     Args:
@@ -47,7 +47,7 @@ def _look_up(key: str, settings: Settings) -> tuple[str, str]:
     return kind, name or settings.get(kind, {}).get("name", "")
 
 
-def tell_changes(artifact: Artifact, plugins: Plugins) -> None:
+def tell_changes(artifact: Artifact, plugins: Registry) -> None:
     """Say once, on stderr, which plugins of third parties are not those that a run was made with.
 
     One that is missing is told where it is needed: see :func:`needing`.
@@ -71,7 +71,7 @@ def tell_changes(artifact: Artifact, plugins: Plugins) -> None:
 
 
 @contextmanager
-def needing(artifact: Artifact, plugins: Plugins) -> Iterator[None]:
+def needing(artifact: Artifact, plugins: Registry) -> Iterator[None]:
     """Turns the failed look-up of a name that a run was made with into what to do about it.
 
     Raises:
@@ -88,7 +88,7 @@ def needing(artifact: Artifact, plugins: Plugins) -> Iterator[None]:
         raise
 
 
-def check_transforms(artifact: Artifact, plugins: Plugins) -> None:
+def check_transforms(artifact: Artifact, plugins: Registry) -> None:
     """Check that the plugins that changed a run's batches are there to change the rest of them.
 
     Raises:
@@ -107,7 +107,7 @@ def _brings(plugin: Plugin, distribution: str) -> bool:
     return plugin.distribution == distribution
 
 
-def _advise(artifact: Artifact, plugins: Plugins, made_with: str, distribution: str) -> str:
+def _advise(artifact: Artifact, plugins: Registry, made_with: str, distribution: str) -> str:
     version = artifact.manifest.versions.get(distribution, "unknown")
     origin = Plugin("", distribution, version).origin
     skipped = [problem.reason for problem in plugins.problems if _brings(problem.plugin, distribution)]

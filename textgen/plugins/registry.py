@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from textgen.base.console import tell
+from textgen.base.console import notice
 from textgen.base.environment import is_strict
 from textgen.errors import PluginError, TextgenError, UnknownNameError
 from textgen.plugins import hookspecs
@@ -22,10 +22,10 @@ from textgen.plugins.registration import KINDS, Provided, check_hooks, collect_n
 if TYPE_CHECKING:
     from textgen.generation.chain import Chain
 
-__all__ = ["DISTRIBUTION", "GROUP", "KINDS", "Plugin", "Plugins", "Provided", "is_bundled", "plugins", "use_plugins"]
+__all__ = ["DISTRIBUTION", "GROUP", "KINDS", "Plugin", "Provided", "Registry", "is_bundled", "plugins", "use_plugins"]
 
 
-class Plugins:
+class Registry:
     """The plugins of this process.
 
     Args:
@@ -245,7 +245,7 @@ class Plugins:
         owner = self._owners[implementation.plugin_name]
         self._manager.unregister(name=implementation.plugin_name)
         self._skip(owner, f"{fault}; its hooks are left out from here on", error)
-        tell(self.problems[-1])
+        notice(self.problems[-1])
 
     def implementers(self, hook: str) -> list[Plugin]:
         """The plugins that implement a hook, in the order in which they are called."""
@@ -274,7 +274,7 @@ class Plugins:
         """Say something on stderr, unless it was said before."""
         if text not in self._told:
             self._told.add(text)
-            tell(text)
+            notice(text)
 
 
 def is_bundled(plugin: Plugin) -> bool:
@@ -287,15 +287,15 @@ def _key(plugin: Plugin) -> str:
 
 
 #: The plugins of this process, once they were asked for.
-_found: list[Plugins] = []
+_found: list[Registry] = []
 
 
-def plugins() -> Plugins:
+def plugins() -> Registry:
     """The plugins that this process loads: as :func:`use_plugins` said, else all that are installed."""
     return _found[0] if _found else use_plugins()
 
 
-def use_plugins(*, files: Iterable[str | Path] = (), without: Collection[str] = ()) -> Plugins:
+def use_plugins(*, files: Iterable[str | Path] = (), without: Collection[str] = ()) -> Registry:
     """Find the plugins of this process, anew where that was done before; what is skipped is told on stderr.
 
     ``TEXTGEN_PLUGINS`` lists the names of plugins or distributions to load besides the bundled ones; where it is not
@@ -315,8 +315,8 @@ def use_plugins(*, files: Iterable[str | Path] = (), without: Collection[str] = 
     """
     listed = os.environ.get("TEXTGEN_PLUGINS")
     allowed = None if listed is None else frozenset(name.strip() for name in listed.split(",") if name.strip())
-    found = Plugins(allowed, files=map(Path, files), without=without)
+    found = Registry(allowed, files=map(Path, files), without=without)
     for problem in found.problems:
-        tell(problem)
+        notice(problem)
     _found[:] = [found]
     return found

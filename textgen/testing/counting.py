@@ -16,13 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from textgen import (
+    Batch,
+    Checkpoint,
+    Dataset,
+    Model,
+    Position,
+    Register,
+    State,
+    StateSpec,
+    Tensors,
+    TensorSpec,
+    TrainingRun,
+    hookimpl,
+)
 from textgen.errors import ArtifactError
-from textgen.model.fitting import Checkpoint, Position, Tensors, TrainingRun
-from textgen.model.model import Model
-from textgen.model.state import State, StateSpec, TensorSpec
 from textgen.options import Options
-from textgen.plugins.hookspecs import Register, hookimpl
-from textgen.text.batches import Batch, Dataset
 
 
 class CountingOptions(Options):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from textgen.model.fitting import Checkpoint, Position, TrainingOptions
-from textgen.text.batches import Batch, Dataset
+from textgen import Batch, Checkpoint, Dataset, Position, TrainingOptions
 
 
 class MemoryRun:

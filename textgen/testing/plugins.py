@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 from textgen.errors import PluginError
 from textgen.plugins.discovery import Plugin
-from textgen.plugins.registry import Plugins, plugins
+from textgen.plugins.registry import Registry, plugins
 
 
 @contextmanager
-def registered(plugin: object, *, name: str = "temporary", distribution: str = "testing") -> Iterator[Plugins]:
+def registered(plugin: object, *, name: str = "temporary", distribution: str = "testing") -> Iterator[Registry]:
     """Add a plugin to those of this process, and take it away afterwards.
 
     Args:

@@ -11,14 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from textgen import (
+    Checkpoint,
+    Dataset,
+    Model,
+    Position,
+    RecurrentNetwork,
+    Register,
+    State,
+    StateSpec,
+    Tensors,
+    TrainingRun,
+    hookimpl,
+    recurrent_state_spec,
+)
 from textgen.errors import ArtifactError
-from textgen.model.fitting import Checkpoint, Position, Tensors, TrainingRun
-from textgen.model.model import Model
-from textgen.model.network import RecurrentNetwork, recurrent_state_spec
-from textgen.model.state import State, StateSpec
 from textgen.options import Options
-from textgen.plugins.hookspecs import Register, hookimpl
-from textgen.text.batches import Dataset
 
 
 class FixedGRUOptions(Options):

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from textgen.plugins.hookspecs import Register, hookimpl
-from textgen.text.corpus import Corpus, Layout, Provenance
+from textgen import Corpus, Layout, Provenance, Register, hookimpl
 
 _TREES = (
     "ash alder apple aspen bay beech birch box cedar cherry chestnut cypress dogwood ebony elder elm fig fir hawthorn "

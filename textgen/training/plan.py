@@ -17,7 +17,7 @@ from textgen.generation.request import GenerationOptions
 from textgen.model.fitting import TrainingOptions
 from textgen.model.model import Model
 from textgen.options import Options, Settings, build_options, merge_settings
-from textgen.plugins.registry import Plugins
+from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.text.batches import Dataset
 from textgen.text.boundaries import Boundaries
@@ -83,7 +83,7 @@ def has_text_of(plan: Plan, artifact: Artifact) -> bool:
 
 def make_plan(
     settings: Mapping[str, Mapping[str, Any]],
-    plugins: Plugins,
+    plugins: Registry,
     data_dir: Path | None = None,
     *,
     held_out: NDArray[np.intp] | None = None,

@@ -17,14 +17,14 @@ from typing import Any
 
 import safetensors.numpy
 
-from textgen.base.console import tell
+from textgen.base.console import notice
 from textgen.errors import TextgenError, UnavailableError
 from textgen.generation.loop import finish, generate
 from textgen.generation.request import Request
 from textgen.generation.runtime import ModelRuntime
 from textgen.model.fitting import Checkpoint, Position
 from textgen.plugins.recorded import TRANSFORM, record_plugins
-from textgen.plugins.registry import Plugins
+from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.runs.checkpoint import drop_old_checkpoints, read_checkpoint, save_checkpoint
 from textgen.runs.folder import empty
@@ -52,7 +52,7 @@ class Run:
         self,
         plan: Plan,
         folder: Path,
-        plugins: Plugins,
+        plugins: Registry,
         display: Display,
         *,
         callbacks: Sequence[Any] = (),
@@ -254,7 +254,7 @@ class Run:
         try:
             save_training_plot(self._history.records, self.artifact.path / "plots" / "training.png")
         except UnavailableError as error:
-            tell(f"{error}; plots/training.png is left out")
+            notice(f"{error}; plots/training.png is left out")
         else:
             self.artifact.record("plots/training.png")
 
@@ -298,7 +298,7 @@ class EpochTotals:
         return self.nats / self.characters
 
 
-def make_manifest(plan: Plan, plugins: Plugins) -> Manifest:
+def make_manifest(plan: Plan, plugins: Registry) -> Manifest:
     """The manifest of a new run, before anything was trained."""
     manifest = Manifest(
         settings=plan.settings,

@@ -11,7 +11,7 @@ from typing import Any
 from textgen.errors import ArtifactError, OptionError
 from textgen.options import Settings, merge_settings
 from textgen.plugins.recorded import check_transforms, needing, tell_changes
-from textgen.plugins.registry import Plugins
+from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.runs.folder import claimed, new_folder
 from textgen.training.cluster import Cluster
@@ -26,7 +26,7 @@ RESUMABLE = ("epochs", "max_steps", "patience", "checkpoint_every", "sample_ever
 
 def train(
     plan: Plan,
-    plugins: Plugins,
+    plugins: Registry,
     display: Display,
     *,
     folder: Path | None = None,
@@ -61,7 +61,7 @@ def train(
 
 def resume(
     folder: Path,
-    plugins: Plugins,
+    plugins: Registry,
     display: Display,
     *,
     changes: Settings | None = None,
@@ -88,7 +88,7 @@ def resume(
 
 def _resume(
     artifact: Artifact,
-    plugins: Plugins,
+    plugins: Registry,
     display: Display,
     changes: Settings,
     data_dir: Path | None,

@@ -8,10 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.generation.chain import Chain
-from textgen.generation.draw import Draw
-from textgen.generation.randomness import uniforms
-from textgen.generation.runtime import Runtime
+from textgen import Chain, Draw, Runtime, uniforms
 
 
 def golden_vectors(runtime: Runtime, chain: Chain, forbidden: Sequence[int]) -> dict[str, NDArray[Any]]:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from textgen import ExportSource, Runtime
 from textgen.errors import ArtifactError
-from textgen.exporting.exporter import ExportSource
-from textgen.generation.runtime import Runtime
 
 #: Largest difference of logits of an fp32 export, and largest relative rise in loss of an fp16 or int8 one.
 LOGITS_BOUND, LOSS_BOUND = 1e-4, 0.01

@@ -8,8 +8,8 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper
 
+from textgen import Model
 from textgen.errors import UnavailableError, UnsupportedModelError
-from textgen.model.model import Model
 from textgen_onnx.graphs.builder import IR_VERSION, OPSET
 
 _KINDS = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32, "int64": TensorProto.INT64}

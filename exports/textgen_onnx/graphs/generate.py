@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 
+from textgen import Chain
 from textgen.errors import UnsupportedModelError
-from textgen.generation.chain import Chain
 from textgen_onnx.contract import parameter_name
 from textgen_onnx.graphs.builder import BOOL, FLOAT, INT64, Graph, Value
 from textgen_onnx.graphs.cells import add_step

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from textgen.model.network import recurrent_state_spec
+from textgen import recurrent_state_spec
 from textgen_onnx.graphs.builder import BOOL, FLOAT, INT64, Graph, Value
 from textgen_onnx.graphs.cells import add_step
 from textgen_onnx.graphs.weights import GraphWeights

@@ -12,8 +12,8 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from textgen import GATES, Cell, RecurrentLayer, RecurrentNetwork
 from textgen.errors import ArtifactError, UnsupportedModelError
-from textgen.model.network import GATES, Cell, RecurrentLayer, RecurrentNetwork
 from textgen_onnx.graphs.builder import FLOAT, FLOAT16, Graph
 
 Precision = Literal["fp32", "fp16", "int8"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnxruntime
 
-from textgen.base.machine import parse_device
+from textgen import parse_device
 from textgen.errors import UnavailableError
 
 #: Of onnxruntime's log: fatal only, since what goes wrong is raised.

@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from textgen.model.state import State, StateSpec
+from textgen import State, StateSpec
 from textgen_onnx.running.device_state import DeviceState, place
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from textgen.model.state import State
+from textgen import State
 
 
 def place(array: NDArray[Any], device: str) -> Any:

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from textgen.base.files import write_atomically
-from textgen.base.machine import usable_cores
+from textgen import usable_cores, write_atomically
 from textgen_onnx.running.shared_rows import SharedRows
 
 #: Seconds of measuring a way.

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
-from textgen.base.machine import usable_cores
+from textgen import usable_cores
 
 
 def shares(size: int, step: int) -> list[tuple[int, int]]:

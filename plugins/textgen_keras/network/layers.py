@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from textgen.model.network import Cell
+from textgen import Cell
 from textgen_keras.network.compiled import as_table, compiled_gru, compiled_lstm
 from textgen_keras.network.lookup import Project, gru_biases
 from textgen_keras.network.loops import run_in_loops

@@ -18,7 +18,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from textgen.model.network import Cell
+from textgen import Cell
 from textgen_keras.network.lookup import LookUp, Project, gru_biases, look_up
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from textgen.model.network import Cell, recurrent_state_spec
+from textgen import Cell, recurrent_state_spec
 from textgen_keras.network.compiled import head_cross_entropy
 from textgen_keras.network.layers import run_layer
 from textgen_keras.network.lookup import LookUp, look_up

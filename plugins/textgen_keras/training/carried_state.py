@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from textgen.text.batches import Batch
+from textgen import Batch
 from textgen_keras.stateful_network import StatefulNetwork
 from textgen_keras.training.workers import Workers
 

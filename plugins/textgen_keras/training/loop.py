@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from textgen.model.fitting import Checkpoint, Position, TrainingRun
-from textgen.text.batches import Batch, Dataset
+from textgen import Batch, Checkpoint, Dataset, Position, TrainingRun
 from textgen_keras.shapes import check_shapes
 from textgen_keras.stateful_network import IDS, StatefulNetwork, compiled
 from textgen_keras.training.averaging import WeightAverage

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from textgen.model.fitting import TrainingOptions
+from textgen import TrainingOptions
 
 
 class _InOneOperation:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from textgen.model.fitting import TrainingOptions
+from textgen import TrainingOptions
 
 #: The schedule ``plateau``: epochs without a lower loss before the step size is cut, and by how much.
 PLATEAU_EPOCHS, PLATEAU_FACTOR = 2, 0.5

@@ -18,9 +18,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from textgen.base.console import tell
+from textgen import Cluster, notice
 from textgen.errors import OptionError, UnavailableError
-from textgen.training.cluster import Cluster
 
 #: What TensorFlow raises in a process whose peers are gone.
 _PEER_ERRORS = (
@@ -158,7 +157,7 @@ def join_workers(device: str) -> tuple[Workers, str]:
         return Workers(), device
     others = [address for index, address in enumerate(cluster.workers) if index != cluster.index]
     role = "shows and writes the run" if cluster.is_chief else f"learns; {cluster.workers[0]} shows and writes the run"
-    tell(f"worker {cluster.index} of {len(cluster.workers)} {role}; waiting for {', '.join(others)}")
+    notice(f"worker {cluster.index} of {len(cluster.workers)} {role}; waiting for {', '.join(others)}")
     try:
         gpus = tf.config.list_physical_devices("GPU")
         on_gpu = device != "cpu"

@@ -25,7 +25,7 @@ from textgen.options import Options
 from textgen.plugins import hookspecs
 from textgen.plugins.doctor import diagnose
 from textgen.plugins.registration import KINDS
-from textgen.plugins.registry import Plugins
+from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.testing import CountingModel, registered
 from textgen.text.batches import Batch
@@ -103,7 +103,7 @@ def test_the_doctor_tells_of_a_deprecated_hook(tmp_path, monkeypatch):
     options = getattr(hookspecs.textgen_batch_ended, f"{hookspecs.PROJECT}_spec")
     monkeypatch.setitem(options, "warn_on_impl", DeprecationWarning("it goes in 2.0"))
     with pytest.warns(DeprecationWarning, match="it goes in 2.0"):
-        found = Plugins(frozenset(), without=["textgen-rnn"], files=[tmp_path / "of_old.py"])
+        found = Registry(frozenset(), without=["textgen-rnn"], files=[tmp_path / "of_old.py"])
     del sys.modules["of_old"]
     (diagnosis,) = (each for each in diagnose(found, ()) if each.plugin.is_file)
     assert diagnosis.status == "note"

@@ -12,7 +12,7 @@ import pytest
 
 from textgen.cli import main
 from textgen.errors import PluginError, UnknownNameError
-from textgen.plugins.registry import Plugins, plugins, use_plugins
+from textgen.plugins.registry import Registry, plugins, use_plugins
 from textgen.runs.artifact import Artifact
 from textgen.testing import registered
 
@@ -73,7 +73,7 @@ SKIPPED = {
     ),
 }
 
-#: Plugins whose hooks fail when a text is written.
+#: Registry whose hooks fail when a text is written.
 SILENCED = {
     "before": ("raise ValueError('cold')", "textgen_before_generation raised ValueError: cold; "),
     "leaves": ("raise SystemExit(5)", "textgen_before_generation raised SystemExit: 5; "),
@@ -392,7 +392,7 @@ def test_a_file_is_a_plugin(tmp_path, monkeypatch, forgetting):
         found.find("model", "gru")
     monkeypatch.chdir(tmp_path)
     assert use_plugins(files=["mine.py"]).find("sampler", "same").plugin.distribution == "./mine.py"
-    assert Plugins(frozenset(), files=[Path("mine.py")]).get("sampler", "same")
+    assert Registry(frozenset(), files=[Path("mine.py")]).get("sampler", "same")
 
 
 @pytest.mark.parametrize(

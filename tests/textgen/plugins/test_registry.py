@@ -10,7 +10,7 @@ import pytest
 from textgen.errors import PluginError, UnknownNameError
 from textgen.plugins.discovery import Plugin
 from textgen.plugins.registration import KINDS
-from textgen.plugins.registry import Plugins, is_bundled, plugins
+from textgen.plugins.registry import Registry, is_bundled, plugins
 
 GOOD = """
 from textgen import hookimpl
@@ -45,17 +45,17 @@ def site(tmp_path, monkeypatch) -> Site:
         del sys.modules[name]
 
 
-def names(found: Plugins, kind: str = "sampler") -> set[str]:
+def names(found: Registry, kind: str = "sampler") -> set[str]:
     return {provided.name for provided in found.provided(kind)}
 
 
-def third_party(found: Plugins) -> list[Plugin]:
+def third_party(found: Registry) -> list[Plugin]:
     return [plugin for plugin in found.plugins if not is_bundled(plugin)]
 
 
 def test_a_distribution_that_is_installed_is_found(site):
     site.install("Acme-Samplers", GOOD.format(name="acme"), entry="more")
-    found = Plugins()
+    found = Registry()
     assert found.problems == []
     assert third_party(found) == [Plugin("more", "acme-samplers", "1.2")]
     provided = found.find("sampler", "acme")
@@ -84,7 +84,7 @@ def test_a_name_that_two_plugins_claim_names_both(site):
     site.install("first-plugin", GOOD.format(name="typical"))
     site.install("second-plugin", GOOD.format(name="typical"))
     site.install("third-plugin", GOOD.format(name="greedy"))
-    found = Plugins()
+    found = Registry()
     with pytest.raises(PluginError) as raised:
         found.get("sampler", "typical")
     assert str(raised.value) == (
@@ -94,7 +94,7 @@ def test_a_name_that_two_plugins_claim_names_both(site):
     with pytest.raises(PluginError, match=r"'greedy' is claimed by textgen-rnn .* and third-plugin 1\.2"):
         found.get("sampler", "greedy")
     assert found.get("sampler", "multinomial")
-    assert Plugins(frozenset({"first-plugin"})).get("sampler", "typical")
+    assert Registry(frozenset({"first-plugin"})).get("sampler", "typical")
 
 
 BROKEN = {
@@ -123,7 +123,7 @@ def test_a_broken_plugin_is_left_out_and_the_others_work(site, fault):
     site.install("a-good-one", GOOD.format(name="before"))
     site.install("broken-one", source, entry="broken")
     site.install("other-one", GOOD.format(name="after"))
-    found = Plugins()
+    found = Registry()
     (problem,) = found.problems
     assert str(problem).startswith(f"plugin broken of broken-one 1.2: {reason}")
     assert "\n" not in str(problem)
@@ -137,13 +137,13 @@ def test_strictness_raises_what_was_raised(site, monkeypatch, fault):
     site.install("broken-one", BROKEN[fault][0])
     monkeypatch.setenv("TEXTGEN_STRICT", "1")
     with pytest.raises(BaseException) as raised:
-        Plugins()
+        Registry()
     assert type(raised.value).__name__ in BROKEN[fault][1]
 
 
 def test_a_hook_of_a_later_version_may_be_optional(site):
     site.install("later", "from textgen import hookimpl\n@hookimpl(optionalhook=True)\ndef textgen_new(x): pass\n")
-    assert Plugins().problems == []
+    assert Registry().problems == []
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_hook_of_a_later_version_may_be_optional(site):
 )
 def test_a_target_that_cannot_be_loaded_names_its_owner(site, monkeypatch, target, message):
     site.install("acme", GOOD.format(name="lost").replace("textgen.generation.sampler:Sampler", target))
-    found = Plugins()
+    found = Registry()
     with pytest.raises(PluginError) as raised:
         found.get("sampler", "lost")
     assert str(raised.value).startswith(f"sampler 'lost' of acme 1.2 cannot be loaded from {target}: {message}")
@@ -172,7 +172,7 @@ def test_a_target_that_cannot_be_loaded_names_its_owner(site, monkeypatch, targe
 def test_a_name_costs_no_import_until_it_is_used(site):
     site.install("acme", GOOD.format(name="lazy").replace("textgen.generation.sampler:Sampler", "heavy_module:Thing"))
     (site.folder / "heavy_module.py").write_text("class Thing: pass")
-    found = Plugins()
+    found = Registry()
     assert found.find("sampler", "lazy")
     assert "heavy_module" not in sys.modules
     assert found.get("sampler", "lazy").__name__ == "Thing"
@@ -191,14 +191,14 @@ def test_a_name_costs_no_import_until_it_is_used(site):
 def test_an_allow_list_names_plugins_or_distributions(site, allowed, expected):
     site.install("plugin-one", GOOD.format(name="one"), entry="first")
     site.install("plugin-two", GOOD.format(name="two"), entry="second")
-    found = Plugins(allowed)
+    found = Registry(allowed)
     assert names(found) & {"one", "two"} == expected
     assert "greedy" in names(found)
 
 
 def test_a_plugin_that_is_not_allowed_is_not_imported(site):
     site.install("plugin-one", GOOD.format(name="one"))
-    Plugins(frozenset())
+    Registry(frozenset())
     assert "plugin_one" not in sys.modules
 
 
@@ -208,7 +208,7 @@ def test_the_first_of_two_copies_of_a_distribution_counts(site, tmp_path, monkey
     newer.mkdir()
     Site(newer).install("Acme", GOOD.format(name="new"), module="acme")
     monkeypatch.syspath_prepend(newer)
-    assert names(Plugins()) & {"old", "new"} == {"new"}
+    assert names(Registry()) & {"old", "new"} == {"new"}
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
+from textgen import Corpus, Provenance
 from textgen.plugins.registry import plugins
 from textgen.testing.suites.plugin import OptionsSuite
-from textgen.text.corpus import Corpus, Provenance
 
 
 class CorpusSuite(OptionsSuite):

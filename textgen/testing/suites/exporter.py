@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from textgen import Exporter, ExportReport, ExportSource, Ids, Runtime, State
 from textgen.errors import ArtifactError, TextgenError
-from textgen.exporting.exporter import Exporter, ExportReport, ExportSource
 from textgen.exporting.source import export_source
-from textgen.generation.runtime import Ids, Runtime
-from textgen.model.state import State
 from textgen.plugins.registry import plugins
+from textgen.saved_run import SavedRun
 from textgen.testing.suites.plugin import OptionsSuite
 from textgen.testing.suites.runs import TinyRun, train_tiny
 
@@ -87,7 +86,7 @@ class ExporterSuite(OptionsSuite):
     @pytest.fixture
     def source(self, run: TinyRun) -> ExportSource:
         """The run, as an exporter gets it."""
-        return export_source(run.artifact, plugins(), run.plan.tokenizer, run.make_model, lambda line: None)
+        return export_source(SavedRun(run.artifact, plugins()), lambda line: None)
 
     def export(self, source: ExportSource, folder: Path) -> ExportReport:
         """Export."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from textgen.model.state import State, StateSpec
+from textgen import State, StateSpec
 
 Ids = NDArray[np.int32]
 

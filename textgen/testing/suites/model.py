@@ -12,21 +12,15 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from textgen.api import load
+from textgen import Checkpoint, Dataset, Layout, Model, ModelRuntime, Position, RecurrentNetwork, State, Tensors, load
 from textgen.errors import ArtifactError
-from textgen.generation.runtime import ModelRuntime
-from textgen.model.fitting import Checkpoint, Position, Tensors
-from textgen.model.model import Model
-from textgen.model.network import RecurrentNetwork
-from textgen.model.state import State
 from textgen.options import build_options
 from textgen.plugins.registry import plugins
 from textgen.testing.memory import MemoryRun
 from textgen.testing.suites.forward import ForwardCases, Ids, same
 from textgen.testing.suites.plugin import OptionsSuite
 from textgen.testing.suites.runs import train_tiny
-from textgen.text.batches import Dataset, Lanes, PaddedDocuments
-from textgen.text.corpus import Layout
+from textgen.text.batches import Lanes, PaddedDocuments
 from textgen.text.encoded import EncodedText
 
 V = 7

@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textgen.model.fitting import Position
-from textgen.model.model import Model
+from textgen import Artifact, Layout, Model, Position
 from textgen.options import Settings
 from textgen.plugins.registry import plugins
-from textgen.runs.artifact import Artifact
-from textgen.text.corpus import Layout
 from textgen.training.plan import Plan, make_plan
 from textgen.training.train import train
 

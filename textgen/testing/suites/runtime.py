@@ -8,11 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from textgen import Check, Draw, ModelRuntime, Runtime, State, uniforms
 from textgen.errors import TextgenError
-from textgen.generation.draw import Draw
-from textgen.generation.randomness import uniforms
-from textgen.generation.runtime import Finding, ModelRuntime, Runtime
-from textgen.model.state import State
 from textgen.plugins.registry import plugins
 from textgen.testing.suites.forward import ForwardCases, Ids, same
 from textgen.testing.suites.plugin import PluginSuite
@@ -115,4 +112,4 @@ class RuntimeSuite(ForwardCases, PluginSuite):
     def test_it_tells_what_it_finds_on_this_machine(self) -> None:
         findings = self.provided.load().diagnose()
         assert isinstance(findings, list)
-        assert all(isinstance(finding, Finding) for finding in findings)
+        assert all(isinstance(finding, Check) for finding in findings)

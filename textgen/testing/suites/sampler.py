@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from textgen.generation.sampler import Logits, Parameters, Sampler, Selector
+from textgen import Logits, Parameters, Sampler, Selector
 from textgen.options import build_options
 from textgen.plugins.registry import plugins
 from textgen.testing.graph import OnnxGraph

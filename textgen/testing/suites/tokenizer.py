@@ -9,10 +9,10 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from textgen import Tokenizer
 from textgen.errors import ArtifactError, OptionError, UnknownCharacterError
 from textgen.testing import tiny
 from textgen.testing.suites.plugin import OptionsSuite
-from textgen.text.tokenizer import Tokenizer
 
 #: A character that is for private use, and so in no text.
 UNKNOWN = "\U000ffffd"

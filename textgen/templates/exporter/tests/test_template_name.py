@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 from textgen_template_name.exporter import FILE, read_weights
 
-from textgen.exporting.exporter import ExportSource
+from textgen import ExportSource
 from textgen.testing.suites import ExporterSuite
 
 

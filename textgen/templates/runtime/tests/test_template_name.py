@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from textgen.generation.runtime import Runtime
+from textgen import Runtime
 from textgen.testing.suites import RuntimeSuite
 
 

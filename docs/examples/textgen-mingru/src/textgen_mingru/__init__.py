@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from textgen import hookimpl
-from textgen.plugins.hookspecs import Register
+from textgen import Register, hookimpl
 
 
 @hookimpl

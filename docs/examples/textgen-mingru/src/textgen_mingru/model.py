@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from textgen.model.state import StateSpec, TensorSpec
+from textgen import StateSpec, TensorSpec
 from textgen.options import Options
 from textgen_keras.keras_model import KerasModel
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from textgen.model.state import StateSpec
+from textgen import StateSpec
 from textgen_keras.stateful_network import StatefulNetwork
 from textgen_mingru.model import MinGRUOptions
 

@@ -9,12 +9,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from pydantic import Field
 
+from textgen import Batch, Checkpoint, Dataset, Model, Position, State, StateSpec, Tensors, TensorSpec, TrainingRun
 from textgen.errors import ArtifactError, OptionError
-from textgen.model.fitting import Checkpoint, Position, Tensors, TrainingRun
-from textgen.model.model import Model
-from textgen.model.state import State, StateSpec, TensorSpec
 from textgen.options import Options
-from textgen.text.batches import Batch, Dataset
 from textgen_ngram.counts import Counts
 
 

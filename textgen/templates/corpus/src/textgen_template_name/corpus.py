@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
+from textgen import Corpus, Layout, Provenance
 from textgen.options import Options
-from textgen.text.corpus import Corpus, Layout, Provenance
 
 BIRDS = """
 albatross avocet bittern blackbird bullfinch bunting buzzard chaffinch chiffchaff chough coot cormorant crane curlew

@@ -6,11 +6,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from textgen.base.files import write_folder
+from textgen import Exporter, ExportReport, ExportSource, ModelRuntime, Tensors, write_folder
 from textgen.errors import ArtifactError
-from textgen.exporting.exporter import Exporter, ExportReport, ExportSource
-from textgen.generation.runtime import ModelRuntime
-from textgen.model.fitting import Tensors
 from textgen.options import Options
 
 FILE = "model.json"

@@ -4,12 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from textgen import Batch, BatchPlan, Checkpoint, Dataset, Model, Position, State, StateSpec, Tensors, TrainingRun
 from textgen.errors import ArtifactError
-from textgen.model.fitting import Checkpoint, Position, Tensors, TrainingRun
-from textgen.model.model import Model
-from textgen.model.state import State, StateSpec
 from textgen.options import Options
-from textgen.text.batches import Batch, BatchPlan, Dataset
 
 
 class TemplateNameOptions(Options):

@@ -1,7 +1,6 @@
 """A runtime: a model's own forward pass, some rows at a time. Nothing heavy is imported before it is used."""
 
-from textgen import hookimpl
-from textgen.plugins.hookspecs import Register
+from textgen import Register, hookimpl
 
 
 @hookimpl

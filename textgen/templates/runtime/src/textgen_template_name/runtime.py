@@ -6,11 +6,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from textgen import Artifact, Check, Ids, Model, Runtime, State
 from textgen.errors import UnavailableError
-from textgen.generation.runtime import Finding, Ids, Runtime
-from textgen.model.model import Model
-from textgen.model.state import State
-from textgen.runs.artifact import Artifact
 
 #: Rows that are read at once.
 ROWS = 16
@@ -37,8 +34,8 @@ class TemplateNameRuntime(Runtime):
         return cls(model)
 
     @classmethod
-    def diagnose(cls) -> list[Finding]:
-        return [Finding(f"template-name on the CPU, {ROWS} rows at a time", "works")]
+    def diagnose(cls) -> list[Check]:
+        return [Check(f"template-name on the CPU, {ROWS} rows at a time", "works")]
 
     def forward(self, ids: Ids, state: State, lengths: Ids | None = None) -> tuple[NDArray[np.float32], State]:
         logits, states = [], []

@@ -1,7 +1,6 @@
 """A sampler: epsilon sampling. Nothing heavy is imported before it is used."""
 
-from textgen import hookimpl
-from textgen.plugins.hookspecs import Register
+from textgen import Register, hookimpl
 
 
 @hookimpl

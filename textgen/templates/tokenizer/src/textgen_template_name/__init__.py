@@ -1,7 +1,6 @@
 """A tokenizer: frequent words as one id each. Nothing heavy is imported before it is used."""
 
-from textgen import hookimpl
-from textgen.plugins.hookspecs import Register
+from textgen import Register, hookimpl
 
 
 @hookimpl

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from textgen import OnUnknown, Tokenizer
 from textgen.errors import ArtifactError, CorpusError, OptionError, UnknownCharacterError
 from textgen.options import Options
-from textgen.text.tokenizer import OnUnknown, Tokenizer
 
 
 class TemplateNameOptions(Options):

@@ -1,0 +1,80 @@
+"""The public names: those of ``textgen`` and no others, lazily, and what the bundled plugins live on."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import textgen
+
+ROOT = Path(__file__).parents[2]
+
+#: Modules whose own names are public, besides those of ``textgen`` itself.
+PUBLIC = ("textgen.errors", "textgen.options", "textgen.testing", "textgen.testing.suites")
+
+USERS = sorted(
+    path
+    for folder in ("plugins", "exports", "docs", "textgen/templates")
+    for path in (ROOT / folder).rglob("*")
+    if path.suffix in (".py", ".md") and path.name != "generate.py"
+)
+
+
+def test_every_public_name_can_be_imported():
+    for name in textgen.__all__:
+        assert getattr(textgen, name) is not None
+        assert name in dir(textgen)
+    with pytest.raises(AttributeError, match="no_such_name"):
+        getattr(textgen, "no_such_name")  # noqa: B009
+
+
+def test_type_checkers_see_the_same_names():
+    stub = ast.parse((ROOT / "textgen" / "__init__.pyi").read_text(encoding="utf-8"))
+    seen = {
+        (node.module, alias.asname)
+        for node in ast.walk(stub)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    homes = {(module, name) for module, names in textgen._HOMES.items() for name in names}
+    assert seen == homes | {("textgen.base.version", "__version__")}
+
+
+def test_public_functions_are_functions_whatever_was_imported():
+    program = (
+        "import pkgutil, importlib, textgen\n"
+        "for module in pkgutil.walk_packages(textgen.__path__, 'textgen.'):\n"
+        "    if 'templates' not in module.name and '__main__' not in module.name:\n"
+        "        importlib.import_module(module.name)\n"
+        "assert all(callable(getattr(textgen, name)) for name in ('train', 'load', 'export', 'cross_validate'))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def imports(path: Path) -> list[tuple[str, str]]:
+    """Module and name of everything that a file, or the Python in a page, imports from ``textgen``."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".md":
+        blocks = text.split("```python\n")[1:]
+        trees = [ast.parse(block.partition("```")[0]) for block in blocks]
+    else:
+        trees = [ast.parse(text)]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    found = [(str(n.module), a.name) for n in nodes if isinstance(n, ast.ImportFrom) for a in n.names]
+    found += [(a.name, "") for n in nodes if isinstance(n, ast.Import) for a in n.names]
+    return [(module, name) for module, name in found if module.partition(".")[0] == "textgen"]
+
+
+@pytest.mark.parametrize("path", USERS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_plugins_templates_examples_and_docs_import_public_names_alone(path):
+    for module, name in imports(path):
+        if module == "textgen":
+            assert not name or name in textgen.__all__, name
+        else:
+            assert module in PUBLIC, module
+            assert not name or not name.startswith("_"), (module, name)
+            assert not name or hasattr(importlib.import_module(module), name), (module, name)
