@@ -45,7 +45,7 @@ _HOMES = {
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = ["__version__", *sorted(_HOME_OF)]
+__all__ = ["__version__", *_HOME_OF]  # noqa: PLE0604 - they are strings
 
 
 def __getattr__(name: str) -> Any:
