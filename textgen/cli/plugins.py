@@ -72,11 +72,11 @@ def doctor(as_json: AsJson = False) -> None:
     import json
     from dataclasses import asdict
 
-    from textgen.cli import own_commands
+    from textgen.cli import COMMANDS
     from textgen.plugins.doctor import diagnose
     from textgen.plugins.registry import plugins
 
-    diagnoses = diagnose(plugins(), own_commands())
+    diagnoses = diagnose(plugins(), COMMANDS)
     if as_json:
         print(json.dumps([{**asdict(found), "status": found.status} for found in diagnoses], indent=1))
     else:

@@ -10,7 +10,7 @@ from typing import Any
 
 from textgen.errors import ArtifactError, OptionError
 from textgen.options import Settings, merge_settings
-from textgen.plugins.recorded import check_transforms, needing, tell_changes
+from textgen.plugins.recorded import check_transforms, needing, report_changes
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.runs.folder import claimed, new_folder
@@ -101,7 +101,7 @@ def _resume(
                 raise OptionError(
                     f"{table}.{option} cannot change when a run goes on; training.{', training.'.join(RESUMABLE)} can"
                 )
-    tell_changes(artifact, plugins)
+    report_changes(artifact, plugins)
     check_transforms(artifact, plugins)
     with needing(artifact, plugins):
         plan = make_plan(merge_settings(artifact.manifest.settings, changes), plugins, data_dir)

@@ -373,7 +373,7 @@ def forgetting():
 
     before, modules = module.plugins(), set(sys.modules)
     yield
-    module._found[:] = [before]
+    module._registry = before
     for name in set(sys.modules) - modules:
         if name in ("mine", "yours"):
             del sys.modules[name]
