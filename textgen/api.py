@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textgen.exporting.exporter import ExportReport
 from textgen.options import Settings, merge_settings
 from textgen.plugins.registry import Registry, plugins
 from textgen.runs.artifact import Artifact
@@ -18,6 +17,7 @@ from textgen.text_generator import TextGenerator
 if TYPE_CHECKING:
     from textgen.evaluation.evaluate import Progress
     from textgen.evaluation.folds import CrossValidation
+    from textgen.exporting.exporter import ExportReport
 
 
 def load(path: str | Path | None = None, *, runtime: str = "auto", device: str = "auto") -> TextGenerator:

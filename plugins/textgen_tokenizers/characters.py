@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen import OnUnknown, Tokenizer, in_pieces
+from textgen import OnUnknown, Tokenizer
 from textgen.errors import ArtifactError, CorpusError, OptionError, UnknownCharacterError
 
 ON_UNKNOWN = (
@@ -112,7 +112,9 @@ def _are_distinct(characters: list[Any]) -> bool:
 
 
 def _count_characters(texts: Iterable[str]) -> dict[str, int]:
-    """How often each character occurs, in the order of first appearance."""
+    """The number of occurrences of each character, in the order of first appearance."""
+    from textgen import in_pieces
+
     counts = np.zeros(sys.maxunicode + 1, np.int64)
     order: dict[str, None] = {}
     for piece in map("".join, in_pieces(texts)):
