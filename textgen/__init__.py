@@ -1,7 +1,7 @@
 """textgen: from a text file to a small recurrent text generator that runs anywhere.
 
-All public names are here and in :mod:`textgen.errors`, :mod:`textgen.options` and :mod:`textgen.testing`. The modules that
-define them are private and may move. A name is imported when it is first used.
+All public names are here and in :mod:`textgen.errors`, :mod:`textgen.options` and :mod:`textgen.testing`. The modules
+that define them are private and may move. A name is imported when it is first used.
 
 Example:
     >>> import textgen

@@ -104,5 +104,6 @@ def test_the_text_on_the_command_line_and_the_names_win_over_a_configuration(tex
 def test_a_name_in_a_configuration_is_a_text(textgen, names):
     Path("run.toml").write_text("[model]\nname = 3\n")
     assert (
-        textgen("train", names, "--config", "run.toml").error == 'run.toml: model.name must be a string, as in name = "3"'
+        textgen("train", names, "--config", "run.toml").error
+        == 'run.toml: model.name must be a string, as in name = "3"'
     )

@@ -18,8 +18,8 @@ from textgen import __version__
 from textgen.base.console import notice, say
 from textgen.base.environment import is_strict
 from textgen.errors import OptionError, TextgenError
+from textgen.plugins import registry
 from textgen.plugins.discovery import import_object
-from textgen.plugins.registry import plugins, use_plugins
 
 #: textgen's own commands: the function or ``typer.Typer`` of each, and its line in the help.
 COMMANDS = {
@@ -41,7 +41,7 @@ class Root(TyperGroup):
         super().__init__(**attributes)
         for name, (_, summary) in COMMANDS.items():
             self.add_command(TyperCommand(name, help=summary))
-        for provided in plugins().provided("command"):
+        for provided in registry.plugins().provided("command"):
             if provided.name in COMMANDS:
                 owner = provided.plugin.distribution
                 notice(f"the command {provided.name!r} of {owner} is ignored: textgen has its own")
@@ -49,14 +49,14 @@ class Root(TyperGroup):
                 self.add_command(TyperCommand(provided.name, help=provided.summary))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Replaces the entry in the list of commands by the command itself."""
-        name, entry, rest = super().resolve_command(ctx, args)
-        return name, entry and _load(entry.name), rest
+        """Imports the command that was asked for."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, name and _load(name), rest
 
-    def invoke(self, ctx: Any) -> Any:
-        """Lets a plugin's command exit as it likes; elsewhere, an exit is a fault of the plugin."""
+    def invoke(self, ctx: Any) -> None:
+        """Runs a command. That of a plugin may exit as it likes; any other exit is a fault of a plugin."""
         try:
-            return super().invoke(ctx)
+            super().invoke(ctx)  # whatever the command returns is not an exit code
         except SystemExit as end:
             if ctx.invoked_subcommand in COMMANDS:
                 raise
@@ -67,7 +67,7 @@ class Root(TyperGroup):
 
 def _load(name: str) -> Any:
     """Imports a command."""
-    command = import_object(COMMANDS[name][0]) if name in COMMANDS else plugins().get("command", name)
+    command = import_object(COMMANDS[name][0]) if name in COMMANDS else registry.plugins().get("command", name)
     host = typer.Typer(add_completion=False, rich_markup_mode=None)
     host.callback()(lambda: None)  # keeps the name of a single command
     if isinstance(command, typer.Typer):
@@ -165,7 +165,7 @@ def main() -> None:
     try:
         shared = Shared.take(sys.argv[1:])
         if shared.files or shared.without:
-            use_plugins(files=shared.files, without=shared.without)
+            registry.use_plugins(files=shared.files, without=shared.without)
         code = typer.main.get_command(app).main(shared.rest, prog_name="textgen", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -181,10 +181,10 @@ def main() -> None:
         elif isinstance(error, TextgenError | typer.TyperException):
             _complain(_describe(error))
         elif isinstance(error, OSError):
-            culprit = plugins().culprit(error)
+            culprit = registry.plugins().culprit(error)
             _complain(_describe(error) + (f" (raised by plugin {culprit[0]}, {culprit[1]})" if culprit else ""))
         else:
-            blame = None if is_strict() else plugins().blame(error)
+            blame = None if is_strict() else registry.plugins().blame(error)
             if blame is None:
                 raise
             _complain(f"{blame}; see the traceback with --debug")
@@ -213,7 +213,7 @@ def _close_output() -> None:
 
 
 def _is_help(error: Any) -> bool:
-    """Whether the message of a usage error is the help of its command, as typer has it for a group without arguments."""
+    """Whether a usage error has the help of its command as message, as for a group without arguments."""
     context = getattr(error, "ctx", None)
     return context is not None and error.format_message() == context.get_help()
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from textgen.errors import PluginError
 
@@ -119,7 +120,7 @@ def _read_entry_points(folder: Path) -> Iterator[Candidate]:
 
 def _identity(folder: Path) -> tuple[str, str]:
     """The name and version of a distribution, as far as they can be read."""
-    fields = {}
+    fields: dict[str, str] = {}
     for file in ("METADATA", "PKG-INFO"):
         try:
             lines = Path(folder, file).read_text(encoding="utf-8", errors="replace").splitlines()
@@ -137,10 +138,10 @@ def _normalized(distribution: str) -> str:
     return distribution.lower().replace("_", "-")
 
 
-def import_object(target: str) -> object:
+def import_object(target: str) -> Any:
     """The object at ``"module:attribute"``, or the module at ``"module"``; raises whatever the import raises."""
     module, _, attributes = target.partition(":")
-    found: object = importlib.import_module(module)
+    found = importlib.import_module(module)
     for attribute in attributes.split(".") if attributes else ():
         found = getattr(found, attribute)
     return found

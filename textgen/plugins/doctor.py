@@ -116,7 +116,7 @@ def _diagnose(registry: Registry, candidate: Candidate, commands: Collection[str
     heavy = HEAVY.intersection(measured["imports"])
     file = getattr(module, "__file__", None) or candidate.place
     if heavy:
-        what = f"imports {', '.join(sorted(heavy))} before one of its names is used; import them in the functions that use them"
+        what = f"imports {', '.join(sorted(heavy))} before one of its names is used; import them where they are used"
         findings.append(Finding("slow", what, file))
     elif measured["milliseconds"] > SLOW:
         what = f"takes {measured['milliseconds']:.0f} ms to import, which every command waits for; import less"
@@ -144,7 +144,7 @@ def _requirement(plugin: Plugin) -> Iterator[Finding]:
         applies = needed.marker is None or needed.marker.evaluate({"extra": ""})
         ours = applies and canonicalize_name(needed.name) == DISTRIBUTION
         if ours and not needed.specifier.contains(__version__, prereleases=True):
-            yield Finding("broken", f"needs {needed}, but this is {__version__}: install another version of one of them")
+            yield Finding("broken", f"needs {needed}, but this is {__version__}: change the version of one of them")
 
 
 def _hooks(registry: Registry, module: object) -> Iterator[Finding]:

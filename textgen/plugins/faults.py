@@ -34,7 +34,7 @@ def describe(error: BaseException) -> str:
 
 
 def locate(error: BaseException) -> str | None:
-    """The file and line at which a plugin raised an error: the innermost frame outside textgen and the import system."""
+    """The file and line at which a plugin raised an error: the innermost frame outside textgen and importlib."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     places = [

@@ -245,7 +245,7 @@ class Registry:
             self._invoke(hook, implementation, arguments)
 
     def transform(self, hook: str, /, **arguments: Any) -> Any:
-        """Calls a life-cycle hook that may replace its first argument; each plugin gets the result of the one before."""
+        """Calls a life-cycle hook that may replace its first argument; each plugin gets the result of the last one."""
         name = next(iter(arguments))
         expected = type(arguments[name])
         for implementation in self._implementations(hook):

@@ -386,7 +386,7 @@ def test_a_hook_that_raises_is_told_once_and_left_out(work, capsys):
         artifact = work.train("run", max_steps=5)
         assert [str(problem) for problem in work.found.problems if problem.plugin.name == "fails"] == [
             "plugin fails of bad-plugin 0: textgen_batch_ended raised ValueError: of no use; "
-            "its hooks are left out from here on"
+            "its hooks are not called again"
         ]
     assert len(calls) == 1
     assert len(others) == 5
@@ -394,13 +394,13 @@ def test_a_hook_that_raises_is_told_once_and_left_out(work, capsys):
     told = capsys.readouterr().err.splitlines()
     assert [line for line in told if "plugin" in line] == [
         "textgen: plugin fails of bad-plugin 0: textgen_batch_ended raised ValueError: of no use; "
-        "its hooks are left out from here on"
+        "its hooks are not called again"
     ]
 
 
 @pytest.mark.parametrize(
     ("result", "fault"),
-    [(None, "raised ValueError; "), (5, "returned int, no Batch; "), ([], "returned list, no Batch; ")],
+    [(None, "raised ValueError; "), (5, "returned int instead of Batch; "), ([], "returned list instead of Batch; ")],
 )
 def test_a_transform_that_fails_leaves_the_batch(work, capsys, result, fault):
     def fail(batch: Batch, position: Position) -> Any:
