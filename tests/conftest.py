@@ -79,7 +79,7 @@ class Workshop:
         own = Path(sysconfig.get_path("purelib", vars={"base": str(environment), "platbase": str(environment)}))
         # With addsitedir, so that the editable installs in there are found too.
         (own / "outer.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
-        for command in ("textgen", "pytest"):
+        for command in ("textgen", "pytest", "pip"):
             script = self.python.with_name(command)
             script.write_text(f'#!/bin/sh\nexec {shlex.quote(str(self.python))} -m {command} "$@"\n')
             script.chmod(0o755)
