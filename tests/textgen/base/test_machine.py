@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -31,10 +32,10 @@ def test_a_distribution_that_is_not_installed_has_no_version():
 def test_signals_are_handled_inside_the_block_alone():
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     received = []
-    with pytest.raises(ValueError, match="the end"), signals_handled(lambda number, frame: received.append(number)):
+    with suppress(ValueError), signals_handled(lambda number, frame: received.append(number)):
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
-        raise ValueError("the end")
+        raise ValueError
     assert received == [signal.SIGTERM, signal.SIGINT]
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
