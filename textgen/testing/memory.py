@@ -1,4 +1,4 @@
-"""A training run in memory, for models that are fitted in a test."""
+"""A training run in memory, to fit a model in a test."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from textgen import Batch, Checkpoint, Dataset, Position, TrainingOptions
 
 
 class MemoryRun:
-    """A :class:`textgen.model.fitting.TrainingRun` that writes nothing and remembers what it was told.
+    """A :class:`textgen.TrainingRun` that keeps all reports in memory and writes no files.
 
     Args:
-        dataset: whose batches it hands out.
-        checkpoint: where to go on from.
+        dataset: the batches to fit.
+        checkpoint: the checkpoint to resume from.
         callbacks: Keras callbacks.
         callback_paths: the training option ``callbacks``.
-        stop_after: batches in all after which it asks to stop.
+        stop_after: the total number of batches after which it asks to stop.
         options: the other training options.
 
     Attributes:
-        positions: after each batch; likewise its ``losses`` and ``characters``.
-        epochs: position, metrics and checkpoint of each epoch.
-        interruption: what the model handed over where it was stopped inside an epoch.
+        positions: the position after each batch; ``losses`` and ``characters`` are those of the batch.
+        epochs: the position, metrics and checkpoint of each epoch.
+        interruption: the checkpoint of a model that was stopped within an epoch.
     """
 
     def __init__(
