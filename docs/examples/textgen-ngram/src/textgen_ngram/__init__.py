@@ -14,4 +14,4 @@ def textgen_register_models(register: Register) -> None:
 @hookimpl
 def textgen_register_runtimes(register: Register) -> None:
     """Name the runtime that the model asks for: its own forward pass, as textgen has it."""
-    register("ngram", "textgen.generation.runtime:ModelRuntime", "Runs an n-gram model, on the CPU.")
+    register("ngram", "textgen:ModelRuntime", "Runs an n-gram model, on the CPU.")
