@@ -164,7 +164,7 @@ def test_fetch_prints_paths_alone_on_stdout(names):
         (["info", "shakespear"], UnknownNameError, "did you mean shakespeare"),
         (["fetch", "agnews", "--set", "corpus.fields=title"], OptionError, "did you mean field"),
         (["info", "dinos-lite", "--set", "model.units=3"], OptionError, "model.NAME"),
-        (["info", "file"], OptionError, "corpus.path is needed"),
+        (["info", "file"], OptionError, "corpus.path is required"),
         (["info", "file", "--set", "corpus.path=nowhere.txt"], CorpusError, "nowhere.txt does not exist"),
         (["info", "dinos", "--data-dir", "nowhere"], OptionError, "data folder nowhere is not a folder"),
     ],
