@@ -174,7 +174,7 @@ class TextGenerator:
     def pieces(self, request: Request) -> Generator[Piece, None, list[Generation]]:
         """Write what a request asks for: yields text as it comes, returns the generations, as a generator does."""
         self.run.registry.notify("textgen_before_generation", request=request)
-        generations = yield from generate(self.runtime, self.tokenizer, self.artifact.ending, request)
+        generations = yield from generate(self.runtime, self.tokenizer, self.artifact.boundaries, request)
         self.run.registry.notify("textgen_after_generation", request=request, generations=generations)
         return generations
 

@@ -84,7 +84,7 @@ def _pipeline(plan: Plan, titles: list[str]) -> Any:
     """Batches of one-hot inputs and labels."""
     import tensorflow as tf
 
-    vocab, end = plan.tokenizer.vocab_size, [plan.ending.end_id]
+    vocab, end = plan.tokenizer.vocab_size, [plan.boundaries.end_id]
 
     def example(title: Any) -> tuple[Any, Any]:
         ids = np.concatenate([plan.tokenizer.encode(title.numpy().decode()), end])

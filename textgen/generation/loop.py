@@ -35,14 +35,14 @@ CHUNK_TO_END = 16
 
 
 def generate(
-    runtime: Runtime, tokenizer: Tokenizer, ending: Boundaries, request: Request
+    runtime: Runtime, tokenizer: Tokenizer, boundaries: Boundaries, request: Request
 ) -> Generator[Piece, None, list[Generation]]:
     """Write text; yields pieces as they are certain, returns the whole.
 
     Args:
         runtime: a loaded model.
         tokenizer: fitted.
-        ending: how the model's texts begin and end.
+        boundaries: how the model's texts begin and end.
         request: what is asked for.
 
     Raises:
@@ -56,8 +56,8 @@ def generate(
     before = request.continuation
     if before and batch != 1:
         raise OptionError("only a single text can be gone on from")
-    prompts = [read_first(tokenizer, ending, request, *row) for row in zip(request.prompts, seeds, strict=True)]
-    end_id = None if request.ignore_eos else ending.end_id
+    prompts = [read_first(tokenizer, boundaries, request, *row) for row in zip(request.prompts, seeds, strict=True)]
+    end_id = None if request.ignore_eos else boundaries.end_id
     rows = [
         Row(tokenizer, request.stop, end_id, drawn=() if prompt or before else ids)
         for prompt, ids in zip(request.prompts, prompts, strict=True)

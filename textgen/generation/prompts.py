@@ -32,22 +32,22 @@ def encode_prompt(tokenizer: Tokenizer, prompt: str, on_unknown: OnUnknown | Non
     return ids
 
 
-def read_first(tokenizer: Tokenizer, ending: Boundaries, request: Request, prompt: str, row: int) -> Ids:
+def read_first(tokenizer: Tokenizer, boundaries: Boundaries, request: Request, prompt: str, row: int) -> Ids:
     """What a row reads before it writes: its prompt, after the last id of what it goes on from, or a drawn start."""
     ids = encode_prompt(tokenizer, prompt, request.on_unknown)
     if request.continuation:
         return np.concatenate([[request.continuation.last_id], ids]).astype(np.int32)
-    return ids if prompt else _draw_start(tokenizer, ending, request.seed, row)
+    return ids if prompt else _draw_start(tokenizer, boundaries, request.seed, row)
 
 
-def _draw_start(tokenizer: Tokenizer, ending: Boundaries, seed: int, row: int) -> Ids:
+def _draw_start(tokenizer: Tokenizer, boundaries: Boundaries, seed: int, row: int) -> Ids:
     """The first character of a row without a prompt, by the frequencies of the training text."""
-    if not ending.starts:
+    if not boundaries.starts:
         raise OptionError("this model does not know how texts begin; give a prompt")
-    cumulative = np.cumsum(list(ending.starts.values()))
+    cumulative = np.cumsum(list(boundaries.starts.values()))
     uniform = float(uniforms(seed, [row], 0, 1)[0, 0])
     drawn = int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
-    return tokenizer.encode(list(ending.starts)[drawn])
+    return tokenizer.encode(list(boundaries.starts)[drawn])
 
 
 def pad_rows(rows: Sequence[Ids]) -> tuple[Ids, Ids]:

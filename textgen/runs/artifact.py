@@ -152,7 +152,7 @@ class Artifact:
         return record.sha256 if record else None
 
     @property
-    def ending(self) -> Boundaries:
+    def boundaries(self) -> Boundaries:
         """How the model's texts begin and end."""
         return Boundaries(self.manifest.end_id, self.manifest.starts)
 

@@ -18,7 +18,7 @@ def arrange_batches(
     corpus_layout: Layout,
     text: EncodedText,
     tokenizer: Tokenizer,
-    ending: Boundaries,
+    boundaries: Boundaries,
     options: TrainingOptions,
     chosen: NDArray[np.intp] | None,
 ) -> Dataset:
@@ -50,7 +50,7 @@ def arrange_batches(
             return Lanes(part, options.length, rows)
         if layout == "packed" and learning:
             return PackedDocuments(part, options.length, rows, options.seed, shuffle)
-        pad_id = tokenizer.pad_id if tokenizer.pad_id is not None else ending.end_id
+        pad_id = tokenizer.pad_id if tokenizer.pad_id is not None else boundaries.end_id
         assert pad_id is not None  # documents have an end
         longest = int(text.lengths().max()) if options.pad == "longest" else None
         return PaddedDocuments(

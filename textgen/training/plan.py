@@ -53,7 +53,7 @@ class Plan:
     dataset: Dataset
     training: TrainingOptions
     generation: GenerationOptions
-    ending: Boundaries
+    boundaries: Boundaries
     documents: int
     characters: int
     text_sha256: str
@@ -115,12 +115,12 @@ def make_plan(
     _check_prompt(generation.prompt or "", tokenizer)
     facts = TextFacts()
     text = encode(corpus.layout, read_documents(corpus, settings["corpus"]["name"]), tokenizer, facts)
-    ending = Boundaries(None if corpus.layout == "stream" else int(text.ids[-1]), facts.starts(corpus.layout))
+    boundaries = Boundaries(None if corpus.layout == "stream" else int(text.ids[-1]), facts.starts(corpus.layout))
     model_name = settings["model"].get("name", DEFAULT_MODEL)
     suggested = plugins.get("model", model_name).suggested_options(facts.characters)
     model_settings = {**suggested, **settings["model"], "name": model_name}
     model: Model = plugins.make("model", model_settings, tokenizer.vocab_size)
-    dataset = arrange_batches(corpus.layout, text, tokenizer, ending, training, held_out)
+    dataset = arrange_batches(corpus.layout, text, tokenizer, boundaries, training, held_out)
 
     if "epochs" not in training.model_fields_set:
         epochs = model.suggested_epochs or int(np.clip(round(DEFAULT_STEPS / dataset.train.steps), *DEFAULT_EPOCHS))
@@ -143,7 +143,7 @@ def make_plan(
         dataset,
         training,
         generation,
-        ending,
+        boundaries,
         documents=len(text),
         characters=facts.characters,
         text_sha256=text_sha256(text),

@@ -229,7 +229,7 @@ class Run:
             seed=self.options.seed,
             stop=generation.stop,
         )
-        pieces = generate(ModelRuntime(self.plan.model), self.plan.tokenizer, self.plan.ending, request)
+        pieces = generate(ModelRuntime(self.plan.model), self.plan.tokenizer, self.plan.boundaries, request)
         return "\n".join(written.prompt + written.text for written in finish(pieces))
 
     def finish(self) -> None:
@@ -305,8 +305,8 @@ def make_manifest(plan: Plan, plugins: Registry) -> Manifest:
         provenance=provenance(plan),
         vocab_size=plan.tokenizer.vocab_size,
         state_spec=plan.model.state_spec.to_json(),
-        end_id=plan.ending.end_id,
-        starts=dict(plan.ending.starts),
+        end_id=plan.boundaries.end_id,
+        starts=dict(plan.boundaries.starts),
     )
     record_plugins(manifest, plugins, plan.recipe)
     return manifest

@@ -48,8 +48,8 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path):
     artifact.manifest.metrics = {"loss": 1 / 3}
     artifact.commit()
     again = Artifact.open(tmp_path)
-    assert (again.ending.end_id, dict(again.ending.starts)) == (7, {"\u2028": 3, "'": 1, "é": 2})
-    assert list(again.ending.starts) == ["\u2028", "'", "é"]
+    assert (again.boundaries.end_id, dict(again.boundaries.starts)) == (7, {"\u2028": 3, "'": 1, "é": 2})
+    assert list(again.boundaries.starts) == ["\u2028", "'", "é"]
     assert again.state_spec == StateSpec((TensorSpec("h", (2,)),))
     assert again.manifest.metrics == {"loss": 1 / 3}
     assert json.loads((tmp_path / "textgen.json").read_text())["format_version"] == 1

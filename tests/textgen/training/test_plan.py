@@ -87,7 +87,7 @@ def test_a_large_corpus_gives_the_batches_of_a_small_one(work, monkeypatch, tmp_
     monkeypatch.setattr(encoding, "PIECE", 99)
     large = work.plan(stream=stream, layout=layout)
     assert large.describe() == plain.describe()
-    assert (large.text_sha256, large.ending) == (plain.text_sha256, plain.ending)
+    assert (large.text_sha256, large.boundaries) == (plain.text_sha256, plain.boundaries)
     for ours, theirs in ((large.dataset.train, plain.dataset.train), (large.dataset.held_out, plain.dataset.held_out)):
         for batch, expected in zip(ours.batches(1), theirs.batches(1), strict=True):
             assert batch.inputs.dtype == np.int32
@@ -138,29 +138,29 @@ def test_nothing_is_held_out_where_nothing_is_asked(work):
 
 def test_documents_end_with_an_end_id_or_a_newline(work):
     with_id = work.plan()
-    assert with_id.ending.end_id == with_id.tokenizer.eos_id
+    assert with_id.boundaries.end_id == with_id.tokenizer.eos_id
     with_newline = work.plan({"tokenizer": {"name": "char-index"}}, layout="windows")
-    assert with_newline.tokenizer.decode([with_newline.ending.end_id]) == "\n"
+    assert with_newline.tokenizer.decode([with_newline.boundaries.end_id]) == "\n"
     assert with_newline.tokenizer.vocab_size == 5
     for plan in (with_id, with_newline):
         text = plan.dataset.train.text
-        assert (text.ids[text.offsets[1:] - 1] == plan.ending.end_id).all()
-        assert (text.ids == plan.ending.end_id).sum() == len(text)
-    assert work.plan(stream=True).ending.end_id is None
+        assert (text.ids[text.offsets[1:] - 1] == plan.boundaries.end_id).all()
+        assert (text.ids == plan.boundaries.end_id).sum() == len(text)
+    assert work.plan(stream=True).boundaries.end_id is None
 
 
 def test_padding_is_the_padding_id_or_the_end(work):
     assert work.plan().dataset.train.pad_id == 0
     plan = work.plan({"tokenizer": {"name": "char-index"}}, pad="longest", held_out=0)
-    assert plan.dataset.train.pad_id == plan.ending.end_id
+    assert plan.dataset.train.pad_id == plan.boundaries.end_id
     assert plan.dataset.train.pad_to == max(map(len, work.words)) + 1
 
 
 def test_texts_begin_as_the_documents_or_the_lines_of_the_stream(work):
     words = [word[0] for word in work.words]
-    assert work.plan().ending.starts == {letter: words.count(letter) for letter in sorted(set(words))}
+    assert work.plan().boundaries.starts == {letter: words.count(letter) for letter in sorted(set(words))}
     lines = [line[0] for line in work.stream.read_text().splitlines() if line]
-    assert work.plan(stream=True).ending.starts == {letter: lines.count(letter) for letter in sorted(set(lines))}
+    assert work.plan(stream=True).boundaries.starts == {letter: lines.count(letter) for letter in sorted(set(lines))}
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(1, 60), (54, 56), (3000, 5)])
@@ -270,4 +270,4 @@ def test_any_unicode_text_can_be_planned(work, text):
     work.stream.write_bytes(("x" + text).encode())
     plan = work.plan(stream=True)
     assert plan.tokenizer.decode(plan.dataset.train.text.ids) == ("x" + text)[: len(plan.dataset.train.text.ids)]
-    assert all(len(start) == 1 and count > 0 for start, count in plan.ending.starts.items())
+    assert all(len(start) == 1 and count > 0 for start, count in plan.boundaries.starts.items())
