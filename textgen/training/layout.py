@@ -44,22 +44,24 @@ def arrange_batches(
         drop = options.drop_remainder and learning
         shuffle = options.shuffle and learning
         if layout == "windows":
-            return Windows(part, options.length, options.batch_size, options.seed, shuffle, drop)
+            return Windows(
+                part, options.length, options.batch_size, seed=options.seed, shuffle=shuffle, drop_remainder=drop
+            )
         rows = max(1, min(options.batch_size, len(part.ids) // options.length))
         if layout == "lanes":
             return Lanes(part, options.length, rows)
         if layout == "packed" and learning:
-            return PackedDocuments(part, options.length, rows, options.seed, shuffle)
+            return PackedDocuments(part, options.length, rows, seed=options.seed, shuffle=shuffle)
         pad_id = tokenizer.pad_id if tokenizer.pad_id is not None else boundaries.end_id
         assert pad_id is not None  # documents have an end
         longest = int(text.lengths().max()) if options.pad == "longest" else None
         return PaddedDocuments(
             part,
             options.batch_size,
-            pad_id,
-            options.seed,
-            shuffle,
-            drop,
+            pad_id=pad_id,
+            seed=options.seed,
+            shuffle=shuffle,
+            drop_remainder=drop,
             pad_to=longest,
             masked=options.mask_padding,
             bucket=options.bucket,
