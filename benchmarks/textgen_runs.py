@@ -67,7 +67,7 @@ def _write_run(subject: Subject, folder: Path) -> None:
     from textgen.runs.artifact import Artifact
     from textgen.runs.manifest import TOKENIZER, WEIGHTS
     from textgen.training.plan import make_plan
-    from textgen.training.run import make_manifest
+    from textgen.training.recorder import make_manifest
 
     corpus = folder / "corpus.txt"
     characters = subject.characters.replace("\n", "")

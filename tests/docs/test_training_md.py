@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from textgen.model.fitting import TrainingOptions
 from textgen.plugins.registry import plugins
 from textgen.training.tensorboard import EVENTS_EVERY
-from textgen.training.train import RESUMABLE
+from textgen_keras import GradientOptions
 
 PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
 
@@ -24,18 +23,18 @@ def test_every_option_of_a_model_exists_and_is_named(model):
 
 
 def test_every_option_of_training_exists_and_is_named():
-    assert named("training") == set(TrainingOptions.model_fields)
+    assert named("training") == set(GradientOptions.model_fields)
 
 
 @pytest.mark.parametrize("option", ["layout", "schedule"])
 def test_every_choice_is_named(option):
-    for choice in TrainingOptions.model_fields[option].annotation.__args__:
+    for choice in GradientOptions.model_fields[option].annotation.__args__:
         assert f"`{choice}`" in PAGE
 
 
 def test_what_may_change_on_resuming_is_what_is_said():
     (sentence,) = re.findall(r"On resuming, only (.*?) may change", PAGE)
-    assert re.findall(r"`training\.(\w+)`", sentence) == list(RESUMABLE)
+    assert re.findall(r"`training\.(\w+)`", sentence) == list(GradientOptions.resumable)
 
 
 def test_tensorboard_has_a_point_as_often_as_is_said():

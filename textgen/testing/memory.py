@@ -2,42 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from textgen import Batch, Checkpoint, Dataset, Position, TrainingOptions
 
 
 class MemoryRun:
-    """A :class:`textgen.model.fitting.TrainingRun` that writes nothing and remembers what it was told.
+    """A :class:`~textgen.TrainingRun` that writes nothing and remembers what the model reports.
 
     Args:
-        dataset: whose batches it hands out.
-        checkpoint: where to go on from.
-        callbacks: Keras callbacks.
-        callback_paths: the training option ``callbacks``.
-        stop_after: batches in all after which it asks to stop.
-        options: the other training options.
+        dataset: the batches.
+        schema: the class of the training options, as the model declares it.
+        checkpoint: the checkpoint to resume from.
+        stop_after: the number of batches in all after which it asks to stop.
+        options: the training options.
 
     Attributes:
         positions: after each batch; likewise its ``losses`` and ``characters``.
         epochs: position, metrics and checkpoint of each epoch.
-        interruption: what the model handed over where it was stopped inside an epoch.
+        interruption: the checkpoint, if the model was stopped inside an epoch.
     """
 
     def __init__(
         self,
         dataset: Dataset,
+        schema: type[TrainingOptions] = TrainingOptions,
         *,
         checkpoint: Checkpoint | None = None,
-        callbacks: Sequence[Any] = (),
-        callback_paths: tuple[str, ...] = (),
         stop_after: int | None = None,
         **options: Any,
     ) -> None:
-        self.options = TrainingOptions(callbacks=callback_paths, **options)
+        self.options = schema(**options)
         self.checkpoint = checkpoint
-        self.callbacks = callbacks
         self.positions: list[Position] = []
         self.losses: list[float] = []
         self.characters: list[int] = []

@@ -25,7 +25,7 @@ def convert_step(model: Model) -> onnx.ModelProto:
         UnsupportedModelError: where the model has no step function, or tf2onnx cannot convert it.
         UnavailableError: where tf2onnx or TensorFlow is not installed.
     """
-    step = model.keras_step()
+    step = getattr(model, "keras_step", lambda: None)()
     if step is None:
         raise UnsupportedModelError("this model has no Keras step function; it cannot go through tf2onnx")
     try:

@@ -17,9 +17,8 @@ from textgen.model.network import GATES, Cell, RecurrentNetwork
 from textgen.plugins.registry import plugins
 from textgen.runs.artifact import Artifact
 from textgen.runs.manifest import TOKENIZER, WEIGHTS
-from textgen.testing.suites.runs import NoDisplay
 from textgen.training.plan import make_plan
-from textgen.training.run import Run
+from textgen.training.recorder import make_manifest
 from textgen_numpy.runtime import NumpyRuntime
 from textgen_onnx.runtime import OnnxRuntime
 
@@ -100,7 +99,7 @@ def save_run(
         "generation": {"sampler": sampler, "length": 60},
     }
     plan = make_plan(settings, plugins())
-    artifact = Run(plan, folder, plugins(), NoDisplay()).artifact
+    artifact = Artifact(folder, make_manifest(plan, plugins()))
     network = random_network(cell, layers=layers, vocab=plan.tokenizer.vocab_size, width=width, units=units, seed=seed)
     tensors = {name: np.ascontiguousarray(array) for name, array in network.tensors().items()}
     artifact.put(WEIGHTS, safetensors.numpy.save(tensors))
