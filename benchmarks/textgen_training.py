@@ -115,7 +115,7 @@ def _make_step(
 ) -> tuple[Any, Any]:
     import tensorflow as tf
 
-    from textgen.model.fitting import TrainingOptions
+    from textgen_keras import GradientOptions
     from textgen_keras.network.options import RecurrentOptions
     from textgen_keras.network.recurrent import KerasNetwork
     from textgen_keras.stateful_network import as_graph
@@ -130,7 +130,7 @@ def _make_step(
     if mixed_precision:
         network.use_mixed_precision()
     variables = list(network.named_variables().values())
-    adam = make_optimizer(TrainingOptions.model_validate({}))
+    adam = make_optimizer(GradientOptions.model_validate({}))
     adam.build(variables)
     ids, weight = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None], tf.float32)
 

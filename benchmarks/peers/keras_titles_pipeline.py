@@ -32,7 +32,7 @@ HELD_OUT = 0.1
 def make() -> Work:
     """A piece is 50 batches of 8 titles; an item is a title."""
     plan = _plan(held_out=0.0)
-    titles = list(plan.corpus.documents())
+    titles = list(plan.text.corpus.documents())
     data, model = _pipeline(plan, titles).repeat(), _model(plan.tokenizer.vocab_size)
 
     def piece() -> int:
@@ -53,7 +53,7 @@ def learn(recorder: Recorder, *, titles: int) -> None:
     from textgen.text.encoded import draw_documents
 
     plan = _plan(held_out=HELD_OUT)
-    documents = list(plan.corpus.documents())
+    documents = list(plan.text.corpus.documents())
     held_out = set(draw_documents(len(documents), plan.training.held_out, plan.training.seed).tolist())
     learnt = [title for number, title in enumerate(documents) if number not in held_out]
     model = _model(plan.tokenizer.vocab_size)
@@ -84,7 +84,7 @@ def _pipeline(plan: Plan, titles: list[str]) -> Any:
     """Batches of one-hot inputs and labels."""
     import tensorflow as tf
 
-    vocab, end = plan.tokenizer.vocab_size, [plan.boundaries.end_id]
+    vocab, end = plan.tokenizer.vocab_size, [plan.text.boundaries.end_id]
 
     def example(title: Any) -> tuple[Any, Any]:
         ids = np.concatenate([plan.tokenizer.encode(title.numpy().decode()), end])

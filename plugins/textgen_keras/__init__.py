@@ -1,7 +1,7 @@
 """Recurrent models trained with Keras on TensorFlow, the runtime that runs them, and the recipes that use them.
 
-The public names are those in ``__all__``: the base classes of a Keras model. Each is imported when it is first used,
-so that the plugin itself loads without TensorFlow.
+The public names are those in ``__all__``: the base classes of a Keras model, and the options of its training. Each is
+imported when it is first used, so that the plugin itself loads without TensorFlow.
 """
 
 from __future__ import annotations
@@ -14,11 +14,16 @@ from textgen import Register, hookimpl
 if TYPE_CHECKING:
     from textgen_keras.keras_model import KerasModel
     from textgen_keras.stateful_network import StatefulNetwork
+    from textgen_keras.training.options import GradientOptions
 
-__all__ = ["KerasModel", "StatefulNetwork"]
+__all__ = ["GradientOptions", "KerasModel", "StatefulNetwork"]
 
 #: The module of each public name.
-_HOMES = {"KerasModel": "textgen_keras.keras_model", "StatefulNetwork": "textgen_keras.stateful_network"}
+_HOMES = {
+    "GradientOptions": "textgen_keras.training.options",
+    "KerasModel": "textgen_keras.keras_model",
+    "StatefulNetwork": "textgen_keras.stateful_network",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,7 @@ from textgen_keras.devices import multiplies_bfloat16, placed_on, resolve_device
 from textgen_keras.libraries import require_tensorflow
 from textgen_keras.shapes import check_shapes
 from textgen_keras.training.memory import keep_freed_memory
+from textgen_keras.training.options import GradientOptions
 
 if TYPE_CHECKING:
     from textgen_keras.stateful_network import StatefulNetwork
@@ -32,6 +33,7 @@ class KerasModel(Model):
     it has any draws them from seed 0.
     """
 
+    TrainingOptions = GradientOptions
     native_runtime = "keras"
 
     def __init__(self, options: Options, vocab_size: int) -> None:
@@ -56,6 +58,7 @@ class KerasModel(Model):
         return sum(prod(shape) for shape in self.tensor_shapes.values())
 
     def fit(self, dataset: Dataset, run: TrainingRun) -> None:
+        assert isinstance(run.options, GradientOptions)
         require_tensorflow()
         from textgen_keras.training.loop import TrainingLoop
         from textgen_keras.training.workers import join_workers
@@ -90,6 +93,11 @@ class KerasModel(Model):
         self._built().set_tensors(tensors)
 
     def keras_step(self) -> Callable[..., Any]:
+        """Returns the forward pass as a function of TensorFlow tensors, for export.
+
+        It takes ids ``[batch, time]`` int32, lengths ``[batch]`` int32 and the state's tensors in the order of
+        :attr:`state_spec`, and returns a tuple: logits ``[batch, time, vocab]`` float32, then the state's tensors.
+        """
         network = self._built()
 
         def step(ids: Any, lengths: Any, *state: Any) -> tuple[Any, ...]:

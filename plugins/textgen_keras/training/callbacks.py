@@ -14,17 +14,17 @@ import keras
 from textgen.errors import OptionError
 
 
-def load_callbacks(paths: Iterable[str]) -> list[Any]:
-    """Import callbacks.
+def load_callbacks(callbacks: Iterable[Any]) -> list[Any]:
+    """Import the callbacks that are given by a path.
 
     Args:
-        paths: each ``package.module:Name``, of a ``keras.callbacks.Callback`` or of a class or function that returns
-            one when called without arguments.
+        callbacks: each a ``keras.callbacks.Callback``, or ``package.module:Name`` of one, or of a class or function
+            that returns one when called without arguments.
 
     Raises:
-        OptionError: if a path does not lead to a callback.
+        OptionError: if something is not a callback, or a path does not lead to one.
     """
-    return [_load_callback(path) for path in paths]
+    return [_load_callback(each) if isinstance(each, str) else _checked(each, each) for each in callbacks]
 
 
 def _load_callback(path: str) -> Any:
@@ -37,8 +37,12 @@ def _load_callback(path: str) -> Any:
     except Exception as error:  # a user's module may raise anything
         problem = " ".join(f"{type(error).__name__}: {error}".split())
         raise OptionError(f"training.callbacks: {path!r} cannot be loaded: {problem}") from error
+    return _checked(callback, path)
+
+
+def _checked(callback: Any, given: Any) -> Any:
     if not isinstance(callback, keras.callbacks.Callback):
-        raise OptionError(f"training.callbacks: {path!r} is not a keras.callbacks.Callback")
+        raise OptionError(f"training.callbacks: {given!r} is not a keras.callbacks.Callback")
     return callback
 
 

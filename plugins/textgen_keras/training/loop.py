@@ -17,7 +17,8 @@ from textgen_keras.training.averaging import WeightAverage
 from textgen_keras.training.callbacks import load_callbacks, make_callback_list
 from textgen_keras.training.carried_state import CarriedState
 from textgen_keras.training.optimizer import make_optimizer
-from textgen_keras.training.schedule import Patience, rate_at
+from textgen_keras.training.options import GradientOptions
+from textgen_keras.training.schedule import Plateau, rate_at
 from textgen_keras.training.workers import Workers
 
 #: The signature of a batch: inputs, targets and weights, as in :class:`textgen.Batch`.
@@ -45,27 +46,29 @@ class TrainingLoop:
 
     def __init__(self, network: StatefulNetwork, dataset: Dataset, run: TrainingRun, workers: Workers) -> None:
         self._network, self._dataset, self._run, self._workers = network, dataset, run, workers
-        self._optimizer = make_optimizer(run.options)
+        assert isinstance(run.options, GradientOptions)
+        self._options = options = run.options
+        self._optimizer = make_optimizer(options)
         self._variables = network.named_variables()
         workers.check_same(_describe(self._variables, dataset, run))
         workers.follow_chief(self._variables.values())
         self._optimizer.build(list(self._variables.values()))
-        self._average = WeightAverage(self._variables, run.options.average)
+        self._average = WeightAverage(self._variables, options.average)
         network.compile(self._optimizer, jit_compile=False)
         network.stop_training = False
-        callbacks = [*run.callbacks, *load_callbacks(run.options.callbacks)]
-        self._callbacks = make_callback_list(callbacks, network, run.options.epochs, dataset.train.steps)
+        callbacks = load_callbacks(options.callbacks)
+        self._callbacks = make_callback_list(callbacks, network, options.epochs, dataset.train.steps)
         self._learn = as_graph(self._learning_step, _BATCH, network.state_signature, _STEP)
         self._judge = as_graph(self._judging_step, _BATCH, network.state_signature)
         self._position = Position()
         self._carried = CarriedState(network, dataset.carries_state, workers)
         self._loss = _MeanLoss()
-        self._patience = Patience()
+        self._plateau = Plateau()
         if run.checkpoint is not None:
             self._restore(run.checkpoint)
 
     def fit(self) -> None:
-        """Train until all epochs are done, patience is exhausted, or the run or a callback asks to stop."""
+        """Train until all epochs are done, or the run or a callback asks to stop."""
         self._callbacks.on_train_begin()
         while self._position.epoch < self._run.options.epochs and not self._agree_to_stop():
             self._begin_epoch()
@@ -90,7 +93,7 @@ class TrainingLoop:
         if asked and not self._run.should_stop:
             self._run.ask_to_stop()
         self._network.stop_training = ended
-        return asked or ended or self._patience.is_exhausted(self._run.options)
+        return asked or ended
 
     def _begin_epoch(self) -> None:
         rate = float(self._optimizer.learning_rate)
@@ -100,10 +103,10 @@ class TrainingLoop:
 
     def _set_rate(self) -> None:
         """Set the scheduled rate; without a schedule, the rate is left to the callbacks."""
-        options = self._run.options
+        options = self._options
         if options.schedule != "constant" or options.warmup_steps:
             steps = min(options.epochs * self._dataset.train.steps, options.max_steps or math.inf)
-            self._optimizer.learning_rate = rate_at(options, self._position.total, int(steps), self._patience.cuts)
+            self._optimizer.learning_rate = rate_at(options, self._position.total, int(steps), self._plateau.cuts)
 
     def _train_epoch(self) -> None:
         batches = self._run.batches(self._position)
@@ -126,7 +129,7 @@ class TrainingLoop:
         metrics = {"loss": self._loss.mean}
         if (held_out := self._held_out_loss()) is not None:
             metrics["held_out_loss"] = held_out
-        self._patience.add(metrics.get("held_out_loss", metrics["loss"]))
+        self._plateau.add(metrics.get("held_out_loss", metrics["loss"]))
         keras_names = {"loss": "loss", "held_out_loss": "val_loss"}
         rate = float(self._optimizer.learning_rate)
         self._callbacks.on_epoch_end(done, {keras_names[name]: value for name, value in metrics.items()})
@@ -187,7 +190,7 @@ class TrainingLoop:
         tensors = {f"weights.{name}": array for name, array in self._average.trained().items()}
         tensors |= {name: variable.numpy() for name, variable in self._other_variables().items()}
         tensors |= {f"state.{i}": array for i, array in enumerate(self._carried.to_arrays())}
-        numbers = {"nats": self._loss.nats, "characters": self._loss.characters, "progress": self._patience.to_json()}
+        numbers = {"nats": self._loss.nats, "characters": self._loss.characters, "progress": self._plateau.to_json()}
         return Checkpoint(self._position, tensors, numbers)
 
     def _other_variables(self) -> dict[str, Any]:
@@ -206,7 +209,7 @@ class TrainingLoop:
         if state:
             self._carried.take([checkpoint.tensors[f"state.{i}"] for i in range(len(state))])
         self._loss = _MeanLoss(checkpoint.numbers["nats"], checkpoint.numbers["characters"])
-        self._patience = Patience.from_json(checkpoint.numbers["progress"])
+        self._plateau = Plateau.from_json(checkpoint.numbers["progress"])
         self._position = checkpoint.position
 
 

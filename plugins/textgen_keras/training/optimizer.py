@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from textgen import TrainingOptions
+from textgen_keras.training.options import GradientOptions
 
 
 class _InOneOperation:
@@ -54,7 +54,7 @@ _OPTIMIZERS = {
 }
 
 
-def make_optimizer(options: TrainingOptions) -> Any:
+def make_optimizer(options: GradientOptions) -> Any:
     """The ``keras.optimizers.Optimizer`` of the options; all else has Keras's default values."""
     decay = {"weight_decay": options.weight_decay} if options.optimizer == "adamw" else {}
     return _OPTIMIZERS[options.optimizer](options.learning_rate, global_clipnorm=options.clip_norm, **decay)

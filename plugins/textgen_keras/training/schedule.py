@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from textgen import TrainingOptions
+from textgen_keras.training.options import GradientOptions
 
 #: The schedule ``plateau``: the number of epochs without a lower loss after which the rate is cut, and the factor.
 PLATEAU_EPOCHS, PLATEAU_FACTOR = 2, 0.5
 
 
-def rate_at(options: TrainingOptions, step: int, steps: int, cuts: int = 0) -> float:
+def rate_at(options: GradientOptions, step: int, steps: int, cuts: int = 0) -> float:
     """The learning rate of a batch.
 
     Args:
@@ -35,8 +35,8 @@ def rate_at(options: TrainingOptions, step: int, steps: int, cuts: int = 0) -> f
 
 
 @dataclass
-class Patience:
-    """The epochs since the lowest held-out loss: they decide on cuts of the rate and on the end of the run.
+class Plateau:
+    """The epochs since the lowest held-out loss, which decide on cuts of the step size.
 
     Attributes:
         best: the lowest loss so far, in nats per character.
@@ -56,10 +56,6 @@ class Patience:
         self.since_best += 1
         if self.since_best % PLATEAU_EPOCHS == 0:
             self.cuts += 1
-
-    def is_exhausted(self, options: TrainingOptions) -> bool:
-        """Returns whether the loss has not fallen for as many epochs as the option ``patience`` allows."""
-        return options.patience is not None and self.since_best >= options.patience
 
     def to_json(self) -> dict[str, Any]:
         """The attributes as JSON values, for a checkpoint; infinity becomes ``None``."""

@@ -1,15 +1,17 @@
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
 
 from textgen.testing import MemoryRun
 from textgen.text.encoded import EncodedText
+from textgen_keras import GradientOptions
 
 
 @pytest.fixture(scope="session")
 def make_run() -> Callable[..., MemoryRun]:
-    return MemoryRun
+    return partial(MemoryRun, schema=GradientOptions)
 
 
 @pytest.fixture(scope="session")

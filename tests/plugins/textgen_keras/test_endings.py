@@ -8,7 +8,7 @@ from textgen import api
 from textgen.errors import OptionError
 from textgen.evaluation.scoring import mean_loss
 from textgen.plugins.registry import plugins
-from textgen.testing.suites.runs import NoDisplay
+from textgen.training.display import Silent
 from textgen.training.plan import make_plan
 from textgen.training.train import resume
 
@@ -44,7 +44,7 @@ def test_a_run_whose_patience_is_at_an_end_says_so_and_goes_on_with_more(text, t
     settings = {"model": {"units": 4}, "training": {**TRAINING, **still, "epochs": 9}}
     api.train(text, settings=settings, out=tmp_path / "run")
     assert [record["epoch"] for record in records(tmp_path / "run")] == [1, 2]
-    with pytest.raises(OptionError, match=r"it ended by training.patience=1; to go on, raise it"):
-        resume(tmp_path / "run", plugins(), NoDisplay(), changes={"training": {"epochs": 20}})
-    resume(tmp_path / "run", plugins(), NoDisplay(), changes={"training": {"epochs": 3, "patience": None}})
+    with pytest.raises(OptionError, match=r"it ended by training.patience=1; raise it to resume the run"):
+        resume(tmp_path / "run", plugins(), Silent(), changes={"training": {"epochs": 20}})
+    resume(tmp_path / "run", plugins(), Silent(), changes={"training": {"epochs": 3, "patience": None}})
     assert [record["epoch"] for record in records(tmp_path / "run")] == [1, 2, 3]

@@ -71,7 +71,7 @@ def test_it_learns_what_follows_two_ids():
     cycle = np.array([0, 0, 1, 0, 2] * 60, np.int32)  # after a 0 it takes the id before it to know
     model = Pairs(Pairs.Options(), vocab_size=3)
     dataset = Dataset(Lanes(EncodedText.join([cycle]), length=20, batch_size=3), carries_state=True)
-    model.fit(dataset, MemoryRun(dataset, epochs=30, learning_rate=0.1))
+    model.fit(dataset, MemoryRun(dataset, model.TrainingOptions, epochs=30, learning_rate=0.1))
     logits, state = model.forward(cycle[None, :15], model.state_spec.initial_state(1))
     assert logits[0, 1:].argmax(axis=1).tolist() == cycle[2:16].tolist()
     assert state["before"].tolist() == [cycle[14]]

@@ -1,9 +1,8 @@
 import pytest
 
-from textgen.model.fitting import TrainingOptions
 from textgen.options import TABLES, build_options, merge_settings
 from textgen.plugins.registry import plugins
-from textgen_keras import textgen_register_recipes
+from textgen_keras import GradientOptions, textgen_register_recipes
 
 NAMES = ("shakespeare-gru", "shakespeare-gru-stateful", "agnews-lstm", "agnews-lstm-frequency", "dinos-gru")
 
@@ -18,7 +17,7 @@ def test_all_five_are_registered():
 def test_every_option_of_a_recipe_exists_and_is_in_range(name):
     recipe = plugins().get("recipe", name)
     assert set(recipe) == set(TABLES)
-    build_options(TrainingOptions, recipe["training"], where="training")
+    build_options(GradientOptions, recipe["training"], where="training")
     for kind in ("corpus", "tokenizer", "model"):
         options = {option: value for option, value in recipe[kind].items() if option != "name"}
         build_options(plugins().get(kind, recipe[kind]["name"]).Options, options, where=kind)

@@ -24,7 +24,7 @@ def fit(make_run, stream):
         plan = Windows(stream, 20, 9)
         dataset = Dataset(plan, held_out=plan)
         model = GRU(RecurrentOptions(units=4, embedding_dim=3), 5)
-        run = make_run(dataset, callbacks=callbacks, **{"epochs": 2} | PLAIN | options)
+        run = make_run(dataset, **{"epochs": 2, "callbacks": callbacks} | PLAIN | options)
         model.fit(dataset, run)
         return run, model.weights()
 
@@ -119,7 +119,7 @@ def test_a_callback_is_found_by_its_import_path(fit, tmp_path, monkeypatch):
         "stop = Stop()\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    run, _ = fit(callback_paths=("my_callbacks:Stop",))
+    run, _ = fit(callbacks=("my_callbacks:Stop",))
     assert (len(run.epochs), run.interruption) == (1, None)
     (found,) = load_callbacks(["my_callbacks:stop"])
     assert found is sys.modules["my_callbacks"].stop
@@ -137,5 +137,5 @@ def test_a_callback_is_found_by_its_import_path(fit, tmp_path, monkeypatch):
 )
 def test_a_path_without_a_callback_is_one_clear_line(fit, path, message):
     with pytest.raises(OptionError, match=message) as raised:
-        fit(callback_paths=(path,))
+        fit(callbacks=(path,))
     assert "\n" not in str(raised.value)
