@@ -21,9 +21,9 @@ def runs(trained) -> Path:
 def test_an_empty_folder_says_how_to_make_a_run(textgen):
     listed = textgen("runs", "list")
     assert (listed.code, listed.out) == (0, "")
-    assert listed.err == "textgen: there is no run in runs; make one with: textgen train --corpus dinos-lite\n"
+    assert listed.err == "textgen: there are no runs in runs; train one with: textgen train --corpus dinos-lite\n"
     assert textgen("runs", "list", "--json").out == "[]\n"
-    assert "there is no run" in textgen("runs", "show").error
+    assert "there are no runs" in textgen("runs", "show").error
 
 
 def test_runs_are_listed_the_latest_first(textgen, runs):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,7 +12,7 @@ from textgen.options import Settings, merge_settings
 from textgen.plugins.recorded import check_transforms, needing, tell_changes
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
-from textgen.runs.folder import claimed, new_folder
+from textgen.runs.folder import claimed, name_run, new_folder
 from textgen.training.cluster import Cluster
 from textgen.training.display import Display
 from textgen.training.follower import Follower
@@ -51,8 +50,7 @@ def train(
         OptionError: where ``TF_CONFIG`` describes no cluster.
         UnavailableError: where a library is missing.
     """
-    settings = plan.settings
-    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{settings['corpus']['name']}-{settings['model']['name']}"
+    name = name_run(plan.settings)
     if not _is_chief():
         return _fit(Follower(plan, folder or Path(name), plugins, display, callbacks=callbacks))
     with new_folder(folder, name, overwrite=overwrite) as made:
