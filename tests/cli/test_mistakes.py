@@ -249,7 +249,7 @@ def test_a_run_without_weights_says_how_to_go_on(mistake, run):
     manifest = json.loads((run / "textgen.json").read_text())
     manifest |= {"weights": None, "last_checkpoint": None, "status": "interrupted"}
     (run / "textgen.json").write_text(json.dumps(manifest))
-    assert mistake("sample", "run").endswith("go on with: textgen train --resume run")
+    assert mistake("sample", "run").endswith("resume it with: textgen train --resume run")
 
 
 def test_a_name_that_two_plugins_claim(mistake, names):
@@ -305,7 +305,7 @@ def test_a_full_disk(textgen, names, small_disk):
 def test_a_disk_that_is_read_only(mistake, names, small_disk):
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     error = mistake("train", names, *QUICK, "--out", small_disk / "run")
-    assert error == f"{small_disk} cannot be written to; choose another --out"
+    assert error == f"{small_disk} is not writable; choose another --out"
 
 
 def test_a_disk_that_is_full_at_the_end(textgen, names, monkeypatch):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import textgen as library
+from textgen.text.encoded import draw_documents
 
 
 @pytest.fixture
@@ -144,12 +145,15 @@ def log_probability(generator, prompt: str, ids: list[int]) -> float:
     return total
 
 
-def test_novelty_is_the_share_that_the_corpus_lacks(textgen, trained, names):
-    shown = textgen("sample", trained["documents"], "--num", 50, "--seed", 1, "--novelty")
-    texts, known = shown.out.splitlines(), set(names.read_text().split())
-    new = sum(text not in known for text in texts)
+def test_novelty_is_the_share_of_texts_that_are_not_training_documents(textgen, trained, names):
+    prompts = ["--prompt", "Tom", "--prompt", "Ada"]
+    shown = textgen("sample", trained["documents"], *prompts, "--num", 25, "--seed", 1, "--novelty")
+    texts, known = shown.out.splitlines(), names.read_text().split()
+    held_out = {known[number] for number in draw_documents(len(known), 0.25, 0)}
+    assert held_out & set(texts)  # which are new, although the corpus has them
+    new = sum(text in held_out or text not in known for text in texts)
     assert 0 < new < 50
-    assert shown.err == f"{new} of 50 ({new / 50:.0%}) are not in the corpus\n"
+    assert shown.err == f"{new} of 50 ({new / 50:.0%}) are not training documents\n"
 
 
 def test_novelty_of_a_stream_is_refused_before_any_text(textgen, trained):
@@ -157,7 +161,7 @@ def test_novelty_of_a_stream_is_refused_before_any_text(textgen, trained):
 
 
 def test_the_latest_run_is_taken_unless_one_is_named(textgen, trained):
-    assert textgen("sample").error == "there is no run in runs; make one with: textgen train --corpus dinos-lite"
+    assert textgen("sample").error == "there are no runs in runs; train one with: textgen train --corpus dinos-lite"
     shutil.copytree(trained["stream"], "runs/first")
     shutil.copytree(trained["documents"], "runs/second")
     Path("runs/second/textgen.json").touch()

@@ -139,7 +139,7 @@ def test_a_folder_in_use_is_left_alone(textgen, names):
     textgen("train", names, *QUICK, "--epochs", 1, "--out", "run")
     before = Path("run/textgen.json").read_bytes()
     error = textgen("train", names, *QUICK, "--epochs", 1, "--out", "run").error
-    assert error == "run exists already; choose another --out, or go on with: --resume run"
+    assert error == "run already exists; choose another --out, or resume it with: --resume run"
     assert Path("run/textgen.json").read_bytes() == before
     assert textgen("train", names, *QUICK, "--epochs", 2, "--out", "run", "--overwrite").code == 0
     assert Artifact.open(Path("run")).manifest.settings["training"]["epochs"] == 2
@@ -148,7 +148,7 @@ def test_a_folder_in_use_is_left_alone(textgen, names):
 def test_only_a_run_is_overwritten(textgen, names):
     Path("mine").mkdir()
     Path("mine/thesis.txt").write_text("four years of work")
-    assert "mine exists already" in textgen("train", names, *QUICK, "--out", "mine", "--overwrite").error
+    assert "mine already exists" in textgen("train", names, *QUICK, "--out", "mine", "--overwrite").error
     assert [path.name for path in Path("mine").iterdir()] == ["thesis.txt"]
     assert "give --out" in textgen("train", names, *QUICK, "--overwrite").error
 

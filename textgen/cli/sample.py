@@ -62,7 +62,7 @@ def sample(
     device: Device = None,
     stream: Annotated[bool, typer.Option("--stream", help="Show the text as it is written.")] = False,
     novelty: Annotated[
-        bool, typer.Option("--novelty", help="Tell the share of texts that the corpus does not have.")
+        bool, typer.Option("--novelty", help="Print the share of texts that are not training documents.")
     ] = False,
     data_dir: DataDir = None,
     save_state: Annotated[
@@ -108,7 +108,7 @@ def sample(
         score=as_json,
         continuation=continuation,
     )
-    known = _read_corpus(generator, data_dir) if novelty else None
+    training = _read_training(generator, data_dir) if novelty else None
     if as_json:
         generations = generator.sample(request)
         print(json.dumps([asdict(generation) for generation in generations], indent=1))
@@ -121,9 +121,11 @@ def sample(
         print(f"seed {request.seed}; the same text again: --seed {request.seed}", file=sys.stderr)
     if device is None and generator.runtime.device != "cpu":
         print(f"ran on {generator.runtime.device}", file=sys.stderr)
-    if known is not None:
-        new = sum(g.prompt + g.text not in known for g in generations)
-        print(f"{new} of {len(generations)} ({new / len(generations):.0%}) are not in the corpus", file=sys.stderr)
+    if training is not None:
+        from textgen.evaluation.texts import count_new
+
+        new = count_new([g.prompt + g.text for g in generations], training)
+        print(f"{new} of {len(generations)} ({new / len(generations):.0%}) are not training documents", file=sys.stderr)
 
 
 def _read_prompts(path: Path | None) -> list[str]:
@@ -142,14 +144,15 @@ def _read_prompts(path: Path | None) -> list[str]:
     return prompts
 
 
-def _read_corpus(generator: TextGenerator, data_dir: Path | None) -> set[str]:
+def _read_training(generator: TextGenerator, data_dir: Path | None) -> Iterator[str]:
     """The documents that the run was trained on."""
     from textgen.errors import OptionError
+    from textgen.evaluation.texts import training_documents
 
     corpus = generator.run.corpus(data_dir)
     if corpus.layout != "documents":
         raise OptionError("--novelty compares documents; this run was trained on a stream")
-    return set(corpus.documents())
+    return training_documents(generator.run, corpus)
 
 
 def _separators(generator: TextGenerator, request: Request, temperatures: Sequence[float]) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from textgen.options import Settings, merge_settings
 from textgen.plugins.recorded import check_transforms, needing, tell_changes
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
-from textgen.runs.folder import claimed, new_folder
+from textgen.runs.folder import claimed, name_run, new_folder
 from textgen.training.cluster import Cluster
 from textgen.training.display import Display, Silent
 from textgen.training.plan import Plan, make_plan
@@ -42,8 +41,8 @@ def train(
         OptionError: if ``TF_CONFIG`` does not describe a cluster.
         UnavailableError: if a library is missing.
     """
-    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{plan.text.corpus_name}-{plan.model_name}"
     manifest = make_manifest(plan, registry)
+    name = name_run(manifest.settings)
     if not is_chief():
         return _fit(Run(plan, Artifact(folder or Path(name), manifest), registry, Silent()))
     with new_folder(folder, name, overwrite=overwrite) as made:

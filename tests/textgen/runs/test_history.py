@@ -1,4 +1,4 @@
-"""The history's two files, and the curves that are drawn of it."""
+"""The two files of the history, and the curves drawn from it."""
 
 import csv
 import json
@@ -9,7 +9,7 @@ from textgen.training.plot import save_training_plot, training_curves
 
 
 def test_the_table_holds_the_lines(work):
-    artifact = work.train("run", max_steps=11)  # the last epoch is cut short: it has no held-out loss
+    artifact = work.train("run", max_steps=11)  # the last epoch is cut short, so it has no held-out loss
     lines = [json.loads(line) for line in (artifact.path / "history.jsonl").read_text().splitlines()]
     with (artifact.path / "history.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

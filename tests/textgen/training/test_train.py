@@ -228,7 +228,7 @@ def test_a_run_that_was_stopped_before_its_first_batch_says_so_and_goes_on(work,
     part = work.train("part")
     monkeypatch.undo()
     assert part.manifest.status == "interrupted"
-    with pytest.raises(ArtifactError, match=r"has no weights yet.* go on with: textgen train --resume"):
+    with pytest.raises(ArtifactError, match=r"has no weights yet.* resume it with: textgen train --resume"):
         Artifact.open(part.path).weights()
     work.found.get("model", "counting")
     assert same_weights(work.resume("part"), work.train("whole"))
@@ -322,9 +322,9 @@ def test_a_run_without_its_text_says_which_file_is_missing(work):
 def test_a_folder_that_is_in_use_is_left_alone(work):
     artifact = work.train("run")
     before = (artifact.path / "textgen.json").read_bytes()
-    with pytest.raises(ArtifactError, match="run exists already; choose another --out, or go on with: --resume"):
+    with pytest.raises(ArtifactError, match="run already exists; choose another --out, or resume it with: --resume"):
         work.train("run")
-    with pytest.raises(ArtifactError, match="exists already"):
+    with pytest.raises(ArtifactError, match="already exists"):
         work.train("words.txt")
     assert (artifact.path / "textgen.json").read_bytes() == before
     (work.folder / "empty").mkdir()
@@ -433,7 +433,7 @@ def test_a_file_that_is_no_checkpoint_is_told(work, about):
     tensors = {"weights/counts": np.zeros(3, np.float32)}
     artifact.put(artifact.manifest.last_checkpoint, safetensors.numpy.save(tensors, metadata=metadata))
     artifact.commit()
-    with pytest.raises(ArtifactError, match="is not a checkpoint of textgen"):
+    with pytest.raises(ArtifactError, match="is not a textgen checkpoint"):
         work.resume("run")
 
 
