@@ -138,7 +138,7 @@ def train(
     Example:
         >>> textgen.train("dinos-lite", settings={"training": {"epochs": 5}}).generate()  # doctest: +SKIP
     """
-    from textgen.training.display import Silent
+    from textgen.training.display import Display
     from textgen.training.plan import make_plan
     from textgen.training.settings import read_settings
     from textgen.training.train import is_chief
@@ -151,7 +151,7 @@ def train(
         named = wanted["training"].get("callbacks", ())
         wanted = merge_settings(wanted, {"training": {"callbacks": [*callbacks, *named]}})
     plan = make_plan(wanted, registry, Path(data_dir) if data_dir else None, recipe=recipe)
-    artifact = train_run(plan, registry, display or Silent(), folder=Path(out) if out else None)
+    artifact = train_run(plan, registry, display or Display(), folder=Path(out) if out else None)
     return load(artifact.path) if is_chief() else _in_memory(artifact, registry, plan)
 
 

@@ -206,7 +206,7 @@ class TextGenerator:
             CorpusError: where the corpus is not at hand, or no longer has the run's vocabulary.
         """
         from textgen.base.environment import data_folder
-        from textgen.evaluation.evaluate import TEXTS, evaluate_run, read_split, say_nothing
+        from textgen.evaluation.evaluate import TEXTS, evaluate_run, read_split
 
         folder = data_folder(None if data_dir is None else Path(data_dir))
         corpus = self.run.corpus(folder)
@@ -218,13 +218,12 @@ class TextGenerator:
         elif given := [name for name, value in texts.items() if value is not None]:
             raise OptionError(f"{', '.join(given)}: for documents only; this run was trained on a stream")
         return evaluate_run(
-            self.artifact,
+            self.run,
             self.runtime,
-            self.tokenizer,
-            read_split(self.artifact, corpus, self.tokenizer),
+            read_split(self.run, corpus, self.tokenizer),
             runtime_name=self.runtime_name,
             context=context,
             request=request,
             write=self.sample,
-            progress=progress or say_nothing,
+            progress=progress,
         )

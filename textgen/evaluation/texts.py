@@ -11,12 +11,11 @@ from typing import TypeVar
 import numpy as np
 
 from textgen.errors import CorpusError
-from textgen.model.fitting import TrainingOptions
-from textgen.options import build_options
 from textgen.saved_run import SavedRun
 from textgen.text.corpus import Corpus
-from textgen.text.encoded import draw_documents
 from textgen.text.encoding import in_pieces, read_documents
+from textgen.training.layout import held_out_documents
+from textgen.training.settings import recorded_layout
 
 #: Pairs of characters compared at most when searching nearest neighbours (about 20 s), and distances held at a time.
 COMPARISONS, DISTANCES = 5e11, 2**24
@@ -142,9 +141,8 @@ def training_documents(run: SavedRun, corpus: Corpus) -> Iterator[str]:
         CorpusError: if the corpus cannot be read, or is empty.
     """
     name = run.settings["corpus"]["name"]
-    options = build_options(TrainingOptions, run.settings["training"], where="training")
     count = sum(1 for _ in read_documents(corpus, name))
-    held_out = set(draw_documents(count, options.held_out, options.seed).tolist())
+    held_out = set(held_out_documents(count, recorded_layout(run.settings)).tolist())
     return (text for number, text in enumerate(read_documents(corpus, name)) if number not in held_out)
 
 

@@ -16,11 +16,11 @@ from textgen.generation.draw import Draw
 from textgen.generation.randomness import uniforms
 from textgen.generation.runtime import Runtime
 from textgen.options import build_options
-from textgen.plugins.registry import Registry
-from textgen.runs.artifact import Artifact
 from textgen.saved_run import SavedRun
 from textgen.text.batches import Batch, Dataset
-from textgen.training.plan import has_text_of, make_plan
+from textgen.training.layout import arrange_batches
+from textgen.training.settings import recorded_layout
+from textgen.training.text import read_text
 
 #: Characters that the loss of an export is measured on, about.
 MEASURED_CHARACTERS = 20_000
@@ -69,7 +69,7 @@ def export_source(run: SavedRun, notice: Callable[[str], None]) -> ExportSource:
 
 def _text_to_measure(run: SavedRun, open_runtime: Callable[[str], Runtime]) -> tuple[list[Batch], bool, str]:
     """Batches, whether they carry state, and what they are: held-out text where the run's own text is at hand."""
-    dataset = _dataset(run.artifact, run.registry)
+    dataset = _dataset(run)
     if dataset is None:
         try:
             runtime = open_runtime("numpy")  # which needs no training library
@@ -86,13 +86,13 @@ def _text_to_measure(run: SavedRun, open_runtime: Callable[[str], Runtime]) -> t
     return batches, dataset.carries_state, "held-out text" if dataset.held_out else "training text"
 
 
-def _dataset(artifact: Artifact, registry: Registry) -> Dataset | None:
-    """What the run learnt from; ``None`` where its text is not at hand, or has changed since."""
+def _dataset(run: SavedRun) -> Dataset | None:
+    """The batches that the run was trained on; ``None`` if its text is not available, or has changed since."""
     try:
-        plan = make_plan(artifact.manifest.settings, registry)
+        text = read_text(run.settings, run.registry, tokenizer=run.tokenizer())
+        return arrange_batches(text, recorded_layout(run.settings)) if text.is_text_of(run.artifact) else None
     except TextgenError:
         return None
-    return plan.dataset if has_text_of(plan, artifact) else None
 
 
 def _own_text(runtime: Runtime, chain: Chain) -> Batch:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from textgen.base.console import LINE_EVERY, say
 from textgen.base.files import quoted
@@ -18,8 +18,8 @@ from textgen.runs.artifact import Artifact
 from textgen.training.plan import Plan
 
 
-class Display(Protocol):
-    """Shows the progress of a run. A subclass overrides what it shows."""
+class Display:
+    """Shows the progress of a run. This base class shows nothing; a subclass overrides what it shows."""
 
     def started(self, plan: Plan, folder: Path, position: Position) -> None:
         """Called before training starts, or resumes at a position; the first batch may take a while."""
@@ -32,10 +32,6 @@ class Display(Protocol):
 
     def ended(self, artifact: Artifact) -> None:
         """Called when training is finished, or was stopped."""
-
-
-class Silent(Display):
-    """Shows nothing."""
 
 
 @contextmanager

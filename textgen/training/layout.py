@@ -45,9 +45,14 @@ def split(
         training, held_out = text.split_tail(options.held_out)
         return Split(training=training, held_out=held_out, documents=None)
     if documents is None:
-        documents = draw_documents(len(text), options.held_out, options.seed)
+        documents = held_out_documents(len(text), options)
     training, held_out = text.hold_out(documents)
     return Split(training=training, held_out=held_out, documents=np.sort(documents))
+
+
+def held_out_documents(count: int, options: TrainingOptions) -> NDArray[np.intp]:
+    """Draws the documents to hold out, of ``count``; returns their numbers in ascending order."""
+    return draw_documents(count, options.held_out, options.seed)
 
 
 def arrange_batches(text: Text, options: TrainingOptions, held_out: NDArray[np.intp] | None = None) -> Dataset:

@@ -81,6 +81,16 @@ def training_options(schema: type[TrainingOptions], values: Mapping[str, Any], m
     return build_options(schema, values, where="training")
 
 
+def recorded_layout(settings: Mapping[str, Mapping[str, Any]]) -> TrainingOptions:
+    """Returns the recorded options that every model has, which decide the held-out text and the batches.
+
+    The model's plugin is not needed. The device, which models may extend, has its default.
+    """
+    common = TrainingOptions.model_fields.keys() - {"device"}
+    values = {name: value for name, value in settings["training"].items() if name in common}
+    return build_options(TrainingOptions, values, where="training")
+
+
 def recorded_settings(artifact: Artifact, registry: Registry) -> Settings:
     """Returns the settings of a run, to plan it again.
 

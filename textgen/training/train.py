@@ -13,7 +13,7 @@ from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.runs.folder import claimed, name_run, new_folder
 from textgen.training.cluster import Cluster
-from textgen.training.display import Display, Silent
+from textgen.training.display import Display
 from textgen.training.plan import Plan, make_plan
 from textgen.training.recorder import Recorder, make_manifest
 from textgen.training.run import Run
@@ -44,7 +44,7 @@ def train(
     manifest = make_manifest(plan, registry)
     name = name_run(manifest.settings)
     if not is_chief():
-        return _fit(Run(plan, Artifact(folder or Path(name), manifest), registry, Silent()))
+        return _fit(Run(plan, Artifact(folder or Path(name), manifest), registry, Display()))
     with new_folder(folder, name, overwrite=overwrite) as made:
         artifact = Artifact(made, manifest)
         return _fit(Run(plan, artifact, registry, display, Recorder(artifact, plan, overwrite=overwrite)))
@@ -88,7 +88,7 @@ def _resume(
     if is_chief():
         run = Run(plan, artifact, registry, display, Recorder(artifact, plan))
     else:
-        run = Run(plan, artifact, registry, Silent())
+        run = Run(plan, artifact, registry, Display())
     if artifact.manifest.status == "finished":
         _check_unfinished(run)
     artifact.manifest.settings = plan.settings

@@ -8,7 +8,7 @@ from textgen import api
 from textgen.errors import OptionError
 from textgen.evaluation.scoring import mean_loss
 from textgen.plugins.registry import plugins
-from textgen.training.display import Silent
+from textgen.training.display import Display
 from textgen.training.plan import make_plan
 from textgen.training.train import resume
 
@@ -45,6 +45,6 @@ def test_a_run_whose_patience_is_at_an_end_says_so_and_goes_on_with_more(text, t
     api.train(text, settings=settings, out=tmp_path / "run")
     assert [record["epoch"] for record in records(tmp_path / "run")] == [1, 2]
     with pytest.raises(OptionError, match=r"it ended by training.patience=1; raise it to resume the run"):
-        resume(tmp_path / "run", plugins(), Silent(), changes={"training": {"epochs": 20}})
-    resume(tmp_path / "run", plugins(), Silent(), changes={"training": {"epochs": 3, "patience": None}})
+        resume(tmp_path / "run", plugins(), Display(), changes={"training": {"epochs": 20}})
+    resume(tmp_path / "run", plugins(), Display(), changes={"training": {"epochs": 3, "patience": None}})
     assert [record["epoch"] for record in records(tmp_path / "run")] == [1, 2, 3]

@@ -10,7 +10,7 @@ from typing import Any
 from textgen import Artifact, Layout, Model
 from textgen.options import Settings
 from textgen.plugins.registry import plugins
-from textgen.training.display import Silent
+from textgen.training.display import Display
 from textgen.training.plan import Plan, make_plan
 from textgen.training.train import train
 
@@ -55,4 +55,4 @@ def train_tiny(
         "generation": {"length": 40},
     }
     plan = make_plan(settings, plugins())
-    return TinyRun(plan, train(plan, plugins(), Silent(), folder=folder))
+    return TinyRun(plan, train(plan, plugins(), Display(), folder=folder))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from textgen.plugins.registry import plugins
-from textgen.training.display import Silent
+from textgen.training.display import Display
 from textgen.training.plan import make_plan
 from textgen.training.tensorboard import EVENTS_EVERY, EventLog, TensorBoardDisplay
 from textgen.training.train import train
@@ -44,7 +44,7 @@ def test_a_run_has_curves_of_batches_and_epochs(tmp_path):
         "model": {"name": "gru", "units": 8},
         "training": {"epochs": 2, "batch_size": 32, "sample_every": 0},
     }
-    train(make_plan(settings, plugins()), plugins(), TensorBoardDisplay(Silent()), folder=tmp_path / "run")
+    train(make_plan(settings, plugins()), plugins(), TensorBoardDisplay(Display()), folder=tmp_path / "run")
     curves = read(tmp_path / "run" / "tensorboard")
     history = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
     for name in ("loss", "held_out_loss", "learning_rate", "characters_per_second"):
