@@ -42,6 +42,7 @@ _HOMES = {
     "textgen.text.tokenizer": ("OnUnknown", "Tokenizer"),
     "textgen.text_generator": ("TextGenerator",),
     "textgen.training.cluster": ("Cluster",),
+    "textgen.training.display": ("Display", "LineDisplay", "make_display"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -65,5 +65,8 @@ from textgen.text.tokenizer import OnUnknown as OnUnknown
 from textgen.text.tokenizer import Tokenizer as Tokenizer
 from textgen.text_generator import TextGenerator as TextGenerator
 from textgen.training.cluster import Cluster as Cluster
+from textgen.training.display import Display as Display
+from textgen.training.display import LineDisplay as LineDisplay
+from textgen.training.display import make_display as make_display
 
 __all__: list[str]

@@ -109,7 +109,7 @@ class TrainingRun(Protocol):
 
     @property
     def should_stop(self) -> bool:
-        """Whether the user or a limit asks to stop; the model then finishes its batch and returns."""
+        """True once the user or a limit asks to stop; the model then finishes its batch and returns."""
 
     def batches(self, position: Position) -> Iterator[Batch]:
         """Yields the rest of the epoch's training batches, as changed by hooks; ends early on :attr:`should_stop`."""

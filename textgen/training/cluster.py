@@ -28,7 +28,7 @@ class Cluster:
 
     @property
     def is_chief(self) -> bool:
-        """Whether this process writes and shows the run."""
+        """True in the process that writes and shows the run."""
         return self.index == 0
 
     @classmethod

@@ -63,12 +63,12 @@ class Run:
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is left to train after the checkpoint."""
+        """True if nothing is left to train after the checkpoint."""
         return self._at_limit or self._start.epoch >= self.options.epochs
 
     @property
     def has_lost_patience(self) -> bool:
-        """Whether ``patience`` epochs have passed since the lowest held-out loss (training loss, if none is held out).
+        """True once ``patience`` epochs have passed since the lowest held-out loss (or training loss, without any).
 
         A run that ended inside an epoch has a record for it, which does not count.
         """

@@ -73,7 +73,7 @@ class Text:
 
     @cached_property
     def boundaries(self) -> Boundaries:
-        """How the texts begin and end."""
+        """The beginnings and the end of the texts."""
         end_id = None if self.layout == "stream" else int(self.encoded.ids[-1])
         return Boundaries(end_id, self.facts.starts(self.layout))
 
@@ -96,7 +96,7 @@ class Text:
         return {**asdict(self.corpus.provenance()), "layout": self.layout, "text_sha256": self.sha256}
 
     def is_text_of(self, artifact: Artifact) -> bool:
-        """Whether a run was trained on this text, with this vocabulary."""
+        """Returns whether a run was trained on this text, with this vocabulary."""
         same = self.sha256 == artifact.manifest.provenance.get("text_sha256")
         return same and self.tokenizer.to_json() == artifact.tokenizer_json()
 

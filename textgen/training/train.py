@@ -119,7 +119,7 @@ def _check_unfinished(run: Run) -> None:
 
 
 def is_chief() -> bool:
-    """Whether this process writes its runs: in a cluster only one does."""
+    """Returns whether this process writes its runs: in a cluster only one does."""
     cluster = Cluster.from_environment()
     return cluster is None or cluster.is_chief
 

@@ -384,7 +384,7 @@ def test_a_hook_that_raises_is_told_once_and_left_out(work, capsys):
         registered(Plugin(textgen_batch_ended=lambda position, loss: others.append(position)), name="works"),
     ):
         artifact = work.train("run", max_steps=5)
-        assert [str(problem) for problem in work.found.problems if problem.plugin.name == "fails"] == [
+        assert [str(problem) for problem in work.registry.problems if problem.plugin.name == "fails"] == [
             "plugin fails of bad-plugin 0: textgen_batch_ended raised ValueError: of no use; "
             "its hooks are left out from here on"
         ]
@@ -429,5 +429,5 @@ def test_ctrl_c_in_a_hook_is_no_fault_of_the_hook(work):
 
     with registered(Plugin(textgen_batch_ended=press), name="presses"):
         artifact = work.train("run")
-        assert not [problem for problem in work.found.problems if problem.plugin.name == "presses"]
+        assert not [problem for problem in work.registry.problems if problem.plugin.name == "presses"]
     assert Artifact.open(artifact.path).manifest.status == "interrupted"

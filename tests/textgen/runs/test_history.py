@@ -28,11 +28,11 @@ RECORDS = [
 
 def test_every_figure_has_its_curve():
     assert training_curves(RECORDS) == {
-        "loss (nats a character)": {"training": [(10, 2.0), (20, 1.0)], "held out": [(10, 2.5)]},
+        "loss (nats per character)": {"training": [(10, 2.0), (20, 1.0)], "held out": [(10, 2.5)]},
         "learning rate": {"learning rate": [(10, 0.1), (20, 0.2)]},
-        "characters a second": {"characters a second": [(10, 7.0), (20, 9.0)]},
+        "characters per second": {"characters per second": [(10, 7.0), (20, 9.0)]},
     }
-    assert list(training_curves([{"step": 1, "loss": 2.0}])) == ["loss (nats a character)"]
+    assert list(training_curves([{"step": 1, "loss": 2.0}])) == ["loss (nats per character)"]
 
 
 def test_a_plot_has_a_panel_for_each_kind_of_figure(tmp_path):
