@@ -61,7 +61,7 @@ def test_a_corpus_is_a_name_or_a_file(tmp_path, monkeypatch):
 
 
 def test_unknown_recipes_and_tables_are_errors():
-    with pytest.raises(UnknownNameError, match="unknown recipe 'quik'; did you mean quick?"):
+    with pytest.raises(UnknownNameError, match=r"unknown recipe 'quik'; did you mean quick\?"):
         read(recipe="quik")
-    with pytest.raises(OptionError, match="unknown table 'modle'; did you mean model?"):
+    with pytest.raises(OptionError, match=r"unknown table 'modle'; did you mean model\?"):
         read({"modle": {}})

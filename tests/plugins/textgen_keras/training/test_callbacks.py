@@ -6,6 +6,7 @@ import pytest
 
 from textgen.errors import OptionError
 from textgen.text.batches import Dataset, Windows
+from textgen_keras import GradientOptions
 from textgen_keras.models import GRU
 from textgen_keras.network.options import RecurrentOptions
 from textgen_keras.training.callbacks import load_callbacks
@@ -132,10 +133,21 @@ def test_a_callback_is_found_by_its_import_path(fit, tmp_path, monkeypatch):
         ("no_such_module:Name", "ModuleNotFoundError"),
         ("keras.callbacks:Nothing", "AttributeError"),
         ("keras.callbacks:LearningRateScheduler", "TypeError"),
-        ("builtins:dict", "is no keras.callbacks.Callback"),
+        ("builtins:dict", "is not a keras.callbacks.Callback"),
     ],
 )
 def test_a_path_without_a_callback_is_one_clear_line(fit, path, message):
     with pytest.raises(OptionError, match=message) as raised:
         fit(callbacks=(path,))
     assert "\n" not in str(raised.value)
+
+
+def test_an_object_that_is_not_a_callback_is_an_error(fit):
+    with pytest.raises(OptionError, match=r"training.callbacks: <built-in function print> is not a keras.callbacks"):
+        fit(print)
+
+
+def test_callbacks_are_recorded_by_their_import_paths_alone(recorder):
+    options = GradientOptions(callbacks=(recorder(), "my_callbacks:Stop"))
+    assert options.model_dump(mode="json")["callbacks"] == ["my_callbacks:Stop"]
+    assert len(options.callbacks) == 2
