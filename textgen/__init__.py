@@ -1,7 +1,7 @@
 """textgen: from a text file to a small recurrent text generator that runs anywhere.
 
-Every public name is here, in :mod:`textgen.errors`, :mod:`textgen.options` or :mod:`textgen.testing`; the modules that
-they come from are private and may move. A name is imported when it is first used.
+All public names are here and in :mod:`textgen.errors`, :mod:`textgen.options` and :mod:`textgen.testing`. The modules
+that define them are private and may move. A name is imported when it is first used.
 
 Example:
     >>> import textgen
@@ -13,12 +13,13 @@ from typing import Any
 
 from textgen.base.version import __version__
 
-#: The public names, by the module that each is imported from; ``__init__.pyi`` tells type checkers the same.
+#: The public names by the module that defines them; ``__init__.pyi`` has the same for type checkers.
 _HOMES = {
     "textgen.api": ("cross_validate", "export", "load", "train"),
     "textgen.base.console": ("notice",),
+    "textgen.base.environment": ("cache_folder",),
     "textgen.base.files": ("quoted", "sha256", "write_atomically", "write_folder"),
-    "textgen.base.machine": ("distribution_version", "parse_device", "usable_cores"),
+    "textgen.base.machine": ("distribution_version", "parse_device", "signals_handled", "usable_cores"),
     "textgen.exporting.exporter": ("ExportReport", "ExportSource", "Exporter"),
     "textgen.generation.chain": ("Chain",),
     "textgen.generation.continuation": ("Continuation",),

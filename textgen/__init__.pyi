@@ -1,16 +1,18 @@
-"""What type checkers see of the public names, which ``__init__.py`` imports when they are first used."""
+"""The public names for type checkers; ``__init__.py`` imports each when it is first used."""
 
 from textgen.api import cross_validate as cross_validate
 from textgen.api import export as export
 from textgen.api import load as load
 from textgen.api import train as train
 from textgen.base.console import notice as notice
+from textgen.base.environment import cache_folder as cache_folder
 from textgen.base.files import quoted as quoted
 from textgen.base.files import sha256 as sha256
 from textgen.base.files import write_atomically as write_atomically
 from textgen.base.files import write_folder as write_folder
 from textgen.base.machine import distribution_version as distribution_version
 from textgen.base.machine import parse_device as parse_device
+from textgen.base.machine import signals_handled as signals_handled
 from textgen.base.machine import usable_cores as usable_cores
 from textgen.base.version import __version__ as __version__
 from textgen.exporting.exporter import Exporter as Exporter

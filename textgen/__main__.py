@@ -1,4 +1,4 @@
-"""``python -m textgen``: the command line, where the script ``textgen`` is not on the path."""
+"""``python -m textgen``: the command line, even if the script ``textgen`` is not on the path."""
 
 from textgen.cli import main
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textgen.exporting.exporter import ExportReport
 from textgen.options import merge_settings
 from textgen.plugins.registry import Registry, plugins
 from textgen.runs.artifact import Artifact
@@ -16,6 +15,7 @@ from textgen.text_generator import TextGenerator
 if TYPE_CHECKING:
     from textgen.evaluation.evaluate import Progress
     from textgen.evaluation.folds import CrossValidation
+    from textgen.exporting.exporter import ExportReport
     from textgen.model.model import Model
     from textgen.text.tokenizer import Tokenizer
     from textgen.training.display import Display

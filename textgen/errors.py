@@ -1,29 +1,28 @@
-"""What a user can put right: every error here reads as one line that says what, where, and what to do."""
+"""Errors that a user can correct. Each message is one line: what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
 class TextgenError(Exception):
-    """Base of all errors that the command line reports as one line, with exit code 2."""
+    """The base class of these errors; the command line prints them on one line and exits with code 2."""
 
 
 class OptionError(TextgenError):
-    """An option that does not exist, or a value outside its range."""
+    """An unknown option, or a value outside its range."""
 
 
 class CorpusError(TextgenError):
-    """Text that cannot be read, or that does not suffice to train on."""
+    """Text that cannot be read, or too little text to train on."""
 
 
 class ArtifactError(TextgenError):
-    """A run folder that is missing, incomplete, altered, or of a format that this version does not know."""
+    """A run folder that is missing, incomplete, altered, or in an unknown format."""
 
 
 class UnsupportedModelError(ArtifactError):
-    """A model that a runtime or exporter cannot run."""
+    """A model that a runtime cannot run or an exporter cannot export."""
 
 
 class PluginError(TextgenError):
@@ -31,15 +30,15 @@ class PluginError(TextgenError):
 
 
 class UnavailableError(TextgenError):
-    """Something that this machine lacks: a library, a device, the network."""
+    """Something is missing on this machine: a library, a device, the network."""
 
 
 class UnknownNameError(PluginError):
-    """A name that no plugin provides; the message offers the nearest ones.
+    """A name that no plugin provides; the message suggests similar names.
 
     Args:
-        kind: what was looked up, in the singular, such as ``"corpus"``.
-        name: the name that was asked for.
+        kind: the kind of thing, in the singular, such as ``"corpus"``.
+        name: the unknown name.
         known: the names that exist.
     """
 
@@ -65,7 +64,9 @@ class UnknownCharacterError(TextgenError):
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """The names nearest to ``name``, or all of them where none is near, as the end of a sentence."""
+    """The end of an error message: the known names similar to ``name``, or all of them if there are none."""
+    import difflib
+
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if near:

@@ -1,8 +1,7 @@
-"""Options are schemas: one pydantic model a plugin, from which validation, help and documentation come."""
+"""Options as schemas: one pydantic model per plugin provides its validation, help and documentation."""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,15 +10,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from textgen.errors import OptionError, suggestion
 
-#: Nested option values, a table a part: ``{"model": {"name": "gru", "units": 512}, "training": {...}}``.
+#: Option values, one table per part: ``{"model": {"name": "gru", "units": 512}, "training": {...}}``.
 Settings = dict[str, dict[str, Any]]
 
-#: The tables that settings may have; each but the last two selects a plugin by its ``name``.
+#: The tables of settings; all but the last two select a plugin by ``name``.
 TABLES = ("corpus", "tokenizer", "model", "training", "generation")
 
 
 class Options(BaseModel):
-    """Base of every plugin's options: immutable, and an unknown option is an error.
+    """The base class of all options: immutable; an unknown option is an error.
 
     Example:
         >>> from pydantic import Field
@@ -36,15 +35,15 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 def build_options(schema: type[OptionsT], values: Mapping[str, Any], *, where: str) -> OptionsT:
-    """Validate ``values`` against ``schema``.
+    """Validates ``values`` against ``schema``.
 
     Args:
         schema: the options' class.
-        values: raw values; strings are converted to the fields' types, ``"none"`` to ``None``.
-        where: the table that the values come from, named in errors (``"model"`` gives ``model.units``).
+        values: raw values; strings are converted to the types of the fields, ``"none"`` to ``None``.
+        where: the table of the values, for error messages (``"model"`` gives ``model.units``).
 
     Raises:
-        OptionError: naming every option that is unknown or out of range, in one line.
+        OptionError: if options are unknown or out of range; names all of them.
     """
     try:
         return schema.model_validate({name: None if value == "none" else value for name, value in values.items()})
@@ -61,15 +60,15 @@ def _problem(schema: type[Options], where: str, detail: Any) -> str:
     message = message[0].lower() + message[1:]
     path = f"{where}.{name}" if name else where
     if detail["type"] == "missing":
-        return f"{path} is needed; give it with --set {path}=VALUE"
+        return f"{path} is required; set it with --set {path}=VALUE"
     return f"{path}: {message}, got {detail['input']!r}" if name else f"{path}: {message}"
 
 
 def parse_settings(assignments: Iterable[str]) -> Settings:
-    """Read command-line assignments such as ``model.units=512`` into nested settings.
+    """Parses command-line assignments such as ``model.units=512`` into settings.
 
     Raises:
-        OptionError: for one that is not ``table.option=value`` with a table of :data:`TABLES`.
+        OptionError: if one is not ``table.option=value`` with a table of :data:`TABLES`.
     """
     settings: Settings = {}
     for assignment in assignments:
@@ -83,10 +82,10 @@ def parse_settings(assignments: Iterable[str]) -> Settings:
 
 
 def parse_options(assignments: Iterable[str]) -> dict[str, Any]:
-    """Read command-line assignments such as ``precision=int8``, where all options are of one plugin.
+    """Parses command-line assignments such as ``precision=int8``, the options of a single plugin.
 
     Raises:
-        OptionError: for one that is not ``option=value``.
+        OptionError: if one is not ``option=value``.
     """
     options = {}
     for assignment in assignments:
@@ -98,8 +97,10 @@ def parse_options(assignments: Iterable[str]) -> dict[str, Any]:
 
 
 def _parse_value(text: str) -> Any:
-    """Lists and tables are TOML; everything else stays a string, which the schema converts."""
+    """Parses lists and tables as TOML; anything else stays a string, which the schema converts."""
     if text[:1] in ("[", "{"):
+        import tomllib
+
         try:
             return tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError as error:
@@ -108,11 +109,13 @@ def _parse_value(text: str) -> Any:
 
 
 def read_config(path: Path) -> Settings:
-    """Read settings from a TOML file with the tables of :data:`TABLES`.
+    """Reads settings from a TOML file with the tables of :data:`TABLES`.
 
     Raises:
-        OptionError: where the file is missing, is not TOML, or has another table.
+        OptionError: if the file is missing, is not TOML, or has an unknown table.
     """
+    import tomllib
+
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -122,7 +125,7 @@ def read_config(path: Path) -> Settings:
         if not isinstance(values, dict):
             raise OptionError(f"{path}: {table} must be a table, as in [{table}]")
         if not isinstance(values.get("name", ""), str):
-            raise OptionError(f'{path}: {table}.name must be a text, as in name = "{values["name"]}"')
+            raise OptionError(f'{path}: {table}.name must be a string, as in name = "{values["name"]}"')
     return settings
 
 
@@ -132,9 +135,9 @@ def _check_table(table: str) -> None:
 
 
 def merge_settings(*layers: Mapping[str, Mapping[str, Any]]) -> Settings:
-    """Join settings, later layers over earlier ones, option by option.
+    """Merges settings option by option; later layers take precedence.
 
-    A layer that selects another plugin (a new ``name``) drops the options that were meant for the former one.
+    A layer that selects another plugin (a new ``name``) drops the options of the previous one.
     """
     merged: Settings = {table: {} for table in TABLES}
     for layer in layers:

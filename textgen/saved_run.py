@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textgen.base.console import notice
 from textgen.errors import ArtifactError, PluginError, UnavailableError, UnknownNameError, UnsupportedModelError
-from textgen.plugins.recorded import needing, tell_changes
+from textgen.plugins.recorded import needing, report_changes
 from textgen.plugins.registry import Registry, plugins
 from textgen.runs.artifact import Artifact
 from textgen.runs.folder import find_run
@@ -46,7 +47,7 @@ class SavedRun:
             ArtifactError: where there is no such run.
         """
         run = cls(Artifact.open(find_run(None if path is None else Path(path))), registry or plugins())
-        tell_changes(run.artifact, run.registry)
+        report_changes(run.artifact, run.registry)
         return run
 
     @property
@@ -103,7 +104,7 @@ class SavedRun:
             except (UnsupportedModelError, UnknownNameError):
                 continue  # the model's own runtime may run it
             except PluginError as error:
-                self.registry.tell_once(f"{error}; another runtime is taken")
+                notice(f"{error}; another runtime is taken", once=True)
         native = self.model().native_runtime
         try:
             return native, self._open(native, device)

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 @hookimpl
 def textgen_register_corpora(register: Register) -> None:
-    """Name the bundled corpora."""
+    """Register the bundled corpora."""
     register("agnews", "textgen_corpora.agnews:AgNews", "News titles, their descriptions, or both.")
-    register("dinos", "textgen_corpora.dinos:Dinos", "1,543 dinosaur names, one a line.")
+    register("dinos", "textgen_corpora.dinos:Dinos", "1,543 dinosaur names, one per line.")
     register("dinos-lite", "textgen_corpora.dinos:DinosLite", "Dinosaur genera, embedded: needs no download.")
     register("file", "textgen_corpora.file:File", "Your own text: a stream, lines, or a column of CSV or JSONL.")
     register("shakespeare", "textgen_corpora.shakespeare:Shakespeare", "Tiny Shakespeare: 1.1 million characters.")

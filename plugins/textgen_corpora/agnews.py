@@ -31,21 +31,21 @@ TEST = Source(
 
 
 class AgNewsOptions(Options):
-    """Which texts of AG News."""
+    """Options of :class:`AgNews`."""
 
     field: Literal["title", "description", "both"] = Field(
-        "title", description="Text of a document; both: 'title. description', without the full stop after ? or !."
+        "title", description="Text of each document; both: 'title. description', without the full stop after ? or !."
     )
     split: Literal["auto", "train", "test"] = Field(
         "auto",
-        description="train: 120,000 rows; test: 7,600 rows; auto: train, or test where only test is at hand.",
+        description="train: 120,000 rows; test: 7,600 rows; auto: train, or test if only test is at hand.",
     )
 
 
 class AgNews(PublishedCorpus):
     """AG News: titles and descriptions of news articles, each exactly as in the file.
 
-    Which file ``split="auto"`` stands for is settled when the text is first read or fetched.
+    ``split="auto"`` is resolved when the text is first read or fetched.
     """
 
     Options = AgNewsOptions
@@ -77,7 +77,7 @@ class AgNews(PublishedCorpus):
 
     @cached_property
     def _path(self) -> Path:
-        """Kept, so that a machine without network waits for one time-out, not for one each time that it reads."""
+        """The file; cached, so that a machine without a network waits for a time-out only once."""
         if self.options.split != "auto":
             return obtain(self.sources[0], self.data_dir)
         try:

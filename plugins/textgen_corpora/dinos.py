@@ -17,9 +17,9 @@ SOURCE = Source(
 
 
 class Dinos(PublishedCorpus):
-    """1,543 dinosaur names, one a document, without their line ends; 52 distinct characters."""
+    """1,543 dinosaur names, one per document, without line ends; 52 distinct characters."""
 
-    licence = "a list of names, as published in the repository that it comes from"
+    licence = "a list of names, as published in its repository"
     homepage = "https://github.com/vbvsharma/text-generation-with-an-rnn"
 
     @property

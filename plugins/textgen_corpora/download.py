@@ -1,4 +1,4 @@
-"""Downloads with pooch: mirrors in turn, verified, whole or not there. Imported only when something is downloaded."""
+"""Downloads with pooch: from mirrors in turn, verified, completely or not at all. Imported only for a download."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ TIMEOUTS = (5, 20)
 
 
 def download(source: Source, path: Path) -> None:
-    """Download a file to ``path`` from the first of its addresses that gives what was published.
+    """Downloads a file to ``path`` from the first of its addresses that serves the published content.
 
     Raises:
-        UnavailableError: where none does, or the folder cannot be written to.
+        UnavailableError: if no address does, or the folder cannot be written to.
     """
     pooch.get_logger().setLevel("WARNING")
     failures = []
@@ -46,12 +46,12 @@ def download(source: Source, path: Path) -> None:
             failures.append(f"{address} ({_reason(error)})")
         except OSError as error:
             raise UnavailableError(
-                f"{path} cannot be written: {error.strerror or error}; make room or give rights there, "
-                f"or name another folder in TEXTGEN_CACHE_DIR"
+                f"{path} cannot be written: {error.strerror or error}; free some space or grant access, "
+                f"or set TEXTGEN_CACHE_DIR to another folder"
             ) from None
     raise UnavailableError(
-        f"cannot download {source.file} from {' or '.join(failures)}; get it by other means and put it at {path}, "
-        f"or as {source.file} in the folder that --data-dir or TEXTGEN_DATA_DIR names"
+        f"cannot download {source.file} from {' or '.join(failures)}; get it in another way and save it as {path}, "
+        f"or as {source.file} in the folder of --data-dir or TEXTGEN_DATA_DIR"
     )
 
 
@@ -60,13 +60,13 @@ def _reason(error: Exception) -> str:
         case requests.HTTPError(response=requests.Response(status_code=status)):
             return f"HTTP status {status}"
         case requests.Timeout():
-            return "no answer in time"
+            return "timed out"
         case requests.exceptions.SSLError():
             return "its certificate is not trusted"
         case requests.ConnectionError():
             return "no connection"
         case requests.RequestException():
-            return "the transfer broke off"
+            return "the transfer was interrupted"
         case _:
             return "not the published content"
 
@@ -86,9 +86,9 @@ def _progress(name: str) -> Iterator[_Bar | None]:
 
 
 class _Bar:
-    """What pooch asks of a progress bar, drawn by rich."""
+    """A progress bar as pooch expects it, drawn by rich."""
 
-    #: Bytes to come; set by pooch, 0 where the server does not say.
+    #: Size in bytes, set by pooch; 0 if the server does not report it.
     total = 0
 
     def __init__(self, progress: Progress, name: str) -> None:

@@ -20,21 +20,24 @@ _FORMATS = {".csv": "csv", ".jsonl": "jsonl"}
 
 
 class FileOptions(Options):
-    """Which file, and what is a document in it."""
+    """Options of :class:`File`."""
 
     path: Path = Field(description="The file.")
     format: Literal["auto", "text", "csv", "jsonl"] = Field(
         "auto", description="auto: csv for .csv, jsonl for .jsonl, text for every other name."
     )
     layout: Literal["auto", "stream", "lines"] = Field(
-        "auto", description="stream: one long text; lines: a document a line or row; auto: stream for text, else lines."
+        "auto",
+        description="stream: one long text; lines: one document per line or row; auto: stream for text, otherwise lines.",
     )
     column: int | str | None = Field(
         None,
-        description="Which text of a row. JSONL: the key. CSV: a name from the header in the first row, or, where "
-        "the file has no header, the column's number from 0. Where not given: 'text'.",
+        description="The text of each row. JSONL: its key. CSV: the name of its column in the header, or, if the file "
+        "has no header, the number of the column from 0. By default 'text'.",
     )
-    encoding: str = Field("utf-8", description="Of the file, by Python's names: utf-8, latin-1, cp1252, utf-16.")
+    encoding: str = Field(
+        "utf-8", description="Encoding of the file, by its name in Python: utf-8, latin-1, cp1252, utf-16."
+    )
 
     @field_validator("encoding")
     @classmethod
@@ -42,7 +45,7 @@ class FileOptions(Options):
         try:
             b"a".decode(value)
         except UnicodeDecodeError:
-            pass  # it exists, and needs more than a byte a character
+            pass  # it exists; a single byte is not a character of it
         except LookupError:
             raise ValueError("unknown encoding; there are utf-8, latin-1, cp1252, utf-16 and others") from None
         return value
@@ -57,12 +60,12 @@ class FileOptions(Options):
 
     @property
     def resolved_format(self) -> str:
-        """The format, ``auto`` decided by the file's suffix."""
+        """The format; ``auto`` is resolved by the suffix of the file."""
         return _FORMATS.get(self.path.suffix.lower(), "text") if self.format == "auto" else self.format
 
 
 class File(Corpus):
-    """The user's own text: a stream, lines, or a column of CSV or JSONL. Blank documents are left out."""
+    """The user's own text: a stream, lines, or a column of CSV or JSONL. Blank documents are skipped."""
 
     Options = FileOptions
     options: FileOptions
@@ -102,7 +105,7 @@ class File(Corpus):
 
     @property
     def _path(self) -> Path:
-        """The file; where it has been moved, the one of its name in the folder that is searched."""
+        """The file; if it does not exist, the file of that name in the data folder."""
         path = Path(os.path.expanduser(self.options.path))
         if self.data_dir is not None and not path.exists() and (self.data_dir / path.name).is_file():
             return self.data_dir / path.name
@@ -121,7 +124,7 @@ def _csv_column(path: Path, pieces: Iterator[str], column: str) -> Iterator[str]
         if column not in header:
             raise CorpusError(
                 f"{path} has no column {column!r} in its first row; {suggestion(column, header)} "
-                f"(--set corpus.column=NAME, or =NUMBER where there is no header)"
+                f"(--set corpus.column=NAME, or =NUMBER if it has no header)"
             )
         index = header.index(column)
     for line, row in rows:
@@ -143,7 +146,9 @@ def _jsonl_values(path: Path, pieces: Iterator[str], key: str) -> Iterator[str]:
             raise CorpusError(f"{where} has no key {key!r}; {suggestion(key, record)} (--set corpus.column=KEY)")
         value = record[key]
         if not isinstance(value, str):
-            raise CorpusError(f"{where}: the value of {key!r} is not a text")
+            raise CorpusError(f"{where}: the value of {key!r} is not a string")
         if re.search("[\ud800-\udfff]", value):
-            raise CorpusError(f"{where}: the value of {key!r} has half of a surrogate pair, which is no character")
+            raise CorpusError(
+                f"{where}: the value of {key!r} contains half of a surrogate pair, which is not a character"
+            )
         yield value

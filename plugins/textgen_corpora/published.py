@@ -1,4 +1,4 @@
-"""Published files: found in the data folder or the user's cache, or else downloaded into the cache."""
+"""The base class of corpora that are published on the web."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from textgen_corpora.cache import obtain
 
 
 class PublishedCorpus(Corpus):
-    """A corpus of files that are published on the web."""
+    """A corpus of files that are published on the web.
+
+    Attributes:
+        licence: of the text.
+        homepage: of the text.
+    """
 
     licence: ClassVar[str]
     homepage: ClassVar[str]

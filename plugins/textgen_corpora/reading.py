@@ -1,4 +1,4 @@
-"""Text out of files, with errors that say what is wrong and where."""
+"""Reading text files, with errors that name the mistake and its place."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from textgen.errors import CorpusError
 _OTHER_ENCODING = "if it is text, name its encoding, as with --corpus file --set corpus.encoding=latin-1"
 
 
-#: Bytes that are read at once.
+#: Bytes to read at a time.
 PIECE = 1 << 22
 
 
 def read_pieces(path: Path, encoding: str = "utf-8") -> Iterator[str]:
-    """The text of a file piece by piece, line ends as they are, without a UTF-8 byte-order mark.
+    """Yields the text of a file in pieces, with its line ends, without a UTF-8 byte-order mark.
 
     Raises:
-        CorpusError: where the file cannot be read, or is not text in this encoding.
+        CorpusError: if the file cannot be read, or is not text in this encoding.
     """
     bytes_read = characters = 0
     decoder = codecs.getincrementaldecoder(encoding)()
     has_mark = codecs.lookup(encoding).name == "utf-8"
     for data in _read_bytes(path):
-        pending = len(decoder.getstate()[0])  # bytes of a character that the piece before has cut
+        pending = len(decoder.getstate()[0])  # bytes of a character that the end of the previous piece cut
         try:
             text = decoder.decode(data, final=not data)
         except UnicodeError as error:
@@ -43,11 +43,11 @@ def read_pieces(path: Path, encoding: str = "utf-8") -> Iterator[str]:
 
 
 def _read_bytes(path: Path) -> Iterator[bytes]:
-    """The content of a file piece by piece, at last an empty piece."""
+    """Yields the content of a file in pieces; the last piece is empty."""
     if path.is_dir():
         raise CorpusError(f"{path} is a folder; name a file")
     if path.exists() and not path.is_file():
-        raise CorpusError(f"{path} is a pipe or a device, and the text is read twice; put it in a file")
+        raise CorpusError(f"{path} is a pipe or a device, but the text is read twice; save it to a file")
     try:
         with path.open("rb") as file:
             while data := file.read(PIECE):
@@ -60,7 +60,7 @@ def _read_bytes(path: Path) -> Iterator[bytes]:
 
 
 def split_lines(pieces: Iterable[str]) -> Iterator[str]:
-    r"""Cut a text at ``\n`` and ``\r\n`` only: other separators of Unicode are characters to learn."""
+    r"""Splits a text at ``\n`` and ``\r\n`` only: other line separators of Unicode are ordinary characters."""
     start: list[str] = []
     for piece in pieces:
         end, *lines = piece.split("\n")
@@ -74,10 +74,10 @@ def split_lines(pieces: Iterable[str]) -> Iterator[str]:
 
 
 def csv_rows(path: Path, pieces: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a CSV text that are not empty, each with the number of its last line, from 1.
+    """Yields the non-empty rows of a CSV text, each with the number of its last line, from 1.
 
     Raises:
-        CorpusError: naming the line that is not CSV.
+        CorpusError: if a line is not CSV.
     """
     csv.field_size_limit(2**31 - 1)  # a document may be a book
     reader = csv.reader(_csv_lines(pieces), strict=True)
@@ -90,32 +90,32 @@ def csv_rows(path: Path, pieces: Iterable[str]) -> Iterator[tuple[int, list[str]
 
 
 def _csv_lines(pieces: Iterable[str]) -> Iterator[str]:
-    r"""Lines as the csv module wants them: with their ends, which are ``\n``, ``\r`` or ``\r\n``."""
+    r"""Yields lines as the csv module expects them, with their ends: ``\n``, ``\r`` or ``\r\n``."""
     rest = ""
     for piece in pieces:
         lines = io.StringIO(rest + piece, newline="").readlines()
-        rest = lines.pop() if lines else ""  # the next piece may go on with it
+        rest = lines.pop() if lines else ""  # it may continue in the next piece
         yield from lines
     if rest:
         yield rest
 
 
 def csv_cell(path: Path, line: int, row: list[str], index: int) -> str:
-    """The cell of a row.
+    """A cell of a row.
 
     Raises:
-        CorpusError: where the row is too short.
+        CorpusError: if the row is too short.
     """
     if index >= len(row):
-        raise CorpusError(f"{path}, line {line} has {len(row)} columns, none with number {index} (from 0)")
+        raise CorpusError(f"{path}, line {line} has {len(row)} columns, but none with the number {index} (from 0)")
     return row[index]
 
 
 def not_blank(path: Path, texts: Iterable[str]) -> Iterator[str]:
-    """Leave out texts of white space alone.
+    """Yields the texts that contain more than white space.
 
     Raises:
-        CorpusError: at the end, where no text was left.
+        CorpusError: at the end, if there were none.
     """
     empty = True
     for text in texts:
@@ -127,10 +127,10 @@ def not_blank(path: Path, texts: Iterable[str]) -> Iterator[str]:
 
 
 def not_all_blank(path: Path, pieces: Iterable[str]) -> Iterator[str]:
-    """The pieces of a text as they are.
+    """Yields the pieces of a text unchanged.
 
     Raises:
-        CorpusError: at the end, where all of them are white space.
+        CorpusError: at the end, if all of them were white space.
     """
     empty = True
     for piece in pieces:

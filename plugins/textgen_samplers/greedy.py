@@ -1,4 +1,4 @@
-"""``greedy``: the likeliest id."""
+"""``greedy``: the most likely id."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from textgen import GraphBuilder, Logits, Selector
 
 
 class Greedy(Selector):
-    """Takes the id with the largest logit; of equal ones, the lowest.
+    """Takes the id with the largest logit; ties go to the lowest id.
 
     Example:
         >>> Greedy(Greedy.Options()).select(np.float32([[0, 2, 2]]), np.float32([0.9]))

@@ -1,4 +1,4 @@
-"""``min-p(p)``: ids that are not far less likely than the likeliest."""
+"""``min-p(p)``: ids that are not much less likely than the most likely one."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from textgen.options import Options
 class MinPOptions(Options):
     """Options of ``min-p``."""
 
-    p: float = Field(0.05, ge=0, le=1, description="Smallest probability to keep, as a share of the largest.")
+    p: float = Field(0.05, ge=0, le=1, description="Smallest probability to keep, as a fraction of the largest.")
 
 
 class MinP(Sampler):
-    """Keeps ids whose probability is at least p times that of the likeliest (Nguyen et al., 2024).
+    """Keeps ids whose probability is at least p times that of the most likely id (Nguyen et al., 2024).
 
     Example:
         >>> MinP(MinPOptions(p=0.5)).transform(np.log(np.float32([[4, 3, 1]])), {"p": np.float32([[0.5]])}, None)

@@ -1,4 +1,4 @@
-"""``multinomial``: an id by its probability."""
+"""``multinomial``: an id, drawn by its probability."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from textgen import GraphBuilder, Logits, Selector
 
-#: Numbers of ONNX's ``TensorProto.DataType``.
+#: Numbers of data types in ONNX (``TensorProto.DataType``).
 INT32, INT64, DOUBLE = 6, 7, 11
 
 
@@ -15,9 +15,9 @@ class Multinomial(Selector):
     """Draws an id with probability softmax(logits), by inverting the cumulative distribution.
 
     With weights w = exp(logits - max) and their cumulative sums c, the id is the first with c > u * c[-1]. As u is at
-    most 1 - 2**-24, the product is below c[-1] however it is rounded, so an id is always found, and never one of
-    weight 0. The sums are float64: in float32 they would round differently in each runtime, and a text in a thousand
-    would differ.
+    most 1 - 2**-24, the product is below c[-1] however it is rounded, so there is always such an id, and its
+    weight is never 0. The sums are float64: in float32 each runtime would round them differently, and one text in a
+    thousand would differ.
 
     Example:
         >>> Multinomial(Multinomial.Options()).select(np.log(np.float32([[0.5, 0.25, 0.25]])), np.float32([0.6]))

@@ -1,4 +1,4 @@
-"""``repetition-penalty(r)``: ids that a row already has become less likely."""
+"""``repetition-penalty(r)``: ids that a row already contains become less likely."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class RepetitionPenaltyOptions(Options):
 
 
 class RepetitionPenalty(Sampler):
-    """Divides the positive logits of ids seen in the row's prompt and text by r, multiplies the negative ones by r.
+    """Divides positive logits of ids in the prompt and text of the row by r, and multiplies negative ones by r.
 
-    It looks at the sign of the model's logits, so it comes first in a chain: others move the zero.
+    It depends on the sign of the logits of the model, so it comes first in a chain: other samplers shift them.
 
-    The formula is that of CTRL (Keskar et al., 2019), as Hugging Face's ``RepetitionPenaltyLogitsProcessor`` has it.
+    The formula is that of CTRL (Keskar et al., 2019), as in ``RepetitionPenaltyLogitsProcessor`` of Hugging Face.
 
     Example:
         >>> options = RepetitionPenaltyOptions(penalty=2)

@@ -1,4 +1,4 @@
-"""``temperature(t)``: sharper or flatter."""
+"""``temperature(t)``: a sharper or flatter distribution."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import Field
 from textgen import GraphBuilder, Logits, Parameters, Sampler
 from textgen.options import Options
 
-#: Stands for t = 0: what is below the best by any float32 difference gets a weight of exp(-huge) = 0.
+#: Replaces t = 0: any logit below the best one, however little, gets a weight of exp(-huge) = 0.
 SMALLEST = np.finfo(np.float32).tiny
 
 
@@ -24,7 +24,7 @@ class TemperatureOptions(Options):
 class Temperature(Sampler):
     """Divides logits by t, which raises probabilities to the power 1/t.
 
-    At t = 0, its limit: the likeliest id alone, or those that are exactly as likely as it.
+    At t = 0 it takes the limit: only the most likely id, and ids exactly as likely, remain.
 
     Example:
         >>> options = TemperatureOptions(temperature=0.5)

@@ -1,4 +1,4 @@
-"""``top-k(k)``: the k likeliest ids."""
+"""``top-k(k)``: the k most likely ids."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from textgen.options import Options
 class TopKOptions(Options):
     """Options of ``top-k``."""
 
-    k: int = Field(40, ge=1, description="Ids to keep; more than the vocabulary has keeps all.")
+    k: int = Field(40, ge=1, description="Number of ids to keep; a number above the size of the vocabulary keeps all.")
 
 
 class TopK(Sampler):
-    """Keeps exactly the k ids with the largest logits; of equal ones, the lower ids (Fan et al., 2018).
+    """Keeps exactly the k ids with the largest logits; ties go to the lower ids (Fan et al., 2018).
 
     Example:
         >>> TopK(TopKOptions(k=2)).transform(np.float32([[1, 3, 1]]), {"k": np.float32([[2]])}, None)

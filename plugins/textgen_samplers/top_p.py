@@ -1,4 +1,4 @@
-"""``top-p(p)``: the likeliest ids that make up a share p."""
+"""``top-p(p)``: the most likely ids, up to a total probability of p."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from textgen.options import Options
 class TopPOptions(Options):
     """Options of ``top-p``."""
 
-    p: float = Field(0.9, ge=1e-6, le=1, description="Share of the probability to keep; 1 keeps all.")
+    p: float = Field(0.9, ge=1e-6, le=1, description="Total probability to keep; 1 keeps all.")
 
 
 class TopP(Sampler):
-    """Keeps the smallest set of likeliest ids whose probabilities sum to p or more (nucleus; Holtzman et al., 2020).
+    """Keeps the fewest most likely ids whose probabilities sum to p or more (nucleus; Holtzman et al., 2020).
 
-    An id is kept where the ids before it, in falling order of logits and rising order of equal ones, sum to less
-    than p; so the likeliest always stays.
+    An id is kept if the ids before it, by falling logits and then by rising ids, sum to less than p; so the most
+    likely id always stays.
 
     Example:
         >>> TopP(TopPOptions(p=0.6)).transform(np.log(np.float32([[0.5, 0.3, 0.2]])), {"p": np.float32([[0.6]])}, None)

@@ -1,4 +1,4 @@
-"""Characters between padding and an end-of-document id."""
+"""``char-eos``: characters between padding and an end-of-document id."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class CharEosOptions(Options):
 
     order: Order = Field(
         "sorted",
-        description="Order of the characters' ids: sorted is by code point, frequency the most frequent first "
-        "(ties by first appearance).",
+        description="Order of the ids of characters: sorted by code point, or by frequency, most frequent first "
+        "(ties go to the first to appear).",
     )
     on_unknown: OnUnknown | None = Field(
-        None, description=f"{ON_UNKNOWN}, 0; by default unk for the order sorted, skip for frequency."
+        None, description=f"{ON_UNKNOWN}, 0; by default unk with the order sorted, skip with frequency."
     )
 
 
 class CharEos(CharacterTokenizer):
     r"""0 is padding and unknown; the characters follow from 1; ``<eos>`` is last.
 
-    With ``order="frequency"`` the characters' ids are those of Keras's ``Tokenizer(char_level=True, lower=False)``.
+    With ``order="frequency"``, the ids of characters are those of Keras's ``Tokenizer(char_level=True, lower=False)``.
 
     Example:
         >>> tokenizer = CharEos(CharEosOptions(order="frequency"))

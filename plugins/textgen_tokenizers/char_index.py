@@ -1,4 +1,4 @@
-"""Characters only, from 0."""
+"""``char-index``: characters only, from 0."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from textgen_tokenizers.characters import ON_UNKNOWN, CharacterTokenizer
 class CharIndexOptions(Options):
     """Options of :class:`CharIndex`."""
 
-    on_unknown: OnUnknown = Field("error", description=f"{ON_UNKNOWN}, which char-index lacks.")
+    on_unknown: OnUnknown = Field("error", description=f"{ON_UNKNOWN}, which char-index does not have.")
 
     @field_validator("on_unknown")
     @classmethod
@@ -23,7 +23,7 @@ class CharIndexOptions(Options):
 
 
 class CharIndex(CharacterTokenizer):
-    """The characters from 0, by code point; no special token.
+    """Characters from 0, by code point, without special tokens.
 
     Example:
         >>> tokenizer = CharIndex(CharIndexOptions())

@@ -1,4 +1,4 @@
-"""What the bundled tokenizers share: one id a character, where a character is a Unicode code point."""
+"""The base class of the bundled tokenizers: one id per character; a character is a Unicode code point."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen import OnUnknown, Tokenizer, in_pieces
+from textgen import OnUnknown, Tokenizer
 from textgen.errors import ArtifactError, CorpusError, OptionError, UnknownCharacterError
 
 ON_UNKNOWN = (
-    "What to do with a character that the vocabulary lacks: error names it and its position, "
-    "skip leaves it out, unk takes the unknown id"
+    "What to do with characters outside the vocabulary: error names the first and its position, "
+    "skip drops them, unk replaces them by the unknown id"
 )
 
 
 class CharacterTokenizer(Tokenizer):
-    r"""One id a character: the ids of :attr:`leading`, then the vocabulary's characters, then :attr:`trailing`.
+    r"""One id per character: the ids of :attr:`leading`, then the characters of the vocabulary, then :attr:`trailing`.
 
-    Nothing is normalised: a combining mark, a byte-order mark, ``\r`` and a lone surrogate are characters too.
+    Nothing is normalised: combining marks, byte-order marks, ``\r`` and lone surrogates are characters too.
 
     Attributes:
-        characters: the vocabulary's characters in the order of their ids; empty until :meth:`fit` or :meth:`load_json`.
+        characters: the characters of the vocabulary in the order of their ids; empty before :meth:`fit` or :meth:`load_json`.
     """
 
-    #: What each special id before the characters decodes to.
+    #: The texts of the special ids before the characters.
     leading: ClassVar[tuple[str, ...]] = ()
 
-    #: What each special id after the characters decodes to.
+    #: The texts of the special ids after the characters.
     trailing: ClassVar[tuple[str, ...]] = ()
 
-    #: What :meth:`encode` does with an unknown character when it is not told.
+    #: What :meth:`encode` does with an unknown character by default.
     on_unknown: OnUnknown
 
     characters: tuple[str, ...] = ()
 
     def fit(self, texts: Iterable[str]) -> None:
-        """Build the vocabulary from all texts.
+        """Builds the vocabulary from all texts.
 
         Raises:
-            CorpusError: where they have no character.
+            CorpusError: if they contain no character.
         """
         counts = _count_characters(texts)
         if not counts:
@@ -53,14 +53,14 @@ class CharacterTokenizer(Tokenizer):
         """The characters in the order of their ids, here by code point.
 
         Args:
-            counts: how often each occurs, in the order of their first appearance.
+            counts: the number of occurrences of each, in the order of first appearance.
         """
         return sorted(counts)
 
     def _set_vocabulary(self, characters: Sequence[str]) -> None:
         self.characters = tuple(characters)
         points = _code_points("".join(characters))
-        # One entry more than the largest code point: whatever lies above it is clipped to that entry, unknown.
+        # The last entry stands for all larger code points, which are clipped to it: unknown.
         self._ids = np.full(int(points.max()) + 2, -1, np.int32)
         self._ids[points] = np.arange(len(points), dtype=np.int32) + len(self.leading)
         self._texts = np.array([*self.leading, *characters, *self.trailing], dtype=object)
@@ -82,7 +82,7 @@ class CharacterTokenizer(Tokenizer):
 
     def encode_batch(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         ids = self._ids.take(_code_points("".join(texts)), mode="clip")
-        if (ids < 0).any():  # which changes the lengths, or is an error that names the position in its text
+        if (ids < 0).any():  # it may change the lengths, or be an error that names the position in its text
             return super().encode_batch(texts)
         return ids, np.fromiter(map(len, texts), np.int64, len(texts))
 
@@ -94,7 +94,7 @@ class CharacterTokenizer(Tokenizer):
         return len(self.leading) + len(self.characters) + len(self.trailing)
 
     def to_json(self) -> dict[str, Any]:
-        # A list, not a string: JSON would join a high surrogate and the low one after it into one character.
+        # A list, not a string: JSON would join a high and a low surrogate to a single character.
         return {"characters": list(self.characters)}
 
     def load_json(self, vocabulary: Mapping[str, Any]) -> None:
@@ -112,7 +112,9 @@ def _are_distinct(characters: list[Any]) -> bool:
 
 
 def _count_characters(texts: Iterable[str]) -> dict[str, int]:
-    """How often each character occurs, in the order of first appearance."""
+    """The number of occurrences of each character, in the order of first appearance."""
+    from textgen import in_pieces
+
     counts = np.zeros(sys.maxunicode + 1, np.int64)
     order: dict[str, None] = {}
     for piece in map("".join, in_pieces(texts)):

@@ -1,4 +1,4 @@
-"""Ids as ``keras.layers.StringLookup`` gives them."""
+"""``string-lookup``: the ids of ``keras.layers.StringLookup``."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class StringLookupOptions(Options):
 class StringLookup(CharacterTokenizer):
     """``[UNK]`` is 0; the characters follow from 1, by code point.
 
-    The ids are those of ``keras.layers.StringLookup(vocabulary=sorted(set(text)), mask_token=None)``;
-    NUL alone, for which Keras keeps a place that it then cannot find, has the id of that place here.
+    The ids are those of ``keras.layers.StringLookup(vocabulary=sorted(set(text)), mask_token=None)``, except that of
+    NUL: Keras reserves an id for it but never finds it; here, NUL has that id.
 
     Example:
         >>> tokenizer = StringLookup(StringLookupOptions())

@@ -115,7 +115,7 @@ def test_a_typer_is_a_group_of_commands(textgen, speech):
         assert textgen("speak", "whisper", "HEY").out == "hey\n"
         assert textgen("speak", "--help").out.startswith("Usage: textgen speak [OPTIONS] COMMAND [ARGS]...")
         error = textgen("speak", "fail").error
-        assert error.startswith("voice.txt: No space left on device, told by plugin temporary of testing 0 (")
+        assert error.startswith("voice.txt: No space left on device (raised by plugin temporary of testing 0, ")
         assert textgen("speak", "sing").error == "no such command 'sing'; try: textgen speak --help"
 
 
@@ -140,7 +140,7 @@ def test_two_owners_of_a_command_are_an_error_that_names_both(textgen):
 def test_the_commands_of_textgen_are_its_own(textgen):
     with registered(commands(train=print)):
         shown = textgen("runs", "list", "--json")
-    assert shown.err == "textgen: the command 'train' of testing is left out: textgen has its own\n"
+    assert shown.err == "textgen: the command 'train' of testing is ignored: textgen has its own\n"
     assert shown.out == "[]\n"
 
 
@@ -159,7 +159,7 @@ CASES = {
         "broken",
         "textgen_batch_ended is never called: mark it with @hookimpl",
     ),
-    "empty": ("x = 1", "broken", "implements no hook, so it adds nothing"),
+    "empty": ("x = 1", "broken", "implements no hook, so it does nothing"),
     "lost": (
         f"{SAMPLERS}('lost', 'no_such_module:Lost')",
         "broken",
@@ -173,18 +173,18 @@ CASES = {
     "trainer": (
         f"{HOOK}def textgen_register_commands(register): register('train', print)",
         "broken",
-        "the command 'train' is left out: textgen has its own",
+        "the command 'train' is ignored: textgen has its own",
     ),
     "later": (
         f"{SAMPLERS}('c', 'textgen_samplers.top_k:TopK')\n@hookimpl(optionalhook=True)\n"
         "def textgen_weather_changed(weather): pass",
         "note",
-        f"textgen_weather_changed is no hook of textgen-rnn {__version__}; ",
+        f"textgen_weather_changed is not a hook of textgen-rnn {__version__}; ",
     ),
     "heavy": (
         f"import tensorflow\n{SAMPLERS}('d', 'textgen_samplers.top_k:TopK')",
         "slow",
-        "imports tensorflow before a name of it is used; import them in the functions that do",
+        "imports tensorflow before one of its names is used; import them where they are used",
     ),
     "slow": (
         f"import time; time.sleep(0.3)\n{SAMPLERS}('e', 'textgen_samplers.top_k:TopK')",
@@ -194,7 +194,7 @@ CASES = {
     "demanding": (
         f"{SAMPLERS}('f', 'textgen_samplers.top_k:TopK')",
         "broken",
-        f"needs TextGen_RNN>=99, this is {__version__}: install another version of one of them",
+        f"needs TextGen_RNN>=99, but this is {__version__}: change the version of one of them",
     ),
 }
 
@@ -232,15 +232,17 @@ def test_the_doctor_has_nothing_against_what_is_bundled(process, install):
     install("broken", "import nothing_of_this_name")
     examined = process("plugins", "doctor", TEXTGEN_PLUGINS="")
     assert (examined.code, examined.err) == (0, "")
-    assert re.search(r"^note    broken of broken 1\.0\n        is left out by ", examined.out, re.MULTILINE)
+    assert re.search(r"^note    broken of broken 1\.0\n        is disabled by ", examined.out, re.MULTILINE)
     assert re.search(rf"^works   keras of textgen-rnn {__version__}: \d+ ms$", examined.out, re.MULTILINE)
 
 
 def test_the_doctor_survives_a_plugin_that_ends_python(process, install):
-    install("quits", f"import os, sys\nif 'diagnosis' in ' '.join(sys.modules): os._exit(7)\n{SAMPLERS}('same', 'a:B')")
+    install(
+        "quits", f"import os, sys\nif 'textgen.plugins.doctor' in sys.modules: os._exit(7)\n{SAMPLERS}('same', 'a:B')"
+    )
     examined = process("plugins", "doctor")
     assert examined.code == 1
-    assert "ends Python when it is imported, or its targets: exit code 7" in examined.out
+    assert "ends Python when it or one of its targets is imported: exit code 7" in examined.out
 
 
 def test_a_name_is_shown_with_its_options(textgen):
@@ -251,7 +253,7 @@ def test_a_name_is_shown_with_its_options(textgen):
     model = textgen("plugins", "show", "gru").out
     assert re.search(r"^  --set model\.dropout=number, at least 0, below 1, default 0\.0$", model, re.MULTILINE)
     assert "--set model.input=embedding or one-hot, default embedding" in model
-    assert "--set corpus.path=text, needed" in textgen("plugins", "show", "file").out
+    assert "--set corpus.path=text, required" in textgen("plugins", "show", "file").out
     assert "  training.epochs=20\n" in textgen("plugins", "show", "dinos-gru").out
 
 

@@ -119,15 +119,15 @@ def test_it_may_have_any_good_name(kind, tmp_path):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("Birds", "no name for a plugin"),
-        ("two--hyphens", "no name for a plugin"),
-        ("a_b", "no name for a plugin"),
-        ("../elsewhere", "no name for a plugin"),
-        ("naïve", "no name for a plugin"),
-        ("textgen-birds", "write 'birds'"),
-        ("dinos", "there is a corpus 'dinos' already, of textgen-rnn"),
-        ("keras", "there is a package textgen_keras already"),
-        ("rnn", "there is a package textgen_rnn already"),
+        ("Birds", "not a valid plugin name"),
+        ("two--hyphens", "not a valid plugin name"),
+        ("a_b", "not a valid plugin name"),
+        ("../elsewhere", "not a valid plugin name"),
+        ("naïve", "not a valid plugin name"),
+        ("textgen-birds", "write just 'birds'"),
+        ("dinos", "textgen-rnn already has a corpus 'dinos'"),
+        ("keras", "there is already a package textgen_keras"),
+        ("rnn", "there is already a package textgen_rnn"),
     ],
 )
 def test_a_name_that_cannot_be_used_is_told(textgen, name, reason):
@@ -142,7 +142,7 @@ def test_a_folder_in_use_is_left_alone(textgen):
     before = files()
     for options in ([], ["--out", "file"]):
         error = textgen("plugins", "new", "birds", "--kind", "corpus", *options).error
-        assert "exists already and is not an empty folder; choose another --out" in error
+        assert "already exists and is not an empty folder; choose another --out" in error
     assert files() == before
 
 

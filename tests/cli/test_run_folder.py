@@ -104,5 +104,6 @@ def test_names_and_text_on_the_command_line_override_a_configuration(textgen, na
 def test_a_name_in_a_configuration_must_be_a_string(textgen, names):
     Path("run.toml").write_text("[model]\nname = 3\n")
     assert (
-        textgen("train", names, "--config", "run.toml").error == 'run.toml: model.name must be a text, as in name = "3"'
+        textgen("train", names, "--config", "run.toml").error
+        == 'run.toml: model.name must be a string, as in name = "3"'
     )

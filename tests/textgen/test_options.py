@@ -62,7 +62,7 @@ def test_an_error_names_option_value_and_the_nearest(values, expected):
 def test_a_needed_option_says_how_to_give_it():
     with pytest.raises(OptionError) as raised:
         build_options(Needs, {}, where="corpus")
-    assert str(raised.value) == "corpus.path is needed; give it with --set corpus.path=VALUE"
+    assert str(raised.value) == "corpus.path is required; set it with --set corpus.path=VALUE"
 
 
 def test_assignments_nest_by_table_and_the_last_one_counts():

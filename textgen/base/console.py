@@ -1,4 +1,4 @@
-"""Everything that textgen prints on stderr, where stdout is kept for results."""
+"""Everything that textgen prints on stderr; stdout is for results."""
 
 from __future__ import annotations
 
@@ -10,37 +10,53 @@ from contextlib import contextmanager
 #: Seconds between two plain lines of progress.
 LINE_EVERY = 15.0
 
+#: The notices that are printed only once.
+_noticed: set[str] = set()
 
-def notice(text: object) -> None:
-    """Say something on stderr, in one line."""
-    print(f"textgen: {text}", file=sys.stderr)
+
+def say(text: object) -> None:
+    """Print a line on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def notice(text: object, *, once: bool = False) -> None:
+    """Print a line on stderr that begins with ``textgen:``.
+
+    Args:
+        text: the line.
+        once: print it only if this process has not printed it yet.
+    """
+    line = f"textgen: {text}"
+    if once:
+        if line in _noticed:
+            return
+        _noticed.add(line)
+    say(line)
 
 
 @contextmanager
 def show_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Shows work of several parts on stderr: takes the name of the one under way, how much is done, and of how much.
+    """Shows the progress of a command on stderr.
 
-    On a terminal a bar, which is taken away in the end; elsewhere a line every :data:`LINE_EVERY` seconds.
+    On a terminal this is a bar, removed at the end; elsewhere a line every :data:`LINE_EVERY` seconds.
+
+    Yields:
+        A function to call with the name of the current step, the amount done, and the total.
     """
     if not sys.stderr.isatty():
-        said = time.monotonic()
+        printed = time.monotonic()
 
-        def tell(what: str, done: int, total: int) -> None:
-            nonlocal said
-            if time.monotonic() - said >= LINE_EVERY:
-                said = time.monotonic()
-                say(f"{what}: {done:,} of {total:,}")
+        def print_line(step: str, done: int, total: int) -> None:
+            nonlocal printed
+            if time.monotonic() - printed >= LINE_EVERY:
+                printed = time.monotonic()
+                say(f"{step}: {done:,} of {total:,}")
 
-        yield tell
+        yield print_line
         return
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("")
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
-
-
-def say(text: str) -> None:
-    """Print a line on stderr."""
-    print(text, file=sys.stderr, flush=True)
+        yield lambda step, done, total: bar.update(task, description=step, completed=done, total=total)

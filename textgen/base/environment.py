@@ -1,27 +1,60 @@
-"""The artifact: a run's folder, self-contained, without executable code, and whole at any moment.
-
-``textgen.json`` describes the run and holds size and SHA-256 of every other file. A file that a reader relies on
-(``tokenizer.json``, the weights) is never written over while ``textgen.json`` points to it: weights are written under a
-new name first, then ``textgen.json`` is replaced in one step. A run killed at any moment leaves a folder that loads.
-"""
+"""The environment variables of textgen: all of them are read here, and :data:`VARIABLES` describes each."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
+
+
+class Variable(NamedTuple):
+    """An environment variable, as the documentation shows it."""
+
+    name: str
+    meaning: str
+    default: str
+
+
+RUNS_DIR = Variable("TEXTGEN_RUNS_DIR", "Folder in which runs are kept.", "`runs` in the working directory")
+DATA_DIR = Variable("TEXTGEN_DATA_DIR", "Folder with the corpora's files, searched before any download.", "none")
+CACHE_DIR = Variable("TEXTGEN_CACHE_DIR", "Folder for downloads and measurements.", "the user's cache folder")
+PLUGINS = Variable(
+    "TEXTGEN_PLUGINS",
+    "Plugins or distributions to load besides the bundled ones, separated by commas; set but empty, none.",
+    "all that are installed",
+)
+STRICT = Variable("TEXTGEN_STRICT", "`1` raises errors in plugins unchanged, with their traceback.", "unset")
+
+VARIABLES = (RUNS_DIR, DATA_DIR, CACHE_DIR, PLUGINS, STRICT)
 
 
 def runs_folder() -> Path:
-    """Where runs are kept: ``TEXTGEN_RUNS_DIR``, by default ``runs`` in the working directory."""
-    return Path(os.environ.get("TEXTGEN_RUNS_DIR") or "runs")
-
-
-def is_strict() -> bool:
-    """Whether ``TEXTGEN_STRICT=1`` asks for the faults of plugins to be raised as they are."""
-    return os.environ.get("TEXTGEN_STRICT") == "1"
+    """The folder in which runs are kept."""
+    return Path(os.environ.get(RUNS_DIR.name) or "runs")
 
 
 def data_folder(chosen: Path | None) -> Path | None:
-    """Where the corpora's files are looked for first: the chosen folder, or ``TEXTGEN_DATA_DIR``."""
-    named = os.environ.get("TEXTGEN_DATA_DIR")
+    """The folder to search for a corpus's files before any download: the chosen one, or that of the environment."""
+    named = os.environ.get(DATA_DIR.name)
     return chosen or (Path(named) if named else None)
+
+
+def cache_folder() -> Path:
+    """The folder for files that can be made or downloaded again; it may not exist yet."""
+    named = os.environ.get(CACHE_DIR.name)
+    if named:
+        return Path(named).absolute()
+    import platformdirs
+
+    return platformdirs.user_cache_path("textgen", appauthor=False)
+
+
+def allowed_plugins() -> frozenset[str] | None:
+    """The names of plugins or distributions to load besides the bundled ones; ``None`` for all."""
+    listed = os.environ.get(PLUGINS.name)
+    return None if listed is None else frozenset(name.strip() for name in listed.split(",") if name.strip())
+
+
+def is_strict() -> bool:
+    """Whether errors in plugins are to be raised unchanged."""
+    return os.environ.get(STRICT.name) == "1"

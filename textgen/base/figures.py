@@ -1,4 +1,4 @@
-"""Plots of a run, with matplotlib (the extra ``plots``)."""
+"""Figures, drawn with matplotlib (the extra ``plots``)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from textgen.errors import UnavailableError
 
 
 def new_figure(width: float, height: float) -> Any:
-    """An empty ``matplotlib.figure.Figure``, its size in inches.
+    """An empty ``matplotlib.figure.Figure`` of the given size in inches.
 
     Raises:
-        UnavailableError: where matplotlib is not installed.
+        UnavailableError: if matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure
@@ -24,7 +24,11 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def save_figure(figure: Any, path: Path) -> None:
-    """Write a figure as a PNG file, whole or not at all."""
+    """Write a figure to a PNG file, completely or not at all.
+
+    Raises:
+        OSError: naming ``path``.
+    """
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=120)
     write_atomically(path, image.getvalue())

@@ -1,28 +1,29 @@
-"""Files that are whole or not there: atomic writes, hashes, tensors."""
+"""Reading and writing files: atomic writes, hashes, tensors."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from textgen.errors import ArtifactError
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write to a temporary name beside ``path``, flush to the disk, rename. On failure nothing is left behind.
+    """Write a file completely or not at all: to a temporary file beside it, flushed to the disk, then renamed.
 
     Raises:
         OSError: naming ``path``.
     """
+    import tempfile
+
     data = content.encode("utf-8") if isinstance(content, str) else content
     temporary = None
     try:
@@ -38,18 +39,24 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         if isinstance(error, OSError):
-            error.filename = str(path)  # a full disk does not say where, and the temporary name says little
+            error.filename = str(path)  # the name of the temporary file says little
         raise
 
 
 @contextmanager
 def write_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write in that becomes ``folder`` at the end, in place of a former one; on failure it is gone.
+    """Writes a folder completely or not at all.
+
+    Yields:
+        A temporary folder to write to. At the end it becomes ``folder`` and replaces any earlier one; on failure it is
+        removed.
 
     Example:
         >>> with write_folder(Path("/tmp/export")) as work:  # doctest: +SKIP
         ...     (work / "model.json").write_text("{}")
     """
+    import tempfile
+
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -65,12 +72,14 @@ def write_folder(folder: Path) -> Iterator[Path]:
 
 
 def quoted(path: Path) -> str:
-    """A path as a command line takes it."""
+    """A path, quoted for a shell."""
     return shlex.quote(str(path))
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
+    """The SHA-256 of a file, in hexadecimal."""
+    import hashlib
+
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -79,7 +88,7 @@ def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """The arrays and the metadata of a safetensors file.
 
     Raises:
-        ArtifactError: where the file is missing, truncated, or not a safetensors file.
+        ArtifactError: if the file is missing, truncated, or not a safetensors file.
     """
     from safetensors import SafetensorError, safe_open
 

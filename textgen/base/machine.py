@@ -1,25 +1,23 @@
-"""The artifact: a run's folder, self-contained, without executable code, and whole at any moment.
-
-``textgen.json`` describes the run and holds size and SHA-256 of every other file. A file that a reader relies on
-(``tokenizer.json``, the weights) is never written over while ``textgen.json`` points to it: weights are written under a
-new name first, then ``textgen.json`` is replaced in one step. A run killed at any moment leaves a folder that loads.
-"""
+"""The machine and its Python: cores, devices, installed versions, signals."""
 
 from __future__ import annotations
 
 import os
 import re
-from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Literal
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Literal, cast
 
 from textgen.errors import OptionError
-
-if TYPE_CHECKING:
-    pass
 
 
 def distribution_version(name: str) -> str:
     """The installed version of a distribution, or ``"unknown"``."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(name)
     except PackageNotFoundError:
@@ -27,17 +25,37 @@ def distribution_version(name: str) -> str:
 
 
 def usable_cores() -> int:
-    """The cores that this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def parse_device(device: str) -> tuple[Literal["auto", "cpu", "cuda"], int]:
-    """A request for a device taken apart: its kind, and the number of the GPU (0 where none is given).
+    """The kind of a requested device, and the number of the GPU (0 by default).
 
     Raises:
-        OptionError: where it is none of ``"auto"``, ``"cpu"``, ``"cuda"`` and ``"cuda:N"``.
+        OptionError: unless it is ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
     """
     match = re.fullmatch(r"(auto|cpu|cuda)|cuda:(\d+)", device)
     if match is None:
         raise OptionError(f"unknown device {device!r}; there are: auto, cpu, cuda, cuda:N")
-    return match[1] or "cuda", int(match[2] or 0)  # type: ignore[return-value]  # the pattern has no other
+    return cast('Literal["auto", "cpu", "cuda"]', match[1] or "cuda"), int(match[2] or 0)
+
+
+@contextmanager
+def signals_handled(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> Iterator[None]:
+    """Handles Ctrl-C and SIGTERM with ``handler`` inside the ``with`` block, then as before.
+
+    Python allows this in the main thread only; in any other thread the block runs without it.
+
+    Args:
+        handler: as :func:`signal.signal` takes it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, previous in former.items():
+            signal.signal(number, previous)

@@ -1,43 +1,92 @@
-"""The command line: one module a command, errors as one line."""
+"""The command line: a module for each command, and errors on one line."""
 
 from __future__ import annotations
 
+import atexit
+import gc
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from textgen import __version__
-from textgen.base.console import notice
+from textgen.base.console import notice, say
 from textgen.base.environment import is_strict
-from textgen.cli import corpora, doctor, evaluate, export, plugins, runs, sample, train
 from textgen.errors import OptionError, TextgenError
-from textgen.plugins.registry import plugins as find_plugins
-from textgen.plugins.registry import use_plugins
+from textgen.plugins import registry
+from textgen.plugins.discovery import import_object
 
-#: Of every command, those of plugins included.
-SETTINGS = {"help_option_names": ["-h", "--help"]}
+#: textgen's own commands: the function or ``typer.Typer`` of each, and its line in the help.
+COMMANDS = {
+    "train": ("textgen.cli.train:train", "Train a model on a corpus, or resume a stopped run."),
+    "sample": ("textgen.cli.sample:sample", "Write text with a trained model."),
+    "export": ("textgen.cli.export:export", "Export a run to files that need no TensorFlow."),
+    "evaluate": ("textgen.cli.evaluate:evaluate", "Measure a run on held-out text, and the texts that it writes."),
+    "doctor": ("textgen.cli.doctor:doctor", "Check what works on this machine, and what to install for the rest."),
+    "corpora": ("textgen.cli.corpora:app", "List, describe and download corpora."),
+    "runs": ("textgen.cli.runs:app", "List the runs, or show one."),
+    "plugins": ("textgen.cli.plugins:app", "List, examine and describe plugins, or start one."),
+}
+
+
+class Root(TyperGroup):
+    """The commands of textgen and those of plugins; a command is imported when it is used."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, (_, summary) in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=summary))
+        for provided in registry.plugins().provided("command"):
+            if provided.name in COMMANDS:
+                owner = provided.plugin.distribution
+                notice(f"the command {provided.name!r} of {owner} is ignored: textgen has its own")
+            else:
+                self.add_command(TyperCommand(provided.name, help=provided.summary))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Imports the command that was asked for."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, name and _load(name), rest
+
+    def invoke(self, ctx: Any) -> None:
+        """Runs a command. That of a plugin may exit as it likes; any other exit is a fault of a plugin."""
+        try:
+            super().invoke(ctx)  # whatever the command returns is not an exit code
+        except SystemExit as end:
+            if ctx.invoked_subcommand in COMMANDS:
+                raise
+            if isinstance(end.code, str):
+                say(end.code)
+            raise typer.Exit(1 if isinstance(end.code, str) else end.code or 0) from None
+
+
+def _load(name: str) -> Any:
+    """Imports a command."""
+    command = import_object(COMMANDS[name][0]) if name in COMMANDS else registry.plugins().get("command", name)
+    host = typer.Typer(add_completion=False, rich_markup_mode=None)
+    host.callback()(lambda: None)  # keeps the name of a single command
+    if isinstance(command, typer.Typer):
+        host.add_typer(command, name=name)
+    else:
+        host.command(name)(command)
+    root: Any = typer.main.get_command(host)
+    return root.commands[name]
+
 
 app = typer.Typer(
     name="textgen",
+    cls=Root,
     help="From a text file to a small recurrent text generator that runs anywhere.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings=SETTINGS,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("train")(train.train)
-app.command("sample")(sample.sample)
-app.command("export")(export.export)
-app.command("evaluate")(evaluate.evaluate)
-app.command("doctor")(doctor.doctor)
-app.add_typer(corpora.app, name="corpora")
-app.add_typer(runs.app, name="runs")
-app.add_typer(plugins.app, name="plugins")
 
 
 def _show_version(value: bool) -> None:
@@ -63,12 +112,12 @@ def options(
         typer.Option(metavar="NAME", help="Leave out a plugin or distribution; may be repeated, works anywhere."),
     ] = None,
 ) -> None:
-    """Show the options that every command shares; :class:`Shared` takes them."""
+    """Shows the options that all commands share; :class:`Shared` parses them."""
 
 
 @dataclass
 class Shared:
-    """The options that work before and after the sub-command, and the arguments without them."""
+    """The options that work before and after the command, and the remaining arguments."""
 
     debug: bool = False
     files: list[str] = field(default_factory=list)
@@ -77,10 +126,10 @@ class Shared:
 
     @classmethod
     def take(cls, arguments: Sequence[str]) -> Shared:
-        """Take them off a command line; what follows ``--`` stays as it is.
+        """Takes these options off a command line; whatever follows ``--`` is left alone.
 
         Raises:
-            OptionError: for one without its value.
+            OptionError: if one lacks its value.
         """
         shared, coming = cls(), iter(arguments)
         lists = {"--plugin": shared.files, "--no-plugin": shared.without}
@@ -100,90 +149,45 @@ class Shared:
         return shared
 
 
-def own_commands() -> set[str]:
-    """The names of textgen's own commands, which no plugin can have."""
-    root: Any = typer.main.get_command(app)
-    return set(root.commands)
-
-
-def _command_line() -> Any:
-    """The commands of textgen, and after them those of plugins, none of which is imported yet."""
-    root: Any = typer.main.get_command(app)
-    own = set(root.commands)
-    for name, provided in {item.name: item for item in find_plugins().provided("command")}.items():
-        if name in own:
-            owner = provided.plugin.distribution
-            notice(f"the command {name!r} of {owner} is left out: textgen has its own")
-            continue
-        stand_in = typer.Typer(add_completion=False)
-        stand_in.command(
-            name,
-            help=provided.summary,
-            add_help_option=False,
-            context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-        )(_runner(name))
-        root.commands[name] = typer.main.get_command(stand_in)
-    return root
-
-
-def _runner(name: str) -> Callable[[typer.Context], None]:
-    """Imports a plugin's command when it is used, and hands all arguments on to it."""
-
-    def run(context: typer.Context) -> None:
-        command = find_plugins().get("command", name)
-        host = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=SETTINGS)
-        host.callback()(lambda: None)  # keeps the name of a single command
-        if isinstance(command, typer.Typer):
-            host.add_typer(command, name=name)
-        else:
-            host.command(name)(command)
-        with typer.main.get_command(host).make_context("textgen", [name, *context.args]) as inner:
-            try:
-                inner.command.invoke(inner)
-            except SystemExit as end:  # which is a fault of any other plugin
-                if isinstance(end.code, str):
-                    print(end.code, file=sys.stderr)
-                raise typer.Exit(1 if isinstance(end.code, str) else end.code or 0) from None
-
-    return run
-
-
 def main() -> None:
-    """Run the command line and exit.
+    """Runs the command line and exits.
 
-    Exit codes: 0 for success, 1 where nobody reads the output any more, 2 for a mistake of the user's, 130 for Ctrl-C
-    (a training run that was asked to stop, too); a plugin's command may have its own.
+    Exit codes: 0 for success, 1 if nothing reads the output any more, 2 for a mistake of the user, 130 for Ctrl-C (and
+    for a training run that was asked to stop); the command of a plugin may have its own.
     """
+    # pydantic would read the metadata of every installed distribution to look for plugins of its own, none of which
+    # textgen needs: it takes longer than importing pydantic, and fails if a single file cannot be read.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
+    # At exit, Python would look for garbage among all objects, which takes a sixth of the time of a short command.
+    atexit.register(gc.freeze)
     _open_streams()
     shared = Shared(debug="--debug" in sys.argv)
-    # typer brings a click of its own, whose base of usage errors has no public name.
-    usage_error: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
     try:
         shared = Shared.take(sys.argv[1:])
         if shared.files or shared.without:
-            use_plugins(files=shared.files, without=shared.without)
-        code = _command_line().main(shared.rest, prog_name="textgen", standalone_mode=False)
+            registry.use_plugins(files=shared.files, without=shared.without)
+        code = typer.main.get_command(app).main(shared.rest, prog_name="textgen", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        code = 1  # the reader has enough, as in `textgen sample | head`
+        code = 1  # the reader has seen enough, as in `textgen sample | head`
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except BaseException as error:  # a plugin may raise anything
         if shared.debug:
             raise
         code = 2
-        if type(error).__name__ == "NoArgsIsHelpError":
-            print(error, file=sys.stderr)
-        elif isinstance(error, TextgenError | usage_error):
+        if _is_help(error):
+            say(error)
+        elif isinstance(error, TextgenError | typer.TyperException):
             _complain(_describe(error))
         elif isinstance(error, OSError):
-            culprit = find_plugins().culprit(error)
-            _complain(_describe(error) + (f", told by plugin {culprit[0]} ({culprit[1]})" if culprit else ""))
+            culprit = registry.plugins().culprit(error)
+            _complain(_describe(error) + (f" (raised by plugin {culprit[0]}, {culprit[1]})" if culprit else ""))
         else:
-            blame = None if is_strict() else find_plugins().blame(error)
+            blame = None if is_strict() else registry.plugins().blame(error)
             if blame is None:
                 raise
-            _complain(f"{blame}; see all of it with --debug")
+            _complain(f"{blame}; see the traceback with --debug")
     _close_output()
     sys.exit(code)
 
@@ -193,7 +197,7 @@ def _complain(message: str) -> None:
 
 
 def _open_streams() -> None:
-    """Make every text printable: what the encoding lacks becomes ``?``, a closed stream takes all."""
+    """Makes every text printable: characters that the encoding lacks become ``?``; closed streams discard all."""
     sys.stdout = sys.stdout or io.StringIO()
     sys.stderr = sys.stderr or io.StringIO()
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
@@ -201,11 +205,17 @@ def _open_streams() -> None:
 
 
 def _close_output() -> None:
-    """Write what is left, or drop it where that is impossible: Python would complain of it at exit."""
+    """Flushes stdout, or discards the rest if that fails: Python would complain about it at exit."""
     try:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _is_help(error: Any) -> bool:
+    """Whether a usage error has the help of its command as message, as for a group without arguments."""
+    context = getattr(error, "ctx", None)
+    return context is not None and error.format_message() == context.get_help()
 
 
 def _describe(error: Any) -> str:

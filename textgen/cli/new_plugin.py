@@ -1,11 +1,8 @@
-"""``textgen plugins new``: a package to start from."""
+"""``textgen plugins new``: writes the package of a new plugin."""
 
 from __future__ import annotations
 
 import shutil
-import sys
-from importlib.metadata import PackageNotFoundError, distribution
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,44 +10,46 @@ import typer
 
 from textgen.errors import OptionError
 
-#: ``common``, and a folder a kind of plugin: packages whose name is to be replaced, and otherwise as they are written.
+#: The folder ``common`` and one folder per kind of plugin; in their files, only names are replaced.
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
 Kind = Literal["corpus", "tokenizer", "model", "sampler", "exporter", "runtime"]
 
 
 def new(
-    name: Annotated[str, typer.Argument(help="Of the plugin: lower case, words joined by hyphens.")],
-    kind: Annotated[Kind, typer.Option(help="What the plugin is.")],
+    name: Annotated[str, typer.Argument(help="Name of the plugin: lower case, words joined by hyphens.")],
+    kind: Annotated[Kind, typer.Option(help="Kind of the plugin.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write; by default textgen-NAME here.", show_default=False)
+        Path | None, typer.Option(help="Folder to write; by default textgen-NAME in this one.", show_default=False)
     ] = None,
 ) -> None:
-    """Write an installable package with a small plugin that works, its tests, and a README."""
+    """Write an installable package with a small working plugin, its tests, and a README."""
+    from textgen.base.console import say
+
     folder = out or Path(f"textgen-{name}")
     write_package(name, kind, folder)
     inside = "" if folder == Path() else f"cd {folder} && "
-    print(f'{folder}: now try: {inside}pip install -e ".[dev]" && textgen plugins list && pytest', file=sys.stderr)
-    print(f"{folder / 'README.md'} says how it is used", file=sys.stderr)
+    say(f'{folder}: now try: {inside}pip install -e ".[dev]" && textgen plugins list && pytest')
+    say(f"to use it, see {folder / 'README.md'}")
 
 
 def write_package(name: str, kind: Kind, folder: Path) -> None:
-    """Write the package of a plugin, whole or not at all.
+    """Writes the package of a plugin, completely or not at all.
 
     Args:
         name: lower case, words joined by hyphens; the distribution is called ``textgen-NAME``.
-        kind: which template.
+        kind: the template to use.
         folder: must be empty, or not exist.
 
     Raises:
-        OptionError: where the name cannot be used or is taken, or the folder is in use.
+        OptionError: if the name cannot be used or is taken, or the folder is in use.
     """
     from textgen.base.files import write_atomically
 
     _check_name(name, kind)
     is_new = not folder.exists()
     if not is_new and (not folder.is_dir() or any(folder.iterdir())):
-        raise OptionError(f"{folder} exists already and is not an empty folder; choose another --out")
+        raise OptionError(f"{folder} already exists and is not an empty folder; choose another --out")
     files = _files(name, kind)
     try:
         for path, text in files.items():
@@ -65,7 +64,7 @@ def write_package(name: str, kind: Kind, folder: Path) -> None:
 
 
 def _files(name: str, kind: Kind) -> dict[str, str]:
-    """The files of a package by path, with the plugin's name in place of the template's."""
+    """The files of a package by path, with the name of the plugin filled in."""
     words = name.split("-")
     names = {
         "template_name": "_".join(words),
@@ -88,22 +87,26 @@ def _fill_in(text: str, names: dict[str, str]) -> str:
 
 
 def _check_name(name: str, kind: Kind) -> None:
+    from importlib.util import find_spec
+
     from textgen.plugins.registration import NAME
     from textgen.plugins.registry import plugins
 
     if not NAME.fullmatch(name):
-        raise OptionError(f"{name!r} is no name for a plugin: use lower case letters, digits and single hyphens")
+        raise OptionError(f"{name!r} is not a valid plugin name: use lower case letters, digits and single hyphens")
     if name.startswith("textgen-"):
-        raise OptionError(f"the package will be called textgen-NAME: write {name.removeprefix('textgen-')!r}")
+        raise OptionError(f"the package is called textgen-NAME: write just {name.removeprefix('textgen-')!r}")
     owners = [item.plugin.distribution for item in plugins().provided(kind) if item.name == name]
     if owners:
-        raise OptionError(f"there is a {kind} {name!r} already, of {owners[0]}; choose another name")
+        raise OptionError(f"{owners[0]} already has a {kind} {name!r}; choose another name")
     package = f"textgen_{name.replace('-', '_')}"
     if find_spec(package) is not None or _is_installed(f"textgen-{name}"):
-        raise OptionError(f"there is a package {package} already; choose another name")
+        raise OptionError(f"there is already a package {package}; choose another name")
 
 
 def _is_installed(name: str) -> bool:
+    from importlib.metadata import PackageNotFoundError, distribution
+
     try:
         distribution(name)
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Options as people read them: from a pydantic schema to type, range, default and description."""
+"""Options as text: type, range, default and description, from a pydantic schema."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _BOUNDS = {
     "maximum": "at most",
     "exclusiveMaximum": "below",
     "multipleOf": "a multiple of",
-    "minLength": "characters at least",
-    "maxLength": "characters at most",
-    "pattern": "of the form",
+    "minLength": "length at least",
+    "maxLength": "length at most",
+    "pattern": "matching",
 }
 
 
 def describe_options(schema: type[Options]) -> list[dict[str, Any]]:
-    """Each option as JSON values: ``name``, ``type``, ``range``, ``needed``, ``default`` and ``description``."""
+    """The options as JSON values: ``name``, ``type``, ``range``, ``needed``, ``default`` and ``description``."""
     content = schema.model_json_schema()
-    needed = content.get("required", [])
+    required = content.get("required", [])
     return [
         {
             "name": name,
             "type": _type(field),
             "range": ", ".join(_bounds(field)),
-            "needed": name in needed,
+            "needed": name in required,
             "default": field.get("default"),
             "description": field.get("description", ""),
         }
@@ -46,13 +46,13 @@ def describe_options(schema: type[Options]) -> list[dict[str, Any]]:
 
 
 def show_option(option: Mapping[str, Any]) -> str:
-    """An option in one line, without its name and description."""
-    default = "needed" if option["needed"] else f"default {show_value(option['default'])}"
+    """An option on one line, without its name and description."""
+    default = "required" if option["needed"] else f"default {show_value(option['default'])}"
     return ", ".join(part for part in (option["type"], option["range"], default) if part)
 
 
 def show_value(value: Any) -> str:
-    """A value as it is written after ``--set``."""
+    """A value, as written after ``--set``."""
     if value is None:
         return "none"
     return value if isinstance(value, str) and value else json.dumps(value)

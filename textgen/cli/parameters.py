@@ -7,25 +7,26 @@ from typing import Annotated, Literal
 
 import typer
 
+from textgen.base.environment import DATA_DIR
 from textgen.errors import OptionError
 
 Run = Annotated[
     Path | None, typer.Argument(help="Folder or name of the run; by default the latest.", show_default=False)
 ]
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
-Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda[:N].", show_default=False)]
+Device = Annotated[str | None, typer.Option(help="Device: auto, cpu or cuda[:N].", show_default=False)]
 
 OnUnknown = Annotated[
     Literal["error", "skip", "unk"] | None,
-    typer.Option(help="What to do with characters that the vocabulary lacks.", show_default=False),
+    typer.Option(help="What to do with characters outside the vocabulary.", show_default=False),
 ]
 
 
 def _check_data_dir(folder: Path | None) -> Path | None:
     if folder is not None and not folder.is_dir():
-        raise OptionError(f"the data folder {folder} is not a folder; correct --data-dir or TEXTGEN_DATA_DIR")
+        raise OptionError(f"the data folder {folder} is not a folder; correct --data-dir or {DATA_DIR.name}")
     return folder
 
 
@@ -33,7 +34,7 @@ DataDir = Annotated[
     Path | None,
     typer.Option(
         "--data-dir",
-        envvar="TEXTGEN_DATA_DIR",
+        envvar=DATA_DIR.name,
         help="Folder with the corpora's files, searched before any download.",
         show_default=False,
         callback=_check_data_dir,

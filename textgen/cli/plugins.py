@@ -1,4 +1,4 @@
-"""``textgen plugins``: what is installed, how it is, and what it takes."""
+"""``textgen plugins``: list the plugins, examine them, describe what they provide, and start one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from textgen.cli.parameters import AsJson
 if TYPE_CHECKING:
     from textgen.plugins.registration import Provided
 
-app = typer.Typer(help="List the plugins, examine them, show what they take, and start one.", no_args_is_help=True)
+app = typer.Typer(help="List, examine and describe plugins, or start one.", no_args_is_help=True)
 app.command()(new)
 
-#: How a name of each kind is used.
+#: How to use a name of each kind.
 _USES = {
     "corpus": "textgen train --corpus {name}",
     "tokenizer": "textgen train --tokenizer {name}",
@@ -36,8 +36,8 @@ def list_(as_json: AsJson = False) -> None:
     from textgen.plugins.registration import KINDS
     from textgen.plugins.registry import plugins
 
-    found = plugins()
-    provided = [item for kind in KINDS for item in found.provided(kind)]
+    registry = plugins()
+    provided = [item for kind in KINDS for item in registry.provided(kind)]
     if as_json:
         rows = [
             {
@@ -50,16 +50,16 @@ def list_(as_json: AsJson = False) -> None:
                     if item.plugin == plugin
                 ],
             }
-            for plugin in found.plugins
+            for plugin in registry.plugins
         ]
         problems = [
             {"plugin": p.plugin.name, "distribution": p.plugin.distribution, "reason": p.reason, "where": p.where}
-            for p in found.problems
+            for p in registry.problems
         ]
         print(json.dumps({"plugins": rows, "problems": problems}, indent=1))
         return
     width = max((len(item.name) for item in provided), default=0)
-    for plugin in found.plugins:
+    for plugin in registry.plugins:
         print(f"{plugin.name} ({plugin.origin})")
         for item in provided:
             if item.plugin == plugin:
@@ -68,35 +68,42 @@ def list_(as_json: AsJson = False) -> None:
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Examine the plugins: what is broken, misspelt, claimed twice or slow; exit code 1 if anything is."""
+    """Examine the plugins: what is broken, misspelt, claimed twice or slow.
+
+    Exit code 1 if there is anything of the kind.
+    """
     import json
     from dataclasses import asdict
 
-    from textgen.cli import own_commands
+    from textgen.cli import COMMANDS
     from textgen.plugins.doctor import diagnose
     from textgen.plugins.registry import plugins
 
-    diagnoses = diagnose(plugins(), own_commands())
+    diagnoses = diagnose(plugins(), COMMANDS)
     if as_json:
-        print(json.dumps([{**asdict(found), "status": found.status} for found in diagnoses], indent=1))
+        print(json.dumps([{**asdict(diagnosis), "status": diagnosis.status} for diagnosis in diagnoses], indent=1))
     else:
-        for found in diagnoses:
-            cost = [] if found.milliseconds is None else [f"{found.milliseconds:.0f} ms"]
-            brings = [f"imports {', '.join(found.imports)}"] if found.imports else []
-            print(f"{found.status:<7} {found.plugin}{': ' if cost else ''}{', '.join(cost + brings)}")
-            for finding in found.findings:
-                print(f"        {finding.what}{f' ({finding.where})' if finding.where else ''}")
-    if any(found.status in ("slow", "broken") for found in diagnoses):
+        for diagnosis in diagnoses:
+            facts = [] if diagnosis.milliseconds is None else [f"{diagnosis.milliseconds:.0f} ms"]
+            if diagnosis.imports:
+                facts.append(f"imports {', '.join(diagnosis.imports)}")
+            print(f"{diagnosis.status:<7} {diagnosis.plugin}{': ' if facts else ''}{', '.join(facts)}")
+            for finding in diagnosis.findings:
+                place = f" ({finding.where})" if finding.where else ""
+                print(f"        {finding.what}{place}")
+    if any(diagnosis.status in ("slow", "broken") for diagnosis in diagnoses):
         raise typer.Exit(1)
 
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="Of a corpus, tokenizer, model, sampler and so on.", show_default=False)],
-    kind: Annotated[str | None, typer.Option(help="Where several kinds have the name: the one to show.")] = None,
+    name: Annotated[
+        str, typer.Argument(help="Name of a corpus, tokenizer, model, sampler and so on.", show_default=False)
+    ],
+    kind: Annotated[str | None, typer.Option(help="The kind to show, if several kinds have the name.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a name is, who brings it, how it is used, and its options."""
+    """Show what a name is, which plugin provides it, how to use it, and its options."""
     import json
 
     from textgen.errors import OptionError, UnknownNameError, suggestion
@@ -112,9 +119,8 @@ def show(
     described = [_describe(item) for item in matching]
     if as_json:
         print(json.dumps(described, indent=1))
-        return
-    for index, item in enumerate(described):
-        print("\n" * bool(index) + _text(item))
+    else:
+        print("\n\n".join(_text(item) for item in described))
 
 
 def _describe(item: Provided) -> dict[str, Any]:
@@ -124,7 +130,7 @@ def _describe(item: Provided) -> dict[str, Any]:
     target = plugins().get(item.kind, item.name)
     options = describe_options(target.Options) if hasattr(target, "Options") else []
     link = f"{item.name}({', '.join(option['name'] for option in options)})" if options else item.name
-    return {
+    description: dict[str, Any] = {
         "kind": item.kind,
         "name": item.name,
         "summary": item.summary,
@@ -133,8 +139,10 @@ def _describe(item: Provided) -> dict[str, Any]:
         "version": item.plugin.version,
         "use": _USES[item.kind].format(name=item.name, link=link),
         "options": options,
-        **({"settings": {table: dict(values) for table, values in target.items()}} if item.kind == "recipe" else {}),
     }
+    if item.kind == "recipe":
+        description["settings"] = {table: dict(values) for table, values in target.items()}
+    return description
 
 
 def _text(item: dict[str, Any]) -> str:
@@ -148,7 +156,9 @@ def _text(item: dict[str, Any]) -> str:
     ]
     for option in item["options"]:
         path = f"--set {item['kind']}.{option['name']}=" if item["kind"] in TABLES else f"{option['name']}: "
-        lines += [f"  {path}{show_option(option)}", *([f"      {option['description']}"] * bool(option["description"]))]
+        lines.append(f"  {path}{show_option(option)}")
+        if option["description"]:
+            lines.append(f"      {option['description']}")
     for table, values in item.get("settings", {}).items():
         lines += [f"  {table}.{name}={show_value(value)}" for name, value in values.items()]
     return "\n".join(lines)

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textgen.errors import UnavailableError
-from textgen.model.model import Model
 from textgen.model.state import State, StateSpec
 
 if TYPE_CHECKING:
+    from textgen.model.model import Model
     from textgen.runs.artifact import Artifact
 
 Ids = NDArray[np.int32]

@@ -1,3 +1,0 @@
-from textgen.model.model import Model
-
-__all__ = ["Model"]

@@ -1,15 +1,15 @@
-"""Where plugins come from: the entry points of installed distributions, and single files."""
+"""Finding plugins: the entry points of installed distributions, and single files."""
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from pathlib import Path
+from typing import Any
 
 from textgen.errors import PluginError
 
@@ -19,12 +19,12 @@ DISTRIBUTION = "textgen-rnn"
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plugin: its name, and what brought it.
+    """A plugin: its name and its origin.
 
     Attributes:
-        name: of the entry point; of a file its name without ``.py``.
-        distribution: lower case, words joined by hyphens; of a file its path, which always has a ``/``.
-        version: of the distribution; of a file the beginning of its SHA-256.
+        name: of the entry point; for a file, its name without ``.py``.
+        distribution: in lower case, words joined by hyphens; for a file, its path, which always contains a ``/``.
+        version: of the distribution; for a file, the beginning of its SHA-256.
     """
 
     name: str
@@ -41,12 +41,12 @@ class Plugin:
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a single file, without a distribution."""
+        """Whether the plugin is a single file, without a distribution."""
         return is_file(self.distribution)
 
 
 def is_file(distribution: str) -> bool:
-    """Whether :attr:`Plugin.distribution` is the path of a file: the name of a distribution has no ``/``."""
+    """Whether :attr:`Plugin.distribution` is the path of a file: names of distributions contain no ``/``."""
     return "/" in distribution
 
 
@@ -55,10 +55,10 @@ class Candidate:
     """A plugin that can be loaded.
 
     Attributes:
-        plugin: what it is.
-        value: what it is loaded from: ``"module"`` or ``"module:attribute"``, or the path of a file.
-        place: where that is said: the distribution's files, or the file.
-        load: imports it; raises what the import raises.
+        plugin: its name and its origin.
+        value: the target of its entry point, ``"module"`` or ``"module:attribute"``, or the path of a file.
+        place: the folder with the metadata of the distribution, or the file.
+        load: imports it; raises whatever the import raises.
     """
 
     plugin: Plugin
@@ -68,57 +68,92 @@ class Candidate:
 
 
 def find_candidates() -> list[Candidate]:
-    """The plugins that are installed, sorted; none of them is imported yet."""
-    try:
-        entries = list(entry_points(group=GROUP))
-    except Exception:  # one distribution whose files cannot be read hides all others
-        candidates = list(_one_by_one())
-        os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # it looks into the same files, and would raise
-    else:
-        candidates = [_from_entry(entry, entry.dist) for entry in entries if entry.dist is not None]
+    """The installed plugins, sorted, without importing them."""
+    candidates = [candidate for folder in _metadata_folders() for candidate in _read_entry_points(folder)]
     return sorted(candidates, key=lambda candidate: (candidate.plugin.distribution, candidate.plugin.name))
 
 
-def _one_by_one() -> Iterator[Candidate]:
+def _metadata_folders() -> Iterator[Path]:
+    """The metadata folder of each installed distribution; the first one on the path counts.
+
+    These are the folders that ``importlib.metadata`` looks at. They are read here because every command waits for it:
+    importing that module and asking it takes longer than all else that textgen does to start, and a single unreadable
+    file hides all distributions from it.
+    """
     seen = set()
-    for distribution in distributions():
-        name, version = _identity(distribution)
-        if name not in seen:  # the first on the path counts
-            seen.add(name)
-            read = partial(getattr, distribution, "entry_points")
-            try:
-                entries = read()
-            except Exception:
-                yield Candidate(Plugin(name, name, version), "", _place(distribution), read)
-            else:
-                yield from (_from_entry(entry, distribution) for entry in entries if entry.group == GROUP)
+    for place in sys.path:
+        try:
+            names = os.listdir(place or ".")
+        except OSError:
+            continue
+        for name in names:
+            stem, kind = os.path.splitext(name)
+            distribution = _normalized(stem.partition("-")[0])
+            if kind in (".dist-info", ".egg-info") and distribution not in seen:
+                seen.add(distribution)
+                yield Path(place, name)
 
 
-def _from_entry(entry: EntryPoint, distribution: Distribution) -> Candidate:
-    return Candidate(Plugin(entry.name, *_identity(distribution)), entry.value, _place(distribution), entry.load)
-
-
-def _identity(distribution: Distribution) -> tuple[str, str]:
-    """Name and version, whatever of them can be read."""
+def _read_entry_points(folder: Path) -> Iterator[Candidate]:
     try:
-        name, version = distribution.name, distribution.version
-    except Exception:
-        return "unknown", "unknown"
-    return (name or "unknown").lower().replace("_", "-"), version or "unknown"
+        content = Path(folder, "entry_points.txt").read_bytes()
+    except OSError:
+        return
+    if f"[{GROUP}]".encode() not in content:
+        return
+    name, version = _identity(folder)
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        yield Candidate(Plugin(name, name, version), "", str(folder), partial(content.decode, "utf-8"))
+        return
+    group = ""
+    for line in map(str.strip, text.splitlines()):
+        entry, equals, value = line.partition("=")
+        if line.startswith("["):
+            group = line.strip("[]")
+        elif group == GROUP and equals and not line.startswith("#"):
+            value = value.partition("[")[0].strip()  # without extras
+            plugin = Plugin(entry.strip(), name, version)
+            yield Candidate(plugin, value, str(folder), partial(import_object, value))
 
 
-def _place(distribution: Distribution) -> str:
-    # The folder dist-info has no public name; where it is installed is the next best.
-    return str(getattr(distribution, "_path", None) or distribution.locate_file(""))
+def _identity(folder: Path) -> tuple[str, str]:
+    """The name and version of a distribution, as far as they can be read."""
+    fields: dict[str, str] = {}
+    for file in ("METADATA", "PKG-INFO"):
+        try:
+            lines = Path(folder, file).read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            if not line:
+                break  # the end of the header
+            field, _, value = line.partition(":")
+            fields.setdefault(field, value.strip())
+    return _normalized(fields.get("Name") or "unknown"), fields.get("Version") or "unknown"
+
+
+def _normalized(distribution: str) -> str:
+    return distribution.lower().replace("_", "-")
+
+
+def import_object(target: str) -> Any:
+    """The object at ``"module:attribute"``, or the module at ``"module"``; raises whatever the import raises."""
+    module, _, attributes = target.partition(":")
+    found = importlib.import_module(module)
+    for attribute in attributes.split(".") if attributes else ():
+        found = getattr(found, attribute)
+    return found
 
 
 def find_file(path: Path) -> Candidate:
-    """A plugin that is a single file.
+    """The plugin in a single file.
 
     Raises:
-        PluginError: where it is not there, or its name cannot be that of a module.
+        PluginError: if the file does not exist, or its name cannot be that of a module.
     """
-    import hashlib  # which costs every start of textgen some milliseconds, and few have such a plugin
+    import hashlib
 
     if not path.is_file():
         raise PluginError(f"the plugin {path} {'is a folder' if path.is_dir() else 'does not exist'}; check the path")
@@ -130,17 +165,19 @@ def find_file(path: Path) -> Candidate:
 
 
 def import_file(path: Path) -> object:
-    """Import a file as the module that it is named after, so that targets such as ``"mine:Typical"`` find it.
+    """Imports a file as the module named after it, so that targets such as ``"mine:Typical"`` find it.
 
     Raises:
-        PluginError: where another module has that name.
+        PluginError: if another module has that name.
     """
+    import importlib.util
+
     name = path.stem
     taken = importlib.util.find_spec(name)
     if taken is not None and taken.origin is not None and Path(taken.origin).resolve() != path.resolve():
-        raise PluginError(f"{taken.origin} is a module {name} already; rename the file")
+        raise PluginError(f"there is already a module {name}, {taken.origin}; rename the file")
     spec = importlib.util.spec_from_file_location(name, path.resolve())
-    assert spec is not None  # what ends in .py has a loader
+    assert spec is not None  # a file that ends in .py has a loader
     assert spec.loader is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:

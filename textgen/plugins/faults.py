@@ -1,4 +1,4 @@
-"""Faults of plugins: in one line, with the place, and with whose they are."""
+"""Faults of plugins: one line for each, with its place and the plugin to blame."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Problem:
     """A plugin that was skipped.
 
     Attributes:
-        plugin: which.
-        reason: why, in one line.
-        where: the file, and the line where that is known.
+        plugin: the plugin.
+        reason: the reason, on one line.
+        where: the file, and the line if it is known.
     """
 
     plugin: Plugin
@@ -28,13 +28,13 @@ class Problem:
 
 
 def describe(error: BaseException) -> str:
-    """An exception in one line, with its type."""
+    """An exception on one line, with its type."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def locate(error: BaseException) -> str | None:
-    """The file and line where a plugin raised an error: of the innermost frame outside textgen and the importing."""
+    """The file and line at which a plugin raised an error: the innermost frame outside textgen and importlib."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     places = [
@@ -46,7 +46,7 @@ def locate(error: BaseException) -> str | None:
 
 
 def find_culprit(error: BaseException, owners: Mapping[str, Plugin]) -> tuple[Plugin, str] | None:
-    """The plugin whose code an error came through, the innermost where there are several, and the file and line.
+    """The innermost plugin whose code an error passed through, with the file and line.
 
     Args:
         error: with its traceback.

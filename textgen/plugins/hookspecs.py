@@ -1,16 +1,16 @@
 """The hooks that a plugin may implement.
 
-A plugin is a module (or any object) with functions of these names, marked with :data:`hookimpl`, and named by an entry
-point in the group ``textgen``::
+A plugin is a module (or any object) with functions of these names, marked with :data:`hookimpl`. An entry point in the
+group ``textgen`` names it::
 
     from textgen import hookimpl
 
     @hookimpl
     def textgen_register_samplers(register):
-        register("typical", "my_package.typical:Typical", "Keeps ids of typical surprise.")
+        register("typical", "my_package.typical:Typical", "Keeps ids of typical surprisal.")
 
-Registration hooks give names to lazy factories. A target is ``"module:attribute"``, imported when the name is first
-used, or the object itself; a plugin's own module should import nothing heavy.
+Registration hooks give names to targets. A target is ``"module:attribute"``, imported when the name is first used, or
+the object itself. The module of a plugin should import nothing heavy.
 """
 
 from __future__ import annotations
@@ -33,179 +33,179 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class Register(Protocol):
-    """Gives a name to a target."""
+    """Registers a name: the type of the argument of all registration hooks."""
 
     def __call__(self, name: str, target: str | Callable[..., Any] | Mapping[str, Any], summary: str = "") -> None:
-        """Register.
+        """Registers a name.
 
         Args:
             name: lower case, words joined by hyphens.
-            target: ``"module:attribute"``, or the object.
+            target: ``"module:attribute"``, or the object itself.
             summary: one line for lists.
         """
 
 
 @hookspec
 def textgen_register_corpora(register: Register) -> None:
-    """Name subclasses of :class:`textgen.text.corpus.Corpus`.
+    """Register corpora: subclasses of :class:`textgen.Corpus`.
 
     .. versionadded:: 0.1
 
     Args:
-        register: call it once a corpus.
+        register: called once per corpus.
     """
 
 
 @hookspec
 def textgen_register_tokenizers(register: Register) -> None:
-    """Name subclasses of :class:`textgen.text.tokenizer.Tokenizer`.
+    """Register tokenizers: subclasses of :class:`textgen.Tokenizer`.
 
     .. versionadded:: 0.1
 
     Args:
-        register: call it once a tokenizer.
+        register: called once per tokenizer.
     """
 
 
 @hookspec
 def textgen_register_models(register: Register) -> None:
-    """Name subclasses of :class:`textgen.model.model.Model`.
+    """Register models: subclasses of :class:`textgen.Model`.
 
     .. versionadded:: 0.1
 
     Args:
-        register: call it once a model.
+        register: called once per model.
     """
 
 
 @hookspec
 def textgen_register_samplers(register: Register) -> None:
-    """Name subclasses of :class:`textgen.generation.sampler.Sampler` and :class:`textgen.generation.sampler.Selector`.
+    """Register samplers: subclasses of :class:`textgen.Sampler` and :class:`textgen.Selector`.
 
     .. versionadded:: 0.1
 
     Args:
-        register: call it once a sampler.
+        register: called once per sampler.
     """
 
 
 @hookspec
 def textgen_register_exporters(register: Register) -> None:
-    """Name subclasses of :class:`textgen.exporting.exporter.Exporter`.
+    """Register exporters: subclasses of :class:`textgen.Exporter`.
 
     .. versionadded:: 0.1
 
     Args:
-        register: call it once an exporter.
+        register: called once per exporter.
     """
 
 
 @hookspec
 def textgen_register_runtimes(register: Register) -> None:
-    """Name subclasses of :class:`textgen.generation.runtime.Runtime`.
+    """Register runtimes: subclasses of :class:`textgen.Runtime`.
 
     .. versionadded:: 0.1
 
     Args:
-        register: call it once a runtime.
+        register: called once per runtime.
     """
 
 
 @hookspec
 def textgen_register_recipes(register: Register) -> None:
-    """Name recipes: nested settings, as a configuration file has them, complete enough to train without any other.
+    """Register recipes: settings by table, as in a configuration file, complete enough to train with.
 
     .. versionadded:: 0.1
 
     Args:
-        register: call it once a recipe; the target is a mapping, or the import path of one.
+        register: called once per recipe; the target is a mapping, or its ``"module:attribute"``.
     """
 
 
 @hookspec
 def textgen_register_commands(register: Register) -> None:
-    """Name sub-commands of the command line.
+    """Register commands of the command line.
 
     .. versionadded:: 0.1
 
     Args:
-        register: call it once a command; the target is a function as ``typer`` takes it, or a ``typer.Typer``.
+        register: called once per command; the target is a function that ``typer`` can run, or a ``typer.Typer``.
     """
 
 
 @hookspec
 def textgen_transform_batch(batch: Batch, position: Position) -> Batch | None:
-    """Change a training batch before the model sees it, for a curriculum, say.
+    """Called before each training batch; may replace it, for example for a curriculum.
 
-    Plugins are called one after the other, each with the batch that the former one gave. A run records which plugins
-    implement this hook, and goes on only with them.
+    Each plugin gets the batch that the one before it returned. A run records the plugins that implement this hook and
+    can only be resumed with them.
 
     .. versionadded:: 0.1
 
     Args:
-        batch: the batch as it is so far.
-        position: how far training has come before this batch.
+        batch: the batch, as the plugins called before have left it.
+        position: the progress of training before this batch.
 
     Returns:
-        The batch to use instead, or ``None`` to leave it.
+        The batch to use instead, or ``None`` to keep it.
     """
 
 
 @hookspec
 def textgen_batch_ended(position: Position, loss: float) -> None:
-    """Be told of a training batch.
+    """Called after each training batch.
 
     .. versionadded:: 0.1
 
     Args:
-        position: how far training has come, this batch included.
-        loss: the batch's mean loss in nats a character.
+        position: the progress of training, including this batch.
+        loss: the mean loss of the batch in nats per character.
     """
 
 
 @hookspec
 def textgen_epoch_ended(position: Position, metrics: Mapping[str, float], folder: Path) -> None:
-    """Be told of an epoch.
+    """Called after each epoch.
 
     .. versionadded:: 0.1
 
     Args:
-        position: how far training has come, this epoch included.
-        metrics: the epoch's line of ``history.jsonl``.
-        folder: the run's folder.
+        position: the progress of training, including this epoch.
+        metrics: the line of ``history.jsonl`` for the epoch.
+        folder: the folder of the run.
     """
 
 
 @hookspec
 def textgen_checkpoint_saved(position: Position, path: Path) -> None:
-    """Be told of a checkpoint that is whole on the disk.
+    """Called once a checkpoint is safely on disk.
 
     .. versionadded:: 0.1
 
     Args:
-        position: how far training had come.
-        path: the checkpoint's file.
+        position: the progress of training at the checkpoint.
+        path: the file of the checkpoint.
     """
 
 
 @hookspec
 def textgen_before_generation(request: Request) -> None:
-    """Be told of a generation that is about to start.
+    """Called before each generation.
 
     .. versionadded:: 0.1
 
     Args:
-        request: what was asked for.
+        request: the prompts and options of the generation.
     """
 
 
 @hookspec
 def textgen_after_generation(request: Request, generations: Sequence[Generation]) -> None:
-    """Be told of texts that were generated.
+    """Called after each generation.
 
     .. versionadded:: 0.1
 
     Args:
-        request: what was asked for.
-        generations: the texts, one a row.
+        request: the prompts and options of the generation.
+        generations: the texts, one per row.
     """

@@ -1,4 +1,4 @@
-"""What a run records of the plugins that it was made with, and what follows where they are no longer the same."""
+"""The plugins that a run was made with: recorded with it, and compared with those that are loaded."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 
+from textgen.base.console import notice
 from textgen.base.machine import distribution_version
 from textgen.errors import ArtifactError, PluginError, UnknownNameError
 from textgen.generation.chain import read_links
@@ -15,21 +16,21 @@ from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.runs.manifest import Manifest
 
-#: The hook that takes part in what a run is made of; all others look on.
+#: The only hook that changes what a run is made of; all others observe.
 TRANSFORM = "textgen_transform_batch"
 
 
-def record_plugins(manifest: Manifest, plugins: Registry, recipe: str | None = None) -> None:
-    """Write down which distribution brings what the settings name, and its version.
+def record_plugins(manifest: Manifest, registry: Registry, recipe: str | None = None) -> None:
+    """Records the distribution that provides each part of a run, and its version.
 
     Args:
         manifest: of a new run; ``providers``, ``transforms`` and ``versions`` are set.
-        plugins: that the run is made with.
-        recipe: that its settings come from.
+        registry: the plugins that the run is made with.
+        recipe: the recipe of its settings, if there is one.
     """
-    what = [*_parts(manifest.settings), *([f"recipe {recipe}"] if recipe else [])]
-    owners = {key: plugins.find(*_look_up(key, manifest.settings)).plugin for key in what}
-    transforms = plugins.implementers(TRANSFORM)
+    keys = [*_parts(manifest.settings), *([f"recipe {recipe}"] if recipe else [])]
+    owners = {key: registry.find(*_look_up(key, manifest.settings)).plugin for key in keys}
+    transforms = registry.implementers(TRANSFORM)
     versions = {owner.distribution: owner.version for owner in (*owners.values(), *transforms)}
     manifest.providers = {key: owner.distribution for key, owner in owners.items()}
     manifest.transforms = sorted({owner.distribution for owner in transforms})
@@ -42,40 +43,42 @@ def _parts(settings: Settings) -> list[str]:
 
 
 def _look_up(key: str, settings: Settings) -> tuple[str, str]:
-    """Kind and name of a key of ``providers``: ``"model"`` or ``"sampler top-k"``."""
+    """The kind and name of a key of ``providers``: ``"model"`` or ``"sampler top-k"``."""
     kind, _, name = key.partition(" ")
     return kind, name or settings.get(kind, {}).get("name", "")
 
 
-def tell_changes(artifact: Artifact, plugins: Registry) -> None:
-    """Say once, on stderr, which plugins of third parties are not those that a run was made with.
+def report_changes(artifact: Artifact, registry: Registry) -> None:
+    """Reports once, on stderr, which plugins of third parties have changed since a run was made.
 
-    One that is missing is told where it is needed: see :func:`needing`.
+    A missing plugin is reported when it is needed: see :func:`needing`.
     """
     manifest = artifact.manifest
     owners: list[tuple[str, Plugin]] = []
     for key, distribution in manifest.providers.items():
         try:
-            owners.append((distribution, plugins.find(*_look_up(key, manifest.settings)).plugin))
+            owners.append((distribution, registry.find(*_look_up(key, manifest.settings)).plugin))
         except PluginError:
             continue
-    owners += [(name, plugin) for name in manifest.transforms for plugin in plugins.plugins if _brings(plugin, name)]
+    owners += [(name, plugin) for name in manifest.transforms for plugin in registry.plugins if _provides(plugin, name)]
     for distribution, owner in owners:
         version = manifest.versions.get(distribution, "unknown")
-        same = _brings(owner, distribution) and owner.version == version
+        same = _provides(owner, distribution) and owner.version == version
         if not same and not distribution == owner.distribution == DISTRIBUTION:
             before, now = Plugin("", distribution, version).origin, owner.origin
             if before == now:
-                before, now = f"another content of {before}", "as it is now"
-            plugins.tell_once(f"{artifact.path} was made with {before}; this is {now}")
+                change = f"a different version of the file {before}, which has changed since"
+            else:
+                change = f"{before}; this is {now}"
+            notice(f"{artifact.path} was made with {change}", once=True)
 
 
 @contextmanager
-def needing(artifact: Artifact, plugins: Registry) -> Iterator[None]:
-    """Turns the failed look-up of a name that a run was made with into what to do about it.
+def needing(artifact: Artifact, registry: Registry) -> Iterator[None]:
+    """Turns the failed look-up of a name that a run was made with into advice.
 
     Raises:
-        ArtifactError: naming the distribution to install, or the file to give.
+        ArtifactError: if such a look-up fails; names the distribution to install, or the file to give.
     """
     try:
         yield
@@ -84,43 +87,43 @@ def needing(artifact: Artifact, plugins: Registry) -> Iterator[None]:
         for key, distribution in manifest.providers.items():
             if (error.kind, error.name) == _look_up(key, manifest.settings):
                 made_with = f"the {error.kind} {error.name!r} of "
-                raise ArtifactError(_advise(artifact, plugins, made_with, distribution)) from None
+                raise ArtifactError(_advise(artifact, registry, made_with, distribution)) from None
         raise
 
 
-def check_transforms(artifact: Artifact, plugins: Registry) -> None:
-    """Check that the plugins that changed a run's batches are there to change the rest of them.
+def check_transforms(artifact: Artifact, registry: Registry) -> None:
+    """Checks that the plugins that changed the batches of a run are loaded.
 
     Raises:
-        ArtifactError: where one is not.
+        ArtifactError: if one is not.
     """
-    present = plugins.implementers(TRANSFORM)
+    present = registry.implementers(TRANSFORM)
     for distribution in artifact.manifest.transforms:
-        if not any(_brings(plugin, distribution) for plugin in present):
-            raise ArtifactError(_advise(artifact, plugins, "batches changed by ", distribution))
+        if not any(_provides(plugin, distribution) for plugin in present):
+            raise ArtifactError(_advise(artifact, registry, "batches changed by ", distribution))
 
 
-def _brings(plugin: Plugin, distribution: str) -> bool:
-    """Whether a plugin is of a recorded distribution; a file is the same wherever it lies."""
+def _provides(plugin: Plugin, distribution: str) -> bool:
+    """Whether a plugin is from a recorded distribution; files are compared by name, whatever their folder."""
     if plugin.is_file and is_file(distribution):
         return PurePosixPath(plugin.distribution).name == PurePosixPath(distribution).name
     return plugin.distribution == distribution
 
 
-def _advise(artifact: Artifact, plugins: Registry, made_with: str, distribution: str) -> str:
+def _advise(artifact: Artifact, registry: Registry, made_with: str, distribution: str) -> str:
     version = artifact.manifest.versions.get(distribution, "unknown")
     origin = Plugin("", distribution, version).origin
-    skipped = [problem.reason for problem in plugins.problems if _brings(problem.plugin, distribution)]
-    loaded = [plugin.origin for plugin in plugins.plugins if _brings(plugin, distribution)]
+    skipped = [problem.reason for problem in registry.problems if _provides(problem.plugin, distribution)]
+    loaded = [plugin.origin for plugin in registry.plugins if _provides(plugin, distribution)]
     install = f'pip install "{distribution}=={version}"'
     if skipped:
         state = f"which was skipped, as it {skipped[0]}"
-    elif any(_brings(plugin, distribution) for plugin in plugins.left_out):
-        state = "which TEXTGEN_PLUGINS or --no-plugin leaves out; let it in"
+    elif any(_provides(plugin, distribution) for plugin in registry.left_out):
+        state = "which is disabled by TEXTGEN_PLUGINS or --no-plugin; enable it"
     elif is_file(distribution):
-        state = f"which {'has it no longer' if loaded else f'is not loaded: add --plugin {distribution}'}"
+        state = f"which {'no longer provides it' if loaded else f'is not loaded: add --plugin {distribution}'}"
     elif loaded:
-        state = f"and {loaded[0]} has it no longer: {install}"
+        state = f"and {loaded[0]} no longer provides it: {install}"
     else:
         state = f"which is not loaded: {install}"
     return f"{artifact.path} was made with {made_with}{origin}, {state}"

@@ -1,4 +1,4 @@
-"""What a plugin registers: names, checked one by one, by hooks that exist."""
+"""Registration: the hooks of a plugin and the names that it provides, checked one by one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from textgen.errors import PluginError, suggestion
 from textgen.plugins.discovery import Plugin
 from textgen.plugins.faults import describe
 
-#: Kinds of things that plugins name, and the hook that names them.
+#: The kinds of things that plugins provide, and the hook that registers each.
 KINDS = {
     "corpus": "textgen_register_corpora",
     "tokenizer": "textgen_register_tokenizers",
@@ -29,14 +29,22 @@ KINDS = {
     "command": "textgen_register_commands",
 }
 
-#: What is registered, and the plugins that ``textgen plugins new`` writes, have such names: lower case, words joined by
+#: Names of all that is registered, and of the plugins that ``textgen plugins new`` writes: lower case, words joined by
 #: hyphens.
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True)
 class Provided:
-    """A name that a plugin provides."""
+    """A name that a plugin provides.
+
+    Attributes:
+        kind: one of :data:`KINDS`.
+        name: unique within its kind.
+        target: ``"module:attribute"``, or the object itself.
+        summary: one line for lists.
+        plugin: the plugin that registered it.
+    """
 
     kind: str
     name: str
@@ -48,10 +56,10 @@ class Provided:
         return f"{self.kind} {self.name!r} of {self.plugin.origin}"
 
     def load(self) -> Any:
-        """Import the target.
+        """Imports the target.
 
         Raises:
-            PluginError: where the import fails or the attribute does not exist.
+            PluginError: if the import fails or the attribute does not exist.
         """
         if not isinstance(self.target, str):
             return self.target
@@ -60,17 +68,17 @@ class Provided:
             return getattr(importlib.import_module(module), attribute)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # some exit where a library is missing
+        except BaseException as error:  # some plugins exit if a library is missing
             if is_strict():
                 raise
             raise PluginError(f"{self} cannot be loaded from {self.target}: {describe(error)}") from error
 
 
 def collect_names(manager: pluggy.PluginManager, module: object, plugin: Plugin) -> list[Provided]:
-    """Ask a plugin that is registered with pluggy for its names.
+    """The names that a plugin provides; it must be registered with pluggy.
 
     Raises:
-        PluginError: for a name that is none, or that comes twice.
+        PluginError: if a name is not valid, or is registered twice.
         Exception: whatever the plugin raises.
     """
     collected: dict[tuple[str, str], Provided] = {}
@@ -85,29 +93,29 @@ def collect_names(manager: pluggy.PluginManager, module: object, plugin: Plugin)
 
 
 def _ask(kind: str, implementation: pluggy.HookImpl, plugin: Plugin) -> list[Provided]:
-    found: list[Provided] = []
+    provided: list[Provided] = []
 
     def register(name: str, target: Any, summary: str = "") -> None:
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise PluginError(f"{kind} {name!r}: a name is lower case, words joined by hyphens")
+            raise PluginError(f"{kind} {name!r}: names are lower case, words joined by hyphens")
         if not isinstance(summary, str):
-            raise PluginError(f"{kind} {name!r}: the summary must be text, not {type(summary).__name__}")
+            raise PluginError(f"{kind} {name!r}: the summary must be a string, not {type(summary).__name__}")
         if not (isinstance(target, str | Mapping) or callable(target)):
             raise PluginError(f"{kind} {name!r}: the target must be 'module:attribute', or the object")
-        found.append(Provided(kind, name, target, summary, plugin))
+        provided.append(Provided(kind, name, target, summary, plugin))
 
     implementation.function(register)
-    return found
+    return provided
 
 
 def hooks(manager: pluggy.PluginManager, specifications: ModuleType) -> dict[str, tuple[str, ...]]:
-    """The hooks that exist, with their arguments."""
+    """All hooks, with their arguments."""
     names = (name for name in dir(specifications) if manager.parse_hookspec_opts(specifications, name) is not None)
     return {name: tuple(getattr(manager.hook, name).spec.argnames) for name in names}
 
 
 def implementations(manager: pluggy.PluginManager, module: object) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """The hooks that a plugin implements: the function's name, the hook's, and the options of its marker."""
+    """The hooks that a plugin implements: name of the function, name of the hook, options of its marker."""
     for name in dir(module):
         options: Any = manager.parse_hookimpl_opts(module, name)
         if options is not None:
@@ -115,20 +123,20 @@ def implementations(manager: pluggy.PluginManager, module: object) -> Iterator[t
 
 
 def check_hooks(manager: pluggy.PluginManager, module: object, known: Mapping[str, tuple[str, ...]]) -> None:
-    """Refuse in one line what pluggy refuses in many, or takes and textgen would never call.
+    """Checks the hooks of a plugin: pluggy reports mistakes on many lines, and accepts hooks that are never called.
 
     Raises:
-        PluginError: saying which hook, and the nearest right name.
+        PluginError: if a hook is unknown or has a wrong argument; names the hook and similar names.
     """
     if manager.is_registered(module):
-        raise PluginError(f"{getattr(module, '__name__', module)} is registered by another entry point already")
+        raise PluginError(f"{getattr(module, '__name__', module)} is already registered by another entry point")
     for name, hook, options in implementations(manager, module):
         if hook not in known:
             if options["optionalhook"]:
                 continue
             raise PluginError(f"unknown hook {hook!r}; {explain_unknown(hook, known)}")
         if options["wrapper"] or options["hookwrapper"]:
-            raise PluginError(f"{hook} is a wrapper, which textgen never calls; write a plain hookimpl")
+            raise PluginError(f"{hook} is a wrapper, and textgen never calls those; write a plain hookimpl")
         for parameter in inspect.signature(getattr(module, name)).parameters.values():
             if parameter.default is parameter.empty and parameter.name not in (*known[hook], "self"):
                 arguments = ", ".join(known[hook])
@@ -136,8 +144,8 @@ def check_hooks(manager: pluggy.PluginManager, module: object, known: Mapping[st
 
 
 def explain_unknown(hook: str, known: Mapping[str, tuple[str, ...]]) -> str:
-    """The nearest right name of a misspelt hook; what to do where it may be one of a later version."""
+    """Advice on an unknown hook: similar names, or what to do if it comes with a later version."""
     guess = suggestion(hook, known)
     if guess.startswith("did you mean"):
         return guess
-    return "a later textgen-rnn may have it; mark it optionalhook=True to do without"
+    return "if a later textgen-rnn has it, mark it optionalhook=True"

@@ -1,46 +1,48 @@
-"""Finding plugins, keeping the broken ones apart, and looking things up by name."""
+"""The registry of plugins: loads them, sets broken ones aside, and looks names up."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import pluggy
 
 from textgen.base.console import notice
-from textgen.base.environment import is_strict
+from textgen.base.environment import allowed_plugins, is_strict
 from textgen.errors import PluginError, TextgenError, UnknownNameError
 from textgen.plugins import hookspecs
-from textgen.plugins.discovery import DISTRIBUTION, GROUP, Candidate, Plugin, find_candidates, find_file
+from textgen.plugins.discovery import DISTRIBUTION, Candidate, Plugin, find_candidates, find_file
 from textgen.plugins.faults import Problem, describe, find_culprit, locate
-from textgen.plugins.registration import KINDS, Provided, check_hooks, collect_names, hooks
+from textgen.plugins.registration import Provided, check_hooks, collect_names, hooks
 
 if TYPE_CHECKING:
     from textgen.generation.chain import Chain
-
-__all__ = ["DISTRIBUTION", "GROUP", "KINDS", "Plugin", "Provided", "Registry", "is_bundled", "plugins", "use_plugins"]
+    from textgen.generation.runtime import Runtime
+    from textgen.generation.sampler import Sampler, Selector
+    from textgen.model.model import Model
+    from textgen.text.corpus import Corpus
+    from textgen.text.tokenizer import Tokenizer
 
 
 class Registry:
-    """The plugins of this process.
+    """The plugins of this process and the names that they provide.
 
     Args:
         allowed: names of plugins or distributions to load besides the bundled ones; ``None`` for all.
         without: names of plugins or distributions to leave out, bundled ones too.
-        files: plugins without a distribution, a file each, which are loaded whatever is allowed.
+        files: plugins that are single files; they are loaded whatever is allowed.
 
     Attributes:
-        candidates: what there is to load, by what it is.
-        problems: what was skipped.
-        hooks: those that plugins may implement, with their arguments.
+        candidates: the plugins that can be loaded.
+        problems: the plugins that were skipped.
+        hooks: the hooks that plugins may implement, with their arguments.
 
     Raises:
-        UnknownNameError: for a name in ``without`` that no plugin and no distribution has.
-        PluginError: for a file that cannot be loaded.
+        UnknownNameError: if ``without`` contains a name that no plugin and no distribution has.
+        PluginError: if a file cannot be loaded.
     """
 
     def __init__(
@@ -57,41 +59,37 @@ class Registry:
         self._provided: list[Provided] = []
         self._packages: dict[str, Plugin] = {}
         self._used: dict[Plugin, None] = {}
-        self._told: set[str] = set()
         self.problems: list[Problem] = []
         self.candidates = {candidate.plugin: candidate for candidate in find_candidates()}
-        names = {name for plugin in self.candidates for name in (plugin.name, plugin.distribution)}
+        known = {name for plugin in self.candidates for name in (plugin.name, plugin.distribution)}
         for name in without:
-            if name not in names:
-                raise UnknownNameError("plugin", name, names)
+            if name not in known:
+                raise UnknownNameError("plugin", name, known)
         for plugin, candidate in self.candidates.items():
-            wanted = allowed is None or is_bundled(plugin) or {plugin.name, plugin.distribution} & allowed
-            if wanted and not {plugin.name, plugin.distribution} & set(without):
+            is_allowed = allowed is None or is_bundled(plugin) or _is_named(plugin, allowed)
+            if is_allowed and not _is_named(plugin, without):
                 self._load(candidate)
         for path in files:
-            candidate = self.candidates.setdefault((found := find_file(path)).plugin, found)
-            self._load(candidate)
-            if candidate.plugin not in self.plugins:
-                raise PluginError(str(self.problems.pop()))
+            self._load_file(path)
 
     @property
     def plugins(self) -> list[Plugin]:
-        """What was loaded, sorted."""
+        """The loaded plugins, sorted."""
         return sorted(self._owners.values(), key=lambda plugin: (plugin.distribution, plugin.name))
 
     @property
     def left_out(self) -> list[Plugin]:
-        """What was not asked for."""
+        """The plugins that were not to be loaded."""
         seen = {*self._owners.values(), *(problem.plugin for problem in self.problems)}
         return [plugin for plugin in self.candidates if plugin not in seen]
 
     def module(self, plugin: Plugin) -> object:
-        """The module, or object, that a loaded plugin is."""
+        """The module, or object, of a loaded plugin."""
         return self._manager.get_plugin(_key(plugin))
 
     def _load(self, candidate: Candidate) -> None:
         try:
-            with redirect_stdout(sys.stderr):  # what it prints is not what a command was asked for
+            with redirect_stdout(sys.stderr):  # stdout is for the results of a command
                 module = candidate.load()
         except KeyboardInterrupt:
             raise
@@ -100,8 +98,15 @@ class Registry:
         else:
             self.register(module, candidate.plugin)
 
+    def _load_file(self, path: Path) -> None:
+        file = find_file(path)
+        candidate = self.candidates.setdefault(file.plugin, file)
+        self._load(candidate)
+        if candidate.plugin not in self.plugins:
+            raise PluginError(str(self.problems.pop()))
+
     def register(self, module: object, plugin: Plugin) -> None:
-        """Add a plugin that was imported; one that fails is skipped as a whole and kept in :attr:`problems`."""
+        """Adds an imported plugin; if it fails, it is skipped as a whole and noted in :attr:`problems`."""
         key = _key(plugin)
         try:
             check_hooks(self._manager, module, self.hooks)
@@ -122,13 +127,13 @@ class Registry:
 
     def _note_packages(self, module: object, plugin: Plugin, provided: Iterable[Provided]) -> None:
         targets = [item.target.partition(":")[0] for item in provided if isinstance(item.target, str)]
-        objects = [item.target for item in provided] + [found.function for found in self._hooks_of(module)]
+        objects = [item.target for item in provided] + [hook.function for hook in self._hooks_of(module)]
         modules = [*targets, *(getattr(each, "__module__", None) or "" for each in objects)]
         for root in {name.partition(".")[0] for name in modules} - {"textgen"}:
             self._packages.setdefault(root, plugin)
 
     def unregister(self, plugin: Plugin) -> None:
-        """Take a plugin away again, with its names, hooks and problems."""
+        """Removes a plugin, with its names, hooks and problems."""
         key = _key(plugin)
         self._owners.pop(key, None)
         if self._manager.has_plugin(key):
@@ -146,15 +151,15 @@ class Registry:
         self.problems.append(Problem(plugin, reason, place))
 
     def provided(self, kind: str) -> list[Provided]:
-        """Everything of a kind, sorted by name."""
+        """All names of a kind, sorted."""
         return sorted((item for item in self._provided if item.kind == kind), key=lambda item: item.name)
 
     def find(self, kind: str, name: str) -> Provided:
-        """The owner of a name.
+        """A name and its owner, without importing it.
 
         Raises:
-            UnknownNameError: where no plugin provides it.
-            PluginError: where two plugins do.
+            UnknownNameError: if no plugin provides the name.
+            PluginError: if several plugins do.
         """
         owners = [item for item in self._provided if (item.kind, item.name) == (kind, name)]
         if not owners:
@@ -166,25 +171,52 @@ class Registry:
             raise PluginError(f"{kind} {name!r} is claimed by {claims}; uninstall one, or leave it out with {leave}")
         return owners[0]
 
+    @overload
+    def get(self, kind: Literal["corpus"], name: str) -> type[Corpus]: ...
+    @overload
+    def get(self, kind: Literal["tokenizer"], name: str) -> type[Tokenizer]: ...
+    @overload
+    def get(self, kind: Literal["model"], name: str) -> type[Model]: ...
+    @overload
+    def get(self, kind: Literal["sampler"], name: str) -> type[Sampler] | type[Selector]: ...
+    @overload
+    def get(self, kind: Literal["runtime"], name: str) -> type[Runtime]: ...
+    @overload
+    def get(self, kind: Literal["recipe"], name: str) -> Mapping[str, Mapping[str, Any]]: ...
+    @overload
+    def get(self, kind: str, name: str) -> Any: ...
     def get(self, kind: str, name: str) -> Any:
-        """What a name stands for, imported: :meth:`find`, then :meth:`Provided.load`."""
+        """The object behind a name, imported: a class, the settings of a recipe, or a command.
+
+        Raises:
+            UnknownNameError: if no plugin provides the name.
+            PluginError: if several plugins do, or the import fails.
+        """
         provided = self.find(kind, name)
         self._used[provided.plugin] = None
         return provided.load()
 
+    @overload
+    def make(self, kind: Literal["corpus"], settings: Mapping[str, Any], *arguments: Any) -> Corpus: ...
+    @overload
+    def make(self, kind: Literal["tokenizer"], settings: Mapping[str, Any], *arguments: Any) -> Tokenizer: ...
+    @overload
+    def make(self, kind: Literal["model"], settings: Mapping[str, Any], *arguments: Any) -> Model: ...
+    @overload
+    def make(self, kind: str, settings: Mapping[str, Any], *arguments: Any) -> Any: ...
     def make(self, kind: str, settings: Mapping[str, Any], *arguments: Any) -> Any:
         """An instance of the class that a table of settings names.
 
         Args:
-            kind: such as ``"corpus"``; names the table in errors.
+            kind: the kind, such as ``"corpus"``; the name of the table in error messages.
             settings: ``name``, and the values of the class's options.
-            *arguments: what the class takes besides its options.
+            *arguments: the arguments of the class besides its options.
 
         Raises:
-            OptionError: for an option that is unknown or out of range.
-            PluginError: where the class of a third party fails otherwise.
+            OptionError: if an option is unknown or out of range.
+            PluginError: if the class of a third party fails otherwise.
         """
-        from textgen.options import build_options  # pydantic can wait until a plugin is used
+        from textgen.options import build_options  # pydantic is imported when a plugin is used
 
         provided = self.find(kind, settings["name"])
         factory = self.get(kind, settings["name"])
@@ -199,38 +231,38 @@ class Registry:
             raise PluginError(f"{provided} cannot be made: {describe(error)}") from error
 
     def chain(self, text: str) -> Chain:
-        """A written sampler chain, built of the registered samplers."""
+        """A sampler chain, parsed and built from the registered samplers."""
         from textgen.generation.chain import Chain
 
         return Chain(text, lambda name: self.get("sampler", name))
 
     def notify(self, hook: str, /, **arguments: Any) -> None:
-        """Call a life-cycle hook of every plugin, in the order of :attr:`plugins`.
+        """Calls a life-cycle hook of each plugin, in the order of :attr:`plugins`.
 
-        A plugin that raises is told of once and left out from then on; the others are called all the same.
+        A plugin that raises is reported and not called again; the others are called all the same.
         """
         for implementation in self._implementations(hook):
             self._invoke(hook, implementation, arguments)
 
     def transform(self, hook: str, /, **arguments: Any) -> Any:
-        """Call a life-cycle hook that may replace its first argument; each plugin gets what the one before it left."""
+        """Calls a life-cycle hook that may replace its first argument; each plugin gets the result of the last one."""
         name = next(iter(arguments))
-        wanted = type(arguments[name])
+        expected = type(arguments[name])
         for implementation in self._implementations(hook):
             result = self._invoke(hook, implementation, arguments)
-            if isinstance(result, wanted):
+            if isinstance(result, expected):
                 arguments[name] = result
             elif result is not None:
-                error = TypeError(f"{type(result).__name__} is no {wanted.__name__}")
-                self._silence(implementation, f"{hook} returned {type(result).__name__}, no {wanted.__name__}", error)
+                fault = f"returned {type(result).__name__} instead of {expected.__name__}"
+                self._silence(implementation, f"{hook} {fault}", TypeError(fault))
         return arguments[name]
 
     def _implementations(self, hook: str) -> list[pluggy.HookImpl]:
         caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
-        return sorted(caller.get_hookimpls(), key=lambda found: found.trylast - found.tryfirst)
+        return sorted(caller.get_hookimpls(), key=lambda hook: hook.trylast - hook.tryfirst)
 
     def _hooks_of(self, module: object) -> list[pluggy.HookImpl]:
-        return [found for hook in self.hooks for found in self._implementations(hook) if found.plugin is module]
+        return [each for hook in self.hooks for each in self._implementations(hook) if each.plugin is module]
 
     def _invoke(self, hook: str, implementation: pluggy.HookImpl, arguments: Mapping[str, Any]) -> Any:
         try:
@@ -244,79 +276,76 @@ class Registry:
     def _silence(self, implementation: pluggy.HookImpl, fault: str, error: BaseException) -> None:
         owner = self._owners[implementation.plugin_name]
         self._manager.unregister(name=implementation.plugin_name)
-        self._skip(owner, f"{fault}; its hooks are left out from here on", error)
+        self._skip(owner, f"{fault}; its hooks are not called again", error)
         notice(self.problems[-1])
 
     def implementers(self, hook: str) -> list[Plugin]:
-        """The plugins that implement a hook, in the order in which they are called."""
-        return [self._owners[found.plugin_name] for found in self._implementations(hook)]
+        """The plugins that implement a hook, in calling order."""
+        return [self._owners[each.plugin_name] for each in self._implementations(hook)]
 
     def culprit(self, error: BaseException) -> tuple[Plugin, str] | None:
-        """The plugin of a third party whose code raised an error, or called what raised it, and the file and line."""
+        """The plugin of a third party that an error passed through, with the file and line."""
         others = {root: plugin for root, plugin in self._packages.items() if not is_bundled(plugin)}
         return find_culprit(error, others)
 
     def blame(self, error: BaseException) -> str | None:
-        """An unforeseen error in one line that names the plugin which it comes from, or may come from.
+        """An unexpected error on one line, with the plugin that caused it, or the plugins that may have.
 
         Returns:
-            ``None`` where no plugin of a third party has anything to do with it.
+            ``None`` if no plugin of a third party was involved.
         """
         culprit = self.culprit(error)
         if culprit is not None:
             return f"plugin {culprit[0]} failed: {describe(error)} ({culprit[1]})"
-        if not isinstance(error, Exception):  # typer exits so where nobody reads the output
+        if not isinstance(error, Exception):  # typer exits so if its output cannot be written
             return None
         used = [f"plugin {plugin}" for plugin in self._used if not is_bundled(plugin)]
         return f"{describe(error)}, with {' and '.join(used)} in use" if used else None
 
-    def tell_once(self, text: str) -> None:
-        """Say something on stderr, unless it was said before."""
-        if text not in self._told:
-            self._told.add(text)
-            notice(text)
-
 
 def is_bundled(plugin: Plugin) -> bool:
-    """Whether a plugin came with textgen itself."""
+    """Whether a plugin is part of textgen itself."""
     return plugin.distribution == DISTRIBUTION
+
+
+def _is_named(plugin: Plugin, names: Collection[str]) -> bool:
+    return plugin.name in names or plugin.distribution in names
 
 
 def _key(plugin: Plugin) -> str:
     return f"{plugin.distribution}/{plugin.name}"
 
 
-#: The plugins of this process, once they were asked for.
-_found: list[Registry] = []
+#: The registry of this process, once it has been asked for.
+_registry: Registry | None = None
 
 
 def plugins() -> Registry:
-    """The plugins that this process loads: as :func:`use_plugins` said, else all that are installed."""
-    return _found[0] if _found else use_plugins()
+    """The plugins of this process: those that :func:`use_plugins` loaded, by default all that are installed."""
+    return _registry or use_plugins()
 
 
 def use_plugins(*, files: Iterable[str | Path] = (), without: Collection[str] = ()) -> Registry:
-    """Find the plugins of this process, anew where that was done before; what is skipped is told on stderr.
+    """Loads the plugins of this process, replacing those loaded before; skipped plugins are reported on stderr.
 
-    ``TEXTGEN_PLUGINS`` lists the names of plugins or distributions to load besides the bundled ones; where it is not
-    set all are loaded.
+    ``TEXTGEN_PLUGINS`` lists the names of plugins or distributions to load besides the bundled ones; by default, all
+    installed plugins are loaded.
 
     Args:
-        files: plugins that are a single file each.
+        files: plugins that are single files.
         without: names of plugins or distributions to leave out, bundled ones too.
 
     Raises:
-        UnknownNameError: for a name in ``without`` that no plugin and no distribution has.
-        PluginError: for a file that cannot be loaded.
+        UnknownNameError: if ``without`` contains a name that no plugin and no distribution has.
+        PluginError: if a file cannot be loaded.
 
     Example:
         >>> from textgen.plugins import use_plugins
         >>> use_plugins(files=["mine.py"]).get("sampler", "typical")  # doctest: +SKIP
     """
-    listed = os.environ.get("TEXTGEN_PLUGINS")
-    allowed = None if listed is None else frozenset(name.strip() for name in listed.split(",") if name.strip())
-    found = Registry(allowed, files=map(Path, files), without=without)
-    for problem in found.problems:
+    global _registry  # noqa: PLW0603 - one per process
+    registry = Registry(allowed_plugins(), files=map(Path, files), without=without)
+    for problem in registry.problems:
         notice(problem)
-    _found[:] = [found]
-    return found
+    _registry = registry
+    return registry

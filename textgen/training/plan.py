@@ -109,7 +109,7 @@ def make_plan(
     """
     settings = merge_settings(settings)
     model_name = settings["model"].get("name", DEFAULT_MODEL)
-    model_class: type[Model] = registry.get("model", model_name)
+    model_class = registry.get("model", model_name)
     training = training_options(model_class.TrainingOptions, settings["training"], model_name)
     generation = build_options(GenerationOptions, settings["generation"], where="generation")
     registry.chain(generation.sampler)  # fails before a long text is read
@@ -117,7 +117,7 @@ def make_plan(
     _check_prompt(generation.prompt or "", text.tokenizer)
     suggested = model_class.suggested_options(text.facts.characters)
     model_settings = {**suggested, **settings["model"], "name": model_name}
-    model: Model = registry.make("model", model_settings, text.tokenizer.vocab_size)
+    model = registry.make("model", model_settings, text.tokenizer.vocab_size)
     dataset = arrange_batches(text, training, held_out)
     if "epochs" not in training.model_fields_set:
         epochs = model.suggested_epochs or int(np.clip(round(DEFAULT_STEPS / dataset.train.steps), *DEFAULT_EPOCHS))

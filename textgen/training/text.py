@@ -125,7 +125,7 @@ def read_text(
     corpus_settings = settings.get("corpus", {})
     if "name" not in corpus_settings:
         raise OptionError("no corpus is chosen: give a text file, --corpus NAME or --recipe NAME")
-    corpus: Corpus = registry.make("corpus", corpus_settings, data_folder(data_dir))
+    corpus = registry.make("corpus", corpus_settings, data_folder(data_dir))
     tokenizer_settings = {"name": DEFAULT_TOKENIZER[corpus.layout], **settings.get("tokenizer", {})}
     if tokenizer is None:
         tokenizer = registry.make("tokenizer", tokenizer_settings)

@@ -8,7 +8,7 @@ from pathlib import Path
 from textgen.errors import ArtifactError, OptionError
 from textgen.model.fitting import TrainingOptions
 from textgen.options import Settings, merge_settings
-from textgen.plugins.recorded import check_transforms, needing, tell_changes
+from textgen.plugins.recorded import check_transforms, needing, report_changes
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.runs.folder import claimed, name_run, new_folder
@@ -80,7 +80,7 @@ def _resume(
 ) -> Artifact:
     with needing(artifact, registry):
         _check_changes(changes, registry.get("model", artifact.manifest.settings["model"]["name"]).TrainingOptions)
-        tell_changes(artifact, registry)
+        report_changes(artifact, registry)
         check_transforms(artifact, registry)
         plan = make_plan(merge_settings(recorded_settings(artifact, registry), changes), registry, data_dir)
     if not plan.text.is_text_of(artifact):

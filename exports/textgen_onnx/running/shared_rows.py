@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,8 @@ class SharedRows:
     """
 
     def __init__(self, session: Any, threads: int) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
         self._session = session
         self._threads = threads
         self._others = ThreadPoolExecutor(threads - 1, "textgen-rows")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from textgen import usable_cores, write_atomically
+from textgen import cache_folder, usable_cores, write_atomically
 from textgen_onnx.running.shared_rows import SharedRows
 
 #: Seconds of measuring a way.
@@ -87,9 +86,7 @@ def _measure(session: Any, run: Callable[[Any], object]) -> float:
 
 
 def _file() -> Path:
-    from platformdirs import user_cache_dir
-
-    return Path(os.environ.get("TEXTGEN_CACHE_DIR") or user_cache_dir("textgen")) / "threads.json"
+    return cache_folder() / "threads.json"
 
 
 def _read() -> dict[str, Threads]:

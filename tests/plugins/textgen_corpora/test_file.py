@@ -221,8 +221,8 @@ def test_provenance_names_the_file_and_not_the_folder_it_lies_in(write):
         ('{"text": "a"}\n\n["text"]\n', {"format": "jsonl"}, "line 3 is not a JSON object"),
         ('{"texts": "a"}\n', {"format": "jsonl"}, "line 1 has no key 'text'; did you mean texts"),
         ('{"text": "a"}\n', {"format": "jsonl", "column": 3}, "no key '3'"),
-        ('{"text": null}\n', {"format": "jsonl"}, "line 1: the value of 'text' is not a text"),
-        ('{"text": "\\ud83d"}\n', {"format": "jsonl"}, "line 1: the value of 'text' has half of a surrogate pair"),
+        ('{"text": null}\n', {"format": "jsonl"}, "line 1: the value of 'text' is not a string"),
+        ('{"text": "\\ud83d"}\n', {"format": "jsonl"}, "line 1: the value of 'text' contains half of a surrogate pair"),
     ],
 )
 def test_what_cannot_be_read_is_told_in_one_line(write, content, options, says):
@@ -268,7 +268,7 @@ def test_a_cell_may_be_a_book(write):
 
 def test_a_pipe_is_refused_since_the_text_is_read_twice(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(CorpusError, match="pipe is a pipe or a device, and the text is read twice; put it in a file"):
+    with pytest.raises(CorpusError, match="pipe is a pipe or a device, but the text is read twice; save it to a file"):
         read(tmp_path / "pipe")
 
 

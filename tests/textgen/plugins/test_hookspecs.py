@@ -29,6 +29,7 @@ from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.testing import CountingModel, registered
 from textgen.text.batches import Batch
+from textgen.training.settings import read_settings
 
 SPECIFICATIONS: dict[str, Callable[..., Any]] = {
     name: function
@@ -147,7 +148,7 @@ def naming(kind: str, target: object, name: str = "mine") -> Any:
 
 
 def test_hook_register_corpora(work):
-    corpus = type(work.plan().corpus)
+    corpus = type(work.plan().text.corpus)
     settings = {"corpus": {"name": "mine", "path": str(work.lines), "layout": "lines"}}
     with registered(naming("corpus", corpus)):
         assert work.train("run", settings).manifest.providers["corpus"] == "testing"
@@ -208,7 +209,7 @@ def test_hook_register_runtimes(work):
 def test_hook_register_recipes(work):
     recipe = {"corpus": {"name": "file", "path": str(work.stream)}, "model": {"name": "counting"}}
     with registered(naming("recipe", recipe)) as plugins:
-        settings = api.choose(plugins, recipe="mine", settings={"training": {"length": 10}})
+        settings = read_settings(plugins, {}, {"training": {"length": 10}}, recipe="mine")
     assert settings["corpus"] == recipe["corpus"]
     assert settings["training"] == {"length": 10}
 
@@ -386,7 +387,7 @@ def test_a_hook_that_raises_is_told_once_and_left_out(work, capsys):
         artifact = work.train("run", max_steps=5)
         assert [str(problem) for problem in work.registry.problems if problem.plugin.name == "fails"] == [
             "plugin fails of bad-plugin 0: textgen_batch_ended raised ValueError: of no use; "
-            "its hooks are left out from here on"
+            "its hooks are not called again"
         ]
     assert len(calls) == 1
     assert len(others) == 5
@@ -394,13 +395,13 @@ def test_a_hook_that_raises_is_told_once_and_left_out(work, capsys):
     told = capsys.readouterr().err.splitlines()
     assert [line for line in told if "plugin" in line] == [
         "textgen: plugin fails of bad-plugin 0: textgen_batch_ended raised ValueError: of no use; "
-        "its hooks are left out from here on"
+        "its hooks are not called again"
     ]
 
 
 @pytest.mark.parametrize(
     ("result", "fault"),
-    [(None, "raised ValueError; "), (5, "returned int, no Batch; "), ([], "returned list, no Batch; ")],
+    [(None, "raised ValueError; "), (5, "returned int instead of Batch; "), ([], "returned list instead of Batch; ")],
 )
 def test_a_transform_that_fails_leaves_the_batch(work, capsys, result, fault):
     def fail(batch: Batch, position: Position) -> Any:

@@ -36,7 +36,7 @@ SKIPPED = {
     ),
     "shouts": (
         HEAD + "@hookimpl\ndef textgen_register_samplers(register): register('Top K', 'a:B')",
-        "cannot be registered: PluginError: sampler 'Top K': a name is lower case, words joined by hyphens",
+        "cannot be registered: PluginError: sampler 'Top K': names are lower case, words joined by hyphens",
     ),
     "stutters": (
         HEAD + "@hookimpl\ndef textgen_register_samplers(register):\n    register('a', 'a:B')\n"
@@ -54,8 +54,8 @@ SKIPPED = {
     ),
     "later": (
         HEAD + "@hookimpl\ndef weather_changed(weather): pass",
-        "cannot be registered: PluginError: unknown hook 'weather_changed'; a later textgen-rnn may have it; "
-        "mark it optionalhook=True to do without",
+        "cannot be registered: PluginError: unknown hook 'weather_changed'; if a later textgen-rnn has it, "
+        "mark it optionalhook=True",
     ),
     "curious": (
         HEAD + "@hookimpl\ndef textgen_batch_ended(loss, weather): pass",
@@ -63,7 +63,7 @@ SKIPPED = {
     ),
     "wraps": (
         HEAD + "@hookimpl(wrapper=True)\ndef textgen_batch_ended(loss): yield",
-        "cannot be registered: PluginError: textgen_batch_ended is a wrapper, which textgen never calls; "
+        "cannot be registered: PluginError: textgen_batch_ended is a wrapper, and textgen never calls those; "
         "write a plain hookimpl",
     ),
     "a-class": (
@@ -101,9 +101,10 @@ class Outcome:
 def process(site: Path, *arguments: object, **environment: str) -> Outcome:
     """The command line in a process of its own, with what is installed in a folder."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("TEXTGEN_")}
+    path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         [sys.executable, "-m", "textgen", *map(str, arguments)],
-        env=inherited | {"PYTHONPATH": str(site)} | environment,
+        env=inherited | {"PYTHONPATH": path} | environment,
         cwd=site,
         capture_output=True,
         text=True,
@@ -135,7 +136,7 @@ def test_no_broken_plugin_stops_another_model(work, site):
         told.append(f"textgen: plugin {name} of {name} 1.2: {reason}")
     for name, (body, reason) in SILENCED.items():
         install(site, name, f"{HEAD}@hookimpl\ndef textgen_before_generation(request): {body}")
-        told.append(f"textgen: plugin {name} of {name} 1.2: {reason}its hooks are left out from here on")
+        told.append(f"textgen: plugin {name} of {name} 1.2: {reason}its hooks are not called again")
     install(site, "nowhere", "")
     told.append("textgen: plugin nowhere of nowhere 1.2: cannot be imported: ModuleNotFoundError: ")
     install(site, "twice", "", "counting_again")
@@ -157,7 +158,7 @@ def test_no_broken_plugin_stops_another_model(work, site):
         "@hookimpl\ndef textgen_register_runtimes(register): register('onnx', 'a:B')\n"
         "@hookimpl\ndef textgen_register_commands(register): register('sample', 'a:B')\n",
     )
-    told.append("textgen: the command 'sample' of greedy-for-names is left out: textgen has its own")
+    told.append("textgen: the command 'sample' of greedy-for-names is ignored: textgen has its own")
     told.append("textgen: runtime 'onnx' is claimed by greedy-for-names 1.2 and textgen-rnn ")
 
     among_broken = process(site, *sample)
@@ -278,12 +279,12 @@ FAILED = "plugin faulty of acme 0 failed: "
 @pytest.mark.parametrize(
     ("sampler", "error"),
     [
-        ("raises", f"{FAILED}ValueError: no idea (FILE:22); see all of it with --debug"),
-        ("exits", f"{FAILED}SystemExit: 0 (FILE:25); see all of it with --debug"),
-        ("reads", "nowhere.txt: No such file or directory, told by plugin faulty of acme 0 (FILE:28)"),
+        ("raises", f"{FAILED}ValueError: no idea (FILE:22); see the traceback with --debug"),
+        ("exits", f"{FAILED}SystemExit: 0 (FILE:25); see the traceback with --debug"),
+        ("reads", "nowhere.txt: No such file or directory (raised by plugin faulty of acme 0, FILE:28)"),
         ("shapeless", "Error: "),
-        ("unmade", f"{FAILED}RuntimeError: no licence (FILE:34); see all of it with --debug"),
-        ("nooptions", "plugin faulty of acme 0 in use; see all of it with --debug"),
+        ("unmade", f"{FAILED}RuntimeError: no licence (FILE:34); see the traceback with --debug"),
+        ("nooptions", "plugin faulty of acme 0 in use; see the traceback with --debug"),
         ("lost", "sampler 'lost' of acme 0 cannot be loaded from no_such_module:Lost: ModuleNotFoundError: "),
         ("leaving", "sampler 'leaving' of acme 0 cannot be loaded from acme_leaving:Leaving: SystemExit: left"),
     ],
@@ -307,7 +308,7 @@ def test_a_sampler_that_fails_at_its_work_is_named_in_one_line(textgen, work, tm
         (["train", "--corpus", "silent", "--model", "counting"], f"{FAILED}UnicodeError: mumbled ("),
         (["sample", "RUN", "--runtime", "closed"], f"{FAILED}TypeError: shut ("),
         (["shout"], f"{FAILED}ValueError: hoarse ("),
-        (["table"], "plugin faulty of acme 0 in use; see all of it with --debug"),
+        (["table"], "plugin faulty of acme 0 in use; see the traceback with --debug"),
     ],
 )
 def test_what_fails_at_its_work_is_named_in_one_line(textgen, work, arguments, error):
@@ -373,7 +374,7 @@ def forgetting():
 
     before, modules = module.plugins(), set(sys.modules)
     yield
-    module._found[:] = [before]
+    module._registry = before
     for name in set(sys.modules) - modules:
         if name in ("mine", "yours"):
             del sys.modules[name]
@@ -451,7 +452,7 @@ def test_bundled_plugins_can_be_left_out(work, site):
     assert (without.code, without.err) == (0, "")
     outcome = process(site, "sample", run, "--no-plugin", "textgen-rnn")
     assert outcome.err.startswith(f"textgen: error: {run} was made with the tokenizer ")
-    assert outcome.err.endswith(", which TEXTGEN_PLUGINS or --no-plugin leaves out; let it in\n")
+    assert outcome.err.endswith(", which is disabled by TEXTGEN_PLUGINS or --no-plugin; enable it\n")
 
 
 def train(site: Path, *arguments: object) -> Path:
@@ -481,7 +482,10 @@ def test_a_run_remembers_a_file_that_it_was_made_with(site):
     (site / "mine.py").write_text(MINE + "\n# later\n")
     later = process(site, "sample", made, "--plugin", "mine.py", "--seed", 1, "--num", 2)
     assert later.code == 0
-    assert later.err == f"textgen: {made} was made with another content of ./mine.py; this is as it is now\n"
+    assert (
+        later.err
+        == f"textgen: {made} was made with a different version of the file ./mine.py, which has changed since\n"
+    )
 
 
 CURRICULUM = (
@@ -511,13 +515,13 @@ def test_a_run_remembers_recipe_and_batches(site):
     go_on = ["train", "--resume", made, "--epochs", 2]
     made_with = f"textgen: error: {made} was made with batches changed by curriculum 1.2, "
     left_out = process(site, *go_on, "--no-plugin", "curriculum")
-    assert left_out.err == f"{made_with}which TEXTGEN_PLUGINS or --no-plugin leaves out; let it in\n"
+    assert left_out.err == f"{made_with}which is disabled by TEXTGEN_PLUGINS or --no-plugin; enable it\n"
 
     (site / "curriculum.py").write_text("import no_such_library")
     broken = process(site, *go_on).err.splitlines()[-1]
     assert broken.startswith(f"{made_with}which was skipped, as it cannot be imported: ModuleNotFoundError: ")
     (site / "curriculum.py").write_text(HEAD)
-    assert process(site, *go_on).err.startswith(f"{made_with}and curriculum 1.2 has it no longer: ")
+    assert process(site, *go_on).err.startswith(f"{made_with}and curriculum 1.2 no longer provides it: ")
     (site / "curriculum.py").write_text(CURRICULUM)
     info = site / "curriculum-1.2.dist-info"
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: curriculum\nVersion: 1.3\n")

@@ -230,9 +230,10 @@ LIST = "from textgen.plugins import plugins; print(*sorted(p.name for p in plugi
 
 def python(site: Site, program: str, **environment: str) -> subprocess.CompletedProcess[str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("TEXTGEN_")}
+    path = os.pathsep.join(filter(None, [str(site.folder), os.environ.get("PYTHONPATH")]))
     return subprocess.run(
         [sys.executable, "-c", program],
-        env=inherited | {"PYTHONPATH": str(site.folder)} | environment,
+        env=inherited | {"PYTHONPATH": path} | environment,
         capture_output=True,
         text=True,
         check=False,

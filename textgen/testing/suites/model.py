@@ -177,7 +177,8 @@ class ModelSuite(ForwardCases, OptionsSuite):
         assert isinstance(network, RecurrentNetwork)
         assert (network.vocab_size, network.state_spec) == (subject.vocab_size, subject.state_spec)
         same_tensors(network.tensors(), subject.weights())
-        described = plugins().get("runtime", "numpy")(network)
+        numpy_runtime: Any = plugins().get("runtime", "numpy")
+        described = numpy_runtime(network)
         same(described.forward(ids, start)[0], subject.forward(ids, start)[0], self.tolerance)
 
     def test_its_keras_step_is_itself(self, subject: Model, ids: Ids, start: State) -> None:
