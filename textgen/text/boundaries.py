@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Boundaries:
-    """How a model's texts begin and end.
+    """The beginnings and the end of a model's texts.
 
     Attributes:
         end_id: the id that ends a document, or ``None`` for a stream.

@@ -1,4 +1,3 @@
-import doctest
 import errno
 import os
 import subprocess
@@ -23,10 +22,6 @@ def store(parts, dtype) -> IdStore:
     for part in parts:
         made.add(np.array(part, np.int32))
     return made
-
-
-def test_the_example_in_the_docstring_works():
-    assert doctest.testmod(id_store) == (0, 4)
 
 
 @pytest.mark.parametrize(
