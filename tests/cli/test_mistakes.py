@@ -73,7 +73,7 @@ def test_an_unknown_model_has_its_nearest_names(mistake, names):
         ("[modle]\nunits = 3", "unknown table 'modle'; did you mean model?"),
         ("[model", "cannot read the configuration run.toml"),
         ("[model]\nsmoothing = -1", "model.smoothing: input should be greater than 0"),
-        ("[training]\nbatch = 3", "training has no option 'batch'; did you mean batch_size?"),
+        ("[training]\nbatch = 3", "training has no option 'batch' for the model 'counting'; did you mean batch_size?"),
     ],
 )
 def test_a_wrong_configuration(mistake, names, content, error):

@@ -73,9 +73,11 @@ def test_a_checkpoint_has_the_documented_content(run):
     text = section("Checkpoints")
     with safetensors.safe_open(path, "numpy") as file:
         names, metadata = file.keys(), file.metadata()
-    assert {name.split("/")[0] + "/" for name in names} == set(re.findall(r"`(\w+/)<name>`", text))
     assert list(metadata) == ["checkpoint"]
     about = json.loads(metadata["checkpoint"])
+    assert set(about["shared"].values()) <= set(names)
+    names = [*names, *(f"training/{name}" for name in about["shared"])]
+    assert {name.split("/")[0] + "/" for name in names} == set(re.findall(r"`(\w+/)<name>`", text))
     for key in (*about, *about["position"]):
         assert f"`{key}`" in text, key
 
