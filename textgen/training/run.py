@@ -230,7 +230,7 @@ class Run:
             stop=generation.stop,
         )
         pieces = generate(ModelRuntime(self.plan.model), self.plan.tokenizer, self.plan.ending, request)
-        return "\n".join(written.prompt + written.text for written in finish(pieces))
+        return "\n".join(written.whole for written in finish(pieces))
 
     def finish(self) -> None:
         """Close the run: the best weights get a file of their own, or the way to go on is left open."""
