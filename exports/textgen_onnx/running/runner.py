@@ -17,10 +17,10 @@ from textgen_onnx.running.device_state import DeviceState, place
 from textgen_onnx.running.session import open_session
 from textgen_onnx.running.threads import choose_threads
 
-#: Steps of the run that measures threads, at least and at most, and the multiplications that decide between. Handing
-#: rows to threads costs as much as some steps of a small model, which would then look slower than it is in a whole
-#: chunk: it is measured over as many steps as large models need for that many multiplications.
-MEASURED_STEPS, MEASURED_MULTIPLICATIONS = (8, 64), 5e8
+#: Steps of the run that measures threads, at least and at most. Handing rows to threads costs as much as some steps of
+#: a small model, which would then look slower than it is in a whole chunk. So the run has as many steps as it takes to
+#: reach the first of these numbers of multiplications and of rows times steps.
+MEASURED_STEPS, MEASURED_MULTIPLICATIONS, MEASURED_ROWS = (8, 64), 5e8, 4096
 
 
 class Runner:
@@ -109,7 +109,8 @@ class Runner:
     def _measured_steps(self, batch: int) -> int:
         least, most = MEASURED_STEPS
         per_step = batch * sum(prod(tensor.shape) ** 2 for tensor in self._spec.tensors)
-        return least if batch == 1 else int(np.clip(MEASURED_MULTIPLICATIONS / max(1, per_step), least, most))
+        enough = min(MEASURED_MULTIPLICATIONS / max(1, per_step), MEASURED_ROWS / batch)
+        return least if batch == 1 else int(np.clip(enough, least, most))
 
     def _open(self, graph: bytes, name: str, feeds: Mapping[str, NDArray[Any]], threads: int = 0) -> Any:
         path = self._export.path / name

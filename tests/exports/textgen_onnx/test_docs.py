@@ -1,4 +1,4 @@
-"""The script of docs/onnx.md writes what ``textgen sample`` writes."""
+"""The script of docs/onnx.md writes the same text as ``textgen sample``."""
 
 import re
 import subprocess
@@ -33,7 +33,7 @@ def script(tmp_path_factory) -> Path:
     ],
 )
 @pytest.mark.parametrize("seed", [7, 2**64 - 1])
-def test_the_script_writes_what_textgen_writes(exported, textgen, script, prompt, options, seed):
+def test_the_script_writes_the_text_of_textgen_sample(exported, textgen, script, prompt, options, seed):
     folder = exported(**options).run.path / "onnx"
     done = subprocess.run(
         [sys.executable, script, folder, prompt, "150", str(seed)], capture_output=True, text=True, check=True
