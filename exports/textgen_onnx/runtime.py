@@ -159,7 +159,7 @@ class OnnxRuntime(Runtime):
         if draw.chain.names in self._outside:
             return None
         if "cell" not in self._about:
-            return None  # exported through tf2onnx: there are no weights to build a loop from
+            return None  # exported through tf2onnx, without weights to build a loop from
         loop = describe_loop(draw.chain, draw.forbidden.tolist())
         if loop == self._about["generate"]:
             return GENERATE

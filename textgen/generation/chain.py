@@ -117,7 +117,7 @@ class Chain:
 
     @property
     def uses_history(self) -> bool:
-        """Whether a sampler of the chain needs to know which ids are in a row."""
+        """True if a sampler of the chain needs to know which ids are in a row."""
         return any(sampler.uses_history for sampler in self.samplers)
 
 

@@ -22,7 +22,7 @@ FinishReason = Literal["length", "eos", "stop"]
 
 
 class GenerationOptions(Options):
-    """How a run generates by default."""
+    """The defaults of a run's generation."""
 
     prompt: str | None = Field(None, description="Text to continue; without one, a first character is drawn.")
     length: int | None = Field(

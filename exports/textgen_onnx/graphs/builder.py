@@ -1,4 +1,4 @@
-"""Building ONNX graphs: nodes by name, constants where they are used, loop-invariant nodes outside of the loop.
+"""A builder of ONNX graphs: nodes by name, constants near their use, loop-invariant nodes outside of the loop.
 
 Importing this module imports onnx.
 """
@@ -100,7 +100,7 @@ class Graph:
         return name in self._own
 
     def name(self, value: str, name: str) -> str:
-        """Give a value a second name, for an output; returns it."""
+        """Name a value, for an output; returns the name."""
         self._nodes.append(helper.make_node("Identity", [value], [name]))
         return name
 
@@ -149,7 +149,7 @@ class Graph:
         return helper.make_graph(self._nodes, name, inputs, results, initializer=initializers)
 
     def _known_outside(self, name: str) -> bool:
-        """Whether a graph around this one uses a constant, so that it is an initializer there."""
+        """True if a graph around this one uses a constant, so that it is an initializer there."""
         parent = self._parent
         while parent:
             if any(name in node.input for node in parent._nodes):

@@ -55,7 +55,7 @@ class Runner:
         return self._graphs[name]
 
     def has(self, name: str) -> bool:
-        """Whether a graph was added or read."""
+        """True if a graph was added or read."""
         return name in self._graphs
 
     def add(self, name: str, graph: bytes) -> None:

@@ -81,7 +81,7 @@ def in_a_graph(name: str, vocab: int = V):
 
 
 def boundary(name: str, logits: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """The distance of each id from the limit between kept and excluded, in double precision; infinite if there is none."""
+    """The distance of each id from the limit of the kept ones, in double precision; infinite if there is no limit."""
     with np.errstate(divide="ignore", invalid="ignore"):
         exact = logits.astype(float)
         if name == "min-p":
