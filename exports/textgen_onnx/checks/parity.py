@@ -16,7 +16,7 @@ LOGITS_BOUND, LOSS_BOUND = 1e-4, 0.01
 STEPS, ROWS, STEPS_PER_CALL = 1000, 2, 100
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Parity:
     """The figures of a comparison.
 
@@ -82,4 +82,10 @@ def compare(reference: Runtime, export: Runtime, source: ExportSource) -> Parity
         )
         difference = max(difference, float(np.abs(expected - found).max()))
         agreement += float((expected.argmax(axis=2) == found.argmax(axis=2)).mean()) * part.shape[1] / STEPS
-    return Parity(difference, agreement, source.measure_loss(reference), source.measure_loss(export), source.text)
+    return Parity(
+        max_logit_difference=difference,
+        greedy_agreement=agreement,
+        loss=source.measure_loss(reference),
+        export_loss=source.measure_loss(export),
+        text=source.text,
+    )
