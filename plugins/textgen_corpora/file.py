@@ -28,7 +28,7 @@ class FileOptions(Options):
     )
     layout: Literal["auto", "stream", "lines"] = Field(
         "auto",
-        description="stream: one long text; lines: one document per line or row; auto: stream for text, otherwise lines.",
+        description="stream: one long text; lines: one document per line or row; auto: stream for text, else lines.",
     )
     column: int | str | None = Field(
         None,

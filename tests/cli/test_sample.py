@@ -53,7 +53,7 @@ def test_an_empty_prompt_draws_the_first_character(write):
     assert len(firsts) > 2
 
 
-def test_texts_of_many_lines_are_set_apart(write):
+def test_texts_of_several_lines_are_separated_by_an_empty_line(write):
     texts = write("stream", "--prompt", "the", "--num", 2).split("\n\nthe")
     assert len(texts) == 2
     assert (len(texts[0]), len(texts[1])) == (63, 61)
@@ -61,7 +61,7 @@ def test_texts_of_many_lines_are_set_apart(write):
     assert "\n\n" not in write("documents", "--num", 2)
 
 
-def test_several_temperatures_give_a_grid(write):
+def test_several_temperatures_give_one_block_each(write):
     options = ["--prompt", "Ad", "--prompt", "Be", "--num", 2]
     grid = write("documents", *options, "--temperature", 0.5, "--temperature", 1.5)
     blocks = [write("documents", *options, "--temperature", value) for value in (0.5, 1.5)]
@@ -92,7 +92,7 @@ def test_length_stop_and_eos_end_a_text(write):
     assert len(write("documents", "--ignore-eos", "--length", 50)) == 1 + 50 + len("\n")
 
 
-def test_single_samplers_and_a_chain_mean_the_same(write):
+def test_single_samplers_are_equivalent_to_a_chain(write):
     single = ["--top-k", 3, "--top-p", 0.9, "--min-p", 0.05, "--repetition-penalty", 1.2, "--temperature", 0.9]
     chain = "repetition-penalty(1.2) | temperature(0.9) | top-k(3) | top-p(0.9) | min-p(0.05) | multinomial"
     assert write("documents", "--num", 9, *single) == write("documents", "--num", 9, "--sampler", chain)
@@ -113,7 +113,7 @@ def test_unknown_characters_of_a_prompt(textgen, trained, write):
 
 @pytest.mark.parametrize("way", ["error", "skip"])
 @pytest.mark.parametrize("options", [[], ["--stream"], ["--json"]])
-def test_one_bad_prompt_writes_nothing(textgen, trained, options, way):
+def test_if_one_prompt_is_bad_nothing_is_written(textgen, trained, options, way):
     prompts = ["--prompt", "the", "--prompt", "é"]
     error = textgen("sample", trained["stream"], *prompts, "--on-unknown", way, *options).error
     assert "vocabulary" in error
@@ -134,7 +134,7 @@ def test_json_has_every_field(write, trained):
 
 
 def log_probability(generator, prompt: str, ids: list[int]) -> float:
-    """Step by step, by the formula."""
+    """The log-probability of ids after a prompt, step by step."""
     state, total = generator.runtime.initial_state(1), 0.0
     read = [*generator.tokenizer.encode(prompt).tolist(), *ids]
     for position in range(len(read) - 1):
@@ -184,14 +184,14 @@ def test_stream_and_json_exclude_each_other(textgen, trained):
         ("lines", "naïve 😀\r\ne\u0301tude\r\n日本\r\n" * 8, "日"),
     ],
 )
-def test_any_unicode_text_goes_through(textgen, layout, text, prompt):
+def test_any_unicode_text_is_supported(textgen, layout, text, prompt):
     Path("text.txt").write_bytes("\ufeff".encode() + text.encode())
     settings = ["--set", f"corpus.layout={layout}", "--set", "training.length=10", "--batch-size", 4]
     done = textgen("train", "text.txt", "--model", "counting", "--epochs", 4, *settings, "--out", "run")
     assert (done.code, done.out) == (0, "")
     rows = json.loads(textgen("sample", "run", "--prompt", prompt, "--num", 4, "--seed", 2, "--json").out)
     assert {row["prompt"] for row in rows} == {prompt}
-    # A byte-order mark belongs to no text, and a line that is a document has no line end.
+    # A byte-order mark is not part of the text, and a document that is a line has no line end.
     allowed = set(text) - (set("\r\n") if layout == "lines" else set())
     assert set("".join(row["text"] for row in rows)) <= allowed
     plain = textgen("sample", "run", "--prompt", prompt, "--num", 4, "--seed", 2).out

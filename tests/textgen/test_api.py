@@ -65,15 +65,15 @@ def test_requests_take_defaults_from_the_run(documents, stream):
 def test_a_request_has_a_row_for_each_text_of_each_prompt(stream):
     request = stream.request(["a", "b"], num=2, seed=5)
     assert request.prompts == ("a", "a", "b", "b")
-    assert request.rows == (0, 1, 2, 3)
+    assert request.row_seeds == (0, 1, 2, 3)
     assert len(request.chains) == 4
-    assert stream.request(["a", "b"], rows=[9, 9]).rows == (9, 9)
+    assert stream.request(["a", "b"], rows=[9, 9]).row_seeds == (9, 9)
 
 
 def test_temperatures_are_a_grid_with_the_same_random_numbers(stream):
     request = stream.request(["a", "b"], num=2, temperature=[0.0, 1.0, 1.0], seed=5)
     assert request.prompts == ("a", "a", "b", "b") * 3
-    assert request.rows == (0, 1, 2, 3) * 3
+    assert request.row_seeds == (0, 1, 2, 3) * 3
     assert [str(chain) for chain in request.chains[::4]] == [
         "temperature(0) | multinomial",
         "temperature(1) | multinomial",
@@ -134,9 +134,9 @@ def test_texts_end_as_documents_do(documents):
 
 def test_a_continued_text_is_the_text_generated_at_once(stream, tmp_path):
     whole = stream.generate("ab", length=40, seed=4, repetition_penalty=1.4)
-    request = stream.request("ab", length=13, seed=4, repetition_penalty=1.4)
+    request = stream.request("ab", length=13, seed=4, repetition_penalty=1.4, keep_state=True)
     (first,) = stream.sample(request)
-    stream.save_continuation(tmp_path / "state", stream.continue_after(request, first))
+    stream.save_continuation(tmp_path / "state", first.continuation)
     there = stream.load_continuation(tmp_path / "state")
     rest = stream.request(continuation=there, length=27, repetition_penalty=1.4)
     assert whole == "ab" + first.text + stream.sample(rest)[0].text
@@ -147,7 +147,7 @@ def test_auto_takes_the_models_own_runtime_if_no_other_can_run_it(work):
     generator = api.load(path)
     assert type(generator.runtime) is ModelRuntime
     assert isinstance(generator.runtime.model, CountingModel)
-    with pytest.raises(ArtifactError, match=r"this model is no GRU or LSTM stack.*use --runtime counting"):
+    with pytest.raises(ArtifactError, match=r"this model is not a GRU or LSTM stack.*use --runtime counting"):
         api.load(path, runtime="numpy")
     with pytest.raises(UnknownNameError, match="unknown runtime 'count'; did you mean counting"):
         api.load(path, runtime="count")

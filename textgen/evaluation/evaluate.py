@@ -220,10 +220,15 @@ def _judge_texts(
     total = len(request.prompts)
     for at in range(0, total, TEXTS_AT_ONCE):
         rows = slice(at, at + TEXTS_AT_ONCE)
-        part = replace(request, prompts=request.prompts[rows], chains=request.chains[rows], rows=request.rows[rows])
+        part = replace(
+            request,
+            prompts=request.prompts[rows],
+            chains=request.chains[rows],
+            row_seeds=request.row_seeds[rows],
+        )
         generations += write(part)
         progress("texts written", len(generations), total)
-    written = [generation.prompt + generation.text for generation in generations]
+    written = [generation.whole for generation in generations]
     return WrittenTexts(
         sampler=generations[0].sampler,
         seed=request.seed,

@@ -1,8 +1,4 @@
-"""Sampling: the chain of samplers, how it is written, and where its randomness comes from.
-
-A chain is written ``temperature(0.8) | top-k(40) | multinomial``: samplers in the order in which they are applied, then
-the selector that draws. Ids that must never be drawn are excluded before the first sampler.
-"""
+"""The random numbers of generation, as a function of the seeds and the step."""
 
 from __future__ import annotations
 
@@ -13,27 +9,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def uniforms(seed: int, rows: Sequence[int], start: int, steps: int) -> NDArray[np.float32]:
-    """The randomness of generation: one number a row and step, from nothing but (seed, row's own seed, step).
+def uniforms(seed: int, row_seeds: Sequence[int], start: int, steps: int) -> NDArray[np.float32]:
+    """The random numbers of generation: one per row and step, which depends on nothing but (seed, row's seed, step).
 
-    Step s of a row is word s of the Philox4x64-10 stream with key ``(seed, row)`` (Salmon et al., 2011), which
-    ``numpy.random.Philox(key=[seed, row]).random_raw()`` gives; its upper 24 bits over 2**24 are the number.
+    The number of step s is the upper 24 bits of word s, over 2**24, of the Philox4x64-10 stream with the key
+    ``(seed, row's seed)``, which is ``numpy.random.Philox(key=[seed, row_seed]).random_raw()`` (Salmon, Moraes, Dror
+    and Shaw, Parallel random numbers: as easy as 1, 2, 3, SC 2011).
 
     Args:
-        seed: of the whole generation, 0 to 2**64 - 1.
-        rows: each row's own seed, likewise.
+        seed: of the generation, 0 to 2**64 - 1.
+        row_seeds: the seed of each row, 0 to 2**64 - 1.
         start: the first step.
-        steps: how many.
+        steps: the number of steps.
 
     Returns:
         ``[steps, rows]`` float32 in [0, 1), multiples of 2**-24.
     """
-    words = np.empty((len(rows), steps), np.uint64)
+    words = np.empty((len(row_seeds), steps), np.uint64)
     generator = np.random.Philox(key=np.zeros(2, np.uint64))
     state: Any = generator.state
     skipped = start % 4  # the stream comes in blocks of four words
-    for index, row in enumerate(rows):
-        state["state"]["key"][:] = (seed, row)
+    for index, row_seed in enumerate(row_seeds):
+        state["state"]["key"][:] = (seed, row_seed)
         state["state"]["counter"][:] = (start // 4, 0, 0, 0)
         generator.state = state
         words[index] = generator.random_raw(skipped + steps)[skipped:]

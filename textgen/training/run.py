@@ -209,7 +209,7 @@ class Run:
             stop=generation.stop,
         )
         pieces = generate(ModelRuntime(self.plan.model), self.plan.tokenizer, self.plan.text.boundaries, request)
-        return "\n".join(written.prompt + written.text for written in finish(pieces))
+        return "\n".join(written.whole for written in finish(pieces))
 
     def finish(self) -> None:
         """Closes the run, or leaves it resumable if it was stopped."""
