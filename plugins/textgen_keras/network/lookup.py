@@ -35,7 +35,7 @@ Project = Callable[[Any, Any], Any]
 
 
 def gru_biases(bias: Any) -> tuple[Any, Any]:
-    """Split the bias of a GRU, ``[2, 3 * U]``, by where it is added.
+    """Split the bias of a GRU, ``[2, 3 * U]``, into the parts that are added in different places.
 
     Returns:
         The bias of the input's part, ``[3 * U]``: the whole input bias, and the recurrent bias of both gates. And the

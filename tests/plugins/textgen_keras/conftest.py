@@ -16,7 +16,7 @@ def make_run() -> Callable[..., MemoryRun]:
 
 @pytest.fixture(scope="session")
 def stream() -> EncodedText:
-    """400 ids below 5 with a pattern that can be learnt."""
+    """400 ids below 5 with a pattern that can be learned."""
     rng = np.random.default_rng(0)
     return EncodedText.join([np.cumsum(rng.integers(1, 3, 400)).astype(np.int32) % 5])
 

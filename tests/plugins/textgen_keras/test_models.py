@@ -20,18 +20,6 @@ def zeros(model: RecurrentModel) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("model", "vocab_size", "options", "count"),
-    [
-        (GRU, 53, {"units": 1024}, 4_006_197),
-        (LSTM, 84, {"units": 128, "input": "one-hot"}, 119_892),
-        (GRU, 66, {"units": 1024, "embedding_dim": 256}, 4_022_850),
-    ],
-)
-def test_parameter_counts_are_those_that_the_sources_print(model, vocab_size, options, count):
-    assert make(model, vocab_size, **options).parameter_count == count
-
-
-@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"units": 0}, "model.units: .*greater than or equal to 1"),
@@ -43,7 +31,7 @@ def test_parameter_counts_are_those_that_the_sources_print(model, vocab_size, op
         ({"unit": 8}, "did you mean units"),
     ],
 )
-def test_an_option_out_of_range_is_one_clear_line(options, message):
+def test_an_option_out_of_range_is_refused_in_one_line(options, message):
     with pytest.raises(OptionError, match=message) as raised:
         build_options(RecurrentOptions, options, where="model")
     assert "\n" not in str(raised.value)
@@ -55,7 +43,7 @@ def test_options_survive_the_artifact(given):
     assert build_options(RecurrentOptions, options.model_dump(mode="json"), where="model") == options
 
 
-def test_the_description_has_the_weights_and_the_state_of_the_model():
+def test_the_description_has_the_weights_and_state_of_the_model():
     model = make(LSTM, 7, units=4, layers=2, embedding_dim=3)
     network = model.describe(zeros(model))
     assert {name: array.shape for name, array in network.tensors().items()} == model.tensor_shapes

@@ -13,7 +13,7 @@ from textgen_keras.training.callbacks import load_callbacks
 
 pytestmark = pytest.mark.keras
 
-#: Callbacks change what the training options leave alone.
+#: Options that leave the learning rate and the weights to the callbacks.
 PLAIN = {"schedule": "constant", "warmup_steps": 0, "average": 0.0}
 
 
@@ -37,7 +37,7 @@ def recorder():
     import keras
 
     class Recorder(keras.callbacks.Callback):
-        """Notes each call: its name, the epoch or batch, the names of what is logged."""
+        """Records each call: its name, the epoch or batch, the names of the logged values."""
 
         def __init__(self):
             super().__init__()
@@ -64,7 +64,7 @@ def recorder():
     return Recorder
 
 
-def test_callbacks_are_called_as_by_keras_own_fit_with_what_the_run_is_told(fit, recorder, tmp_path):
+def test_callbacks_are_called_as_by_keras_own_fit_with_the_values_that_the_run_reports(fit, recorder, tmp_path):
     import keras
 
     ours, theirs = recorder(), recorder()
@@ -81,7 +81,7 @@ def test_callbacks_are_called_as_by_keras_own_fit_with_what_the_run_is_told(fit,
     assert [float(row["val_loss"]) for row in rows] == [metrics["held_out_loss"] for _, metrics, _ in run.epochs]
 
 
-def test_a_callback_can_stop_inside_an_epoch(fit):
+def test_a_callback_can_stop_within_an_epoch(fit):
     import keras
 
     class Stop(keras.callbacks.Callback):
@@ -102,7 +102,7 @@ def test_early_stopping_watches_the_held_out_loss_and_restores_the_best_weights(
     np.testing.assert_array_equal(weights["head.kernel"], saved["weights.head.kernel"])
 
 
-def test_a_schedule_changes_the_learning_rate_once_an_epoch_also_when_resumed(fit):
+def test_a_schedule_changes_the_learning_rate_once_per_epoch_even_if_resumed(fit):
     import keras
 
     halve = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
@@ -136,7 +136,7 @@ def test_a_callback_is_found_by_its_import_path(fit, tmp_path, monkeypatch):
         ("builtins:dict", "is not a keras.callbacks.Callback"),
     ],
 )
-def test_a_path_without_a_callback_is_one_clear_line(fit, path, message):
+def test_a_path_without_a_callback_is_refused_in_one_line(fit, path, message):
     with pytest.raises(OptionError, match=message) as raised:
         fit(callbacks=(path,))
     assert "\n" not in str(raised.value)

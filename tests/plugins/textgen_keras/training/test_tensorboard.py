@@ -1,4 +1,4 @@
-"""What --tensorboard writes, read back by TensorFlow."""
+"""The event files of --tensorboard, read back by TensorFlow."""
 
 import json
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.keras
 
 
 def read(folder) -> dict[str, dict[int, float]]:
-    """The points of every curve; TensorFlow checks the records' checksums."""
+    """The points of every curve; TensorFlow verifies the checksums."""
     import tensorflow as tf
 
     curves: dict[str, dict[int, float]] = {}
