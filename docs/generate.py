@@ -33,7 +33,7 @@ NAMES = """## Names
 Each of these hooks gets one argument, a function that gives a name to a target:
 
 ```python
-{signature}
+{signature}: ...
 ```
 
 {arguments}
