@@ -26,7 +26,9 @@ def rooms(package: str) -> list[str]:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_the_table_lists_exactly_the_rooms_that_exist(package):
     paths = [path for path in (ROOT / package).iterdir() if path.name != "__pycache__"]
-    existing = [f"{path.name}/" if path.is_dir() else path.name for path in paths if path.is_dir() or path.suffix == ".py"]
+    existing = [
+        f"{path.name}/" if path.is_dir() else path.name for path in paths if path.is_dir() or path.suffix == ".py"
+    ]
     assert sorted(listed(package)) == sorted(existing)
 
 
