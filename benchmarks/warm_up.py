@@ -1,4 +1,4 @@
-"""How the loss of a stream depends on the lanes that it is read in, and on their warm-up.
+"""The loss of a stream, read in one pass and in lanes with a warm-up.
 
 ``python -m benchmarks.warm_up RUN TEXT`` scores a run on the last tenth of a text: in one pass, and in lanes that each
 begin with 200 or 1,000 characters of warm-up.

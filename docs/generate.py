@@ -88,7 +88,8 @@ def _signature(name: str, function: Callable[..., Any]) -> str:
     signature = inspect.signature(function)
     own = [parameter for parameter in signature.parameters.values() if parameter.name != "self"]
     # Annotations are strings; show them without their quotes.
-    return "def " + name + re.sub(r"(?<!')'([^']+)'", r"\1", str(signature.replace(parameters=own)))
+    shown = re.sub(r"(?<!')'([^']+)'", r"\1", str(signature.replace(parameters=own)))
+    return f"def {name}{shown}".replace("'", '"')
 
 
 def _arguments(documentation: str) -> str:
