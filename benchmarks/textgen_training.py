@@ -115,17 +115,18 @@ def _make_step(
 ) -> tuple[Any, Any]:
     import tensorflow as tf
 
-    from textgen import TrainingOptions
+    from textgen.model.fitting import TrainingOptions
+    from textgen_keras.network.options import RecurrentOptions
     from textgen_keras.network.recurrent import KerasNetwork
-    from textgen_keras.stateful_network import compiled
+    from textgen_keras.stateful_network import as_graph
     from textgen_keras.training.memory import keep_freed_memory
     from textgen_keras.training.optimizer import make_optimizer
 
     if own_layers:  # as in training; a user of plain Keras would not do it
         keep_freed_memory()
-    network = KerasNetwork(
-        cell, vocab_size=vocab_size, embedding_dim=embedding_dim, units=units, layers=layers, dropout=0.0, seed=0
-    )
+    kind = "one-hot" if embedding_dim is None else "embedding"
+    options = {"input": kind, "embedding_dim": embedding_dim, "units": units, "layers": layers}
+    network = KerasNetwork(cell, RecurrentOptions.model_validate(options), vocab_size, seed=0)
     if mixed_precision:
         network.use_mixed_precision()
     variables = list(network.named_variables().values())
@@ -145,4 +146,4 @@ def _make_step(
         adam.apply(gradients, variables)
         return loss
 
-    return compiled(step, ids, ids, weight, network.state_signature), network
+    return as_graph(step, ids, ids, weight, network.state_signature), network

@@ -1,4 +1,4 @@
-"""How the step size changes over a run, and when a run has learnt all that it can."""
+"""The learning rate over a run, and the decision that a run has stopped improving."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any, Self
 
 from textgen import TrainingOptions
 
-#: The schedule ``plateau``: epochs without a lower loss before the step size is cut, and by how much.
+#: The schedule ``plateau``: the number of epochs without a lower loss after which the rate is cut, and the factor.
 PLATEAU_EPOCHS, PLATEAU_FACTOR = 2, 0.5
 
 
 def rate_at(options: TrainingOptions, step: int, steps: int, cuts: int = 0) -> float:
-    """The step size of a batch.
+    """The learning rate of a batch.
 
     Args:
-        options: schedule, highest step size, warm-up.
+        options: schedule, highest rate, warm-up.
         step: the batch's number in the run, from 0.
-        steps: batches in the whole run.
-        cuts: how often a plateau was reached.
+        steps: the number of batches in the whole run.
+        cuts: the number of plateaus so far.
 
     Returns:
-        Linear from 0 during warm-up, then ``rate * (1 + cos(pi * progress)) / 2`` (Loshchilov & Hutter 2017, without
-        restarts) where the schedule is ``cosine``.
+        A rate that rises linearly from 0 during warm-up. After it, ``rate * (1 + cos(pi * progress)) / 2`` (Loshchilov
+        & Hutter 2017, without restarts) if the schedule is ``cosine``, else ``rate * PLATEAU_FACTOR ** cuts``.
     """
     warmup = min(options.warmup_steps, steps // 10)
     if step < warmup:
@@ -35,13 +35,13 @@ def rate_at(options: TrainingOptions, step: int, steps: int, cuts: int = 0) -> f
 
 
 @dataclass
-class Progress:
-    """How the held-out loss has come along.
+class Patience:
+    """The epochs since the lowest held-out loss: they decide on cuts of the rate and on the end of the run.
 
     Attributes:
-        best: the lowest so far, nats a character.
-        since_best: epochs since.
-        cuts: plateaus reached.
+        best: the lowest loss so far, in nats per character.
+        since_best: the number of epochs since then.
+        cuts: the number of plateaus so far.
     """
 
     best: float = math.inf
@@ -49,7 +49,7 @@ class Progress:
     cuts: int = 0
 
     def add(self, loss: float) -> None:
-        """Note an epoch's loss."""
+        """Record an epoch's loss."""
         if loss < self.best:
             self.best, self.since_best = loss, 0
             return
@@ -57,12 +57,12 @@ class Progress:
         if self.since_best % PLATEAU_EPOCHS == 0:
             self.cuts += 1
 
-    def is_over(self, options: TrainingOptions) -> bool:
-        """Whether patience is at an end."""
+    def is_exhausted(self, options: TrainingOptions) -> bool:
+        """Returns whether the loss has not fallen for as many epochs as the option ``patience`` allows."""
         return options.patience is not None and self.since_best >= options.patience
 
     def to_json(self) -> dict[str, Any]:
-        """Numbers for a checkpoint; JSON has no infinity."""
+        """The attributes as JSON values, for a checkpoint; infinity becomes ``None``."""
         return asdict(self) | {"best": None if math.isinf(self.best) else self.best}
 
     @classmethod

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from textgen.errors import ArtifactError, OptionError, UnavailableError
 from textgen.model.state import State
 from textgen_keras.devices import resolve_device
-from textgen_keras.models import GRU, LSTM, RecurrentOptions
+from textgen_keras.models import GRU, LSTM
+from textgen_keras.network.options import RecurrentOptions
 from textgen_keras.runtime import KerasRuntime
 from textgen_numpy.runtime import NumpyRuntime
 
@@ -102,10 +103,7 @@ def test_parameter_count_is_what_keras_counts(model, kind, layers):
     from textgen_keras.network.recurrent import KerasNetwork
 
     made = model(RecurrentOptions(input=kind, units=9, layers=layers), VOCAB)
-    width = made.options.embedding_width
-    network = KerasNetwork(
-        made.cell, vocab_size=VOCAB, embedding_dim=width, units=9, layers=layers, dropout=0.0, seed=0
-    )
+    network = KerasNetwork(made.cell, made.options, VOCAB, seed=0)
     assert made.parameter_count == network.count_params()
 
 

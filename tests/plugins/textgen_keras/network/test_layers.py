@@ -193,7 +193,8 @@ def test_mixed_precision_wants_a_processor_that_multiplies_in_bfloat16(make_run,
     from textgen.errors import OptionError
     from textgen.text.batches import Dataset, Windows
     from textgen_keras import keras_model
-    from textgen_keras.models import GRU, RecurrentOptions
+    from textgen_keras.models import GRU
+    from textgen_keras.network.options import RecurrentOptions
 
     monkeypatch.setattr(keras_model, "multiplies_bfloat16", lambda device: multiplies)
     dataset = Dataset(Windows(stream, 10, 8))

@@ -6,7 +6,8 @@ import pytest
 
 from textgen.errors import OptionError
 from textgen.text.batches import Dataset, Windows
-from textgen_keras.models import GRU, RecurrentOptions
+from textgen_keras.models import GRU
+from textgen_keras.network.options import RecurrentOptions
 from textgen_keras.training.callbacks import load_callbacks
 
 pytestmark = pytest.mark.keras

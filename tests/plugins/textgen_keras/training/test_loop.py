@@ -7,7 +7,8 @@ from textgen.errors import ArtifactError
 from textgen.model.fitting import Position
 from textgen.text.batches import Dataset, Lanes, PaddedDocuments, Windows
 from textgen.text.encoded import EncodedText
-from textgen_keras.models import GRU, LSTM, RecurrentModel, RecurrentOptions
+from textgen_keras.models import GRU, LSTM, RecurrentModel
+from textgen_keras.network.options import RecurrentOptions
 from textgen_numpy.runtime import NumpyRuntime
 
 pytestmark = pytest.mark.keras
@@ -211,8 +212,10 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(make_run, s
 def test_dropout_and_initial_weights_are_functions_of_their_seeds():
     from textgen_keras.network.recurrent import KerasNetwork
 
+    options = RecurrentOptions(embedding_dim=4, units=8, layers=2, dropout=0.4)
+
     def make(seed):
-        return KerasNetwork("gru", vocab_size=5, embedding_dim=4, units=8, layers=2, dropout=0.4, seed=seed)
+        return KerasNetwork("gru", options, vocab_size=5, seed=seed)
 
     network, again, other = make(7), make(7), make(8)
     assert_equal_bit_for_bit(again.tensors(), network.tensors())
