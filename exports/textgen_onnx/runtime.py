@@ -9,26 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen import (
-    Artifact,
-    Block,
-    Check,
-    Draw,
-    Ids,
-    Runtime,
-    State,
-    distribution_version,
-    notice,
-    quoted,
-    usable_cores,
-)
+from textgen import Artifact, Block, Check, Draw, Ids, Runtime, State, notice, quoted
 from textgen.errors import ArtifactError, UnavailableError, UnsupportedModelError
 from textgen_onnx.contract import FOLDER, GENERATE, STEP, describe_loop, parameter_feeds
-from textgen_onnx.running.cuda import resolve_device, why_no_cuda
+from textgen_onnx.running.cuda import resolve_device
 from textgen_onnx.running.cuda_block import BlockLoop
 from textgen_onnx.running.device_state import on_host
 from textgen_onnx.running.runner import Runner
-from textgen_onnx.running.session import open_session
+from textgen_onnx.running.session import check_installation, open_session
 
 if TYPE_CHECKING:
     from textgen import Model
@@ -96,17 +84,7 @@ class OnnxRuntime(Runtime):
 
     @classmethod
     def diagnose(cls) -> list[Check]:
-        installed = [name for name in ("onnxruntime", "onnxruntime-gpu") if distribution_version(name) != "unknown"]
-        what = " and ".join(f"{name} {distribution_version(name)}" for name in installed)
-        if len(installed) > 1:
-            advice = (
-                "they overwrite each other's files; keep one: pip uninstall -y onnxruntime onnxruntime-gpu, then "
-                'pip install --force-reinstall "textgen-rnn"'
-            )
-            return [Check(what, "broken", advice)]
-        missing = why_no_cuda()
-        cuda = Check("CUDA in ONNX Runtime", "absent" if missing else "works", missing)
-        return [Check(f"{what} on the CPU, with {usable_cores()} cores", "works"), cuda]
+        return check_installation()
 
     def preferred_steps(self, *, endless: bool, stream: bool) -> int | None:
         if not self._writes_blocks:

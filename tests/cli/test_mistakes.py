@@ -144,7 +144,7 @@ def test_a_data_folder_that_is_none(mistake, names, monkeypatch):
         (["--device", "cuda"], "cuda"),
         (["--prompts-file", "nowhere.txt"], "the prompts in nowhere.txt cannot be read: No such file or directory"),
         (["--prompts-file", "."], "the prompts in . cannot be read: Is a directory"),
-        (["--prompts-file", "blank.txt"], "blank.txt has no prompts; write one a line"),
+        (["--prompts-file", "blank.txt"], "blank.txt has no prompts; write one per line"),
         (["--prompts-file", "binary.txt"], "the prompts in binary.txt are not UTF-8 text at byte 128"),
     ],
 )

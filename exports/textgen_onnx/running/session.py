@@ -6,6 +6,7 @@ from typing import Any
 
 import onnxruntime
 
+from textgen import Check, distribution_version, usable_cores
 from textgen.errors import ArtifactError, UnavailableError
 from textgen_onnx.running.cuda import SILENT, why_no_cuda
 
@@ -47,3 +48,18 @@ def open_session(model: bytes, name: str, device: str, *, threads: int = 0, cuda
     if device != "cpu" and "CUDAExecutionProvider" not in session.get_providers():
         raise UnavailableError(why_no_cuda() or f"CUDA has no device {device}; use another number, or --device cpu")
     return session
+
+
+def check_installation() -> list[Check]:
+    """The state of ONNX Runtime, and of CUDA in it, on this machine."""
+    installed = [name for name in ("onnxruntime", "onnxruntime-gpu") if distribution_version(name) != "unknown"]
+    what = " and ".join(f"{name} {distribution_version(name)}" for name in installed)
+    if len(installed) > 1:
+        advice = (
+            "they overwrite each other's files; keep one: pip uninstall -y onnxruntime onnxruntime-gpu, then "
+            'pip install --force-reinstall "textgen-rnn"'
+        )
+        return [Check(what, "broken", advice)]
+    missing = why_no_cuda()
+    cuda = Check("CUDA in ONNX Runtime", "absent" if missing else "works", missing)
+    return [Check(f"{what} on the CPU, with {usable_cores()} cores", "works"), cuda]
