@@ -84,7 +84,7 @@ class NumpyRuntime(Runtime):
 
 
 def _product(hidden: Array, kernel: Array, bias: Array) -> Array:
-    """``hidden . kernel + bias`` over ``[batch, time, width]``, as one product (matmul would do one per row)."""
+    """``hidden · kernel + bias`` over ``[batch, time, width]``, as one product (matmul would do one per row)."""
     batch, time, width = hidden.shape
     flat = hidden.reshape(batch * time, width) @ kernel
     flat += bias

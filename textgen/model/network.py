@@ -98,7 +98,7 @@ class RecurrentNetwork:
         return recurrent_state_spec(self.layers[0].cell, [layer.units for layer in self.layers])
 
     def input_table(self) -> Array:
-        """Returns the first layer's input projection of each id, ``[V, G * U]`` float32: embedding . kernel + bias.
+        """Returns the first layer's input projection of each id, ``[V, G * U]`` float32: embedding · kernel + bias.
 
         Looking up a row replaces the embedding (or one-hot vector), product and bias of each step.
         """

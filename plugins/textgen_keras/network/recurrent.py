@@ -123,7 +123,7 @@ class KerasNetwork(StatefulNetwork):
         return hidden, after
 
     def _project_ids(self, ids: Any, kernel: Any, bias: Any) -> Any:
-        """The first layer's ``embedding . kernel + bias`` of ids ``[batch, time]``, time first."""
+        """The first layer's ``embedding · kernel + bias`` of ids ``[batch, time]``, time first."""
         embedding = None if self.embedding is None else self.embedding.embeddings.value
         if self.vocab_size < _TABLE_BELOW:
             return LookUp((kernel if embedding is None else tf.matmul(embedding, kernel)) + bias, ids)
