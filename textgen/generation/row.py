@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from textgen.generation.request import FinishReason
 from textgen.generation.runtime import Ids
+from textgen.generation.stop_texts import StopTexts
 from textgen.model.state import State
 from textgen.text.tokenizer import Tokenizer
 
@@ -52,7 +53,7 @@ class Row:
         self.finish_reason: FinishReason | None = None
         self.state: State | None = None
         self._tokenizer = tokenizer
-        self._stop = tuple(text for text in stop if text)
+        self._stop = StopTexts(stop)
         self._end_id = end_id
         self._drawn = self._before = len(self.ids)
         self._given = 0
@@ -78,7 +79,7 @@ class Row:
         self.ids += new
         self.text += self._tokenizer.decode(new[:-1] if self.finish_reason == "eos" else new)
         self._cut_at_stop()
-        return self._give(len(self.text) if self.finish_reason else len(self.text) - self._held_back())
+        return self._give(len(self.text) if self.finish_reason else len(self.text) - self._stop.held_back(self.text))
 
     def close(self) -> str:
         """End the row; return the text that was held back."""
@@ -89,23 +90,10 @@ class Row:
         return piece
 
     def _cut_at_stop(self) -> None:
-        hits = []
-        for stop in self._stop:
-            at = self.text.find(stop, max(0, self._searched - len(stop) + 1))
-            if at >= 0:
-                hits.append((at + len(stop), at))
-        if hits:
-            end, at = min(hits)
+        if hit := self._stop.find(self.text, self._searched):
+            start, end = hit
             self.finish_reason = "stop"
             kept = bisect_left(range(len(self.ids)), end, key=lambda n: len(self._tokenizer.decode(self.ids[:n])))
             self.ids = self.ids[:kept]
-            self.text = self.text[:at]
+            self.text = self.text[:start]
         self._searched = len(self.text)
-
-    def _held_back(self) -> int:
-        """The length of the longest end of the text that may turn out to be the beginning of a stop text."""
-        longest = max((len(stop) for stop in self._stop), default=1) - 1
-        for size in range(min(longest, len(self.text)), 0, -1):
-            if any(stop.startswith(self.text[-size:]) for stop in self._stop):
-                return size
-        return 0
