@@ -3,10 +3,15 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 BENCH_STAMP := .venv/.bench
 
-.PHONY: test lint docs demo bench bench-quick clean
+.PHONY: test test-fast lint docs demo bench bench-quick clean
 
+# Everything, before a change is merged: lint, types and all tests. ARGS are passed to pytest.
 test: lint
 	$(BIN)/pytest $(ARGS)
+
+# While working: all tests but those that are marked slow, at most three minutes on two cores.
+test-fast: $(STAMP)
+	$(BIN)/pytest -m "not slow" $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -22,13 +27,13 @@ demo: $(STAMP)
 	$(BIN)/textgen export --onnx .demo
 	$(BIN)/textgen sample .demo --runtime onnx --num 10 --novelty
 
-# Hours, on an otherwise idle machine.
+# Takes hours, on an otherwise idle machine.
 bench: $(BENCH_STAMP)
 	for name in generation throughput training startup growth learning; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 	$(BIN)/python -m benchmarks.quality --train
 	$(BIN)/python -m benchmarks.readme
 
-# Minutes, for a first look; README and docs keep the figures of the whole measurement.
+# Takes minutes, for a first look; README and docs quote the full measurement.
 bench-quick: $(BENCH_STAMP)
 	for name in generation throughput training startup growth; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
 
@@ -37,7 +42,7 @@ clean:
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-		{ echo "$(PYTHON) is not Python 3.11 or newer; name one that is, as in: make PYTHON=python3.11" >&2; exit 1; }
+		{ echo "$(PYTHON) is not Python 3.11 or newer; choose another one, as in: make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check -e ".[dev]" -c constraints.txt
 	@touch $@

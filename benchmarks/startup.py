@@ -1,6 +1,6 @@
-"""How long textgen's commands take from start to end, with how much memory, and how much room an installation needs.
+"""The time and memory that textgen's commands take from start to end, and the disk space of an installation.
 
-``python -m benchmarks.startup [--quick]`` runs them in turns, beside the imports that other ways of writing begin with.
+``python -m benchmarks.startup [--quick]`` runs the commands in turn, interleaved with the imports of other libraries.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 
 from benchmarks.command import Findings, Session, notice, run
 from benchmarks.processes import Command, measure_commands
-from benchmarks.report import Figures, Table
+from benchmarks.report import Claim, Figures, Table
 from benchmarks.subjects import GRU_1024, LSTM_128, Subject
 from benchmarks.textgen_runs import RUN, make_runs
 
@@ -23,6 +23,10 @@ PRECISIONS = ("fp32", "fp16", "int8")
 LENGTH = 100
 
 PYTHON = "python, doing nothing"
+HELP, TYPER, RUNTIME = "textgen --help", "import typer", "import numpy, onnxruntime"
+
+#: ``textgen --help`` as a multiple of importing typer, and ``textgen sample`` of importing NumPy and ONNX Runtime.
+HELP_BOUND, SAMPLE_BOUND = 1.3, 2.5
 
 
 def find(session: Session) -> Findings:
@@ -30,47 +34,66 @@ def find(session: Session) -> Findings:
     for subject in subjects:
         notice(f"{subject.title}: making a run and its exports")
         make_runs(subject, session.folder / subject.title, PRECISIONS, session.environment)
-    rounds = session.effort.rounds
+    rounds = 2 * session.effort.rounds  # starts vary more than other work does
     commands = _commands(session, subjects)
-    rows = measure_commands(commands, rounds, environment=session.environment, folder=session.folder)
+    # Modules are compiled once, as after an installation.
+    environment = {**session.environment, "PYTHONDONTWRITEBYTECODE": ""}
+    rows = measure_commands(commands, rounds, environment=environment, folder=session.folder)
     table = Table("Whole commands", "run", "time", PYTHON, rows)
-    return Findings([table], figures=[_installations(), _exports(session.folder, subjects)])
+    sample = _sample(subjects[-1], LENGTH)
+    claims = [
+        Claim(f"`{HELP}` over `{TYPER}`", "at most", HELP_BOUND, "times", table.ratios(HELP, TYPER)),
+        Claim(f"`{sample}` over `{RUNTIME}`", "at most", SAMPLE_BOUND, "times", table.ratios(sample, RUNTIME)),
+    ]
+    least = {row.name: min(row.seconds) for row in rows}
+    fastest = Figures(
+        "Fastest of all rounds",
+        ["times"],
+        {
+            f"{HELP} over {TYPER}": [least[HELP] / least[TYPER]],
+            f"{sample} over {RUNTIME}": [least[sample] / least[RUNTIME]],
+        },
+    )
+    return Findings([table], claims, figures=[fastest, _installations(), _exports(session.folder, subjects)])
+
+
+def _sample(subject: Subject, length: int) -> str:
+    return f"textgen sample --length {length}, {subject.title.partition(',')[0]}"
 
 
 def _commands(session: Session, subjects: Sequence[Subject]) -> list[Command]:
-    found = [
+    commands = [
         Command(PYTHON, ["-c", "pass"]),
-        Command("textgen --help", ["-m", "textgen", "--help"]),
+        Command(TYPER, ["-c", TYPER]),
+        Command(HELP, ["-m", "textgen", "--help"]),
         Command("textgen plugins list", ["-m", "textgen", "plugins", "list"]),
+        Command(RUNTIME, ["-c", RUNTIME]),
     ]
     for subject in subjects:
         sample = ["-m", "textgen", "sample", str(session.folder / subject.title / "fp32"), "--runtime", "onnx"]
         sample += ["--prompt", subject.prompt, "--seed", "1", "--ignore-eos", "--length"]
-        short = subject.title.partition(",")[0]
-        found += [
-            Command(f"textgen sample --length 1, {short}", [*sample, "1"]),
-            Command(f"textgen sample --length {LENGTH}, {short}", [*sample, str(LENGTH)]),
-        ]
-    anew = {"TEXTGEN_CACHE_DIR": os.devnull}  # cannot be written to: threads are chosen at each run
-    found.append(Command(f"the same, threads not yet chosen, {short}", [*sample, str(LENGTH)], anew))
-    for library in ("onnxruntime", "torch", *(() if session.is_quick else ("tensorflow",))):
+        commands += [Command(_sample(subject, length), [*sample, str(length)]) for length in (1, LENGTH)]
+    uncached = {"TEXTGEN_CACHE_DIR": os.devnull}  # not a folder: threads are chosen in each run
+    name = f"the same, threads not yet chosen, {subjects[-1].title.partition(',')[0]}"
+    commands.append(Command(name, [*sample, str(LENGTH)], uncached))
+    for library in ("torch", *(() if session.is_quick else ("tensorflow",))):
         if importlib.util.find_spec(library):
-            found.append(Command(f"import {library}", ["-c", f"import {library}"]))
-    return found
+            commands.append(Command(f"import {library}", ["-c", f"import {library}"]))
+    return commands
 
 
 def _installations() -> Figures:
-    """Room that textgen and all that it requires take, by the lists of files of the installed distributions."""
+    """The disk space of textgen and its requirements, by the lists of files of the installed distributions."""
     rows: dict[str, list[float | None]] = {}
     for name, extras in (("textgen-rnn", ()), ("textgen-rnn[train]", ("train",))):
         needed, missing = required("textgen-rnn", extras)
         label = name + (f" (without {', '.join(missing)}, not installed here)" if missing else "")
         rows[label] = [sum(size(each) for each in needed.values()) / 1e6, float(len(needed))]
-    return Figures("Room of an installation", ["MB", "distributions"], rows)
+    return Figures("Disk space of an installation", ["MB", "distributions"], rows)
 
 
 def required(name: str, extras: tuple[str, ...] = ()) -> tuple[dict[str, Distribution], list[str]]:
-    """A distribution and all that it requires here, by name, and the names of those that are not installed."""
+    """A distribution and its requirements on this machine, by name, and the names of those that are not installed."""
     found: dict[str, Distribution] = {}
     missing: list[str] = []
     seen: set[tuple[str, tuple[str, ...]]] = set()
@@ -93,7 +116,7 @@ def required(name: str, extras: tuple[str, ...] = ()) -> tuple[dict[str, Distrib
 
 
 def size(found: Distribution) -> int:
-    """Bytes of a distribution's files; of one in editable mode, of its packages too, as its entry points name them."""
+    """The bytes of a distribution's files; if it is editable, also of the packages that its entry points name."""
     files = {Path(str(found.locate_file(file))).resolve() for file in found.files or []}
     for module in {entry.value.partition(":")[0].partition(".")[0] for entry in found.entry_points}:
         if (spec := _package(module)) is not None:
@@ -102,7 +125,7 @@ def size(found: Distribution) -> int:
 
 
 def _package(module: str) -> Path | None:
-    """The folder of a package; ``None`` for a module that is a file, or not there."""
+    """The folder of a package; ``None`` if the module is a file or does not exist."""
     spec = importlib.util.find_spec(module)
     places = spec.submodule_search_locations if spec is not None else None
     return Path(next(iter(places))) if places else None
@@ -116,7 +139,7 @@ def _exports(folder: Path, subjects: Sequence[Subject]) -> Figures:
     rows: dict[str, list[float | None]] = {
         name: [room(subject, part) for subject in subjects] for part, name in names.items()
     }
-    return Figures("Room of a run and of its exports", [f"{s.title}, MB" for s in subjects], rows)
+    return Figures("Disk space of a run and its exports", [f"{s.title}, MB" for s in subjects], rows)
 
 
 if __name__ == "__main__":

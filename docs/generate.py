@@ -33,7 +33,7 @@ NAMES = """## Names
 Each of these hooks gets one argument, a function that gives a name to a target:
 
 ```python
-{signature}
+{signature}: ...
 ```
 
 {arguments}
@@ -87,7 +87,7 @@ def _signature(name: str, function: Callable[..., Any]) -> str:
     signature = inspect.signature(function)
     own = [parameter for parameter in signature.parameters.values() if parameter.name != "self"]
     # Annotations are strings, and shown as such.
-    return "def " + name + re.sub(r"(?<!')'([^']+)'", r"\1", str(signature.replace(parameters=own)))
+    return "def " + name + re.sub(r"(?<!')'([^']+)'", r"\1", str(signature.replace(parameters=own))).replace("''", '""')
 
 
 def _arguments(documentation: str) -> str:

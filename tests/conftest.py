@@ -1,19 +1,23 @@
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
 import venv
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import settings
 
-# Machines are busy: no test fails for being slow.
+# No test fails because the machine is busy.
 settings.register_profile("textgen", deadline=None)
 settings.load_profile("textgen")
 
-# Before any test module imports TensorFlow: what it logs on a machine without a GPU would show in captured stderr.
+# Before any test module imports TensorFlow, whose log on a machine without a GPU would be in the captured stderr.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 ROOT = Path(__file__).parent.parent
@@ -27,13 +31,13 @@ def data_dir() -> Path:
     """The real corpora: TEXTGEN_DATA_DIR, by default ../shared/data."""
     folder = Path(os.environ.get("TEXTGEN_DATA_DIR") or ROOT.parent / "shared" / "data").resolve()
     if not folder.is_dir():
-        pytest.skip(f"the real corpora are not at {folder}; set TEXTGEN_DATA_DIR to the folder that has them")
+        pytest.skip(f"the real corpora are not in {folder}; set TEXTGEN_DATA_DIR to their folder")
     return folder
 
 
 @pytest.fixture
 def command_line(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> "Callable[..., Called]":
-    """Runs the command line in this process: its arguments to its exit code, output and errors."""
+    """Runs the command line in this process; returns its exit code, output and errors."""
 
     def call(*arguments: object) -> Called:
         from textgen.cli import main
@@ -47,49 +51,95 @@ def command_line(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[s
     return call
 
 
-class FreshEnvironment:
-    """A virtual environment of its own, which sees what the one that runs the tests has installed.
+class Workshop:
+    """A virtual environment with all packages that tests install, and the folder that they were written to.
+
+    The environment sees what the one that runs the tests has installed. The packages are one of each kind, as
+    ``textgen plugins new`` writes them, and the examples of the documentation.
 
     Args:
-        folder: where to make it.
+        folder: an empty folder.
     """
 
+    #: The package of each kind that is written.
+    names: ClassVar = {
+        "corpus": "birds",
+        "tokenizer": "frequent-words",
+        "model": "bigram",
+        "sampler": "cutoff",
+        "exporter": "json-file",
+        "runtime": "in-slices",
+    }
+
     def __init__(self, folder: Path) -> None:
-        venv.create(folder, with_pip=True)
-        self.python = folder / "bin" / "python"
-        own = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
+        self.folder = folder
+        environment = folder / "venv"
+        venv.create(environment)
+        self.python = environment / "bin" / "python"
+        own = Path(sysconfig.get_path("purelib", vars={"base": str(environment), "platbase": str(environment)}))
         # With addsitedir, so that the editable installs in there are found too.
         (own / "outer.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
-        self.variables = {
-            name: value
-            for name, value in os.environ.items()
-            if name not in ("PYTHONPATH", "TEXTGEN_PLUGINS", "TEXTGEN_STRICT", "VIRTUAL_ENV")
+        for command in ("textgen", "pytest", "pip"):
+            script = self.python.with_name(command)
+            script.write_text(f'#!/bin/sh\nexec {shlex.quote(str(self.python))} -m {command} "$@"\n')
+            script.chmod(0o755)
+        unwanted = ("TEXTGEN_PLUGINS", "TEXTGEN_STRICT", "VIRTUAL_ENV")
+        self.variables = {name: value for name, value in os.environ.items() if name not in unwanted}
+        self.variables |= {
+            "PATH": f"{self.python.parent}{os.pathsep}{os.environ['PATH']}",
+            # pip install -e . without a network
+            **{"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0"},
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         }
+        self.blocked = folder / "blocked"
+        self.blocked.mkdir()
+        for library in ("tensorflow", "keras", "numba"):
+            (self.blocked / f"{library}.py").write_text("raise ImportError('this environment has no such library')\n")
+        self._install()
 
-    def install(self, *packages: Path) -> None:
-        """Install packages in editable mode, without a network."""
+    def _install(self) -> None:
+        for kind, name in self.names.items():
+            written = self.textgen("plugins", "new", name, "--kind", kind)
+            assert (written.returncode, written.stdout) == (0, ""), written.stderr
+            assert f"cd textgen-{name} && pip install -e" in written.stderr
+        for example in ("mingru", "ngram"):  # copies: setuptools writes into the tree that it installs
+            shutil.copytree(ROOT / "docs" / "examples" / f"textgen-{example}", self.package(example))
+        packages = [self.package(name) for name in (*self.names.values(), "mingru", "ngram")]
         editable = [argument for package in packages for argument in ("-e", str(package))]
-        arguments = ["--disable-pip-version-check", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
-        done = self.run("-m", "pip", "install", *arguments, *editable)
-        assert done.returncode == 0, done.stderr
+        installed = self.run("-m", "pip", "install", "--quiet", *editable)
+        assert installed.returncode == 0, installed.stderr
 
-    def run(self, *arguments: str, cwd: Path | None = None, **variables: str) -> "subprocess.CompletedProcess[str]":
-        """Run its Python; what comes back holds text and the exit code."""
-        return subprocess.run(
-            [str(self.python), *arguments],
-            cwd=cwd,
-            env=self.variables | variables,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    def package(self, name: str) -> Path:
+        """The folder of a package."""
+        return self.folder / f"textgen-{name}"
 
-    def textgen(self, *arguments: str, cwd: Path | None = None, **variables: str) -> "subprocess.CompletedProcess[str]":
-        """Run the command line in it."""
-        return self.run("-m", "textgen", *arguments, cwd=cwd, **variables)
+    def run(self, *arguments: str, keras: bool = True) -> "subprocess.CompletedProcess[str]":
+        """Run its Python in its folder; without Keras, neither that nor TensorFlow nor numba can be imported."""
+        path = [*([] if keras else [str(self.blocked)]), os.environ.get("PYTHONPATH")]
+        variables = self.variables | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
+        command = [str(self.python), *arguments]
+        return subprocess.run(command, cwd=self.folder, env=variables, capture_output=True, text=True, check=False)
+
+    def textgen(self, *arguments: object, keras: bool = True) -> "subprocess.CompletedProcess[str]":
+        """Run a command."""
+        return self.run("-m", "textgen", *map(str, arguments), keras=keras)
+
+    def test(self, *names: str, keras: bool = True) -> dict[str, list[str]]:
+        """Run the tests of packages in one session; those that passed of each package."""
+        report = self.folder / "report.xml"
+        folders = [str(self.package(name)) for name in names]
+        options = ["-q", "-p", "no:cacheprovider", f"--rootdir={self.folder}", f"--junitxml={report}"]
+        done = self.run("-m", "pytest", *options, *folders, keras=keras)
+        assert done.returncode == 0, done.stdout
+        passed: dict[str, list[str]] = {name: [] for name in names}
+        for case in ElementTree.parse(report).iter("testcase"):
+            if case.find("skipped") is None:
+                package = case.attrib["classname"].partition(".")[0]
+                passed[package.removeprefix("textgen-")].append(case.attrib["name"])
+        return passed
 
 
 @pytest.fixture(scope="session")
-def make_environment(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], FreshEnvironment]:
-    """Makes virtual environments: some 5 seconds each."""
-    return lambda: FreshEnvironment(tmp_path_factory.mktemp("environment") / "venv")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """The packages that tests install: written and installed once, which takes some seconds."""
+    return Workshop(tmp_path_factory.mktemp("workshop"))

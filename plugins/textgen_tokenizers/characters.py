@@ -24,8 +24,7 @@ class CharacterTokenizer(Tokenizer):
     Nothing is normalised: combining marks, byte-order marks, ``\r`` and lone surrogates are characters too.
 
     Attributes:
-        characters: the characters of the vocabulary in the order of their ids; empty before :meth:`fit` or
-            :meth:`load_json`.
+        characters: the vocabulary in the order of the ids; empty before :meth:`fit` or :meth:`load_json`.
     """
 
     #: The texts of the special ids before the characters.

@@ -1,104 +1,74 @@
-"""``textgen plugins new``: a package of every kind that can be installed, tested and used as it was written."""
+"""``textgen plugins new``: packages that can be installed, tested and used as written."""
 
 import json
 import os
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import textgen as package
-from textgen.cli.new_plugin import write_package
-
-#: A plugin of every kind, by its name.
-KINDS = {
-    "birds": "corpus",
-    "frequent-words": "tokenizer",
-    "bigram": "model",
-    "epsilon": "sampler",
-    "json-file": "exporter",
-    "in-slices": "runtime",
-}
+from textgen.cli.new_plugin import Kind, write_package
 
 
 def files(folder: Path = Path()) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
 
-@pytest.fixture(scope="module")
-def workshop(make_environment, tmp_path_factory):
-    """A fresh environment, and a folder where the six packages were written and installed."""
-    environment, folder = make_environment(), tmp_path_factory.mktemp("workshop")
-    for name, kind in KINDS.items():
-        done = environment.textgen("plugins", "new", name, "--kind", kind, cwd=folder)
-        assert (done.returncode, done.stdout) == (0, ""), done.stderr
-        assert f"cd textgen-{name} && pip install -e" in done.stderr
-    environment.install(*(folder / f"textgen-{name}" for name in KINDS))
-    return environment, folder
-
-
 @pytest.mark.slow
-def test_each_is_listed(workshop):
-    environment, _ = workshop
-    done = environment.textgen("plugins", "list", "--json")
-    assert done.stderr == ""
-    listed = json.loads(done.stdout)
-    assert listed["problems"] == []
-    found = {plugin["distribution"]: plugin for plugin in listed["plugins"]}
-    for name, kind in KINDS.items():
-        plugin = found[f"textgen-{name}"]
-        assert (plugin["plugin"], plugin["version"]) == (name, "0.1.0")
-        assert (kind, name) in {(item["kind"], item["name"]) for item in plugin["provides"]}
+class TestPackages:
+    """The packages of all kinds, written and installed."""
+
+    def test_each_is_listed(self, workshop):
+        done = workshop.textgen("plugins", "list", "--json")
+        assert done.stderr == ""
+        listed = json.loads(done.stdout)
+        assert listed["problems"] == []
+        found = {plugin["distribution"]: plugin for plugin in listed["plugins"]}
+        for kind, name in workshop.names.items():
+            plugin = found[f"textgen-{name}"]
+            assert (plugin["plugin"], plugin["version"]) == (name, "0.1.0")
+            assert (kind, name) in {(item["kind"], item["name"]) for item in plugin["provides"]}
+
+    def test_the_tests_of_each_pass(self, workshop):
+        passed = workshop.test(*workshop.names.values(), keras=False)
+        assert all(len(cases) > 5 for cases in passed.values()), passed
+
+    def test_types_are_strict(self, workshop):
+        folders = [workshop.package(name) / part for name in workshop.names.values() for part in ("src", "tests")]
+        cache = str(workshop.folder / "cache")
+        done = workshop.run("-m", "mypy", "--strict", "--cache-dir", cache, *map(str, folders))
+        assert done.returncode == 0, done.stdout
+        assert "no issues found in 18 source files" in done.stdout
+
+    def test_each_is_used(self, workshop):
+        def command(*arguments: str) -> str:
+            done = workshop.textgen(*arguments, keras=False)
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        parts = ["--corpus", "birds", "--tokenizer", "frequent-words", "--model", "bigram"]
+        command("train", *parts, "--epochs", "2", "--set", "corpus.shortest=4", "--out", "run")
+        manifest = json.loads((workshop.folder / "run" / "textgen.json").read_text(encoding="utf-8"))
+        assert manifest["providers"]["tokenizer"] == "textgen-frequent-words"
+        assert manifest["versions"]["textgen-bigram"] == "0.1.0"
+        assert manifest["metrics"]["held_out_loss"] < 3.2  # nats: the logarithm of its 25 characters
+
+        request = ["sample", "run", "--sampler", "cutoff(0.02) | multinomial", "--num", "20", "--seed", "1"]
+        in_slices, directly = (command(*request, "--runtime", runtime) for runtime in ("in-slices", "bigram"))
+        assert in_slices == directly
+        assert len(set(in_slices.split())) > 5
+
+        report = json.loads(command("export", "run", "--to", "json-file", "--set", "indent=1", "--json"))
+        assert report["parity"] == {"max_logit_difference": 0}
+        exported = json.loads((workshop.folder / "run" / "json-file" / "model.json").read_text(encoding="utf-8"))
+        assert exported["model"] == {"name": "bigram", "smoothing": 0.1}
+        size = len(exported["vocabulary"]["texts"])
+        assert exported["weights"]["counts"]["shape"] == [size, size]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", KINDS)
-def test_its_tests_pass(workshop, name):
-    environment, folder = workshop
-    done = environment.run("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=folder / f"textgen-{name}")
-    assert done.returncode == 0, done.stdout
-    assert "passed" in done.stdout
-
-
-@pytest.mark.slow
-def test_types_are_strict(workshop):
-    environment, folder = workshop
-    sources = [str(folder / f"textgen-{name}" / part) for name in KINDS for part in ("src", "tests")]
-    done = environment.run("-m", "mypy", "--strict", "--cache-dir", str(folder / "cache"), *sources, cwd=folder)
-    assert done.returncode == 0, done.stdout
-    assert "no issues found in 18 source files" in done.stdout
-
-
-@pytest.mark.slow
-def test_each_is_used(workshop):
-    environment, folder = workshop
-
-    def command(*arguments: str) -> str:
-        done = environment.textgen(*arguments, cwd=folder)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    parts = ["--corpus", "birds", "--tokenizer", "frequent-words", "--model", "bigram"]
-    command("train", *parts, "--epochs", "2", "--set", "corpus.shortest=4", "--out", "run")
-    manifest = json.loads((folder / "run" / "textgen.json").read_text(encoding="utf-8"))
-    assert manifest["providers"]["tokenizer"] == "textgen-frequent-words"
-    assert manifest["versions"]["textgen-bigram"] == "0.1.0"
-    assert manifest["metrics"]["held_out_loss"] < 3.2  # nats: the logarithm of its 25 characters
-
-    request = ["sample", "run", "--sampler", "epsilon(0.02) | multinomial", "--num", "20", "--seed", "1"]
-    in_slices, directly = (command(*request, "--runtime", runtime) for runtime in ("in-slices", "bigram"))
-    assert in_slices == directly
-    assert len(set(in_slices.split())) > 5
-
-    report = json.loads(command("export", "run", "--to", "json-file", "--set", "indent=1", "--json"))
-    assert report["parity"] == {"max_logit_difference": 0}
-    exported = json.loads((folder / "run" / "json-file" / "model.json").read_text(encoding="utf-8"))
-    assert exported["model"] == {"name": "bigram", "smoothing": 0.1}
-    size = len(exported["vocabulary"]["texts"])
-    assert exported["weights"]["counts"]["shape"] == [size, size]
-
-
-def test_it_is_written_where_it_is_wanted(textgen):
+def test_it_is_written_to_the_folder_of_out(textgen):
     Path("empty").mkdir()
     done = textgen("plugins", "new", "night-birds", "--kind", "corpus", "--out", "empty")
     assert (done.code, done.out) == (0, "")
@@ -108,7 +78,7 @@ def test_it_is_written_where_it_is_wanted(textgen):
     assert "template" not in written.lower()
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS.values()))
+@pytest.mark.parametrize("kind", get_args(Kind))
 def test_it_may_have_any_good_name(kind, tmp_path):
     for name in ("none", "class", kind, "x2-y", "options"):
         write_package(name, kind, tmp_path / name)
@@ -130,7 +100,7 @@ def test_it_may_have_any_good_name(kind, tmp_path):
         ("rnn", "there is already a package textgen_rnn"),
     ],
 )
-def test_a_name_that_cannot_be_used_is_told(textgen, name, reason):
+def test_a_name_that_cannot_be_used_is_an_error(textgen, name, reason):
     assert reason in textgen("plugins", "new", name, "--kind", "corpus").error
     assert files() == set()
 
@@ -146,7 +116,7 @@ def test_a_folder_in_use_is_left_alone(textgen):
     assert files() == before
 
 
-def test_an_unknown_kind_is_told(textgen):
+def test_an_unknown_kind_is_an_error(textgen):
     assert "'corpus', 'tokenizer', 'model', 'sampler'" in textgen("plugins", "new", "birds", "--kind", "bird").error
 
 
@@ -179,5 +149,5 @@ def test_types_and_templates_are_shipped():
     assert (root / "templates" / "common" / "src" / "textgen_template_name" / "py.typed").is_file()
     project = tomllib.loads((root.parent / "pyproject.toml").read_text(encoding="utf-8"))
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert wheel.keys() == {"packages"}, "packages are shipped whole: nothing of them is left out"
+    assert wheel.keys() == {"packages"}, "packages are shipped in full"
     assert "textgen" in wheel["packages"]

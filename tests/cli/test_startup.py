@@ -1,4 +1,4 @@
-"""How the command line starts, ends, and writes."""
+"""The command line: what it imports, how it ends, and what it prints."""
 
 import json
 import os
@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from textgen import __version__
+from textgen.cli import COMMANDS
 
-TRAINING = {"tensorflow", "keras", "onnxruntime", "onnx", "tf2onnx", "matplotlib", "numba"}
-WORKING = {"numpy", "pydantic", "safetensors", "rich", "pooch"}
+TRAINING = {"tensorflow", "keras", "tf2onnx", "matplotlib", "numba"}
+RUNNING = {"onnxruntime", "onnx"}
+WORKING = {"numpy", "pydantic", "safetensors", "rich", "pooch", "platformdirs", "importlib.metadata", "textgen.options"}
 
 MODULES = """
 import json, sys
@@ -21,26 +23,49 @@ from textgen.cli import main
 try:
     main()
 finally:
-    print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})), file=sys.stderr)
+    print(json.dumps([name for name, module in sys.modules.items() if module is not None]), file=sys.stderr)
 """
+
+
+def imported_by(*arguments: object) -> set[str]:
+    """The modules that a command imports."""
+    command = [sys.executable, "-c", MODULES, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return set(json.loads(done.stderr.splitlines()[-1]))
 
 
 @pytest.mark.parametrize(
     ("arguments", "unwanted"),
     [
-        (["--help"], TRAINING | WORKING),
-        (["--version"], TRAINING | WORKING),
-        (["corpora", "list"], TRAINING | {"numpy"}),
-        (["plugins", "list"], TRAINING | {"numpy"}),
-        (["runs", "list"], TRAINING),
-        (["train", "--corpus", "dinos-lite", "--model", "lstm", "--dry-run"], TRAINING),
+        (["--help"], TRAINING | RUNNING | WORKING),
+        (["--version"], TRAINING | RUNNING | WORKING),
+        (["corpora", "list"], TRAINING | RUNNING | {"numpy"}),
+        (["plugins", "list"], TRAINING | RUNNING | {"numpy"}),
+        (["runs", "list"], TRAINING | RUNNING),
+        (["train", "--corpus", "dinos-lite", "--model", "lstm", "--dry-run"], TRAINING | RUNNING),
     ],
 )
 def test_light_commands_import_no_heavy_library(arguments, unwanted):
-    done = subprocess.run([sys.executable, "-c", MODULES, *arguments], capture_output=True, text=True, check=True)
-    loaded = set(json.loads(done.stderr.splitlines()[-1]))
-    assert "textgen" in loaded
-    assert loaded & unwanted == set()
+    modules = imported_by(*arguments)
+    assert "textgen.cli" in modules
+    assert modules & unwanted == set()
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "--help"])
+def test_a_command_imports_no_other_command(command):
+    of_commands = {target.partition(":")[0] for target, _ in COMMANDS.values()}
+    own = {COMMANDS[command][0].partition(":")[0]} if command in COMMANDS else set()
+    assert imported_by(command, "--help") & of_commands == own
+
+
+def test_an_export_writes_text_without_what_it_does_not_need():
+    export = Path(__file__).parents[1] / "recorded" / "gru-names" / "onnx"
+    modules = imported_by("sample", export, "--runtime", "onnx", "--seed", "1", "--length", "20")
+    assert "onnxruntime" in modules
+    unwanted = {"rich", "pooch", "safetensors", "onnx", "textgen.training", "textgen.evaluation", "textgen.exporting"}
+    unwanted |= {"textgen.model.model", "textgen.model.fitting", "textgen.text.corpus", "textgen.text.batches"}
+    unwanted |= {"concurrent.futures", "textgen_keras.models", "textgen_numpy.runtime"}
+    assert modules & (TRAINING | unwanted) == set()
 
 
 def test_help_names_every_command(process):
@@ -84,7 +109,7 @@ def test_a_usage_error_is_one_line(textgen, arguments, error):
     assert error.lower() in textgen(*arguments).error.lower()
 
 
-def test_debug_shows_the_traceback_wherever_it_stands(process):
+def test_debug_shows_the_traceback_anywhere_in_a_command(process):
     for arguments in (["--debug", "sample", "nowhere"], ["sample", "--debug", "nowhere"]):
         shown = process(*arguments)
         assert shown.code == 1
@@ -97,12 +122,12 @@ def shell(line: str, environment: dict[str, str]) -> subprocess.CompletedProcess
     return subprocess.run(["bash", "-c", line], env=environment, capture_output=True, check=False)
 
 
-needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
+needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 
 
 @needs_bash
 @pytest.mark.parametrize("options", ["--num 3000 --ignore-eos --length 60", "--num 3000 --stream"])
-def test_a_reader_that_has_enough_gets_no_complaint(trained, environment, options):
+def test_a_reader_that_has_seen_enough_gets_no_complaint(trained, environment, options):
     line = f'textgen sample "{trained["documents"]}" --seed 1 {options} | head -1; exit ${{PIPESTATUS[0]}}'
     done = shell(line, environment)
     assert (done.returncode, done.stdout.count(b"\n"), done.stderr) == (1, 1, b"")
@@ -117,7 +142,7 @@ def test_a_reader_that_reads_nothing_gets_no_complaint(environment):
 @needs_bash
 def test_output_that_cannot_be_written_is_an_error(environment):
     if not os.path.exists("/dev/full"):
-        pytest.skip("there is no /dev/full here")
+        pytest.skip("needs /dev/full")
     done = shell("textgen corpora list > /dev/full", environment)
     assert (done.returncode, done.stderr) == (2, b"textgen: error: No space left on device\n")
 
@@ -130,19 +155,19 @@ def test_closed_streams_are_no_error(trained, environment, closed):
 
 
 @pytest.mark.parametrize(("encoding", "shown"), [("ascii", "Ed??"), ("utf-8:strict", "Ed\U0001f600?")])
-def test_no_text_is_too_much_for_an_encoding(trained, process, encoding, shown):
+def test_any_text_can_be_printed_in_any_encoding(trained, process, encoding, shown):
     prompt = ["--prompt", "Ed\U0001f600\udcff", "--on-unknown", "unk"]
     text = process("sample", trained["documents"], *prompt, "--seed", 1, PYTHONIOENCODING=encoding)
     assert (text.code, text.err) == (0, "")
     assert text.out.startswith(shown)
 
 
-def test_json_loses_no_character_under_any_encoding(trained, process):
+def test_json_keeps_every_character_in_any_encoding(trained, process):
     prompt = ["--prompt", "Ed\U0001f600\udcff", "--on-unknown", "unk"]
     shown = process("sample", trained["documents"], *prompt, "--json", PYTHONIOENCODING="ascii")
     assert json.loads(shown.out)[0]["prompt"] == "Ed\U0001f600\udcff"
 
 
-def test_an_error_names_a_character_under_any_encoding(trained, process):
+def test_an_error_names_a_character_in_any_encoding(trained, process):
     arguments = ["sample", trained["documents"], "--prompt", "é", "--on-unknown", "error"]
     assert r"character '\xe9' (U+00E9) at position 0" in process(*arguments, PYTHONIOENCODING="ascii").error

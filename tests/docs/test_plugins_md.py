@@ -1,7 +1,6 @@
-"""The tutorial of docs/plugins.md, run as it stands: files are written, commands run, and output compared."""
+"""The tutorial docs/plugins.md, run as it is: its files are written, its commands run, their output compared."""
 
 import re
-import shlex
 import shutil
 import subprocess
 from importlib.util import find_spec
@@ -15,7 +14,7 @@ PAGE = (DOCS / "plugins.md").read_text(encoding="utf-8")
 
 
 class Block(NamedTuple):
-    """A fenced block, and the file that it is the content of: `name`: on the line before it."""
+    """A fenced block, and the name of its file, if the line before the block is one: `name`:"""
 
     file: str
     language: str
@@ -26,28 +25,18 @@ BLOCKS = [Block(*found) for found in re.findall(r"(?:`([\w.]+)`:\n\n)?```(\w*)\n
 
 
 @pytest.mark.keras
-def test_the_page_does_what_it_says(make_environment, tmp_path):
-    environment = make_environment()
-    folder = environment.python.parent
-    for command in ("textgen", "pytest"):  # of this environment, as an installation would put them there
-        script = folder / command
-        script.write_text(f'#!/bin/sh\nexec {shlex.quote(str(environment.python))} -m {command} "$@"\n')
-        script.chmod(0o755)
-    variables = environment.variables | {
-        "PATH": f"{folder}:{environment.variables['PATH']}",
-        # pip install -e . without a network
-        **{"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0"},
-    }
+@pytest.mark.slow
+def test_the_page_does_what_it_says(workshop, tmp_path):
     (tmp_path / "docs").mkdir()
     shutil.copytree(DOCS / "examples", tmp_path / "docs" / "examples")
-
     output = ""
     for block in BLOCKS:
         if block.file:
             (tmp_path / block.file).write_text(block.content, encoding="utf-8")
         elif block.language == "sh":
+            shell = ["sh", "-ec", block.content]
             done = subprocess.run(
-                ["sh", "-ec", block.content], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False
+                shell, cwd=tmp_path, env=workshop.variables, capture_output=True, text=True, check=False
             )
             assert done.returncode == 0, f"{block.content}{done.stderr}"
             assert "textgen: plugin" not in done.stderr, done.stderr

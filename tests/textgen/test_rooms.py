@@ -1,4 +1,4 @@
-"""The house: a room never imports from a room above, nothing imports itself, and what is light stays light."""
+"""The rooms: none imports from a room above, there are no circles, and light imports stay light."""
 
 import ast
 import subprocess
@@ -10,13 +10,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-#: The rooms of ``textgen``, from the ground up. A folder is a room; so is a file beside the folders.
+#: The rooms of ``textgen``, from bottom to top. A folder is a room, and so is a file beside the folders.
 ROOMS = (
     *("errors", "options", "base", "text", "model", "runs", "generation", "plugins", "training", "saved_run"),
     *("evaluation", "exporting", "text_generator", "api", "__init__", "testing", "cli", "__main__"),
 )
 
-#: Files in a room, and beside the rooms, at most: what can be seen at a glance.
+#: The most files in a room, and beside the rooms, that can be seen at a glance.
 FILES, FILES_AT_THE_TOP = 12, 8
 
 #: The templates hold packages of their own.
@@ -25,7 +25,7 @@ PLUGINS = sorted(folder for parent in ("plugins", "exports") for folder in (ROOT
 
 
 def imports(tree: ast.AST, *, of_types: bool = False) -> Iterator[str]:
-    """The names that code imports, at any depth; those for type checkers alone only on demand."""
+    """The names that code imports, at any depth; those only for type checkers if ``of_types``."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test) and not of_types:
             for other in node.orelse:
@@ -79,7 +79,7 @@ def test_a_room_imports_from_no_room_above(name):
 
 
 def test_no_module_imports_itself_by_way_of_others():
-    free = dict(GRAPH)  # what imports nothing but what was taken away, is taken away, until nothing else is left
+    free = dict(GRAPH)  # remove modules that import nothing but removed ones, until none is left
     while taken := [name for name, others in free.items() if not others & free.keys()]:
         for name in taken:
             del free[name]
@@ -127,6 +127,22 @@ def test_importing_all_of_the_core_and_every_plugin_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
+
+
+def test_loading_the_plugins_imports_none_of_their_targets():
+    """Every command loads all plugins; for a name, it imports the target."""
+    program = (
+        "import sys\n"
+        "from textgen.plugins import KINDS, plugins\n"
+        "assert all(plugins().provided(kind) for kind in KINDS if kind != 'command')\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    modules = set(done.stdout.split())
+    names = {folder.name for folder in PLUGINS}
+    assert names <= modules
+    assert {name for name in modules if name.partition(".")[0] in names} == names
+    assert not {*HEAVY, "numpy", "pydantic", "typer", "requests", "importlib.metadata"} & modules
 
 
 def test_importing_textgen_alone_is_light():

@@ -340,8 +340,7 @@ def use_plugins(*, files: Iterable[str | Path] = (), without: Collection[str] = 
         PluginError: if a file cannot be loaded.
 
     Example:
-        >>> from textgen.plugins import use_plugins
-        >>> use_plugins(files=["mine.py"]).get("sampler", "typical")  # doctest: +SKIP
+        >>> textgen.use_plugins(files=["mine.py"]).get("sampler", "typical")  # doctest: +SKIP
     """
     global _registry  # noqa: PLW0603 - one per process
     registry = Registry(allowed_plugins(), files=map(Path, files), without=without)

@@ -246,7 +246,7 @@ def test_a_path_that_is_no_file(tmp_path, name, says):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({}, r"corpus\.path is needed"),
+        ({}, r"corpus\.path is required"),
         ({"path": "a.txt", "encoding": "utf-9"}, "unknown encoding"),
         ({"path": "a.txt", "encoding": "hex"}, "unknown encoding"),
         ({"path": "a.txt", "column": "text"}, "no columns"),

@@ -2,8 +2,6 @@
 
 import csv
 import re
-import subprocess
-import sys
 
 import pytest
 
@@ -80,17 +78,3 @@ def test_dinos_lite_reads_no_files():
     corpus = DinosLite(Options())
     assert corpus.fetch() == []
     assert corpus.provenance().sources == ()
-
-
-def test_naming_the_corpora_imports_nothing_heavy():
-    program = (
-        "import sys, textgen_corpora\n"
-        "names = []\n"
-        "textgen_corpora.textgen_register_corpora(lambda name, target, summary: names.append(name))\n"
-        "print(*names)\n"
-        "print(*sorted({'pooch', 'matplotlib', 'rich', 'tensorflow', 'pydantic', 'requests'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    names, heavy = done.stdout.splitlines()
-    assert names.split() == ["agnews", "dinos", "dinos-lite", "file", "shakespeare"]
-    assert heavy == ""

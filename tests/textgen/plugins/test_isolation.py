@@ -1,4 +1,4 @@
-"""Ways to break a plugin: each is told in one line that names it, and the rest works."""
+"""Broken plugins: each is reported on one line that names it, and everything else works."""
 
 import importlib
 import os
@@ -18,7 +18,7 @@ from textgen.testing import registered
 
 HEAD = "from textgen import hookimpl\n"
 
-#: Plugins that are skipped as a whole: the source of each, and what is told of it.
+#: Plugins that are skipped as a whole: the source of each, and the reason.
 SKIPPED = {
     "absent-library": ("import no_such_library", "cannot be imported: ModuleNotFoundError: No module named"),
     "no-python": ("def (", "cannot be imported: SyntaxError: invalid syntax (no_python.py, line 1)"),
@@ -73,7 +73,7 @@ SKIPPED = {
     ),
 }
 
-#: Registry whose hooks fail when a text is written.
+#: Plugins whose hooks fail when a text is written: the body of the hook, and the reason.
 SILENCED = {
     "before": ("raise ValueError('cold')", "textgen_before_generation raised ValueError: cold; "),
     "leaves": ("raise SystemExit(5)", "textgen_before_generation raised SystemExit: 5; "),
@@ -115,7 +115,7 @@ def process(site: Path, *arguments: object, **environment: str) -> Outcome:
 
 @pytest.fixture
 def site(tmp_path) -> Path:
-    """A folder of distributions with the counting model, as the fixture ``found`` names it."""
+    """A folder of distributions with the counting model, as the fixture ``registry`` names it."""
     folder = tmp_path / "site"
     folder.mkdir()
     install(folder, "counting", "", "textgen.testing.counting")
@@ -130,26 +130,28 @@ def test_no_broken_plugin_stops_another_model(work, site):
     plain = process(site, *sample)
     assert (plain.code, plain.err) == (0, "")
 
-    told = []
+    reports = []
     for name, (source, reason) in SKIPPED.items():
         install(site, name, source)
-        told.append(f"textgen: plugin {name} of {name} 1.2: {reason}")
+        reports.append(f"textgen: plugin {name} of {name} 1.2: {reason}")
     for name, (body, reason) in SILENCED.items():
         install(site, name, f"{HEAD}@hookimpl\ndef textgen_before_generation(request): {body}")
-        told.append(f"textgen: plugin {name} of {name} 1.2: {reason}its hooks are not called again")
+        reports.append(f"textgen: plugin {name} of {name} 1.2: {reason}its hooks are not called again")
     install(site, "nowhere", "")
-    told.append("textgen: plugin nowhere of nowhere 1.2: cannot be imported: ModuleNotFoundError: ")
+    reports.append("textgen: plugin nowhere of nowhere 1.2: cannot be imported: ModuleNotFoundError: ")
     install(site, "twice", "", "counting_again")
     (site / "counting_again.py").write_text("import sys, textgen.testing.counting as c; sys.modules[__name__] = c")
-    told.append("textgen: plugin twice of twice 1.2: cannot be registered: PluginError: textgen.testing.counting is ")
+    reports.append(
+        "textgen: plugin twice of twice 1.2: cannot be registered: PluginError: textgen.testing.counting is "
+    )
     install(site, "no-attribute", "x = 1", "no_attribute:plugin")
-    told.append("textgen: plugin no-attribute of no-attribute 1.2: cannot be imported: AttributeError: ")
+    reports.append("textgen: plugin no-attribute of no-attribute 1.2: cannot be imported: AttributeError: ")
     install(site, "binary", "")
     (site / "binary-1.2.dist-info" / "entry_points.txt").write_bytes(b"[textgen]\n\xff = \xfe\n")
-    told.append("textgen: plugin binary of binary 1.2: cannot be imported: UnicodeDecodeError: ")
+    reports.append("textgen: plugin binary of binary 1.2: cannot be imported: UnicodeDecodeError: ")
     install(site, "nameless", "import no_such_library")
     (site / "nameless-1.2.dist-info" / "METADATA").unlink()
-    told.append("textgen: plugin nameless of unknown unknown: cannot be imported: ModuleNotFoundError: ")
+    reports.append("textgen: plugin nameless of unknown unknown: cannot be imported: ModuleNotFoundError: ")
     install(
         site,
         "greedy-for-names",
@@ -158,18 +160,29 @@ def test_no_broken_plugin_stops_another_model(work, site):
         "@hookimpl\ndef textgen_register_runtimes(register): register('onnx', 'a:B')\n"
         "@hookimpl\ndef textgen_register_commands(register): register('sample', 'a:B')\n",
     )
-    told.append("textgen: the command 'sample' of greedy-for-names is ignored: textgen has its own")
-    told.append("textgen: runtime 'onnx' is claimed by greedy-for-names 1.2 and textgen-rnn ")
+    reports.append("textgen: the command 'sample' of greedy-for-names is ignored: textgen has its own")
+    reports.append("textgen: runtime 'onnx' is claimed by greedy-for-names 1.2 and textgen-rnn ")
 
     among_broken = process(site, *sample)
     assert (among_broken.code, among_broken.out) == (0, plain.out)
     lines = among_broken.err.splitlines()
     lines.remove("chatter")
-    for beginning in told:
+    for beginning in reports:
         fitting = [line for line in lines if line.startswith(beginning)]
         assert len(fitting) == 1, (beginning, among_broken.err)
         lines.remove(fitting[0])
     assert lines == []
+
+
+@pytest.mark.parametrize("name", SKIPPED)
+def test_strictness_raises_what_a_plugin_raises(name, tmp_path, monkeypatch, forgetting):
+    source, reason = SKIPPED[name]
+    install(tmp_path, name, source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("TEXTGEN_STRICT", "1")
+    with pytest.raises(BaseException) as raised:
+        Registry()
+    assert type(raised.value).__name__ in reason
 
 
 FAULTY = """
@@ -178,12 +191,9 @@ from pathlib import Path
 
 import numpy as np
 
-from textgen import hookimpl
-from textgen.text.corpus import Corpus
+from textgen import Corpus, ModelRuntime, Sampler, hookimpl
 from textgen.options import Options
-from textgen.generation.runtime import ModelRuntime
-from textgen.generation.sampler import Sampler
-from textgen.testing.counting import CountingModel
+from textgen.testing import CountingModel
 
 
 def shout(): raise ValueError("hoarse")
@@ -279,17 +289,17 @@ FAILED = "plugin faulty of acme 0 failed: "
 @pytest.mark.parametrize(
     ("sampler", "error"),
     [
-        ("raises", f"{FAILED}ValueError: no idea (FILE:22); see the traceback with --debug"),
-        ("exits", f"{FAILED}SystemExit: 0 (FILE:25); see the traceback with --debug"),
-        ("reads", "nowhere.txt: No such file or directory (raised by plugin faulty of acme 0, FILE:28)"),
+        ("raises", f"{FAILED}ValueError: no idea (FILE:19); see the traceback with --debug"),
+        ("exits", f"{FAILED}SystemExit: 0 (FILE:22); see the traceback with --debug"),
+        ("reads", "nowhere.txt: No such file or directory (raised by plugin faulty of acme 0, FILE:25)"),
         ("shapeless", "Error: "),
-        ("unmade", f"{FAILED}RuntimeError: no licence (FILE:34); see the traceback with --debug"),
+        ("unmade", f"{FAILED}RuntimeError: no licence (FILE:31); see the traceback with --debug"),
         ("nooptions", "plugin faulty of acme 0 in use; see the traceback with --debug"),
         ("lost", "sampler 'lost' of acme 0 cannot be loaded from no_such_module:Lost: ModuleNotFoundError: "),
         ("leaving", "sampler 'leaving' of acme 0 cannot be loaded from acme_leaving:Leaving: SystemExit: left"),
     ],
 )
-def test_a_sampler_that_fails_at_its_work_is_named_in_one_line(textgen, work, tmp_path, sampler, error):
+def test_a_sampler_that_fails_in_use_is_reported_on_one_line(textgen, work, tmp_path, sampler, error):
     run = work.train("run").path
     outcome = textgen("sample", run, "--seed", 1, "--length", 5, "--sampler", f"{sampler} | multinomial")
     assert outcome.code == 2
@@ -311,14 +321,14 @@ def test_a_sampler_that_fails_at_its_work_is_named_in_one_line(textgen, work, tm
         (["table"], "plugin faulty of acme 0 in use; see the traceback with --debug"),
     ],
 )
-def test_what_fails_at_its_work_is_named_in_one_line(textgen, work, arguments, error):
+def test_what_fails_in_use_is_reported_on_one_line(textgen, work, arguments, error):
     run = work.train("run").path
     places = {"WORDS": str(work.lines), "RUN": str(run)}
     outcome = textgen(*(places.get(argument, argument) for argument in arguments))
-    told = [line for line in outcome.err.splitlines() if line.startswith("textgen:")]
-    assert (outcome.code, outcome.out, len(told)) == (2, "", 1)
-    assert outcome.err.endswith(f"{told[0]}\n")
-    assert error.rstrip("\n") in told[0]
+    reports = [line for line in outcome.err.splitlines() if line.startswith("textgen:")]
+    assert (outcome.code, outcome.out, len(reports)) == (2, "", 1)
+    assert outcome.err.endswith(f"{reports[0]}\n")
+    assert error.rstrip("\n") in reports[0]
 
 
 def test_debug_and_strictness_show_all_of_it(textgen, work, monkeypatch):
@@ -376,21 +386,21 @@ def forgetting():
     yield
     module._registry = before
     for name in set(sys.modules) - modules:
-        if name in ("mine", "yours"):
+        if name in ("mine", *(skipped.replace("-", "_") for skipped in SKIPPED)):
             del sys.modules[name]
 
 
 def test_a_file_is_a_plugin(tmp_path, monkeypatch, forgetting):
     (tmp_path / "mine.py").write_text(MINE)
-    found = use_plugins(files=[tmp_path / "mine.py"], without=["keras"])
-    assert plugins() is found
-    provided = found.find("sampler", "same")
+    registry = use_plugins(files=[tmp_path / "mine.py"], without=["keras"])
+    assert plugins() is registry
+    provided = registry.find("sampler", "same")
     assert provided.load().__name__ == "Same"
     assert provided.plugin.name == "mine"
     assert provided.plugin.distribution == (tmp_path / "mine.py").as_posix()
     assert str(provided.plugin) == provided.plugin.distribution
     with pytest.raises(UnknownNameError):
-        found.find("model", "gru")
+        registry.find("model", "gru")
     monkeypatch.chdir(tmp_path)
     assert use_plugins(files=["mine.py"]).find("sampler", "same").plugin.distribution == "./mine.py"
     assert Registry(frozenset(), files=[Path("mine.py")]).get("sampler", "same")
@@ -512,21 +522,21 @@ def test_a_run_remembers_recipe_and_batches(site):
     assert manifest.versions["curriculum"] == "1.2"
     # What writes a text needs neither.
     assert process(site, "sample", made, "--seed", 1, "--no-plugin", "curriculum").err == ""
-    go_on = ["train", "--resume", made, "--epochs", 2]
+    resume = ["train", "--resume", made, "--epochs", 2]
     made_with = f"textgen: error: {made} was made with batches changed by curriculum 1.2, "
-    left_out = process(site, *go_on, "--no-plugin", "curriculum")
+    left_out = process(site, *resume, "--no-plugin", "curriculum")
     assert left_out.err == f"{made_with}which is disabled by TEXTGEN_PLUGINS or --no-plugin; enable it\n"
 
     (site / "curriculum.py").write_text("import no_such_library")
-    broken = process(site, *go_on).err.splitlines()[-1]
+    broken = process(site, *resume).err.splitlines()[-1]
     assert broken.startswith(f"{made_with}which was skipped, as it cannot be imported: ModuleNotFoundError: ")
     (site / "curriculum.py").write_text(HEAD)
-    assert process(site, *go_on).err.startswith(f"{made_with}and curriculum 1.2 no longer provides it: ")
+    assert process(site, *resume).err.startswith(f"{made_with}and curriculum 1.2 no longer provides it: ")
     (site / "curriculum.py").write_text(CURRICULUM)
     info = site / "curriculum-1.2.dist-info"
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: curriculum\nVersion: 1.3\n")
-    resumed = process(site, *go_on)
+    resumed = process(site, *resume)
     assert resumed.code == 0
     assert f"textgen: {made} was made with curriculum 1.2; this is curriculum 1.3\n" in resumed.err
     (info / "entry_points.txt").unlink()
-    assert process(site, *go_on).err == f'{made_with}which is not loaded: pip install "curriculum==1.2"\n'
+    assert process(site, *resume).err == f'{made_with}which is not loaded: pip install "curriculum==1.2"\n'

@@ -1,4 +1,4 @@
-"""What is asked of a plugin of any kind: a good name, a class with the interface, a light import, described options."""
+"""The cases of every plugin: a good name, a class with the interface, a light import, described options."""
 
 from __future__ import annotations
 
@@ -7,31 +7,67 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
-from importlib.metadata import entry_points
+from contextlib import ExitStack, suppress
+from functools import cache
 from typing import Any, ClassVar
 
 import pytest
 
 from textgen.errors import OptionError
 from textgen.options import Options, build_options
-from textgen.plugins.discovery import GROUP
+from textgen.plugins.discovery import find_candidates
 from textgen.plugins.registration import NAME, Provided
 from textgen.plugins.registry import plugins
 from textgen.testing import counting, recurrent, tiny
 from textgen.testing.plugins import registered
 
-#: What nobody should wait for who only asks for help, or uses another plugin.
+#: Libraries that must not be imported for help, for lists, or while another plugin is used.
 HEAVY = ("tensorflow", "keras", "torch", "jax", "numba", "onnxruntime", "matplotlib")
+
+#: Imports the module of a plugin, then runs the programs of its names; prints the heavy libraries after each.
+_IMPORTER = f"""
+import importlib, json, sys
+importlib.import_module(sys.argv[1])
+for line in sys.stdin:
+    exec(json.loads(line), {{}})
+    print("heavy:", *[name for name in {HEAVY!r} if name in sys.modules], flush=True)
+"""
+
+
+@cache
+def _importer(module: str, path: str) -> subprocess.Popen[str]:
+    """A process for all names of a plugin."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _IMPORTER, module],
+        env=os.environ | {"PYTHONPATH": path},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def imported_by(module: str, program: str) -> list[str]:
+    """The heavy libraries that a process has imported after it has imported a module and run a program."""
+    process = _importer(module, os.pathsep.join(entry for entry in sys.path if entry))
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with suppress(OSError):  # it has already failed, and its output says why
+        print(json.dumps(program), file=process.stdin, flush=True)
+    for line in process.stdout:
+        if line.startswith("heavy:"):
+            return line.split()[1:]
+    _importer.cache_clear()
+    raise AssertionError(process.communicate()[1])
 
 
 class PluginSuite:
-    """Base of all suites.
+    """The base class of all suites.
 
     Attributes:
-        name: the registered name of what is tested.
-        kind: of plugin; set by each suite.
-        interface: what the class must be a subclass of; set by each suite.
+        name: the registered name of the plugin under test.
+        kind: its kind; set by each suite.
+        interface: its base class; set by each suite.
     """
 
     name: ClassVar[str]
@@ -41,7 +77,7 @@ class PluginSuite:
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
     def kit(cls) -> Iterator[None]:
-        """The tiny corpora and the fake models, registered."""
+        """Registers the tiny corpora and the two models of :mod:`textgen.testing`."""
         with ExitStack() as stack:
             for module in (counting, recurrent, tiny):
                 stack.enter_context(registered(module, name=module.__name__, distribution="textgen-testing"))
@@ -49,16 +85,16 @@ class PluginSuite:
 
     @property
     def provided(self) -> Provided:
-        """The name, its summary and its owner."""
+        """The name, with its summary and its owner."""
         return plugins().find(self.kind, self.name)
 
     def light_use(self) -> str:
-        """Python statements that must import nothing heavy; run after the plugin's own module was imported."""
+        """Python statements that must not import any heavy library; run after the import of the plugin's module."""
         return ""
 
     def test_it_has_a_name_and_a_summary(self) -> None:
         assert NAME.fullmatch(self.name), "lower case, words joined by hyphens"
-        assert self.provided.summary.strip(), "lists show a line on each name"
+        assert self.provided.summary.strip(), "lists show one line for each name"
         assert "\n" not in self.provided.summary
 
     def test_it_has_the_interface(self) -> None:
@@ -69,44 +105,24 @@ class PluginSuite:
 
     def test_its_import_is_light(self) -> None:
         owner = self.provided.plugin
-        entries = [
-            entry
-            for entry in entry_points(group=GROUP, name=owner.name)
-            if entry.dist is not None and entry.dist.name.lower().replace("_", "-") == owner.distribution
-        ]
-        if not entries:
+        names = (owner.name, owner.distribution)
+        values = [each.value for each in find_candidates() if (each.plugin.name, each.plugin.distribution) == names]
+        if not values:
             pytest.skip(f"{owner.name} is registered for this test only: no entry point names its module")
-        program = "\n".join(
-            [
-                "import importlib, sys",
-                f"importlib.import_module({entries[0].module!r})",
-                self.light_use(),
-                f"print('heavy:', *[name for name in {HEAVY!r} if name in sys.modules])",
-            ]
-        )
-        path = os.pathsep.join(entry for entry in sys.path if entry)
-        done = subprocess.run(
-            [sys.executable, "-c", program],
-            env=os.environ | {"PYTHONPATH": path},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.split("heavy:")[1].split() == []
+        assert imported_by(values[0].partition(":")[0], self.light_use()) == []
 
 
 class OptionsSuite(PluginSuite):
-    """Base of the suites of plugins that have options.
+    """The base class of suites for plugins with options.
 
     Attributes:
-        options: raw option values to make the plugin with, as ``--set`` or a configuration file gives them.
+        options: raw option values for the plugin under test, as in ``--set`` or a configuration file.
     """
 
     options: ClassVar[Mapping[str, Any]] = {}
 
     def make(self, *arguments: Any) -> Any:
-        """An instance with :attr:`options`; the arguments are what the class takes besides."""
+        """An instance with :attr:`options`; ``arguments`` are those of the class besides its options."""
         return plugins().make(self.kind, {"name": self.name, **self.options}, *arguments)
 
     def test_its_options_are_a_described_schema(self) -> None:

@@ -1,0 +1,57 @@
+"""The environment variables: read in one file, which describes them all."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from textgen.base import environment
+from textgen.base.environment import VARIABLES
+
+ROOT = Path(__file__).parents[3]
+
+
+def strings(path: Path) -> set[str]:
+    """The strings in a file that are the name of a variable and nothing else."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    values = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return {value for value in values if value.startswith("TEXTGEN_") and value.isupper() and value.isascii()}
+
+
+def test_no_other_file_reads_a_variable():
+    own = ROOT / "textgen" / "base" / "environment.py"
+    for folder in ("textgen", "plugins", "exports"):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert path == own or strings(path) == set(), path
+    assert strings(own) == {variable.name for variable in VARIABLES}
+
+
+def test_every_variable_is_described():
+    assert all(variable.meaning.endswith(".") and variable.default for variable in VARIABLES)
+
+
+def test_folders_come_from_the_environment(monkeypatch, tmp_path):
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable.name, raising=False)
+    assert environment.runs_folder() == Path("runs")
+    assert environment.data_folder(None) is None
+    assert environment.cache_folder().is_absolute()
+    assert environment.cache_folder().name == "textgen"
+
+    monkeypatch.chdir(tmp_path)
+    for variable in (environment.RUNS_DIR, environment.DATA_DIR, environment.CACHE_DIR):
+        monkeypatch.setenv(variable.name, variable.name.lower())
+    assert environment.runs_folder() == Path("textgen_runs_dir")
+    assert environment.data_folder(None) == Path("textgen_data_dir")
+    assert environment.data_folder(Path("chosen")) == Path("chosen")
+    assert environment.cache_folder() == tmp_path / "textgen_cache_dir"
+
+
+@pytest.mark.parametrize(
+    ("listed", "allowed"), [(None, None), ("", set()), (" one , two,", {"one", "two"})], ids=["unset", "empty", "two"]
+)
+def test_plugins_are_listed_with_commas(monkeypatch, listed, allowed):
+    monkeypatch.delenv("TEXTGEN_PLUGINS", raising=False)
+    if listed is not None:
+        monkeypatch.setenv("TEXTGEN_PLUGINS", listed)
+    assert environment.allowed_plugins() == allowed
