@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from textgen.api import train
+from textgen.base.files import write_atomically
 from textgen.testing import counting, registered
 
 
@@ -57,6 +58,8 @@ def surroundings(tmp_path, monkeypatch):
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
+    # Importing matplotlib takes a second; the runs of the fixture ``trained`` have real plots.
+    monkeypatch.setattr("textgen.training.plot.save_training_plot", lambda history, path: write_atomically(path, b""))
 
 
 @pytest.fixture

@@ -184,11 +184,11 @@ def test_a_finished_run_is_resumed_for_more_epochs(textgen, names, monkeypatch):
         ([], "is finished"),
     ],
 )
-def test_other_options_cannot_change_on_resuming(textgen, names, arguments, error):
-    textgen("train", names, *QUICK, "--epochs", 1, "--out", "run")
-    before = Path("run/textgen.json").read_bytes()
-    assert error in textgen("train", "--resume", "run", *arguments).error
-    assert Path("run/textgen.json").read_bytes() == before
+def test_other_options_cannot_change_on_resuming(textgen, trained, arguments, error):
+    manifest = trained["documents"] / "textgen.json"
+    before = manifest.read_bytes()
+    assert error in textgen("train", "--resume", trained["documents"], *arguments).error
+    assert manifest.read_bytes() == before
 
 
 def test_a_run_is_only_resumed_with_its_own_text(textgen, names):

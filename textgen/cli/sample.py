@@ -11,7 +11,7 @@ import typer
 from textgen.cli.parameters import DataDir, Device, OnUnknown, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from textgen.generation.request import Generation, Request
     from textgen.text_generator import TextGenerator
@@ -144,7 +144,7 @@ def _read_prompts(path: Path | None) -> list[str]:
     return prompts
 
 
-def _read_training(generator: TextGenerator, data_dir: Path | None) -> Iterator[str]:
+def _read_training(generator: TextGenerator, data_dir: Path | None) -> Iterable[str]:
     """The documents that the run was trained on."""
     from textgen.errors import OptionError
     from textgen.evaluation.texts import training_documents

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
-from numpy.typing import NDArray
 
 from textgen.errors import CorpusError, OptionError, UnknownCharacterError
 from textgen.evaluation.scoring import Reading, Score, judge
-from textgen.evaluation.texts import TextStatistics, compare_texts, count_lengths
+from textgen.evaluation.texts import Documents, TextStatistics, compare_texts, count_lengths
 from textgen.generation.request import Generation, Request
 from textgen.generation.runtime import Runtime
 from textgen.saved_run import SavedRun
 from textgen.text.corpus import Corpus, Layout
 from textgen.text.encoded import EncodedText
-from textgen.text.encoding import read_documents
 from textgen.text.tokenizer import Tokenizer
 from textgen.training.layout import split
 from textgen.training.settings import recorded_layout
@@ -82,29 +80,6 @@ class Evaluation:
     context: str
     held_out: Score
     written: WrittenTexts | None
-
-
-@dataclass(frozen=True)
-class Documents:
-    """Some documents of a corpus, which is read anew by each iteration: none of them is held in memory.
-
-    Args:
-        corpus: the corpus.
-        name: its registered name.
-        numbers: ``[n]``, the numbers of some documents.
-        inverse: whether these are all documents except those of the given numbers.
-    """
-
-    corpus: Corpus
-    name: str
-    numbers: NDArray[np.intp]
-    inverse: bool = False
-
-    def __iter__(self) -> Iterator[str]:
-        numbers = set(self.numbers.tolist())
-        for number, text in enumerate(read_documents(self.corpus, self.name)):
-            if (number in numbers) != self.inverse:
-                yield text
 
 
 @dataclass(frozen=True, kw_only=True)

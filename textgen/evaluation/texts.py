@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from textgen.errors import CorpusError
 from textgen.saved_run import SavedRun
@@ -101,6 +102,29 @@ class TextStatistics:
     lengths: Mapping[int, int]
 
 
+@dataclass(frozen=True)
+class Documents:
+    """Some documents of a corpus, which is read anew by each iteration: none of them is held in memory.
+
+    Args:
+        corpus: the corpus.
+        name: its registered name.
+        numbers: ``[n]``, the numbers of some documents.
+        inverse: whether these are all documents except those of the given numbers.
+    """
+
+    corpus: Corpus
+    name: str
+    numbers: NDArray[np.intp]
+    inverse: bool = False
+
+    def __iter__(self) -> Iterator[str]:
+        numbers = set(self.numbers.tolist())
+        for number, text in enumerate(read_documents(self.corpus, self.name)):
+            if (number in numbers) != self.inverse:
+                yield text
+
+
 def measure(documents: Iterable[str], bars: int = 20) -> CorpusStatistics:
     """Counts documents; the histogram of their lengths has at most ``bars`` bars of equal width.
 
@@ -132,18 +156,15 @@ def measure(documents: Iterable[str], bars: int = 20) -> CorpusStatistics:
     )
 
 
-def training_documents(run: SavedRun, corpus: Corpus) -> Iterator[str]:
-    """Yields the documents that a run was trained on; holds only the numbers of the held-out ones in memory.
-
-    Reads the corpus twice: the first time at once, to count its documents, the second time while yielding.
+def training_documents(run: SavedRun, corpus: Corpus) -> Documents:
+    """Returns the documents that a run was trained on; the corpus is read once, to count its documents.
 
     Raises:
         CorpusError: if the corpus cannot be read, or is empty.
     """
     name = run.settings["corpus"]["name"]
     count = sum(1 for _ in read_documents(corpus, name))
-    held_out = set(held_out_documents(count, recorded_layout(run.settings)).tolist())
-    return (text for number, text in enumerate(read_documents(corpus, name)) if number not in held_out)
+    return Documents(corpus, name, held_out_documents(count, recorded_layout(run.settings)), inverse=True)
 
 
 def count_new(texts: Sequence[str], training: Iterable[str]) -> int:

@@ -1,15 +1,15 @@
-"""What the author of a plugin needs for tests.
+"""Tools to test plugins.
 
-- :mod:`textgen.testing.suites`: a conformance suite for each interface; it alone needs pytest.
-- :func:`registered`: a plugin for the time of a test.
+- :mod:`textgen.testing.suites`: a conformance suite for each interface; only this part needs pytest.
+- :func:`registered`: registers a plugin for the duration of a test.
 - :mod:`~textgen.testing.tiny`: two tiny corpora; :mod:`~textgen.testing.counting` and
   :mod:`~textgen.testing.recurrent`: two deterministic models. Each of these modules is a plugin.
-- :class:`MemoryRun`: fits a model without a folder. :class:`OnnxGraph`: runs what a sampler emits.
+- :class:`MemoryRun`: a training run without a folder. :class:`OnnxGraph`: a graph to run the ONNX code of a sampler.
 
 Example:
     >>> from textgen.testing import counting, registered
-    >>> with registered(counting) as plugins:
-    ...     plugins.get("model", "counting").__name__
+    >>> with registered(counting) as registry:
+    ...     registry.get("model", "counting").__name__
     'CountingModel'
 """
 

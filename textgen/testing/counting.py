@@ -1,6 +1,6 @@
-"""A model that counts: small, exact, trained in an instant, and without a training library.
+"""A model that counts: small, exact, and trained in an instant without any training library.
 
-The module is a plugin too. It names the model and its runtime ``counting``::
+The module is also a plugin; the model and its runtime are called ``counting``::
 
     from textgen.testing import counting, registered
 
@@ -37,14 +37,14 @@ from textgen.options import Options
 class CountingOptions(Options):
     """Options of :class:`CountingModel`."""
 
-    smoothing: float = Field(1.0, gt=0, description="Added to every count, so that no id is impossible.")
+    smoothing: float = Field(1.0, gt=0, description="Added to every count, so that every id is possible.")
 
 
 class CountingModel(Model):
     """Counts how often an id follows two others: P(c | a, b) = (n(abc) + s) / (n(ab) + s * V).
 
-    Its logits are log-probabilities, and its state is the id before the last one. It reports to a run as a model that
-    learns by gradient does: batches, epochs, held-out loss, interruptions, and checkpoints that it can go on from.
+    Its logits are log-probabilities, and its state is the id before the last one. It reports the same to a run as a
+    model trained by gradient descent: batches, epochs, held-out loss, interruptions, and checkpoints to resume from.
     It keeps about V**3 numbers, so V should be small.
 
     Example:
@@ -65,7 +65,7 @@ class CountingModel(Model):
 
     @property
     def state_spec(self) -> StateSpec:
-        """``before``, int32 of shape ``[]``: one more than the last id that was read, 0 before the first one."""
+        """``before``, int32 of shape ``[]``: one more than the last id read, or 0 before the first one."""
         return StateSpec((TensorSpec("before", (), "int32"),))
 
     @property
@@ -86,7 +86,7 @@ class CountingModel(Model):
                 return
             metrics = {"loss": epoch.loss}
             if dataset.held_out is not None:
-                metrics["held_out_loss"] = self._judge(dataset)
+                metrics["held_out_loss"] = self._held_out_loss(dataset)
             epoch = _Epoch(Position(epoch.at.epoch + 1, 0, epoch.at.total))
             run.epoch_ended(epoch.at, metrics, self._checkpoint(epoch))
 
@@ -106,11 +106,11 @@ class CountingModel(Model):
     def load_weights(self, tensors: Tensors) -> None:
         shapes = {name: array.shape for name, array in tensors.items()}
         if shapes != {"counts": self._counts.shape}:
-            raise ArtifactError(f"the weights have the shapes {shapes}, expected are counts {self._counts.shape}")
+            raise ArtifactError(f"the weights have the shapes {shapes}, but counts must have {self._counts.shape}")
         self._counts = np.array(tensors["counts"], np.float32)
 
     def _contexts(self, ids: NDArray[np.int32], state: State) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """The index into the counts of each position: the id before it (plus one), and the id at it."""
+        """The index into the counts for each position: one more than the id before it, and the id itself."""
         return np.concatenate([state["before"][:, None], ids[:, :-1] + 1], axis=1), ids
 
     def _state_before(self, batch: Batch, carried: State | None) -> State:
@@ -120,19 +120,19 @@ class CountingModel(Model):
         return carried
 
     def _loss(self, batch: Batch, state: State) -> tuple[float, int]:
-        """The mean loss of a batch in nats, and the targets that count."""
+        """The mean loss of a batch in nats per character, and the number of characters that count."""
         logits, _ = self.forward(batch.inputs, state)
         nats = -np.take_along_axis(logits, batch.targets[..., None], axis=2)[..., 0]
         characters = int(np.count_nonzero(batch.weights))
         return float((nats * batch.weights).sum(dtype=np.float64)) / max(characters, 1), characters
 
-    def _judge(self, dataset: Dataset) -> float:
+    def _held_out_loss(self, dataset: Dataset) -> float:
         assert dataset.held_out is not None
-        judged = _Epoch(Position())
+        total = _Epoch(Position())
         for batch in dataset.held_out.batches(epoch=0):
-            state = self._state_before(batch, judged.state if dataset.carries_state else None)
-            judged.add(*self._loss(batch, state), State({"before": batch.inputs[:, -1] + 1}))
-        return judged.loss
+            state = self._state_before(batch, total.state if dataset.carries_state else None)
+            total.add(*self._loss(batch, state), State({"before": batch.inputs[:, -1] + 1}))
+        return total.loss
 
     def _checkpoint(self, epoch: _Epoch) -> Checkpoint:
         tensors = {"counts": self._counts.copy()} | ({} if epoch.state is None else dict(epoch.state))
@@ -147,7 +147,7 @@ class CountingModel(Model):
 
 @dataclass
 class _Epoch:
-    """An epoch under way: where it is, the state that its last batch left, and its loss so far."""
+    """The current epoch: its position, the state after its last batch, and its loss so far."""
 
     at: Position
     state: State | None = None
@@ -155,7 +155,7 @@ class _Epoch:
     characters: int = 0
 
     def add(self, loss: float, characters: int, state: State) -> None:
-        """Note a batch."""
+        """Adds a batch."""
         self.at = Position(self.at.epoch, self.at.step + 1, self.at.total + 1)
         self.state = state
         self.nats += loss * characters
@@ -163,17 +163,17 @@ class _Epoch:
 
     @property
     def loss(self) -> float:
-        """Mean nats a character."""
+        """The mean loss in nats per character."""
         return self.nats / max(self.characters, 1)
 
 
 @hookimpl
 def textgen_register_models(register: Register) -> None:
-    """Name the model."""
+    """Register the model."""
     register("counting", "textgen.testing.counting:CountingModel", "Counts which id follows two others.")
 
 
 @hookimpl
 def textgen_register_runtimes(register: Register) -> None:
-    """Name the runtime that runs it."""
+    """Register its runtime."""
     register("counting", "textgen.generation.runtime:ModelRuntime", "Runs a model by its own forward pass.")

@@ -1,4 +1,4 @@
-"""A graph that a sampler writes itself into, and ONNX Runtime to run it."""
+"""An ONNX graph for the code that a sampler emits, and ONNX Runtime to run it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 class OnnxGraph:
-    """A :class:`textgen.generation.sampler.GraphBuilder` whose graph can be run.
+    """A :class:`textgen.GraphBuilder` whose graph can be run.
 
     Args:
         vocab_size: the number of ids.
@@ -28,23 +28,23 @@ class OnnxGraph:
         self._constants: dict[str, NDArray[Any]] = {}
 
     def constant(self, value: Any) -> str:
-        """See :class:`textgen.generation.sampler.GraphBuilder`."""
+        """See :class:`textgen.GraphBuilder`."""
         name = f"constant.{len(self._constants)}"
         self._constants[name] = np.asarray(value)
         return name
 
     def add(self, op: str, *inputs: str, **attributes: Any) -> str:
-        """See :class:`textgen.generation.sampler.GraphBuilder`."""
+        """See :class:`textgen.GraphBuilder`."""
         return self.add_multiple(op, 1, *inputs, **attributes)[0]
 
     def add_multiple(self, op: str, outputs: int, *inputs: str, **attributes: Any) -> tuple[str, ...]:
-        """See :class:`textgen.generation.sampler.GraphBuilder`."""
+        """See :class:`textgen.GraphBuilder`."""
         names = tuple(f"node.{len(self._nodes)}.{index}" for index in range(outputs))
         self._nodes.append((op, inputs, names, attributes))
         return names
 
     def run(self, output: str, feeds: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        """The value of an output, with arrays ``[batch, ...]`` for the inputs."""
+        """The value of an output, given arrays ``[batch, ...]`` for the inputs."""
         import onnx
         import onnxruntime
         from onnx import helper, numpy_helper

@@ -1,4 +1,4 @@
-"""A training run in memory, for models that are fitted in a test."""
+"""A training run in memory, to fit a model in a test."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from textgen import Batch, Checkpoint, Dataset, Position, TrainingOptions
 
 
 class MemoryRun:
-    """A :class:`~textgen.TrainingRun` that writes nothing and remembers what the model reports.
+    """A :class:`textgen.TrainingRun` that keeps all reports in memory and writes no files.
 
     Args:
-        dataset: the batches.
+        dataset: the batches to fit.
         schema: the class of the training options, as the model declares it.
         checkpoint: the checkpoint to resume from.
-        stop_after: the number of batches in all after which it asks to stop.
+        stop_after: the total number of batches after which it asks to stop.
         options: the training options.
 
     Attributes:
-        positions: after each batch; likewise its ``losses`` and ``characters``.
-        epochs: position, metrics and checkpoint of each epoch.
-        interruption: the checkpoint, if the model was stopped inside an epoch.
+        positions: the position after each batch; ``losses`` and ``characters`` are those of the batch.
+        epochs: the position, metrics and checkpoint of each epoch.
+        interruption: the checkpoint of a model that was stopped within an epoch.
     """
 
     def __init__(

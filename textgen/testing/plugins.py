@@ -1,4 +1,4 @@
-"""Plugins for the time of a test."""
+"""Plugins for the duration of a test."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from textgen.plugins.registry import Registry, plugins
 
 @contextmanager
 def registered(plugin: object, *, name: str = "temporary", distribution: str = "testing") -> Iterator[Registry]:
-    """Add a plugin to those of this process, and take it away afterwards.
+    """Adds a plugin to those of this process, and removes it at the end.
 
     Args:
         plugin: a module, or any object, with functions marked by :data:`textgen.hookimpl`.
-        name: of its entry point.
-        distribution: that brought it.
+        name: the name of its entry point.
+        distribution: the distribution that it appears to come from.
 
     Yields:
-        The plugins of this process, the new one among them.
+        The plugins of this process, including the new one.
 
     Raises:
-        PluginError: where it cannot be registered; a plugin that is found by its entry point would be skipped.
+        PluginError: if it cannot be registered; an installed plugin would be skipped.
 
     Example:
         >>> from textgen.testing import counting
-        >>> with registered(counting) as plugins:
-        ...     plugins.find("model", "counting").plugin.distribution
+        >>> with registered(counting) as registry:
+        ...     registry.find("model", "counting").plugin.distribution
         'testing'
     """
-    found, owner = plugins(), Plugin(name, distribution, "0")
-    found.register(plugin, owner)
-    if owner not in found.plugins:
-        raise PluginError(str(found.problems.pop()))
+    registry, owner = plugins(), Plugin(name, distribution, "0")
+    registry.register(plugin, owner)
+    if owner not in registry.plugins:
+        raise PluginError(str(registry.problems.pop()))
     try:
-        yield found
+        yield registry
     finally:
-        found.unregister(owner)
+        registry.unregister(owner)

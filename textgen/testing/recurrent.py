@@ -1,6 +1,6 @@
-"""A small recurrent network whose weights are drawn from a seed, in NumPy alone: what runtimes and exporters read.
+"""A small recurrent network in pure NumPy, with weights drawn from a seed, to test runtimes and exporters.
 
-The module is a plugin: it names the model and its runtime ``fixed-gru``.
+The module is also a plugin; the model and its runtime are called ``fixed-gru``.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class FixedGRUOptions(Options):
 
 
 class FixedGRU(Model):
-    """Embedding → GRU → dense logits that are far apart; :meth:`fit` reports to the run and changes no weight.
+    """Embedding → GRU → dense logits that are far apart; :meth:`fit` reports to the run but keeps the weights.
 
-    The cell is that of :class:`textgen.model.network.RecurrentLayer`, written out step by step.
+    The cell is that of :class:`textgen.RecurrentLayer`, computed step by step.
 
     Example:
         >>> model = FixedGRU(FixedGRUOptions(units=4), vocab_size=3)
@@ -76,7 +76,7 @@ class FixedGRU(Model):
         return sum(array.size for array in self._network.tensors().values())
 
     def fit(self, dataset: Dataset, run: TrainingRun) -> None:
-        loss = math.log(self.vocab_size)  # of one that knows nothing
+        loss = math.log(self.vocab_size)  # of a uniform prediction
         at = run.checkpoint.position if run.checkpoint else Position()
         while at.epoch < run.options.epochs and not run.should_stop:
             for batch in run.batches(at):
@@ -114,7 +114,7 @@ class FixedGRU(Model):
         shapes = {name: array.shape for name, array in tensors.items()}
         expected = {name: array.shape for name, array in self._network.tensors().items()}
         if shapes != expected:
-            raise ArtifactError(f"the weights have the shapes {shapes}, expected are {expected}")
+            raise ArtifactError(f"the weights have the shapes {shapes}, but must have {expected}")
         self._network = RecurrentNetwork.from_tensors("gru", tensors)
 
     def describe(self, weights: Tensors) -> RecurrentNetwork:
@@ -127,11 +127,11 @@ def _sigmoid(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @hookimpl
 def textgen_register_models(register: Register) -> None:
-    """Name the model."""
+    """Register the model."""
     register("fixed-gru", "textgen.testing.recurrent:FixedGRU", "Gated recurrent units with weights from a seed.")
 
 
 @hookimpl
 def textgen_register_runtimes(register: Register) -> None:
-    """Name the runtime that runs it."""
+    """Register its runtime."""
     register("fixed-gru", "textgen.generation.runtime:ModelRuntime", "Runs a model by its own forward pass.")

@@ -1,6 +1,6 @@
-"""Two tiny corpora, embedded: ``tiny-stream``, one text of nearly a thousand characters; ``tiny-documents``, 48 words.
+"""Two tiny corpora: ``tiny-stream``, one text of nearly a thousand characters, and ``tiny-documents``, 48 words.
 
-The module is a plugin; :func:`textgen.testing.registered` makes the two names known.
+The module is also a plugin; register it with :func:`textgen.testing.registered`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _TREES = (
 #: 48 words of 3 to 8 letters.
 WORDS = tuple(_TREES.split())
 
-#: Lines of two and three of the words in turn.
+#: Lines of two and of three words, alternating.
 TEXT = "".join(
     f"{WORDS[at % 48]} and {WORDS[at * 5 % 48]}\n" if at % 2 else f"{WORDS[at % 48]}, {WORDS[at * 7 % 48]}; yew\n"
     for at in range(56)
@@ -46,7 +46,7 @@ class TinyStream(Corpus):
 
 
 class TinyDocuments(Corpus):
-    """48 words, one a document.
+    """48 words, one per document.
 
     Example:
         >>> list(TinyDocuments(TinyDocuments.Options()).documents())[:3]
@@ -66,6 +66,6 @@ class TinyDocuments(Corpus):
 
 @hookimpl
 def textgen_register_corpora(register: Register) -> None:
-    """Name the corpora."""
+    """Register the corpora."""
     register("tiny-stream", "textgen.testing.tiny:TinyStream", "Lines of trees.")
     register("tiny-documents", "textgen.testing.tiny:TinyDocuments", "48 trees.")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
+from textgen.base.machine import signals_handled
 from textgen.errors import TextgenError
 from textgen.generation.loop import finish, generate
 from textgen.generation.request import Request
@@ -232,15 +232,8 @@ class Run:
                 raise KeyboardInterrupt
             self._asked_to_stop = True
 
-        if threading.current_thread() is not threading.main_thread():
+        with signals_handled(ask):
             yield
-            return
-        former = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in former.items():
-                signal.signal(number, handler)
 
 
 @dataclass

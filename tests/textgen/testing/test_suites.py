@@ -258,7 +258,7 @@ class LosesCapitals(Letters):
         return super().decode(ids).lower()
 
 
-@fails("test_text_of_parts_is_the_text_of_the_whole")
+@fails("test_parts_are_decoded_to_parts_of_the_text")
 class SetsBlanks(Letters):
     def decode(self, ids):
         return " ".join(super().decode([i]) for i in ids)
@@ -277,19 +277,19 @@ class GivesWideIds(Letters):
         return super().encode(text, on_unknown).astype(np.int64)
 
 
-@fails("test_a_batch_is_encoded_as_its_texts_are_one_by_one")
+@fails("test_a_batch_is_encoded_like_its_single_texts")
 class ForgetsWhereTextsEnd(Letters):
     def encode_batch(self, texts):
         ids = self.encode("".join(texts))
         return ids, np.array([len(ids)])
 
 
-@fails("test_special_ids_are_what_they_say")
+@fails("test_special_ids_are_consistent")
 class PromisesAnEnd(Letters):
     has_eos = True
 
 
-@fails("test_special_ids_are_what_they_say")
+@fails("test_special_ids_are_consistent")
 class ForbidsAll(Letters):
     @property
     def forbidden_ids(self):
@@ -302,7 +302,7 @@ class SortsOnTheWay(Letters):
         return {"texts": sorted(self.texts, reverse=True)}
 
 
-@fails("test_what_is_no_vocabulary_is_refused")
+@fails("test_an_invalid_vocabulary_is_an_error")
 class TakesAnything(Letters):
     def load_json(self, vocabulary):
         self.texts = vocabulary.get("texts") or []
@@ -315,7 +315,7 @@ class DrawsItsOrder(Letters):
         random.shuffle(self.texts)
 
 
-@fails("test_an_unknown_character_is_treated_as_asked")
+@fails("test_an_unknown_character_is_handled_as_requested")
 class SkipsInSilence(Letters):
     def encode(self, text, on_unknown=None):
         return super().encode(text, "skip")
@@ -327,8 +327,8 @@ class LooksAtItsNeighbours(Halves):
         return np.where(logits > -np.inf, logits - logits.max(), logits) / parameters["by"]
 
 
-@fails("test_rows_have_their_own_numbers")
-@fails("test_the_graph_that_it_emits_does_the_same")
+@fails("test_each_row_has_its_own_numbers")
+@fails("test_its_graph_does_the_same")
 class UsesItsOwnNumbers(Halves):
     def transform(self, logits, parameters, seen):
         return (logits / self.options.by).astype(np.float32)
@@ -372,7 +372,7 @@ class HidesAParameter(Halves):
         return {**super().parameters, "hidden": 1.0}
 
 
-@fails("test_it_draws_an_id_a_row")
+@fails("test_it_draws_one_id_per_row")
 class DrawsTheExcluded(Last):
     def select(self, logits, uniforms):
         return np.zeros(len(logits), np.int32)
@@ -385,7 +385,7 @@ class DrawsByPosition(Last):
         return np.where(np.arange(len(logits)) % 2, super().select(logits, uniforms), first).astype(np.int32)
 
 
-@fails("test_the_graph_that_it_emits_draws_the_same")
+@fails("test_its_graph_draws_the_same")
 class EmitsTheLikeliest(Last):
     def emit(self, graph, logits, uniforms):
         return graph.add("ArgMax", logits, axis=1, keepdims=0)
@@ -435,7 +435,7 @@ class GivesWideLogits(CountingModel):
         return logits.astype(np.float64), after
 
 
-@fails("test_going_on_is_as_not_stopping")
+@fails("test_resuming_gives_the_same_as_not_stopping")
 class StartsAnew(CountingModel):
     def _restore(self, checkpoint):
         epoch = super()._restore(checkpoint)
@@ -479,7 +479,7 @@ class LoadsAnything(CountingModel):
         self._counts = np.array(next(iter(tensors.values())) if tensors else 0)
 
 
-@fails("test_what_it_is_is_known_without_weights")
+@fails("test_its_properties_are_known_without_weights")
 class RunsNowhere(CountingModel):
     native_runtime = "nowhere"
 
@@ -491,7 +491,7 @@ class SuggestsTheUnknown(CountingModel):
         return {"units": 5}
 
 
-@fails("test_its_description_is_itself")
+@fails("test_its_description_is_the_same_model")
 class DescribesAnother(FixedGRU):
     def describe(self, weights):
         return super().describe({**weights, "head.bias": weights["head.bias"] + 1})
@@ -534,20 +534,20 @@ class ClearsTheFolder(Dump):
         return super().export(source, folder)
 
 
-@fails("test_it_is_the_model")
+@fails("test_it_gives_the_logits_of_the_model")
 class RunsAnother(ModelRuntime):
     def forward(self, ids, state, lengths=None):
         logits, after = super().forward(ids, state, lengths)
         return logits * np.float32(1.01), after
 
 
-@fails("test_a_step_and_a_prompt_are_what_is_read_at_once")
+@fails("test_a_prompt_and_a_step_are_the_same_as_reading_at_once")
 class StepsFromTheStart(ModelRuntime):
     def step(self, ids, state):
         return super().step(ids, self.initial_state(len(ids)))
 
 
-@fails("test_a_step_and_a_prompt_are_what_is_read_at_once")
+@fails("test_a_prompt_and_a_step_are_the_same_as_reading_at_once")
 class PrefillsPadding(ModelRuntime):
     def prefill(self, ids, state, lengths=None):
         return super().prefill(ids, state)
@@ -565,20 +565,20 @@ class ForgetsItsState(ModelRuntime):
         return Block(super().generate(ids, state, chain, uniforms).ids, state)
 
 
-@fails("test_a_device_that_is_not_there_is_an_error")
+@fails("test_a_missing_device_is_an_error")
 class TakesAnyDevice(ModelRuntime):
     @classmethod
     def open(cls, artifact, make_model, device="auto"):
         return super().open(artifact, make_model, "cpu")
 
 
-@fails("test_it_has_what_the_run_says")
+@fails("test_it_has_the_properties_of_the_run")
 class HasAnotherState(ModelRuntime):
     def initial_state(self, batch):
         return State({name: array + 1 for name, array in super().initial_state(batch).items()})
 
 
-@fails("test_it_tells_what_it_finds_on_this_machine")
+@fails("test_it_diagnoses_this_machine")
 class TellsTexts(ModelRuntime):
     @classmethod
     def diagnose(cls):
@@ -600,7 +600,7 @@ def test_every_case_was_seen_to_fail():
         "test_it_has_the_interface",
         "test_its_import_is_light",
         "test_it_ends_a_chain",
-        "test_its_keras_step_is_itself",
+        "test_its_keras_step_is_the_same_model",
     }
     assert cases - BROKEN.keys() == elsewhere
 

@@ -1,6 +1,6 @@
-"""Conformance suites: what textgen asks of a plugin, as test cases that pytest collects.
+"""Conformance suites: the requirements of textgen for plugins, as test cases for pytest.
 
-Subclass the suite of your plugin's kind in a test module, and give the name that the plugin registered::
+Subclass the suite of the kind of your plugin in a test module, and set the name that the plugin registers::
 
     from textgen.testing.suites import TokenizerSuite
 
@@ -8,15 +8,15 @@ Subclass the suite of your plugin's kind in a test module, and give the name tha
         name = "words"
         options = {"size": 20}
 
-Each case is a ``test_`` method; override what a suite documents as an attribute, and add cases of your own. While a
-suite runs, the tiny corpora and the models ``counting`` and ``fixed-gru`` of :mod:`textgen.testing` are registered.
+Each case is a ``test_`` method. Set the attributes that a suite documents, and add your own cases. While a suite runs,
+the tiny corpora and the models ``counting`` and ``fixed-gru`` of :mod:`textgen.testing` are registered.
 
-This package is the only one in textgen that imports pytest.
+No other package of textgen imports pytest.
 """
 
 import pytest
 
-# So that a failing assertion shows its values, as it does in a test module.
+# A failing assertion then shows its values, as in a test module.
 pytest.register_assert_rewrite(
     *(f"{__name__}.{module}" for module in ("plugin", "forward", "corpus", "tokenizer", "model", "sampler")),
     *(f"{__name__}.{module}" for module in ("exporter", "runtime")),

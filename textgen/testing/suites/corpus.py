@@ -1,4 +1,4 @@
-"""What is asked of a corpus."""
+"""The requirements for a corpus."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from textgen.testing.suites.plugin import OptionsSuite
 
 
 class CorpusSuite(OptionsSuite):
-    """Cases for a :class:`textgen.text.corpus.Corpus`.
+    """Cases for a :class:`textgen.Corpus`.
 
     Example:
         >>> class TestTrees(CorpusSuite):
         ...     name = "trees"
 
     Attributes:
-        data_dir: a folder that has the corpus's files, for one that would download them.
+        data_dir: a folder with the files of the corpus, if it would download them otherwise.
     """
 
     kind = "corpus"
@@ -30,8 +30,7 @@ class CorpusSuite(OptionsSuite):
 
     def corpus(self) -> Corpus:
         """The corpus under test."""
-        corpus: Corpus = self.make(self.data_dir)
-        return corpus
+        return plugins().make("corpus", {"name": self.name, **self.options}, self.data_dir)
 
     def light_use(self) -> str:
         return f"from textgen.plugins import plugins\nplugins().get('corpus', {self.name!r})"
@@ -42,8 +41,8 @@ class CorpusSuite(OptionsSuite):
         count = 0
         for text in corpus.documents():
             assert isinstance(text, str)
-            assert text, "an empty document teaches nothing"
-            text.encode("utf-8")  # a lone surrogate cannot be written to any file
+            assert text, "a document is not empty"
+            text.encode("utf-8")  # a lone surrogate cannot be written to a file
             count += 1
         assert count > 0
 

@@ -1,4 +1,4 @@
-"""What is asked of an exporter."""
+"""The requirements for an exporter."""
 
 from __future__ import annotations
 
@@ -24,39 +24,39 @@ Logits = NDArray[np.float32]
 
 
 class Spoilt(Runtime):
-    """A runtime whose logits go through a function.
+    """A runtime whose logits are changed by a function.
 
     Args:
-        true: the runtime.
+        original: the runtime.
         change: the function.
     """
 
-    def __init__(self, true: Runtime, change: Callable[[Logits], Logits]) -> None:
-        self.true, self.change = true, change
-        self.vocab_size, self.state_spec = true.vocab_size, true.state_spec
+    def __init__(self, original: Runtime, change: Callable[[Logits], Logits]) -> None:
+        self.original, self.change = original, change
+        self.vocab_size, self.state_spec = original.vocab_size, original.state_spec
 
     @classmethod
     def open(cls, *_: Any) -> Spoilt:
-        """Cannot be opened from a run."""
+        """Not supported."""
         raise NotImplementedError
 
     def forward(self, ids: Ids, state: State, lengths: Ids | None = None) -> tuple[Logits, State]:
-        logits, after = self.true.forward(ids, state, lengths)
+        logits, after = self.original.forward(ids, state, lengths)
         return self.change(logits), after
 
 
 def other(logits: Logits) -> Logits:
-    """Logits of another model."""
+    """The logits of a different model."""
     return logits[..., ::-1] * 3
 
 
 def fails(logits: Logits) -> Logits:
-    """No logits at all."""
+    """Raises instead of returning logits."""
     raise RuntimeError("the comparison failed")
 
 
 class ExporterSuite(OptionsSuite):
-    """Cases for an :class:`textgen.exporting.exporter.Exporter`.
+    """Cases for an :class:`textgen.Exporter`.
 
     Example:
         >>> class TestOnnx(ExporterSuite):
@@ -64,7 +64,7 @@ class ExporterSuite(OptionsSuite):
         ...     model = {"name": "fixed-gru"}
 
     Attributes:
-        model: name and options of the model of the run that is exported: ``counting``, ``fixed-gru``, or your own.
+        model: the name and options of the exported model: ``counting``, ``fixed-gru``, or your own.
     """
 
     kind = "exporter"
@@ -80,16 +80,16 @@ class ExporterSuite(OptionsSuite):
 
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
-        """Where an export goes: it does not exist yet, and has no neighbours."""
+        """The folder of the export; neither it nor anything beside it exists yet."""
         return tmp_path / "exports" / "one"
 
     @pytest.fixture
     def source(self, run: TinyRun) -> ExportSource:
-        """The run, as an exporter gets it."""
+        """The run, as the exporter receives it."""
         return export_source(SavedRun(run.artifact, plugins()), lambda line: None)
 
     def export(self, source: ExportSource, folder: Path) -> ExportReport:
-        """Export."""
+        """Exports the run."""
         report: ExportReport = self.make().export(source, folder)
         return report
 
@@ -98,11 +98,11 @@ class ExporterSuite(OptionsSuite):
         assert report.folder == folder
         assert report.files
         assert files(folder).keys() == set(report.files)
-        assert [path.name for path in folder.parent.iterdir()] == [folder.name], "something was left beside the export"
+        assert [path.name for path in folder.parent.iterdir()] == [folder.name], "only the export is left"
 
     def test_it_reports_how_far_it_is_from_its_source(self, source: ExportSource, folder: Path) -> None:
         parity = self.export(source, folder).parity
-        assert parity, "an export that is compared with nothing"
+        assert parity, "an export is compared with its source"
         assert all(isinstance(name, str) and math.isfinite(figure) for name, figure in parity.items())
 
     def test_another_model_than_its_source_is_an_error_that_leaves_nothing(
@@ -133,7 +133,7 @@ class ExporterSuite(OptionsSuite):
         try:
             self.export(source, folder)
         except TextgenError as error:
-            assert "\n" not in str(error)  # noqa: PT017 - an error is right, and so is none
+            assert "\n" not in str(error)  # noqa: PT017 - an error is allowed, not required
         assert (folder / "thesis.txt").read_text() == "the only copy"
 
 
@@ -143,11 +143,11 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def spoilt(source: ExportSource, change: Callable[[Logits], Logits]) -> ExportSource:
-    """A source whose model is another one, for whoever compares with it, by logits or by loss."""
+    """The source, but of a different model, whether logits or losses are compared with it."""
 
     def measure_loss(runtime: Runtime) -> float:
         if isinstance(runtime, Spoilt):
-            return source.measure_loss(runtime.true)
+            return source.measure_loss(runtime.original)
         return source.measure_loss(Spoilt(runtime, change))
 
     def open_runtime(name: str) -> Runtime:

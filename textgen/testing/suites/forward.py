@@ -1,4 +1,4 @@
-"""What is asked of whatever reads ids and predicts the next: a model, or a runtime."""
+"""The requirements for the forward pass of models and runtimes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Ids = NDArray[np.int32]
 
 
 class Forward(Protocol):
-    """What :class:`textgen.model.model.Model` and :class:`textgen.generation.runtime.Runtime` share."""
+    """The forward pass that :class:`textgen.Model` and :class:`textgen.Runtime` have in common."""
 
     @property
     def vocab_size(self) -> int:
@@ -25,11 +25,11 @@ class Forward(Protocol):
         """The tensors of the state."""
 
     def forward(self, ids: Ids, state: State, lengths: Ids | None = None) -> tuple[NDArray[np.float32], State]:
-        """Read ids."""
+        """Reads ids."""
 
 
 def same(found: Any, expected: Any, tolerance: float) -> None:
-    """Assert that two arrays, or two states, are equal up to a difference."""
+    """Asserts that two arrays or states are equal within a tolerance."""
     if isinstance(expected, State):
         assert set(found) == set(expected)
         for name in expected:
@@ -40,10 +40,10 @@ def same(found: Any, expected: Any, tolerance: float) -> None:
 
 
 class ForwardCases:
-    """Cases of the forward pass; a suite provides the fixture ``subject``.
+    """Cases for the forward pass; a suite provides the fixture ``subject``.
 
     Attributes:
-        tolerance: largest difference of logits and states that is still the same, for the order of float32 sums.
+        tolerance: the largest difference between equal logits or states, since float32 sums depend on their order.
     """
 
     tolerance: ClassVar[float] = 1e-4
@@ -55,7 +55,7 @@ class ForwardCases:
 
     @pytest.fixture
     def start(self, subject: Forward, ids: Ids) -> State:
-        """A state for each row that has seen something, and the first row's, which has not."""
+        """The initial state for the first row, and a state that has read ids for each other row."""
         fresh = subject.state_spec.initial_state(len(ids))
         used = subject.forward(ids[:, ::-1].copy(), fresh)[1]
         return State({name: np.concatenate([fresh[name][:1], np.asarray(used[name])[1:]]) for name in fresh})

@@ -1,4 +1,4 @@
-"""What is asked of a model."""
+"""The requirements for a model."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ V = 7
 
 
 def stream() -> Dataset:
-    """Ids that go up by 1 or 2, which is soon learnt, in four lanes with carried state."""
+    """Ids that increase by 1 or 2, which is easy to learn, in four lanes with carried state."""
     ids = (np.cumsum(np.random.default_rng(0).integers(1, 3, 700)) % V).astype(np.int32)
     train, held_out = EncodedText.join([ids]).split_tail(0.2)
     return Dataset(Lanes(train, 20, 4), Lanes(held_out, 20, 4), carries_state=True)
 
 
 def documents() -> Dataset:
-    """Rows of 2 to 9 ids, padded with 0, nothing held out."""
+    """Rows of 2 to 9 ids, padded with 0; nothing is held out."""
     rng = np.random.default_rng(1)
     texts = [rng.integers(1, V, length).astype(np.int32) for length in rng.integers(2, 10, 21)]
     return Dataset(PaddedDocuments(EncodedText.join(texts), 4, pad_id=0, bucket=True))
 
 
 def through_files(tensors: Tensors) -> Tensors:
-    """Tensors as a run's folder gives them back."""
+    """Tensors, written to a safetensors file and read again."""
     return safetensors.numpy.load(safetensors.numpy.save({n: np.asarray(a, order="C") for n, a in tensors.items()}))
 
 
 class ModelSuite(ForwardCases, OptionsSuite):
-    """Cases for a :class:`textgen.model.model.Model`. Keep it small: it is fitted some ten times.
+    """Cases for a :class:`textgen.Model`. Keep it small: it is fitted about ten times.
 
     Example:
         >>> class TestGRU(ModelSuite):
@@ -55,7 +55,7 @@ class ModelSuite(ForwardCases, OptionsSuite):
         ...     training = {"learning_rate": 0.02}
 
     Attributes:
-        training: training options by which it learns, in some twenty batches, that an id is followed by one of two.
+        training: training options with which about twenty batches teach it that either of two ids follows each id.
         learns: whether fitting changes the model; false for a fake.
     """
 
@@ -68,12 +68,11 @@ class ModelSuite(ForwardCases, OptionsSuite):
     @classmethod
     def model(cls) -> Model:
         """A new model under test."""
-        model: Model = plugins().make("model", {"name": cls.name, **cls.options}, V)
-        return model
+        return plugins().make("model", {"name": cls.name, **cls.options}, V)
 
     @classmethod
     def fit(cls, dataset: Dataset, **changes: Any) -> tuple[Model, MemoryRun]:
-        """Fit a new model; what it was, and what it reported."""
+        """A new model, fitted, and its reports."""
         model = cls.model()
         run = MemoryRun(dataset, model.TrainingOptions, **{"epochs": 3, "seed": 5, **cls.training, **changes})
         model.fit(dataset, run)
@@ -99,7 +98,7 @@ class ModelSuite(ForwardCases, OptionsSuite):
             "model.state_spec, model.parameter_count"
         )
 
-    def test_what_it_is_is_known_without_weights(self, subject: Model) -> None:
+    def test_its_properties_are_known_without_weights(self, subject: Model) -> None:
         model = self.model()
         assert model.vocab_size == V
         assert model.state_spec == subject.state_spec
@@ -120,7 +119,7 @@ class ModelSuite(ForwardCases, OptionsSuite):
             Position(epoch, step, epoch * steps + step) for epoch in range(2) for step in range(1, steps + 1)
         ]
         counted = [int((batch.weights > 0).sum()) for epoch in range(2) for batch in dataset.train.batches(epoch)]
-        assert run.characters == counted, "targets that count, a batch"
+        assert run.characters == counted, "the number of targets that count, per batch"
         assert np.isfinite(run.losses).all()
         assert [position for position, _, _ in run.epochs] == [Position(e, 0, e * steps) for e in (1, 2)]
         for position, metrics, checkpoint in run.epochs:
@@ -133,18 +132,20 @@ class ModelSuite(ForwardCases, OptionsSuite):
         if not self.learns:
             pytest.skip("learns = False")
         _, metrics, _ = fitted[1].epochs[-1]
-        assert metrics["held_out_loss"] < math.log(V) - 1e-3, "no better than a model that knows nothing"
+        assert metrics["held_out_loss"] < math.log(V) - 1e-3, "better than a uniform prediction"
 
     def test_the_seed_decides(self, fitted: tuple[Model, MemoryRun]) -> None:
         again, _ = self.fit(stream())
         same_tensors(again.weights(), fitted[0].weights())
 
     @pytest.mark.parametrize("at_end_of_epoch", [False, True])
-    def test_going_on_is_as_not_stopping(self, fitted: tuple[Model, MemoryRun], at_end_of_epoch: bool) -> None:
+    def test_resuming_gives_the_same_as_not_stopping(
+        self, fitted: tuple[Model, MemoryRun], at_end_of_epoch: bool
+    ) -> None:
         dataset = stream()
         stop = dataset.train.steps if at_end_of_epoch else dataset.train.steps + 2
         _, stopped = self.fit(dataset, stop_after=stop)
-        assert len(stopped.positions) == stop, "a model stops after its batch once the run asks it to"
+        assert len(stopped.positions) == stop, "a model stops after the batch when the run asks it to"
         checkpoint = stopped.interruption or stopped.epochs[-1][2]
         assert checkpoint.position.total == stop
         numbers = json.loads(json.dumps(checkpoint.numbers))
@@ -170,7 +171,7 @@ class ModelSuite(ForwardCases, OptionsSuite):
             with pytest.raises(ArtifactError):
                 self.model().load_weights(bad)
 
-    def test_its_description_is_itself(self, subject: Model, ids: Ids, start: State) -> None:
+    def test_its_description_is_the_same_model(self, subject: Model, ids: Ids, start: State) -> None:
         network = subject.describe(subject.weights())
         if network is None:
             pytest.skip("no GRU or LSTM stack")
@@ -181,7 +182,7 @@ class ModelSuite(ForwardCases, OptionsSuite):
         described = numpy_runtime(network)
         same(described.forward(ids, start)[0], subject.forward(ids, start)[0], self.tolerance)
 
-    def test_its_keras_step_is_itself(self, subject: Model, ids: Ids, start: State) -> None:
+    def test_its_keras_step_is_the_same_model(self, subject: Model, ids: Ids, start: State) -> None:
         step = getattr(subject, "keras_step", lambda: None)()
         if step is None:
             pytest.skip("no step function of TensorFlow tensors")
@@ -203,7 +204,7 @@ class ModelSuite(ForwardCases, OptionsSuite):
         generator = load(run.artifact.path, runtime=model.native_runtime, device="cpu")
         generations = generator.sample(generator.request(num=3, seed=1))
         rows = generator.sample(generator.request(rows=[2], seed=1))
-        assert rows[0].text == generations[2].text, "a text depends on the texts beside it"
+        assert rows[0].text == generations[2].text, "a text does not depend on the others"
         prompt = run.plan.tokenizer.encode("elm")[None]
         start = model.state_spec.initial_state(1)
         expected = ModelRuntime(model).forward(prompt, start)[0]
@@ -211,7 +212,7 @@ class ModelSuite(ForwardCases, OptionsSuite):
 
 
 def same_tensors(found: Tensors, expected: Tensors) -> None:
-    """Assert that weights are equal, up to the order of float32 sums."""
+    """Asserts that weights are equal, except for the order of float32 sums."""
     assert set(found) == set(expected)
     for name, array in expected.items():
         assert (found[name].shape, found[name].dtype) == (array.shape, array.dtype)

@@ -1,4 +1,4 @@
-"""A run of a tiny corpus, for what needs one: exporters, runtimes, and models that are saved and loaded."""
+"""Runs of a tiny corpus, to test exporters, runtimes, and saved models."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from textgen.training.display import Display
 from textgen.training.plan import Plan, make_plan
 from textgen.training.train import train
 
-#: Trained in an instant.
+#: Training options for an instant run.
 QUICK = {"epochs": 2, "batch_size": 4, "length": 20, "held_out": 0.2, "sample_every": 0}
 
 
 @dataclass(frozen=True)
 class TinyRun:
-    """A finished run and what it was made of."""
+    """A finished run and its plan."""
 
     plan: Plan
     artifact: Artifact
 
     def make_model(self) -> Model:
-        """The run's model, without its weights."""
-        model: Model = plugins().make("model", self.plan.settings["model"], self.plan.tokenizer.vocab_size)
-        return model
+        """The model of the run, without weights."""
+        return plugins().make("model", self.plan.settings["model"], self.plan.tokenizer.vocab_size)
 
     def load_model(self) -> Model:
-        """The run's model, with its weights."""
+        """The model of the run, with its weights."""
         model = self.make_model()
         model.load_weights(self.artifact.weights())
         return model
@@ -40,13 +39,13 @@ class TinyRun:
 def train_tiny(
     folder: Path, model: Mapping[str, Any], layout: Layout = "documents", training: Mapping[str, Any] | None = None
 ) -> TinyRun:
-    """Train a model on a tiny corpus.
+    """Trains a model on a tiny corpus.
 
     Args:
-        folder: of the run; must not exist.
-        model: the model's table of settings: ``name`` and options.
-        layout: which of the tiny corpora.
-        training: training options over :data:`QUICK`.
+        folder: the folder of the run; it must not exist.
+        model: the settings of the model: ``name`` and options.
+        layout: the layout of the tiny corpus.
+        training: training options that override :data:`QUICK`.
     """
     settings: Settings = {
         "corpus": {"name": f"tiny-{layout}"},

@@ -1,4 +1,4 @@
-"""What is asked of a runtime."""
+"""The requirements for a runtime."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROWS, STEPS = 4, 30
 
 
 class RuntimeSuite(ForwardCases, PluginSuite):
-    """Cases for a :class:`textgen.generation.runtime.Runtime`.
+    """Cases for a :class:`textgen.Runtime`.
 
     Example:
         >>> class TestNumpy(RuntimeSuite):
@@ -27,7 +27,7 @@ class RuntimeSuite(ForwardCases, PluginSuite):
         ...     model = {"name": "fixed-gru"}
 
     Attributes:
-        model: name and options of a model that the runtime runs: ``counting``, ``fixed-gru``, or your own.
+        model: the name and options of a model that the runtime runs: ``counting``, ``fixed-gru``, or your own.
     """
 
     kind = "runtime"
@@ -37,7 +37,7 @@ class RuntimeSuite(ForwardCases, PluginSuite):
 
     @classmethod
     def prepare(cls, run: TinyRun) -> None:
-        """What must happen to a run before the runtime opens it; export it, say."""
+        """Prepares a run for the runtime, for example by exporting it."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -51,8 +51,7 @@ class RuntimeSuite(ForwardCases, PluginSuite):
     @classmethod
     def subject(cls, run: TinyRun) -> Runtime:
         """The runtime under test, with the run loaded."""
-        opened: Runtime = plugins().get("runtime", cls.name).open(run.artifact, run.make_model, "cpu")
-        return opened
+        return plugins().get("runtime", cls.name).open(run.artifact, run.make_model, "cpu")
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -60,20 +59,22 @@ class RuntimeSuite(ForwardCases, PluginSuite):
         """The model's own forward pass."""
         return ModelRuntime(run.load_model())
 
-    def test_it_has_what_the_run_says(self, subject: Runtime, run: TinyRun) -> None:
+    def test_it_has_the_properties_of_the_run(self, subject: Runtime, run: TinyRun) -> None:
         assert isinstance(subject, Runtime)
         assert subject.vocab_size == run.artifact.manifest.vocab_size
         assert subject.state_spec == run.artifact.state_spec
         assert subject.device == "cpu"
         same(subject.initial_state(3), run.artifact.state_spec.initial_state(3), 0)
 
-    def test_it_is_the_model(self, subject: Runtime, truth: Runtime, ids: Ids, start: State) -> None:
+    def test_it_gives_the_logits_of_the_model(self, subject: Runtime, truth: Runtime, ids: Ids, start: State) -> None:
         logits, state = subject.forward(ids, start)
         expected, after = truth.forward(ids, start)
         same(logits, expected, self.tolerance)
         same(state, after, self.tolerance)
 
-    def test_a_step_and_a_prompt_are_what_is_read_at_once(self, subject: Runtime, ids: Ids, start: State) -> None:
+    def test_a_prompt_and_a_step_are_the_same_as_reading_at_once(
+        self, subject: Runtime, ids: Ids, start: State
+    ) -> None:
         logits, state = subject.forward(ids, start)
         before = subject.prefill(ids[:, :-1], start)
         last, after = subject.step(ids[:, -1], before)
@@ -98,18 +99,20 @@ class RuntimeSuite(ForwardCases, PluginSuite):
         same(block.state, expected.state, self.tolerance)
 
         alone = subject.generate(ids[[2]], subject.initial_state(1), draw(1), drawn[:, [2]])
-        np.testing.assert_array_equal(alone.ids[:, 0], block.ids[:, 2], "a row depends on the rows beside it")
+        np.testing.assert_array_equal(alone.ids[:, 0], block.ids[:, 2], "a row does not depend on the others")
 
         part = subject.generate(ids, subject.initial_state(ROWS), draw(), drawn[:11])
         rest = subject.generate(part.ids[-1], part.state, draw(), drawn[11:])
-        np.testing.assert_array_equal(np.concatenate([part.ids, rest.ids]), block.ids, "a text depends on its chunks")
+        np.testing.assert_array_equal(
+            np.concatenate([part.ids, rest.ids]), block.ids, "a text does not depend on its chunks"
+        )
 
     @pytest.mark.parametrize("device", ["cuda:99", "toaster"])
-    def test_a_device_that_is_not_there_is_an_error(self, run: TinyRun, device: str) -> None:
+    def test_a_missing_device_is_an_error(self, run: TinyRun, device: str) -> None:
         with pytest.raises(TextgenError):
             self.provided.load().open(run.artifact, run.make_model, device)
 
-    def test_it_tells_what_it_finds_on_this_machine(self) -> None:
-        findings = self.provided.load().diagnose()
-        assert isinstance(findings, list)
-        assert all(isinstance(finding, Check) for finding in findings)
+    def test_it_diagnoses_this_machine(self) -> None:
+        checks = self.provided.load().diagnose()
+        assert isinstance(checks, list)
+        assert all(isinstance(check, Check) for check in checks)

@@ -1,4 +1,4 @@
-"""What is asked of a sampler, and of a selector."""
+"""The requirements for samplers and selectors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROWS = 40
 
 
 def some_logits() -> Logits:
-    """``[ROWS, V]``: near, far, and many equal ones, some excluded, never all; one row with a single id left."""
+    """``[ROWS, V]``: close, far apart, and with many ties; some ids are excluded, in the last row all but one."""
     rng = np.random.default_rng(3)
     near = rng.normal(0, 1, (ROWS, V))
     far = rng.normal(0, 12, (ROWS, V))
@@ -34,7 +34,7 @@ def some_logits() -> Logits:
 
 
 class SamplerSuite(OptionsSuite):
-    """Cases for a :class:`textgen.generation.sampler.Sampler`.
+    """Cases for a :class:`textgen.Sampler`.
 
     Example:
         >>> class TestTopK(SamplerSuite):
@@ -43,7 +43,7 @@ class SamplerSuite(OptionsSuite):
         ...     more_options = ({"k": 1}, {"k": 100})
 
     Attributes:
-        more_options: other option values, for the rows of a batch that differ in them.
+        more_options: other option values, used for other rows of the same batch.
     """
 
     kind = "sampler"
@@ -58,14 +58,14 @@ class SamplerSuite(OptionsSuite):
 
     @pytest.fixture
     def seen(self) -> NDArray[np.bool_] | None:
-        """Which ids rows have, for a sampler that uses its history."""
+        """The ids that have occurred in each row, for a sampler that uses the history."""
         if not self.make().uses_history:
             return None
         return np.random.default_rng(4).random((ROWS, V)) < 0.3
 
     @pytest.fixture
     def parameters(self) -> Parameters:
-        """Rows with the numbers of :attr:`options` and of each of :attr:`more_options` in turn."""
+        """The numbers of :attr:`options` and of each of :attr:`more_options`, alternating between rows."""
         every = [sampler.parameters for sampler in self.samplers()]
         return {
             name: np.array([[every[row % len(every)][name]] for row in range(ROWS)], np.float32) for name in every[0]
@@ -90,8 +90,8 @@ class SamplerSuite(OptionsSuite):
         assert result.dtype == np.float32
         assert not np.isnan(result).any()
         assert (result < np.inf).all()
-        assert np.isfinite(result).any(axis=1).all(), "at least one id stays"
-        assert (result[logits == -np.inf] == -np.inf).all(), "what was excluded stays excluded"
+        assert np.isfinite(result).any(axis=1).all(), "at least one id remains"
+        assert (result[logits == -np.inf] == -np.inf).all(), "an excluded id remains excluded"
         np.testing.assert_array_equal(logits, before[0])
         for name, values in before[1].items():
             np.testing.assert_array_equal(parameters[name], values)
@@ -108,7 +108,7 @@ class SamplerSuite(OptionsSuite):
             alone = sampler.transform(logits[at], own, None if seen is None else seen[at])
             np.testing.assert_array_equal(alone, together[at])
 
-    def test_rows_have_their_own_numbers(
+    def test_each_row_has_its_own_numbers(
         self, logits: Logits, parameters: Parameters, seen: NDArray[np.bool_] | None
     ) -> None:
         together = self.make().transform(logits, parameters, seen)
@@ -138,14 +138,14 @@ class SamplerSuite(OptionsSuite):
             assert list(built.parameters) == list(type(sampler.options).model_fields)
             assert all(isinstance(number, float) for number in built.parameters.values())
 
-    def test_the_graph_that_it_emits_does_the_same(
+    def test_its_graph_does_the_same(
         self, logits: Logits, parameters: Parameters, seen: NDArray[np.bool_] | None
     ) -> None:
         graph = OnnxGraph(V)
         names = {name: f"parameter.{name}" for name in parameters}
         output = self.make().emit(graph, "logits", names, None if seen is None else "seen")
         if output is None:
-            pytest.skip("it emits no graph, and runs outside of it")
+            pytest.skip("it emits no graph and runs outside of it")
         feeds: dict[str, NDArray[Any]] = {"logits": logits}
         feeds |= {names[name]: values for name, values in parameters.items()}
         found = graph.run(output, feeds if seen is None else feeds | {"seen": seen})
@@ -153,7 +153,7 @@ class SamplerSuite(OptionsSuite):
 
 
 class SelectorSuite(OptionsSuite):
-    """Cases for a :class:`textgen.generation.sampler.Selector`.
+    """Cases for a :class:`textgen.Selector`.
 
     Example:
         >>> class TestGreedy(SelectorSuite):
@@ -170,7 +170,7 @@ class SelectorSuite(OptionsSuite):
 
     @pytest.fixture
     def uniforms(self) -> NDArray[np.float32]:
-        """``[ROWS]``, the least and the greatest that there is among them."""
+        """``[ROWS]``, including the smallest and the largest possible ones."""
         numbers = np.random.default_rng(5).random(ROWS, np.float32)
         numbers[::5], numbers[1::5] = 0, 1 - 2**-24
         return numbers
@@ -178,7 +178,7 @@ class SelectorSuite(OptionsSuite):
     def light_use(self) -> str:
         return f"from textgen.plugins import plugins\nplugins().get('sampler', {self.name!r})"
 
-    def test_it_draws_an_id_a_row(self, logits: Logits, uniforms: NDArray[np.float32]) -> None:
+    def test_it_draws_one_id_per_row(self, logits: Logits, uniforms: NDArray[np.float32]) -> None:
         before, drawn_from = logits.copy(), uniforms.copy()
         ids = self.make().select(logits, uniforms)
         assert ids.shape == (ROWS,)
@@ -202,11 +202,11 @@ class SelectorSuite(OptionsSuite):
         assert isinstance(chain.selector, self.provided.load())
         assert chain.selector.options == self.make().options
 
-    def test_the_graph_that_it_emits_draws_the_same(self, logits: Logits, uniforms: NDArray[np.float32]) -> None:
+    def test_its_graph_draws_the_same(self, logits: Logits, uniforms: NDArray[np.float32]) -> None:
         graph = OnnxGraph(V)
         output = self.make().emit(graph, "logits", "uniforms")
         if output is None:
-            pytest.skip("it emits no graph, and runs outside of it")
+            pytest.skip("it emits no graph and runs outside of it")
         found = graph.run(output, {"logits": logits, "uniforms": uniforms[:, None]})
         assert found.dtype == np.int64
         np.testing.assert_array_equal(found, self.make().select(logits, uniforms))

@@ -1,4 +1,4 @@
-"""What is asked of a tokenizer."""
+"""The requirements for a tokenizer."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from textgen.errors import ArtifactError, OptionError, UnknownCharacterError
 from textgen.testing import tiny
 from textgen.testing.suites.plugin import OptionsSuite
 
-#: A character that is for private use, and so in no text.
+#: A private-use character, which no text contains.
 UNKNOWN = "\U000ffffd"
 
 
 class TokenizerSuite(OptionsSuite):
-    """Cases for a :class:`textgen.text.tokenizer.Tokenizer`.
+    """Cases for a :class:`textgen.Tokenizer`.
 
     Example:
         >>> class TestCharIndex(TokenizerSuite):
         ...     name = "char-index"
 
     Attributes:
-        texts: what the tokenizer is fitted on; it must encode and decode each without loss.
+        texts: the texts that it is fitted on; it must encode and decode each without loss.
     """
 
     kind = "tokenizer"
@@ -42,7 +42,7 @@ class TokenizerSuite(OptionsSuite):
     def fitted(self) -> Tokenizer:
         """The tokenizer under test, fitted on :attr:`texts`."""
         tokenizer: Tokenizer = self.make()
-        tokenizer.fit(text for text in self.texts)  # which can be read once only
+        tokenizer.fit(text for text in self.texts)  # an iterator, which can be read only once
         return tokenizer
 
     def light_use(self) -> str:
@@ -57,10 +57,10 @@ class TokenizerSuite(OptionsSuite):
             assert ids.size
             assert ids.min() >= 0
             assert ids.max() < tokenizer.vocab_size
-            assert tokenizer.eos_id not in ids.tolist(), "documents are ended by who arranges them"
+            assert tokenizer.eos_id not in ids.tolist(), "encoding does not end documents"
         assert tokenizer.encode("").tolist() == []
 
-    def test_a_batch_is_encoded_as_its_texts_are_one_by_one(self) -> None:
+    def test_a_batch_is_encoded_like_its_single_texts(self) -> None:
         tokenizer = self.fitted()
         texts = [*self.texts, "", self.texts[0]]
         ids, lengths = tokenizer.encode_batch(texts)
@@ -77,20 +77,20 @@ class TokenizerSuite(OptionsSuite):
             assert tokenizer.decode(ids.tolist()) == text
         assert tokenizer.decode([]) == ""
 
-    def test_text_of_parts_is_the_text_of_the_whole(self) -> None:
+    def test_parts_are_decoded_to_parts_of_the_text(self) -> None:
         tokenizer = self.fitted()
         rng = np.random.default_rng(0)
         ids = np.concatenate([rng.permutation(tokenizer.vocab_size), rng.integers(0, tokenizer.vocab_size, 100)])
         whole = tokenizer.decode(ids)
-        assert "".join(tokenizer.decode([int(one)]) for one in ids) == whole, "text could not be streamed"
+        assert "".join(tokenizer.decode([int(one)]) for one in ids) == whole, "text can be streamed"
         for cut in rng.integers(0, len(ids), 10):
             assert tokenizer.decode(ids[:cut]) + tokenizer.decode(ids[cut:]) == whole
 
-    def test_special_ids_are_what_they_say(self) -> None:
+    def test_special_ids_are_consistent(self) -> None:
         tokenizer = self.fitted()
         special = [i for i in (tokenizer.pad_id, tokenizer.unk_id, tokenizer.eos_id) if i is not None]
         assert all(0 <= i < tokenizer.vocab_size for i in special)
-        assert set(tokenizer.forbidden_ids) < set(range(tokenizer.vocab_size)), "something must be left to draw"
+        assert set(tokenizer.forbidden_ids) < set(range(tokenizer.vocab_size)), "at least one id can be drawn"
         assert tokenizer.has_eos == (tokenizer.eos_id is not None)
         if tokenizer.eos_id is not None:
             assert tokenizer.decode([tokenizer.eos_id]) == "\n"
@@ -109,7 +109,7 @@ class TokenizerSuite(OptionsSuite):
         for text in self.texts:
             assert again.encode(text).tolist() == tokenizer.encode(text).tolist()
 
-    def test_what_is_no_vocabulary_is_refused(self) -> None:
+    def test_an_invalid_vocabulary_is_an_error(self) -> None:
         good = self.fitted().to_json()
         for bad in ({}, {"no": "vocabulary"}, dict.fromkeys(good)):
             if bad != good:
@@ -119,15 +119,15 @@ class TokenizerSuite(OptionsSuite):
     def test_fitting_again_gives_the_same_vocabulary(self) -> None:
         assert self.fitted().to_json() == self.fitted().to_json()
 
-    def test_an_unknown_character_is_treated_as_asked(self) -> None:
+    def test_an_unknown_character_is_handled_as_requested(self) -> None:
         tokenizer = self.fitted()
         text = f"elm{UNKNOWN}ash"
         try:
             assert tokenizer.decode(tokenizer.encode(text, "error")) == text
-            return  # it knows every character there is
+            return  # it knows all characters
         except UnknownCharacterError as error:
-            told = error
-        assert (told.character, told.position) == (UNKNOWN, 3)
+            unknown = error
+        assert (unknown.character, unknown.position) == (UNKNOWN, 3)
         assert tokenizer.decode(tokenizer.encode(text, "skip")) == "elmash"
         if tokenizer.unk_id is None:
             with pytest.raises(OptionError):
