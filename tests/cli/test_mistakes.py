@@ -1,4 +1,4 @@
-"""Bad input: one clear line, exit code 2, and nothing half-written."""
+"""Mistakes of users: one clear line, exit code 2, and no half-written files."""
 
 import errno
 import json
@@ -17,13 +17,13 @@ from textgen.testing import registered
 
 
 def contents() -> dict[str, int]:
-    """Every file below the working directory, with its time."""
+    """Every file below the working directory, with its modification time."""
     return {str(path): path.stat().st_mtime_ns for path in sorted(Path().rglob("*"))}
 
 
 @pytest.fixture
 def mistake(textgen):
-    """The line that a command gives; files stay as they were."""
+    """The error message of a command, which must leave all files unchanged."""
 
     def call(*arguments: object) -> str:
         before = contents()
@@ -116,7 +116,7 @@ def test_fewer_documents_than_a_batch_or_to_hold_out(mistake, names):
     assert "held-out share" in mistake("train", *lines, "--set", "training.held_out=0.01")
 
 
-def test_a_data_folder_that_is_none(mistake, names, monkeypatch):
+def test_a_data_folder_that_is_not_a_folder(mistake, names, monkeypatch):
     error = "the data folder nowhere is not a folder; correct --data-dir or TEXTGEN_DATA_DIR"
     assert mistake("train", names, "--data-dir", "nowhere") == error
     monkeypatch.setenv("TEXTGEN_DATA_DIR", "nowhere")
@@ -178,7 +178,7 @@ def run(trained) -> Path:
         ("resume", "a checkpoint"),
     ],
 )
-def test_a_run_with_a_file_that_is_not_whole(mistake, run, command, name, damage):
+def test_a_run_with_a_damaged_file(mistake, run, command, name, damage):
     if name == "a checkpoint":
         name = Artifact.open(run).manifest.last_checkpoint
     file = run / name
@@ -198,7 +198,7 @@ def test_a_run_with_a_file_that_is_not_whole(mistake, run, command, name, damage
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("path", ["nowhere", "empty", "file.txt"])
-def test_a_folder_that_is_no_run(mistake, command, path):
+def test_a_folder_that_is_not_a_run(mistake, command, path):
     Path("empty").mkdir()
     Path("file.txt").touch()
     assert mistake(*COMMANDS[command], path) == (
@@ -206,7 +206,7 @@ def test_a_folder_that_is_no_run(mistake, command, path):
     )
 
 
-def test_a_name_of_two_lines_is_told_in_one(mistake):
+def test_a_name_of_two_lines_is_reported_on_one(mistake):
     assert mistake("sample", "no\nwhere").startswith("no where is not a run")
 
 
@@ -220,7 +220,7 @@ def test_a_name_of_two_lines_is_told_in_one(mistake):
         ({"surprise": 1}, "surprise"),
     ],
 )
-def test_a_run_that_this_version_does_not_know(mistake, run, command, changes, said):
+def test_a_run_of_an_unknown_format(mistake, run, command, changes, said):
     manifest = json.loads((run / "textgen.json").read_text())
     (run / "textgen.json").write_text(json.dumps(manifest | changes))
     error = mistake(*COMMANDS[command], run)
@@ -230,7 +230,7 @@ def test_a_run_that_this_version_does_not_know(mistake, run, command, changes, s
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"null"])
-def test_a_run_whose_description_is_none(mistake, run, command, content):
+def test_a_run_with_an_invalid_description(mistake, run, command, content):
     (run / "textgen.json").write_bytes(content)
     assert mistake(*COMMANDS[command], run).startswith("run/textgen.json ")
 
@@ -245,7 +245,7 @@ def test_a_run_of_a_plugin_that_is_gone_says_what_to_install(mistake, run):
         assert mistake(*command).endswith('pip install "acme==3.1"')
 
 
-def test_a_run_without_weights_says_how_to_go_on(mistake, run):
+def test_a_run_without_weights_says_how_to_resume_it(mistake, run):
     manifest = json.loads((run / "textgen.json").read_text())
     manifest |= {"weights": None, "last_checkpoint": None, "status": "interrupted"}
     (run / "textgen.json").write_text(json.dumps(manifest))
@@ -292,7 +292,7 @@ def test_a_full_disk(textgen, names, small_disk):
     assert ended.code == 2
     assert ended.err.splitlines()[-1].startswith(f"textgen: error: {small_disk}/run/checkpoints/step-")
     assert ended.err.splitlines()[-1].endswith(": No space left on device")
-    # What is there is whole: the run was begun, and has no checkpoint.
+    # The files are complete: the run has begun and has no checkpoint yet.
     assert sorted(path.name for path in (small_disk / "run").iterdir()) == [
         "checkpoints",
         "textgen.json",

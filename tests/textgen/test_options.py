@@ -24,7 +24,7 @@ def build(**values: object) -> Cell:
 
 
 @given(st.integers(1, 4096), st.floats(0, 0.999))
-def test_strings_become_what_the_field_is(units, dropout):
+def test_strings_are_converted_to_the_type_of_the_field(units, dropout):
     assert build(units=str(units), dropout=repr(dropout)) == Cell(units=units, dropout=dropout)
 
 
@@ -59,7 +59,7 @@ def test_an_error_names_option_value_and_the_nearest(values, expected):
     assert all(name in message for name in values)
 
 
-def test_a_needed_option_says_how_to_give_it():
+def test_an_error_of_a_missing_option_says_how_to_set_it():
     with pytest.raises(OptionError) as raised:
         build_options(Needs, {}, where="corpus")
     assert str(raised.value) == "corpus.path is required; set it with --set corpus.path=VALUE"
@@ -85,7 +85,7 @@ def test_assignments_nest_by_table_and_the_last_one_counts():
         ("generation.stop=['x'", "\"['x'\" is not a TOML value: "),
     ],
 )
-def test_what_is_no_assignment(assignment, expected):
+def test_an_invalid_assignment_is_an_error(assignment, expected):
     with pytest.raises(OptionError) as raised:
         parse_settings([assignment])
     assert expected in str(raised.value)
@@ -108,7 +108,7 @@ def test_a_configuration_is_toml_with_the_tables(tmp_path):
         (b"model = 3", "model must be a table, as in [model]"),
     ],
 )
-def test_what_is_no_configuration(tmp_path, content, expected):
+def test_an_invalid_configuration_is_an_error(tmp_path, content, expected):
     file = tmp_path / "run.toml"
     if content is not None:
         file.write_bytes(content)
@@ -128,12 +128,12 @@ def test_merging_goes_option_by_option():
     assert low["model"]["units"] == 1
 
 
-def test_another_plugin_drops_the_options_of_the_former_one():
+def test_another_plugin_drops_the_options_of_the_previous_one():
     base = {"model": {"name": "gru", "units": 1}}
     assert merge_settings(base, {"model": {"name": "lstm"}})["model"] == {"name": "lstm"}
     assert merge_settings(base, {"model": {"name": "lstm", "layers": 2}})["model"] == {"name": "lstm", "layers": 2}
     assert merge_settings(base, {"model": {"name": "gru"}})["model"] == {"name": "gru", "units": 1}
 
 
-def test_options_that_come_before_any_name_stay():
+def test_options_before_any_name_are_kept():
     assert merge_settings({"model": {"units": 1}}, {"model": {"name": "lstm"}})["model"] == {"name": "lstm", "units": 1}

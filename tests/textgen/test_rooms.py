@@ -1,4 +1,4 @@
-"""The rooms: none imports from a room above, there are no circles, and light imports stay light."""
+"""The rooms: no imports from a room above, no circles, and light imports stay light."""
 
 import ast
 import subprocess

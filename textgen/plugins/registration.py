@@ -34,7 +34,7 @@ KINDS = {
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Provided:
     """A name that a plugin provides.
 
@@ -102,7 +102,7 @@ def _ask(kind: str, implementation: pluggy.HookImpl, plugin: Plugin) -> list[Pro
             raise PluginError(f"{kind} {name!r}: the summary must be a string, not {type(summary).__name__}")
         if not (isinstance(target, str | Mapping) or callable(target)):
             raise PluginError(f"{kind} {name!r}: the target must be 'module:attribute', or the object")
-        provided.append(Provided(kind, name, target, summary, plugin))
+        provided.append(Provided(kind=kind, name=name, target=target, summary=summary, plugin=plugin))
 
     implementation.function(register)
     return provided

@@ -176,4 +176,4 @@ def textgen_register_models(register: Register) -> None:
 @hookimpl
 def textgen_register_runtimes(register: Register) -> None:
     """Register its runtime."""
-    register("counting", "textgen.generation.runtime:ModelRuntime", "Runs a model by its own forward pass.")
+    register("counting", "textgen:ModelRuntime", "Runs a model by its own forward pass.")

@@ -37,7 +37,7 @@ class FixedGRUOptions(Options):
 
 
 class FixedGRU(Model):
-    """Embedding → GRU → dense logits that are far apart; :meth:`fit` reports to the run but keeps the weights.
+    """Embedding → GRU → dense logits that are far apart; :meth:`fit` reports to the run without changing weights.
 
     The cell is that of :class:`textgen.RecurrentLayer`, computed step by step.
 
@@ -134,4 +134,4 @@ def textgen_register_models(register: Register) -> None:
 @hookimpl
 def textgen_register_runtimes(register: Register) -> None:
     """Register its runtime."""
-    register("fixed-gru", "textgen.generation.runtime:ModelRuntime", "Runs a model by its own forward pass.")
+    register("fixed-gru", "textgen:ModelRuntime", "Runs a model by its own forward pass.")

@@ -19,7 +19,7 @@ def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @dataclass
 class Server:
-    """A web server on this machine: content by path, those whose transfer breaks off, and the requests so far."""
+    """A web server on this machine: content by path, paths with interrupted transfers, and the requests so far."""
 
     address: str
     files: dict[str, bytes] = field(default_factory=dict)
@@ -42,7 +42,7 @@ def server() -> Iterator[Server]:
             self.wfile.write(content[: len(content) // 2] if self.path in state.broken else content)
 
         def log_message(self, *_: object) -> None:
-            """Keep the tests' output quiet."""
+            """Prints nothing."""
 
     listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     state = Server(f"http://127.0.0.1:{listener.server_port}")

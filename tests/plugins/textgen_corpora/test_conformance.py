@@ -1,4 +1,4 @@
-"""The bundled corpora in the suite that third parties have."""
+"""The bundled corpora in the public suite."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from textgen.testing.suites import CorpusSuite
 
 
 class PublishedSuite(CorpusSuite):
-    """A corpus whose files are in the folder of the real corpora."""
+    """A corpus with files in the folder of the real corpora."""
 
     @pytest.fixture(autouse=True)
     def at_hand(self, data_dir):

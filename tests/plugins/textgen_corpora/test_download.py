@@ -1,4 +1,4 @@
-"""Files that are not at hand: downloaded whole, or not at all."""
+"""Missing files: downloaded completely or not at all."""
 
 import hashlib
 import socket
@@ -55,7 +55,7 @@ def test_a_file_is_downloaded_once(server, source, cache_dir):
     assert Shakespeare(Options()).fetch() == [cache_dir / "corpora" / "shakespeare.txt"]
 
 
-def test_stderr_tells_of_the_download_in_one_line_where_it_is_no_terminal(server, source, capsys):
+def test_a_download_is_reported_on_one_line_outside_of_a_terminal(server, source, capsys):
     server.files["/first.txt"] = CONTENT
     read()
     assert capsys.readouterr() == ("", f"textgen: downloading shakespeare.txt from {source.addresses[0]}\n")
@@ -72,7 +72,7 @@ def test_a_terminal_shows_a_progress_bar(server, source, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("first", [None, b"something else", b""])
-def test_the_mirror_is_next_where_an_address_does_not_give_the_published_file(server, source, first):
+def test_the_mirror_is_next_if_an_address_does_not_serve_the_published_file(server, source, first):
     if first is not None:
         server.files["/first.txt"] = first
     server.files["/mirror.txt"] = CONTENT
@@ -87,7 +87,7 @@ def test_a_wrong_hash_leaves_nothing_behind(server, source, cache_dir):
     assert files(cache_dir) == []
 
 
-def test_a_transfer_that_breaks_off_leaves_nothing_and_running_again_repairs_it(server, source, cache_dir):
+def test_an_interrupted_transfer_leaves_nothing_and_can_be_repeated(server, source, cache_dir):
     server.files = {"/first.txt": CONTENT, "/mirror.txt": CONTENT}
     server.broken = {"/first.txt", "/mirror.txt"}
     with pytest.raises(UnavailableError, match=r"the transfer was interrupted.*the transfer was interrupted"):
@@ -97,7 +97,7 @@ def test_a_transfer_that_breaks_off_leaves_nothing_and_running_again_repairs_it(
     assert read() == TEXT
 
 
-def test_without_network_one_line_says_which_file_to_put_where(source, cache_dir, monkeypatch):
+def test_without_a_network_one_line_says_which_file_to_save_where(source, cache_dir, monkeypatch):
     address = f"{closed_port()}/shakespeare.txt"
     monkeypatch.setattr(shakespeare, "SOURCE", replace(source, addresses=(address,)))
     with pytest.raises(UnavailableError) as caught:
@@ -184,11 +184,11 @@ class TestAgNewsAuto:
         assert server.requests == ["/train.csv"]
         assert "using the test split" in capsys.readouterr().err.splitlines()[-1]
 
-    def test_it_fails_where_neither_is_to_be_had(self, tmp_path):
+    def test_it_fails_if_neither_is_available(self, tmp_path):
         with pytest.raises(UnavailableError, match=r"agnews/train\.csv"):
             self.corpus(tmp_path).fetch()
 
-    def test_a_split_that_was_asked_for_is_not_replaced(self, only_test, tmp_path):
+    def test_a_requested_split_is_not_replaced(self, only_test, tmp_path):
         with pytest.raises(UnavailableError, match=r"agnews/train\.csv"):
             self.corpus(tmp_path, split="train").documents()
 

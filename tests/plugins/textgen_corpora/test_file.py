@@ -1,4 +1,4 @@
-"""The user's own text."""
+"""The corpus ``file``: the user's own text."""
 
 import csv
 import json
@@ -41,7 +41,7 @@ def write(tmp_path):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32-be"])
 @given(text=texts.filter(lambda text: text[0] != "\ufeff"))
-def test_any_text_survives_as_a_stream(encoding, text):
+def test_any_text_can_be_a_stream(encoding, text):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "text")
         path.write_bytes(text.encode(encoding))
@@ -87,7 +87,7 @@ def test_jsonl_written_by_the_standard_library_is_read_back(ascii_only, document
 
 @pytest.fixture(params=[1, 2, 3, 7])
 def pieces(request, monkeypatch) -> None:
-    """So few bytes at once that characters and line ends are cut."""
+    """A few bytes at a time, so that characters and line ends are cut."""
     monkeypatch.setattr(reading, "PIECE", request.param)
 
 
@@ -98,7 +98,7 @@ in_pieces = settings(suppress_health_check=[HealthCheck.function_scoped_fixture]
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32-be"])
 @given(text=texts.filter(lambda text: text[0] != "\ufeff"))
 @in_pieces
-def test_a_stream_comes_in_pieces_that_cut_no_character(encoding, text):
+def test_the_pieces_of_a_stream_do_not_cut_characters(encoding, text):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "text")
         path.write_bytes(text.encode(encoding))
@@ -144,7 +144,7 @@ def test_a_blank_piece_of_a_stream_is_text(write):
     assert "".join(read(write("a          b"))) == "a          b"
 
 
-def test_emoji_combining_marks_and_line_ends_are_left_alone(write):
+def test_emoji_combining_marks_and_line_ends_are_unchanged(write):
     text = "👩\u200d🚀 e\u0301\r\nß\u2028İ\r\n"
     assert read(write(text)) == [text]
     assert read(write(text), layout="lines") == ["👩\u200d🚀 e\u0301", "ß\u2028İ"]
@@ -192,7 +192,7 @@ def test_a_home_folder_is_expanded(write, monkeypatch):
     assert read(Path("~/own.txt")) == ["hello"]
 
 
-def test_provenance_names_the_file_and_not_the_folder_it_lies_in(write):
+def test_provenance_names_the_file_but_not_its_folder(write):
     path = write("hello")
     assert corpus(path).fetch() == [path]
     (source,) = corpus(path).provenance().sources
@@ -225,7 +225,7 @@ def test_provenance_names_the_file_and_not_the_folder_it_lies_in(write):
         ('{"text": "\\ud83d"}\n', {"format": "jsonl"}, "line 1: the value of 'text' contains half of a surrogate pair"),
     ],
 )
-def test_what_cannot_be_read_is_told_in_one_line(write, content, options, says):
+def test_an_unreadable_file_is_reported_on_one_line(write, content, options, says):
     path = write(content)
     with pytest.raises(CorpusError) as caught:
         read(path, **options)
@@ -236,7 +236,7 @@ def test_what_cannot_be_read_is_told_in_one_line(write, content, options, says):
 
 
 @pytest.mark.parametrize(("name", "says"), [("missing.txt", "does not exist"), ("", "is a folder")])
-def test_a_path_that_is_no_file(tmp_path, name, says):
+def test_a_path_that_is_not_a_file(tmp_path, name, says):
     with pytest.raises(CorpusError, match=says):
         read(tmp_path / name)
     with pytest.raises(CorpusError, match="is not a file"):
@@ -254,7 +254,7 @@ def test_a_path_that_is_no_file(tmp_path, name, says):
         ({"path": "a.txt", "layout": "words"}, "layout"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(options, says):
+def test_conflicting_options_are_errors(options, says):
     with pytest.raises(OptionError, match=says) as caught:
         build_options(File.Options, options, where="corpus")
     assert isinstance(caught.value, TextgenError)
@@ -266,13 +266,13 @@ def test_a_cell_may_be_a_book(write):
     assert read(write(f'text\n"{book}"\n', "books.csv")) == [book]
 
 
-def test_a_pipe_is_refused_since_the_text_is_read_twice(tmp_path):
+def test_a_pipe_is_an_error_since_the_text_is_read_twice(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(CorpusError, match="pipe is a pipe or a device, but the text is read twice; save it to a file"):
         read(tmp_path / "pipe")
 
 
-def test_a_file_that_was_moved_is_found_in_the_folder_that_is_searched(write, tmp_path):
+def test_a_file_that_was_moved_is_found_in_the_data_folder(write, tmp_path):
     write("moved", "own.txt")
     options = build_options(File.Options, {"path": "/nowhere/own.txt"}, where="corpus")
     assert list(File(options, tmp_path).documents()) == ["moved"]

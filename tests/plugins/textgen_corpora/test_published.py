@@ -1,4 +1,4 @@
-"""The corpora that are published, as they are on disk, and the embedded one."""
+"""The published corpora, as they are on disk, and the embedded one."""
 
 import csv
 import re

@@ -12,13 +12,13 @@ Transform = Callable[..., np.ndarray]
 
 @pytest.fixture(scope="session")
 def chain() -> Callable[[str], Chain]:
-    """Builds a chain as generation does: from text, by registered names."""
+    """Builds a chain from text, with registered samplers."""
     return lambda text: Chain(text, lambda name: plugins().get("sampler", name))
 
 
 @pytest.fixture(scope="session")
 def apply(chain) -> Transform:
-    """Applies the samplers of chains, one a row (or one for all), to logits."""
+    """Applies the samplers of chains, one per row (or one for all), to logits."""
 
     def transform(texts: str | Sequence[str], logits, seen=None) -> np.ndarray:
         logits = np.atleast_2d(np.asarray(logits, np.float32))
@@ -37,7 +37,7 @@ def apply(chain) -> Transform:
 
 @pytest.fixture(scope="session")
 def draw(chain) -> Callable[..., np.ndarray]:
-    """Draws one id a row."""
+    """Draws one id per row."""
 
     def ids(text: str, logits, uniforms, forbidden=()) -> np.ndarray:
         logits = np.asarray(logits, np.float32)

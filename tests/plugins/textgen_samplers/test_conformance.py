@@ -1,4 +1,4 @@
-"""The bundled samplers in the suites that third parties have."""
+"""The bundled samplers in the public suites."""
 
 from textgen.testing.suites import SamplerSuite, SelectorSuite
 

@@ -1,4 +1,4 @@
-"""Each sampler against its definition, written out in plain Python."""
+"""Each sampler, compared with its definition in plain Python."""
 
 import math
 
@@ -11,7 +11,7 @@ from textgen.errors import OptionError
 
 INF = math.inf
 
-#: Few distinct values, so that ties are common; -inf is an id that was excluded before.
+#: A few distinct values, so that ties are common; -inf is an excluded id.
 tied = st.lists(st.sampled_from([-INF, -3.0, -1.0, 0.0, 0.5, 2.0]), min_size=1, max_size=9).filter(
     lambda row: max(row) > -INF
 )
@@ -21,7 +21,7 @@ rows = st.one_of(tied, spread)
 
 
 def ranking(row: list[float]) -> list[int]:
-    """Ids from the likeliest on; of equal ones, the lower first."""
+    """Ids by falling probability; ties go to the lower id."""
     return sorted(range(len(row)), key=lambda i: (-row[i], i))
 
 
@@ -36,18 +36,18 @@ def probabilities(row) -> np.ndarray:
 
 @given(row=rows, temperature=st.floats(0.05, 20))
 def test_temperature_raises_probabilities_to_a_power_and_renormalises(apply, row, temperature):
-    # As two of the recipes' sources write it: p ** (1 / T), over their sum.
+    # The form in the sources of two recipes: p ** (1 / T), divided by the sum.
     power = probabilities(row) ** (1 / temperature)
     expected = power / power.sum()
     np.testing.assert_allclose(probabilities(apply(f"temperature({temperature})", row)[0]), expected, atol=1e-5)
 
 
 @given(row=distinct)
-def test_temperature_0_leaves_the_likeliest(apply, row):
+def test_temperature_0_keeps_the_most_likely_id(apply, row):
     np.testing.assert_array_equal(probabilities(apply("temperature(0)", row)[0]), np.eye(len(row))[np.argmax(row)])
 
 
-def test_temperature_0_leaves_those_that_are_exactly_as_likely(apply):
+def test_temperature_0_keeps_ties(apply):
     np.testing.assert_array_equal(probabilities(apply("temperature(0)", [1.0, 2.0, 2.0, -INF])[0]), [0, 0.5, 0.5, 0])
 
 
@@ -64,7 +64,7 @@ def test_temperature_1_changes_no_probability(apply, row):
 
 
 @given(row=rows, k=st.integers(1, 12))
-def test_top_k_keeps_exactly_k_and_of_equal_ones_the_lower(apply, row, k):
+def test_top_k_keeps_exactly_k_and_ties_go_to_the_lower_id(apply, row, k):
     result = apply(f"top-k({k})", row)[0]
     expected = set(ranking(row)[:k])
     for i, logit in enumerate(row):
@@ -72,7 +72,7 @@ def test_top_k_keeps_exactly_k_and_of_equal_ones_the_lower(apply, row, k):
 
 
 @given(row=rows, p=st.floats(2**-10, 1))
-def test_top_p_keeps_the_likeliest_up_to_their_share(apply, row, p):
+def test_top_p_keeps_the_most_likely_ids_up_to_their_share(apply, row, p):
     chances = probabilities(row)
     result = apply(f"top-p({p})", row)[0]
     before = 0.0
@@ -93,12 +93,12 @@ def test_top_p_stops_where_the_share_is_reached(apply, p, expected):
     assert kept(apply(f"top-p({p})", [0.0, -math.log(2), -math.log(4), -math.log(4)])) == expected
 
 
-def test_top_p_takes_the_lower_of_equal_ids(apply):
+def test_top_p_breaks_ties_towards_the_lower_id(apply):
     assert kept(apply("top-p(0.5)", [1.0, 1.0, 1.0, 1.0])) == {0, 1}
 
 
 @given(row=rows, p=st.floats(0, 1))
-def test_min_p_keeps_what_is_at_least_p_times_as_likely_as_the_likeliest(apply, row, p):
+def test_min_p_keeps_ids_at_least_p_times_as_likely_as_the_most_likely_one(apply, row, p):
     result = apply(f"min-p({p})", row)[0]
     chances = probabilities(row)
     for i, logit in enumerate(row):
@@ -131,7 +131,7 @@ def test_the_penalty_knows_the_ids_of_each_row(chain):
     assert drawn == [[1, 2], [0, 1], [2, 0]]
 
 
-def test_greedy_takes_the_lower_of_equal_ids(draw):
+def test_greedy_breaks_ties_towards_the_lower_id(draw):
     np.testing.assert_array_equal(draw("greedy", [[1, 3, 3, 0], [-INF, -INF, -5, -INF]], [0.9, 0.0]), [1, 2])
 
 

@@ -14,7 +14,7 @@ Make = Callable[..., Tokenizer]
 
 @pytest.fixture(scope="session")
 def make() -> Make:
-    """Builds a tokenizer as training does: by its registered name, from raw options."""
+    """Builds a tokenizer by its registered name from raw options."""
 
     def build(name: str, **options: Any) -> Tokenizer:
         tokenizer = plugins().get("tokenizer", name)

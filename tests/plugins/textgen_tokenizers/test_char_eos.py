@@ -25,7 +25,7 @@ def test_frequency_is_by_count_then_first_appearance(make):
 
 
 @both_orders
-def test_specials_stand_around_the_characters(make, order):
+def test_special_ids_surround_the_characters(make, order):
     tokenizer = fitted(make, ["abc"], order=order)
     assert tokenizer.has_eos
     assert tokenizer.vocab_size == 5
@@ -38,17 +38,17 @@ def test_an_unknown_character_is_0_when_sorted(make):
     assert fitted(make, ["ab"], order="sorted").encode("zaz").tolist() == [0, 1, 0]
 
 
-def test_an_unknown_character_is_left_out_when_by_frequency(make):
+def test_an_unknown_character_is_skipped_when_by_frequency(make):
     assert fitted(make, ["ab"], order="frequency").encode("zaz").tolist() == [1]
 
 
 @both_orders
-def test_the_option_goes_before_the_order(make, order):
+def test_the_option_takes_precedence_over_the_order(make, order):
     assert fitted(make, ["ab"], order=order, on_unknown="unk").encode("zaz").tolist() == [0, 1, 0]
     assert fitted(make, ["ab"], order=order, on_unknown="skip").encode("zaz").tolist() == [1]
 
 
-def test_another_order_is_refused(make):
+def test_another_order_is_an_error(make):
     with pytest.raises(OptionError, match=r"tokenizer\.order"):
         make("char-eos", order="random")
 

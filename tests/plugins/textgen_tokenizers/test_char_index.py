@@ -15,7 +15,7 @@ def test_characters_start_at_0_by_code_point(make):
     assert tokenizer.vocab_size == 6
 
 
-def test_it_has_no_special_id(make):
+def test_it_has_no_special_ids(make):
     tokenizer = fitted(make, "ab")
     assert (tokenizer.unk_id, tokenizer.pad_id, tokenizer.eos_id) == (None, None, None)
     assert tokenizer.forbidden_ids == ()
@@ -27,13 +27,13 @@ def test_an_unknown_character_is_an_error_by_default(make):
         fitted(make, "ab").encode("azb?")
 
 
-def test_unk_as_an_option_is_refused(make):
+def test_unk_as_an_option_is_an_error(make):
     with pytest.raises(OptionError, match=r"^tokenizer\.on_unknown: char-index has no unknown id; use error or skip"):
         make("char-index", on_unknown="unk")
 
 
 @pytest.mark.parametrize("prompt", ["abz", "ab", ""], ids=repr)
-def test_unk_at_encoding_is_refused_whatever_the_prompt(make, prompt):
+def test_unk_at_encoding_is_an_error_whatever_the_prompt(make, prompt):
     with pytest.raises(OptionError, match="no unknown id"):
         fitted(make, "ab").encode(prompt, on_unknown="unk")
 

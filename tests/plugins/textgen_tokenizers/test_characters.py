@@ -21,7 +21,7 @@ TOKENIZERS = [
 ]
 every_tokenizer = pytest.mark.parametrize(("name", "options"), TOKENIZERS)
 
-#: Any code point, lone surrogates too.
+#: Any code point, including lone surrogates.
 texts = st.text(st.characters(exclude_categories=()))
 some_text = st.text(st.characters(exclude_categories=()), min_size=1)
 
@@ -61,7 +61,7 @@ def test_a_character_is_a_code_point_and_nothing_is_normalised(make, name, optio
 
 @every_tokenizer
 @given(documents=st.lists(texts))
-def test_fit_takes_a_stream_of_texts_and_cares_only_for_its_characters(make, name, options, documents):
+def test_fit_reads_an_iterator_and_depends_on_its_characters_alone(make, name, options, documents):
     documents.append("x")
     in_parts, at_once = make(name, **options), make(name, **options)
     in_parts.fit(document for document in documents)
@@ -85,7 +85,7 @@ def test_characters_are_counted_in_pieces(make, piece, documents):
 
 @every_tokenizer
 @given(documents=st.lists(texts, min_size=1), known=some_text)
-def test_a_batch_is_encoded_as_its_texts_are_one_by_one(make, name, options, documents, known):
+def test_a_batch_is_encoded_like_its_single_texts(make, name, options, documents, known):
     tokenizer = make(name, **options, on_unknown="skip")
     tokenizer.fit([known])
     parts = [tokenizer.encode(document).tolist() for document in documents]
@@ -116,7 +116,7 @@ def test_the_text_of_a_prefix_is_a_prefix_of_the_text(make, name, options, text,
 @every_tokenizer
 @given(text=some_text, other=texts)
 @example(text=TRICKY["lone surrogates"], other="")
-def test_json_brings_the_vocabulary_back(make, name, options, text, other):
+def test_the_vocabulary_comes_back_from_json(make, name, options, text, other):
     tokenizer, restored = make(name, **options), make(name, **options)
     tokenizer.fit([text])
     restored.load_json(json.loads(json.dumps(tokenizer.to_json())))
@@ -145,14 +145,14 @@ def test_json_brings_the_vocabulary_back(make, name, options, text, other):
     ],
     ids=str,
 )
-def test_what_is_no_vocabulary_is_refused_in_one_line(make, name, options, vocabulary):
+def test_an_invalid_vocabulary_is_an_error_on_one_line(make, name, options, vocabulary):
     with pytest.raises(ArtifactError, match=r"^[^\n]*distinct single characters[^\n]*$"):
         make(name, **options).load_json(vocabulary)
 
 
 @every_tokenizer
 @pytest.mark.parametrize("documents", [[], [""], ["", ""]], ids=repr)
-def test_texts_without_a_character_are_refused(make, name, options, documents):
+def test_texts_without_a_character_are_an_error(make, name, options, documents):
     with pytest.raises(CorpusError, match=r"^the corpus has no text [^\n]*$"):
         make(name, **options).fit(documents)
 
@@ -172,7 +172,7 @@ def test_unknown_characters_are_skipped_or_named(make, name, options, text, prom
 
 
 @every_tokenizer
-def test_the_option_is_what_encode_does_untold(make, name, options):
+def test_the_option_is_the_default_of_encode(make, name, options):
     tokenizer = make(name, **options, on_unknown="error")
     tokenizer.fit(["ab"])
     with pytest.raises(UnknownCharacterError, match=r"'🦖' \(U\+1F996\) at position 2"):
@@ -183,7 +183,7 @@ def test_the_option_is_what_encode_does_untold(make, name, options):
 
 
 @every_tokenizer
-def test_another_way_with_unknown_characters_is_refused(make, name, options):
+def test_another_treatment_of_unknown_characters_is_an_error(make, name, options):
     with pytest.raises(OptionError, match=r"tokenizer\.on_unknown"):
         make(name, **options, on_unknown="replace")
 

@@ -1,4 +1,4 @@
-"""The bundled tokenizers in the suite that third parties have."""
+"""The bundled tokenizers in the public suite."""
 
 from textgen.testing.suites import TokenizerSuite
 

@@ -1,4 +1,4 @@
-"""Ids against the layers of Keras that the tokenizers are named after."""
+"""Ids, compared with those of the corresponding layers of Keras."""
 
 import pytest
 from hypothesis import example, given, settings
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 pytestmark = pytest.mark.keras
 
-# TensorFlow holds UTF-8 strings, so no lone surrogates.
+# Strings of TensorFlow are UTF-8, without lone surrogates.
 texts = st.text(st.characters(codec="utf-8"))
 
 
@@ -42,7 +42,7 @@ def assert_same_frequency_order(make, documents, prompts):
 @given(text=texts.filter(bool), rest=texts)
 @example(text="a\0b", rest="")
 def test_string_lookup_on_any_text(make, text, rest):
-    # Keras keeps a place for NUL, but cannot find it: NumPy strips it from the vocabulary's entry.
+    # Keras reserves an id for NUL but never finds it: NumPy strips it from the entry of the vocabulary.
     prompt = f"{text}{rest}?".replace("\0", "")
     assert_same_lookup(make, text, prompt)
 

@@ -1,4 +1,4 @@
-"""Every hook specification: documented, and exercised by a real run."""
+"""Every hook specification: its documentation, and calls by a real run."""
 
 import importlib.util
 import inspect
@@ -47,7 +47,7 @@ def test_every_function_of_the_module_is_a_specification():
 
 
 @pytest.mark.parametrize("name", SPECIFICATIONS)
-def test_a_specification_says_what_it_is_since_when_and_what_it_gets(name):
+def test_a_specification_documents_itself_its_version_and_its_arguments(name):
     specification = SPECIFICATIONS[name]
     documentation = inspect.getdoc(specification)
     assert documentation
@@ -70,7 +70,7 @@ def test_every_hook_has_a_test():
     assert {f"test_hook_{name.removeprefix('textgen_')}" for name in SPECIFICATIONS} <= tests
 
 
-def test_the_page_of_hooks_is_what_the_specifications_say():
+def test_the_page_of_hooks_matches_the_specifications():
     spec = importlib.util.spec_from_file_location("generate_docs", DOCS / "generate.py")
     generate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generate)
@@ -98,7 +98,7 @@ def test_a_deprecated_hook_or_argument_warns_its_implementer_only():
         manager.register(SimpleNamespace(a=hookimpl(lambda metrics: None, specname="textgen_step_ended")))
 
 
-def test_the_doctor_tells_of_a_deprecated_hook(tmp_path, monkeypatch):
+def test_the_doctor_reports_a_deprecated_hook(tmp_path, monkeypatch):
     source = "from textgen import hookimpl\n\n\n@hookimpl\ndef textgen_batch_ended(loss): pass\n"
     (tmp_path / "of_old.py").write_text(source)
     options = getattr(hookspecs.textgen_batch_ended, f"{hookspecs.PROJECT}_spec")
@@ -122,7 +122,7 @@ def test_hooks_of_later_versions_are_marked_as_the_documentation_says():
         assert "temporary" in {plugin.name for plugin in plugins.plugins}
 
 
-def test_plugins_are_called_in_order_but_for_those_that_ask(work):
+def test_plugins_are_called_in_order_unless_they_ask_otherwise(work):
     called: list[str] = []
 
     def plugin(name: str, **order: bool) -> SimpleNamespace:
@@ -143,7 +143,7 @@ def test_plugins_are_called_in_order_but_for_those_that_ask(work):
 
 
 def naming(kind: str, target: object, name: str = "mine") -> Any:
-    """A plugin that gives a name to a target of a kind."""
+    """A plugin that registers a target of a kind."""
     return Plugin(**{KINDS[kind]: lambda register: register(name, target, "Of a test.")})
 
 
@@ -230,7 +230,7 @@ def implement(name: str, body: Callable[..., Any]) -> Any:
         return body(*arguments)
 
     implementation.__name__ = name
-    implementation.__wrapped__ = SPECIFICATIONS[name]  # type: ignore[attr-defined]  # pluggy reads the arguments off it
+    implementation.__wrapped__ = SPECIFICATIONS[name]  # type: ignore[attr-defined]  # pluggy reads the names of the arguments from it
     return hookimpl(implementation)
 
 
@@ -265,69 +265,69 @@ def positions(steps: int) -> list[Position]:
 
 
 def test_hook_batch_ended(work):
-    told: list[tuple[str, Position]] = []
+    calls: list[tuple[str, Position]] = []
     losses: list[float] = []
 
     def ended(position: Position, loss: float) -> None:
-        told.append(("ended", position))
+        calls.append(("ended", position))
         losses.append(loss)
 
     plugin = Plugin(
-        textgen_transform_batch=lambda batch, position: told.append(("batch", position)), textgen_batch_ended=ended
+        textgen_transform_batch=lambda batch, position: calls.append(("batch", position)), textgen_batch_ended=ended
     )
     with registered(plugin):
         work.train("run", epochs=1)
     steps = 7
     before, after = positions(steps)[:-1], positions(steps)[1:]
     pairs = [[("batch", old), ("ended", new)] for old, new in zip(before, after, strict=True)]
-    assert told == [entry for pair in pairs for entry in pair]
+    assert calls == [entry for pair in pairs for entry in pair]
     assert all(loss > 0 for loss in losses)
 
 
 def test_hook_epoch_ended(work):
-    told: list[Any] = []
-    with registered(Plugin(textgen_epoch_ended=lambda *arguments: told.append(arguments))):
+    calls: list[Any] = []
+    with registered(Plugin(textgen_epoch_ended=lambda *arguments: calls.append(arguments))):
         artifact = work.train("run", epochs=2)
-    assert [position for position, _, _ in told] == [Position(1, 0, 7), Position(2, 0, 14)]
-    assert {folder for _, _, folder in told} == {artifact.path}
-    for _, metrics, _ in told:
+    assert [position for position, _, _ in calls] == [Position(1, 0, 7), Position(2, 0, 14)]
+    assert {folder for _, _, folder in calls} == {artifact.path}
+    for _, metrics, _ in calls:
         assert {"epoch", "step", "loss", "held_out_loss", "bits", "held_out_bits"} <= metrics.keys()
 
 
 def test_hook_checkpoint_saved(work):
-    told: list[Any] = []
-    plugin = Plugin(textgen_checkpoint_saved=lambda position, path: told.append((position, path, path.is_file())))
+    calls: list[Any] = []
+    plugin = Plugin(textgen_checkpoint_saved=lambda position, path: calls.append((position, path, path.is_file())))
     with registered(plugin):
         artifact = work.train("run", epochs=1)
     path = artifact.path / "checkpoints" / "step-00000007.safetensors"
-    assert told == [(Position(1, 0, 7), path, True)]
+    assert calls == [(Position(1, 0, 7), path, True)]
 
 
 def test_hook_before_generation(work):
-    told: list[Any] = []
+    calls: list[Any] = []
     generator = api.load(work.train("run").path)
     request = generator.request(["a", "b"], length=4, seed=3)
-    with registered(Plugin(textgen_before_generation=told.append)):
+    with registered(Plugin(textgen_before_generation=calls.append)):
         pieces = generator.pieces(request)
-        assert told == []
+        assert calls == []
         next(pieces)
-        assert told == [request]
+        assert calls == [request]
         list(pieces)
         generator.sample(request)
-    assert told == [request, request]
+    assert calls == [request, request]
 
 
 def test_hook_after_generation(work):
-    told: list[Any] = []
+    calls: list[Any] = []
     generator = api.load(work.train("run").path)
     request = generator.request(["a", "b"], length=4, seed=3)
-    with registered(Plugin(textgen_after_generation=lambda *arguments: told.append(arguments))):
+    with registered(Plugin(textgen_after_generation=lambda *arguments: calls.append(arguments))):
         pieces = generator.pieces(request)
         next(pieces)
-        assert told == []
+        assert calls == []
         list(pieces)
         generations = generator.sample(request)
-    assert told == [(request, generations)] * 2
+    assert calls == [(request, generations)] * 2
 
 
 def test_hook_transform_batch(work):
@@ -371,7 +371,7 @@ def test_a_hook_may_take_some_of_its_arguments(work):
     assert counter.batches == 5
 
 
-def test_a_hook_that_raises_is_told_once_and_left_out(work, capsys):
+def test_a_hook_that_raises_is_reported_once_and_not_called_again(work, capsys):
     calls = []
 
     def fail(*arguments: Any) -> None:
@@ -392,8 +392,8 @@ def test_a_hook_that_raises_is_told_once_and_left_out(work, capsys):
     assert len(calls) == 1
     assert len(others) == 5
     assert artifact.manifest.status == "finished"
-    told = capsys.readouterr().err.splitlines()
-    assert [line for line in told if "plugin" in line] == [
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "plugin" in line] == [
         "textgen: plugin fails of bad-plugin 0: textgen_batch_ended raised ValueError: of no use; "
         "its hooks are not called again"
     ]
@@ -415,7 +415,7 @@ def test_a_transform_that_fails_leaves_the_batch(work, capsys, result, fault):
     assert capsys.readouterr().err.count(f"textgen_transform_batch {fault}") == 1
 
 
-def test_a_hook_that_raises_stops_everything_where_strictness_is_asked(work, monkeypatch):
+def test_a_hook_that_raises_stops_everything_in_strict_mode(work, monkeypatch):
     def fail(position: Position, loss: float) -> None:
         raise ValueError("seen")
 
@@ -424,7 +424,7 @@ def test_a_hook_that_raises_stops_everything_where_strictness_is_asked(work, mon
         work.train("run")
 
 
-def test_ctrl_c_in_a_hook_is_no_fault_of_the_hook(work):
+def test_ctrl_c_in_a_hook_is_not_a_fault_of_the_hook(work):
     def press(position: Position, loss: float) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 

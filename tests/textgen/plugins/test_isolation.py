@@ -331,7 +331,7 @@ def test_what_fails_in_use_is_reported_on_one_line(textgen, work, arguments, err
     assert error.rstrip("\n") in reports[0]
 
 
-def test_debug_and_strictness_show_all_of_it(textgen, work, monkeypatch):
+def test_debug_and_strict_mode_show_the_traceback(textgen, work, monkeypatch):
     sample = ["sample", work.train("run").path, "--sampler", "raises | multinomial"]
     for argument in (["--debug"], []):
         if not argument:
@@ -341,7 +341,7 @@ def test_debug_and_strictness_show_all_of_it(textgen, work, monkeypatch):
             main()
 
 
-def test_a_command_may_end_as_it_likes(textgen):
+def test_a_command_may_exit_as_it_likes(textgen):
     assert textgen("leave") == Outcome(3, "", "")
     assert textgen("leave", "--code", 0) == Outcome(0, "", "")
     assert textgen("explain") == Outcome(1, "", "not today\n")
@@ -354,7 +354,7 @@ def test_the_doctor_survives_a_runtime_that_does_not(textgen):
     assert outcome.err == ""
 
 
-def test_a_failure_that_no_plugin_has_a_hand_in_is_a_bug_of_textgen(work, monkeypatch):
+def test_a_failure_without_a_plugin_is_a_bug_of_textgen(work, monkeypatch):
     monkeypatch.setattr("textgen.runs.folder.list_runs", lambda: 1 / 0)
     monkeypatch.setattr(sys, "argv", ["textgen", "runs", "list"])
     with pytest.raises(ZeroDivisionError):
@@ -475,7 +475,7 @@ def train(site: Path, *arguments: object) -> Path:
     return out
 
 
-def test_a_run_remembers_a_file_that_it_was_made_with(site):
+def test_a_run_records_the_file_that_it_was_made_with(site):
     (site / "mine.py").write_text(MINE)
     made = train(site, "--plugin", "mine.py", "--set", "generation.sampler=same | multinomial")
     manifest = Artifact.open(made).manifest
@@ -512,7 +512,7 @@ def textgen_register_recipes(register):
 )
 
 
-def test_a_run_remembers_recipe_and_batches(site):
+def test_a_run_records_its_recipe_and_who_changed_its_batches(site):
     install(site, "curriculum", CURRICULUM)
     made = train(site, "--recipe", "small")
     manifest = Artifact.open(made).manifest

@@ -1,4 +1,4 @@
-"""The conformance suites: a good plugin passes, and each way to break one fails the case that asks for it."""
+"""The conformance suites: good plugins pass, and each broken one fails the case for its fault."""
 
 import json
 import random
@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import onnx  # noqa: F401 - as the next: an inline run forgets what it imported first, and these abort when that comes again
+import onnx  # noqa: F401 - as the next: an inline run forgets its imports, and these abort when imported twice
 import onnxruntime  # noqa: F401
 import pytest
 from pydantic import ConfigDict, Field, field_validator
@@ -41,7 +41,7 @@ pytest_plugins = ["pytester"]
 
 
 class Dump(Exporter):
-    """An exporter as it should be: the weights as JSON."""
+    """A good exporter: the weights as JSON."""
 
     def export(self, source, folder):
         if folder.exists() and [path.name for path in folder.iterdir()] != ["weights.json"]:
@@ -65,7 +65,7 @@ class Dump(Exporter):
 
 
 class Letters(Tokenizer):
-    """A tokenizer as it should be: characters from 0."""
+    """A good tokenizer: characters from 0."""
 
     texts = ()
 
@@ -74,7 +74,7 @@ class Letters(Tokenizer):
 
     def encode(self, text, on_unknown=None):
         if on_unknown == "unk":
-            raise OptionError("there is no unknown id")
+            raise OptionError("this tokenizer has no unknown id")
         for position, character in enumerate(text):
             if character not in self.texts and on_unknown != "skip":
                 raise UnknownCharacterError(character, position)
@@ -101,7 +101,7 @@ class HalvesOptions(Options):
 
 
 class Halves(Sampler):
-    """A sampler as it should be: divides logits."""
+    """A good sampler: divides logits."""
 
     Options = HalvesOptions
 
@@ -113,14 +113,14 @@ class Halves(Sampler):
 
 
 class Last(Selector):
-    """A selector as it should be: the last of the ids that are not excluded."""
+    """A good selector: the last id that is not excluded."""
 
     def select(self, logits, uniforms):
         positions = np.where(logits > -np.inf, np.arange(logits.shape[1]), -1)
         return positions.max(axis=1).astype(np.int32)
 
 
-#: What is as it should be, with its suite, the hook that names it, and the attributes of the suite.
+#: The good plugins, each with its suite, its hook, and the attributes of the suite.
 GOOD = {
     TinyDocuments: (CorpusSuite, "corpora", {}),
     Letters: (TokenizerSuite, "tokenizers", {}),
@@ -140,7 +140,7 @@ def no_plots(*arguments: object) -> None:
 
 @pytest.fixture
 def outcomes(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, list[str]]]:
-    """Puts a plugin through the suite of its base, in a pytest of its own; ``only`` selects cases."""
+    """Runs a plugin through the suite of its base in a separate pytest session; ``only`` selects cases."""
 
     def run(plugin, *, only="", summary="For a test.", base=None, owner=("temporary", "testing"), **attributes):
         base = base or next(each for each in plugin.__mro__ if each in GOOD)
@@ -171,12 +171,12 @@ def test_a_good_plugin_passes(outcomes, plugin):
     assert any("no entry point" in reason for reason in result["skipped"])
 
 
-#: Broken plugins, by the case that must fail for them.
+#: Broken plugins by the case that they must fail.
 BROKEN: dict[str, list[type]] = {}
 
 
 def fails(case: str) -> Callable[[type], type]:
-    """Name the case that must fail for a class."""
+    """Marks a class with the case that it must fail."""
 
     def note(plugin: type) -> type:
         BROKEN.setdefault(case, []).append(plugin)
@@ -611,7 +611,7 @@ def test_a_name_without_a_summary_fails(outcomes):
 
 
 @pytest.mark.parametrize("plugin", [TinyDocuments, Selector, "textgen.testing.tiny:TEXT"])
-def test_what_has_another_interface_fails(outcomes, plugin):
+def test_another_interface_fails(outcomes, plugin):
     case = "test_it_has_the_interface"
     assert outcomes(plugin, only=case, base=Halves)["failed"] == [case]
 

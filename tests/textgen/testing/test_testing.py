@@ -1,4 +1,4 @@
-"""What :mod:`textgen.testing` gives to the authors of plugins."""
+"""The tools of :mod:`textgen.testing`."""
 
 import doctest
 import importlib
@@ -54,7 +54,7 @@ def test_reading_in_parts_is_reading_at_once(ids, data):
 
 
 @given(ids=ids, data=st.data())
-def test_a_padded_row_ends_where_it_ends(ids, data):
+def test_padding_is_not_read(ids, data):
     runtime = ModelRuntime(model())
     lengths = np.array([data.draw(st.integers(0, ids.shape[1])) for _ in ids], np.int32)
     start = runtime.initial_state(len(ids))
@@ -65,7 +65,7 @@ def test_a_padded_row_ends_where_it_ends(ids, data):
 
 
 @pytest.mark.parametrize("tensors", [{}, {"counts": np.zeros((V, V, V))}, {"other": np.zeros((V + 1, V, V))}])
-def test_weights_of_another_shape_are_refused(tensors):
+def test_weights_of_another_shape_are_an_error(tensors):
     with pytest.raises(ArtifactError, match="the weights have the shapes"):
         model().load_weights(tensors)
 
@@ -82,7 +82,7 @@ class Plugin:
         register("ours", "textgen.generation.sampler:Sampler")
 
 
-def test_a_plugin_is_there_for_a_while():
+def test_a_plugin_is_registered_for_a_while():
     before = plugins().plugins
     with registered(Plugin(), name="ours", distribution="our-samplers") as found:
         assert found is plugins()
@@ -94,7 +94,7 @@ def test_a_plugin_is_there_for_a_while():
     assert plugins().problems == []
 
 
-def test_a_plugin_goes_when_a_test_fails_and_when_its_hooks_did():
+def test_a_plugin_is_removed_after_failures_of_the_test_and_of_its_hooks():
     before = plugins().plugins
     with pytest.raises(ZeroDivisionError), registered(Plugin()):
         raise ZeroDivisionError
@@ -111,7 +111,7 @@ def test_a_plugin_goes_when_a_test_fails_and_when_its_hooks_did():
     assert plugins().problems == []
 
 
-def test_plugins_can_be_nested_and_come_again():
+def test_plugins_can_be_nested_and_registered_again():
     for _ in range(2):
         with registered(Plugin(), name="a"), registered(counting, name="b"), registered(Plugin(), name="c") as found:
             with pytest.raises(PluginError, match="'ours' is claimed by testing 0 and testing 0"):
@@ -134,7 +134,7 @@ PACKAGES = [ROOT / "textgen", *(ROOT / "plugins" / name for name in ("textgen_sa
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
-def test_the_examples_in_docstrings_are_true(package):
+def test_the_examples_in_docstrings_work(package):
     tried = 0
     for path in sorted(package.rglob("*.py")):
         name = ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__")

@@ -1,4 +1,4 @@
-"""The corpus in the suite of its kind, and what is its own."""
+"""The corpus in the suite of its kind, and its own tests."""
 
 from typing import ClassVar
 
@@ -18,5 +18,5 @@ class TestTemplateNameLong(CorpusSuite):
     options: ClassVar = {"shortest": 9}
 
     def test_names_are_long(self) -> None:
-        """Each has as many letters as was asked for."""
+        """No name is shorter than requested."""
         assert min(map(len, self.corpus().documents())) == 9

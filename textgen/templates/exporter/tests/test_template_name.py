@@ -1,4 +1,4 @@
-"""The exporter in the suite of its kind, and what is its own."""
+"""The exporter in the suite of its kind, and its own tests."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -16,7 +16,7 @@ class TestTemplateName(ExporterSuite):
     name = "template-name"
 
     def test_the_file_has_the_weights(self, source: ExportSource, folder: Path) -> None:
-        """To the last bit."""
+        """The weights are bit for bit the same."""
         self.export(source, folder)
         found = read_weights(folder / FILE)
         for name, array in source.artifact.weights().items():
@@ -24,7 +24,7 @@ class TestTemplateName(ExporterSuite):
 
 
 class TestTemplateNameRecurrent(ExporterSuite):
-    """With a recurrent model, and a file to read."""
+    """With a recurrent model and an indented file."""
 
     name = "template-name"
     model: ClassVar = {"name": "fixed-gru"}

@@ -1,4 +1,4 @@
-"""The model in the suite of its kind, and what is its own."""
+"""The model in the suite of its kind, and its own tests."""
 
 from typing import ClassVar
 
@@ -8,13 +8,13 @@ from textgen.testing.suites import ModelSuite
 
 
 class TestTemplateName(ModelSuite):
-    """With other options than the default ones."""
+    """With an option other than its default."""
 
     name = "template-name"
     options: ClassVar = {"smoothing": 0.5}
 
-    def test_logits_are_logarithms_of_shares(self) -> None:
-        """Of three ids after 0, two were 1."""
+    def test_logits_are_log_probabilities(self) -> None:
+        """Two of the three ids after 0 were 1."""
         model = self.model()
         counts = np.zeros((model.vocab_size, model.vocab_size), np.float32)
         counts[0, 1], counts[0, 2] = 2, 1

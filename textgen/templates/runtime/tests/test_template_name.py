@@ -1,4 +1,4 @@
-"""The runtime in the suite of its kind, and what is its own."""
+"""The runtime in the suite of its kind, and its own tests."""
 
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ class TestTemplateName(RuntimeSuite):
     name = "template-name"
 
     def test_many_rows(self, subject: Runtime, truth: Runtime) -> None:
-        """More than are read at once, and no multiple of them."""
+        """More rows than are read at a time, and not a multiple of that number."""
         ids = np.random.default_rng(0).integers(0, subject.vocab_size, (41, 3)).astype(np.int32)
         logits, state = subject.forward(ids, subject.initial_state(41))
         expected, after = truth.forward(ids, truth.initial_state(41))

@@ -1,4 +1,4 @@
-"""The tokenizer in the suite of its kind, and what is its own."""
+"""The tokenizer in the suite of its kind, and its own tests."""
 
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ class TestTemplateName(TokenizerSuite):
     name = "template-name"
 
     def test_a_frequent_word_is_one_id(self) -> None:
-        """Which makes texts shorter."""
+        """The text is shorter in ids than in characters."""
         tokenizer = self.fitted()
         assert len(tokenizer.encode("elm, yew")) == 4
 

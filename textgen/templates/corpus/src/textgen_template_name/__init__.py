@@ -1,4 +1,4 @@
-"""A corpus: names of birds. Nothing heavy is imported before it is used."""
+"""A corpus: names of birds. Heavy imports wait until it is used."""
 
 from textgen import Register, hookimpl
 

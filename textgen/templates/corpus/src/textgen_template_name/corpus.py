@@ -21,11 +21,11 @@ turnstone twite wagtail warbler waxwing wheatear whimbrel whinchat woodcock wood
 class TemplateNameOptions(Options):
     """Options of :class:`TemplateNameCorpus`."""
 
-    shortest: int = Field(1, ge=1, le=11, description="Letters of the shortest name to yield.")
+    shortest: int = Field(1, ge=1, le=11, description="Number of letters of the shortest names to use.")
 
 
 class TemplateNameCorpus(Corpus):
-    """Names of birds, one a document."""
+    """Names of birds, one per document."""
 
     Options = TemplateNameOptions
     options: TemplateNameOptions

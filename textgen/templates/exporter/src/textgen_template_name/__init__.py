@@ -1,4 +1,4 @@
-"""An exporter: weights and vocabulary as JSON. Nothing heavy is imported before it is used."""
+"""An exporter: weights and vocabulary as JSON. Heavy imports wait until it is used."""
 
 from textgen import Register, hookimpl
 

@@ -1,4 +1,4 @@
-"""The exporter ``template-name``: one JSON file, which any language reads."""
+"""The exporter ``template-name``: one JSON file, which any programming language can read."""
 
 import json
 from pathlib import Path
@@ -12,25 +12,25 @@ from textgen.options import Options
 
 FILE = "model.json"
 
-#: Largest difference of logits between the file and the run that it was made from.
+#: The largest allowed difference between logits of the file and of the run.
 BOUND = 1e-4
 
 
 class TemplateNameOptions(Options):
     """Options of :class:`TemplateNameExporter`."""
 
-    indent: int = Field(0, ge=0, le=8, description="Blanks a level of the file; 0 writes it in one line.")
+    indent: int = Field(0, ge=0, le=8, description="Spaces per level of indentation; 0 writes a single line.")
 
 
 class TemplateNameExporter(Exporter):
-    """Writes the vocabulary, and each tensor of the weights with its shape, its dtype and its values in C order."""
+    """Writes the vocabulary, and for each weight its shape, its dtype and its values in C order."""
 
     Options = TemplateNameOptions
     options: TemplateNameOptions
 
     def export(self, source: ExportSource, folder: Path) -> ExportReport:
         if folder.exists() and not {path.name for path in folder.iterdir()} <= {FILE}:
-            raise ArtifactError(f"{folder} exists and is no export that could be replaced; choose another --out")
+            raise ArtifactError(f"{folder} already exists and is not an export; choose another --out")
         with write_folder(folder) as work:
             weights = {
                 name: {"shape": array.shape, "dtype": str(array.dtype), "values": array.ravel().tolist()}
@@ -58,7 +58,7 @@ def read_weights(path: Path) -> Tensors:
 
 
 def compare(source: ExportSource, weights: Tensors) -> float:
-    """The largest difference of logits between the run and its model with other weights."""
+    """The largest difference between logits of the run and of its model with other weights."""
     model = source.make_model()
     model.load_weights(weights)
     ids = np.random.default_rng(0).integers(0, model.vocab_size, (4, 100)).astype(np.int32)

@@ -1,4 +1,4 @@
-"""A model: bigrams, counted. Nothing heavy is imported before it is used."""
+"""A model: bigrams, counted. Heavy imports wait until it is used."""
 
 from textgen import Register, hookimpl
 
@@ -12,6 +12,6 @@ def textgen_register_models(register: Register) -> None:
 def textgen_register_runtimes(register: Register) -> None:
     register(
         "template-name",
-        "textgen.generation.runtime:ModelRuntime",
+        "textgen:ModelRuntime",
         "Runs the model template-name by its own forward pass.",
     )

@@ -12,13 +12,13 @@ from textgen.options import Options
 class TemplateNameOptions(Options):
     """Options of :class:`TemplateNameModel`."""
 
-    smoothing: float = Field(0.1, gt=0, description="Added to every count, so that no id is impossible.")
+    smoothing: float = Field(0.1, gt=0, description="Added to every count, so that every id is possible.")
 
 
 class TemplateNameModel(Model):
-    """Counts which id follows which: P(b | a) = (n(ab) + s) / (n(a) + s * V). Logits are log-probabilities.
+    """Counts how often one id follows another: P(b | a) = (n(ab) + s) / (n(a) + s * V). Logits are log-probabilities.
 
-    Each epoch counts the text once more, which only lessens the weight of the smoothing.
+    Each epoch counts the text once more, which only reduces the effect of the smoothing.
     """
 
     Options = TemplateNameOptions
@@ -32,7 +32,7 @@ class TemplateNameModel(Model):
 
     @property
     def state_spec(self) -> StateSpec:
-        """Empty: the model looks at nothing but the id at hand."""
+        """Empty: a prediction depends on the current id alone."""
         return StateSpec(())
 
     @property
@@ -73,14 +73,14 @@ class TemplateNameModel(Model):
     def load_weights(self, tensors: Tensors) -> None:
         shapes = {name: array.shape for name, array in tensors.items()}
         if shapes != {"counts": self._counts.shape}:
-            raise ArtifactError(f"the weights have the shapes {shapes}, expected are counts {self._counts.shape}")
+            raise ArtifactError(f"the weights have the shapes {shapes}, but counts must have {self._counts.shape}")
         self._counts = np.array(tensors["counts"], np.float32)
 
     def _checkpoint(self, at: Position, nats: float, characters: int) -> Checkpoint:
         return Checkpoint(at, self.weights(), {"nats": nats, "characters": characters})
 
     def _loss(self, batch: Batch) -> tuple[float, int]:
-        """The nats of a batch's targets that count, and how many these are."""
+        """The loss of a batch in nats, and the number of targets that count."""
         logits, _ = self.forward(batch.inputs, State({}))
         nats = -np.take_along_axis(logits, batch.targets[..., None], axis=2)[..., 0]
         return float((nats * batch.weights).sum(dtype=np.float64)), int(np.count_nonzero(batch.weights))

@@ -1,4 +1,4 @@
-"""A runtime: a model's own forward pass, some rows at a time. Nothing heavy is imported before it is used."""
+"""A runtime: a model's own forward pass, a few rows at a time. Heavy imports wait until it is used."""
 
 from textgen import Register, hookimpl
 
@@ -8,5 +8,5 @@ def textgen_register_runtimes(register: Register) -> None:
     register(
         "template-name",
         "textgen_template_name.runtime:TemplateNameRuntime",
-        "Runs a model some rows at a time.",
+        "Runs a model a few rows at a time.",
     )

@@ -1,4 +1,4 @@
-"""The runtime ``template-name``: a place to put a machine of your own."""
+"""The runtime ``template-name``."""
 
 from collections.abc import Callable
 from typing import Self
@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 from textgen import Artifact, Check, Ids, Model, Runtime, State
 from textgen.errors import UnavailableError
 
-#: Rows that are read at once.
+#: The number of rows to read at a time.
 ROWS = 16
 
 
 class TemplateNameRuntime(Runtime):
-    """Runs a model by its own forward pass, some rows at a time, which bounds the memory that a large batch takes.
+    """Runs a model by its own forward pass, a few rows at a time, which limits the memory for a large batch.
 
     Args:
-        model: with weights.
+        model: the model, with weights.
     """
 
     def __init__(self, model: Model) -> None:
@@ -28,7 +28,7 @@ class TemplateNameRuntime(Runtime):
     @classmethod
     def open(cls, artifact: Artifact, make_model: Callable[[], Model], device: str = "auto") -> Self:
         if device not in ("auto", "cpu"):
-            raise UnavailableError(f"the runtime template-name has no support for --device {device}; use cpu")
+            raise UnavailableError(f"the runtime template-name does not support --device {device}; use cpu")
         model = make_model()
         model.load_weights(artifact.weights())
         return cls(model)

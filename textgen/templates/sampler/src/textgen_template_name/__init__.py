@@ -1,4 +1,4 @@
-"""A sampler: epsilon sampling. Nothing heavy is imported before it is used."""
+"""A sampler: epsilon sampling. Heavy imports wait until it is used."""
 
 from textgen import Register, hookimpl
 
@@ -8,5 +8,5 @@ def textgen_register_samplers(register: Register) -> None:
     register(
         "template-name",
         "textgen_template_name.sampler:TemplateNameSampler",
-        "Keeps ids of at least some probability.",
+        "Keeps ids with at least a given probability.",
     )

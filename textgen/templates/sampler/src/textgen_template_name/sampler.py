@@ -11,13 +11,13 @@ from textgen.options import Options
 
 
 class TemplateNameOptions(Options):
-    """Options of :class:`TemplateNameSampler`; in a chain they are written in this order."""
+    """Options of :class:`TemplateNameSampler`; a chain lists them in this order."""
 
     epsilon: float = Field(0.01, ge=0, lt=1, description="Smallest probability to keep.")
 
 
 class TemplateNameSampler(Sampler):
-    """Keeps ids with a probability of at least epsilon, and always the likeliest (Hewitt et al., 2022)."""
+    """Keeps ids with a probability of at least epsilon, and always the most likely one (Hewitt et al., 2022)."""
 
     Options = TemplateNameOptions
 
@@ -28,7 +28,7 @@ class TemplateNameSampler(Sampler):
         kept = (probabilities >= parameters["epsilon"]) | (logits == best)
         return np.where(kept, logits, np.float32(-np.inf))
 
-    # Optional: with it, the chain runs inside of an exported graph. Return None, or leave it out, where that is hard.
+    # Optional: allows the chain to run inside an exported graph. Remove it, or return None, if that is too hard.
     def emit(self, graph: GraphBuilder, logits: str, parameters: Mapping[str, str], seen: str | None) -> str:
         probable = graph.add("GreaterOrEqual", graph.add("Softmax", logits, axis=1), parameters["epsilon"])
         best = graph.add("Equal", logits, graph.add("ReduceMax", logits, axes=[1], keepdims=1))

@@ -1,4 +1,4 @@
-"""A tokenizer: frequent words as one id each. Nothing heavy is imported before it is used."""
+"""A tokenizer: frequent words as single ids. Heavy imports wait until it is used."""
 
 from textgen import Register, hookimpl
 
@@ -8,5 +8,5 @@ def textgen_register_tokenizers(register: Register) -> None:
     register(
         "template-name",
         "textgen_template_name.tokenizer:TemplateNameTokenizer",
-        "Frequent words are one id each, all else is characters.",
+        "Frequent words are single ids, everything else is characters.",
     )

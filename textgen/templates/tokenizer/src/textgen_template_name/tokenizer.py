@@ -18,15 +18,15 @@ class TemplateNameOptions(Options):
     """Options of :class:`TemplateNameTokenizer`."""
 
     size: int = Field(
-        100, ge=0, description="Words that get an id of their own: the most frequent ones of those that come again."
+        100, ge=0, description="Number of words with their own id: the most frequent ones that occur more than once."
     )
     on_unknown: OnUnknown = Field("error", description="What to do with an unknown character: error or skip.")
 
 
 class TemplateNameTokenizer(Tokenizer):
-    """Frequent words are one id each; everything else is written character by character.
+    """Frequent words are single ids; everything else is encoded character by character.
 
-    Characters have the lower ids, by code point; words follow, the most frequent first.
+    The characters come first, by code point, then the words, most frequent first.
     """
 
     Options = TemplateNameOptions
