@@ -17,7 +17,7 @@ from textgen.saved_run import SavedRun
 from textgen.text.corpus import Corpus, Layout
 from textgen.text.encoded import EncodedText
 from textgen.text.tokenizer import Tokenizer
-from textgen.training.layout import split
+from textgen.training.held_out import split
 from textgen.training.settings import recorded_layout
 from textgen.training.text import Text
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
+from textgen.base.cluster import Cluster
 from textgen.errors import OptionError
 from textgen.evaluation.evaluate import Progress, discard_progress
 from textgen.evaluation.scoring import Reading, Score, judge
@@ -16,7 +17,6 @@ from textgen.options import Settings, merge_settings
 from textgen.plugins.recorded import needing
 from textgen.saved_run import SavedRun
 from textgen.text.encoded import draw_folds
-from textgen.training.cluster import Cluster
 from textgen.training.display import Display
 from textgen.training.plan import Plan, make_plan
 from textgen.training.settings import recorded_layout, recorded_settings

@@ -15,7 +15,7 @@ from textgen.errors import CorpusError
 from textgen.saved_run import SavedRun
 from textgen.text.corpus import Corpus
 from textgen.text.encoding import in_pieces, read_documents
-from textgen.training.layout import held_out_documents
+from textgen.training.held_out import held_out_documents
 from textgen.training.settings import recorded_layout
 
 #: Pairs of characters compared at most when searching nearest neighbours (about 20 s), and distances held at a time.

@@ -20,15 +20,8 @@ from textgen.plugins.registry import Registry
 from textgen.text.batches import Dataset
 from textgen.text.tokenizer import Tokenizer
 from textgen.training.layout import arrange_batches
-from textgen.training.settings import training_options
+from textgen.training.settings import DEFAULT_MODEL, default_epochs, default_length, training_options
 from textgen.training.text import Text, named_options, read_text
-
-#: The default model.
-DEFAULT_MODEL = "gru"
-
-#: Batches that the default number of epochs comes to, about, and the bounds of that number.
-DEFAULT_STEPS = 3000
-DEFAULT_EPOCHS = (5, 60)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,10 +113,10 @@ def make_plan(
     model = registry.make("model", model_settings, text.tokenizer.vocab_size)
     dataset = arrange_batches(text, training, held_out)
     if "epochs" not in training.model_fields_set:
-        epochs = model.suggested_epochs or int(np.clip(round(DEFAULT_STEPS / dataset.train.steps), *DEFAULT_EPOCHS))
+        epochs = model.suggested_epochs or default_epochs(dataset.train.steps)
         training = training.model_copy(update={"epochs": epochs})
     if generation.length is None:
-        length = 400 if text.layout == "stream" else 2 * text.facts.longest
+        length = default_length(text.layout, text.facts.longest)
         generation = generation.model_copy(update={"length": length})
     return Plan(
         text=text,

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import FrameType
 
-from textgen.base.machine import signals_handled
 from textgen.errors import TextgenError
 from textgen.generation.loop import finish, generate
 from textgen.generation.request import Request
@@ -97,6 +93,11 @@ class Run:
     def begin(self) -> None:
         """Shows what is about to be trained: a model may need a while for its first batch."""
         self._display.started(self.plan, self.artifact.path, self._start)
+
+    @property
+    def was_asked_to_stop(self) -> bool:
+        """True once the user, or another process that trains the run, asked to stop."""
+        return self._asked_to_stop
 
     def ask_to_stop(self) -> None:
         self._asked_to_stop = True
@@ -222,18 +223,6 @@ class Run:
         elif self._best_weights is not None:
             self.plan.model.load_weights(self._best_weights)
         self._display.ended(self.artifact)
-
-    @contextmanager
-    def stopping_on_signals(self) -> Iterator[None]:
-        """Lets Ctrl-C and SIGTERM stop the run after the current batch; a second Ctrl-C stops at once."""
-
-        def ask(number: int, frame: FrameType | None) -> None:
-            if self._asked_to_stop and number == signal.SIGINT:
-                raise KeyboardInterrupt
-            self._asked_to_stop = True
-
-        with signals_handled(ask):
-            yield
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The settings of a run, merged from everything that the user asked for."""
+"""The settings of a run: the defaults, and everything that the user asked for, merged."""
 
 from __future__ import annotations
 
@@ -12,6 +12,17 @@ from textgen.model.fitting import TrainingOptions
 from textgen.options import Settings, build_options, merge_settings, read_config
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
+from textgen.text.corpus import Layout
+
+#: The default model.
+DEFAULT_MODEL = "gru"
+
+#: The default tokenizer, by the corpus's layout.
+DEFAULT_TOKENIZER: dict[Layout, str] = {"stream": "char-index", "documents": "char-eos"}
+
+#: Batches that the default number of epochs comes to, about, and the bounds of that number.
+DEFAULT_STEPS = 3000
+DEFAULT_EPOCHS = (5, 60)
 
 #: Options that every run recorded before models declared their own training options, whatever its model used.
 FORMERLY_COMMON = (
@@ -103,3 +114,18 @@ def recorded_settings(artifact: Artifact, registry: Registry) -> Settings:
     if unused:
         notice(f"{artifact.path} records training options that the model {model!r} does not use: {', '.join(unused)}")
     return settings | {"training": {name: value for name, value in training.items() if name not in unused}}
+
+
+def default_epochs(steps: int) -> int:
+    """The default number of epochs, each of ``steps`` batches, of a model that suggests none."""
+    return min(max(round(DEFAULT_STEPS / steps), DEFAULT_EPOCHS[0]), DEFAULT_EPOCHS[1])
+
+
+def default_length(layout: Layout, longest: int) -> int:
+    """The default length of a generated text, in characters.
+
+    Args:
+        layout: the corpus's.
+        longest: characters of its longest document.
+    """
+    return 400 if layout == "stream" else 2 * longest

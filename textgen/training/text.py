@@ -18,9 +18,7 @@ from textgen.text.corpus import Corpus, Layout
 from textgen.text.encoded import EncodedText
 from textgen.text.encoding import TextFacts, encode, fit, read_documents, text_sha256
 from textgen.text.tokenizer import Tokenizer
-
-#: The default tokenizer, by the corpus's layout.
-DEFAULT_TOKENIZER: dict[Layout, str] = {"stream": "char-index", "documents": "char-eos"}
+from textgen.training.settings import DEFAULT_TOKENIZER
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from types import FrameType
 
+from textgen.base.cluster import Cluster
+from textgen.base.machine import signals_handled
 from textgen.errors import ArtifactError, OptionError
 from textgen.model.fitting import TrainingOptions
 from textgen.options import Settings, merge_settings
@@ -12,7 +17,6 @@ from textgen.plugins.recorded import check_transforms, needing, report_changes
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.runs.folder import claimed, name_run, new_folder
-from textgen.training.cluster import Cluster
 from textgen.training.display import Display
 from textgen.training.plan import Plan, make_plan
 from textgen.training.recorder import Recorder, make_manifest
@@ -125,8 +129,15 @@ def is_chief() -> bool:
 
 
 def _fit(run: Run) -> Artifact:
-    with run.stopping_on_signals():
+    with signals_handled(partial(_stop, run)):
         run.begin()
         run.plan.model.fit(run.plan.dataset, run)
         run.finish()
     return run.artifact
+
+
+def _stop(run: Run, number: int, frame: FrameType | None) -> None:
+    """Stops a run after the current batch on Ctrl-C or SIGTERM; a second Ctrl-C stops it at once."""
+    if run.was_asked_to_stop and number == signal.SIGINT:
+        raise KeyboardInterrupt
+    run.ask_to_stop()

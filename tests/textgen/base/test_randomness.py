@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textgen.generation.randomness import uniforms
+from textgen.base.randomness import uniforms
 
 words = st.integers(0, 2**64 - 1)
 

@@ -7,10 +7,10 @@ import pytest
 
 import textgen
 from textgen import hookimpl
+from textgen.base.cluster import Cluster
 from textgen.errors import OptionError
 from textgen.runs.artifact import Artifact
 from textgen.testing import registered
-from textgen.training.cluster import Cluster
 
 
 def describe(cluster: object, job: object, index: object) -> str:
