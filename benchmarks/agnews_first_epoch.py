@@ -1,4 +1,4 @@
-"""The first epoch of recipe `agnews-lstm` on the test split, measured as its source does and a character of text.
+"""The loss of the first epoch of `agnews-lstm` on the test split, measured as its source does and per character.
 
 Run it with: python -m benchmarks.agnews_first_epoch
 """
@@ -22,7 +22,7 @@ from textgen.training.train import train
 
 
 class _BatchLosses(LineDisplay):
-    """Keeps the mean loss of each batch."""
+    """Records the mean loss of each batch."""
 
     def __init__(self) -> None:
         self.losses: list[float] = []
@@ -33,20 +33,20 @@ class _BatchLosses(LineDisplay):
 
 
 def main() -> None:
-    """Train both programs on the same batches and print their losses."""
-    found = plugins()
+    """Trains both programs on the same batches and prints their losses."""
+    registry = plugins()
     one_epoch: dict[str, dict[str, Any]] = {"corpus": {"split": "test"}, "training": {"epochs": 1, "sample_every": 0}}
-    plan = make_plan(merge_settings(found.get("recipe", "agnews-lstm"), one_epoch), found)
+    plan = make_plan(merge_settings(registry.get("recipe", "agnews-lstm"), one_epoch), registry)
     batches: list[Batch] = list(plan.dataset.train.batches(0))
     filled = np.array([batch.weights.mean() for batch in batches])
     characters = np.array([batch.weights.sum() for batch in batches])
     display = _BatchLosses()
     with tempfile.TemporaryDirectory() as folder:
-        train(plan, found, display, folder=Path(folder) / "run")
+        train(plan, registry, display, folder=Path(folder) / "run")
     losses = np.array(display.losses)
     source = first_epoch_loss(batches, plan.tokenizer.vocab_size)
-    print(f"mean over batches, padding counted as 0: textgen {np.mean(losses * filled):.3f}, source {source:.3f}")
-    print(f"a character of text: textgen {np.average(losses, weights=characters):.3f}")
+    print(f"mean over batches, padding counted as 0: textgen {np.mean(losses * filled):.3f}, original {source:.3f}")
+    print(f"per character of text: textgen {np.average(losses, weights=characters):.3f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Curves: how something grows with something else, the exponents that fit it, and where it bends."""
+"""Curves of one quantity over another, the exponents that fit them, and the places where they bend."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Bend(NamedTuple):
     """Two power laws that meet.
 
     Attributes:
-        at: where.
-        before: the exponent up to there.
-        after: the exponent from there on.
+        at: the place where they meet.
+        before: the exponent up to that place.
+        after: the exponent from that place on.
     """
 
     at: float
@@ -28,12 +28,12 @@ class Bend(NamedTuple):
 
 @dataclass(frozen=True)
 class Curve:
-    """What one contender comes to at several places.
+    """The measurements of one contender at several places.
 
     Attributes:
         name: of the contender.
         x: the places, ascending.
-        values: at each place, a value a round.
+        values: at each place, one value per round.
     """
 
     name: str
@@ -53,10 +53,10 @@ class Chart:
     Attributes:
         title: of the chart.
         x_label: the quantity.
-        y_label: what the curves show, with its unit.
-        curves: one a contender.
-        theory: what is to be expected, and why; empty where there is nothing to say.
-        is_logarithmic: whether both axes are, and exponents are fitted.
+        y_label: the measured quantity, with its unit.
+        curves: one per contender.
+        theory: the expected shape, and why; may be empty.
+        is_logarithmic: whether both axes are logarithmic and exponents are fitted.
     """
 
     title: str
@@ -67,7 +67,7 @@ class Chart:
     is_logarithmic: bool = True
 
     def markdown(self) -> str:
-        """Medians, and below them the exponents."""
+        """A table of the medians, with the exponents below them."""
         found = [dict(zip(curve.x, curve.medians, strict=True)) for curve in self.curves]
         places = sorted({x for curve in self.curves for x in curve.x})
         lines = [[f"{x:,.0f}", *(number(medians[x], 4) if x in medians else "" for medians in found)] for x in places]
@@ -81,21 +81,21 @@ class Chart:
 
 
 def exponent(x: Sequence[float], y: Sequence[float]) -> float:
-    """The exponent of the power law that fits best: the slope of a line through the logarithms, by least squares."""
+    """The exponent of the power law that fits best: the least-squares slope of the logarithms."""
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])
 
 
 def bend(x: Sequence[float], y: Sequence[float]) -> Bend | None:
-    """Where two power laws that meet at one of the inner places fit best; ``None`` for fewer than five places.
+    """The inner place at which two power laws that meet there fit best; ``None`` for fewer than five places.
 
-    Two lines that meet are fitted to the logarithms by least squares for each place, and the best place is taken.
+    For each place, two lines that meet there are fitted to the logarithms by least squares.
     """
     if len(x) < 5:
         return None
     across, up = np.log(x), np.log(y)
 
     def fit(knee: float) -> tuple[float, float, float]:
-        """The sum of squares that is left, and both slopes."""
+        """The residual sum of squares and both slopes."""
         basis = np.stack([np.ones_like(across), across, np.maximum(across - knee, 0)], axis=1)
         parts = np.linalg.lstsq(basis, up, rcond=None)[0]
         return float(np.sum((basis @ parts - up) ** 2)), float(parts[1]), float(parts[1] + parts[2])

@@ -1,4 +1,4 @@
-"""What the benchmarks' commands have in common: options, a session to measure in, and a result that is written."""
+"""The common part of the benchmark commands: options, the session, and writing the result."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ DISTRIBUTIONS = (
     "torch",
 )
 
-#: Tells how a benchmark comes along, a line at a time.
+#: Prints a line of progress.
 notice = partial(print, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What a benchmark found; see :class:`benchmarks.report.Result`."""
+    """The findings of a benchmark; see :class:`benchmarks.report.Result`."""
 
     tables: Sequence[Table] = ()
     claims: Sequence[Claim] = ()
@@ -47,13 +47,13 @@ class Findings:
 
 @dataclass(frozen=True)
 class Session:
-    """A benchmark under way.
+    """A running benchmark.
 
     Attributes:
         options: of the command line.
         device: ``"cpu"`` or ``"cuda"``.
-        is_quick: whether to look at less, and shorter.
-        folder: for files that are of no use afterwards.
+        is_quick: whether to measure fewer things for a shorter time.
+        folder: for temporary files.
         environment: variables of the contenders' processes.
     """
 
@@ -65,7 +65,7 @@ class Session:
 
     @property
     def effort(self) -> Effort:
-        """How long to measure."""
+        """The duration of a measurement."""
         return QUICK if self.is_quick else FULL
 
     def table(
@@ -76,7 +76,7 @@ class Session:
         reference: str,
         contenders: Sequence[Contender],
     ) -> Table:
-        """Measure contenders for a job; arguments as of :class:`~benchmarks.report.Table`."""
+        """Measures contenders for a job; for the arguments, see :class:`~benchmarks.report.Table`."""
         notice(title)
         rows, others = measure(contenders, self.effort, environment=self.environment, notice=notice)
         return Table(title, item, shows, reference, rows, others)
@@ -91,19 +91,19 @@ def run(
     has_quick: bool = True,
     add_arguments: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
 ) -> None:
-    """Run a benchmark as its command: measure, write JSON and PNG below :data:`RESULTS`, print Markdown.
+    """Runs a benchmark as a command: measures, writes JSON and PNG below :data:`RESULTS`, prints Markdown.
 
     Args:
         name: of the module and of its result.
-        question: that it answers: the module's documentation.
-        find: measures.
-        devices: that the benchmark can be run on.
-        has_quick: whether there is a ``--quick``.
-        add_arguments: adds options of its own.
+        question: the question that it answers: the module's docstring.
+        find: does the measuring.
+        devices: the devices on which the benchmark can run.
+        has_quick: whether it has the option ``--quick``.
+        add_arguments: adds its own options.
     """
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=question.partition("\n")[0])
     if has_quick:
-        parser.add_argument("--quick", action="store_true", help="less and shorter, for a first look")
+        parser.add_argument("--quick", action="store_true", help="measure less, for a first impression")
     if len(devices) > 1:
         parser.add_argument("--device", choices=devices, default="cpu")
     add_arguments(parser)
@@ -136,10 +136,10 @@ def run(
 
 
 def environment(folder: Path, device: str) -> dict[str, str]:
-    """Variables of a contender's process.
+    """The variables of a contender's process.
 
     Args:
-        folder: gets textgen's cache, so that threads are chosen anew by its calibration.
+        folder: for textgen's cache, so that its thread counts are measured anew.
         device: ``"cpu"`` or ``"cuda"``.
     """
     return {

@@ -1,8 +1,8 @@
-"""How long a character takes in a text alone, beside what a user would run instead.
+"""Time per character of a single text, compared with the alternatives that a user would choose.
 
 ``python -m benchmarks.generation [--quick] [--device cpu|cuda]`` measures textgen beside the programs that its recipes
-come from, tf2onnx, PyTorch, and the time of reading the weights once. Sampling is on; weights are random. What issue 3
-claims is claimed for the CPU.
+come from, tf2onnx, PyTorch, and the time of reading the weights once. Sampling is on; weights are random. The claims
+(of issue 3) are for the CPU.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def find(session: Session) -> Findings:
 
 
 def title(subject: Subject) -> str:
-    """Of a subject's table."""
+    """The title of a subject's table."""
     return f"{subject.title}, one text"
 
 
@@ -84,10 +84,10 @@ def _claims(gru: Table, lstm: Table) -> list[Claim]:
     source = GRU_1024.source
     microseconds = [1e6 * seconds for seconds in lstm.seconds(fp32)]
     return [
-        Claim(f"{gru.title}: fp32 over the source's loop", "at least", 12, "times", gru.ratios(source, fp32)),
-        Claim(f"{gru.title}: int8 over the source's loop", "at least", 25, "times", gru.ratios(source, int8)),
+        Claim(f"{gru.title}: fp32 over the original loop", "at least", 12, "times", gru.ratios(source, fp32)),
+        Claim(f"{gru.title}: int8 over the original loop", "at least", 25, "times", gru.ratios(source, int8)),
         Claim(f"{gru.title}: fp32's time over reading the weights", "at most", 1.4, "times", gru.ratios(fp32, FLOOR)),
-        Claim(f"{LSTM_128.title}, one text: fp32, a character", "at most", 25, "µs", microseconds),
+        Claim(f"{LSTM_128.title}, one text: fp32, per character", "at most", 25, "µs", microseconds),
     ]
 
 

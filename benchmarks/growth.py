@@ -1,7 +1,7 @@
-"""How time and memory grow: with units, layers, vocabulary, prompt, texts at once, plugins; of a training step, too.
+"""Growth of time and memory with units, layers, vocabulary, prompt, texts at once, plugins, and in training.
 
-``python -m benchmarks.growth [--quick]`` measures one quantity after the other, its values in turns. A power law is
-fitted to each curve, and two that meet, to see where it bends.
+``python -m benchmarks.growth [--quick]`` measures one quantity after the other, its values in turns. It fits a power
+law to each curve, and two that meet, to find where the curve bends.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ VOCABULARY, QUICK_VOCABULARY = (53, 100, 300, 1000, 3000, 10_000), (53, 10_000)
 PROMPT, QUICK_PROMPT = (1, 10, 100, 1000, 10_000, 100_000), (10, 1000, 10_000)
 BATCH, QUICK_BATCH = (1, 4, 16, 64, 256, 1024), (1, 64, 256)
 
-#: What is varied in training, by the name of the option: in words, its values, and what is to be expected of a step.
+#: The quantities varied in training, by option: their name, their values, and the expected time per step.
 TRAINING = {
     "length": (
-        "characters a row",
+        "characters per row",
         (25, 50, 100, 200, 400),
-        "64 rows: each character costs the same, and is kept for the way back: exponent 1.",
+        "64 rows: each character costs the same, and is kept for the backward pass: exponent 1.",
     ),
     "batch": (
-        "rows a batch",
+        "rows per batch",
         (16, 32, 64, 128, 256),
-        "Rows of 100 characters: exponent 1, less where products of few rows are slower a row.",
+        "Rows of 100 characters: exponent 1, or less if products of few rows are slower per row.",
     ),
     "layers": (
-        "layers in training",
+        "layers",
         (1, 2, 3, 4, 6),
-        "64 rows of 100 characters: exponent 1, less where input, head and optimizer still count.",
+        "64 rows of 100 characters: exponent 1, or less while input, head and optimizer still matter.",
     ),
 }
 
 PLUGINS, QUICK_PLUGINS = (0, 10, 20, 50, 100, 200), (0, 50)
 
-#: The number of plugins, and how much longer ``textgen --help`` may take with them than without: issue 5's bound.
+#: A number of plugins, and how many times as long ``textgen --help`` may take with them: the bound of issue 5.
 MANY, SLOWER = 50, 1.5
 
-#: Where nothing else is varied.
+#: The values while other quantities are varied.
 UNITS_HELD, LENGTH = 256, 200
 
 
@@ -67,23 +67,23 @@ def find(session: Session) -> Findings:
 def _units(session: Session) -> list[Chart]:
     places = QUICK_UNITS if session.is_quick else UNITS
     theory = (
-        "A character reads 3 U² recurrent weights of a GRU of U units: exponent 0 while the cost of a step does not "
-        "depend on them, 2 once they are all there is to read; it bends there, and where they outgrow a cache."
+        "For each character, a GRU of U units reads 3 U² recurrent weights: exponent 0 while the cost of a step does "
+        "not depend on them, 2 once reading them dominates; it bends there, and when they outgrow a cache."
     )
     return _models(session, "Units", "units", places, lambda units: _subject(units=units), theory)
 
 
 def _layers(session: Session) -> list[Chart]:
     places = QUICK_LAYERS if session.is_quick else LAYERS
-    theory = "Each layer is read once a character: exponent 1, less where what does not depend on them still counts."
+    theory = "Each layer is read once per character: exponent 1, or less while other costs still matter."
     return _models(session, "Layers", "layers", places, lambda layers: _subject(layers=layers), theory)
 
 
 def _vocabulary(session: Session) -> list[Chart]:
     places = QUICK_VOCABULARY if session.is_quick else VOCABULARY
     theory = (
-        "The head reads U weights an id, and the draw looks at each: exponent 0 while the recurrent weights are more, "
-        "1 once the ids are."
+        "The head reads U weights per id, and the draw looks at each id: exponent 0 while the recurrent weights "
+        "dominate, 1 once the ids do."
     )
     return _models(session, "Vocabulary", "ids", places, lambda ids: _subject(vocab_size=ids), theory)
 
@@ -96,10 +96,10 @@ def _models(
     subject: Callable[[int], Subject],
     theory: str,
 ) -> list[Chart]:
-    """Time of a character and peak memory, one text, for a model a place."""
+    """Time per character and peak memory of a single text, for one model per place."""
     contenders = {}
     for place in places:
-        notice(f"{title}: making the run and the export of {place:,}")
+        notice(f"{title}: making the run and the export for {place:,}")
         folder = session.folder / title / str(place)
         make_runs(subject(place), folder, ["fp32"], session.environment)
         contenders[place] = _writer(f"{place:,} {quantity}", folder, length=LENGTH)
@@ -111,7 +111,7 @@ def _prompt(session: Session) -> list[Chart]:
     folder = session.folder / "Prompt"
     make_runs(_subject(), folder, ["fp32"], session.environment)
     contenders = {place: _writer(f"{place:,}", folder, prompt="a" * place, length=1) for place in places}
-    theory = "The time of the prompt and one character: exponent 0 while a call costs more than the prompt, then 1."
+    theory = "The time of the prompt plus one character: exponent 0 while a call costs more than the prompt, then 1."
     return _charts(session, "Prompt", "characters of the prompt", "character", contenders, theory)
 
 
@@ -121,14 +121,14 @@ def _batch(session: Session) -> list[Chart]:
     make_runs(_subject(), folder, ["fp32"], session.environment)
     contenders = {place: _writer(f"{place:,}", folder, batch=place, length=50) for place in places}
     theory = (
-        "The time of a character of each text falls with the texts that share one reading of the weights: exponent -1 "
-        "while a step costs the same, 0 once all cores compute."
+        "The time per character falls with the number of texts that share one reading of the weights: exponent -1 "
+        "while a step costs the same, 0 once all cores are busy."
     )
     return _charts(session, "Texts at once", "texts", "character", contenders, theory)
 
 
 def _training(session: Session) -> list[Chart]:
-    """Time of a step and peak memory, one of length, rows and layers varied."""
+    """Time per step and peak memory, with length, rows or layers varied."""
     held = {**_subject().shape, "batch": 64, "length": 100, "own_layers": True}
     charts = []
     for option, (quantity, places, theory) in TRAINING.items():
@@ -141,7 +141,7 @@ def _training(session: Session) -> list[Chart]:
 
 
 def _plugins(session: Session) -> tuple[Chart, Claim]:
-    """Start-up with so many distributions installed that each bring a plugin."""
+    """The start-up time with many distributions installed, each with one plugin."""
     places = QUICK_PLUGINS if session.is_quick else PLUGINS
     commands = []
     names = {"textgen --help": ["--help"], "textgen plugins list": ["plugins", "list"]}
@@ -152,7 +152,7 @@ def _plugins(session: Session) -> tuple[Chart, Claim]:
             found = {"PYTHONPATH": str(folder)}
             commands.append(Command(f"{name}, {place}", ["-m", "textgen", *arguments], found))
     environment = {name: value for name, value in session.environment.items() if name != "TEXTGEN_PLUGINS"}
-    notice("Registry")
+    notice("Plugins")
     rows = measure_commands(commands, session.effort.rounds, environment=environment, folder=session.folder)
     seconds = {row.name: row.seconds for row in rows}
     curves = [
@@ -163,14 +163,14 @@ def _plugins(session: Session) -> tuple[Chart, Claim]:
         )
         for name in names
     ]
-    theory = "`--help` reads no plugin's code; a list of plugins imports each."
-    chart = Chart("Registry", "installed plugins", "milliseconds a command", curves, theory, is_logarithmic=False)
+    theory = "Both commands import the module of every plugin."
+    chart = Chart("Plugins", "installed plugins", "milliseconds per command", curves, theory, is_logarithmic=False)
     ratios = [a / b for a, b in zip(*(seconds[f"textgen --help, {place}"] for place in (MANY, 0)), strict=True)]
     return chart, Claim(f"`textgen --help` with {MANY} plugins over none", "at most", SLOWER, "times", ratios)
 
 
 def _install(folder: Path, count: int) -> None:
-    """Distributions on a path, as pip leaves them: each with an entry point, and a module that names a sampler."""
+    """Writes distributions as pip installs them: each with an entry point and a module that registers a sampler."""
     folder.mkdir(parents=True)
     for number in range(count):
         about = folder / f"textgen_fake_{number}-1.0.dist-info"
@@ -191,7 +191,7 @@ def _install(folder: Path, count: int) -> None:
 
 
 def _subject(*, units: int = UNITS_HELD, layers: int = 1, vocab_size: int = 66) -> Subject:
-    """A GRU whose vocabulary are the first characters from ``a`` on, and the newline."""
+    """A GRU whose vocabulary consists of the first characters from ``a`` on and the newline."""
     characters = "\n" + "".join(map(chr, _letters(vocab_size - 1)))
     title = f"GRU {units}×{layers}, V = {vocab_size}"
     return replace(
@@ -207,7 +207,7 @@ def _subject(*, units: int = UNITS_HELD, layers: int = 1, vocab_size: int = 66) 
 
 
 def _letters(count: int) -> list[int]:
-    """Code points: the lower-case letters, then those of Chinese characters, of which there are enough."""
+    """Code points: the lower-case letters, followed by as many Chinese characters as needed."""
     return [*range(ord("a"), ord("z") + 1), *range(0x4E00, 0x4E00 + count)][:count]
 
 
@@ -218,7 +218,7 @@ def _writer(name: str, folder: Path, *, length: int, batch: int = 1, prompt: str
 def _charts(
     session: Session, title: str, quantity: str, item: str, contenders: Mapping[int, Contender], theory: str
 ) -> list[Chart]:
-    """Two charts, of time and of memory, from contenders by their place."""
+    """Two charts, of time and of memory, from contenders by place."""
     reference = next(iter(contenders.values())).name
     table: Table = session.table(title, item, "time", reference, list(contenders.values()))
     places = [float(place) for place in contenders]
@@ -229,7 +229,11 @@ def _charts(
     rows: list[Any] = table.rows
     return [
         Chart(
-            title, quantity, f"µs a {item}", curve([[1e6 * seconds for seconds in row.seconds] for row in rows]), theory
+            title,
+            quantity,
+            f"µs per {item}",
+            curve([[1e6 * seconds for seconds in row.seconds] for row in rows]),
+            theory,
         ),
         Chart(f"{title}: memory", quantity, "peak memory, MB", curve([[row.memory / 1e6] for row in rows])),
     ]

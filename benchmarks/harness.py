@@ -1,8 +1,8 @@
-"""Measuring contenders turn by turn: A B C A B C, each in a process of its own that sleeps while others run.
+"""Measures contenders in turns (A B C A B C), each in its own process, which sleeps while the others run.
 
-A process each, because the thread pools of ONNX Runtime, TensorFlow, PyTorch and OpenBLAS keep spinning for a while
-after a call: two of them in one process slow each other down by a factor of five on two cores. Turns, because a shared
-machine changes its speed: contenders of one round meet like conditions, and ratios are taken round by round.
+Separate processes, because the thread pools of ONNX Runtime, TensorFlow, PyTorch and OpenBLAS keep spinning for a while
+after a call: two of them in one process slow each other down by a factor of five on two cores. Turns, because the speed
+of a shared machine changes: the contenders of one round run under similar conditions, and ratios are taken per round.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchmarks.report import Row
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: Seconds between turns. The longest spinners need about a tenth of a second to fall asleep.
+#: Seconds between turns. The slowest thread pools need about a tenth of a second to go to sleep.
 SETTLE = 0.2
 
 
@@ -33,16 +33,16 @@ WayT = TypeVar("WayT")
 
 
 class BenchmarkError(Exception):
-    """A contender that cannot be measured; the message says which, and why."""
+    """A contender that cannot be measured; the message says which one and why."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """A job ready to be done again and again.
+    """A job that can be repeated.
 
     Attributes:
-        piece: does some of it and returns how many items that was, such as characters written.
-        note: what was chosen on the way, such as a number of threads.
+        piece: does a part of the job and returns the number of items done, such as characters written.
+        note: a choice made during preparation, such as the number of threads.
     """
 
     piece: Callable[[], int]
@@ -54,7 +54,7 @@ class Contender:
     """One way of doing a job.
 
     Attributes:
-        name: as tables show it.
+        name: shown in tables.
         factory: ``"package.module:function"``, called in the contender's process; returns a :class:`Work`.
         arguments: of the factory, as JSON values.
     """
@@ -66,11 +66,11 @@ class Contender:
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure.
+    """The duration of a measurement.
 
     Attributes:
-        rounds: turns of each contender.
-        turn_seconds: that a turn lasts, about; one that needs longer for a piece of its work does one piece.
+        rounds: the number of turns of each contender.
+        turn_seconds: the approximate duration of a turn; if one piece of work takes longer, a turn is one piece.
     """
 
     rounds: int
@@ -87,20 +87,20 @@ def measure(
     environment: Mapping[str, str],
     notice: Callable[[str], None],
 ) -> tuple[list[Row], float]:
-    """Measure contenders side by side.
+    """Measures contenders side by side.
 
     Args:
-        contenders: started and warmed up one after the other, then measured in turn, in this order.
-        effort: how long.
-        environment: variables of their processes, over those of this one.
-        notice: tells how it comes along, a line at a time.
+        contenders: started and warmed up one after the other, then measured in turns, in this order.
+        effort: the duration.
+        environment: variables added to those of this process in theirs.
+        notice: called with each line of progress.
 
     Returns:
-        A row a contender: seconds an item, a value a round, and peak memory; and the share of the machine's CPU time
-        that went to others than the contenders meanwhile, from 0 to 1.
+        One row per contender, with seconds per item (one value per round) and peak memory; and the share of the
+        machine's CPU time used by other processes during the measurement, from 0 to 1.
 
     Raises:
-        BenchmarkError: where a contender fails.
+        BenchmarkError: if a contender fails.
     """
     with ExitStack() as stack:
         all_turns = []
@@ -122,12 +122,12 @@ def measure(
 
 @dataclass(frozen=True)
 class Lesson:
-    """How a model came along in training.
+    """The progress of a model in training.
 
     Attributes:
-        seconds: after which it was judged.
-        nats: its held-out loss by then, in nats a character.
-        is_whole: whether training came to its end.
+        seconds: the times at which it was scored.
+        nats: its held-out loss at each of them, in nats per character.
+        is_whole: whether training finished.
     """
 
     seconds: list[float]
@@ -135,17 +135,17 @@ class Lesson:
     is_whole: bool
 
     def seconds_to(self, nats: float) -> float | None:
-        """Seconds until the loss was first judged to be this or less; ``None`` where it never was."""
+        """Seconds until the first score at or below this loss; ``None`` if there is none."""
         return next((s for s, found in zip(self.seconds, self.nats, strict=True) if found <= nats), None)
 
 
 def follow(
     contender: Contender, minutes: float, *, environment: Mapping[str, str], notice: Callable[[str], None]
 ) -> Lesson:
-    """Let a contender learn, until it has done or its time is over; see :mod:`benchmarks.learners`.
+    """Trains a contender until it finishes or its time is up; see :mod:`benchmarks.learners`.
 
     Raises:
-        BenchmarkError: where it fails.
+        BenchmarkError: if it fails.
     """
     lesson: Lesson = Lesson([], [], is_whole=False)
     with _process("benchmarks.learners", environment) as (process, log):
@@ -163,13 +163,13 @@ def follow(
             _send(process, order)
             for line in process.stdout:
                 if not line.endswith("\n"):
-                    break  # it was killed as it wrote
+                    break  # killed while writing
                 answer = json.loads(line)
                 if "done" in answer:
                     return Lesson(lesson.seconds, lesson.nats, is_whole=True)
                 lesson.seconds.append(answer["seconds"])
                 lesson.nats.append(answer["nats"])
-                notice(f"{answer['seconds']:,.0f} s: {answer['nats']:.3f} nats a character")
+                notice(f"{answer['seconds']:,.0f} s: {answer['nats']:.3f} nats per character")
         finally:
             timer.cancel()
         if not is_over.is_set():
@@ -179,7 +179,7 @@ def follow(
 
 @contextmanager
 def _process(module: str, environment: Mapping[str, str]) -> Iterator[tuple[subprocess.Popen[str], Any]]:
-    """A process of this Python, and the file that gets what it says on stderr; ended afterwards."""
+    """A process of this Python and the file with its stderr output; the process is killed afterwards."""
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", module],
@@ -199,7 +199,7 @@ def _process(module: str, environment: Mapping[str, str]) -> Iterator[tuple[subp
 
 def _send(process: subprocess.Popen[str], message: Mapping[str, Any]) -> None:
     assert process.stdin is not None
-    with suppress(BrokenPipeError):  # the process has ended, and so has its answer
+    with suppress(BrokenPipeError):  # the process has ended; reading its answer reports that
         process.stdin.write(json.dumps(message) + "\n")
         process.stdin.flush()
 
@@ -210,9 +210,9 @@ def _failure(contender: Contender, log: Any) -> BenchmarkError:
 
 
 def fastest(ways: Mapping[WayT, Callable[[], object]], *, tries: int) -> WayT:
-    """The way with the shortest call; each is called once before it counts.
+    """The way with the shortest call, after one warm-up call each.
 
-    For contenders that have a choice, such as how many threads to take.
+    For contenders that have a choice, such as the number of threads.
     """
     least = dict.fromkeys(ways, float("inf"))
     for attempt in range(tries + 1):
@@ -225,7 +225,7 @@ def fastest(ways: Mapping[WayT, Callable[[], object]], *, tries: int) -> WayT:
 
 
 class _Turns:
-    """The near end of :mod:`benchmarks.turns`."""
+    """This side of the conversation with :mod:`benchmarks.turns`."""
 
     def __init__(self, contender: Contender, effort: Effort, process: subprocess.Popen[str], log: Any) -> None:
         self.contender = contender
@@ -237,7 +237,7 @@ class _Turns:
         self.note = self._ask(order)["note"]
 
     def take_one(self) -> None:
-        """Let the contender work for a turn; note the seconds that an item took, and the memory held so far."""
+        """Runs one turn of the contender, and records its seconds per item and its peak memory."""
         answer = self._ask({})
         self.memory = answer["memory"]
         self.seconds.append(answer["seconds"] / answer["items"])

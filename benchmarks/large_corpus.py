@@ -1,9 +1,9 @@
-"""What it takes to train on a large corpus: the memory and the time of the process.
+"""The memory and time of training on a large corpus.
 
 ``python -m benchmarks.large_corpus [--megabytes 1000] [--layout stream|lines]`` writes random lines of dinosaur names
-to a temporary folder (``TMPDIR``; it needs about three times the text's size for a while), trains a small model on them
-for 20 batches with ``textgen train`` in a process of its own, and prints the most memory that this held, TensorFlow
-and pages of mapped files included. Linux and macOS.
+to a temporary folder (``TMPDIR``; it temporarily needs about three times the text's size), trains a small model on them
+for 20 batches with ``textgen train`` in a separate process, and prints the peak memory of that process, including
+TensorFlow and pages of mapped files. Linux and macOS.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ import numpy as np
 
 from textgen.plugins.registry import plugins
 
-#: Names a line, on average; lines that are written at once.
+#: Mean number of names per line; approximate number of lines per write.
 NAMES, LINES = 4, 20_000
 
-#: Batches, of a model whose own size does not matter.
+#: Few batches of a small model, whose own size does not matter.
 TRAINING = {"training.max_steps": 20, "training.sample_every": 0, "model.units": 64}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.large_corpus", description=__doc__.partition("\n")[0])
-    parser.add_argument("--megabytes", type=int, default=1000, help="of text, a million bytes each")
-    parser.add_argument("--layout", choices=["stream", "lines"], action="append", help="by default both, in turn")
+    parser.add_argument("--megabytes", type=int, default=1000, help="size of the text, in millions of bytes")
+    parser.add_argument(
+        "--layout", choices=["stream", "lines"], action="append", help="by default both, one after the other"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         text = Path(folder, "names.txt")
@@ -42,7 +44,7 @@ def main() -> None:
 
 
 def write_lines(path: Path, size: int) -> int:
-    """Write lines of random names until a file has ``size`` bytes; returns how many."""
+    """Writes lines of random names until a file has ``size`` bytes; returns the number of lines."""
     rng = np.random.default_rng(0)
     names = np.array(list(plugins().make("corpus", {"name": "dinos-lite"}, None).documents()), object)
     written = lines = 0
@@ -57,7 +59,7 @@ def write_lines(path: Path, size: int) -> int:
 
 
 def train(text: Path, layout: str) -> tuple[int, float]:
-    """Train on a file: the most bytes of memory that the process held, and its seconds."""
+    """Trains on a file; returns the peak memory of the process in bytes, and its seconds."""
     settings = TRAINING | {"corpus.layout": layout}
     arguments = [f"--set={name}={value}" for name, value in settings.items()]
     command = [sys.executable, "-m", "textgen", "train", str(text), *arguments, "--out", str(text.with_name(layout))]

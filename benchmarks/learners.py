@@ -1,7 +1,7 @@
-"""A learner's process: trains a model from beginning to end, and tells the held-out loss as it comes along.
+"""The process of a learner: trains a model from beginning to end, and reports the held-out loss on the way.
 
-The line read is ``{"factory": "module:function", "arguments": {...}}``; the function gets a :class:`Recorder` as well.
-A line ``{"seconds": ..., "nats": ...}`` is written each time that the model is judged, ``{"done": true}`` at the end.
+It reads the line ``{"factory": "module:function", "arguments": {...}}``; the function also gets a :class:`Recorder`. It
+writes ``{"seconds": ..., "nats": ...}`` each time the model is scored, and ``{"done": true}`` at the end.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from benchmarks.turns import find_factory, open_answers
 
 
 class Recorder:
-    """Notes how good a model is after how many seconds.
+    """Records the held-out loss over time.
 
     Args:
-        write: is given each point.
-        clock: tells the time in seconds; what it says at first is the beginning.
+        write: called with each point.
+        clock: returns the time in seconds; the first call marks the beginning.
     """
 
     def __init__(self, write: Callable[[dict[str, Any]], None], clock: Callable[[], float] = time.perf_counter) -> None:
@@ -29,12 +29,12 @@ class Recorder:
         self._begin = clock()
 
     def note(self, nats: float) -> None:
-        """The model has so many nats a character on held-out text by now."""
+        """Records the current held-out loss, in nats per character."""
         self._write({"seconds": self._clock() - self._begin, "nats": nats})
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """What is done here does not count as time: judging, in a program that does not judge."""
+        """Stops the clock, for scoring in a program that does not score by itself."""
         begin = self._clock()
         try:
             yield
@@ -45,7 +45,7 @@ class Recorder:
 def main() -> None:
     write = open_answers()
     order = json.loads(sys.stdin.readline())
-    recorder = Recorder(write)  # before TensorFlow is imported: its start is a part of a program's time
+    recorder = Recorder(write)  # before TensorFlow is imported: its start counts
     find_factory(order["factory"])(recorder, **order["arguments"])
     write({"done": True})
 

@@ -1,4 +1,4 @@
-"""What a result was measured on."""
+"""The machine that a result was measured on."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-#: Instruction sets that decide how fast float and int8 products are.
+#: Instruction sets that determine the speed of float and int8 products.
 INSTRUCTIONS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8")
 
-#: Bytes of the unit that the system counts ``ru_maxrss`` in.
+#: Bytes per unit of ``ru_maxrss``.
 RESIDENT_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 def describe(device: str) -> dict[str, Any]:
-    """The machine, by label: CPU, cores that this process may use, caches, load, and the GPU where it takes part.
+    """The machine, by label: CPU, usable cores, caches, load, and the GPU if it is used.
 
     Args:
         device: ``"cpu"`` or ``"cuda"``.
@@ -46,9 +46,9 @@ def usable_cores() -> int:
 
 
 def cpu_time(processes: Sequence[int]) -> tuple[int, int]:
-    """The machine's CPU time since it started, and how much of it went to others than some processes, in clock ticks.
+    """The machine's CPU time since its start, and the part of it not used by these processes, in clock ticks.
 
-    Other processes, the kernel and, in a virtual machine, other machines. Zeros where the system is not Linux.
+    That part went to other processes, the kernel and, in a virtual machine, other machines. Zeros except on Linux.
     """
     path = Path("/proc/stat")
     if not path.exists():
@@ -61,16 +61,16 @@ def cpu_time(processes: Sequence[int]) -> tuple[int, int]:
 
 
 def peak_memory() -> int:
-    """The most memory that this process has held at a time, in bytes."""
+    """The peak memory of this process, in bytes."""
     path = Path("/proc/self/status")
-    if path.exists():  # unlike ru_maxrss, it leaves out what the parent held when it started this process
+    if path.exists():  # unlike ru_maxrss, it excludes the memory of the parent at the start of this process
         line = next(line for line in path.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RESIDENT_UNIT
 
 
 def versions(distributions: Sequence[str]) -> dict[str, str]:
-    """Python's version, and those of the distributions that are installed."""
+    """The versions of Python and of those distributions that are installed."""
     found = {"Python": platform.python_version()}
     for name in distributions:
         try:
@@ -81,14 +81,14 @@ def versions(distributions: Sequence[str]) -> dict[str, str]:
 
 
 def _cpu_field(name: str) -> str:
-    """A field of the first processor in Linux's list; empty elsewhere."""
+    """A field of the first processor that Linux lists; empty on other systems."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.partition("\t")[0] == name), "")
 
 
 def _caches() -> str:
-    """The caches of the first processor, such as ``L2 2048K``; empty where the system does not tell."""
+    """The caches of the first processor, such as ``L2 2048K``; empty if the system does not list them."""
     found = []
     for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index[0-9]")):
         level, kind, size = ((index / name).read_text(encoding="ascii").strip() for name in ("level", "type", "size"))

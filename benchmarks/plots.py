@@ -1,4 +1,4 @@
-"""A PNG from the charts of a result: ``python -m benchmarks.plots FILE`` writes it beside the JSON file."""
+"""Draws the charts of a result: ``python -m benchmarks.plots FILE`` writes a PNG beside the JSON file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from matplotlib.figure import Figure
 
 from benchmarks.charts import Chart
 from benchmarks.report import Result
-from textgen.base.files import write_atomically
+from textgen import write_atomically
 
-#: Charts side by side, and the width and height of each, in inches.
+#: Charts per row, and the width and height of each in inches.
 COLUMNS, SIZE = 2, (6.4, 3.8)
 
 
 def save_plot(charts: Sequence[Chart], path: Path) -> None:
-    """Draw charts below one another, a line through the medians of each curve and a bar from least to most."""
+    """Draws charts in a grid: lines through the medians, with error bars from the minimum to the maximum."""
     columns = min(COLUMNS, len(charts))
     rows = -(-len(charts) // columns)
     figure = Figure(figsize=(SIZE[0] * columns, SIZE[1] * rows), layout="constrained")

@@ -1,4 +1,4 @@
-"""Commands measured as a whole, from their start to their end: time and peak memory, in turns."""
+"""Measures whole commands in turns: time from start to exit, and peak memory."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from benchmarks.harness import BenchmarkError
 from benchmarks.machine import RESIDENT_UNIT
 from benchmarks.report import Row
 
-#: Starts a command: what it prints goes to a file, its exit status, seconds and peak memory to stdout. A process is
-#: charged with the memory of the one that started it, so that must be a small one.
+#: Starts a command. Its output goes to a file; its exit status, seconds and peak memory go to stdout. A process is
+#: charged with the memory of its parent, so the parent must be small.
 LAUNCHER = """
 import os, sys, time
 printed = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -32,9 +32,9 @@ class Command:
     """A command of this Python.
 
     Attributes:
-        name: as tables show it.
+        name: shown in tables.
         arguments: of the interpreter.
-        environment: variables over those of the session.
+        environment: variables added to those of the session.
     """
 
     name: str
@@ -45,21 +45,21 @@ class Command:
 def measure_commands(
     commands: Sequence[Command], rounds: int, *, environment: Mapping[str, str], folder: Path
 ) -> list[Row]:
-    """Run commands in turn: each once to warm the caches of the system, then once a round.
+    """Runs commands in turns: each once to warm the caches of the system, then once per round.
 
     Args:
         commands: in the order of their turns.
-        rounds: turns of each.
-        environment: variables of their processes, over those of this one.
-        folder: gets what they print.
+        rounds: the number of turns of each.
+        environment: variables added to those of this process in theirs.
+        folder: for their output.
 
     Raises:
-        BenchmarkError: where a command fails.
+        BenchmarkError: if a command fails.
     """
     taken: dict[str, list[float]] = {command.name: [] for command in commands}
     held = dict.fromkeys(taken, 0)
     for turn in range(rounds + 1):
-        notice(f"round {turn} of {rounds}" if turn else "once each, before it counts")
+        notice(f"round {turn} of {rounds}" if turn else "warm-up round")
         for command in commands:
             seconds, memory = _run(command, {**os.environ, **environment, **command.environment}, folder)
             if turn:

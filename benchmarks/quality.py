@@ -1,8 +1,8 @@
-"""How well trained runs predict text that they did not learn, in Keras and as exports.
+"""Held-out loss of trained runs, in Keras and as exports.
 
-``python -m benchmarks.quality RUN...`` judges runs by the text that they held out; ``--train`` trains the defaults of
-the three corpora and all recipes first, a tenth of the text held out, which takes hours. The corpora are looked for in
-``TEXTGEN_DATA_DIR``. Each figure is that of ``textgen evaluate``.
+``python -m benchmarks.quality RUN...`` scores runs on the text that they held out. ``--train`` first trains the
+defaults of the three corpora and all recipes, with a tenth of the text held out, which takes hours. The corpora are
+read from ``TEXTGEN_DATA_DIR``. Each figure is that of ``textgen evaluate``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from benchmarks.report import Claim, Figures
 
 PRECISIONS = ("fp32", "fp16", "int8")
 
-#: What ``--train`` trains: a name, and the arguments of ``textgen train``.
+#: The runs that ``--train`` trains: the arguments of ``textgen train`` by name.
 DEFAULTS = {
     "shakespeare, defaults": ["--corpus", "shakespeare"],
     "agnews, defaults": ["--corpus", "agnews", "--model", "lstm"],
@@ -28,7 +28,7 @@ DEFAULTS = {
 }
 RECIPES = ("shakespeare-gru", "shakespeare-gru-stateful", "agnews-lstm", "agnews-lstm-frequency", "dinos-gru")
 
-#: How much the loss of an export may exceed that of its source, by precision: what an export is refused for, too.
+#: The bound of an export's loss over that of its source, by precision; ``textgen export`` rejects larger ones.
 BOUNDS = {"fp16": 1.01, "int8": 1.01}
 
 
@@ -37,7 +37,7 @@ def find(session: Session) -> Findings:
     if session.options.train:
         runs |= _train(session)
     if not runs:
-        raise BenchmarkError("there is nothing to judge: name the folders of runs, or give --train")
+        raise BenchmarkError("there are no runs to score: name their folders, or give --train")
     rows: dict[str, list[float | None]] = {}
     claims = []
     for name, path in runs.items():
@@ -55,11 +55,11 @@ def find(session: Session) -> Findings:
                     Claim(f"{name}: loss in {precision} over Keras's", "at most", bound, "times", [loss / source])
                 )
     columns = ["keras", *(f"onnx {precision}" for precision in PRECISIONS)]
-    return Findings(claims=claims, figures=[Figures("Held-out loss, nats a character", columns, rows)])
+    return Findings(claims=claims, figures=[Figures("Held-out loss, nats per character", columns, rows)])
 
 
 def _train(session: Session) -> dict[str, Path]:
-    """Train what there is to train, into folders that stay; what is there is not trained anew."""
+    """Trains the runs whose folders do not exist yet; the folders are kept."""
     wanted = DEFAULTS | {recipe: ["--recipe", recipe, "--set", "training.held_out=0.1"] for recipe in RECIPES}
     found = {}
     for name, arguments in wanted.items():
@@ -71,7 +71,7 @@ def _train(session: Session) -> dict[str, Path]:
 
 
 def _exported(session: Session, name: str, path: Path, precision: str) -> Path | None:
-    """The run's export; ``None`` where the exporter refuses it."""
+    """The run's export; ``None`` if the exporter rejects it."""
     out = session.folder / name / precision
     try:
         _textgen(session, "export", str(path), "--onnx", "--precision", precision, "--out", str(out))
@@ -82,7 +82,7 @@ def _exported(session: Session, name: str, path: Path, precision: str) -> Path |
 
 
 def _judged(session: Session, path: Path, runtime: str) -> float:
-    """Nats a character of the held-out text. Texts that are written are not looked at: one is enough."""
+    """Nats per character of the held-out text. Written texts are not used, so one is enough."""
     about = json.loads((path / "textgen.json").read_text(encoding="utf-8"))
     texts = ["--num", "1"] if about["provenance"]["layout"] == "documents" else []
     answer = _textgen(session, "evaluate", str(path), "--runtime", runtime, "--json", *texts)
@@ -103,9 +103,9 @@ def _textgen(session: Session, *arguments: str) -> str:
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="*", type=Path, help="folders of runs to judge")
-    parser.add_argument("--train", action="store_true", help="train the defaults and the recipes, and judge them, too")
-    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="where --train puts its runs")
+    parser.add_argument("runs", nargs="*", type=Path, help="folders of runs to score")
+    parser.add_argument("--train", action="store_true", help="also train and score the defaults and the recipes")
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="the folder for the runs of --train")
 
 
 if __name__ == "__main__":

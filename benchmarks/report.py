@@ -21,13 +21,13 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 @dataclass(frozen=True)
 class Row:
-    """What a contender took.
+    """The measurements of a contender.
 
     Attributes:
         name: of the contender.
-        note: what it chose, such as a number of threads.
-        seconds: an item, a value a round.
-        memory: the most that its process held, in bytes; 0 where that was not measured.
+        note: a choice that it made, such as its number of threads.
+        seconds: per item, one value per round.
+        memory: peak memory of its process in bytes; 0 if it was not measured.
     """
 
     name: str
@@ -42,11 +42,11 @@ class Table:
 
     Attributes:
         title: of the job.
-        item: what is counted, in the singular.
-        shows: ``"time"`` an item, or ``"rate"``, items a second.
-        reference: the row that others are divided by.
-        rows: in the order in which they took their turns.
-        others: share of the machine's CPU time that went to others than the contenders, from 0 to 1.
+        item: the unit that is counted, in the singular.
+        shows: ``"time"`` per item, or ``"rate"``: items per second.
+        reference: the name of the row that the others are compared with.
+        rows: in the order of their turns.
+        others: share of the machine's CPU time used by processes other than the contenders, from 0 to 1.
     """
 
     title: str
@@ -57,19 +57,19 @@ class Table:
     others: float = 0.0
 
     def seconds(self, name: str) -> list[float]:
-        """Seconds an item, a value a round, of the row with a name."""
+        """Seconds per item of the named row, one value per round."""
         return next(row.seconds for row in self.rows if row.name == name)
 
     def ratios(self, name: str, divisor: str) -> list[float]:
-        """How many times as long one row took as another, round by round."""
+        """The time of one row divided by that of another, round by round."""
         return [a / b for a, b in zip(self.seconds(name), self.seconds(divisor), strict=True)]
 
     def ratio(self, name: str) -> float:
-        """The median of how many times as long a row took as the reference."""
+        """The median over rounds of a row's time divided by the reference's."""
         return statistics.median(self.ratios(name, self.reference))
 
     def shown(self, row: Row) -> tuple[str, str, str]:
-        """First quartile, median and third quartile of a row, as the table shows them."""
+        """First quartile, median and third quartile of a row, formatted for the table."""
         if self.shows == "time":
             low, middle, high = map(duration, quartiles(row.seconds))
         else:
@@ -77,10 +77,10 @@ class Table:
         return low, middle, high
 
     def markdown(self) -> str:
-        """The table, ratios, medians and quartiles, under its title."""
-        unit = f"a {self.item}" if self.shows == "time" else f"{self.item}s a second"
-        others = f" ({self.others:.0%} of the CPU went to other work meanwhile)" if self.others >= 0.005 else ""
-        columns = ["way", f"time, as a multiple of {self.reference}", unit, "quartiles", "peak memory", ""]
+        """The title, and a table of ratios, medians and quartiles."""
+        unit = f"per {self.item}" if self.shows == "time" else f"{self.item}s per second"
+        others = f" ({self.others:.0%} of the CPU was used by other processes)" if self.others >= 0.005 else ""
+        columns = ["contender", f"time relative to {self.reference}", unit, "quartiles", "peak memory", ""]
         lines = []
         for row in self.rows:
             low, middle, high = self.shown(row)
@@ -91,12 +91,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Figures:
-    """Figures that are found once, in a grid.
+    """A grid of figures that are measured once.
 
     Attributes:
         title: of the grid.
-        columns: what is found, with its unit.
-        rows: what it is found of, and a figure a column: ``None`` where there is none.
+        columns: the quantities, with their units.
+        rows: by name, one figure per column; ``None`` if there is none.
     """
 
     title: str
@@ -104,21 +104,21 @@ class Figures:
     rows: dict[str, list[float | None]]
 
     def markdown(self) -> str:
-        """The grid under its title."""
+        """The title and the grid."""
         lines = [[name, *("" if v is None else number(v, 4) for v in values)] for name, values in self.rows.items()]
         return f"**{self.title}**\n\n{table(['', *self.columns], '-' + 'r' * len(self.columns), lines)}"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A bound that the project has set itself.
+    """A bound that the project has set for itself.
 
     Attributes:
-        text: what is claimed, without the bound.
-        relation: how the median should lie to the bound.
+        text: the claim, without the bound.
+        relation: of the median to the bound.
         bound: in ``unit``.
         unit: such as ``"times"`` or ``"µs"``.
-        values: as measured, a value a round.
+        values: as measured, one value per round.
     """
 
     text: str
@@ -129,24 +129,24 @@ class Claim:
 
     @property
     def is_met(self) -> bool:
-        """Whether the median keeps the bound."""
+        """True if the median satisfies the bound."""
         measured = statistics.median(self.values)
         return measured >= self.bound if self.relation == "at least" else measured <= self.bound
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run of a benchmark found.
+    """The result of a benchmark.
 
     Attributes:
-        command: that gives it.
-        created: when, in ISO 8601.
+        command: the command that produces it.
+        created: the time of its start, in ISO 8601.
         machine: see :func:`benchmarks.machine.describe`.
         versions: of distributions, by name.
         tables: measured one after the other.
-        claims: held against them.
-        charts: how something grows.
-        figures: what was found once.
+        claims: tested against the measurements.
+        charts: curves over a quantity.
+        figures: grids of figures that were measured once.
     """
 
     command: str
@@ -159,14 +159,14 @@ class Result:
     figures: list[Figures] = field(default_factory=list)
 
     def write(self, path: Path) -> None:
-        """Write the JSON file."""
-        from textgen.base.files import write_atomically
+        """Writes the JSON file."""
+        from textgen import write_atomically
 
         write_atomically(path, json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> Result:
-        """Read what :meth:`write` wrote."""
+        """Reads a file that :meth:`write` wrote."""
         content = json.loads(path.read_text(encoding="utf-8"))
         tables = [Table(**{**table, "rows": [Row(**row) for row in table["rows"]]}) for table in content["tables"]]
         charts = [
@@ -182,7 +182,7 @@ class Result:
         return cls(**{**content, **found})
 
     def measured_on(self) -> str:
-        """The machine and the versions, in a line."""
+        """The machine and the versions, in one line."""
         machine = ", ".join(f"{name}: {value}" for name, value in self.machine.items())
         return f"{machine}. {', '.join(f'{name} {version}' for name, version in self.versions.items())}."
 
@@ -198,7 +198,7 @@ class Result:
 
 
 def claims_table(claims: Sequence[Claim]) -> str:
-    """Claims as Markdown: what was measured, and whether it keeps the bound."""
+    """The claims as a Markdown table: measured value, bound, and whether it is met."""
     lines = []
     for claim in claims:
         low, middle, high = quartiles(claim.values)
@@ -209,7 +209,7 @@ def claims_table(claims: Sequence[Claim]) -> str:
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """First quartile, median and third quartile; of one value, that value."""
+    """First quartile, median and third quartile; a single value is all three."""
     if len(values) == 1:
         return values[0], values[0], values[0]
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")

@@ -1,4 +1,4 @@
-"""The models whose speed is measured: those of the recipes, which the sources' programs have too, and a deeper one."""
+"""The models whose speed is measured: those of two recipes, as in the original programs, and a deeper one."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Subject:
-    """A recurrent model, and how it writes.
+    """A recurrent model, and the settings with which it writes.
 
     Attributes:
         title: for tables.
         cell: of the layer.
         units: width of the state.
         embedding_dim: width of the embedding; ``None`` for one-hot input.
-        characters: that the corpus has.
-        vocab_size: the tokenizer's, special ids included.
+        characters: of the corpus.
+        vocab_size: of the tokenizer, including special ids.
         layout: of the corpus ``file``.
         tokenizer: by registered name.
         temperature: of sampling.
-        prompt: what a text goes on from.
-        length: characters of a text.
-        layers: recurrent layers, one upon the other.
-        source: what the program is called that writes with such a model in Keras.
+        prompt: the beginning of each text.
+        length: characters per text.
+        layers: number of recurrent layers.
+        source: name of the Keras program that writes with such a model.
     """
 
     title: str
@@ -39,11 +39,11 @@ class Subject:
     prompt: str
     length: int
     layers: int = 1
-    source: str = "the source's loop"
+    source: str = "the original loop"
 
     @property
     def shape(self) -> dict[str, Any]:
-        """What the peers need to know of the model."""
+        """The description of the model for the peers."""
         return {
             "cell": self.cell,
             "vocab_size": self.vocab_size,
@@ -68,7 +68,7 @@ GRU_1024 = Subject(
     length=1000,
 )
 
-#: Recipe ``agnews-lstm``; as many characters as the titles of AG News have, padding, and the end of a title.
+#: Recipe ``agnews-lstm``; the same number of characters as in AG News titles, padding, and the end of a title.
 LSTM_128 = Subject(
     title="LSTM 128, V = 84",
     cell="lstm",
@@ -83,7 +83,7 @@ LSTM_128 = Subject(
     length=200,
 )
 
-#: Two layers, the depth that char-rnn made common; no recipe has it, so its Keras loop is that of the tutorial.
+#: Two layers, the depth that char-rnn made common. No recipe has it, so its Keras loop is that of the tutorial.
 LSTM_512_X2 = replace(
     GRU_1024, title="LSTM 512×2, V = 66", cell="lstm", units=512, layers=2, source="the tutorial's loop"
 )

@@ -1,4 +1,4 @@
-"""textgen as a contender: runs and exports with random weights, and the texts that they write."""
+"""textgen as a contender: makes runs and exports with random weights, and writes texts with them."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from numpy.typing import NDArray
 from benchmarks.harness import Contender, Work
 from benchmarks.subjects import Subject
 
-#: The run's folder, beside those of its exports.
+#: The name of the run's folder, beside those of its exports.
 RUN = "run"
 
-#: Precisions that are of use on a device.
+#: The useful precisions by device.
 PRECISIONS = {"cpu": ("fp32", "int8"), "cuda": ("fp32", "fp16")}
 
-#: Lines of the corpus, and characters of each: few, since an export measures its loss on a part of them.
+#: Lines of the corpus, and characters per line: few, since an export measures its loss on some of them.
 LINES, LINE = 40, 40
 
 
 def make_runs(subject: Subject, folder: Path, precisions: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Write a run with random weights, and export it.
+    """Writes a run with random weights, and exports it.
 
     Args:
         subject: the run's model.
-        folder: gets the run in :data:`RUN`, and an export a precision, named after it.
+        folder: for the run, in :data:`RUN`, and one export per precision, named after it.
         precisions: of the exports.
-        environment: variables of the process that does it.
+        environment: variables of the process that does the work.
     """
-    # A process of its own: the threads of BLAS and ONNX Runtime end with it.
+    # A separate process: the threads of BLAS and ONNX Runtime end with it.
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         pool.submit(_make_runs, subject, folder, precisions, dict(environment)).result()
 
@@ -60,14 +60,14 @@ def _make_runs(subject: Subject, folder: Path, precisions: Sequence[str], enviro
 
 
 def _write_run(subject: Subject, folder: Path) -> None:
-    """A finished run as training would leave it, without the training: TensorFlow is not needed."""
+    """Writes a finished run without training it, so that TensorFlow is not needed."""
     import safetensors.numpy
 
+    from textgen import Artifact
     from textgen.plugins.registry import plugins
-    from textgen.runs.artifact import Artifact
     from textgen.runs.manifest import TOKENIZER, WEIGHTS
     from textgen.training.plan import make_plan
-    from textgen.training.run import make_manifest
+    from textgen.training.recorder import make_manifest
 
     corpus = folder / "corpus.txt"
     characters = subject.characters.replace("\n", "")
@@ -88,7 +88,7 @@ def _write_run(subject: Subject, folder: Path) -> None:
     }
     plan = make_plan(settings, plugins())
     if plan.tokenizer.vocab_size != subject.vocab_size:
-        raise ValueError(f"{subject.title} has {plan.tokenizer.vocab_size} ids")
+        raise ValueError(f"{subject.title}: the tokenizer has {plan.tokenizer.vocab_size} ids")
     generator = np.random.default_rng(0)
 
     def draw(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -106,27 +106,27 @@ def _write_run(subject: Subject, folder: Path) -> None:
 
 
 def onnx(precision: str) -> str:
-    """What a contender is called that runs an export."""
+    """The name of the contender that runs an export."""
     return f"textgen onnx {precision}"
 
 
 def writer(name: str, path: Path, runtime: str, **options: Any) -> Contender:
-    """A contender that writes with textgen; arguments as for :func:`make`."""
+    """A contender that writes with textgen; for the arguments, see :func:`make`."""
     return Contender(name, "benchmarks.textgen_runs:make", {"path": str(path), "runtime": runtime, **options})
 
 
 def make(*, path: str, runtime: str, prompt: str, batch: int, length: int, device: str) -> Work:
-    """Texts through :class:`textgen.TextGenerator`: encoding, prefill, sampling and decoding included.
+    """Writing through :class:`textgen.TextGenerator`, including encoding, prefill, sampling and decoding.
 
     Args:
         path: of a run or an export.
         runtime: by registered name.
-        prompt: what each text goes on from.
+        prompt: the beginning of each text.
         batch: texts at once; a piece is one batch.
-        length: characters a text.
+        length: characters per text.
         device: as for :func:`textgen.load`.
 
-    The onnx runtime's cache goes below ``TEXTGEN_CACHE_DIR``, which must be set.
+    The cache of the onnx runtime is written below ``TEXTGEN_CACHE_DIR``, which must be set.
     """
     import textgen
 
@@ -136,14 +136,14 @@ def make(*, path: str, runtime: str, prompt: str, batch: int, length: int, devic
         generator.generate(prompt, num=batch, length=length, seed=0, ignore_eos=True)
         return batch * length
 
-    cache = Path(os.environ["TEXTGEN_CACHE_DIR"]) / str(os.getpid())  # a calibration of its own
+    cache = Path(os.environ["TEXTGEN_CACHE_DIR"]) / str(os.getpid())  # so that thread counts are measured anew
     os.environ["TEXTGEN_CACHE_DIR"] = str(cache)
     write()
     return Work(write, _threads_chosen(cache / "threads.json"))
 
 
 def _threads_chosen(calibration: Path) -> str:
-    """What the onnx runtime's calibration of the writing graph came to; empty for other runtimes."""
+    """The thread counts that the onnx runtime chose for the writing graph; empty for other runtimes."""
     choices = json.loads(calibration.read_text(encoding="utf-8")) if calibration.exists() else {}
     generating = [way for graph, way in choices.items() if ":generate.onnx:" in graph]
     return ", ".join(f"threads: {number}" + " (rows)" * (share == "rows") for number, share in generating)

@@ -1,4 +1,4 @@
-"""Training with textgen, as contenders: steps on random text, titles through its whole input pipeline, whole runs."""
+"""Training with textgen as a contender: steps on random text, titles through its whole input pipeline, whole runs."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def make_step(
     own_layers: bool,
     mixed_precision: bool = False,
 ) -> Work:
-    """A step of Adam on random text, called as training calls it; a piece is one step, counted as one item.
+    """A step of Adam on random text, as in training; a piece is one step, counted as one item.
 
     Args:
         cell: of the layer.
         vocab_size: ids.
         embedding_dim: width of the embedding; ``None`` for one-hot input.
         units: width of each layer's state.
-        layers: recurrent layers.
+        layers: number of recurrent layers.
         batch: rows.
-        length: characters a row.
-        own_layers: whether textgen's layers learn, or Keras's own.
-        mixed_precision: whether products are in bfloat16.
+        length: characters per row.
+        own_layers: whether to train textgen's layers instead of Keras's.
+        mixed_precision: whether to multiply in bfloat16.
     """
     step, network = _make_step(cell, vocab_size, embedding_dim, units, layers, own_layers, mixed_precision)
     rng = np.random.default_rng(0)
@@ -52,11 +52,11 @@ def make_step(
 
 
 def make_titles(*, options: dict[str, Any], own_layers: bool = True) -> Work:
-    """Steps on the titles of AG News, through textgen's input pipeline; a piece is 50 batches, an item a title.
+    """Steps on the titles of AG News through textgen's input pipeline; a piece is 50 batches, an item is a title.
 
     Args:
-        options: of training, such as the batch size; defaults otherwise.
-        own_layers: whether textgen's layers learn, or Keras's own.
+        options: of training, such as the batch size; the others have their defaults.
+        own_layers: whether to train textgen's layers instead of Keras's.
     """
     from textgen.plugins.registry import plugins
     from textgen.training.plan import make_plan
@@ -84,10 +84,10 @@ def make_titles(*, options: dict[str, Any], own_layers: bool = True) -> Work:
 
 
 def learn(recorder: Recorder, *, settings: Mapping[str, Mapping[str, Any]]) -> None:
-    """A training run as ``textgen train`` does it, samples, checkpoints and held-out losses included in its time.
+    """A training run as by ``textgen train``; its time includes samples, checkpoints and held-out losses.
 
     Args:
-        recorder: is told the held-out loss of each epoch.
+        recorder: records the held-out loss of each epoch.
         settings: by table.
     """
     from textgen.plugins.registry import plugins
@@ -115,21 +115,22 @@ def _make_step(
 ) -> tuple[Any, Any]:
     import tensorflow as tf
 
-    from textgen.model.fitting import TrainingOptions
+    from textgen_keras import GradientOptions
+    from textgen_keras.network.options import RecurrentOptions
     from textgen_keras.network.recurrent import KerasNetwork
-    from textgen_keras.stateful_network import compiled
+    from textgen_keras.stateful_network import as_graph
     from textgen_keras.training.memory import keep_freed_memory
     from textgen_keras.training.optimizer import make_optimizer
 
-    if own_layers:  # as training does; who uses Keras alone does not
+    if own_layers:  # as in training; a user of plain Keras would not do it
         keep_freed_memory()
-    network = KerasNetwork(
-        cell, vocab_size=vocab_size, embedding_dim=embedding_dim, units=units, layers=layers, dropout=0.0, seed=0
-    )
+    kind = "one-hot" if embedding_dim is None else "embedding"
+    options = {"input": kind, "embedding_dim": embedding_dim, "units": units, "layers": layers}
+    network = KerasNetwork(cell, RecurrentOptions.model_validate(options), vocab_size, seed=0)
     if mixed_precision:
         network.use_mixed_precision()
     variables = list(network.named_variables().values())
-    adam = make_optimizer(TrainingOptions.model_validate({}))
+    adam = make_optimizer(GradientOptions.model_validate({}))
     adam.build(variables)
     ids, weight = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None], tf.float32)
 
@@ -145,4 +146,4 @@ def _make_step(
         adam.apply(gradients, variables)
         return loss
 
-    return compiled(step, ids, ids, weight, network.state_signature), network
+    return as_graph(step, ids, ids, weight, network.state_signature), network

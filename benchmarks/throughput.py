@@ -1,7 +1,7 @@
-"""How many characters a second are written for 1 to 1,024 texts at once, and with how much memory.
+"""Characters per second, and memory, when 1 to 1,024 texts are written at once.
 
-``python -m benchmarks.throughput [--quick] [--device cpu|cuda]`` measures textgen beside PyTorch; sampling is on,
-weights are random. What issue 3 claims of 64 texts is claimed for the CPU.
+``python -m benchmarks.throughput [--quick] [--device cpu|cuda]`` measures textgen beside PyTorch. Sampling is on;
+weights are random. The claims (of issue 3, for 64 texts) are for the CPU.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from benchmarks.textgen_runs import PRECISIONS, RUN, make_runs, onnx, writer
 
 BATCHES, QUICK_BATCHES = (1, 4, 16, 64, 256, 1024), (1, 64)
 
-#: The number of texts that claims and README are about.
+#: The number of texts in the claims and in the README.
 BATCH = 64
 
-#: Characters that all texts of a piece come to, about, and the bounds of a text's length.
+#: The approximate number of characters in all texts of a piece, and the bounds of a text's length.
 CHARACTERS, LENGTHS = 12_800, (50, 200)
 
 KERAS, PYTORCH = "textgen keras", "PyTorch"
 
-_RATE = "In proportion to the texts while a step costs the same, level once all cores compute."
-_MEMORY = "Libraries and weights, then logits and states in proportion to the texts."
+_RATE = "Proportional to the number of texts while a step costs the same, constant once all cores are busy."
+_MEMORY = "Libraries and weights, plus logits and states in proportion to the number of texts."
 
 
 def find(session: Session) -> Findings:
@@ -41,12 +41,12 @@ def find(session: Session) -> Findings:
 
 
 def title(subject: Subject, batch: int) -> str:
-    """Of a subject's table for a number of texts."""
+    """The title of a subject's table for a number of texts."""
     return f"{subject.title}, {batch:,} texts at once"
 
 
 def _measure(subject: Subject, session: Session) -> dict[int, Table]:
-    """A table a number of texts."""
+    """One table per number of texts."""
     notice(f"{subject.title}: making a run and its exports")
     folder = session.folder / subject.title
     make_runs(subject, folder, PRECISIONS[session.device], session.environment)
@@ -82,7 +82,7 @@ def _charts(subject: Subject, measured: dict[int, Table]) -> Sequence[Chart]:
         Chart(
             f"{subject.title}: speed",
             "texts at once",
-            "characters a second",
+            "characters per second",
             [curve(name, False) for name in names],
             _RATE,
         ),

@@ -1,8 +1,8 @@
-"""How fast models learn: the time of a training step, and titles a second through the whole input pipeline.
+"""Training speed: time per training step, and titles per second through the whole input pipeline.
 
 ``python -m benchmarks.training [--quick] [--device cpu|cuda]`` measures textgen's layers beside Keras's and PyTorch's,
-and its way with the titles of AG News beside that of the program behind recipe ``agnews-lstm``. The titles are looked
-for in ``TEXTGEN_DATA_DIR``. What issue 4 claims is claimed for the CPU.
+and its training on the titles of AG News beside the program behind the recipe ``agnews-lstm``. The titles are read from
+``TEXTGEN_DATA_DIR``. The claims (of issue 4) are for the CPU.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from textgen_keras.devices import multiplies_bfloat16
 
 BATCH, LENGTH = 64, 100
 
-TEXTGEN, KERAS, PYTORCH, SOURCE = "textgen", "Keras's layers", "PyTorch", "the source's program"
+TEXTGEN, KERAS, PYTORCH, SOURCE = "textgen", "Keras's layers", "PyTorch", "the original program"
 TITLES = "AG News titles, LSTM 128"
 
 
@@ -33,7 +33,7 @@ def find(session: Session) -> Findings:
 
 
 def title(subject: Subject) -> str:
-    """Of a subject's table."""
+    """The title of a subject's table."""
     return f"{subject.title}, a step of {BATCH} rows of {LENGTH} characters"
 
 
@@ -80,7 +80,7 @@ def _claims(gru: Table | None, lstm: Table, titles: Table) -> list[Claim]:
         *of_gru,
         Claim(f"{lstm.title}: over Keras's layers", "at least", 2.5, "times", lstm.ratios(KERAS, TEXTGEN)),
         Claim(f"{lstm.title}: textgen's time over PyTorch's", "at most", 1.3, "times", lstm.ratios(TEXTGEN, PYTORCH)),
-        Claim(f"{titles.title}: over the source's program", "at least", 12, "times", titles.ratios(SOURCE, TEXTGEN)),
+        Claim(f"{titles.title}: over the original program", "at least", 12, "times", titles.ratios(SOURCE, TEXTGEN)),
     ]
 
 

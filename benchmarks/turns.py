@@ -1,8 +1,8 @@
-"""A contender's process: makes its work, then does some of it at each line that it reads, and sleeps in between.
+"""The process of a contender: prepares its work, then does one turn for each line that it reads.
 
-The first line read is ``{"factory": "module:function", "arguments": {...}, "seconds": of a turn}``, answered with
-``{"note": ...}`` once the work is warm; each further line is a turn, answered with
-``{"seconds": ..., "items": ..., "memory": the most bytes held so far}``.
+The first line is ``{"factory": "module:function", "arguments": {...}, "seconds": of a turn}``, answered with
+``{"note": ...}`` once the work is warm. Each further line starts a turn, answered with
+``{"seconds": ..., "items": ..., "memory": peak memory in bytes}``.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from benchmarks.machine import peak_memory
 
 
 def open_answers() -> Callable[[dict[str, Any]], None]:
-    """What writes a message to standard output, on which nobody else writes from now on."""
+    """A function that writes messages to standard output, which is redirected for everything else."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # output of libraries goes to stderr
 
     def answer(message: dict[str, Any]) -> None:
         answers.write(json.dumps(message) + "\n")
@@ -41,19 +41,19 @@ def main() -> None:
     answer = open_answers()
     order = json.loads(sys.stdin.readline())
     work: Work = find_factory(order["factory"])(**order["arguments"])
-    pieces = _pieces_a_turn(work, order["seconds"])
+    pieces = _pieces_per_turn(work, order["seconds"])
     answer({"note": work.note})
     while sys.stdin.readline():
         if pieces > 1:
-            work.piece()  # wakes threads and fills caches; a long piece does so at its beginning
+            work.piece()  # wakes threads and fills caches; a long piece does so itself
         begin = time.perf_counter()
         items = sum(work.piece() for _ in range(pieces))
         seconds = time.perf_counter() - begin
         answer({"seconds": seconds, "items": items, "memory": peak_memory()})
 
 
-def _pieces_a_turn(work: Work, seconds: float) -> int:
-    """Warm up, and find how many pieces of work fill a turn."""
+def _pieces_per_turn(work: Work, seconds: float) -> int:
+    """Warms up, and returns the number of pieces of work that fill a turn."""
     work.piece()  # traces, compiles, calibrates
     least, until = float("inf"), time.perf_counter() + seconds
     while True:

@@ -24,7 +24,7 @@ _HOMES = {
     "textgen.generation.chain": ("Chain",),
     "textgen.generation.continuation": ("Continuation",),
     "textgen.generation.draw": ("Draw",),
-    "textgen.generation.randomness": ("uniforms",),
+    "textgen.base.randomness": ("uniforms",),
     "textgen.generation.request": ("Generation", "Piece", "Request"),
     "textgen.generation.runtime": ("Block", "Check", "Ids", "ModelRuntime", "Runtime"),
     "textgen.generation.sampler": ("GraphBuilder", "Logits", "Parameters", "Sampler", "Selector"),
@@ -42,7 +42,8 @@ _HOMES = {
     "textgen.text.encoding": ("in_pieces",),
     "textgen.text.tokenizer": ("OnUnknown", "Tokenizer"),
     "textgen.text_generator": ("TextGenerator",),
-    "textgen.training.cluster": ("Cluster",),
+    "textgen.base.cluster": ("Cluster",),
+    "textgen.training.display": ("Display", "LineDisplay", "make_display"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -4,6 +4,7 @@ from textgen.api import cross_validate as cross_validate
 from textgen.api import export as export
 from textgen.api import load as load
 from textgen.api import train as train
+from textgen.base.cluster import Cluster as Cluster
 from textgen.base.console import notice as notice
 from textgen.base.environment import cache_folder as cache_folder
 from textgen.base.files import quoted as quoted
@@ -14,6 +15,7 @@ from textgen.base.machine import distribution_version as distribution_version
 from textgen.base.machine import parse_device as parse_device
 from textgen.base.machine import signals_handled as signals_handled
 from textgen.base.machine import usable_cores as usable_cores
+from textgen.base.randomness import uniforms as uniforms
 from textgen.base.version import __version__ as __version__
 from textgen.exporting.exporter import Exporter as Exporter
 from textgen.exporting.exporter import ExportReport as ExportReport
@@ -21,7 +23,6 @@ from textgen.exporting.exporter import ExportSource as ExportSource
 from textgen.generation.chain import Chain as Chain
 from textgen.generation.continuation import Continuation as Continuation
 from textgen.generation.draw import Draw as Draw
-from textgen.generation.randomness import uniforms as uniforms
 from textgen.generation.request import Generation as Generation
 from textgen.generation.request import Piece as Piece
 from textgen.generation.request import Request as Request
@@ -66,6 +67,8 @@ from textgen.text.encoding import in_pieces as in_pieces
 from textgen.text.tokenizer import OnUnknown as OnUnknown
 from textgen.text.tokenizer import Tokenizer as Tokenizer
 from textgen.text_generator import TextGenerator as TextGenerator
-from textgen.training.cluster import Cluster as Cluster
+from textgen.training.display import Display as Display
+from textgen.training.display import LineDisplay as LineDisplay
+from textgen.training.display import make_display as make_display
 
 __all__: list[str]

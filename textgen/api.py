@@ -1,16 +1,14 @@
-"""The Python face: load a run and generate, or train one."""
+"""The Python interface: load a run and generate text, train one, export it, or cross-validate it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textgen.options import Settings, merge_settings
+from textgen.options import merge_settings
 from textgen.plugins.registry import Registry, plugins
 from textgen.runs.artifact import Artifact
-from textgen.runs.folder import find_run
 from textgen.saved_run import SavedRun
 from textgen.text_generator import TextGenerator
 
@@ -18,19 +16,23 @@ if TYPE_CHECKING:
     from textgen.evaluation.evaluate import Progress
     from textgen.evaluation.folds import CrossValidation
     from textgen.exporting.exporter import ExportReport
+    from textgen.model.model import Model
+    from textgen.text.tokenizer import Tokenizer
+    from textgen.training.display import Display
+    from textgen.training.plan import Plan
 
 
 def load(path: str | Path | None = None, *, runtime: str = "auto", device: str = "auto") -> TextGenerator:
-    """Load a run, or an export of one.
+    """Loads a run, or an export of one.
 
     Args:
-        path: its folder, or its name in the folder of runs; the latest run for ``None``.
+        path: its folder, or its name in the folder of runs; by default the latest run.
         runtime: ``"auto"`` for the fastest one that runs the model, or its registered name.
         device: ``"auto"``, ``"cpu"`` or ``"cuda[:N]"``.
 
     Raises:
-        ArtifactError: where the run is missing, incomplete, altered, or of a later format.
-        UnavailableError: where a library or the device is missing.
+        ArtifactError: if the run is missing, incomplete, altered, or of a later format.
+        UnavailableError: if a library or the device is missing.
     """
     run = SavedRun.open(path)
     name, opened = run.runtime(runtime, device)
@@ -43,27 +45,28 @@ def export(
     to: str = "onnx",
     out: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
-    notice: Callable[[str], None] = print,
+    notice: Callable[[str], None] | None = None,
 ) -> ExportReport:
-    """Export a run.
+    """Exports a run.
 
     Args:
-        path: its folder, or its name in the folder of runs; the latest run for ``None``.
+        path: its folder, or its name in the folder of runs; by default the latest run.
         to: the exporter, by registered name.
         out: the folder to write; by default one in the run's folder, named after the exporter.
-        options: of the exporter, such as ``{"precision": "int8"}``.
-        notice: tells what the exporter has to say, a line at a time.
+        options: options of the exporter, such as ``{"precision": "int8"}``.
+        notice: called with each line that the exporter reports; by default nothing is shown.
 
     Returns:
-        What was written, and how far it is from its source.
+        The files written, and how far they are from their source.
 
     Raises:
-        ArtifactError: where the export differs too much from the run; nothing is left then.
+        ArtifactError: if the export differs too much from the run; nothing is left then.
     """
     from textgen.exporting.source import export_run
 
     run = SavedRun.open(path)
-    return export_run(run, to, options or {}, Path(out) if out else run.artifact.path / to, notice=notice)
+    folder = Path(out) if out else run.artifact.path / to
+    return export_run(run, to, options or {}, folder, notice=notice or (lambda line: None))
 
 
 def cross_validate(
@@ -74,29 +77,27 @@ def cross_validate(
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
 ) -> CrossValidation:
-    """Judge the options of a run on documents: train a model a fold, and judge it by the fold that it did not see.
+    """Judges the options of a run by k-fold cross-validation: one model per fold, scored on the fold it has not seen.
 
     Args:
-        path: the run's folder, or its name in the folder of runs; the latest run for ``None``.
-        folds: how many, at least 2.
-        device: to train on, by default the run's.
-        data_dir: searched for the corpus's files before anything is downloaded.
-        progress: is told what is under way, how much of it is done, and of how much.
+        path: the run's folder, or its name in the folder of runs; by default the latest run.
+        folds: the number of folds, at least 2.
+        device: the device to train on; by default the run's.
+        data_dir: a folder searched for the corpus's files before anything is downloaded.
+        progress: called with the name of the current step, the amount done, and the total.
 
     Raises:
-        OptionError: for fewer than 2 folds, more than documents, or a run that was trained on a stream.
-        UnavailableError: where a library to train with is missing.
+        OptionError: if there are fewer than 2 folds, more than documents, or the run was trained on a stream.
+        UnavailableError: if a library to train with is missing.
     """
-    from textgen.evaluation.evaluate import say_nothing
     from textgen.evaluation.folds import cross_validate_run
 
     return cross_validate_run(
-        Artifact.open(find_run(None if path is None else Path(path))),
-        plugins(),
+        SavedRun.open(path),
         folds,
         changes={"training": {} if device is None else {"device": device}},
         data_dir=None if data_dir is None else Path(data_dir),
-        progress=progress or say_nothing,
+        progress=progress,
     )
 
 
@@ -110,8 +111,12 @@ def train(
     out: str | Path | None = None,
     data_dir: str | Path | None = None,
     callbacks: Sequence[Any] = (),
+    display: Display | None = None,
 ) -> TextGenerator:
-    """Train a model and load it.
+    """Trains a model and loads it.
+
+    Under ``TF_CONFIG`` it is called in each worker. Only the first one writes the run and loads it from its folder; the
+    others return the same weights from memory, with an artifact that has no files.
 
     Args:
         corpus: a registered name, or the path of a text file.
@@ -120,50 +125,52 @@ def train(
         recipe: a registered name, whose settings are the base of all others.
         settings: options by table, such as ``{"model": {"units": 512}, "training": {"epochs": 5}}``.
         out: the run's folder; by default a new one in ``runs``.
-        data_dir: searched for the corpus's files before anything is downloaded.
-        callbacks: ``keras.callbacks.Callback`` objects.
+        data_dir: a folder searched for the corpus's files before anything is downloaded.
+        callbacks: objects to add to the training option ``callbacks``, for models that have it.
+        display: shows progress; by default nothing is shown.
 
     Raises:
-        TextgenError: as the parts raise it.
+        OptionError: if an option is unknown, out of range, or not one of the model's.
+        CorpusError: if the text cannot be read, or is too short.
+        ArtifactError: if the folder is in use.
+        UnavailableError: if a library is missing.
 
     Example:
         >>> textgen.train("dinos-lite", settings={"training": {"epochs": 5}}).generate()  # doctest: +SKIP
     """
-    from textgen.training.display import make_display
+    from textgen.training.display import Display
     from textgen.training.plan import make_plan
+    from textgen.training.settings import read_settings
+    from textgen.training.train import is_chief
     from textgen.training.train import train as train_run
 
-    found = plugins()
-    chosen = choose(found, corpus=corpus, model=model, tokenizer=tokenizer, recipe=recipe, settings=settings)
-    plan = replace(make_plan(chosen, found, Path(data_dir) if data_dir else None), recipe=recipe)
-    with make_display() as display:
-        artifact = train_run(plan, found, display, folder=Path(out) if out else None, callbacks=callbacks)
-    return load(artifact.path)
+    registry = plugins()
+    names = {"corpus": corpus, "model": model, "tokenizer": tokenizer}
+    wanted = read_settings(registry, names, settings or {}, recipe=recipe)
+    if callbacks:
+        named = wanted["training"].get("callbacks", ())
+        wanted = merge_settings(wanted, {"training": {"callbacks": [*callbacks, *named]}})
+    plan = make_plan(wanted, registry, Path(data_dir) if data_dir else None, recipe=recipe)
+    artifact = train_run(plan, registry, display or Display(), folder=Path(out) if out else None)
+    return load(artifact.path) if is_chief() else _in_memory(artifact, registry, plan)
 
 
-def choose(
-    found: Registry,
-    *,
-    corpus: str | Path | None = None,
-    model: str | None = None,
-    tokenizer: str | None = None,
-    recipe: str | None = None,
-    settings: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Settings:
-    """Settings from the names that :func:`train` takes: the recipe, then the names, then the settings over them."""
-    named: Settings = {}
-    if corpus is not None:
-        named["corpus"] = _corpus_settings(found, corpus)
-    if model is not None:
-        named["model"] = {"name": model}
-    if tokenizer is not None:
-        named["tokenizer"] = {"name": tokenizer}
-    base = found.get("recipe", recipe) if recipe is not None else {}
-    return merge_settings(base, named, settings or {})
+def _in_memory(artifact: Artifact, registry: Registry, plan: Plan) -> TextGenerator:
+    """The model that a process has trained whose run another process writes."""
+    from textgen.generation.runtime import ModelRuntime
+
+    return TextGenerator(_UnsavedRun(artifact, registry, plan), ModelRuntime(plan.model), plan.model.native_runtime)
 
 
-def _corpus_settings(found: Registry, corpus: str | Path) -> dict[str, Any]:
-    is_name = isinstance(corpus, str) and any(item.name == corpus for item in found.provided("corpus"))
-    if not is_name and (isinstance(corpus, Path) or Path(corpus).exists()):
-        return {"name": "file", "path": str(corpus)}
-    return {"name": str(corpus)}
+class _UnsavedRun(SavedRun):
+    """A run whose files are written by another process."""
+
+    def __init__(self, artifact: Artifact, registry: Registry, plan: Plan) -> None:
+        super().__init__(artifact, registry)
+        self._plan = plan
+
+    def tokenizer(self) -> Tokenizer:
+        return self._plan.tokenizer
+
+    def model(self) -> Model:
+        return self._plan.model

@@ -1,4 +1,4 @@
-"""A run that was saved, and the parts that it is made of: tokenizer, model, sampler chains, corpus, runtime."""
+"""A saved run, and the parts that it is made of: tokenizer, model, sampler chains, corpus, runtime."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textgen.base.console import notice
-from textgen.errors import ArtifactError, PluginError, UnavailableError, UnknownNameError, UnsupportedModelError
+from textgen.errors import ArtifactError, PluginError, UnavailableError, UnsupportedModelError
 from textgen.plugins.recorded import needing, report_changes
 from textgen.plugins.registry import Registry, plugins
 from textgen.runs.artifact import Artifact
@@ -19,12 +19,9 @@ if TYPE_CHECKING:
     from textgen.text.corpus import Corpus
     from textgen.text.tokenizer import Tokenizer
 
-#: Runtimes that ``"auto"`` tries before the model's own, the fastest first.
-PREFERRED_RUNTIMES = ("onnx", "numpy")
-
 
 class SavedRun:
-    """A run's folder, with the plugins that its parts are made by.
+    """A run's folder, together with the plugins that make its parts.
 
     Args:
         artifact: the run's folder, opened.
@@ -34,17 +31,18 @@ class SavedRun:
     def __init__(self, artifact: Artifact, registry: Registry) -> None:
         self.artifact = artifact
         self.registry = registry
+        self._tokenizer: Tokenizer | None = None
 
     @classmethod
     def open(cls, path: str | Path | None = None, registry: Registry | None = None) -> SavedRun:
-        """Open a run; plugins that have changed since it was made are reported.
+        """Open a run; plugins that have changed since it was made are reported on stderr.
 
         Args:
-            path: its folder, or its name in the folder of runs; the latest run for ``None``.
+            path: its folder, or its name in the folder of runs; ``None`` for the latest run.
             registry: the plugins to look names up in, by default those of this process.
 
         Raises:
-            ArtifactError: where there is no such run.
+            ArtifactError: if there is no such run, or it cannot be read.
         """
         run = cls(Artifact.open(find_run(None if path is None else Path(path))), registry or plugins())
         report_changes(run.artifact, run.registry)
@@ -56,60 +54,100 @@ class SavedRun:
         return self.artifact.manifest.settings
 
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer, fitted.
+        """The tokenizer, fitted; the same object at each call.
 
         Raises:
-            ArtifactError: where its plugin is not installed, or it is not the model's.
+            ArtifactError: if its plugin is not installed, its file was altered, or it does not fit the model.
         """
-        tokenizer: Tokenizer = self._make("tokenizer")
-        tokenizer.load_json(self.artifact.tokenizer_json())
-        vocab_size = self.artifact.manifest.vocab_size
-        if tokenizer.vocab_size != vocab_size:
-            raise ArtifactError(
-                f"{self.artifact.path}: the tokenizer has {tokenizer.vocab_size} ids, the model {vocab_size}"
-            )
-        return tokenizer
+        if self._tokenizer is None:
+            tokenizer: Tokenizer = self._make("tokenizer")
+            tokenizer.load_json(self.artifact.tokenizer_json())
+            vocab_size = self.artifact.manifest.vocab_size
+            if tokenizer.vocab_size != vocab_size:
+                raise ArtifactError(
+                    f"{self.artifact.path}: the tokenizer has {tokenizer.vocab_size} ids, the model {vocab_size}"
+                )
+            self._tokenizer = tokenizer
+        return self._tokenizer
 
     def model(self) -> Model:
-        """The model, without weights."""
+        """A new model, without weights.
+
+        Raises:
+            ArtifactError: if its plugin is not installed.
+        """
         model: Model = self._make("model", self.artifact.manifest.vocab_size)
         return model
 
     def corpus(self, data_dir: Path | None = None) -> Corpus:
-        """The corpus; ``data_dir`` is searched for its files before anything is downloaded."""
+        """The corpus; ``data_dir`` is searched for its files before anything is downloaded.
+
+        Raises:
+            ArtifactError: if its plugin is not installed.
+        """
         corpus: Corpus = self._make("corpus", data_dir)
         return corpus
 
     def chain(self, text: str | None = None) -> Chain:
-        """A sampler chain, by default the one that the run generates with."""
+        """A sampler chain, by default the one that the run generates with.
+
+        Raises:
+            OptionError: if the text is not a chain, or an argument is out of range.
+            UnknownNameError: if no plugin provides a sampler of it.
+            ArtifactError: if that was a sampler of the run's own chain.
+        """
         with needing(self.artifact, self.registry):
             return self.registry.chain(self.settings["generation"]["sampler"] if text is None else text)
 
-    def runtime(self, name: str = "auto", device: str = "auto") -> tuple[str, Runtime]:
-        """Load the model in a runtime, by its registered name or ``"auto"``; its name, too.
+    def runtime(self, name: str = "auto", device: str = "auto", *, from_weights: bool = False) -> tuple[str, Runtime]:
+        """Load the model in a runtime.
+
+        Args:
+            name: the runtime, as registered; ``"auto"`` for the first that can run the model, by their
+                :attr:`~textgen.generation.runtime.Runtime.priority`, and for the model's own if there is none.
+            device: ``"auto"``, ``"cpu"`` or ``"cuda[:N]"``.
+            from_weights: whether ``"auto"`` leaves out runtimes that run an export of the run.
+
+        Returns:
+            The name of the runtime, and the runtime.
 
         Raises:
-            UnavailableError: where a library or the device is missing.
-            ArtifactError: where the runtime cannot run the model, or the weights are damaged.
+            UnavailableError: if a library or the device is missing.
+            ArtifactError: if the runtime cannot run the model, or the weights are damaged.
         """
         if name != "auto":
             return name, self._open(name, device)
+        candidates = self._candidates(from_weights)
         fastest_lacks: UnavailableError | None = None
-        for preferred in PREFERRED_RUNTIMES:
+        for place, candidate in enumerate(candidates):
             try:
-                return preferred, self._open(preferred, device)
+                return candidate, self._open(candidate, device)
             except UnavailableError as error:
-                if preferred == PREFERRED_RUNTIMES[0]:
+                if place == 0:
                     fastest_lacks = error
-            except (UnsupportedModelError, UnknownNameError):
+            except UnsupportedModelError:
                 continue  # the model's own runtime may run it
             except PluginError as error:
-                notice(f"{error}; another runtime is taken", once=True)
+                notice(f"{error}; using another runtime", once=True)
         native = self.model().native_runtime
         try:
             return native, self._open(native, device)
         except UnavailableError as error:
             raise fastest_lacks or error from None
+
+    def _candidates(self, from_weights: bool) -> list[str]:
+        """The names of the runtimes that ``"auto"`` tries, the one to try first first."""
+        priorities: dict[str, int] = {}
+        for name in dict.fromkeys(item.name for item in self.registry.provided("runtime")):
+            try:
+                runtime = self.registry.find("runtime", name).load()
+            except PluginError as error:
+                notice(f"{error}; using another runtime", once=True)
+                continue
+            priority = getattr(runtime, "priority", 0)  # a plugin that registers something else breaks itself alone
+            if priority > 0 and (runtime.runs_weights or not from_weights):
+                priorities[name] = priority
+        return sorted(priorities, key=lambda name: -priorities[name])
 
     def _open(self, name: str, device: str) -> Runtime:
         runtime: Runtime = self.registry.get("runtime", name).open(self.artifact, self.model, device)

@@ -1,1 +1,1 @@
-"""What a user would run instead: each file does what the program that it names does, written anew."""
+"""The alternatives that a user would choose: each file reimplements the program that it names."""

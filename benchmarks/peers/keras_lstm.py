@@ -1,7 +1,7 @@
-"""The loop of the AG News program that is the source of the recipe ``agnews-lstm``.
+"""The writing loop of the AG News program, the source of the recipe ``agnews-lstm``.
 
-One-hot → LSTM 128 → softmax. For each character the whole prefix is encoded and read again by an eager call of the
-model; the last distribution is sharpened by the temperature and drawn from in NumPy, in float64.
+One-hot → LSTM 128 → softmax. For each character, the whole prefix is encoded and read again by an eager call of the
+model. NumPy applies the temperature to the last distribution and draws from it, in float64.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from benchmarks.harness import Work
 def make(*, characters: str, units: int, temperature: float, length: int, written: int, device: str) -> Work:
     """The loop over random weights.
 
-    A character takes time in proportion to what is before it, so the mean over a text is the time of the characters in
-    its middle: a piece writes ``written`` of them, and not the whole text.
+    The time of a character is proportional to the length of its prefix, so the mean over a text is the time of the
+    characters in its middle: a piece writes ``written`` of those instead of the whole text.
 
     Args:
         characters: of the vocabulary, without padding and end.
         units: width of the state.
         temperature: of sampling.
-        length: characters of the text in whose middle a piece writes.
-        written: characters a piece.
-        device: ``"cpu"`` or ``"cuda"``, where TensorFlow must find a GPU.
+        length: characters of the text in the middle of which a piece writes.
+        written: characters per piece.
+        device: ``"cpu"``, or ``"cuda"``, for which TensorFlow must find a GPU.
     """
     import keras
 

@@ -1,7 +1,7 @@
-"""The program behind recipe `agnews-lstm`, as a learner writes it: one-hot titles, padded, Keras `fit`.
+"""The training of the program behind recipe `agnews-lstm`: one-hot titles, padded, Keras `fit`.
 
-One-hot labels of padding are all zeros, so padding adds nothing to the sum of the losses, and everything to the number
-that it is divided by.
+One-hot labels of padding are all zeros, so padding adds nothing to the sum of the losses, but counts in the number by
+which the sum is divided.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.text.batches import Batch
+from textgen import Batch
 
 
 def first_epoch_loss(batches: list[Batch], vocab_size: int) -> float:
-    """Train for an epoch and return the loss that `fit` reports.
+    """Trains for an epoch and returns the loss that `fit` reports.
 
     Args:
-        batches: ids, as the recipe has them.
-        vocab_size: ids from 0, padding included.
+        batches: of the recipe.
+        vocab_size: number of ids, including padding.
     """
     import keras
     import tensorflow as tf

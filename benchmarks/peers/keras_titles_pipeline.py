@@ -1,7 +1,7 @@
-"""The input pipeline and the model behind recipe `agnews-lstm`, as that program has them.
+"""The input pipeline and the model of the program behind recipe `agnews-lstm`.
 
-Titles go one by one through ``tf.py_function`` into one-hot rows, are padded to batches of 8, and Keras's ``fit``
-trains on one-hot labels.
+Titles become one-hot rows one by one in ``tf.py_function`` and are padded to batches of 8. Keras's ``fit`` trains on
+one-hot labels.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 BATCH, BATCHES = 8, 50
 
-#: How often the model is judged in the epoch that it learns.
-JUDGED = 20
+#: The number of times that the model is scored during the epoch.
+SCORES = 20
 
-#: Share of the titles that textgen holds out where nothing else is asked for.
+#: Share of the titles that textgen holds out by default.
 HELD_OUT = 0.1
 
 
 def make() -> Work:
     """A piece is 50 batches of 8 titles; an item is a title."""
     plan = _plan(held_out=0.0)
-    titles = list(plan.corpus.documents())
+    titles = list(plan.text.corpus.documents())
     data, model = _pipeline(plan, titles).repeat(), _model(plan.tokenizer.vocab_size)
 
     def piece() -> int:
@@ -43,9 +43,9 @@ def make() -> Work:
 
 
 def learn(recorder: Recorder, *, titles: int) -> None:
-    """One epoch of so many titles: those at hand without the held-out ones, again and again.
+    """One epoch of ``titles`` titles: those that are not held out, repeated.
 
-    The loss is that of the titles that textgen holds out by default, a character of text: padding is left out.
+    The loss is that of the titles that textgen holds out by default, per character of text, without padding.
     """
     import keras
     import tensorflow as tf
@@ -53,22 +53,22 @@ def learn(recorder: Recorder, *, titles: int) -> None:
     from textgen.text.encoded import draw_documents
 
     plan = _plan(held_out=HELD_OUT)
-    documents = list(plan.corpus.documents())
+    documents = list(plan.text.corpus.documents())
     held_out = set(draw_documents(len(documents), plan.training.held_out, plan.training.seed).tolist())
-    learnt = [title for number, title in enumerate(documents) if number not in held_out]
+    learned = [title for number, title in enumerate(documents) if number not in held_out]
     model = _model(plan.tokenizer.vocab_size)
     rows = tf.TensorSpec([None, None, plan.tokenizer.vocab_size])
     read = tf.function(partial(model, training=False), input_signature=[rows])
-    every = max(1, titles // BATCH // JUDGED)
+    every = max(1, titles // BATCH // SCORES)
 
-    def judge(batch: int, logs: Any = None) -> None:
+    def score(batch: int, logs: Any = None) -> None:
         if (batch + 1) % every == 0:
             with recorder.aside():
                 nats = _held_out_loss(read, plan)
             recorder.note(nats)
 
-    callback = keras.callbacks.LambdaCallback(on_train_batch_end=judge)
-    model.fit(_pipeline(plan, list(islice(cycle(learnt), titles))), epochs=1, verbose=0, callbacks=[callback])
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=score)
+    model.fit(_pipeline(plan, list(islice(cycle(learned), titles))), epochs=1, verbose=0, callbacks=[callback])
 
 
 def _plan(held_out: float) -> Plan:
@@ -84,7 +84,7 @@ def _pipeline(plan: Plan, titles: list[str]) -> Any:
     """Batches of one-hot inputs and labels."""
     import tensorflow as tf
 
-    vocab, end = plan.tokenizer.vocab_size, [plan.ending.end_id]
+    vocab, end = plan.tokenizer.vocab_size, [plan.text.boundaries.end_id]
 
     def example(title: Any) -> tuple[Any, Any]:
         ids = np.concatenate([plan.tokenizer.encode(title.numpy().decode()), end])
@@ -116,7 +116,7 @@ def _model(vocab: int) -> Any:
 
 
 def _held_out_loss(read: Callable[[NDArray[np.float32]], Any], plan: Plan) -> float:
-    """In nats a character of the held-out titles and their ends."""
+    """The held-out loss in nats per character, including the ends of titles."""
     assert plan.dataset.held_out is not None
     one_hot = np.eye(plan.tokenizer.vocab_size, dtype=np.float32)
     nats = characters = 0.0

@@ -1,8 +1,8 @@
 """The loop of the TensorFlow tutorial "Text generation with an RNN" (tensorflow.org/text/tutorials/text_generation).
 
-It is the source of the recipe ``shakespeare-gru``: Embedding 256 → GRU 1024 → Dense; one step is a ``tf.function`` from
-a character to the next (look-up, model, temperature, a mask that keeps ``[UNK]`` out, categorical draw, look-up back);
-the state is fed back from Python, a call a character. Here the recurrent layers may be others, and several.
+It is the source of the recipe ``shakespeare-gru``: Embedding 256 → GRU 1024 → Dense. One step is a ``tf.function`` from
+a character to the next (look-up, model, temperature, a mask that excludes ``[UNK]``, categorical draw, look-up back).
+Python feeds the state back, with one call per character. Here the kind and number of recurrent layers may vary.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def make(
         characters: of the vocabulary, without ``[UNK]``.
         embedding_dim: width of the embedding.
         units: width of each layer's state.
-        layers: recurrent layers.
+        layers: number of recurrent layers.
         temperature: of sampling.
-        prompt: what each text goes on from.
-        length: characters a text.
-        device: ``"cpu"`` or ``"cuda"``, where TensorFlow must find a GPU.
+        prompt: the beginning of each text.
+        length: characters per text.
+        device: ``"cpu"``, or ``"cuda"``, for which TensorFlow must find a GPU.
     """
     import keras
     import tensorflow as tf

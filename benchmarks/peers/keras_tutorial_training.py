@@ -1,7 +1,7 @@
 """The training of the TensorFlow tutorial "Text generation with an RNN" (tensorflow.org/text/tutorials).
 
 It is the source of the recipe ``shakespeare-gru``: windows of 101 characters, shuffled through a buffer of 10,000, in
-batches of 64; Embedding 256 → GRU 1024 → Dense; Adam as Keras has it; Keras's ``fit``.
+batches of 64; Embedding 256 → GRU 1024 → Dense; Keras's Adam with its defaults; Keras's ``fit``.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from benchmarks.learners import Recorder
 WINDOW, BATCH, BUFFER = 101, 64, 10_000
 EMBEDDING_DIM, UNITS = 256, 1024
 
-#: How often the model is judged in an epoch.
-JUDGED = 4
+#: The number of times that the model is scored per epoch.
+SCORES = 4
 
 
 def learn(recorder: Recorder, *, epochs: int) -> None:
-    """So many epochs of the text that textgen does not hold out by default; the held-out rest judges.
+    """Trains on the text that textgen does not hold out by default, and scores on the held-out rest.
 
-    That is read with the state carried from its beginning to its end, as the program carries it when it writes.
+    The held-out text is read with the state carried from beginning to end, as the program carries it when it writes.
     """
     import keras
     import tensorflow as tf
@@ -56,9 +56,9 @@ def learn(recorder: Recorder, *, epochs: int) -> None:
             characters += float(batch.weights.sum())
         return nats / characters
 
-    every = max(1, len(train.text.ids) // WINDOW // BATCH // JUDGED)
+    every = max(1, len(train.text.ids) // WINDOW // BATCH // SCORES)
 
-    def judge(batch: int, logs: Any = None) -> None:
+    def score(batch: int, logs: Any = None) -> None:
         if (batch + 1) % every == 0:
             with recorder.aside():
                 nats = held_out_loss()
@@ -67,5 +67,5 @@ def learn(recorder: Recorder, *, epochs: int) -> None:
     text = tf.data.Dataset.from_tensor_slices(train.text.ids.astype("int32"))
     windows = text.batch(WINDOW, drop_remainder=True).map(lambda window: (window[:-1], window[1:]))
     data = windows.shuffle(BUFFER).batch(BATCH, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
-    callback = keras.callbacks.LambdaCallback(on_train_batch_end=judge)
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=score)
     model.fit(data, epochs=epochs, verbose=0, callbacks=[callback])

@@ -1,7 +1,7 @@
-"""The loop that a PyTorch user would write: one step of ``nn.GRU`` or ``nn.LSTM`` a call, ``torch.multinomial``.
+"""The writing loop of a PyTorch user: one step of ``nn.GRU`` or ``nn.LSTM`` per call, ``torch.multinomial``.
 
-After PyTorch's own word-level language model (pytorch/examples, ``word_language_model/generate.py``), which feeds the
-drawn id and the state back from Python.
+It follows PyTorch's own word-level language model (pytorch/examples, ``word_language_model/generate.py``), which feeds
+the drawn id and the state back from Python.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Network(nn.Module):
         vocab_size: the number V of ids.
         embedding_dim: width of the embedding; ``None`` for one-hot input.
         units: width U of each layer's state.
-        layers: recurrent layers.
+        layers: number of recurrent layers.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ def make(
 ) -> Work:
     """The loop over random weights; a piece is ``batch`` texts of ``length`` characters.
 
-    On the CPU it takes one thread or one a core, whichever is faster: textgen chooses so as well.
+    On the CPU it uses one thread or one per core, whichever is faster; textgen makes the same choice.
 
     Args:
         cell: see :class:`Network`, as for the next four.
@@ -70,7 +70,7 @@ def make(
         layers: see ``cell``.
         temperature: of sampling.
         batch: texts at once.
-        length: characters a text.
+        length: characters per text.
         device: ``"cpu"`` or ``"cuda"``.
     """
     network = Network(cell, vocab_size, embedding_dim, units, layers).to(device).eval()
@@ -89,7 +89,7 @@ def make(
 
 
 def _fastest_threads(write: Callable[[int], int], steps: int) -> str:
-    """Set the number of threads that texts of so many steps are written fastest with; return it as a note."""
+    """Sets the number of threads that writes texts of ``steps`` steps fastest, and returns it as a note."""
 
     def write_with(threads: int) -> None:
         torch.set_num_threads(threads)

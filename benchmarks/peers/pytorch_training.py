@@ -1,6 +1,6 @@
-"""A training step as a PyTorch user would write it: ``nn.GRU`` or ``nn.LSTM``, ``nn.Linear``, Adam.
+"""The training step of a PyTorch user: ``nn.GRU`` or ``nn.LSTM``, ``nn.Linear``, Adam.
 
-After PyTorch's own word-level language model (pytorch/examples, ``word_language_model/main.py``), with Adam.
+It follows PyTorch's own word-level language model (pytorch/examples, ``word_language_model/main.py``), with Adam.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def make(
         vocab_size: ids.
         embedding_dim: width of the embedding; ``None`` for one-hot input.
         units: width of each layer's state.
-        layers: recurrent layers.
+        layers: number of recurrent layers.
         batch: rows.
-        length: characters a row.
+        length: characters per row.
         device: ``"cpu"`` or ``"cuda"``.
     """
     torch.set_num_threads(usable_cores())
@@ -42,8 +42,8 @@ def make(
     embedding = nn.Embedding(vocab_size, width).to(device)
     recurrent = (nn.GRU if cell == "gru" else nn.LSTM)(width, units, layers).to(device)
     head = nn.Linear(units, vocab_size).to(device)
-    learnt = [*recurrent.parameters(), *head.parameters(), *(embedding.parameters() if embedding_dim else [])]
-    optimizer = torch.optim.Adam(learnt, lr=1e-3)
+    learned = [*recurrent.parameters(), *head.parameters(), *(embedding.parameters() if embedding_dim else [])]
+    optimizer = torch.optim.Adam(learned, lr=1e-3)
     text = torch.randint(0, vocab_size, (length + 1, batch), device=device)
 
     def piece() -> int:
@@ -52,7 +52,7 @@ def make(
         logits = head(recurrent(inputs)[0])
         loss = nn.functional.cross_entropy(logits.reshape(-1, vocab_size), text[1:].reshape(-1))
         loss.backward()
-        nn.utils.clip_grad_norm_(learnt, 1.0)
+        nn.utils.clip_grad_norm_(learned, 1.0)
         optimizer.step()
         loss.item()
         return 1

@@ -1,10 +1,10 @@
-"""Where TensorFlow's peers run: on its default device, which is a GPU where it sees one."""
+"""The device of TensorFlow's peers: TensorFlow's default, which is a GPU if it finds one."""
 
 from __future__ import annotations
 
 
 def require_device(device: str) -> None:
-    """Raise where ``"cuda"`` is asked for and TensorFlow would run on the CPU instead."""
+    """Raises an error if ``"cuda"`` is requested and TensorFlow would run on the CPU instead."""
     import tensorflow as tf
 
     if device == "cuda" and not tf.config.list_physical_devices("GPU"):

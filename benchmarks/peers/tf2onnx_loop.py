@@ -1,7 +1,7 @@
 """The shortest way from Keras to ONNX Runtime: tf2onnx's graph of one step, called from a loop in Python.
 
-As the README of tf2onnx (github.com/onnx/tensorflow-onnx) has it: ``from_function`` on a ``tf.function``, then an
-``InferenceSession``; the state is an input and an output of the graph, and NumPy draws the character.
+It follows the README of tf2onnx (github.com/onnx/tensorflow-onnx): ``from_function`` on a ``tf.function``, then an
+``InferenceSession``. The state is an input and an output of the graph, and NumPy draws the character.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ def make(
 ) -> Work:
     """The loop over random weights, on the CPU; a piece is one text of ``length`` characters.
 
-    It takes one thread or one a core, whichever is faster: textgen chooses so as well.
+    It uses one thread or one per core, whichever is faster; textgen makes the same choice.
 
     Args:
         cell: of the layers.
         vocab_size: ids.
         embedding_dim: width of the embedding; ``None`` for one-hot input.
         units: width of each layer's state.
-        layers: recurrent layers.
+        layers: number of recurrent layers.
         temperature: of sampling.
-        length: characters a text.
+        length: characters per text.
     """
     import onnxruntime
 
@@ -71,7 +71,7 @@ def make(
 def _convert(
     cell: Literal["gru", "lstm"], vocab_size: int, embedding_dim: int | None, units: int, layers: int
 ) -> tuple[bytes, list[str]]:
-    """One step as a serialised graph of input ``ids``, and the names of its states, which are inputs, too."""
+    """One step as a serialised graph, and the names of its states, which are inputs beside ``ids``."""
     import keras
     import tensorflow as tf
     import tf2onnx
@@ -91,7 +91,7 @@ def _convert(
         return [head(hidden), *after]
 
     names = [f"state_{index}" for index in range(layers * parts)]
-    signature = [  # with these dimensions open; where they are 1, tf2onnx does not know an LSTM again
+    signature = [  # dimensions are left open: with 1, tf2onnx does not recognise an LSTM
         tf.TensorSpec([None, None], tf.int64, name="ids"),
         *(tf.TensorSpec([None, units], tf.float32, name=name) for name in names),
     ]

@@ -1,6 +1,6 @@
 """A curriculum: short sequences first, then long ones.
 
-A plugin in one file; the length depends on nothing but how far training has come, so a resumed run goes on with it::
+A plugin in one file. The length depends only on the training progress, so it carries over to a resumed run::
 
     textgen train --corpus dinos-lite --plugin docs/examples/curriculum.py
 """
@@ -15,13 +15,13 @@ from textgen import hookimpl
 if TYPE_CHECKING:
     from textgen import Batch, Position
 
-#: Characters of a row in the first batches, and batches after which there are twice as many.
+#: Characters per row in the first batches, and the number of batches after which that doubles.
 SHORTEST, DOUBLED_AFTER = 5, 50
 
 
 @hookimpl
 def textgen_transform_batch(batch: Batch, position: Position) -> Batch | None:
-    """Leave of each row its beginning, until rows are whole."""
+    """Truncates each row, until rows are as long as in the batch."""
     length = SHORTEST << min(position.total // DOUBLED_AFTER, 20)
     if length >= batch.inputs.shape[1]:
         return None

@@ -1,4 +1,4 @@
-"""The runtime ``numpy``: runs a trained stack with NumPy alone, and is the truth that other runtimes are held to."""
+"""The runtime ``numpy``: runs a trained stack with NumPy alone; the reference that exports are compared with."""
 
 from __future__ import annotations
 

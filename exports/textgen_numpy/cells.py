@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from textgen import Cell, RecurrentLayer
-from textgen.model.network import Array
+
+Array = NDArray[np.float32]
 
 #: A layer's state: ``(h,)`` for a GRU, ``(h, c)`` for an LSTM, each ``[batch, units]`` float32.
 Parts = tuple[Array, ...]
 
 
 def gru_step(layer: RecurrentLayer, projected: Array, parts: Parts) -> Parts:
-    """Read one id a row.
+    """Read one id per row.
 
     Args:
         layer: a GRU.
@@ -39,7 +41,7 @@ def gru_step(layer: RecurrentLayer, projected: Array, parts: Parts) -> Parts:
 
 
 def lstm_step(layer: RecurrentLayer, projected: Array, parts: Parts) -> Parts:
-    """Read one id a row.
+    """Read one id per row.
 
     Args:
         layer: an LSTM.

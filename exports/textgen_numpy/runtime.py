@@ -4,28 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from textgen import Check, Ids, RecurrentLayer, RecurrentNetwork, Runtime, State
 from textgen.errors import UnavailableError, UnsupportedModelError
-from textgen.model.network import Array
-from textgen_numpy.cells import PARTS, STEPS, Parts
+from textgen_numpy.cells import PARTS, STEPS, Array, Parts
 
 if TYPE_CHECKING:
     from textgen import Artifact, Model
 
-#: Ids a row that are projected at once; bounds the memory that a long text takes.
-_CHUNK = 128
+#: Ids per row that are projected at once: it bounds the memory that a long text takes.
+_PROJECTED_AT_ONCE = 128
 
 
 class NumpyRuntime(Runtime):
-    """Runs a :class:`~textgen.model.network.RecurrentNetwork` on the CPU.
+    """Runs a :class:`textgen.RecurrentNetwork` on the CPU.
 
     Args:
         network: the stack with its weights.
     """
+
+    priority: ClassVar[int] = 10
 
     def __init__(self, network: RecurrentNetwork) -> None:
         self.network = network
@@ -46,7 +47,7 @@ class NumpyRuntime(Runtime):
         network = model.describe(artifact.weights())
         if network is None:
             raise UnsupportedModelError(
-                f"this model is no GRU or LSTM stack and cannot run in the numpy runtime; "
+                f"this model is not a GRU or LSTM stack and cannot run in the numpy runtime; "
                 f"use --runtime {model.native_runtime}"
             )
         return cls(network)
@@ -68,10 +69,10 @@ class NumpyRuntime(Runtime):
         return state
 
     def _read(self, ids: Ids, state: State, lengths: Ids | None) -> Iterator[tuple[slice, Array, State]]:
-        """Run the layers chunk by chunk: where the chunk is, the last layer's output in it, the state after it."""
+        """Run the layers chunk by chunk: yields a chunk's place, the last layer's output in it, the state after it."""
         self.state_spec.check(state)
-        for start in range(0, ids.shape[1], _CHUNK):
-            at = slice(start, start + _CHUNK)
+        for start in range(0, ids.shape[1], _PROJECTED_AT_ONCE):
+            at = slice(start, start + _PROJECTED_AT_ONCE)
             left = None if lengths is None else lengths - start
             values: Any = ids[:, at]
             after: dict[str, Array] = {}
@@ -83,7 +84,7 @@ class NumpyRuntime(Runtime):
 
 
 def _product(hidden: Array, kernel: Array, bias: Array) -> Array:
-    """``hidden . kernel + bias`` over ``[batch, time, width]``, as one product (matmul would do one a row)."""
+    """``hidden · kernel + bias`` over ``[batch, time, width]``, as one product (matmul would do one per row)."""
     batch, time, width = hidden.shape
     flat = hidden.reshape(batch * time, width) @ kernel
     flat += bias

@@ -1,4 +1,4 @@
-"""ONNX: the exporter, and the runtime on ONNX Runtime."""
+"""ONNX: the exporter ``onnx``, and the runtime ``onnx`` on ONNX Runtime."""
 
 from textgen import Register, hookimpl
 

@@ -1,4 +1,4 @@
-"""The exporter ``onnx``: graphs from a run's weights, compared with their source before they count."""
+"""The exporter ``onnx``: graphs from a run's weights, kept only if they compute what their source does."""
 
 from __future__ import annotations
 
@@ -14,26 +14,38 @@ from pydantic import Field, model_validator
 from textgen import Artifact, Exporter, ExportReport, ExportSource, Manifest, Runtime, sha256, write_folder
 from textgen.errors import ArtifactError, UnsupportedModelError
 from textgen.options import Options
-from textgen.runs.manifest import MANIFEST, TOKENIZER
 from textgen_onnx.checks.golden import golden_vectors
 from textgen_onnx.checks.parity import compare
-from textgen_onnx.contract import default_parameters
-from textgen_onnx.graphs.builder import IR_VERSION, OPSET
+from textgen_onnx.contract import (
+    BLOCK,
+    CARD,
+    FOLDER,
+    GENERATE,
+    GOLDEN,
+    IR_VERSION,
+    OPSET,
+    STEP,
+    SUMS,
+    TOKENIZER,
+    default_parameters,
+    describe_loop,
+)
 from textgen_onnx.graphs.generate import build_block, build_generate
 from textgen_onnx.graphs.step import build_step
 from textgen_onnx.graphs.weights import GraphWeights, Precision
 from textgen_onnx.model_card import model_card
-from textgen_onnx.runtime import FOLDER, GENERATE, STEP, OnnxRuntime, describe_loop
+from textgen_onnx.runtime import OnnxRuntime
 
-GOLDEN, SUMS, CARD, BLOCK = "golden.safetensors", "SHA256SUMS", "README.md", "block.onnx"
+#: Fields of the run's manifest that its export keeps.
+KEPT = ("versions", "providers", "settings", "provenance", "vocab_size", "state_spec", "end_id", "starts", "metrics")
 
 
 class OnnxOptions(Options):
-    """How a run is exported."""
+    """Options of :class:`OnnxExporter`."""
 
-    precision: Precision = Field("fp32", description="fp32, fp16 (for CUDA) or int8 (for CPUs) kernels.")
+    precision: Precision = Field("fp32", description="Of the kernels: fp32, fp16 (for CUDA) or int8 (for CPUs).")
     via: Literal["weights", "tf2onnx"] = Field(
-        "weights", description="Graphs from the weights, or from the model's Keras step function through tf2onnx."
+        "weights", description="Source of the graphs: the weights, or the model's Keras step function through tf2onnx."
     )
     block: int = Field(
         0, ge=0, le=256, description="Steps of block.onnx, a loop for batch 1 without control flow; 0 writes none."
@@ -49,7 +61,7 @@ class OnnxOptions(Options):
 class OnnxExporter(Exporter):
     """Writes ``step.onnx``, ``generate.onnx``, tokenizer, golden vectors, a model card and check sums.
 
-    Needs no TensorFlow, unless asked to go through tf2onnx.
+    It needs TensorFlow only if the graphs come through tf2onnx.
     """
 
     Options = OnnxOptions
@@ -58,10 +70,12 @@ class OnnxExporter(Exporter):
 
     def export(self, source: ExportSource, folder: Path) -> ExportReport:
         if folder.exists() and not _is_export(folder):
-            raise ArtifactError(f"{folder} exists and is no export that could be replaced; choose another --out")
+            raise ArtifactError(
+                f"{folder} already exists and is not an export; it will not be overwritten; choose another --out"
+            )
         with write_folder(folder) as work:
             reference, graphs, about = self._graphs(source)
-            export = Artifact(work, self._manifest(source, about))
+            export = Artifact(work, _manifest(source, about))
             for name, graph in graphs.items():
                 export.put(name, graph.SerializeToString())
             export.put(TOKENIZER, source.artifact.verified(TOKENIZER).read_bytes())
@@ -73,13 +87,13 @@ class OnnxExporter(Exporter):
             export.manifest.export = about | {"parity": {**parity.figures(), "text": parity.text}}
             export.put(CARD, model_card(export.manifest))
             export.commit()
-            names = sorted([*export.manifest.files, MANIFEST])
+            names = sorted(path.name for path in work.iterdir())
             sums = "".join(f"{sha256(work / n)}  {n}\n" for n in names)
             (work / SUMS).write_text(sums, encoding="utf-8")
         return ExportReport(folder, (*names, SUMS), parity.figures())
 
     def _graphs(self, source: ExportSource) -> tuple[Runtime, Mapping[str, onnx.ModelProto], dict[str, Any]]:
-        """The source to compare with, the graphs by file, and what ``textgen.json`` says of them."""
+        """The runtime to compare with, the graphs by file, and the entry ``export`` of ``textgen.json``."""
         about: dict[str, Any] = {
             "format": FOLDER,
             "via": self.options.via,
@@ -98,7 +112,7 @@ class OnnxExporter(Exporter):
         network = model.describe(source.artifact.weights())
         if network is None:
             raise UnsupportedModelError(
-                "this model is no GRU or LSTM stack; if it is a Keras model, export it with --via tf2onnx"
+                "this model is not a GRU or LSTM stack; if it is a Keras model, export it with --via tf2onnx"
             )
         weights = GraphWeights.from_network(network, self.options.precision)
         end_id = source.artifact.manifest.end_id
@@ -112,22 +126,12 @@ class OnnxExporter(Exporter):
             source.notice(f"{error}: no {unwritten} written, and the loop runs outside of the graph")
         if self.options.block and GENERATE in graphs:
             graphs[BLOCK] = build_block(weights, chain, forbidden, end_id, steps=self.options.block, batch=1)
-        return source.open_runtime("numpy"), graphs, about | {"cell": weights.cell, "units": list(weights.units)}
+        return source.open_runtime("auto"), graphs, about | {"cell": weights.cell, "units": list(weights.units)}
 
-    def _manifest(self, source: ExportSource, about: dict[str, Any]) -> Manifest:
-        keep = (
-            "versions",
-            "providers",
-            "settings",
-            "provenance",
-            "vocab_size",
-            "state_spec",
-            "end_id",
-            "starts",
-            "metrics",
-        )
-        manifest = source.artifact.manifest
-        return Manifest(status="finished", export=about, **{name: getattr(manifest, name) for name in keep})
+
+def _manifest(source: ExportSource, about: dict[str, Any]) -> Manifest:
+    manifest = source.artifact.manifest
+    return Manifest(status="finished", export=about, **{name: getattr(manifest, name) for name in KEPT})
 
 
 def _is_export(folder: Path) -> bool:

@@ -8,7 +8,7 @@ from textgen import Manifest
 
 
 def model_card(manifest: Manifest) -> str:
-    """Markdown for people who find the folder: what the model is, how good, under which terms, and how to run it."""
+    """Markdown for people who find the folder: the model, its quality, the terms of its corpus, and how to run it."""
     about: dict[str, Any] = manifest.export or {}
     settings, provenance, parity = manifest.settings, manifest.provenance, about["parity"]
     corpus, version = settings["corpus"]["name"], manifest.versions.get("textgen-rnn", "")
@@ -16,8 +16,8 @@ def model_card(manifest: Manifest) -> str:
     metrics = "".join(
         f"| {label} | {manifest.metrics[name]:.4f} |\n"
         for name, label in (
-            ("loss", "training loss, nats a character"),
-            ("held_out_loss", "held-out loss, nats a character"),
+            ("loss", "training loss, nats per character"),
+            ("held_out_loss", "held-out loss, nats per character"),
         )
         if name in manifest.metrics
     )
@@ -38,28 +38,28 @@ A character-level text generator in {about["precision"]}, exported by textgen {v
 
 {corpus}, licence: {provenance.get("licence", "unknown")}{", from " + ", ".join(sources) if sources else ""}.
 
-## How good it is
+## Quality
 
 | figure | value |
 | --- | --- |
-{metrics}| loss of this export on {parity["text"]}, nats a character | {parity["export_loss"]:.4f} |
+{metrics}| loss of this export on {parity["text"]}, nats per character | {parity["export_loss"]:.4f} |
 | loss of its source on the same text | {parity["loss"]:.4f} |
 | largest difference of logits in 1,000 steps | {parity["max_logit_difference"]:.1e} |
 | same likeliest character | {parity["greedy_agreement"]:.2%} of steps |
 
-## Made with
+## Settings
 
 {options}
 
 ## Signature
 
-ONNX opset {about["opset"]}, IR version {about["ir_version"]}. `step.onnx` reads text, `generate.onnx` (where there is
-one) writes it; only `batch`, `sequence` and `steps` are dynamic.
+ONNX opset {about["opset"]}, IR version {about["ir_version"]}. `step.onnx` reads text, `generate.onnx` (if present)
+writes it; only `batch`, `sequence` and `steps` are dynamic.
 
 | tensor | type | shape |
 | --- | --- | --- |
 | `ids` (in) | int64 | batch × sequence |
-| `lengths` (in): ids that count | int64 | batch |
+| `lengths` (in): number of ids that count | int64 | batch |
 | `logits` (out) | float32 | batch × sequence × {manifest.vocab_size} |
 {states}
 ## Run it
@@ -69,5 +69,5 @@ textgen sample FOLDER --runtime onnx
 ```
 
 or with `onnxruntime` and `numpy` alone: see docs/onnx.md of textgen. `golden.safetensors` holds inputs and outputs of
-the graphs to check a host by, `SHA256SUMS` the check sums.
+the graphs, by which a host can check itself; `SHA256SUMS` holds the check sums.
 """

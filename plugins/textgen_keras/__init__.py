@@ -1,8 +1,36 @@
-"""Recurrent models trained with Keras on TensorFlow, the runtime that runs them, and the recipes that use them."""
+"""Recurrent models trained with Keras on TensorFlow, the runtime that runs them, and the recipes that use them.
+
+The public names are those in ``__all__``: the base classes of a Keras model, and the options of its training. Each is
+imported when it is first used, so that the plugin itself loads without TensorFlow.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from textgen import Register, hookimpl
+
+if TYPE_CHECKING:
+    from textgen_keras.keras_model import KerasModel
+    from textgen_keras.stateful_network import StatefulNetwork
+    from textgen_keras.training.options import GradientOptions
+
+__all__ = ["GradientOptions", "KerasModel", "StatefulNetwork"]
+
+#: The module of each public name.
+_HOMES = {
+    "GradientOptions": "textgen_keras.training.options",
+    "KerasModel": "textgen_keras.keras_model",
+    "StatefulNetwork": "textgen_keras.stateful_network",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
 
 
 @hookimpl
@@ -31,15 +59,15 @@ def textgen_register_recipes(register: Register) -> None:
     register(
         "agnews-lstm",
         "textgen_keras.recipes:AGNEWS_LSTM",
-        "News titles, one a row, LSTM 128 on one-hot characters in sorted order.",
+        "News titles, one per row, LSTM 128 on one-hot characters in sorted order.",
     )
     register(
         "agnews-lstm-frequency",
         "textgen_keras.recipes:AGNEWS_LSTM_FREQUENCY",
-        "News titles, one a row, LSTM 128 on one-hot characters in order of frequency.",
+        "News titles, one per row, LSTM 128 on one-hot characters in order of frequency.",
     )
     register(
         "dinos-gru",
         "textgen_keras.recipes:DINOS_GRU",
-        "Dinosaur names, one a row, GRU 1024 with carried state, 20 epochs.",
+        "Dinosaur names, one per row, GRU 1024 with carried state, 20 epochs.",
     )

@@ -1,4 +1,4 @@
-"""Where TensorFlow computes. The functions need TensorFlow: see :func:`require_tensorflow`."""
+"""Devices of TensorFlow. The functions need TensorFlow: see :func:`require_tensorflow`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def resolve_device(device: str) -> str:
     """The device that a request stands for.
 
     Args:
-        device: ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or ``"auto"``: the first GPU, the CPU where TensorFlow sees none.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or ``"auto"``: the first GPU, or the CPU if TensorFlow sees none.
 
     Returns:
         ``"cpu"`` or ``"cuda:N"``.
 
     Raises:
-        UnavailableError: where TensorFlow cannot use that GPU; says what is missing.
-        OptionError: for anything else.
+        UnavailableError: if TensorFlow cannot use that GPU; the message says what is missing.
+        OptionError: for any other string.
     """
     import tensorflow as tf
 
@@ -31,10 +31,10 @@ def resolve_device(device: str) -> str:
         return "cpu"
     if not gpus:
         missing = (
-            "it finds no GPU: look at nvidia-smi, at TensorFlow's log with TF_CPP_MIN_LOG_LEVEL=0, and whether its "
-            'CUDA libraries are there: pip install "tensorflow[and-cuda]"'
+            "it finds no GPU: check nvidia-smi, TensorFlow's log with TF_CPP_MIN_LOG_LEVEL=0, and whether its "
+            'CUDA libraries are installed: pip install "tensorflow[and-cuda]"'
             if tf.test.is_built_with_cuda()
-            else "this build of it has no CUDA"
+            else "this build of TensorFlow has no CUDA"
         )
         raise UnavailableError(f"TensorFlow cannot use {device}: {missing}; or use --device cpu")
     if index >= len(gpus):
@@ -42,10 +42,18 @@ def resolve_device(device: str) -> str:
     return f"cuda:{index}"
 
 
-def multiplies_bfloat16(device: str) -> bool:
-    """Whether a device that :func:`resolve_device` gave has instructions for products in bfloat16.
+def is_on_gpu(tensor: Any) -> bool:
+    """Returns whether TensorFlow has placed a variable or an eager tensor on a GPU."""
+    import tensorflow as tf
 
-    Of CPUs, those with AMX or AVX-512 BF16 (Linux alone tells): any other takes several times as long as in float32.
+    return bool(tf.DeviceSpec.from_string(tensor.device).device_type == "GPU")
+
+
+def multiplies_bfloat16(device: str) -> bool:
+    """Returns whether a device from :func:`resolve_device` has instructions for bfloat16 products.
+
+    These are all GPUs, and CPUs with AMX or AVX-512 BF16, which only Linux reports. On any other CPU such a product
+    takes several times as long as in float32.
     """
     if device != "cpu":
         return True
@@ -57,7 +65,7 @@ def multiplies_bfloat16(device: str) -> bool:
 
 
 def placed_on(device: str) -> AbstractContextManager[Any]:
-    """A context whose variables and operations are placed on a device that :func:`resolve_device` gave."""
+    """A context that places new variables and operations on a device from :func:`resolve_device`."""
     import tensorflow as tf
 
     placed: AbstractContextManager[Any] = tf.device(

@@ -1,4 +1,4 @@
-"""The base of models that train with Keras, public for third parties. Nothing heavy is imported here."""
+"""The base class of models that train with Keras, public for third parties. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ from textgen_keras.devices import multiplies_bfloat16, placed_on, resolve_device
 from textgen_keras.libraries import require_tensorflow
 from textgen_keras.shapes import check_shapes
 from textgen_keras.training.memory import keep_freed_memory
+from textgen_keras.training.options import GradientOptions
 
 if TYPE_CHECKING:
     from textgen_keras.stateful_network import StatefulNetwork
 
 
 class KerasModel(Model):
-    """A model whose network is written in Keras; training, runtime ``keras`` and weights' files come with this class.
+    """A model whose network is written in Keras. This class adds training, the runtime ``keras`` and weight files.
 
-    A subclass says its state (:attr:`state_spec`) and its weights' shapes (:attr:`tensor_shapes`) without TensorFlow,
-    and makes the network (:meth:`make_network`). It can then be exported with ``--via tf2onnx``.
+    A subclass describes its state (:attr:`state_spec`) and its weights' shapes (:attr:`tensor_shapes`) without
+    TensorFlow, and makes the network (:meth:`make_network`). It can then be exported with ``--via tf2onnx``.
 
-    The weights are drawn from the run's seed by :meth:`fit`, unless the model has some already; a model that is run
-    before it has any takes those of seed 0.
+    :meth:`fit` draws the weights from the run's seed, unless the model already has weights. A model that runs before
+    it has any draws them from seed 0.
     """
 
+    TrainingOptions = GradientOptions
     native_runtime = "keras"
 
     def __init__(self, options: Options, vocab_size: int) -> None:
@@ -45,10 +47,10 @@ class KerasModel(Model):
 
     @abstractmethod
     def make_network(self, seed: int) -> StatefulNetwork:
-        """Make the network; called once, when it is first needed. Here a plugin imports what needs TensorFlow.
+        """Make the network; called once, on first use. Import whatever needs TensorFlow here.
 
         Args:
-            seed: decides the initial weights, alone.
+            seed: the only source of the initial weights.
         """
 
     @property
@@ -56,6 +58,7 @@ class KerasModel(Model):
         return sum(prod(shape) for shape in self.tensor_shapes.values())
 
     def fit(self, dataset: Dataset, run: TrainingRun) -> None:
+        assert isinstance(run.options, GradientOptions)
         require_tensorflow()
         from textgen_keras.training.loop import TrainingLoop
         from textgen_keras.training.workers import join_workers
@@ -63,12 +66,12 @@ class KerasModel(Model):
         workers, device = join_workers(resolve_device(run.options.device))
         if run.options.mixed_precision and not multiplies_bfloat16(device):
             raise OptionError(
-                "training.mixed_precision needs a GPU, or a CPU with products in bfloat16 (AMX, AVX-512 BF16), which "
-                "this one has not; leave it out"
+                "training.mixed_precision needs a GPU, or a CPU with bfloat16 products (AMX, AVX-512 BF16), which "
+                "this CPU lacks; drop the option"
             )
         if device == "cpu":
             keep_freed_memory()
-        with placed_on(device), workers.telling_failures():
+        with placed_on(device), workers.reporting_failures():
             network = self._built(run.options.seed)
             if run.options.mixed_precision:
                 network.use_mixed_precision()
@@ -90,6 +93,11 @@ class KerasModel(Model):
         self._built().set_tensors(tensors)
 
     def keras_step(self) -> Callable[..., Any]:
+        """Returns the forward pass as a function of TensorFlow tensors, for export.
+
+        It takes ids ``[batch, time]`` int32, lengths ``[batch]`` int32 and the state's tensors in the order of
+        :attr:`state_spec`, and returns a tuple: logits ``[batch, time, vocab]`` float32, then the state's tensors.
+        """
         network = self._built()
 
         def step(ids: Any, lengths: Any, *state: Any) -> tuple[Any, ...]:

@@ -1,55 +1,54 @@
-"""TensorFlow, Keras and Numba, imported when they are first needed."""
+"""The heavy libraries, TensorFlow, Keras and Numba: imported on first use, with a one-line error if one is missing."""
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from textgen.errors import UnavailableError
 
 
 def require_tensorflow() -> None:
-    """Import TensorFlow, and Keras on top of it; a second call costs nothing.
+    """Import TensorFlow and Keras; a second call costs nothing.
 
-    Their log is silent unless ``TF_CPP_MIN_LOG_LEVEL`` is set.
+    TensorFlow logs nothing unless ``TF_CPP_MIN_LOG_LEVEL`` is set.
 
     Raises:
-        UnavailableError: where TensorFlow is not installed, or Keras is set to another backend.
+        UnavailableError: if TensorFlow is not installed, or Keras is set to another backend.
     """
-    chosen = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if "keras" in sys.modules:
-        chosen = sys.modules["keras"].config.backend()
-    if chosen != "tensorflow":
+        backend = sys.modules["keras"].config.backend()
+    if backend != "tensorflow":
         raise UnavailableError(
-            f"Keras is set to {chosen!r}, and textgen trains on TensorFlow; set KERAS_BACKEND=tensorflow"
+            f"Keras is set to {backend!r}, and textgen trains on TensorFlow; set KERAS_BACKEND=tensorflow"
         )
     if "tensorflow" in sys.modules or os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
-        _import()
+        _import_tensorflow()
     else:
         with _silent_stderr():
-            _import()
+            _import_tensorflow()
 
 
-def _import() -> None:
+def _import_tensorflow() -> None:
     try:
-        importlib.import_module("tensorflow")
-        importlib.import_module("keras")
+        import keras  # noqa: F401
+        import tensorflow  # noqa: F401
     except ImportError as error:
         raise UnavailableError('training needs TensorFlow: pip install "textgen-rnn[train]"') from error
 
 
-def import_compiled(module: str) -> Any:
-    """A module of this package that needs Numba, which only training does.
+@contextmanager
+def needs_numba() -> Iterator[None]:
+    """A context for imports from :mod:`textgen_keras.kernels`, which need Numba.
 
     Raises:
-        UnavailableError: where Numba is not installed, or does not fit what is.
+        UnavailableError: if Numba is not installed, or does not work with the installed NumPy.
     """
     try:
-        return importlib.import_module(f"textgen_keras.{module}")
+        yield
     except ImportError as error:
         reason = "" if isinstance(error, ModuleNotFoundError) else f" ({' '.join(str(error).split())})"
         raise UnavailableError(f'training needs Numba: pip install "textgen-rnn[train]"{reason}') from error
@@ -57,10 +56,10 @@ def import_compiled(module: str) -> Any:
 
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Drop what is written to file descriptor 2: some lines come before TensorFlow looks at its log level."""
+    """Drop what is written to file descriptor 2: TensorFlow writes some lines before it reads its log level."""
     try:
         saved = os.dup(2)
-    except OSError:  # a process without stderr
+    except OSError:  # the process has no stderr
         yield
         return
     with open(os.devnull, "wb") as nowhere:

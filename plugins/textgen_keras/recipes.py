@@ -1,7 +1,7 @@
-"""The five programs that the project set out to serve, as complete settings.
+"""The recipes: complete settings of the five programs that the project set out to reproduce.
 
-They keep what their sources do: Keras's own learning rate for Adam, no gradient clipping, no dropout, no held-out text,
-examples in the order of the shuffle. Text is drawn as each source draws it.
+They train as their sources do: Keras's default learning rate for Adam, no gradient clipping, no dropout, no held-out
+text, examples in shuffled order. They also sample text as their sources do.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
-"""The runtime ``keras``: a model run by the library that trained it."""
+"""The runtime ``keras``: runs a model in the library that trained it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from textgen import Check, Ids, Model, ModelRuntime, State, distribution_version
-from textgen.model.network import Array
 from textgen_keras.devices import placed_on, resolve_device
 from textgen_keras.libraries import require_tensorflow
 
@@ -15,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class KerasRuntime(ModelRuntime):
-    """Runs a model's own forward pass on a device of TensorFlow's.
+    """Runs a model's own forward pass on one of TensorFlow's devices.
 
     Args:
         model: with weights.
         device: as in :func:`textgen_keras.devices.resolve_device`.
 
     Raises:
-        UnavailableError: where TensorFlow or the device is missing.
+        UnavailableError: if TensorFlow or the device is missing.
     """
 
     def __init__(self, model: Model, device: str = "cpu") -> None:
@@ -39,14 +41,14 @@ class KerasRuntime(ModelRuntime):
 
     @classmethod
     def diagnose(cls) -> list[Check]:
-        mend = 'pip install "textgen-rnn[train]"'
+        remedy = 'pip install "textgen-rnn[train]"'
         versions = {name: distribution_version(name) for name in ("tensorflow", "keras", "numba")}
         if "unknown" in (versions["tensorflow"], versions["keras"]):
-            return [Check("TensorFlow, for training", "absent", mend)]
-        there = ", ".join(f"{name} {version}" for name, version in versions.items() if version != "unknown")
-        missing = [Check("Numba, for training", "absent", mend)] if versions["numba"] == "unknown" else []
-        return [Check(there, "works"), *missing]
+            return [Check("TensorFlow, for training", "absent", remedy)]
+        installed = ", ".join(f"{name} {version}" for name, version in versions.items() if version != "unknown")
+        missing = [Check("Numba, for training", "absent", remedy)] if versions["numba"] == "unknown" else []
+        return [Check(installed, "works"), *missing]
 
-    def forward(self, ids: Ids, state: State, lengths: Ids | None = None) -> tuple[Array, State]:
+    def forward(self, ids: Ids, state: State, lengths: Ids | None = None) -> tuple[NDArray[np.float32], State]:
         with placed_on(self.device):
             return super().forward(ids, state, lengths)

@@ -1,4 +1,4 @@
-"""Named tensors held against the shapes that a model expects."""
+"""A check of named tensors against the shapes that a model expects."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from textgen.errors import ArtifactError
 
 
 def check_shapes(what: str, tensors: Tensors, expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise :class:`ArtifactError` for the first tensor that is missing, superfluous or has another shape.
+    """Check that tensors have the expected names and shapes.
 
     Args:
-        what: where the tensors come from, as the beginning of a sentence: ``"the weights"``.
+        what: the origin of the tensors, which begins the message: ``"the weights"``.
         tensors: by name.
         expected: shapes by name.
+
+    Raises:
+        ArtifactError: if a tensor is missing, is not expected or has another shape; the message names the first.
     """
     for name in sorted(tensors.keys() | expected.keys()):
         if name not in tensors:
             raise ArtifactError(f"{what} do not fit the model's options: tensor {name} is missing")
         if name not in expected:
-            raise ArtifactError(f"{what} do not fit the model's options: there should be no tensor {name}")
+            raise ArtifactError(f"{what} do not fit the model's options: tensor {name} is not expected")
         if tensors[name].shape != expected[name]:
             raise ArtifactError(
                 f"{what} do not fit the model's options: tensor {name} has shape {list(tensors[name].shape)}, "

@@ -1,4 +1,4 @@
-"""What the training loop and the runtime need of a network, public for models of third parties.
+"""The base class of networks that the training loop and the runtime use, public for models of third parties.
 
 Importing this module imports TensorFlow: a plugin does so only in :meth:`KerasModel.make_network`.
 """
@@ -17,19 +17,19 @@ from numpy.typing import NDArray
 
 from textgen import StateSpec, Tensors
 
-#: The signature of ids and of lengths in :func:`compiled` functions.
+#: The signatures of ids and of lengths in :func:`as_graph` functions.
 IDS = tf.TensorSpec([None, None], tf.int32)
 LENGTHS = tf.TensorSpec([None], tf.int32)
 
 
-def compiled(function: Callable[..., Any], *signature: Any) -> Callable[..., Any]:
+def as_graph(function: Callable[..., Any], *signature: Any) -> Callable[..., Any]:
     """Turn a function of tensors into a graph that serves any batch and time.
 
-    It is traced at the first call with ``lengths`` of ragged rows, and at the first without, since masks cost time.
+    It is traced twice, at the first call with ``lengths`` and at the first call without, because masks cost time.
 
     Args:
-        function: takes the tensors of the signature and, where rows are ragged, ``lengths`` as one more.
-        signature: tensor specifications, and lists and tuples of such.
+        function: takes the tensors of the signature and, if rows are ragged, ``lengths`` as the last argument.
+        signature: tensor specifications, and lists and tuples of them.
 
     Returns:
         A function of tensors or arrays, as in the signature, and ``lengths``.
@@ -42,7 +42,7 @@ def compiled(function: Callable[..., Any], *signature: Any) -> Callable[..., Any
         def of_flat(*tensors: Any) -> Any:
             return function(*tf.nest.pack_sequence_as(arguments, tensors))
 
-        # Of a list of tensors: to find by lists and arrays what was traced takes longer than a small network's step.
+        # The arguments are flat: looking up a trace by nested lists takes longer than a step of a small network.
         whole = tf.function(of_flat, input_signature=tf.nest.flatten(arguments), autograph=False)
         return whole.get_concrete_function()  # type: ignore[no-any-return]
 
@@ -55,10 +55,10 @@ def compiled(function: Callable[..., Any], *signature: Any) -> Callable[..., Any
 
 
 class StatefulNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
-    """A network that takes its state as an argument and returns it: nothing is kept between calls.
+    """A network that takes its state as an argument and returns the new one; it keeps nothing between calls.
 
-    A subclass makes and builds its layers in ``__init__``, drawing their weights from a seed, and writes :meth:`call`
-    and :meth:`named_variables`.
+    A subclass makes and builds its layers in ``__init__``, drawing their weights from a seed, and implements
+    :meth:`call` and :meth:`named_variables`.
 
     Args:
         vocab_size: the number V of ids.
@@ -70,10 +70,10 @@ class StatefulNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
         super().__init__(name=name)
         self.built = True  # or Keras would try to build it from the shapes of the first call
         self.vocab_size = vocab_size
-        #: The signature of a state in :func:`compiled` functions.
+        #: The signature of a state in :func:`as_graph` functions.
         self.state_signature = [tf.TensorSpec([None, *t.shape], t.dtype) for t in state_spec.tensors]
         self._initial_values = [t.initial for t in state_spec.tensors]
-        self._predict = compiled(self, IDS, self.state_signature)
+        self._predict = as_graph(self, IDS, self.state_signature)
         self._initial_state = lru_cache(maxsize=8)(self._make_initial_state)
 
     def use_mixed_precision(self) -> None:
@@ -88,36 +88,36 @@ class StatefulNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
         Args:
             ids: ``[batch, time]`` int32, rows padded on the right.
             state: a list of the state's tensors, before the first id.
-            lengths: ``[batch]`` int32, ids that count in each row; ``None`` for all.
-            dropout_seed: ``[2]`` int64 decides what is left out; ``None`` leaves out nothing.
+            lengths: ``[batch]`` int32, the number of ids that count in each row; ``None`` if all count.
+            dropout_seed: ``[2]`` int64, the seed of dropout; ``None`` for no dropout.
 
         Returns:
-            Logits ``[batch, time, V]`` float32 (meaningless at padding), and each row's state after its last id; of
-            the same dtypes under mixed precision, too.
+            Logits ``[batch, time, V]`` float32 (meaningless at padding), and each row's state after its last id. The
+            dtypes are the same under mixed precision.
         """
 
     def learn(self, ids: Any, state: Any, lengths: Any, dropout_seed: Any) -> tuple[Any, list[Any]]:
-        """What :meth:`nats` calls: :meth:`call`, or the same done in a way that is faster to differentiate.
+        """Return what :meth:`call` returns, possibly computed in a way that is faster to differentiate.
 
-        No gradient needs to flow through the state that is returned.
+        :meth:`nats` calls it. No gradient needs to flow through the returned state.
         """
         return self(ids, state, lengths, dropout_seed)  # type: ignore[no-any-return]
 
     def nats(
         self, ids: Any, targets: Any, weights: Any, state: Any, lengths: Any, dropout_seed: Any
     ) -> tuple[Any, list[Any]]:
-        """What training makes small: the weighted sum of the cross-entropy of targets with what :meth:`learn` predicts.
+        """The loss of training: the weighted sum of the cross-entropy of the targets with the logits of :meth:`learn`.
 
         Args:
-            ids: as :meth:`call` takes them.
+            ids: as for :meth:`call`.
             targets: ``[batch, time]`` int32, the id to predict at each position.
             weights: ``[batch, time]`` float32, 0 where a target does not count.
-            state: likewise.
-            lengths: likewise.
-            dropout_seed: likewise.
+            state: as for :meth:`call`.
+            lengths: as for :meth:`call`.
+            dropout_seed: as for :meth:`call`.
 
         Returns:
-            A scalar, in nats, and the state as :meth:`learn` gives it.
+            A scalar, in nats, and the state that :meth:`learn` returns.
         """
         logits, after = self.learn(ids, state, lengths, dropout_seed)
         return tf.reduce_sum(weights * tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)), after
@@ -136,11 +136,11 @@ class StatefulNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
         return logits.numpy(), [part.numpy() for part in after]
 
     def initial_state(self, batch: int) -> list[Any]:
-        """The state before the first id, for a batch of rows."""
+        """The state before the first id, for a batch of rows: a list of tensors."""
         return list(self._initial_state(int(batch)))
 
     def _make_initial_state(self, batch: int) -> list[Any]:
-        with tf.init_scope():  # of use outside of the graph that is traced now, too
+        with tf.init_scope():  # so that it can be used outside the graph that is being traced
             return [
                 tf.constant(np.full([batch, *tensor.shape[1:]], value), tensor.dtype)
                 for tensor, value in zip(self.state_signature, self._initial_values, strict=True)
@@ -151,6 +151,6 @@ class StatefulNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
         return {name: variable.value.numpy() for name, variable in self.named_variables().items()}
 
     def set_tensors(self, tensors: Tensors) -> None:
-        """Take weights by name; their names and shapes must be those of :meth:`named_variables`."""
+        """Assign the weights by name; names and shapes must be those of :meth:`named_variables`."""
         for name, variable in self.named_variables().items():
             variable.assign(tensors[name])

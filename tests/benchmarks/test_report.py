@@ -1,4 +1,4 @@
-"""What is made of measurements: ratios, quartiles, claims, exponents; the harness, with contenders that are known."""
+"""Results computed from measurements (ratios, quartiles, claims, exponents), and the harness with known contenders."""
 
 import json
 import time
@@ -16,7 +16,7 @@ from benchmarks.report import Claim, Figures, Result, Row, Table, quartiles
 
 EFFORT = Effort(rounds=3, turn_seconds=0.02)
 
-#: Factories of contenders, in a module that their processes can import.
+#: Factories of contenders, for a module that their processes can import.
 CONTENDERS = """
 import time
 from benchmarks.harness import Work
@@ -35,7 +35,7 @@ def holder(megabytes):
     return Work(piece)
 
 def broken():
-    raise ValueError("this is how it is")
+    raise ValueError("this is the reason")
 
 def learner(recorder, losses, ends):
     for loss in losses:
@@ -61,7 +61,7 @@ def table():
     return Table("job", "step", "time", "a", rows)
 
 
-def test_a_contender_is_measured_by_the_items_that_it_tells(environment):
+def test_seconds_are_per_item_that_a_contender_reports(environment):
     contenders = [
         Contender("one", "known_contenders:sleeper", {"milliseconds": 4, "items": 1}),
         Contender("ten", "known_contenders:sleeper", {"milliseconds": 4, "items": 10}),
@@ -84,12 +84,12 @@ def test_memory_is_that_of_the_contender(environment):
     assert 90e6 < large.memory - small.memory < 110e6
 
 
-def test_a_contender_that_fails_is_told_with_its_reason(environment):
-    with pytest.raises(BenchmarkError, match=r"(?s)it failed:.*this is how it is"):
+def test_a_failing_contender_is_reported_with_its_reason(environment):
+    with pytest.raises(BenchmarkError, match=r"(?s)it failed:.*this is the reason"):
         measure([Contender("it", "known_contenders:broken")], EFFORT, environment=environment, notice=print)
 
 
-def test_a_learner_is_followed_to_its_end_or_until_its_time_is_over(environment):
+def test_a_learner_is_followed_until_it_finishes_or_its_time_is_up(environment):
     def lesson(ends, minutes):
         arguments = {"losses": [3.0, 2.0], "ends": ends}
         contender = Contender("it", "known_contenders:learner", arguments)
@@ -102,15 +102,15 @@ def test_a_learner_is_followed_to_its_end_or_until_its_time_is_over(environment)
     stopped = lesson(ends=False, minutes=0.05)
     assert time.monotonic() - begin < 50
     assert not stopped.is_whole
-    assert stopped.nats == whole.nats[: len(stopped.nats)]  # a busy machine may not have come to the first
+    assert stopped.nats == whole.nats[: len(stopped.nats)]  # a busy machine may not have reached the first
 
 
-def test_a_learner_that_fails_is_told(environment):
+def test_a_failing_learner_is_reported(environment):
     with pytest.raises(BenchmarkError, match="gives up"):
         follow(Contender("it", "known_contenders:dropout"), 1, environment=environment, notice=lambda line: None)
 
 
-def test_judging_aside_takes_no_time():
+def test_time_spent_aside_does_not_count():
     now = [10.0]
     points = []
     recorder = Recorder(points.append, lambda: now[0])
@@ -123,7 +123,7 @@ def test_judging_aside_takes_no_time():
     assert points == [{"seconds": 5.0, "nats": 2.0}, {"seconds": 6.0, "nats": 1.5}]
 
 
-def test_the_time_to_a_loss_is_that_of_the_first_judgement_at_or_below_it():
+def test_the_time_to_a_loss_is_that_of_the_first_score_at_or_below_it():
     lesson = Lesson([10.0, 20.0, 30.0], [2.0, 1.5, 1.7], is_whole=True)
     assert [lesson.seconds_to(nats) for nats in (2.0, 1.9, 1.5, 1.4)] == [10.0, 20.0, 20.0, None]
 
@@ -145,9 +145,9 @@ def test_a_table_shows_ratios_medians_quartiles_and_memory(table):
     assert lines[-1] == "| b | 3 | 30 s | 25 s to 115 s | | two threads |"
 
 
-def test_a_rate_is_items_a_second(table):
+def test_a_rate_is_items_per_second(table):
     rate = Table("job", "step", "rate", "a", table.rows)
-    assert "| steps a second |" in rate.markdown()
+    assert "| steps per second |" in rate.markdown()
     assert "| a | 1 | 0.05 | 0.0375 to 0.075 |" in rate.markdown()
 
 
@@ -161,7 +161,7 @@ def test_a_rate_is_items_a_second(table):
         ("at most", [2.0], True),
     ],
 )
-def test_a_claim_is_met_where_its_median_keeps_the_bound(relation, values, is_met):
+def test_a_claim_is_met_if_its_median_satisfies_the_bound(relation, values, is_met):
     claim = Claim("speed", relation, 2.0, "times", values)
     assert claim.is_met is is_met
     shown = Result("c", "d", {}, {}, claims=[claim]).markdown()
@@ -184,7 +184,7 @@ def test_the_bend_of_two_power_laws_is_found(at, before, after):
     assert (found.before, found.after) == (pytest.approx(before, abs=1e-6), pytest.approx(after, abs=1e-6))
 
 
-def test_a_few_points_have_no_bend():
+def test_too_few_points_have_no_bend():
     assert bend([1.0, 2.0, 4.0, 8.0], [1.0, 2.0, 4.0, 8.0]) is None
 
 
@@ -192,7 +192,7 @@ def test_a_few_points_have_no_bend():
     ("seconds", "shown"),
     [(373.1, "373 s"), (9.5, "9,500 ms"), (0.0123, "12.3 ms"), (0.0017, "1,700 µs"), (2e-8, "0.02 µs")],
 )
-def test_a_time_has_a_unit_that_fits(seconds, shown):
+def test_a_time_has_a_suitable_unit(seconds, shown):
     assert duration(seconds) == shown
 
 
@@ -201,8 +201,8 @@ def test_a_chart_shows_medians_exponents_and_gaps():
         Curve("linear", [1.0, 10.0, 100.0], [[1.0, 2.0, 9.0], [20.0], [200.0]]),
         Curve("level", [10.0, 100.0], [[7.0], [7.0]]),
     ]
-    lines = Chart("growth", "units", "µs", curves, "As theory has it.").markdown().splitlines()
-    assert lines[0] == "**growth**, µs. As theory has it."
+    lines = Chart("growth", "units", "µs", curves, "As expected.").markdown().splitlines()
+    assert lines[0] == "**growth**, µs. As expected."
     assert lines[2] == "| units | linear | level |"
     assert lines[4:] == ["| 1 | 2 | |", "| 10 | 20 | 7 |", "| 100 | 200 | 7 |", "| exponent | 1.00 | 0.00 |"]
 

@@ -9,17 +9,18 @@ from pathlib import Path
 import pytest
 
 from textgen.api import train
+from textgen.base.files import write_atomically
 from textgen.testing import counting, registered
 
 
 def _hear_ctrl_c() -> None:
-    """A shell starts what it runs in the background with SIGINT ignored, and so may these tests."""
+    """Restores Ctrl-C, which a shell ignores in background processes, these tests perhaps among them."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 NAMES = ["Ada", "Adam", "Beatrix", "Bo", "Dora", "Dorian", "Ed", "Eda", "Max", "Mia", "Tom", "Tomas"]
 
-#: Settings of a run that is trained in an instant.
+#: Settings of a run that trains within milliseconds.
 QUICK = {
     "corpus": {"layout": "lines"},
     "training": {"epochs": 3, "batch_size": 4, "held_out": 0.25, "sample_every": 0},
@@ -29,7 +30,7 @@ QUICK = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command did."""
+    """The outcome of a command."""
 
     code: int
     out: str
@@ -37,7 +38,7 @@ class Outcome:
 
     @property
     def error(self) -> str:
-        """The one line of a user's mistake."""
+        """The one line that reports a user's mistake."""
         assert (self.code, self.out) == (2, "")
         prefix, error = self.err.split("textgen: error: ")
         assert (prefix, error.count("\n"), error[-1]) == ("", 1, "\n")
@@ -49,7 +50,7 @@ Command = Callable[..., Outcome]
 
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path, monkeypatch):
-    """An empty working directory, and no settings from outside."""
+    """Every test has an empty working directory, and an environment without settings."""
     for name in [name for name in os.environ if name.startswith("TEXTGEN_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("TEXTGEN_CACHE_DIR", str(tmp_path / "cache"))
@@ -57,11 +58,13 @@ def surroundings(tmp_path, monkeypatch):
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
+    # Importing matplotlib takes a second; the runs of the fixture ``trained`` have real plots.
+    monkeypatch.setattr("textgen.training.plot.save_training_plot", lambda history, path: write_atomically(path, b""))
 
 
 @pytest.fixture
 def textgen(command_line) -> Iterator[Command]:
-    """The command line in this process, with the counting model: ``textgen("sample", run, "--num", 3)``."""
+    """Runs the command line in this process, with the counting model: ``textgen("sample", run, "--num", 3)``."""
 
     def call(*arguments: object) -> Outcome:
         return Outcome(*command_line(*arguments))
@@ -79,7 +82,7 @@ def _install(folder: Path, distribution: str, module: str, version: str = "1.0")
 
 @pytest.fixture(scope="session")
 def counting_site(tmp_path_factory) -> Path:
-    """A folder with an installed distribution that brings the counting model."""
+    """A folder with an installed distribution that provides the counting model."""
     folder = tmp_path_factory.mktemp("site")
     _install(folder, "textgen-counting", "textgen.testing.counting", version="0")  # as ``registered`` has it
     return folder
@@ -87,7 +90,7 @@ def counting_site(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def install(tmp_path) -> Callable[[str, str], None]:
-    """Install a plugin for the processes of this test: ``install("shout", source)``, a distribution and its module."""
+    """Installs a plugin for the processes of this test, as a distribution: ``install("shout", source)``."""
 
     def install(name: str, source: str) -> None:
         folder = tmp_path / "site"
@@ -100,14 +103,14 @@ def install(tmp_path) -> Callable[[str, str], None]:
 
 @pytest.fixture
 def environment(tmp_path, counting_site) -> dict[str, str]:
-    """The environment of a process that has the counting model, and what the test installed; it buffers its output."""
+    """The environment of a process with the counting model and the test's plugins; it buffers its output."""
     folders = [str(tmp_path / "site"), str(counting_site), os.environ.get("PYTHONPATH", "")]
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, folders)), "PYTHONUNBUFFERED": ""}
 
 
 @pytest.fixture
 def process(environment) -> Command:
-    """The command line in a process of its own; keywords are environment variables."""
+    """Runs the command line in its own process; keywords are environment variables."""
 
     def call(*arguments: object, **changes: str) -> Outcome:
         done = subprocess.run(
@@ -126,7 +129,7 @@ def process(environment) -> Command:
 
 @pytest.fixture
 def names() -> Path:
-    """A file with a name a line."""
+    """A file with one name per line."""
     path = Path("names.txt")
     path.write_text("\n".join(NAMES) + "\n", encoding="utf-8")
     return path
@@ -142,7 +145,7 @@ def verse() -> Path:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory) -> dict[str, Path]:
-    """Runs of the counting model: ``documents`` (names) and ``stream``; do not change them."""
+    """Runs of the counting model that tests do not change: ``documents`` (names) and ``stream``."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "names.txt").write_text("\n".join(NAMES) + "\n", encoding="utf-8")
     (folder / "verse.txt").write_text("the cat sat on the mat\nand that was that\n" * 20, encoding="utf-8")

@@ -13,20 +13,20 @@ from pathlib import Path
 import pytest
 
 import textgen as library
+from textgen.base import console
 from textgen.errors import UnavailableError
 from textgen.evaluation import plot as evaluation_plot
-from textgen.training import display as progress
 
 
 def hear_ctrl_c() -> None:
-    """A shell starts what it runs in the background with SIGINT ignored, and so may these tests."""
+    """Restores Ctrl-C, which a shell ignores in background processes, these tests perhaps among them."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-#: What a bar begins with.
+#: The first characters of a bar.
 HIDE_CURSOR = "\x1b[?25l"
 
-#: Asks to stop, as Ctrl-C does.
+#: Asks the process to stop, as Ctrl-C does.
 STOPS = """
 import os, signal
 from textgen import hookimpl
@@ -40,7 +40,7 @@ def textgen_batch_ended(position):
 
 @pytest.fixture(autouse=True)
 def plots(monkeypatch, request):
-    """Nothing is plotted but in the test of plots: importing matplotlib takes a second."""
+    """Plots only in the tests of plots: importing matplotlib takes a second."""
 
     def unavailable(*arguments: object) -> None:
         raise UnavailableError("plots need matplotlib")
@@ -51,11 +51,11 @@ def plots(monkeypatch, request):
 
 @pytest.fixture
 def runs(trained) -> dict[str, Path]:
-    """Runs that a test may write to: the corpora stay where they are."""
+    """Copies of the trained runs that a test may write to; their corpora are not copied."""
     return {name: Path(shutil.copytree(path, name)) for name, path in trained.items()}
 
 
-def test_json_is_what_the_library_finds(textgen, runs):
+def test_json_is_the_evaluation_of_the_library(textgen, runs):
     shown = textgen("evaluate", runs["documents"], "--json", "--num", 20, "--seed", 4, "--temperature", 0.6)
     expected = library.load(runs["documents"]).evaluate(num=20, seed=4, temperature=0.6)
     assert shown.code == 0
@@ -70,7 +70,7 @@ def test_the_table_has_the_figures(textgen, runs):
     rows = dict(line.split("   ", 1) for line in shown.out.splitlines() if "   " in line)
     score, written = found["held_out"], found["written"]
     assert rows["held-out text"].strip() == f"3 documents, {score['characters']} characters judged"
-    assert rows["loss"].strip() == f"{score['nats']:.4f} nats ({score['nats'] / math.log(2):.4f} bits) a character"
+    assert rows["loss"].strip() == f"{score['nats']:.4f} nats ({score['nats'] / math.log(2):.4f} bits) per character"
     assert rows["accuracy"].strip() == f"{score['accuracy']:.2%}"
     assert rows["calibration error"].strip() == f"{score['calibration_error']:.4f} (15 bins)"
     assert rows["new"].split() == [f"{written[each]['novelty']:.1%}" for each in ("texts", "held_out")]
@@ -96,7 +96,7 @@ def test_the_latest_run_is_judged_by_default(textgen, trained):
     assert "runs/mine, counting on cpu" in textgen("evaluate").out
 
 
-def test_a_plot_goes_into_the_runs_folder_and_alters_nothing_else(textgen, runs):
+def test_a_plot_is_written_to_the_runs_folder_and_nothing_else_changes(textgen, runs):
     pytest.importorskip("matplotlib")
     before = {path: path.read_bytes() for path in runs["documents"].rglob("*") if path.is_file()}
     shown = textgen("evaluate", runs["documents"], "--num", 5)
@@ -109,7 +109,7 @@ def test_a_plot_goes_into_the_runs_folder_and_alters_nothing_else(textgen, runs)
     assert textgen("runs", "show", runs["documents"]).code == 0
 
 
-def test_a_plot_that_cannot_be_written_is_told(textgen, runs):
+def test_a_plot_that_cannot_be_written_is_reported(textgen, runs):
     pytest.importorskip("matplotlib")
     shutil.rmtree(runs["stream"] / "plots", ignore_errors=True)
     (runs["stream"] / "plots").write_text("in the way")
@@ -138,7 +138,7 @@ def test_folds_are_judged_in_a_table_and_as_json(textgen, runs):
     [
         (["documents", "--num", 0], "--num"),
         (["documents", "--folds", 1], "--folds"),
-        (["documents", "--folds", 13], "there must be from 2 to 12 folds, one a document, not 13"),
+        (["documents", "--folds", 13], "folds must be between 2 and 12 (the number of documents), not 13"),
         (["documents", "--folds", 3, "--runtime", "numpy"], "--runtime does not go with --folds"),
         (["documents", "--folds", 3, "--temperature", 1], "--temperature does not go with --folds"),
         (["documents", "--context", 5], "a context is for streams"),
@@ -155,14 +155,14 @@ def test_mistakes_are_one_line(textgen, trained, arguments, message):
     assert message in textgen("evaluate", trained.get(name, name), *rest).error
 
 
-def test_a_corpus_that_is_gone_or_changed_is_told(textgen, names):
+def test_a_missing_or_changed_corpus_is_reported(textgen, names):
     quick = ["--model", "counting", "--epochs", 1, "--set", "corpus.layout=lines", "--out", "run"]
     assert textgen("train", names, *quick).code == 0
     names.write_text(names.read_text() + "Edda\n")
     shown = textgen("evaluate", "run", "--num", 5)
     assert shown.code == 0
     assert shown.err.splitlines()[0] == (
-        "textgen: the corpus file has changed since the run was trained: what is judged here may have been learned"
+        "textgen: the corpus file has changed since the run was trained: the text judged here may have been trained on"
     )
     names.unlink()
     assert "names.txt" in textgen("evaluate", "run").error
@@ -183,8 +183,8 @@ def test_ctrl_c_ends_the_folds_and_leaves_nothing(environment, trained, tmp_path
     assert os.listdir(tmp_path / "scratch") == []
 
 
-def test_progress_is_lines_elsewhere_and_a_bar_on_a_terminal(textgen, runs, monkeypatch):
-    monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
+def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(textgen, runs, monkeypatch):
+    monkeypatch.setattr(console, "LINE_EVERY", 0.0)
     monkeypatch.setattr("textgen.evaluation.evaluate.TEXTS_AT_ONCE", 50)
     lines = textgen("evaluate", runs["documents"], "--num", 100).err.splitlines()
     assert lines[:-1] == [

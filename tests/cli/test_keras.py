@@ -1,4 +1,4 @@
-"""Neural models by the command line, from a text file to text."""
+"""Keras models on the command line, from a text file to generated text."""
 
 import json
 import subprocess
@@ -21,13 +21,13 @@ finally:
 """
 
 
-def test_a_model_is_trained_sampled_and_gone_on_with(textgen, names):
+def test_a_model_is_trained_resumed_and_sampled(textgen, names):
     options = ["--model", "gru", "--set", "model.units=8", "--set", "corpus.layout=lines", "--batch-size", 4]
     done = textgen("train", names, *options, "--epochs", 3, "--max-steps", 4, "--out", "run")
     assert (done.code, done.out) == (0, "")
     assert done.err.splitlines()[0].startswith("gru with ")
     resumed = textgen("train", "--resume", "run", "--max-steps", 9)
-    assert resumed.err.splitlines()[1].endswith("going on after batch 4")
+    assert resumed.err.splitlines()[1].endswith("resumed after batch 4")
     assert Artifact.open(Path("run")).manifest.status == "finished"
 
     arguments = ["sample", "run", "--prompt", "Ad", "--num", 5, "--seed", 3, "--length", 30]
@@ -42,7 +42,7 @@ def test_a_model_is_trained_sampled_and_gone_on_with(textgen, names):
     assert (fresh.stdout, fresh.stderr) == (written.out, "[]\n")
 
 
-def test_a_recipe_is_trained_on_a_text_of_ones_own(textgen, names):
+def test_a_recipe_is_trained_on_the_users_text(textgen, names):
     small = ["--set", "corpus.layout=lines", "--set", "model.units=8", "--epochs", 1]
     done = textgen("train", names, "--recipe", "agnews-lstm", *small, "--out", "run")
     assert (done.code, done.out) == (0, "")
@@ -59,7 +59,7 @@ def test_cuda_without_a_gpu_is_one_line(textgen, names):
     if tf.config.list_physical_devices("GPU"):
         pytest.skip("this machine has a GPU that works")
     outcome = textgen("train", names, "--device", "cuda", "--set", "training.length=10", "--out", "run")
-    # What TensorFlow can use is known once it is imported, which takes seconds: the header comes before.
+    # TensorFlow is imported, which takes seconds, only after the header is shown.
     *header, error = outcome.err.splitlines()
     assert (outcome.code, outcome.out) == (2, "")
     assert error.startswith("textgen: error: TensorFlow cannot use cuda: ")

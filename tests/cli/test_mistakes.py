@@ -73,7 +73,7 @@ def test_an_unknown_model_has_its_nearest_names(mistake, names):
         ("[modle]\nunits = 3", "unknown table 'modle'; did you mean model?"),
         ("[model", "cannot read the configuration run.toml"),
         ("[model]\nsmoothing = -1", "model.smoothing: input should be greater than 0"),
-        ("[training]\nbatch = 3", "training has no option 'batch'; did you mean batch_size?"),
+        ("[training]\nbatch = 3", "training has no option 'batch' for the model 'counting'; did you mean batch_size?"),
     ],
 )
 def test_a_wrong_configuration(mistake, names, content, error):
@@ -144,7 +144,7 @@ def test_a_data_folder_that_is_not_a_folder(mistake, names, monkeypatch):
         (["--device", "cuda"], "cuda"),
         (["--prompts-file", "nowhere.txt"], "the prompts in nowhere.txt cannot be read: No such file or directory"),
         (["--prompts-file", "."], "the prompts in . cannot be read: Is a directory"),
-        (["--prompts-file", "blank.txt"], "blank.txt has no prompts; write one a line"),
+        (["--prompts-file", "blank.txt"], "blank.txt has no prompts; write one per line"),
         (["--prompts-file", "binary.txt"], "the prompts in binary.txt are not UTF-8 text at byte 128"),
     ],
 )
@@ -249,7 +249,7 @@ def test_a_run_without_weights_says_how_to_resume_it(mistake, run):
     manifest = json.loads((run / "textgen.json").read_text())
     manifest |= {"weights": None, "last_checkpoint": None, "status": "interrupted"}
     (run / "textgen.json").write_text(json.dumps(manifest))
-    assert mistake("sample", "run").endswith("go on with: textgen train --resume run")
+    assert mistake("sample", "run").endswith("resume it with: textgen train --resume run")
 
 
 def test_a_name_that_two_plugins_claim(mistake, names):
@@ -305,7 +305,7 @@ def test_a_full_disk(textgen, names, small_disk):
 def test_a_disk_that_is_read_only(mistake, names, small_disk):
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     error = mistake("train", names, *QUICK, "--out", small_disk / "run")
-    assert error == f"{small_disk} cannot be written to; choose another --out"
+    assert error == f"{small_disk} is not writable; choose another --out"
 
 
 def test_a_disk_that_is_full_at_the_end(textgen, names, monkeypatch):

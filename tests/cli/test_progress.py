@@ -1,4 +1,4 @@
-"""How a run shows itself on stderr."""
+"""The progress of a run on stderr."""
 
 import os
 import subprocess
@@ -10,13 +10,13 @@ import pytest
 
 from textgen.model.fitting import Position
 from textgen.runs.artifact import Artifact
-from textgen.training import display as progress
+from textgen.training import display
 
 pty = pytest.importorskip("pty", reason="terminals of this kind are Unix's")
 
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 
-#: Asks twice to stop: first after a batch, then at once.
+#: Presses Ctrl-C twice: to stop after the batch, then at once.
 STOPS_TWICE = """
 import os, signal
 from textgen import hookimpl
@@ -31,7 +31,7 @@ def textgen_batch_ended(position):
 
 @pytest.fixture
 def on_terminal(environment):
-    """Train with stderr on a terminal: exit code, stdout, and what the terminal gets."""
+    """Runs a command with stderr on a terminal; returns its exit code, stdout, and the terminal's content."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
         ours, theirs = pty.openpty()
@@ -55,26 +55,26 @@ def on_terminal(environment):
 def read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 4096)
-    except OSError:  # Linux's way to say that the other side is closed
+    except OSError:  # on Linux: the other side is closed
         return b""
 
 
 TRAIN = ["--model", "counting", "--epochs", 2, "--batch-size", 4, "--set", "corpus.layout=lines"]
 
 
-def test_a_terminal_has_a_bar_that_goes_away(on_terminal, names):
+def test_a_terminal_shows_a_bar_that_is_removed_at_the_end(on_terminal, names):
     code, out, shown = on_terminal("train", names, *TRAIN, "--out", "run")
     assert (code, out) == (0, "")
     assert "━" in shown
     assert "characters/s" in shown
     assert "epoch 2/2: loss " in shown
     assert shown.rindex(SHOW) > shown.rindex(HIDE)
-    # The last line stands alone, where the bar was.
+    # The last line has replaced the bar.
     assert "━" not in shown[shown.rindex(SHOW) :]
     assert shown.rstrip().endswith("textgen sample run")
 
 
-def test_the_terminal_is_put_right_however_training_ends(on_terminal, install, names):
+def test_the_terminal_is_restored_however_training_ends(on_terminal, install, names):
     install("stops", STOPS_TWICE)
     code, out, shown = on_terminal("train", names, *TRAIN, "--out", "run")
     assert (code, out) == (130, "")
@@ -83,14 +83,14 @@ def test_the_terminal_is_put_right_however_training_ends(on_terminal, install, n
     Artifact.open(names.parent / "run").verify()
 
 
-def test_a_long_epoch_says_a_line_now_and_then(textgen, names, monkeypatch):
-    monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
+def test_a_long_epoch_prints_a_line_from_time_to_time(textgen, names, monkeypatch):
+    monkeypatch.setattr(display, "LINE_EVERY", 0.0)
     said = textgen("train", names, *TRAIN, "--out", "run").err.splitlines()
     lines = [line for line in said if ", batch " in line]
     assert [line.split(":")[0] for line in lines] == [
         f"epoch {epoch}/2, batch {batch}/3" for epoch in (1, 2) for batch in (1, 2, 3)
     ]
-    # The first batch says little of how long the others take.
+    # The first batch does not predict the time of the others.
     assert [line.endswith(" left") for line in lines] == [False] + [True] * 5
 
 
@@ -100,21 +100,22 @@ def test_a_line_has_the_learning_rate_and_the_time_left(monkeypatch, capsys, max
     plan = SimpleNamespace(
         dataset=SimpleNamespace(train=SimpleNamespace(steps=10)),
         training=training,
-        settings={"corpus": {"name": "verse"}, "model": {"name": "gru"}},
-        corpus=SimpleNamespace(layout="stream"),
+        text=SimpleNamespace(corpus_name="verse", layout="stream", facts=SimpleNamespace(characters=5678)),
         model=SimpleNamespace(parameter_count=1234),
-        characters=5678,
+        model_name="gru",
         tokenizer=SimpleNamespace(vocab_size=9),
     )
     now = 1000.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
-    display = progress.LineDisplay()
-    display.started(plan, Path("run"), Position(0, 5, 5))
-    assert capsys.readouterr().err.splitlines()[1] == "11 epochs of 10 batches, into run, going on after batch 5"
+    monkeypatch.setattr(display.time, "monotonic", lambda: now)
+    lines = display.LineDisplay()
+    lines.started(plan, Path("run"), Position(0, 5, 5))
+    header, second = capsys.readouterr().err.splitlines()
+    assert header == "gru with 1,234 parameters on verse: 5,678 characters, vocabulary 9"
+    assert second == "11 epochs of 10 batches, into run, resumed after batch 5"
     now += 99  # for TensorFlow and the first batch, which do not count
-    display.batch(Position(0, 6, 6), 2.0, 100.0, 0.002)
+    lines.batch(Position(0, 6, 6), 2.0, 100.0, 0.002)
     now += 8 * 2.5
-    display.batch(Position(1, 4, 14), 1.5, 4321.4, 0.001234)
+    lines.batch(Position(1, 4, 14), 1.5, 4321.4, 0.001234)
     expected = f"epoch 2/11, batch 4/10: loss 1.500, learning rate 0.0012, 4,321 characters/s, {left} left\n"
     assert capsys.readouterr().err.endswith(expected)
 
@@ -122,6 +123,6 @@ def test_a_line_has_the_learning_rate_and_the_time_left(monkeypatch, capsys, max
 def test_an_epoch_has_its_losses_and_samples(textgen, names):
     said = textgen("train", names, *TRAIN, "--set", "generation.prompt=Ad", "--out", "run").err
     record = Artifact.open(names.parent / "run").manifest.metrics
-    assert f"loss {record['loss']:.3f} nats ({record['bits']:.3f} bits) a character" in said
-    assert f"held out {record['held_out_loss']:.3f} nats ({record['held_out_bits']:.3f} bits) a character" in said
+    assert f"loss {record['loss']:.3f} nats ({record['bits']:.3f} bits) per character" in said
+    assert f"held out {record['held_out_loss']:.3f} nats ({record['held_out_bits']:.3f} bits) per character" in said
     assert said.count("\n    Ad") == 2 * 5

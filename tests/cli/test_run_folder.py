@@ -1,4 +1,4 @@
-"""The folder of a run belongs to one process at a time, and to one run."""
+"""A run's folder belongs to one run, and is written by one process at a time."""
 
 import json
 import subprocess
@@ -13,10 +13,10 @@ from textgen.runs.artifact import Artifact
 
 QUICK = ["--model", "counting", "--batch-size", "4", "--set", "training.sample_every=0", "--set", "corpus.layout=lines"]
 
-#: A model that cannot train with Keras on another backend, for which TensorFlow is not even imported.
+#: A model that cannot train: with another Keras backend, TensorFlow is not even imported.
 UNABLE = ["--model", "gru", "--set", "corpus.layout=lines"]
 
-#: Makes training slow enough to be met at work.
+#: Slows training down, so that a test can interfere with it.
 SLOW = """
 import time
 from textgen import hookimpl
@@ -29,7 +29,7 @@ def textgen_batch_ended(position):
 
 @pytest.fixture
 def start(install, environment) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """Starts slow training in a process of its own; it is killed at the end of the test."""
+    """Starts slow training in its own process, which is killed at the end of the test."""
     install("slow", SLOW)
     started = []
 
@@ -45,7 +45,7 @@ def start(install, environment) -> Iterator[Callable[..., "subprocess.Popen[str]
         process.communicate()
 
 
-def test_runs_that_start_at_once_get_folders_of_their_own(start, names):
+def test_runs_that_start_at_the_same_time_get_separate_folders(start, names):
     together = [start(str(names), *QUICK, "--epochs", "1", "--seed", str(seed)) for seed in range(4)]
     assert [process.wait() for process in together] == [0] * 4
     runs = [Artifact.open(folder) for folder in Path("runs").iterdir()]
@@ -54,7 +54,7 @@ def test_runs_that_start_at_once_get_folders_of_their_own(start, names):
         run.verify()
 
 
-def test_a_run_at_work_is_left_to_its_process_and_free_once_that_was_killed(start, textgen, names):
+def test_a_run_is_locked_until_its_process_ends_or_is_killed(start, textgen, names):
     at_work = start(str(names), *QUICK, "--epochs", "500", "--out", "run")
     while not Path("run/checkpoints").is_dir() and at_work.poll() is None:
         time.sleep(0.02)
@@ -69,7 +69,7 @@ def test_a_run_at_work_is_left_to_its_process_and_free_once_that_was_killed(star
     assert textgen("train", "--resume", "run", "--epochs", int(done) + 2).code == 0
 
 
-def test_a_run_is_overwritten_once_another_is_able_to_train(process, names):
+def test_a_run_is_not_overwritten_if_the_new_one_cannot_train(process, names):
     assert process("train", names, *QUICK, "--epochs", 1, "--out", "run").code == 0
     before = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
     failed = process("train", names, *UNABLE, "--out", "run", "--overwrite", KERAS_BACKEND="jax")
@@ -85,12 +85,12 @@ def test_a_run_that_cannot_begin_leaves_no_folder(process, names, out):
     assert set(Path().iterdir()) == before
 
 
-def test_what_is_said_can_be_pasted(textgen, names):
-    said = textgen("train", names, *QUICK, "--epochs", 1, "--out", "my runs/a b").err
-    assert said.splitlines()[-1].endswith("Write text with: textgen sample 'my runs/a b'")
+def test_printed_commands_can_be_pasted(textgen, names):
+    shown = textgen("train", names, *QUICK, "--epochs", 1, "--out", "my runs/a b").err
+    assert shown.splitlines()[-1].endswith("Write text with: textgen sample 'my runs/a b'")
 
 
-def test_the_text_on_the_command_line_and_the_names_win_over_a_configuration(textgen, names, verse):
+def test_names_and_text_on_the_command_line_override_a_configuration(textgen, names, verse):
     Path("run.toml").write_text(
         f'[corpus]\nname = "file"\npath = "{verse}"\nlayout = "lines"\n[model]\nname = "gru"\nunits = 8\n'
     )
@@ -101,7 +101,7 @@ def test_the_text_on_the_command_line_and_the_names_win_over_a_configuration(tex
     assert settings["model"]["name"] == "lstm"
 
 
-def test_a_name_in_a_configuration_is_a_text(textgen, names):
+def test_a_name_in_a_configuration_must_be_a_string(textgen, names):
     Path("run.toml").write_text("[model]\nname = 3\n")
     assert (
         textgen("train", names, "--config", "run.toml").error

@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def runs(trained) -> Path:
-    """A folder with two runs, ``new`` begun after ``old``."""
+    """A folder with two runs, ``new`` started after ``old``."""
     for age, name, kind in ((0, "new", "documents"), (60, "old", "stream")):
         shutil.copytree(trained[kind], Path("runs", name))
         manifest = Path("runs", name, "textgen.json")
@@ -18,15 +18,15 @@ def runs(trained) -> Path:
     return Path("runs")
 
 
-def test_an_empty_folder_says_how_to_make_a_run(textgen):
+def test_an_empty_folder_of_runs_says_how_to_train_one(textgen):
     listed = textgen("runs", "list")
     assert (listed.code, listed.out) == (0, "")
-    assert listed.err == "textgen: there is no run in runs; make one with: textgen train --corpus dinos-lite\n"
+    assert listed.err == "textgen: there are no runs in runs; train one with: textgen train --corpus dinos-lite\n"
     assert textgen("runs", "list", "--json").out == "[]\n"
-    assert "there is no run" in textgen("runs", "show").error
+    assert "there are no runs" in textgen("runs", "show").error
 
 
-def test_runs_are_listed_the_latest_first(textgen, runs):
+def test_the_latest_run_is_listed_first(textgen, runs):
     listed = textgen("runs", "list")
     assert (listed.code, listed.err) == (0, "")
     assert [line.split()[:2] for line in listed.out.splitlines()] == [
@@ -44,22 +44,22 @@ def test_runs_are_listed_the_latest_first(textgen, runs):
         assert f"held out {row['metrics']['held_out_loss']:.3f} nats" in line
 
 
-def test_another_folder_may_hold_the_runs(textgen, runs, monkeypatch):
+def test_the_environment_may_name_another_folder(textgen, runs, monkeypatch):
     runs.rename("kept")
     monkeypatch.setenv("TEXTGEN_RUNS_DIR", "kept")
     assert [line.split()[0] for line in textgen("runs", "list").out.splitlines()] == ["kept/new", "kept/old"]
 
 
-def test_a_broken_run_is_told_and_the_others_are_listed(textgen, runs):
+def test_a_broken_run_is_reported_and_the_others_are_listed(textgen, runs):
     for name, content in (("cut", "{"), ("later", '{"format": "textgen", "format_version": 99}'), ("else", "[]")):
         (runs / name).mkdir()
         (runs / name / "textgen.json").write_text(content)
     listed = textgen("runs", "list")
     assert listed.code == 0
     assert [line.split()[0] for line in listed.out.splitlines()] == ["runs/new", "runs/old"]
-    told = sorted(listed.err.splitlines())
-    assert [line.split("/")[1] for line in told] == ["cut", "else", "later"]
-    assert all(line.startswith("textgen: runs/") for line in told)
+    reported = sorted(listed.err.splitlines())
+    assert [line.split("/")[1] for line in reported] == ["cut", "else", "later"]
+    assert all(line.startswith("textgen: runs/") for line in reported)
 
 
 def test_a_run_is_shown_with_its_parts(textgen, runs):

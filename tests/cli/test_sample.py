@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import textgen as library
+from textgen.text.encoded import draw_documents
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_an_empty_prompt_draws_the_first_character(write):
     assert len(firsts) > 2
 
 
-def test_texts_of_many_lines_are_set_apart(write):
+def test_texts_of_several_lines_are_separated_by_an_empty_line(write):
     texts = write("stream", "--prompt", "the", "--num", 2).split("\n\nthe")
     assert len(texts) == 2
     assert (len(texts[0]), len(texts[1])) == (63, 61)
@@ -60,7 +61,7 @@ def test_texts_of_many_lines_are_set_apart(write):
     assert "\n\n" not in write("documents", "--num", 2)
 
 
-def test_several_temperatures_give_a_grid(write):
+def test_several_temperatures_give_one_block_each(write):
     options = ["--prompt", "Ad", "--prompt", "Be", "--num", 2]
     grid = write("documents", *options, "--temperature", 0.5, "--temperature", 1.5)
     blocks = [write("documents", *options, "--temperature", value) for value in (0.5, 1.5)]
@@ -91,7 +92,7 @@ def test_length_stop_and_eos_end_a_text(write):
     assert len(write("documents", "--ignore-eos", "--length", 50)) == 1 + 50 + len("\n")
 
 
-def test_single_samplers_and_a_chain_mean_the_same(write):
+def test_single_samplers_are_equivalent_to_a_chain(write):
     single = ["--top-k", 3, "--top-p", 0.9, "--min-p", 0.05, "--repetition-penalty", 1.2, "--temperature", 0.9]
     chain = "repetition-penalty(1.2) | temperature(0.9) | top-k(3) | top-p(0.9) | min-p(0.05) | multinomial"
     assert write("documents", "--num", 9, *single) == write("documents", "--num", 9, "--sampler", chain)
@@ -112,7 +113,7 @@ def test_unknown_characters_of_a_prompt(textgen, trained, write):
 
 @pytest.mark.parametrize("way", ["error", "skip"])
 @pytest.mark.parametrize("options", [[], ["--stream"], ["--json"]])
-def test_one_bad_prompt_writes_nothing(textgen, trained, options, way):
+def test_if_one_prompt_is_bad_nothing_is_written(textgen, trained, options, way):
     prompts = ["--prompt", "the", "--prompt", "é"]
     error = textgen("sample", trained["stream"], *prompts, "--on-unknown", way, *options).error
     assert "vocabulary" in error
@@ -133,7 +134,7 @@ def test_json_has_every_field(write, trained):
 
 
 def log_probability(generator, prompt: str, ids: list[int]) -> float:
-    """Step by step, by the formula."""
+    """The log-probability of ids after a prompt, step by step."""
     state, total = generator.runtime.initial_state(1), 0.0
     read = [*generator.tokenizer.encode(prompt).tolist(), *ids]
     for position in range(len(read) - 1):
@@ -144,12 +145,15 @@ def log_probability(generator, prompt: str, ids: list[int]) -> float:
     return total
 
 
-def test_novelty_is_the_share_that_the_corpus_lacks(textgen, trained, names):
-    shown = textgen("sample", trained["documents"], "--num", 50, "--seed", 1, "--novelty")
-    texts, known = shown.out.splitlines(), set(names.read_text().split())
-    new = sum(text not in known for text in texts)
+def test_novelty_is_the_share_of_texts_that_are_not_training_documents(textgen, trained, names):
+    prompts = ["--prompt", "Tom", "--prompt", "Ada"]
+    shown = textgen("sample", trained["documents"], *prompts, "--num", 25, "--seed", 1, "--novelty")
+    texts, known = shown.out.splitlines(), names.read_text().split()
+    held_out = {known[number] for number in draw_documents(len(known), 0.25, 0)}
+    assert held_out & set(texts)  # which are new, although the corpus has them
+    new = sum(text in held_out or text not in known for text in texts)
     assert 0 < new < 50
-    assert shown.err == f"{new} of 50 ({new / 50:.0%}) are not in the corpus\n"
+    assert shown.err == f"{new} of 50 ({new / 50:.0%}) are not training documents\n"
 
 
 def test_novelty_of_a_stream_is_refused_before_any_text(textgen, trained):
@@ -157,7 +161,7 @@ def test_novelty_of_a_stream_is_refused_before_any_text(textgen, trained):
 
 
 def test_the_latest_run_is_taken_unless_one_is_named(textgen, trained):
-    assert textgen("sample").error == "there is no run in runs; make one with: textgen train --corpus dinos-lite"
+    assert textgen("sample").error == "there are no runs in runs; train one with: textgen train --corpus dinos-lite"
     shutil.copytree(trained["stream"], "runs/first")
     shutil.copytree(trained["documents"], "runs/second")
     Path("runs/second/textgen.json").touch()
@@ -180,14 +184,14 @@ def test_stream_and_json_exclude_each_other(textgen, trained):
         ("lines", "naïve 😀\r\ne\u0301tude\r\n日本\r\n" * 8, "日"),
     ],
 )
-def test_any_unicode_text_goes_through(textgen, layout, text, prompt):
+def test_any_unicode_text_is_supported(textgen, layout, text, prompt):
     Path("text.txt").write_bytes("\ufeff".encode() + text.encode())
     settings = ["--set", f"corpus.layout={layout}", "--set", "training.length=10", "--batch-size", 4]
     done = textgen("train", "text.txt", "--model", "counting", "--epochs", 4, *settings, "--out", "run")
     assert (done.code, done.out) == (0, "")
     rows = json.loads(textgen("sample", "run", "--prompt", prompt, "--num", 4, "--seed", 2, "--json").out)
     assert {row["prompt"] for row in rows} == {prompt}
-    # A byte-order mark belongs to no text, and a line that is a document has no line end.
+    # A byte-order mark is not part of the text, and a document that is a line has no line end.
     allowed = set(text) - (set("\r\n") if layout == "lines" else set())
     assert set("".join(row["text"] for row in rows)) <= allowed
     plain = textgen("sample", "run", "--prompt", prompt, "--num", 4, "--seed", 2).out

@@ -1,4 +1,4 @@
-"""``textgen train``: what it plans, trains, and goes on with."""
+"""``textgen train``: planning, training and resuming."""
 
 import json
 from pathlib import Path
@@ -48,20 +48,15 @@ def test_a_dry_run_of_a_recipe_has_the_figures_of_its_source(
     assert list(Path().iterdir()) == []
 
 
-def test_the_formulas_of_parameters_give_the_printed_counts():
-    assert (gru(53, 256, 1024), gru(66, 256, 1024)) == (4_006_197, 4_022_850)
-    assert one_hot_lstm(84, 128) == 119_892
-
-
 @pytest.mark.parametrize("arguments", [["names.txt"], ["--corpus", "names.txt"], ["--set", "corpus.path=names.txt"]])
-def test_a_file_may_be_named_in_three_ways(textgen, names, arguments):
+def test_a_file_can_be_named_in_three_ways(textgen, names, arguments):
     corpus = [] if "names.txt" in arguments else ["--corpus", "file"]
     planned = plan(textgen, *arguments, *corpus, "--set", "training.length=10")
     assert Path(planned["settings"]["corpus"]["path"]).resolve() == names.resolve()
     assert planned["characters"] == len(names.read_text())
 
 
-def test_later_settings_win(textgen, names):
+def test_precedence_of_recipe_configuration_assignments_flags_and_names(textgen, names):
     Path("run.toml").write_text(
         """
         [corpus]
@@ -84,7 +79,7 @@ def test_later_settings_win(textgen, names):
 
     configured = settings()
     assert configured["corpus"]["layout"] == "lines"
-    # Another model than the recipe's: the recipe's options for its own are gone.
+    # The options of the recipe are for another model, so they are dropped.
     assert (configured["model"]["name"], configured["model"]["input"]) == ("lstm", "embedding")
     assert (configured["model"]["units"], configured["model"]["layers"]) == (7, 2)
     assert (configured["training"]["epochs"], configured["training"]["pad"]) == (5, "longest")
@@ -122,12 +117,12 @@ def test_training_reports_on_stderr_alone_and_names_the_next_command(textgen, na
     assert textgen("sample", "run", "--seed", 1).code == 0
 
 
-def test_a_stream_is_not_told_to_have_documents(textgen, verse):
+def test_the_header_of_a_stream_does_not_count_documents(textgen, verse):
     done = textgen("train", verse, "--model", "counting", "--epochs", 1, "--set", "training.length=20", "--out", "run")
     assert f"on file: {len(verse.read_text())} characters, vocabulary" in done.err.splitlines()[0]
 
 
-def test_runs_get_folders_of_their_own(textgen, names):
+def test_runs_get_separate_folders(textgen, names):
     for _ in range(2):
         assert textgen("train", names, *QUICK, "--epochs", 1).code == 0
     runs = sorted(path.name for path in Path("runs").iterdir())
@@ -135,11 +130,11 @@ def test_runs_get_folders_of_their_own(textgen, names):
     assert all("-file-counting" in name for name in runs)
 
 
-def test_a_folder_in_use_is_left_alone(textgen, names):
+def test_a_run_is_only_replaced_on_request(textgen, names):
     textgen("train", names, *QUICK, "--epochs", 1, "--out", "run")
     before = Path("run/textgen.json").read_bytes()
     error = textgen("train", names, *QUICK, "--epochs", 1, "--out", "run").error
-    assert error == "run exists already; choose another --out, or go on with: --resume run"
+    assert error == "run already exists; choose another --out, or resume it with: --resume run"
     assert Path("run/textgen.json").read_bytes() == before
     assert textgen("train", names, *QUICK, "--epochs", 2, "--out", "run", "--overwrite").code == 0
     assert Artifact.open(Path("run")).manifest.settings["training"]["epochs"] == 2
@@ -148,24 +143,24 @@ def test_a_folder_in_use_is_left_alone(textgen, names):
 def test_only_a_run_is_overwritten(textgen, names):
     Path("mine").mkdir()
     Path("mine/thesis.txt").write_text("four years of work")
-    assert "mine exists already" in textgen("train", names, *QUICK, "--out", "mine", "--overwrite").error
+    assert "mine already exists" in textgen("train", names, *QUICK, "--out", "mine", "--overwrite").error
     assert [path.name for path in Path("mine").iterdir()] == ["thesis.txt"]
     assert "give --out" in textgen("train", names, *QUICK, "--overwrite").error
 
 
-def test_a_run_that_was_cut_short_by_steps_samples_and_goes_on(textgen, names):
+def test_a_run_that_max_steps_ended_can_be_sampled_and_resumed(textgen, names):
     textgen("train", names, *QUICK, "--epochs", 9, "--max-steps", 4, "--out", "run")
     assert textgen("sample", "run", "--seed", 1).code == 0
-    assert "max_steps=4; to go on, raise them" in textgen("train", "--resume", "run").error
+    assert "max_steps=4; raise them to resume the run" in textgen("train", "--resume", "run").error
     done = textgen("train", "--resume", "run", "--max-steps", 20)
-    assert done.err.splitlines()[1] == "9 epochs of 3 batches, into run, going on after batch 4"
+    assert done.err.splitlines()[1] == "9 epochs of 3 batches, into run, resumed after batch 4"
     textgen("train", names, *QUICK, "--epochs", 9, "--max-steps", 20, "--out", "whole")
     resumed, whole = (Artifact.open(Path(name)) for name in ("run", "whole"))
     assert resumed.weights()["counts"].tolist() == whole.weights()["counts"].tolist()
     assert resumed.manifest.metrics["held_out_loss"] == whole.manifest.metrics["held_out_loss"]
 
 
-def test_a_finished_run_goes_on_for_more_epochs(textgen, names, monkeypatch):
+def test_a_finished_run_is_resumed_for_more_epochs(textgen, names, monkeypatch):
     monkeypatch.setenv("TEXTGEN_RUNS_DIR", "kept")
     textgen("train", names, *QUICK, "--epochs", 1, "--out", "kept/run")
     assert textgen("train", "--resume", "run", "--epochs", 3).code == 0
@@ -185,24 +180,24 @@ def test_a_finished_run_goes_on_for_more_epochs(textgen, names, monkeypatch):
         (["--batch-size", 3], "training.batch_size cannot change"),
         (["--on-unknown", "skip"], "tokenizer.on_unknown cannot change"),
         (["--set", "model.smoothing=3"], "model.smoothing cannot change"),
-        (["--set", "training.average=0"], "training.average cannot change"),
+        (["--set", "training.shuffle=false"], "training.shuffle cannot change"),
         ([], "is finished"),
     ],
 )
-def test_what_a_run_began_with_stays(textgen, names, arguments, error):
-    textgen("train", names, *QUICK, "--epochs", 1, "--out", "run")
-    before = Path("run/textgen.json").read_bytes()
-    assert error in textgen("train", "--resume", "run", *arguments).error
-    assert Path("run/textgen.json").read_bytes() == before
+def test_other_options_cannot_change_on_resuming(textgen, trained, arguments, error):
+    manifest = trained["documents"] / "textgen.json"
+    before = manifest.read_bytes()
+    assert error in textgen("train", "--resume", trained["documents"], *arguments).error
+    assert manifest.read_bytes() == before
 
 
-def test_a_run_goes_on_only_with_the_text_that_it_began_with(textgen, names):
+def test_a_run_is_only_resumed_with_its_own_text(textgen, names):
     textgen("train", names, *QUICK, "--epochs", 1, "--out", "run")
     names.write_text(names.read_text() + "Zoe\n")
     assert "the text of run has changed" in textgen("train", "--resume", "run", "--epochs", 2).error
 
 
-#: Asks a process to stop as a user does, in the middle of its second epoch.
+#: Asks the process to stop, as a user does, in the middle of its second epoch.
 STOPS_ITSELF = """
 import os, signal
 from textgen import hookimpl
@@ -215,16 +210,16 @@ def textgen_batch_ended(position):
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_ctrl_c_saves_says_how_to_go_on_and_exits_with_130(textgen, process, install, names, name):
+def test_ctrl_c_saves_prints_how_to_resume_and_exits_with_130(textgen, process, install, names, name):
     install("stops", STOPS_ITSELF.format(signal=name))
     done = process("train", names, *QUICK, "--epochs", 9, "--out", "run")
     assert (done.code, done.out) == (130, "")
     assert "Traceback" not in done.err
-    assert done.err.splitlines()[-1] == "stopped; everything is saved. Go on with: textgen train --resume run"
+    assert done.err.splitlines()[-1] == "stopped; everything is saved. Resume with: textgen train --resume run"
     Artifact.open(Path("run")).verify()
     assert "(interrupted, " in textgen("runs", "show", "run").out.splitlines()[0]
 
-    assert textgen("train", "--resume", "run").err.splitlines()[1].endswith("going on after batch 5")
+    assert textgen("train", "--resume", "run").err.splitlines()[1].endswith("resumed after batch 5")
     textgen("train", names, *QUICK, "--epochs", 9, "--out", "whole")
     resumed, whole = (Artifact.open(Path(name)).weights()["counts"] for name in ("run", "whole"))
     assert resumed.tolist() == whole.tolist()
@@ -237,8 +232,21 @@ def test_ctrl_c_before_any_work_is_silent(process, install, names):
     assert not Path("run").exists()
 
 
-def test_weight_decay_wants_the_optimizer_that_has_it(textgen, names):
-    decays = ["--set", "training.weight_decay=0.1", "--dry-run"]
-    error = textgen("train", names, *QUICK, *decays).error
-    assert error == "training: weight_decay has no meaning with optimizer=adam; set optimizer=adamw"
-    assert textgen("train", names, *QUICK, *decays, "--set", "training.optimizer=adamw").code == 0
+def test_weight_decay_needs_the_optimizer_that_has_it(textgen, names):
+    decays = ["--model", "gru", "--set", "training.length=10", "--set", "training.weight_decay=0.1", "--dry-run"]
+    error = textgen("train", names, *decays).error
+    assert error == "training: weight_decay has no effect with optimizer=adam; set optimizer=adamw"
+    assert textgen("train", names, *decays, "--set", "training.optimizer=adamw").code == 0
+
+
+@pytest.mark.parametrize("option", ["learning_rate=0.1", "average=0", "callbacks=[]"])
+def test_an_option_that_the_model_does_not_use_is_refused(textgen, names, option):
+    name = option.partition("=")[0]
+    error = textgen("train", names, *QUICK, "--set", f"training.{option}").error
+    assert error.startswith(f"training has no option {name!r} for the model 'counting'; ")
+    assert plan(textgen, names, "--model", "gru", "--set", "training.length=10", "--set", f"training.{option}")
+
+
+def test_a_device_that_the_model_cannot_train_on_is_refused(textgen, names):
+    assert textgen("train", names, *QUICK, "--device", "cuda").error.startswith("training.device: ")
+    assert plan(textgen, names, *QUICK, "--device", "cpu")["settings"]["training"]["device"] == "cpu"

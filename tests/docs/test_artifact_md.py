@@ -1,4 +1,4 @@
-"""docs/artifact.md names every field and every file that there is, and nothing else."""
+"""docs/artifact.md documents every field and every file, and nothing else."""
 
 import json
 import re
@@ -20,7 +20,7 @@ def section(title: str) -> str:
 
 
 def rows(text: str) -> dict[str, str]:
-    """The rest of each row of a table, by the code in its first column."""
+    """The remaining cells of each row of a table, by the code in its first cell."""
     return dict(re.findall(r"^\| `(.+?)` \| (.*) \|$", text, re.MULTILINE))
 
 
@@ -40,7 +40,7 @@ def test_the_table_has_every_field_of_the_manifest():
         assert f"`{name}`" in fields["files"]
 
 
-def test_the_types_are_those_of_the_schema():
+def test_the_documented_types_are_those_of_the_schema():
     kinds = {"string": "string", "integer": "integer", "array": "list", "object": "object", "null": "null"}
     for name, text in rows(section("The manifest")).items():
         schema = Manifest.model_json_schema()["properties"][name]
@@ -49,7 +49,7 @@ def test_the_types_are_those_of_the_schema():
         assert [each.split()[0] for each in documented] == [kinds[each] for each in types], name
 
 
-def test_nested_fields_are_named(run):
+def test_nested_fields_are_documented(run):
     fields, manifest = rows(section("The manifest")), json.loads((run / "textgen.json").read_text())
     for name in ("settings", "provenance"):
         for key in manifest[name]:
@@ -61,33 +61,35 @@ def test_nested_fields_are_named(run):
     }
 
 
-def test_every_file_is_named(run):
+def test_every_file_is_documented(run):
     patterns = [re.sub(r"<\w+>", r"\\d+", re.escape(path)) for path in rows(PAGE.split("\n## ")[0])]
     for file in (path for path in run.rglob("*") if path.is_file()):
         name = file.relative_to(run).as_posix()
         assert any(re.fullmatch(pattern, name) for pattern in patterns), name
 
 
-def test_a_checkpoint_is_as_described(run):
+def test_a_checkpoint_has_the_documented_content(run):
     (path,) = (run / "checkpoints").glob("*")
     text = section("Checkpoints")
     with safetensors.safe_open(path, "numpy") as file:
         names, metadata = file.keys(), file.metadata()
-    assert {name.split("/")[0] + "/" for name in names} == set(re.findall(r"`(\w+/)<name>`", text))
     assert list(metadata) == ["checkpoint"]
     about = json.loads(metadata["checkpoint"])
+    assert set(about["shared"].values()) <= set(names)
+    names = [*names, *(f"training/{name}" for name in about["shared"])]
+    assert {name.split("/")[0] + "/" for name in names} == set(re.findall(r"`(\w+/)<name>`", text))
     for key in (*about, *about["position"]):
         assert f"`{key}`" in text, key
 
 
-def test_the_history_has_the_keys(run):
+def test_the_history_has_the_documented_keys(run):
     for line in (run / "history.jsonl").read_text().splitlines():
         assert set(json.loads(line)) == set(re.findall(r"`(\w+)`", section("History")))
 
 
 @pytest.mark.parametrize(("model", "gates"), [("gru", 3), ("lstm", 4)])
 @pytest.mark.parametrize("one_hot", [False, True])
-def test_the_weights_have_their_names_and_shapes(model, gates, one_hot):
+def test_the_weights_have_the_documented_names_and_shapes(model, gates, one_hot):
     from textgen.plugins.registry import plugins
 
     width, units, vocab = (7 if one_hot else 5), 4, 7

@@ -1,16 +1,16 @@
-"""docs/training.md names options that exist, all that decide how well a run learns, and values that they take."""
+"""docs/training.md names every option of models and training, their choices, and every environment variable."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from textgen.model.fitting import TrainingOptions
 from textgen.plugins.registry import plugins
 from textgen.training.tensorboard import EVENTS_EVERY
-from textgen.training.train import RESUMABLE
+from textgen_keras import GradientOptions
 
-PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 
 
 def named(table: str) -> set[str]:
@@ -24,24 +24,30 @@ def test_every_option_of_a_model_exists_and_is_named(model):
 
 
 def test_every_option_of_training_exists_and_is_named():
-    assert named("training") == set(TrainingOptions.model_fields)
+    assert named("training") == set(GradientOptions.model_fields)
 
 
 @pytest.mark.parametrize("option", ["layout", "schedule"])
 def test_every_choice_is_named(option):
-    for choice in TrainingOptions.model_fields[option].annotation.__args__:
+    for choice in GradientOptions.model_fields[option].annotation.__args__:
         assert f"`{choice}`" in PAGE
 
 
-def test_what_may_change_on_resuming_is_what_is_said():
+def test_the_options_that_may_change_on_resuming_are_named():
     (sentence,) = re.findall(r"On resuming, only (.*?) may change", PAGE)
-    assert re.findall(r"`training\.(\w+)`", sentence) == list(RESUMABLE)
+    assert re.findall(r"`training\.(\w+)`", sentence) == list(GradientOptions.resumable)
 
 
-def test_tensorboard_has_a_point_as_often_as_is_said():
+def test_the_interval_of_tensorboard_points_is_stated():
     assert f"every {EVENTS_EVERY} batches" in PAGE
 
 
 def test_every_link_leads_somewhere():
     for target in re.findall(r"\]\(([^)#]+)", PAGE):
-        assert (Path(__file__).parents[2] / "docs" / target).is_file(), target
+        assert (ROOT / "docs" / target).is_file(), target
+
+
+def test_the_table_lists_every_environment_variable():
+    sources = [path for folder in ("textgen", "plugins", "exports") for path in (ROOT / folder).rglob("*.py")]
+    used = {name for path in sources for name in re.findall(r"\bTEXTGEN_[A-Z_]+", path.read_text(encoding="utf-8"))}
+    assert set(re.findall(r"^\| `(TEXTGEN_[A-Z_]+)` \|", PAGE, re.MULTILINE)) == used

@@ -1,7 +1,7 @@
-"""Writes the recorded runs anew: three small runs, their exports, and the ids that they write.
+"""Records three small runs, their exports, and the ids that they write.
 
-Run it only to record a deliberate change of behaviour, from this folder: ``python record.py``. What it wrote last was
-written by the code before the rooms of the house were rebuilt, and is what the tests in this folder hold newer code to.
+Run it from this folder, ``python record.py``, and only to record a deliberate change of behaviour: the tests in this
+folder compare the present code with the version that last ran it.
 """
 
 import json
@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 SMALL = {"batch_size": 8, "length": 20, "epochs": 2, "learning_rate": 1e-2, "sample_every": 0}
 TREES = {**SMALL, "epochs": 20, "batch_size": 4, "learning_rate": 5e-2, "checkpoint_every": 20}
 
-#: By folder: corpus, model, tokenizer, and what else is set.
+#: By folder: corpus, model, tokenizer, and other settings.
 RUNS = {
     "gru-names": ("dinos-lite", "gru", "char-eos", {"model": {"units": 4, "input": "one-hot"}, "training": SMALL}),
     "lstm-trees": (
@@ -49,7 +49,7 @@ LENGTH = 16
 
 
 def record() -> None:
-    """Train, export, write, and resume a copy; keep what came of it."""
+    """Train, export, generate, and resume a copy; keep the results."""
     sys.modules["matplotlib"] = None  # type: ignore[assignment]  # plots are large, and differ between machines
     recorded: dict[str, object] = {"chains": CHAINS, "seeds": SEEDS, "prompts": PROMPTS, "length": LENGTH, "runs": {}}
     for name, (corpus, model, tokenizer, settings) in RUNS.items():
@@ -75,7 +75,7 @@ def record() -> None:
 
 
 def resume(folder: Path) -> dict[str, float]:
-    """Train a copy of the run for one more epoch; return the last line of its history."""
+    """Train a copy of the run for one more epoch; returns the last line of its history."""
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(shutil.copytree(folder, Path(scratch) / "run"))
         epochs = json.loads((copy / "textgen.json").read_text())["settings"]["training"]["epochs"]

@@ -1,6 +1,6 @@
-"""Runs, exports and ids that were recorded before the rooms of the house were rebuilt: newer code gives the same.
+"""Runs, exports and ids that an earlier version recorded: the present one reads them, and writes the same ids.
 
-``record.py`` wrote them, and says how.
+``record.py`` wrote them.
 """
 
 import json
@@ -19,7 +19,7 @@ RUNS = sorted(RECORDED["runs"])
 
 @pytest.fixture
 def run(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A copy of the run that the test names."""
+    """A copy of the recorded run that the test names."""
     return Path(shutil.copytree(HERE / request.param, tmp_path / request.param))
 
 
@@ -58,7 +58,7 @@ def test_a_recorded_run_resumes_to_the_recorded_losses(run, command_line):
     code, _, err = command_line("train", "--resume", run, "--epochs", expected["epoch"], "--data-dir", HERE)
     assert code == 0, err
     line = json.loads((run / "history.jsonl").read_text(encoding="utf-8").splitlines()[-1])
-    # Losses are sums that each kind of processor adds up in another order.
+    # Losses are sums, which each kind of processor adds in another order.
     assert {name: line[name] for name in expected} == pytest.approx(expected, rel=1e-4)
 
 

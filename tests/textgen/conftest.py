@@ -14,6 +14,7 @@ from textgen.runs.artifact import Artifact
 from textgen.testing import counting, registered
 from textgen.text.tokenizer import Tokenizer
 from textgen.training import train as training
+from textgen.training.display import Display
 from textgen.training.plan import Plan, make_plan
 
 
@@ -31,14 +32,14 @@ def make_tokenizer() -> Callable[..., Tokenizer]:
 
 
 @pytest.fixture
-def found() -> Iterator[Registry]:
+def registry() -> Iterator[Registry]:
     """The plugins of this process, with the counting model among them."""
-    with registered(counting, name="counting") as plugins:
-        yield plugins
+    with registered(counting, name="counting") as registry:
+        yield registry
 
 
-class Diary:
-    """A display that notes what it is shown."""
+class Diary(Display):
+    """A display that records what it is shown."""
 
     def __init__(self) -> None:
         self.begun: list[tuple[Path, Position]] = []
@@ -63,9 +64,9 @@ class Diary:
 class Workplace:
     """A folder with a stream and documents of random letters, and training on them with the counting model."""
 
-    def __init__(self, folder: Path, found: Registry) -> None:
+    def __init__(self, folder: Path, registry: Registry) -> None:
         self.folder = folder
-        self.found = found
+        self.registry = registry
         letters = random.Random(5)
         self.words = ["".join(letters.choices("abcd", k=letters.randint(1, 9))) for _ in range(60)]
         self.lines = folder / "words.txt"
@@ -83,14 +84,16 @@ class Workplace:
         return merge_settings(base, *layers)
 
     def plan(self, *layers: Settings, **options: Any) -> Plan:
-        return make_plan(self.settings(*layers, **options), self.found)
+        return make_plan(self.settings(*layers, **options), self.registry)
 
-    def train(self, name: str, *layers: Settings, display: Diary | None = None, **options: Any) -> Artifact:
-        return training.train(self.plan(*layers, **options), self.found, display or Diary(), folder=self.folder / name)
+    def train(self, name: str, *layers: Settings, display: Display | None = None, **options: Any) -> Artifact:
+        return training.train(
+            self.plan(*layers, **options), self.registry, display or Display(), folder=self.folder / name
+        )
 
-    def resume(self, name: str, display: Diary | None = None, **changes: Any) -> Artifact:
+    def resume(self, name: str, display: Display | None = None, **changes: Any) -> Artifact:
         return training.resume(
-            self.folder / name, self.found, display or Diary(), changes={"training": changes} if changes else None
+            self.folder / name, self.registry, display or Display(), changes={"training": changes} if changes else None
         )
 
 
@@ -100,7 +103,7 @@ def diary() -> Diary:
 
 
 @pytest.fixture
-def work(tmp_path, monkeypatch, found) -> Workplace:
+def work(tmp_path, monkeypatch, registry) -> Workplace:
     """See :class:`Workplace`. The plot is an empty file: importing matplotlib takes a second."""
 
     def save_nothing(history: object, path: Path) -> None:
@@ -108,4 +111,4 @@ def work(tmp_path, monkeypatch, found) -> Workplace:
 
     monkeypatch.setattr(textgen.training.plot, "save_training_plot", save_nothing)
     monkeypatch.setenv("TEXTGEN_RUNS_DIR", str(tmp_path / "runs"))
-    return Workplace(tmp_path, found)
+    return Workplace(tmp_path, registry)

@@ -11,17 +11,17 @@ from textgen.testing import CountingModel, registered
 
 @pytest.fixture
 def documents(work) -> api.TextGenerator:
-    """Words that end."""
+    """A run of documents."""
     return api.load(work.train("documents", {"generation": {"prompt": "ab", "stop": ["dd"]}}).path)
 
 
 @pytest.fixture
 def stream(work) -> api.TextGenerator:
-    """A text without an end."""
+    """A run of a stream."""
     return api.load(work.train("stream", stream=True).path)
 
 
-def test_generate_gives_a_text_or_a_list_as_it_was_asked(stream):
+def test_generate_returns_a_text_for_one_prompt_and_a_list_for_several(stream):
     one = stream.generate("ab", length=5, seed=1)
     assert isinstance(one, str)
     assert one.startswith("ab")
@@ -33,14 +33,14 @@ def test_generate_gives_a_text_or_a_list_as_it_was_asked(stream):
     assert isinstance(stream.generate(length=5), str)
 
 
-def test_the_same_seed_gives_the_same_text_and_no_seed_another(stream):
+def test_a_seed_decides_the_text_and_without_one_texts_differ(stream):
     assert stream.generate("ab", seed=3) == stream.generate("ab", seed=3)
     assert len({stream.generate("ab") for _ in range(5)}) == 5
     (generation,) = stream.sample(stream.request("ab"))
     assert stream.generate("ab", seed=generation.seed) == "ab" + generation.text
 
 
-def test_streaming_gives_the_prompt_and_then_the_same_text_in_pieces(stream):
+def test_streaming_yields_the_prompt_and_then_the_same_text_in_pieces(stream):
     pieces = list(stream.stream("ab", length=50, seed=2, chunk=4))
     assert pieces[0] == "ab"
     assert len(pieces) > 10
@@ -49,7 +49,7 @@ def test_streaming_gives_the_prompt_and_then_the_same_text_in_pieces(stream):
         next(stream.stream("ab", num=2))
 
 
-def test_a_run_has_its_own_way_where_nothing_else_is_asked_for(documents, stream):
+def test_requests_take_defaults_from_the_run(documents, stream):
     request = documents.request()
     assert request.prompts == ("ab",)
     assert request.stop == ("dd",)
@@ -62,18 +62,18 @@ def test_a_run_has_its_own_way_where_nothing_else_is_asked_for(documents, stream
     assert stream.request().length == 400
 
 
-def test_prompts_and_texts_a_prompt_are_rows_of_a_request(stream):
+def test_a_request_has_a_row_for_each_text_of_each_prompt(stream):
     request = stream.request(["a", "b"], num=2, seed=5)
     assert request.prompts == ("a", "a", "b", "b")
-    assert request.rows == (0, 1, 2, 3)
+    assert request.row_seeds == (0, 1, 2, 3)
     assert len(request.chains) == 4
-    assert stream.request(["a", "b"], rows=[9, 9]).rows == (9, 9)
+    assert stream.request(["a", "b"], rows=[9, 9]).row_seeds == (9, 9)
 
 
-def test_temperatures_are_a_grid_under_the_same_randomness(stream):
+def test_temperatures_are_a_grid_with_the_same_random_numbers(stream):
     request = stream.request(["a", "b"], num=2, temperature=[0.0, 1.0, 1.0], seed=5)
     assert request.prompts == ("a", "a", "b", "b") * 3
-    assert request.rows == (0, 1, 2, 3) * 3
+    assert request.row_seeds == (0, 1, 2, 3) * 3
     assert [str(chain) for chain in request.chains[::4]] == [
         "temperature(0) | multinomial",
         "temperature(1) | multinomial",
@@ -85,7 +85,7 @@ def test_temperatures_are_a_grid_under_the_same_randomness(stream):
     assert texts[4] == stream.generate("a", temperature=1.0, seed=5)[1:]
 
 
-def test_single_samplers_change_the_runs_chain(stream):
+def test_single_samplers_edit_the_chain_of_the_run(stream):
     request = stream.request("a", temperature=0.5, top_k=3, top_p=0.9, min_p=0.1, repetition_penalty=1.3)
     assert str(request.chains[0]) == (
         "repetition-penalty(1.3) | temperature(0.5) | top-k(3) | top-p(0.9) | min-p(0.1) | multinomial"
@@ -114,17 +114,17 @@ def test_single_samplers_change_the_runs_chain(stream):
         ({"prompt": "aß"}, "position 1 is not in the vocabulary"),
     ],
 )
-def test_what_cannot_be_asked_for_says_why(stream, options, message):
+def test_impossible_requests_are_errors_of_one_line(stream, options, message):
     with pytest.raises(TextgenError, match=message) as raised:
         stream.generate(**{"prompt": "a", **options})
     assert "\n" not in str(raised.value)
 
 
-def test_no_temperatures_are_the_runs_own(stream):
+def test_an_empty_list_of_temperatures_means_the_runs_own(stream):
     assert stream.generate("a", temperature=[], seed=1) == stream.generate("a", seed=1)
 
 
-def test_texts_end_where_documents_do(documents):
+def test_texts_end_as_documents_do(documents):
     ends = documents.sample(documents.request("a", num=20, seed=1, length=500, stop=[]))
     assert {generation.finish_reason for generation in ends} == {"eos"}
     on = documents.sample(documents.request("a", num=20, seed=1, length=50, stop=[], ignore_eos=True))
@@ -132,42 +132,42 @@ def test_texts_end_where_documents_do(documents):
     assert {len(generation.ids) for generation in on} == {50}
 
 
-def test_a_text_that_is_gone_on_from_is_the_text_written_at_once(stream, tmp_path):
+def test_a_continued_text_is_the_text_generated_at_once(stream, tmp_path):
     whole = stream.generate("ab", length=40, seed=4, repetition_penalty=1.4)
-    request = stream.request("ab", length=13, seed=4, repetition_penalty=1.4)
+    request = stream.request("ab", length=13, seed=4, repetition_penalty=1.4, keep_state=True)
     (first,) = stream.sample(request)
-    stream.save_continuation(tmp_path / "state", stream.continue_after(request, first))
+    stream.save_continuation(tmp_path / "state", first.continuation)
     there = stream.load_continuation(tmp_path / "state")
     rest = stream.request(continuation=there, length=27, repetition_penalty=1.4)
     assert whole == "ab" + first.text + stream.sample(rest)[0].text
 
 
-def test_auto_takes_the_models_own_runtime_where_no_other_can(work):
+def test_auto_takes_the_models_own_runtime_if_no_other_can_run_it(work):
     path = work.train("run").path
     generator = api.load(path)
     assert type(generator.runtime) is ModelRuntime
     assert isinstance(generator.runtime.model, CountingModel)
-    with pytest.raises(ArtifactError, match=r"this model is no GRU or LSTM stack.*use --runtime counting"):
+    with pytest.raises(ArtifactError, match=r"this model is not a GRU or LSTM stack.*use --runtime counting"):
         api.load(path, runtime="numpy")
     with pytest.raises(UnknownNameError, match="unknown runtime 'count'; did you mean counting"):
         api.load(path, runtime="count")
 
 
-def test_a_device_that_no_other_runtime_has_goes_to_the_models_own(work):
+def test_a_device_that_other_runtimes_lack_is_for_the_models_own(work):
     path = work.train("run").path
     with pytest.raises(UnavailableError, match="this runtime has no support for --device cuda; use cpu"):
         api.load(path, device="cuda")
     assert api.load(path, device="cpu").runtime.device == "cpu"
 
 
-def test_the_loaded_model_has_the_weights_that_were_saved(work):
+def test_the_loaded_model_has_the_saved_weights(work):
     artifact = work.train("run")
     np.testing.assert_array_equal(
         api.load(artifact.path).runtime.model.weights()["counts"], Artifact.open(artifact.path).weights()["counts"]
     )
 
 
-def test_a_run_under_way_loads_with_its_best_checkpoint(work):
+def test_a_run_loads_during_training_with_its_best_checkpoint(work):
     loaded = []
 
     class Loads:
@@ -180,7 +180,7 @@ def test_a_run_under_way_loads_with_its_best_checkpoint(work):
     assert len(loaded) == 3
 
 
-def test_a_run_whose_plugin_is_gone_says_what_to_install(work):
+def test_a_missing_plugin_is_named_with_the_command_to_install_it(work):
     class Models:
         @hookimpl
         def textgen_register_models(self, register):
@@ -197,16 +197,22 @@ def test_a_run_whose_plugin_is_gone_says_what_to_install(work):
     )
 
 
-def test_train_and_load_from_python(work, monkeypatch, capsys):
+def test_train_and_load_from_python(work, capsys):
     settings = {"training": {"epochs": 1, "batch_size": 8}}
     generator = textgen.train(work.stream, "counting", settings=settings, out=work.folder / "mine")
     assert generator.artifact.path == work.folder / "mine"
     assert generator.artifact.manifest.settings["corpus"]["name"] == "file"
     again = textgen.load(str(work.folder / "mine"))
     assert again.generate("ab", length=9, seed=1) == generator.generate("ab", length=9, seed=1)
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "Write text with: textgen sample" in captured.err
+    assert capsys.readouterr() == ("", "")
+
+
+def test_training_is_shown_on_request(work, capsys):
+    settings = {"training": {"epochs": 1, "batch_size": 8}}
+    textgen.train(work.stream, "counting", settings=settings, display=textgen.LineDisplay())
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Write text with: textgen sample" in err
 
 
 def test_train_takes_names_and_recipes(work):
@@ -224,22 +230,20 @@ def test_train_takes_names_and_recipes(work):
         def textgen_register_recipes(self, register):
             register("quick", {"corpus": {"name": "dinos-lite"}, "model": {"name": "counting", "smoothing": 0.5}})
 
-    with registered(Recipes()) as found:
-        chosen = api.choose(found, recipe="quick", settings={"model": {"smoothing": 2}})
-        assert chosen["model"] == {"name": "counting", "smoothing": 2}
-        assert api.choose(found, recipe="quick", model="gru")["model"] == {"name": "gru"}
-        assert api.choose(found, recipe="quick", corpus="dinos")["corpus"] == {"name": "dinos"}
+    with registered(Recipes(), name="acme"):
+        quick = textgen.train(recipe="quick", settings={"training": {"epochs": 1}}).artifact.manifest
+        assert quick.settings["model"] == {"name": "counting", "smoothing": 0.5}
+        assert "recipe quick" in quick.providers
     with pytest.raises(UnknownNameError, match="unknown recipe 'quick'"):
         textgen.train(recipe="quick")
 
 
-def test_a_corpus_is_a_name_or_a_file(work, monkeypatch):
-    monkeypatch.chdir(work.folder)
-    assert api.choose(work.found, corpus="words.txt")["corpus"] == {"name": "file", "path": "words.txt"}
-    assert api.choose(work.found, corpus=work.lines)["corpus"] == {"name": "file", "path": str(work.lines)}
-    assert api.choose(work.found, corpus="shakespear")["corpus"] == {"name": "shakespear"}
-    (work.folder / "dinos").write_text("a name comes before a file")
-    assert api.choose(work.found, corpus="dinos")["corpus"] == {"name": "dinos"}
+def test_callbacks_are_an_option_that_the_model_must_have(work):
+    with pytest.raises(OptionError, match="training has no option 'callbacks' for the model 'counting'"):
+        textgen.train(work.stream, "counting", callbacks=[print])
+
+
+def test_a_text_that_does_not_exist_is_an_error(work):
     with pytest.raises(UnknownNameError, match=r"unknown corpus 'wrods.txt'"):
         textgen.train("wrods.txt", "counting")
     with pytest.raises(CorpusError, match="is a folder"):

@@ -1,27 +1,27 @@
-"""``textgen corpora``: what text there is to train on."""
+"""``textgen corpora``: the texts to train on."""
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
-import sys
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from textgen.base.console import notice
 from textgen.cli.parameters import AsJson, DataDir
 
 if TYPE_CHECKING:
+    from textgen.evaluation.texts import Bar, CorpusStatistics
     from textgen.text.corpus import Corpus
 
 app = typer.Typer(help="List, describe and download corpora.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="A corpus, as `textgen corpora list` names it.", show_default=False)]
+Name = Annotated[
+    str, typer.Argument(help="The name of a corpus; `textgen corpora list` prints them.", show_default=False)
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(
@@ -35,7 +35,7 @@ Set = Annotated[
 
 @app.command("list")
 def list_corpora(as_json: AsJson = False) -> None:
-    """Print the names of the corpora, each with a summary."""
+    """List the corpora, each with a summary."""
     from textgen.plugins.registry import plugins
 
     corpora = plugins().provided("corpus")
@@ -59,87 +59,36 @@ def info(
         typer.Option(help="Write the histogram of document lengths to this PNG file.", show_default=False),
     ] = None,
 ) -> None:
-    """Count a corpus, and show how long its documents are. Downloads it if need be."""
+    """Show the size of a corpus and the lengths of its documents. Downloads it if necessary."""
     from textgen.errors import OptionError
+    from textgen.evaluation.texts import measure
 
     corpus = _build(name, assignments or [], data_dir)
     if plot is not None and corpus.layout == "stream":
-        raise OptionError(f"--plot draws the lengths of documents, and {name} is one stream of text; leave it out")
+        raise OptionError(f"--plot draws the lengths of documents, but {name} is one stream of text; leave it out")
     if plot is not None and plot.suffix.lower() != ".png":
         raise OptionError(f"--plot writes a PNG file; name it {plot}.png")
     statistics = measure(corpus.documents())
     if plot is not None:
-        _plot(statistics, f"{name}: {statistics.documents:,} documents", plot)
+        _plot(statistics.histogram, f"{name}: {statistics.documents:,} documents", plot)
     facts = _facts(name, corpus, statistics)
     if as_json:
         print(json.dumps(facts, indent=1))
         return
     _print_facts(facts)
     if corpus.layout == "documents":
-        print("\ncharacters a document")
+        print("\ncharacters per document")
         _draw(statistics.histogram)
 
 
 @app.command()
 def fetch(name: Name, assignments: Set = None, data_dir: DataDir = None) -> None:
-    """Make the files of a corpus present on this machine, and print their paths."""
+    """Download the files of a corpus, unless they are present, and print their paths."""
     paths = _build(name, assignments or [], data_dir).fetch()
     for path in paths:
         print(path)
     if not paths:
-        print(f"textgen: {name} reads no files", file=sys.stderr)
-
-
-@dataclass(frozen=True)
-class Bar:
-    """Documents of ``shortest`` to ``longest`` characters, both included."""
-
-    shortest: int
-    longest: int
-    documents: int
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Counts of a corpus; lengths are in characters (code points) a document."""
-
-    documents: int
-    characters: int
-    distinct_characters: int
-    shortest: int
-    mean: float
-    longest: int
-    histogram: list[Bar]
-
-
-def measure(documents: Iterable[str], bars: int = 20) -> Statistics:
-    """Count documents; their lengths go into at most ``bars`` bars of one width.
-
-    Raises:
-        CorpusError: where there is no document.
-    """
-    from textgen.errors import CorpusError
-
-    lengths: list[int] = []
-    distinct: set[str] = set()
-    for document in documents:
-        lengths.append(len(document))
-        distinct.update(document)
-    if not lengths:
-        raise CorpusError("the corpus is empty: it has no documents")
-    shortest, longest = min(lengths), max(lengths)
-    width = -(-(longest - shortest + 1) // bars)
-    counts = Counter((length - shortest) // width for length in lengths)
-    starts = range(shortest, longest + 1, width)
-    return Statistics(
-        documents=len(lengths),
-        characters=sum(lengths),
-        distinct_characters=len(distinct),
-        shortest=shortest,
-        mean=sum(lengths) / len(lengths),
-        longest=longest,
-        histogram=[Bar(start, min(start + width - 1, longest), counts[index]) for index, start in enumerate(starts)],
-    )
+        notice(f"{name} does not read files")
 
 
 def _build(name: str, assignments: list[str], data_dir: Path | None) -> Corpus:
@@ -149,13 +98,15 @@ def _build(name: str, assignments: list[str], data_dir: Path | None) -> Corpus:
 
     settings = parse_settings(assignments)
     for table in settings.keys() - {"corpus"}:
-        raise OptionError(f"--set {table}.NAME does not belong here: set options of the corpus only, as corpus.NAME")
+        raise OptionError(
+            f"--set {table}.NAME does not belong here: only options of the corpus can be set, as corpus.NAME"
+        )
     corpus: Corpus = plugins().make("corpus", {**settings.get("corpus", {}), "name": name}, data_dir)
     return corpus
 
 
-def _facts(name: str, corpus: Corpus, statistics: Statistics) -> dict[str, Any]:
-    """What ``info`` prints; a stream has no document lengths."""
+def _facts(name: str, corpus: Corpus, statistics: CorpusStatistics) -> dict[str, Any]:
+    """The facts that ``info`` prints; a stream does not have document lengths."""
     provenance = corpus.provenance()
     counts = asdict(statistics)
     if corpus.layout == "stream":
@@ -165,7 +116,7 @@ def _facts(name: str, corpus: Corpus, statistics: Statistics) -> dict[str, Any]:
 
 
 def _files(corpus: Corpus) -> list[dict[str, str]]:
-    """The files that the corpus reads, each with its hash, and how that compares with the published one."""
+    """The files that the corpus reads, each with its hash, and whether that is the published one."""
     from textgen.base.files import sha256
 
     sources = corpus.provenance().sources
@@ -200,28 +151,22 @@ def _draw(histogram: list[Bar]) -> None:
     label_width, count_width = max(map(len, labels)), len(f"{most:,}")
     room = max(shutil.get_terminal_size().columns - label_width - count_width - 3, 10)
     for label, bar in zip(labels, histogram, strict=True):
-        # At least one block for a bar that is not empty: a rare length is not a missing one.
+        # At least one block for a bar that is not empty, so that a rare length does not look like a missing one.
         blocks = "█" * -(-bar.documents * room // most)
         print(f"{label:>{label_width}} {bar.documents:{count_width},} {blocks}".rstrip())
 
 
-def _plot(statistics: Statistics, title: str, path: Path) -> None:
-    from textgen.base.files import write_atomically
-    from textgen.errors import TextgenError, UnavailableError
+def _plot(histogram: list[Bar], title: str, path: Path) -> None:
+    from textgen.base.figures import new_figure, save_figure
+    from textgen.errors import TextgenError
 
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UnavailableError('--plot needs matplotlib: pip install "textgen-rnn[plots]"') from None
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.add_subplot(title=title, xlabel="characters a document", ylabel="documents")
-    for bar in statistics.histogram:
+    figure = new_figure(8, 4.5)
+    axes = figure.add_subplot(title=title, xlabel="characters per document", ylabel="documents")
+    for bar in histogram:
         width = bar.longest - bar.shortest + 1
         axes.bar(bar.shortest - 0.5, bar.documents, width, align="edge", color="tab:blue", edgecolor="white")
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=150)
     try:
-        write_atomically(path, image.getvalue())
+        save_figure(figure, path)
     except OSError as error:
         raise TextgenError(f"{path} cannot be written: {error.strerror}; choose another path for --plot") from None
-    print(f"textgen: wrote {path}", file=sys.stderr)
+    notice(f"wrote {path}")

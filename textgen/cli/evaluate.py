@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from textgen.evaluation.folds import CrossValidation
     from textgen.evaluation.texts import Neighbour
 
-#: The plot, in the run's folder.
+#: The path of the plot in the run's folder.
 PLOT = Path("plots") / "evaluation.png"
 
 
@@ -30,24 +30,26 @@ def evaluate(
         int | None,
         typer.Option(
             min=1,
-            help="Read a stream in windows of so many characters, each from the initial state; "
+            help="Read a stream in windows of this many characters, each from the initial state; "
             "by default the state is carried through the whole text.",
         ),
     ] = None,
     num: Annotated[int | None, typer.Option(min=1, help="Texts to write, for documents; by default 1,000.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the texts; by default 0.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the texts; by default 0.")] = None,
     sampler: Annotated[
         str | None, typer.Option(help="Chain that draws the texts, as in 'temperature(0.8) | multinomial'.")
     ] = None,
-    temperature: Annotated[float | None, typer.Option(help="Of the texts, instead of the chain's.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Temperature of the texts, instead of the chain's.")] = None,
     folds: Annotated[
         int | None,
-        typer.Option(min=2, help="Judge the run's options instead: train a model a fold of the documents."),
+        typer.Option(
+            min=2, help="Judge the run's options instead, by cross-validation: one model per fold of the documents."
+        ),
     ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Judge a run by the text that it held out, and what it writes by the documents that it learned from."""
+    """Judge a run by its held-out text, and the texts that it writes by its training documents."""
     import json
     from dataclasses import asdict
 
@@ -62,17 +64,23 @@ def evaluate(
                 raise OptionError(f"--{name} does not go with --folds, which trains models of its own and judges those")
         with show_progress() as progress:
             validation = cross_validate(run, folds=folds, device=device, data_dir=data_dir, progress=progress)
-        print(json.dumps(asdict(validation), indent=1)) if as_json else _print_folds(validation)
+        if as_json:
+            print(json.dumps(asdict(validation), indent=1))
+        else:
+            _print_folds(validation)
         return
     generator = load(run, runtime=runtime or "auto", device=device or "auto")
     with show_progress() as progress:
         evaluation = generator.evaluate(context=context, **texts, data_dir=data_dir, progress=progress)
-    print(json.dumps(asdict(evaluation), indent=1)) if as_json else _print_evaluation(evaluation)
-    _tell(evaluation, generator.artifact.path / PLOT)
+    if as_json:
+        print(json.dumps(asdict(evaluation), indent=1))
+    else:
+        _print_evaluation(evaluation)
+    _report(evaluation, generator.artifact.path / PLOT)
 
 
-def _tell(evaluation: Evaluation, plot: Path) -> None:
-    """Say what to keep in mind, and draw the plot."""
+def _report(evaluation: Evaluation, plot: Path) -> None:
+    """Warns of a changed corpus, and draws the plot."""
     from textgen.base.console import notice, say
     from textgen.errors import UnavailableError
     from textgen.evaluation.plot import save_evaluation_plot
@@ -80,7 +88,7 @@ def _tell(evaluation: Evaluation, plot: Path) -> None:
     if not evaluation.same_text:
         notice(
             f"the corpus {evaluation.corpus} has changed since the run was trained: "
-            "what is judged here may have been learned"
+            "the text judged here may have been trained on"
         )
     try:
         save_evaluation_plot(evaluation, plot)
@@ -98,7 +106,7 @@ def _print_evaluation(evaluation: Evaluation) -> None:
         [
             ("held-out text", f"{documents}{score.characters:,} characters judged"),
             ("context", evaluation.context),
-            ("loss", f"{score.nats:.4f} nats ({score.bits:.4f} bits) a character"),
+            ("loss", f"{score.nats:.4f} nats ({score.bits:.4f} bits) per character"),
             ("accuracy", f"{score.accuracy:.2%}"),
             ("calibration error", f"{score.calibration_error:.4f} ({len(score.bins)} bins)"),
         ],
@@ -135,7 +143,7 @@ def _print_texts(written: WrittenTexts) -> None:
 
 def _print_folds(validation: CrossValidation) -> None:
     _print_table(
-        ("fold", "characters", "nats a character", "bits", "accuracy"),
+        ("fold", "characters", "nats per character", "bits", "accuracy"),
         [
             (str(number), f"{fold.characters:,}", f"{fold.nats:.4f}", f"{fold.bits:.4f}", f"{fold.accuracy:.2%}")
             for number, fold in enumerate(validation.folds, 1)

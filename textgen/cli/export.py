@@ -13,16 +13,16 @@ from textgen.cli.parameters import AsJson, Run
 def export(
     run: Run = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="Export to ONNX; short for --to onnx.")] = False,
-    to: Annotated[str | None, typer.Option(help="Exporter, by name: onnx, or a plugin's.")] = None,
+    to: Annotated[str | None, typer.Option(help="Exporter, by name: onnx, or one of a plugin.")] = None,
     precision: Annotated[
-        Literal["fp32", "fp16", "int8"] | None, typer.Option(help="Of the kernels: fp32, fp16 (CUDA) or int8 (CPU).")
+        Literal["fp32", "fp16", "int8"] | None, typer.Option(help="Of the weights: fp32, fp16 (CUDA) or int8 (CPU).")
     ] = None,
     via: Annotated[
         Literal["weights", "tf2onnx"] | None,
         typer.Option(help="Build the graphs from the weights, or through tf2onnx."),
     ] = None,
     block: Annotated[
-        int | None, typer.Option(help="Also write a loop of so many steps for batch 1 without control flow.")
+        int | None, typer.Option(help="Also write a loop of this many steps for batch 1, without control flow.")
     ] = None,
     assignments: Annotated[
         list[str] | None,
@@ -33,7 +33,7 @@ def export(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Export a run to files that need no TensorFlow, and compare them with it."""
+    """Export a run to files that do not need TensorFlow, and compare them with it."""
     import json
 
     from textgen.api import export as export_run

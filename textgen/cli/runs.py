@@ -1,13 +1,13 @@
-"""``textgen runs``: the runs of a folder, and one in detail."""
+"""``textgen runs``: the list of runs, and one run in detail."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
+from textgen.base.console import notice
 from textgen.cli.parameters import AsJson, Run
 
 app = typer.Typer(help="List the runs, or show one.", no_args_is_help=True)
@@ -18,17 +18,16 @@ def list_(as_json: AsJson = False) -> None:
     """List the runs, the latest first."""
     import json
 
-    from textgen.base.environment import runs_folder
     from textgen.errors import ArtifactError
     from textgen.runs.artifact import Artifact
-    from textgen.runs.folder import list_runs
+    from textgen.runs.folder import list_runs, no_runs
 
     rows: list[dict[str, Any]] = []
     for path in list_runs():
         try:
             manifest = Artifact.open(path).manifest
         except ArtifactError as error:
-            print(f"textgen: {error}", file=sys.stderr)
+            notice(error)
             continue
         rows.append(
             {
@@ -43,10 +42,7 @@ def list_(as_json: AsJson = False) -> None:
         print(json.dumps(rows, indent=1))
         return
     if not rows:
-        print(
-            f"textgen: there is no run in {runs_folder()}; make one with: textgen train --corpus dinos-lite",
-            file=sys.stderr,
-        )
+        notice(no_runs())
     width = max((len(str(row["run"])) for row in rows), default=0)
     for row in rows:
         print(f"{row['run']:<{width}}  {row['status']:<11}  {_loss(row['metrics'])}")
@@ -57,7 +53,7 @@ def show(
     run: Run = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print textgen.json.")] = False,
 ) -> None:
-    """Show a run: what it was made of, how good it is, and whether its files are whole."""
+    """Show a run's settings and metrics, and check its files."""
     import json
 
     from textgen.runs.artifact import Artifact

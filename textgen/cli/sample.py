@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from textgen.cli.parameters import DataDir, Device, OnUnknown, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from textgen.generation.request import Generation, Request
     from textgen.text_generator import TextGenerator
@@ -21,55 +21,55 @@ def sample(
     run: Run = None,
     prompt: Annotated[
         list[str] | None,
-        typer.Option(metavar="TEXT", help="Text to go on from; may be repeated. By default the run's own, or none."),
+        typer.Option(metavar="TEXT", help="Text to continue; may be repeated. By default the run's own, or none."),
     ] = None,
-    prompts_file: Annotated[Path | None, typer.Option(help="A file with one prompt a line.")] = None,
-    num: Annotated[int, typer.Option(min=1, help="Texts a prompt.")] = 1,
+    prompts_file: Annotated[Path | None, typer.Option(help="A file with one prompt per line.")] = None,
+    num: Annotated[int, typer.Option(min=1, help="Texts per prompt.")] = 1,
     length: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Characters to write, at most; a first one, drawn where there is no prompt, comes on top."
+            min=1, help="Characters to write, at most; without a prompt, the drawn first character is not counted."
         ),
     ] = None,
     temperature: Annotated[
         list[float] | None,
-        typer.Option(metavar="NUMBER", help="Below 1 is safer, above 1 wilder; repeat it for a block each."),
+        typer.Option(metavar="NUMBER", help="Below 1 is safer, above 1 is wilder; repeat it for several blocks."),
     ] = None,
-    top_k: Annotated[int | None, typer.Option(help="Draw among the k likeliest characters.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest characters.")] = None,
     top_p: Annotated[
-        float | None, typer.Option(help="Draw among the likeliest characters that make up this share.")
+        float | None, typer.Option(help="Draw from the likeliest characters that together have this probability.")
     ] = None,
     min_p: Annotated[
-        float | None, typer.Option(help="Draw among characters at least this times as likely as the likeliest.")
+        float | None, typer.Option(help="Draw from characters at least this many times as likely as the likeliest.")
     ] = None,
     repetition_penalty: Annotated[
-        float | None, typer.Option(help="Above 1, characters seen before get less likely.")
+        float | None, typer.Option(help="Above 1, characters that have occurred become less likely.")
     ] = None,
     sampler: Annotated[
         str | None, typer.Option(help="A whole chain, as in 'temperature(0.8) | top-k(40) | multinomial'.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="The same seed gives the same text; drawn and told by default.")
+        int | None, typer.Option(help="The same seed gives the same text; by default a new one, which is printed.")
     ] = None,
     stop: Annotated[
         list[str] | None, typer.Option(metavar="TEXT", help="A text that ends the generation; may be repeated.")
     ] = None,
-    ignore_eos: Annotated[bool, typer.Option("--ignore-eos", help="Go on after the end of a document.")] = False,
+    ignore_eos: Annotated[bool, typer.Option("--ignore-eos", help="Continue after the end of a document.")] = False,
     on_unknown: OnUnknown = None,
     runtime: Annotated[
-        str, typer.Option(help="What runs the model: auto, numpy, onnx, keras, or a plugin's.")
+        str, typer.Option(help="The runtime to use: auto, numpy, onnx, keras, or one of a plugin.")
     ] = "auto",
     device: Device = None,
     stream: Annotated[bool, typer.Option("--stream", help="Show the text as it is written.")] = False,
     novelty: Annotated[
-        bool, typer.Option("--novelty", help="Tell the share of texts that the corpus does not have.")
+        bool, typer.Option("--novelty", help="Print the share of texts that are not training documents.")
     ] = False,
     data_dir: DataDir = None,
     save_state: Annotated[
-        Path | None, typer.Option(help="Write the state after the text to this file, to go on from.")
+        Path | None, typer.Option(help="Write the state after the text to this file, to continue from.")
     ] = None,
     load_state: Annotated[
-        Path | None, typer.Option(help="Go on from a state that --save-state wrote; a prompt is read after it.")
+        Path | None, typer.Option(help="Continue from a state that --save-state wrote; a prompt is read after it.")
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print text, prompt, ids, log-probability, seed and more.")
@@ -77,7 +77,6 @@ def sample(
 ) -> None:
     """Write text with a trained model."""
     import json
-    from dataclasses import asdict
 
     from textgen.api import load
     from textgen.errors import OptionError
@@ -85,9 +84,7 @@ def sample(
     if stream and as_json:
         raise OptionError("--stream and --json exclude each other")
     if save_state is not None and (num > 1 or len(prompt or []) > 1 or prompts_file or len(temperature or []) > 1):
-        raise OptionError(
-            "--save-state keeps the state of a single text: ask for one prompt, one text, one temperature"
-        )
+        raise OptionError("--save-state keeps the state of a single text: use one prompt, one text, one temperature")
     prompts = [*(prompt or []), *_read_prompts(prompts_file)]
     generator = load(run, runtime=runtime, device=device or "auto")
     continuation = generator.load_continuation(load_state) if load_state else None
@@ -106,24 +103,29 @@ def sample(
         ignore_eos=ignore_eos,
         on_unknown=on_unknown,
         score=as_json,
+        stream=stream,
+        keep_state=save_state is not None,
         continuation=continuation,
     )
-    known = _read_corpus(generator, data_dir) if novelty else None
+    training = _read_training(generator, data_dir) if novelty else None
     if as_json:
         generations = generator.sample(request)
-        print(json.dumps([asdict(generation) for generation in generations], indent=1))
+        print(json.dumps([_as_json(generation) for generation in generations], indent=1))
     else:
-        before = _separators(generator, request, temperature or [])
-        generations = _stream(generator, request, before) if stream else _print(generator.sample(request), before)
-    if save_state is not None:
-        generator.save_continuation(save_state, generator.continue_after(request, generations[0]))
+        separators = _separators(generator, request, temperature or [])
+        show = _stream if stream else _print
+        generations = show(generator, request, separators)
+    if save_state is not None and generations[0].continuation is not None:
+        generator.save_continuation(save_state, generations[0].continuation)
     if seed is None and continuation is None and not as_json:
         print(f"seed {request.seed}; the same text again: --seed {request.seed}", file=sys.stderr)
     if device is None and generator.runtime.device != "cpu":
         print(f"ran on {generator.runtime.device}", file=sys.stderr)
-    if known is not None:
-        new = sum(g.prompt + g.text not in known for g in generations)
-        print(f"{new} of {len(generations)} ({new / len(generations):.0%}) are not in the corpus", file=sys.stderr)
+    if training is not None:
+        from textgen.evaluation.texts import count_new
+
+        new = count_new([generation.whole for generation in generations], training)
+        print(f"{new} of {len(generations)} ({new / len(generations):.0%}) are not training documents", file=sys.stderr)
 
 
 def _read_prompts(path: Path | None) -> list[str]:
@@ -138,26 +140,27 @@ def _read_prompts(path: Path | None) -> list[str]:
     except UnicodeDecodeError as error:
         raise OptionError(f"the prompts in {path} are not UTF-8 text at byte {error.start}") from None
     if not prompts:
-        raise OptionError(f"{path} has no prompts; write one a line")
+        raise OptionError(f"{path} has no prompts; write one per line")
     return prompts
 
 
-def _read_corpus(generator: TextGenerator, data_dir: Path | None) -> set[str]:
+def _read_training(generator: TextGenerator, data_dir: Path | None) -> Iterable[str]:
     """The documents that the run was trained on."""
     from textgen.errors import OptionError
+    from textgen.evaluation.texts import training_documents
 
     corpus = generator.run.corpus(data_dir)
     if corpus.layout != "documents":
         raise OptionError("--novelty compares documents; this run was trained on a stream")
-    return set(corpus.documents())
+    return training_documents(generator.run, corpus)
 
 
 def _separators(generator: TextGenerator, request: Request, temperatures: Sequence[float]) -> Iterator[str]:
-    """What stands before each text: the heading of its block of the temperature grid, or what parts it from the last.
+    """The separator before each text, with the heading of its block if there are several temperatures.
 
-    Documents are one a line; texts of many lines have an empty line between them.
+    Documents are printed one per line; texts of several lines have an empty line between them.
     """
-    many_lines = generator.artifact.ending.end_id is None or request.ignore_eos
+    many_lines = generator.artifact.boundaries.end_id is None or request.ignore_eos
     each = len(request.prompts) // (len(temperatures) or 1)
     for index in range(len(request.prompts)):
         block, row = divmod(index, each)
@@ -166,36 +169,38 @@ def _separators(generator: TextGenerator, request: Request, temperatures: Sequen
         yield gap + heading
 
 
-def _print(generations: list[Generation], before: Iterator[str]) -> list[Generation]:
-    for separator, generation in zip(before, generations, strict=True):
-        sys.stdout.write(f"{separator}{generation.prompt}{generation.text}\n")
+def _as_json(generation: Generation) -> dict[str, Any]:
+    """The fields of a generation, but for its state."""
+    return {name: value for name, value in vars(generation).items() if name != "continuation"}
+
+
+def _print(generator: TextGenerator, request: Request, separators: Iterator[str]) -> list[Generation]:
+    """Write all texts, then print them."""
+    generations = generator.sample(request)
+    for separator, generation in zip(separators, generations, strict=True):
+        sys.stdout.write(f"{separator}{generation.whole}\n")
     return generations
 
 
-def _stream(generator: TextGenerator, request: Request, before: Iterator[str]) -> list[Generation]:
-    """Write the texts one after the other, each as it comes."""
-    from dataclasses import replace
+def _stream(generator: TextGenerator, request: Request, separators: Iterator[str]) -> list[Generation]:
+    """Print the texts while they are written, one after the other."""
+    pieces = generator.pieces(request)
+    begun = 0
 
-    from textgen.generation.prompts import encode_prompt
+    def begin_texts(until: int) -> None:
+        """Print what comes before the next texts, up to a number of texts; a text may turn out to be empty."""
+        nonlocal begun
+        for prompt in request.prompts[begun:until]:
+            sys.stdout.write(("\n" if begun else "") + next(separators) + prompt)
+            begun += 1
 
-    for prompt in request.prompts:
-        encode_prompt(generator.tokenizer, prompt, request.on_unknown)  # a bad one is told before any text is shown
-    generations: list[Generation] = []
-    for index, separator in enumerate(before):
-        row = slice(index, index + 1)
-        one = replace(
-            request, prompts=request.prompts[row], chains=request.chains[row], rows=request.rows[row], chunk=8
-        )
-        text = separator + one.prompts[0]
-        pieces = generator.pieces(one)
-        while True:
-            try:
-                text += next(pieces).text
-            except StopIteration as stop:
-                generations += stop.value
-                break
-            sys.stdout.write(text)
-            sys.stdout.flush()
-            text = ""
-        sys.stdout.write(text + "\n")
-    return generations
+    while True:
+        try:
+            piece = next(pieces)
+        except StopIteration as stop:
+            begin_texts(len(request.prompts))
+            sys.stdout.write("\n")
+            return list(stop.value)
+        begin_texts(piece.index + 1)
+        sys.stdout.write(piece.text)
+        sys.stdout.flush()

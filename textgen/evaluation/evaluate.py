@@ -1,49 +1,49 @@
-"""How good a run is: its held-out text predicted, and what it writes beside the documents that it learned from."""
+"""Evaluation of a run: how well it predicts its held-out text, and how its texts compare with training documents."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
 from textgen.errors import CorpusError, OptionError, UnknownCharacterError
 from textgen.evaluation.scoring import Reading, Score, judge
-from textgen.evaluation.texts import TextStatistics, compare_texts, count_lengths
+from textgen.evaluation.texts import Documents, TextStatistics, compare_texts, count_lengths
 from textgen.generation.request import Generation, Request
 from textgen.generation.runtime import Runtime
-from textgen.model.fitting import TrainingOptions
-from textgen.options import build_options
-from textgen.runs.artifact import Artifact
+from textgen.saved_run import SavedRun
 from textgen.text.corpus import Corpus, Layout
-from textgen.text.encoded import EncodedText, draw_documents
-from textgen.text.encoding import encode, read_documents, text_sha256
+from textgen.text.encoded import EncodedText
 from textgen.text.tokenizer import Tokenizer
+from textgen.training.held_out import split
+from textgen.training.settings import recorded_layout
+from textgen.training.text import Text
 
-#: Texts that are written where no number is asked for, and how many at once.
+#: The default number of texts to write, and the number written at a time.
 TEXTS, TEXTS_AT_ONCE = 1000, 256
 
-#: Is told what is under way, how much of it is done, and of how much.
+#: Called with the name of the current step, the amount done, and the total.
 Progress = Callable[[str, int, int], None]
 
 
-def say_nothing(what: str, done: int, total: int) -> None:
-    """The progress that nobody wants to be told of."""
+def discard_progress(what: str, done: int, total: int) -> None:
+    """Discards progress reports."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WrittenTexts:
-    """What a run writes, beside the documents that it learned from.
+    """The texts that a run writes, compared with the documents that it was trained on.
 
     Attributes:
-        sampler: the chain that drew.
-        seed: of the texts, whose own seeds are 0, 1, 2 and so on.
-        length: characters after which a text was cut.
-        ended: share of texts that came to their end (the end of a document, or a stop text) before that.
-        texts: the texts beside the training documents.
-        held_out: the held-out documents, as many at most, beside the training documents: what the figures of real
-            texts are.
-        training_lengths: how many training documents have a length in characters, by length.
+        sampler: the chain that drew them.
+        seed: the seed of the texts, whose own seeds are 0, 1, 2 and so on.
+        length: the number of characters after which a text was cut.
+        ended: the share of texts that ended before that, by the end of a document or a stop text.
+        texts: the texts, compared with the training documents.
+        held_out: at most as many held-out documents, compared with the training documents: the figures of real texts.
+        training_lengths: the number of training documents of each length in characters, by length.
     """
 
     sampler: str
@@ -55,20 +55,20 @@ class WrittenTexts:
     training_lengths: Mapping[int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """How good a run is.
+    """The evaluation of a run.
 
     Attributes:
-        run: its folder.
-        runtime: that ran it, by registered name.
-        device: where it ran.
-        corpus: its name.
+        run: the run's folder.
+        runtime: the runtime that ran it, by registered name.
+        device: the device that it ran on.
+        corpus: the name of the corpus.
         same_text: whether the corpus has the text that the run was trained on.
-        documents: held-out documents; ``None`` for a stream.
-        context: what each held-out character was predicted from, in words.
+        documents: the number of held-out documents; ``None`` for a stream.
+        context: the text that each held-out character was predicted from, in words.
         held_out: how well the held-out text was predicted.
-        written: what the run writes; ``None`` for a stream.
+        written: the texts that the run writes; ``None`` for a stream.
     """
 
     run: str
@@ -82,133 +82,134 @@ class Evaluation:
     written: WrittenTexts | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SplitText:
-    """A run's text, cut as the run cut it.
+    """The text of a run, split as in training.
 
     Attributes:
-        layout: of the corpus.
-        encoded: what was held out.
-        held_out: the same as texts, where the layout is documents.
+        layout: the layout of the corpus.
+        encoded: the held-out part.
+        held_out: the same as texts, if these are documents.
         training: the other documents.
         same_text: whether the run was trained on this text.
     """
 
     layout: Layout
     encoded: EncodedText
-    held_out: Sequence[str]
-    training: Sequence[str]
+    held_out: Documents | None
+    training: Documents | None
     same_text: bool
 
 
-def read_split(artifact: Artifact, corpus: Corpus, tokenizer: Tokenizer) -> SplitText:
-    """Read the corpus of a run again, and cut it by the run's options.
+def read_split(run: SavedRun, corpus: Corpus, tokenizer: Tokenizer) -> SplitText:
+    """Reads the corpus of a run again, and splits it as in training.
 
     Raises:
-        OptionError: where the run held nothing out.
-        CorpusError: where the text is not at hand, too short to hold anything out, or not in the run's vocabulary.
+        OptionError: if the run held nothing out.
+        CorpusError: if the text is not available, too short to hold anything out, or not in the run's vocabulary.
     """
-    settings = artifact.manifest.settings
-    options = build_options(TrainingOptions, settings["training"], where="training")
+    options, path = recorded_layout(run.settings), run.artifact.path
     if not options.held_out:
-        raise OptionError(f"{artifact.path} held out no text to judge by: train it with a training.held_out above 0")
-    read = read_documents(corpus, settings["corpus"]["name"])
-    documents = list(read) if corpus.layout == "documents" else []
+        raise OptionError(f"{path} held out no text to judge by: train it with a training.held_out above 0")
     try:
-        text = encode(corpus.layout, documents or read, tokenizer)
+        text = Text.encode(corpus, tokenizer, run.settings)
     except UnknownCharacterError as error:
         raise CorpusError(
-            f"the corpus of {artifact.path} has changed: {error.character!r} is not in the run's vocabulary; "
+            f"the corpus of {path} has changed: {error.character!r} is not in the run's vocabulary; "
             "restore it, or train a new run"
         ) from None
-    same_text = text_sha256(text) == artifact.manifest.provenance.get("text_sha256")
-    if corpus.layout == "stream":
-        split = SplitText("stream", text.split_tail(options.held_out)[1], (), (), same_text)
-        enough = len(split.encoded.ids) > 1
-    else:
-        drawn = draw_documents(len(text), options.held_out, options.seed)
-        held_out = set(drawn.tolist())
-        training = [document for number, document in enumerate(documents) if number not in held_out]
-        texts = [documents[number] for number in drawn]
-        split = SplitText("documents", text.select(drawn), texts, training, same_text)
-        enough = len(drawn) > 0
-    if not enough:
-        raise CorpusError(f"the held-out text of {artifact.path} is too short to judge by; the corpus has changed")
-    return split
-
-
-def evaluate_run(
-    artifact: Artifact,
-    runtime: Runtime,
-    tokenizer: Tokenizer,
-    split: SplitText,
-    *,
-    runtime_name: str,
-    context: int | None,
-    request: Request | None,
-    write: Callable[[Request], list[Generation]],
-    progress: Progress,
-) -> Evaluation:
-    """Judge a run.
-
-    Args:
-        artifact: the run.
-        runtime: the loaded model.
-        tokenizer: the run's.
-        split: the run's text.
-        runtime_name: as registered.
-        context: characters of a window that a stream is read in; ``None`` to carry the state through all of it.
-        request: the texts to write, for documents.
-        write: writes what a request asks for.
-        progress: is told how the work comes along.
-
-    Raises:
-        OptionError: for a context below 1, or for documents.
-    """
-    reading = _choose_reading(split, context)
-    score = judge(runtime, reading, lambda done, total: progress("held-out characters", done, total))
-    return Evaluation(
-        str(artifact.path),
-        runtime_name,
-        runtime.device,
-        artifact.manifest.settings["corpus"]["name"],
-        split.same_text,
-        len(split.held_out) if split.layout == "documents" else None,
-        reading.context,
-        score,
-        _judge_texts(request, write, split, progress) if request else None,
+    parts = split(text.encoded, text.layout, options)
+    numbers = parts.documents
+    if (len(parts.held_out.ids) < 2) if numbers is None else not len(numbers):
+        raise CorpusError(f"the held-out text of {path} is too short to judge by; the corpus has changed")
+    return SplitText(
+        layout=text.layout,
+        encoded=parts.held_out,
+        held_out=None if numbers is None else Documents(corpus, text.corpus_name, numbers),
+        training=None if numbers is None else Documents(corpus, text.corpus_name, numbers, inverse=True),
+        same_text=text.is_text_of(run.artifact),
     )
 
 
-def _choose_reading(split: SplitText, context: int | None) -> Reading:
-    if split.layout == "documents":
+def evaluate_run(
+    run: SavedRun,
+    runtime: Runtime,
+    text: SplitText,
+    *,
+    runtime_name: str,
+    context: int | None = None,
+    request: Request | None = None,
+    write: Callable[[Request], list[Generation]],
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Evaluates a run.
+
+    Args:
+        run: the run.
+        runtime: the loaded model.
+        text: the run's text.
+        runtime_name: the runtime's registered name.
+        context: the number of characters per window that a stream is read in; by default the state is carried through
+            all of it.
+        request: the texts to write, for documents.
+        write: writes the texts of a request.
+        progress: called with the progress of the work.
+
+    Raises:
+        OptionError: if the context is below 1, or the text is documents.
+    """
+    report = progress or discard_progress
+    reading = _choose_reading(text, context)
+    score = judge(runtime, reading, lambda done, total: report("held-out characters", done, total))
+    return Evaluation(
+        run=str(run.artifact.path),
+        runtime=runtime_name,
+        device=runtime.device,
+        corpus=run.settings["corpus"]["name"],
+        same_text=text.same_text,
+        documents=len(text.encoded) if text.layout == "documents" else None,
+        context=reading.context,
+        held_out=score,
+        written=_judge_texts(request, write, text, report) if request else None,
+    )
+
+
+def _choose_reading(text: SplitText, context: int | None) -> Reading:
+    if text.layout == "documents":
         if context is not None:
             raise OptionError("a context is for streams; each document is read from its beginning")
-        return Reading.documents(split.encoded)
+        return Reading.documents(text.encoded)
     if context is None:
-        return Reading.carried(split.encoded.ids)
+        return Reading.carried(text.encoded.ids)
     if context < 1:
         raise OptionError(f"the context must be at least 1 character, not {context}")
-    return Reading.windows(split.encoded.ids, context)
+    return Reading.windows(text.encoded.ids, context)
 
 
 def _judge_texts(
-    request: Request, write: Callable[[Request], list[Generation]], split: SplitText, progress: Progress
+    request: Request, write: Callable[[Request], list[Generation]], text: SplitText, progress: Progress
 ) -> WrittenTexts:
+    assert text.held_out is not None
+    assert text.training is not None
     generations: list[Generation] = []
     total = len(request.prompts)
     for at in range(0, total, TEXTS_AT_ONCE):
         rows = slice(at, at + TEXTS_AT_ONCE)
-        part = replace(request, prompts=request.prompts[rows], chains=request.chains[rows], rows=request.rows[rows])
+        part = replace(
+            request,
+            prompts=request.prompts[rows],
+            chains=request.chains[rows],
+            row_seeds=request.row_seeds[rows],
+        )
         generations += write(part)
         progress("texts written", len(generations), total)
-    texts = [generation.prompt + generation.text for generation in generations]
+    written = [generation.whole for generation in generations]
     return WrittenTexts(
-        generations[0].sampler,
-        request.seed,
-        request.length,
-        float(np.mean([generation.finish_reason != "length" for generation in generations])),
-        compare_texts(texts, split.training),
-        compare_texts(split.held_out[:total], split.training),
-        count_lengths(split.training),
+        sampler=generations[0].sampler,
+        seed=request.seed,
+        length=request.length,
+        ended=float(np.mean([generation.finish_reason != "length" for generation in generations])),
+        texts=compare_texts(written, text.training),
+        held_out=compare_texts(list(islice(text.held_out, total)), text.training),
+        training_lengths=count_lengths(text.training),
     )

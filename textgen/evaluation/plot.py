@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def save_evaluation_plot(evaluation: Evaluation, path: Path) -> None:
-    """Draw the reliability diagram and, for documents, the lengths of what was written beside those of the corpus.
+    """Draws the reliability diagram and, for documents, the lengths of written and training texts.
 
     Args:
-        evaluation: what was found.
+        evaluation: the evaluation.
         path: the PNG file to write.
 
     Raises:
-        UnavailableError: where matplotlib is not installed.
+        UnavailableError: if matplotlib is not installed.
     """
     written = evaluation.written
     figure = new_figure(9 if written else 4.5, 4.5)
@@ -33,20 +33,20 @@ def save_evaluation_plot(evaluation: Evaluation, path: Path) -> None:
 
 
 def _draw_reliability(axes: Any, score: Score) -> None:
-    """Accuracy over confidence, as in figure 1 of Guo et al. (2017); a bar's strength is its share of characters."""
+    """Draws accuracy over confidence, as figure 1 of Guo et al. (2017); a bar's opacity is its share of characters."""
     most = max(bin_.characters for bin_ in score.bins)
     for bin_ in score.bins:
         if bin_.characters:
-            strength = 0.25 + 0.75 * bin_.characters / most
+            opacity = 0.25 + 0.75 * bin_.characters / most
             axes.bar(
-                bin_.low, bin_.accuracy, bin_.high - bin_.low, align="edge", color="C0", alpha=strength, edgecolor="w"
+                bin_.low, bin_.accuracy, bin_.high - bin_.low, align="edge", color="C0", alpha=opacity, edgecolor="w"
             )
     axes.plot([0, 1], [0, 1], color="gray", linestyle="--", label="perfectly calibrated")
     filled = [bin_ for bin_ in score.bins if bin_.characters]
     axes.plot([bin_.confidence for bin_ in filled], [bin_.accuracy for bin_ in filled], "C1.-", label="mean of the bin")
     axes.set(
         xlabel="probability of the likeliest character",
-        ylabel="share in which it was right",
+        ylabel="share of right predictions",
         title=f"calibration error {score.calibration_error:.3f}",
         xlim=(0, 1),
         ylim=(0, 1),
@@ -62,7 +62,7 @@ def _draw_lengths(axes: Any, written: WrittenTexts) -> None:
     for label, lengths in both.items():
         axes.hist(list(lengths), bins, weights=list(lengths.values()), density=True, alpha=0.5, label=label)
     axes.set(
-        xlabel="characters a text",
+        xlabel="characters per text",
         ylabel="density",
         title=f"lengths: divergence {written.texts.length_divergence:.3f} bits",
     )

@@ -1,4 +1,4 @@
-"""How well a runtime predicts text: cross-entropy, accuracy and calibration, in bounded memory."""
+"""Scores of a runtime's predictions of text: cross-entropy, accuracy and calibration, in bounded memory."""
 
 from __future__ import annotations
 
@@ -17,31 +17,28 @@ from textgen.text.batches import Batch
 from textgen.text.encoded import EncodedText
 from textgen.text.id_store import StoredIds
 
-#: Bins of the calibration error, as Guo et al. (2017) have them.
+#: The number of bins of the calibration error, as in Guo et al. (2017).
 BINS = 15
 
-#: Rows that are read side by side, ids of each that are read at once, and logits that these may come to.
+#: The number of rows read side by side, of ids per row read at a time, and of logits held at most.
 ROWS, STEPS, LOGITS = 64, 100, 2**22
 
-#: Characters that a lane of a stream reads before it is judged.
+#: Characters that a lane of a stream reads before its predictions count.
 WARM_UP = 500
-
-#: Is told characters judged so far, and of how many.
-Progress = Callable[[int, int], None]
 
 Places = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bin:
     """Predictions whose confidence is in ``(low, high]``.
 
     Attributes:
-        low: lower bound of the confidence.
-        high: upper bound.
-        characters: predictions in the bin.
-        confidence: their mean probability of the likeliest character; 0 where there are none, as ``accuracy``.
-        accuracy: the share in which that was the right one.
+        low: the lower bound of the confidence.
+        high: the upper bound.
+        characters: the number of predictions in the bin.
+        confidence: their mean probability of the likeliest character; 0 in an empty bin, as is ``accuracy``.
+        accuracy: the share in which that character was right.
     """
 
     low: float
@@ -51,19 +48,19 @@ class Bin:
     accuracy: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Score:
-    """How well text was predicted, by the softmax of the logits over the whole vocabulary, at temperature 1.
+    """The score of predictions by the softmax of the logits over the whole vocabulary, at temperature 1.
 
     Attributes:
-        characters: that were judged; the end of a document counts as one.
-        nats: mean cross-entropy a character.
+        characters: the number of characters judged; the end of a document counts as one.
+        nats: the mean cross-entropy per character.
         bits: the same in bits.
-        accuracy: share of characters that were the likeliest one (the first of equals).
+        accuracy: the share of characters that were the likeliest one; ties go to the lowest id.
         calibration_error: expected calibration error, the mean over characters of the difference between accuracy and
             confidence of their bin, with :data:`BINS` bins of equal width over the likeliest character's probability
             (Guo, Pleiss, Sun and Weinberger, On Calibration of Modern Neural Networks, ICML 2017, equation 3).
-        bins: what that is made of.
+        bins: the bins of the calibration error.
     """
 
     characters: int
@@ -75,15 +72,21 @@ class Score:
 
 
 class Tally:
-    """Predictions and what came, added up."""
+    """Sums over predictions."""
 
     def __init__(self) -> None:
         self._nats = 0.0
-        # By bin: predictions, the sum of their confidences, how many were right.
+        # By bin: the number of predictions, the sum of their confidences, the number of right ones.
         self._counts, self._confidence, self._right = np.zeros((3, BINS))
 
     def add(self, logits: NDArray[np.float32], targets: StoredIds, counts: NDArray[np.bool_]) -> None:
-        """Judge logits ``[rows, time, vocab]`` by ids ``[rows, time]`` wherever ``counts`` ``[rows, time]`` is set."""
+        """Adds predictions.
+
+        Args:
+            logits: ``[rows, time, vocab]``.
+            targets: ``[rows, time]``, the ids that followed.
+            counts: ``[rows, time]``, which of them count.
+        """
         found = log_softmax(logits[counts])
         wanted = targets[counts]
         self._nats -= float(found[np.arange(len(wanted)), wanted].sum())
@@ -94,36 +97,42 @@ class Tally:
         self._right += np.bincount(at, found.argmax(axis=1) == wanted, BINS)
 
     def score(self) -> Score:
-        """What it all comes to; at least one character must have been judged."""
+        """Returns the score; at least one prediction must have been added."""
         characters = int(self._counts.sum())
         filled = np.maximum(self._counts, 1)
         columns: Sequence[NDArray[Any]] = (self._counts, self._confidence / filled, self._right / filled)
         nats = self._nats / characters
         return Score(
-            characters,
-            nats,
-            nats / math.log(2),
-            float(self._right.sum()) / characters,
-            float(np.abs(self._right - self._confidence).sum()) / characters,
-            tuple(
-                Bin(index / BINS, (index + 1) / BINS, int(count), float(confidence), float(accuracy))
+            characters=characters,
+            nats=nats,
+            bits=nats / math.log(2),
+            accuracy=float(self._right.sum()) / characters,
+            calibration_error=float(np.abs(self._right - self._confidence).sum()) / characters,
+            bins=tuple(
+                Bin(
+                    low=index / BINS,
+                    high=(index + 1) / BINS,
+                    characters=int(count),
+                    confidence=float(confidence),
+                    accuracy=float(accuracy),
+                )
                 for index, (count, confidence, accuracy) in enumerate(zip(*columns, strict=True))
             ),
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reading:
-    """Which parts of a text are read, each from the initial state, and what of them is judged.
+    """The parts of a text to read, each from the initial state, and the predictions to judge.
 
-    Row r reads ``lengths[r]`` ids from ``starts[r]`` on, and predicts after each the one that follows it.
+    Row r reads ``lengths[r]`` ids, beginning at ``starts[r]``, and after each id predicts the next one.
 
     Attributes:
         ids: ``[n]``, the text.
         starts: ``[rows]`` int64.
         lengths: ``[rows]`` int64.
-        skips: ``[rows]`` int64: so many of a row's first predictions are not judged.
-        context: what a character is predicted from, in words.
+        skips: ``[rows]`` int64, the number of a row's first predictions that are not judged.
+        context: the text that a character is predicted from, in words.
     """
 
     ids: StoredIds
@@ -134,15 +143,15 @@ class Reading:
 
     @property
     def characters(self) -> int:
-        """Predictions that are judged."""
+        """The number of predictions judged."""
         return int((self.lengths - self.skips).sum())
 
     @classmethod
     def carried(cls, ids: StoredIds, rows: int = ROWS, warm_up: int = WARM_UP) -> Reading:
-        """A stream, its state carried from the first character to the last; every character but the first is judged.
+        """A stream, its state carried from the first character to the last; all characters but the first are judged.
 
-        A text of more than two warm-ups is read in lanes side by side. A lane begins ``warm_up`` characters or more
-        before the first one that it is judged by, so each character has all before it as context, or that many.
+        A text of more than two warm-ups is read in lanes side by side. A lane begins at least ``warm_up`` characters
+        before its first judged one, so the context of each character is all of the text before it, or that many.
         """
         predictions = len(ids) - 1
         lanes = max(1, min(rows, (predictions - warm_up) // max(warm_up, 1)))
@@ -152,27 +161,38 @@ class Reading:
         context = "state carried through the whole text"
         if lanes > 1:
             context += f", in {lanes} lanes, each after {warm_up:,} characters of warm-up"
-        return cls(ids, starts, np.full(lanes, span), skips, context)
+        return cls(ids=ids, starts=starts, lengths=np.full(lanes, span), skips=skips, context=context)
 
     @classmethod
     def windows(cls, ids: StoredIds, length: int) -> Reading:
-        """A stream in windows of ``length`` ids, one after the other; every character but the first is judged."""
+        """A stream in adjacent windows of ``length`` ids; all characters but the first are judged."""
         starts = np.arange(0, len(ids) - 1, length)
         lengths = np.minimum(length, len(ids) - 1 - starts)
         context = f"state not carried: windows of {length:,} characters, each from the initial state"
-        return cls(ids, starts, lengths, np.zeros_like(starts), context)
+        return cls(ids=ids, starts=starts, lengths=lengths, skips=np.zeros_like(starts), context=context)
 
     @classmethod
     def documents(cls, text: EncodedText) -> Reading:
-        """Documents; every character but the first of each is judged, its end too."""
+        """Documents; all characters but the first of each are judged, including its end."""
         lengths = np.maximum(text.lengths() - 1, 0)
-        return cls(text.ids, text.offsets[:-1], lengths, np.zeros_like(lengths), "each document from the initial state")
+        return cls(
+            ids=text.ids,
+            starts=text.offsets[:-1],
+            lengths=lengths,
+            skips=np.zeros_like(lengths),
+            context="each document from the initial state",
+        )
 
 
-def judge(runtime: Runtime, reading: Reading, progress: Progress = lambda done, total: None) -> Score:
-    """Predict a text and compare; there must be at least one character to judge.
+def judge(runtime: Runtime, reading: Reading, progress: Callable[[int, int], None] = lambda done, total: None) -> Score:
+    """Scores a runtime's predictions of a text.
 
-    Memory does not grow with the text: at most :data:`ROWS` rows and about :data:`LOGITS` logits are worked on at once.
+    Memory does not grow with the text: at most :data:`ROWS` rows and about :data:`LOGITS` logits are held at a time.
+
+    Args:
+        runtime: a loaded model.
+        reading: at least one character to judge.
+        progress: called with the number of characters judged so far, and in all.
     """
     tally = Tally()
     done, total = 0, reading.characters
@@ -184,7 +204,7 @@ def judge(runtime: Runtime, reading: Reading, progress: Progress = lambda done, 
         state = runtime.initial_state(len(rows))
         for at in range(0, int(lengths.max()), steps):
             columns = np.arange(at, min(at + steps, int(lengths.max())))
-            # A row that is over reads on to where the others end, and is not judged there.
+            # A row that has ended reads on until the others end; its predictions no longer count.
             places = np.minimum(starts + columns, len(reading.ids) - 2)
             logits, state = runtime.forward(reading.ids[places].astype(np.int32, copy=False), state)
             counts = (skips <= columns) & (columns < lengths)
@@ -195,12 +215,12 @@ def judge(runtime: Runtime, reading: Reading, progress: Progress = lambda done, 
 
 
 def mean_loss(runtime: Runtime, batches: Sequence[Batch], *, carries_state: bool) -> float:
-    """The mean cross-entropy of the targets that count, in nats a character.
+    """Returns the mean cross-entropy of the targets that count, in nats per character.
 
     Args:
         runtime: a loaded model.
-        batches: of a :class:`textgen.text.batches.BatchPlan`, in order.
-        carries_state: whether a batch starts with the state that the one before it left.
+        batches: batches of a :class:`textgen.text.batches.BatchPlan`, in order.
+        carries_state: whether a batch starts with the state in which the previous one ended.
     """
     tally = Tally()
     state: State | None = None

@@ -18,19 +18,20 @@ if TYPE_CHECKING:
     from textgen.runs.artifact import Artifact
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExportSource:
-    """What an exporter starts from.
+    """The run to export, and the means to compare an export with it.
 
     Attributes:
         artifact: the run.
         make_model: builds its model, without weights.
         chain: the sampler chain that the run generates with.
         forbidden_ids: ids that are never drawn.
-        open_runtime: opens the run in a runtime, by name, as the reference to compare with.
-        measure_loss: mean loss of a runtime, in nats a character, on the same text at each call.
-        text: what that text is.
-        notice: tells the user something, in one line.
+        open_runtime: opens the run on the CPU as the reference to compare with, in the runtime of a name; ``"auto"`` is
+            the fastest that runs the run's own weights.
+        measure_loss: measures the mean loss of a runtime, in nats per character, on the same text at each call.
+        text: a description of that text.
+        notice: shows the user a line.
     """
 
     artifact: Artifact
@@ -45,10 +46,10 @@ class ExportSource:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What an export wrote and how far it is from its source.
+    """The files of an export, and how far it is from its source.
 
     Attributes:
-        folder: where the files are.
+        folder: the folder of the files.
         files: their paths below the folder.
         parity: figures by name, such as the largest difference of logits.
     """
@@ -75,5 +76,5 @@ class Exporter(ABC):
         """Write the files and compare them with their source.
 
         Raises:
-            ArtifactError: where the difference is past the bound or the model cannot be exported; nothing is left.
+            ArtifactError: if the difference exceeds the bound, or the model cannot be exported; no file is left then.
         """

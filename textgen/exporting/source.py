@@ -1,4 +1,4 @@
-"""Exporting a run: what an exporter needs, gathered from its folder, its corpus and the plugins."""
+"""Export of a run: the source that an exporter starts from is its folder, its plugins, and text to compare by."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from textgen.errors import TextgenError, UnsupportedModelError
+from textgen.base.randomness import uniforms
+from textgen.errors import TextgenError
 from textgen.evaluation.scoring import mean_loss
 from textgen.exporting.exporter import Exporter, ExportReport, ExportSource
 from textgen.generation.chain import Chain
 from textgen.generation.draw import Draw
-from textgen.generation.randomness import uniforms
 from textgen.generation.runtime import Runtime
 from textgen.options import build_options
-from textgen.plugins.registry import Registry
-from textgen.runs.artifact import Artifact
 from textgen.saved_run import SavedRun
 from textgen.text.batches import Batch, Dataset
-from textgen.training.plan import has_text_of, make_plan
+from textgen.training.layout import arrange_batches
+from textgen.training.settings import recorded_layout
+from textgen.training.text import read_text
 
-#: Characters that the loss of an export is measured on, about.
-MEASURED_CHARACTERS = 20_000
+#: About how many characters the loss of an export is measured on, and how many rows of the model's own text that is.
+MEASURED_CHARACTERS, MEASURED_ROWS = 20_000, 40
 
 
 def export_run(
@@ -33,13 +33,13 @@ def export_run(
 
     Args:
         run: the run.
-        name: of the exporter.
+        name: the exporter, as registered.
         options: of the exporter.
-        folder: where the files go.
-        notice: tells the user something, in one line.
+        folder: the folder to write.
+        notice: shows the user a line.
 
     Raises:
-        ArtifactError: where the run is not whole, or the export differs too much from it; nothing is left then.
+        ArtifactError: if the run is incomplete, or the export differs too much from it; no file is left then.
     """
     factory = run.registry.get("exporter", name)
     exporter: Exporter = factory(build_options(factory.Options, options, where=name))
@@ -47,57 +47,54 @@ def export_run(
 
 
 def export_source(run: SavedRun, notice: Callable[[str], None]) -> ExportSource:
-    """What an exporter starts from; arguments and errors as in :func:`export_run`."""
+    """The source that an exporter starts from; arguments and errors as in :func:`export_run`."""
 
-    def open_runtime(runtime: str) -> Runtime:
-        return run.runtime(runtime, "cpu")[1]
+    def open_runtime(name: str) -> Runtime:
+        return run.runtime(name, "cpu", from_weights=True)[1]
 
-    forbidden = run.tokenizer().forbidden_ids
-    chain = run.chain()
-    batches, carries, text = _text_to_measure(run, open_runtime)
+    chain, forbidden_ids = run.chain(), run.tokenizer().forbidden_ids
+    dataset = _dataset(run)
+    if dataset is not None:
+        batches, carries_state = _measured_batches(dataset), dataset.carries_state
+        text = "held-out text" if dataset.held_out else "training text"
+    else:
+        batches, carries_state = [_own_text(open_runtime("auto"), run.registry.chain("multinomial"))], False
+        text = "text of the model itself"
     return ExportSource(
-        run.artifact,
-        run.model,
-        chain,
-        forbidden,
-        open_runtime,
-        lambda runtime: mean_loss(runtime, batches, carries_state=carries),
-        text,
-        notice,
+        artifact=run.artifact,
+        make_model=run.model,
+        chain=chain,
+        forbidden_ids=forbidden_ids,
+        open_runtime=open_runtime,
+        measure_loss=lambda runtime: mean_loss(runtime, batches, carries_state=carries_state),
+        text=text,
+        notice=notice,
     )
 
 
-def _text_to_measure(run: SavedRun, open_runtime: Callable[[str], Runtime]) -> tuple[list[Batch], bool, str]:
-    """Batches, whether they carry state, and what they are: held-out text where the run's own text is at hand."""
-    dataset = _dataset(run.artifact, run.registry)
-    if dataset is None:
-        try:
-            runtime = open_runtime("numpy")  # which needs no training library
-        except UnsupportedModelError:
-            runtime = open_runtime(run.model().native_runtime)
-        return [_own_text(runtime, run.registry.chain("multinomial"))], False, "text of the model itself"
-    plan = dataset.held_out or dataset.train
+def _dataset(run: SavedRun) -> Dataset | None:
+    """The batches that the run was trained on; ``None`` if its text is not available, or has changed since."""
+    try:
+        text = read_text(run.settings, run.registry, tokenizer=run.tokenizer())
+        return arrange_batches(text, recorded_layout(run.settings)) if text.is_text_of(run.artifact) else None
+    except TextgenError:
+        return None
+
+
+def _measured_batches(dataset: Dataset) -> list[Batch]:
+    """The first batches of the held-out text, or of the training text if nothing was held out."""
     batches, characters = [], 0.0
-    for batch in plan.batches(0):
+    for batch in (dataset.held_out or dataset.train).batches(0):
         batches.append(batch)
         characters += float(batch.weights.sum())
         if characters >= MEASURED_CHARACTERS:
             break
-    return batches, dataset.carries_state, "held-out text" if dataset.held_out else "training text"
-
-
-def _dataset(artifact: Artifact, registry: Registry) -> Dataset | None:
-    """What the run learnt from; ``None`` where its text is not at hand, or has changed since."""
-    try:
-        plan = make_plan(artifact.manifest.settings, registry)
-    except TextgenError:
-        return None
-    return plan.dataset if has_text_of(plan, artifact) else None
+    return batches
 
 
 def _own_text(runtime: Runtime, chain: Chain) -> Batch:
-    """Text that the model itself writes at temperature 1, where that which it learnt from is not at hand."""
-    rows, steps = 40, MEASURED_CHARACTERS // 40
+    """Text that the model itself writes at temperature 1."""
+    rows, steps = MEASURED_ROWS, MEASURED_CHARACTERS // MEASURED_ROWS
     first = (np.arange(rows) % runtime.vocab_size).astype(np.int32)
     draw = Draw([chain] * rows, runtime.vocab_size)
     block = runtime.generate(first, runtime.initial_state(rows), draw, uniforms(0, range(rows), 1, steps))

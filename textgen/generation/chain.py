@@ -1,4 +1,4 @@
-"""Sampling: the chain of samplers, how it is written, and where its randomness comes from.
+"""The sampler chain, and how it is written.
 
 A chain is written ``temperature(0.8) | top-k(40) | multinomial``: samplers in the order in which they are applied, then
 the selector that draws. Ids that must never be drawn are excluded before the first sampler.
@@ -17,7 +17,7 @@ from textgen.options import build_options
 #: Finds the class of a sampler or selector by its name.
 Lookup = Callable[[str], type[Sampler] | type[Selector]]
 
-#: The order in which single settings (``--top-k 40``) enter a chain that does not have them yet.
+#: The order in which single settings (``--top-k 40``) are inserted into a chain that lacks them.
 ORDER = ("repetition-penalty", "temperature", "top-k", "top-p", "min-p")
 
 _LINK = re.compile(r"\s*(?P<name>[a-z][a-z0-9-]*)\s*(?:\((?P<arguments>[^()]*)\))?\s*")
@@ -25,7 +25,7 @@ _LINK = re.compile(r"\s*(?P<name>[a-z][a-z0-9-]*)\s*(?:\((?P<arguments>[^()]*)\)
 
 @dataclass(frozen=True)
 class Link:
-    """A part of a chain as it is written: a name and its arguments."""
+    """One part of a written chain: a name and its arguments."""
 
     name: str
     arguments: tuple[str, ...] = ()
@@ -35,10 +35,10 @@ class Link:
 
 
 def read_links(text: str) -> list[Link]:
-    """Take a written chain apart, without looking names up.
+    """Parse a written chain, without looking names up.
 
     Raises:
-        OptionError: where the text is not a chain.
+        OptionError: if the text is not a chain.
     """
     links = []
     for part in text.split("|"):
@@ -56,8 +56,11 @@ def read_links(text: str) -> list[Link]:
 def edit_chain(text: str, values: Mapping[str, float]) -> str:
     """Set single samplers of a chain, such as ``{"temperature": 0.5, "top-k": 40}``.
 
-    A sampler that the chain has takes the new value; another enters by :data:`ORDER`. A temperature asks for
-    sampling, so a chain that ends in ``greedy`` then ends in ``multinomial``.
+    A sampler that is in the chain takes the new value; any other is inserted by :data:`ORDER`. A temperature asks for
+    sampling, so it turns ``greedy`` at the end of the chain into ``multinomial``.
+
+    Raises:
+        OptionError: if the text is not a chain.
     """
     links = read_links(text)
     for name, value in values.items():
@@ -81,25 +84,32 @@ class Chain:
         text: the chain as written.
         lookup: finds classes by name.
 
+    Attributes:
+        text: the chain, in the usual form.
+        names: of the samplers and the selector, in order.
+        samplers: in order.
+        selector: the last link.
+
     Raises:
-        OptionError: where the text is not a chain, an argument is out of range, or the end is no selector.
-        UnknownNameError: by ``lookup``.
+        OptionError: if the text is not a chain, an argument is out of range, or the last link is not a selector.
+        UnknownNameError: if ``lookup`` does not know a name.
     """
 
     def __init__(self, text: str, lookup: Lookup) -> None:
         links = read_links(text)
-        parts = [_build(link, lookup(link.name)) for link in links]
-        *samplers, selector = parts
+        *parts, selector = (_build(link, lookup(link.name)) for link in links)
         if not isinstance(selector, Selector):
             raise OptionError(
                 f"the sampler chain {text!r} must end in a selector: append '| multinomial' or '| greedy'"
             )
-        for link, part in zip(links[:-1], samplers, strict=True):
+        samplers: list[Sampler] = []
+        for link, part in zip(links[:-1], parts, strict=True):
             if isinstance(part, Selector):
                 raise OptionError(f"{link} in the sampler chain {text!r} is a selector and can only stand at its end")
+            samplers.append(part)
         self.text = " | ".join(map(str, links))
         self.names = tuple(link.name for link in links)
-        self.samplers: tuple[Sampler, ...] = tuple(samplers)  # type: ignore[arg-type]
+        self.samplers = tuple(samplers)
         self.selector = selector
 
     def __str__(self) -> str:
@@ -107,7 +117,7 @@ class Chain:
 
     @property
     def uses_history(self) -> bool:
-        """Whether a sampler of the chain needs to know which ids a row has."""
+        """True if a sampler of the chain needs to know which ids are in a row."""
         return any(sampler.uses_history for sampler in self.samplers)
 
 

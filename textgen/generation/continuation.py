@@ -1,9 +1,4 @@
-"""Generation: prompts in, text out, in chunks that change nothing.
-
-Prompts of any lengths are read at once, right-padded; then a runtime writes chunks of ids, and rows that have ended
-drop out of the batch. What a row writes depends on its prompt, the seed and its own seed; not on its neighbours, on the
-chunk size, or on whether the text is streamed.
-"""
+"""A point from which a text can be continued, and its file."""
 
 from __future__ import annotations
 
@@ -16,18 +11,21 @@ from textgen.errors import ArtifactError
 from textgen.generation.runtime import Runtime
 from textgen.model.state import State
 
+_FORMAT = "textgen-state-1"
+_SEEN, _LAST = "seen", "last_id"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Continuation:
-    """Where a text left off.
+    """A point from which a text can be continued: writing it in two parts gives the same text as writing it at once.
 
     Attributes:
         state: of one row, before its last id is read.
-        last_id: that id.
-        step: of the row's randomness that were used.
-        seen: ids of its prompt and text.
+        last_id: the last id of the text.
+        step: the number of steps of the row's randomness that were used.
+        seen: the ids that occur in its prompt and text.
         seed: of the generation.
-        row: the row's own seed.
+        row: the seed of the row.
     """
 
     state: State
@@ -37,44 +35,33 @@ class Continuation:
     seed: int
     row: int
 
+    def save(self, path: Path, model: str) -> None:
+        """Write a safetensors file, atomically; ``model`` is a fingerprint of the model's weights."""
+        arrays = dict(self.state)
+        arrays[_SEEN] = np.array(self.seen, np.int32)
+        arrays[_LAST] = np.array([self.last_id], np.int32)
+        numbers = {name: str(getattr(self, name)) for name in ("step", "seed", "row")}
+        State(arrays).save(path, {"format": _FORMAT, "model": model, **numbers})
 
-_FORMAT = "textgen-state-1"
-_SEEN, _LAST = "seen", "last_id"
+    @classmethod
+    def load(cls, path: Path, runtime: Runtime, model: str) -> Continuation:
+        """Read a file that :meth:`save` wrote.
 
-
-def save_continuation(path: Path, continuation: Continuation, model: str) -> None:
-    """Write a continuation as a safetensors file, atomically.
-
-    Args:
-        path: the file.
-        continuation: what to save.
-        model: fingerprint of the model's weights.
-    """
-    arrays = dict(continuation.state)
-    arrays[_SEEN] = np.array(continuation.seen, np.int32)
-    arrays[_LAST] = np.array([continuation.last_id], np.int32)
-    numbers = {name: str(getattr(continuation, name)) for name in ("step", "seed", "row")}
-    State(arrays).save(path, {"format": _FORMAT, "model": model, **numbers})
-
-
-def load_continuation(path: Path, runtime: Runtime, model: str) -> Continuation:
-    """Read what :func:`save_continuation` wrote.
-
-    Raises:
-        ArtifactError: where the file is missing, altered, or of another model.
-    """
-    arrays, about = State.load(path)
-    if about.get("format") != _FORMAT:
-        raise ArtifactError(f"{path} is no state that textgen saved")
-    if about["model"] != model:
-        raise ArtifactError(f"{path} is the state of another model; load it with the run that it was saved with")
-    state = State({name: array for name, array in arrays.items() if name not in (_SEEN, _LAST)})
-    runtime.state_spec.check(state)
-    return Continuation(
-        state,
-        last_id=int(arrays[_LAST][0]),
-        step=int(about["step"]),
-        seen=tuple(int(i) for i in arrays[_SEEN]),
-        seed=int(about["seed"]),
-        row=int(about["row"]),
-    )
+        Raises:
+            ArtifactError: if the file is missing, was altered, or belongs to another model.
+        """
+        arrays, about = State.load(path)
+        if about.get("format") != _FORMAT:
+            raise ArtifactError(f"{path} is not a saved textgen state")
+        if about["model"] != model:
+            raise ArtifactError(f"{path} is the state of another model; load it with the run that it was saved with")
+        state = State({name: array for name, array in arrays.items() if name not in (_SEEN, _LAST)})
+        runtime.state_spec.check(state)
+        return cls(
+            state=state,
+            last_id=int(arrays[_LAST][0]),
+            step=int(about["step"]),
+            seen=tuple(int(i) for i in arrays[_SEEN]),
+            seed=int(about["seed"]),
+            row=int(about["row"]),
+        )

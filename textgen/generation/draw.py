@@ -1,8 +1,4 @@
-"""Sampling: the chain of samplers, how it is written, and where its randomness comes from.
-
-A chain is written ``temperature(0.8) | top-k(40) | multinomial``: samplers in the order in which they are applied, then
-the selector that draws. Ids that must never be drawn are excluded before the first sampler.
-"""
+"""A sampler chain at work on the rows of a batch."""
 
 from __future__ import annotations
 
@@ -17,15 +13,21 @@ from textgen.generation.sampler import Logits
 
 
 class Draw:
-    """A chain at work on the rows of a batch, each row with its own numbers.
+    """A sampler chain at work on the rows of a batch, each row with its own numbers.
 
     Args:
-        chains: one a row; all with the same names in the same order.
+        chains: one per row; all with the same names in the same order.
         vocab_size: ids from 0 to ``vocab_size - 1``.
         forbidden: ids that are never drawn.
 
     Attributes:
-        seen: ``[batch, vocab]`` bool, ids of each row's prompt and text, where the chain :attr:`uses_history`.
+        chain: the chain of the first row, which stands for all: the others differ in numbers alone.
+        forbidden: the ids that are never drawn, ``[n]`` intp.
+        parameters: of each sampler, by name, ``[batch, 1]`` float32.
+        seen: ``[batch, vocab]`` bool, the ids in each row's prompt and text; ``None`` unless the chain uses them.
+
+    Raises:
+        OptionError: if the chains of the rows differ in more than numbers, or every id is forbidden.
     """
 
     def __init__(self, chains: Sequence[Chain], vocab_size: int, forbidden: Sequence[int] = ()) -> None:
@@ -43,7 +45,7 @@ class Draw:
         ]
 
     def draw(self, logits: Logits, uniforms: NDArray[np.float32]) -> NDArray[np.int32]:
-        """Ids ``[batch]`` int32 from logits ``[batch, vocab]`` float32 and uniforms ``[batch]`` float32."""
+        """Draw ids ``[batch]`` int32 from logits ``[batch, vocab]`` float32 and uniforms ``[batch]`` float32."""
         if len(self.forbidden):
             logits = logits.copy()
             logits[:, self.forbidden] = -np.inf
@@ -59,7 +61,7 @@ class Draw:
             self.seen[rows, ids] = True
 
     def keep(self, rows: NDArray[np.intp]) -> None:
-        """Go on with these rows only."""
+        """Drop all rows but these."""
         self.parameters = [{name: values[rows] for name, values in each.items()} for each in self.parameters]
         if self.seen is not None:
             self.seen = self.seen[rows]

@@ -1,115 +1,81 @@
-"""Generation: prompts in, text out, in chunks that change nothing.
+"""The generation loop: prompts in, text out.
 
-Prompts of any lengths are read at once, right-padded; then a runtime writes chunks of ids, and rows that have ended
-drop out of the batch. What a row writes depends on its prompt, the seed and its own seed; not on its neighbours, on the
-chunk size, or on whether the text is streamed.
+Prompts of any lengths are read at once, right-padded. Then a runtime writes chunks of ids, and rows that have ended
+leave the batch. The text of a row depends on its prompt, its chain, the seed and the row's seed; not on the other rows,
+on the size of the chunks, or on whether the text is streamed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from time import perf_counter
 
 import numpy as np
 
+from textgen.base.randomness import uniforms
 from textgen.errors import OptionError
 from textgen.generation.continuation import Continuation
 from textgen.generation.draw import Draw
 from textgen.generation.probability import score_rows
-from textgen.generation.prompts import pad_rows, read_first
-from textgen.generation.randomness import uniforms
+from textgen.generation.prompts import first_ids, pad_rows
 from textgen.generation.request import Generation, Piece, Request
 from textgen.generation.row import Row
-from textgen.generation.runtime import Runtime
+from textgen.generation.runtime import Ids, Runtime
+from textgen.model.state import State
 from textgen.text.boundaries import Boundaries
 from textgen.text.tokenizer import Tokenizer
 
-#: Steps between two looks at what was written, at first.
-CHUNK = 64
+#: Steps per chunk if the runtime has no preference: of text that runs to its full length; of text that may end at any
+#: step, after which the rest of a chunk is wasted; and at first of text that is read while it is written.
+STEPS, STEPS_TO_END, STEPS_STREAMED = 64, 16, 8
 
-#: On a CPU they double as long as they take less than half of these seconds.
+#: Chunks of text that runs to its full length double as long as they take less than half of these seconds, in which a
+#: reader notices no delay.
 LOOK_EVERY = 0.05
-
-#: The same where a text may end at any step: what is written past an end is thrown away.
-CHUNK_TO_END = 16
 
 
 def generate(
-    runtime: Runtime, tokenizer: Tokenizer, ending: Boundaries, request: Request
+    runtime: Runtime, tokenizer: Tokenizer, boundaries: Boundaries, request: Request
 ) -> Generator[Piece, None, list[Generation]]:
-    """Write text; yields pieces as they are certain, returns the whole.
+    """Write text: yields pieces that can no longer change, returns one generation per row.
 
     Args:
         runtime: a loaded model.
         tokenizer: fitted.
-        ending: how the model's texts begin and end.
-        request: what is asked for.
+        boundaries: how the model's texts begin and end.
+        request: the texts to write.
 
     Raises:
-        UnknownCharacterError: for a prompt, before anything is written.
-        OptionError: where ``rows`` or ``chains`` do not go with the prompts, or nothing of a prompt is known.
+        UnknownCharacterError: if a prompt has an unknown character; before anything is written.
+        OptionError: if the numbers of prompts, row seeds and chains differ, or no character of a prompt is known.
     """
-    batch = len(request.prompts)
-    seeds = request.rows or tuple(range(batch))
-    if not batch == len(seeds) == len(request.chains):
-        raise OptionError(f"{batch} prompts, {len(seeds)} rows and {len(request.chains)} chains do not go together")
-    before = request.continuation
-    if before and batch != 1:
-        raise OptionError("only a single text can be gone on from")
-    prompts = [read_first(tokenizer, ending, request, *row) for row in zip(request.prompts, seeds, strict=True)]
-    end_id = None if request.ignore_eos else ending.end_id
-    rows = [
-        Row(tokenizer, request.stop, end_id, drawn=() if prompt or before else ids)
-        for prompt, ids in zip(request.prompts, prompts, strict=True)
-    ]
-    draw = Draw(request.chains, runtime.vocab_size, tokenizer.forbidden_ids)
-    for index, ids in enumerate(prompts):
-        draw.note(np.full(len(ids), index), ids)
-    if before:
-        draw.note(np.zeros(len(before.seen), np.intp), np.array(before.seen, np.int32))
-
-    last = np.array([ids[-1] for ids in prompts], np.int32)
-    read, lengths = pad_rows([ids[:-1] for ids in prompts])
-    first = before.state if before else runtime.initial_state(batch)
-    state = runtime.prefill(read, first, lengths) if read.size else first
-    active = np.arange(batch)
-    done = 0
-    # Step 0 of a row's randomness is kept for its first character.
-    used = 1 + (before.step if before else 0)
-    is_endless = end_id is None and not request.stop
-    chunk = request.chunk or (CHUNK if is_endless else CHUNK_TO_END)
-    grows = request.chunk is None and is_endless and runtime.device == "cpu"
-    while done < request.length and len(active):
-        steps = min(chunk, request.length - done)
-        began = perf_counter()
-        drawn = uniforms(request.seed, [seeds[i] for i in active], used + done, steps)
-        block = runtime.generate(last, state, draw, drawn)
-        done += steps
-        if grows and perf_counter() - began < LOOK_EVERY / 2:
-            chunk *= 2
-        for row_index, column in zip(active.tolist(), block.ids.T, strict=True):
-            if text := rows[row_index].extend(column):
-                yield Piece(row_index, text)
-        going = np.flatnonzero([rows[i].finish_reason is None for i in active])
-        last, state = block.ids[-1], block.state
-        if len(going) < len(active):
-            last, state, active = last[going], state.select(going), active[going]
-            draw.keep(going)
-
-    for index, row in enumerate(rows):
-        if text := row.close():
-            yield Piece(index, text)
-    scores = score_rows(runtime, prompts, rows, first) if request.score else [None] * batch
-    return [
-        Generation(
-            prompt, row.text, tuple(row.ids), request.seed, seed, str(chain), row.finish_reason or "length", score
+    row_seeds = request.row_seeds or range(len(request.prompts))
+    if not len(request.prompts) == len(row_seeds) == len(request.chains):
+        raise OptionError(
+            f"{len(request.prompts)} prompts, {len(row_seeds)} row seeds and {len(request.chains)} chains "
+            "do not go together"
         )
-        for prompt, row, seed, chain, score in zip(request.prompts, rows, seeds, request.chains, scores, strict=True)
-    ]
+    before = request.continuation
+    if before and len(request.prompts) != 1:
+        raise OptionError("only one text at a time can be continued")
+    end_id = None if request.ignore_eos else boundaries.end_id
+    rows = []
+    for index, (prompt, seed) in enumerate(zip(request.prompts, row_seeds, strict=True)):
+        ids = first_ids(tokenizer, boundaries, request, prompt, seed)
+        is_drawn = not prompt and not before
+        rows.append(Row(index, seed, ids, tokenizer, stop=request.stop, end_id=end_id, is_drawn=is_drawn))
+
+    for batch in [[row] for row in rows] if request.stream else [rows]:
+        yield from _write(runtime, tokenizer, request, batch, endless=end_id is None and not request.stop)
+
+    scores: Sequence[float | None] = [None] * len(rows)
+    if request.score:
+        scores = score_rows(runtime, [row.prompt_ids for row in rows], rows, _start(runtime, request, len(rows)))
+    return [_generation(request, row, score) for row, score in zip(rows, scores, strict=True)]
 
 
 def finish(pieces: Generator[Piece, None, list[Generation]]) -> list[Generation]:
-    """Let :func:`generate` write to the end; return the whole, the pieces are dropped."""
+    """Run :func:`generate` to its end, and return the generations."""
     while True:
         try:
             next(pieces)
@@ -117,33 +83,114 @@ def finish(pieces: Generator[Piece, None, list[Generation]]) -> list[Generation]
             return list(stop.value)
 
 
-def continue_after(runtime: Runtime, tokenizer: Tokenizer, request: Request, generation: Generation) -> Continuation:
-    """Where a text can be gone on from: writing n characters, then m from there, gives the same as n + m at once.
+def _write(
+    runtime: Runtime, tokenizer: Tokenizer, request: Request, rows: list[Row], *, endless: bool
+) -> Generator[Piece, None, None]:
+    """Write the text of some rows, side by side."""
+    draw = _start_draw(runtime, tokenizer, request, rows)
+    last_ids, state = _prefill(runtime, rows, _start(runtime, request, len(rows)))
+    # Step 0 of a row's randomness is reserved for its first character.
+    first_step = 1 + (request.continuation.step if request.continuation else 0)
+    chunk, may_grow = _choose_chunk(runtime, request, endless=endless)
+    done, active = 0, rows
+    while done < request.length and active:
+        steps = min(chunk, request.length - done)
+        began = perf_counter()
+        randoms = uniforms(request.seed, [row.seed for row in active], first_step + done, steps)
+        block = runtime.generate(last_ids, state, draw, randoms)
+        done += steps
+        if may_grow and perf_counter() - began < LOOK_EVERY / 2:
+            chunk *= 2
+        for row, ids in zip(active, block.ids.T, strict=True):
+            if text := row.extend(ids):
+                yield Piece(row.index, text)
+        going = np.flatnonzero([row.finish_reason is None for row in active])
+        if request.keep_state and len(going) < len(active):
+            _keep_states_inside(runtime, active, last_ids, state)
+        last_ids, state = block.ids[-1], block.state
+        if len(going) < len(active):
+            last_ids, state, active = last_ids[going], state.select(going), [active[i] for i in going]
+            draw.keep(going)
+    if request.keep_state:
+        for position, row in enumerate(active):
+            row.state = state.select([position])
+    for row in rows:
+        if text := row.close():
+            yield Piece(row.index, text)
+
+
+def _start(runtime: Runtime, request: Request, batch: int) -> State:
+    """The state before the first id that the rows read."""
+    return request.continuation.state if request.continuation else runtime.initial_state(batch)
+
+
+def _start_draw(runtime: Runtime, tokenizer: Tokenizer, request: Request, rows: Sequence[Row]) -> Draw:
+    """The sampler chains of the rows, which have seen the prompts and what was written before them."""
+    draw = Draw([request.chains[row.index] for row in rows], runtime.vocab_size, tokenizer.forbidden_ids)
+    for position, row in enumerate(rows):
+        draw.note(np.full(len(row.prompt_ids), position), row.prompt_ids)
+    if request.continuation:
+        seen = np.array(request.continuation.seen, np.int32)
+        draw.note(np.zeros(len(seen), np.intp), seen)
+    return draw
+
+
+def _prefill(runtime: Runtime, rows: Sequence[Row], state: State) -> tuple[Ids, State]:
+    """Read the prompts but for the last id of each: those last ids, ``[batch]`` int32, and the state before them."""
+    last_ids = np.array([row.prompt_ids[-1] for row in rows], np.int32)
+    ids, lengths = pad_rows([row.prompt_ids[:-1] for row in rows])
+    return last_ids, runtime.prefill(ids, state, lengths) if ids.size else state
+
+
+def _choose_chunk(runtime: Runtime, request: Request, *, endless: bool) -> tuple[int, bool]:
+    """The number of steps of the first chunk, and whether later ones may be longer."""
+    fixed = request.chunk or runtime.preferred_steps(endless=endless, stream=request.stream)
+    if fixed:
+        return fixed, False
+    if request.stream:
+        return STEPS_STREAMED, endless
+    return (STEPS, True) if endless else (STEPS_TO_END, False)
+
+
+def _keep_states_inside(runtime: Runtime, active: Sequence[Row], last_ids: Ids, state: State) -> None:
+    """Keep the states of rows that ended inside a chunk, whose own state is past their end.
 
     Args:
-        runtime: that wrote the text.
-        tokenizer: of the model.
-        request: what was asked for: one row.
-        generation: what was written.
-
-    Raises:
-        OptionError: where the request had several rows.
+        runtime: the loaded model.
+        active: the rows of the chunk.
+        last_ids: their last ids before it, ``[batch]`` int32.
+        state: before those ids.
     """
-    if len(request.prompts) != 1:
-        raise OptionError("only a single text can be gone on from; ask for one prompt and one text")
+    for position, row in enumerate(active):
+        if row.finish_reason is not None:
+            row.state = state.select([position])
+            read = [int(last_ids[position]), *row.new_ids][:-1]
+            if read:
+                row.state = runtime.prefill(np.array([read], np.int32), row.state).copy()
+
+
+def _generation(request: Request, row: Row, score: float | None) -> Generation:
+    return Generation(
+        prompt=request.prompts[row.index],
+        text=row.text,
+        ids=tuple(row.ids),
+        seed=request.seed,
+        row=row.seed,
+        sampler=str(request.chains[row.index]),
+        finish_reason=row.finish_reason or "length",
+        log_probability=score,
+        continuation=None if row.state is None else _continuation(request, row, row.state),
+    )
+
+
+def _continuation(request: Request, row: Row, state: State) -> Continuation:
     before = request.continuation
-    prompt = tokenizer.encode(generation.prompt, request.on_unknown)
-    ids = np.concatenate([prompt, np.array(generation.ids, np.int32)]).astype(np.int32)
-    state = before.state if before else runtime.initial_state(1)
-    read = np.concatenate([[before.last_id], ids[:-1]] if before else [ids[:-1]]).astype(np.int32)
-    if len(read):
-        state = runtime.prefill(read[None, :], state)
-    drawn = len(generation.ids) - int(not before and not generation.prompt)
+    ids = [*row.prompt_ids.tolist(), *row.written]
     return Continuation(
-        state.copy(),
-        last_id=int(ids[-1]),
-        step=(before.step if before else 0) + drawn,
-        seen=tuple(sorted({*ids.tolist(), *(before.seen if before else ())})),
-        seed=generation.seed,
-        row=generation.row,
+        state=state,
+        last_id=ids[-1],
+        step=(before.step if before else 0) + len(row.written),
+        seen=tuple(sorted({*ids, *(before.seen if before else ())})),
+        seed=request.seed,
+        row=row.seed,
     )

@@ -1,9 +1,4 @@
-"""Generation: prompts in, text out, in chunks that change nothing.
-
-Prompts of any lengths are read at once, right-padded; then a runtime writes chunks of ids, and rows that have ended
-drop out of the batch. What a row writes depends on its prompt, the seed and its own seed; not on its neighbours, on the
-chunk size, or on whether the text is streamed.
-"""
+"""Log-probabilities of texts."""
 
 from __future__ import annotations
 
@@ -17,19 +12,17 @@ from textgen.generation.row import Row
 from textgen.generation.runtime import Ids, Runtime
 from textgen.model.state import State
 
-#: Positions whose log-probabilities are computed at once.
+#: Positions per call of the runtime: it bounds the memory that the logits of long texts take.
 SCORED_AT_ONCE = 256
 
 
-def score_rows(runtime: Runtime, prompts: Sequence[Ids], rows: Sequence[Row], state: State) -> list[float]:
-    """The log-probability of each row's ids, by reading prompt and ids once more."""
-    texts = [
-        np.concatenate([ids, np.array(row.ids[row.drawn :], np.int32)]) for ids, row in zip(prompts, rows, strict=True)
-    ]
+def score_rows(runtime: Runtime, prompt_ids: Sequence[Ids], rows: Sequence[Row], state: State) -> list[float]:
+    """The log-probability of each row's ids (nats), computed by reading prompt and text once more from ``state``."""
+    texts = [np.concatenate([ids, np.array(row.written, np.int32)]) for ids, row in zip(prompt_ids, rows, strict=True)]
     inputs, lengths = pad_rows([text[:-1] for text in texts])
     targets, _ = pad_rows([text[1:] for text in texts])
     total = np.zeros(len(rows))
-    written_from = np.array([len(ids) - 1 for ids in prompts])[:, None]
+    written_from = np.array([len(ids) - 1 for ids in prompt_ids])[:, None]
     for at in range(0, inputs.shape[1], SCORED_AT_ONCE):
         part = slice(at, at + SCORED_AT_ONCE)
         logits, state = runtime.forward(inputs[:, part], state, np.clip(lengths - at, 0, inputs[:, part].shape[1]))

@@ -1,9 +1,4 @@
-"""Generation: prompts in, text out, in chunks that change nothing.
-
-Prompts of any lengths are read at once, right-padded; then a runtime writes chunks of ids, and rows that have ended
-drop out of the batch. What a row writes depends on its prompt, the seed and its own seed; not on its neighbours, on the
-chunk size, or on whether the text is streamed.
-"""
+"""The ids that a row reads before it writes: its prompt, or a drawn first character."""
 
 from __future__ import annotations
 
@@ -11,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from textgen.base.randomness import uniforms
 from textgen.errors import OptionError
-from textgen.generation.randomness import uniforms
 from textgen.generation.request import Request
 from textgen.generation.runtime import Ids
 from textgen.text.boundaries import Boundaries
@@ -20,11 +15,11 @@ from textgen.text.tokenizer import OnUnknown, Tokenizer
 
 
 def encode_prompt(tokenizer: Tokenizer, prompt: str, on_unknown: OnUnknown | None = None) -> Ids:
-    """The ids of a prompt, ``[n]`` int32; none for the empty one.
+    """The ids of a prompt, ``[n]`` int32; an empty array for the empty prompt.
 
     Raises:
-        UnknownCharacterError: under ``"error"``.
-        OptionError: where nothing is left of it under ``"skip"``.
+        UnknownCharacterError: if it has an unknown character, under ``"error"``.
+        OptionError: if it has unknown characters only, under ``"skip"``.
     """
     ids = tokenizer.encode(prompt, on_unknown)
     if prompt and not len(ids):
@@ -32,26 +27,30 @@ def encode_prompt(tokenizer: Tokenizer, prompt: str, on_unknown: OnUnknown | Non
     return ids
 
 
-def read_first(tokenizer: Tokenizer, ending: Boundaries, request: Request, prompt: str, row: int) -> Ids:
-    """What a row reads before it writes: its prompt, after the last id of what it goes on from, or a drawn start."""
+def first_ids(tokenizer: Tokenizer, boundaries: Boundaries, request: Request, prompt: str, row_seed: int) -> Ids:
+    """The ids that a row reads before it writes, ``[n]`` int32, at least one.
+
+    They are the ids of its prompt, after the last id of the text that it continues, if any. Without a prompt, they are
+    those of a drawn first character.
+    """
     ids = encode_prompt(tokenizer, prompt, request.on_unknown)
     if request.continuation:
         return np.concatenate([[request.continuation.last_id], ids]).astype(np.int32)
-    return ids if prompt else _draw_start(tokenizer, ending, request.seed, row)
+    return ids if prompt else _draw_start(tokenizer, boundaries, request.seed, row_seed)
 
 
-def _draw_start(tokenizer: Tokenizer, ending: Boundaries, seed: int, row: int) -> Ids:
-    """The first character of a row without a prompt, by the frequencies of the training text."""
-    if not ending.starts:
+def _draw_start(tokenizer: Tokenizer, boundaries: Boundaries, seed: int, row_seed: int) -> Ids:
+    """The first character of a row without a prompt, drawn by how often the training text begins with it."""
+    if not boundaries.starts:
         raise OptionError("this model does not know how texts begin; give a prompt")
-    cumulative = np.cumsum(list(ending.starts.values()))
-    uniform = float(uniforms(seed, [row], 0, 1)[0, 0])
+    cumulative = np.cumsum(list(boundaries.starts.values()))
+    uniform = float(uniforms(seed, [row_seed], 0, 1)[0, 0])
     drawn = int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
-    return tokenizer.encode(list(ending.starts)[drawn])
+    return tokenizer.encode(list(boundaries.starts)[drawn])
 
 
 def pad_rows(rows: Sequence[Ids]) -> tuple[Ids, Ids]:
-    """Rows of any lengths, padded on the right with id 0: ``[batch, time]``, and their lengths ``[batch]``."""
+    """Pad rows of any lengths on the right with id 0: ``[batch, time]`` int32, and their lengths, ``[batch]`` int32."""
     lengths = np.array([len(ids) for ids in rows], np.int32)
     padded = np.zeros((len(rows), lengths.max(initial=0)), np.int32)
     for row, ids in zip(padded, rows, strict=True):

@@ -1,84 +1,190 @@
-"""Generation: prompts in, text out, in chunks that change nothing.
-
-Prompts of any lengths are read at once, right-padded; then a runtime writes chunks of ids, and rows that have ended
-drop out of the batch. What a row writes depends on its prompt, the seed and its own seed; not on its neighbours, on the
-chunk size, or on whether the text is streamed.
-"""
+"""A request for texts, and the texts that come of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypedDict, Unpack
 
 from pydantic import Field
 
-from textgen.generation.chain import Chain
+from textgen.errors import OptionError
+from textgen.generation.chain import Chain, edit_chain
 from textgen.generation.continuation import Continuation
 from textgen.options import Options
 from textgen.text.tokenizer import OnUnknown
+
+#: Characters to write if neither the request nor the run says how many.
+DEFAULT_LENGTH = 400
 
 FinishReason = Literal["length", "eos", "stop"]
 
 
 class GenerationOptions(Options):
-    """How a run generates where nothing else is asked for."""
+    """The defaults of a run's generation."""
 
-    prompt: str | None = Field(None, description="Text to go on from; without one, a first character is drawn.")
+    prompt: str | None = Field(None, description="Text to continue; without one, a first character is drawn.")
     length: int | None = Field(
         None,
         ge=1,
-        description="Characters to write; by default 400, and twice the longest document where there are some.",
+        description="Characters to write; by default 400 for a stream, twice the longest document for documents.",
     )
     sampler: str = Field("temperature(0.8) | multinomial", description="The sampler chain.")
     stop: tuple[str, ...] = Field((), description="Texts that end a generation; they are not part of it.")
 
 
-@dataclass(frozen=True)
+class Wishes(TypedDict, total=False):
+    """Options of a request, besides its prompt; :meth:`textgen.text_generator.TextGenerator.request` documents them."""
+
+    num: int
+    length: int | None
+    temperature: float | Sequence[float] | None
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    repetition_penalty: float | None
+    sampler: str | None
+    seed: int | None
+    rows: Sequence[int] | None
+    stop: str | Sequence[str] | None
+    ignore_eos: bool
+    on_unknown: OnUnknown | None
+    score: bool
+    chunk: int | None
+    stream: bool
+    keep_state: bool
+    continuation: Continuation | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked for: one row a prompt.
+    """A request for texts, one row per prompt.
 
     Attributes:
-        prompts: one a row; an empty one draws a first character.
-        length: ids to write a row, at most; a first character drawn for an empty prompt comes on top.
-        chains: one a row; all with the same names in the same order.
+        prompts: one per row; for an empty one the first character is drawn.
+        length: ids to write per row, at most; a first character drawn for an empty prompt is not counted.
+        chains: one per row; all with the same names in the same order.
         seed: of the generation.
-        rows: each row's own seed.
+        row_seeds: the seed of each row; by default 0, 1, 2 and so on.
         stop: texts that end a row.
-        ignore_eos: go on after the end of a document.
-        on_unknown: what to do with characters of a prompt that the vocabulary lacks; the tokenizer's own way if
-            ``None``.
+        ignore_eos: continue after the end of a document.
+        on_unknown: how to treat characters of a prompt that the vocabulary lacks; ``None`` for the tokenizer's default.
         score: whether to compute log-probabilities.
-        chunk: steps between two looks at what was written; ``None`` for a good one.
-        continuation: where to go on from, for a single row; its prompt is then read after what was written before.
+        chunk: steps per call of the runtime; ``None`` to let the runtime and the loop choose.
+        stream: whether the text is shown while it is written: rows then come one after the other, in small pieces.
+        keep_state: whether each :class:`Generation` keeps the state from which it can be continued.
+        continuation: the text to continue, for a single row; the prompt is read after it.
     """
 
     prompts: tuple[str, ...]
     length: int
     chains: tuple[Chain, ...]
     seed: int = 0
-    rows: tuple[int, ...] = ()
+    row_seeds: tuple[int, ...] = ()
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
     on_unknown: OnUnknown | None = None
     score: bool = False
     chunk: int | None = None
+    stream: bool = False
+    keep_state: bool = False
     continuation: Continuation | None = None
 
+    @classmethod
+    def of(
+        cls,
+        defaults: GenerationOptions,
+        make_chain: Callable[[str], Chain],
+        prompt: str | Sequence[str] | None = None,
+        **wishes: Unpack[Wishes],
+    ) -> Request:
+        """Complete wishes with a run's defaults.
 
-@dataclass(frozen=True)
+        Each temperature is a block of rows: every prompt, ``num`` times, with the row seeds of the other blocks.
+
+        Args:
+            defaults: how the run generates.
+            make_chain: builds a sampler chain from its text.
+            prompt: one text to continue, or several.
+            **wishes: the options of the request.
+
+        Raises:
+            OptionError: for values out of range, or a chain together with single samplers.
+            TypeError: for an unknown option.
+        """
+        if unknown := wishes.keys() - Wishes.__annotations__.keys():
+            raise TypeError(f"a request has no option {min(unknown)!r}")
+        num, length, chunk = wishes.get("num", 1), wishes.get("length"), wishes.get("chunk")
+        seed, row_seeds, stop = wishes.get("seed"), wishes.get("rows"), wishes.get("stop")
+        if num < 1 or (length is not None and length < 1) or (chunk is not None and chunk < 1):
+            raise OptionError("num, length and chunk must be at least 1")
+        if continuation := wishes.get("continuation"):
+            prompt = prompt or ""
+            seed = continuation.seed if seed is None else seed
+            row_seeds = [continuation.row] if row_seeds is None else row_seeds
+        seed = secrets.randbits(32) if seed is None else seed
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt or [defaults.prompt or ""])
+        row_seeds = range(len(prompts) * num) if row_seeds is None else row_seeds
+        _check_seeds([seed, *row_seeds])
+        chains = [make_chain(text) for text in _chain_texts(defaults.sampler, wishes)]
+        return cls(
+            prompts=tuple(text for text in prompts for _ in range(num)) * len(chains),
+            length=length or defaults.length or DEFAULT_LENGTH,
+            chains=tuple(chain for chain in chains for _ in range(len(prompts) * num)),
+            seed=seed,
+            row_seeds=tuple(row_seeds) * len(chains),
+            stop=defaults.stop if stop is None else (stop,) if isinstance(stop, str) else tuple(stop),
+            ignore_eos=wishes.get("ignore_eos", False),
+            on_unknown=wishes.get("on_unknown"),
+            score=wishes.get("score", False),
+            chunk=chunk,
+            stream=wishes.get("stream", False),
+            keep_state=wishes.get("keep_state", False),
+            continuation=continuation,
+        )
+
+
+def _check_seeds(seeds: Iterable[int]) -> None:
+    for seed in seeds:
+        if not 0 <= seed < 2**64:
+            raise OptionError(f"a seed must be from 0 to 2**64 - 1, not {seed}")
+
+
+def _chain_texts(default: str, wishes: Wishes) -> list[str]:
+    """The sampler chains that are wished for, one per temperature."""
+    chain, temperature = wishes.get("sampler"), wishes.get("temperature")
+    temperatures = [temperature] if temperature is None or isinstance(temperature, float | int) else [*temperature]
+    single = {
+        "top-k": wishes.get("top_k"),
+        "top-p": wishes.get("top_p"),
+        "min-p": wishes.get("min_p"),
+        "repetition-penalty": wishes.get("repetition_penalty"),
+    }
+    texts = []
+    for value in temperatures or [None]:
+        edits = {name: number for name, number in {"temperature": value, **single}.items() if number is not None}
+        if chain is not None and edits:
+            raise OptionError(f"a sampler chain and {', '.join(edits)} exclude each other; write all into the chain")
+        texts.append(edit_chain(chain or default, edits))
+    return texts
+
+
+@dataclass(frozen=True, kw_only=True)
 class Generation:
-    """One row's text.
+    """The text of one row.
 
     Attributes:
-        prompt: what it goes on from.
-        text: what was written, without prompt, end of document and stop text.
-        ids: every id that was drawn, those of an end or stop text included.
+        prompt: the text that it continues.
+        text: the text that was written, without prompt, end of document and stop text.
+        ids: every id that was drawn, including those of an end or stop text.
         seed: of the generation.
-        row: the row's own seed.
+        row: the seed of the row.
         sampler: the chain that drew.
         finish_reason: ``"eos"`` (end of a document), ``"stop"`` (a stop text) or ``"length"``.
-        log_probability: the sum over ``ids`` of the model's log-probability (nats, temperature 1) given what is before
-            each; a first character drawn for an empty prompt does not count. ``None`` unless asked for.
+        log_probability: the sum over ``ids`` of the model's log-probability (nats, temperature 1) given what comes
+            before each; a first character drawn for an empty prompt does not count. ``None`` unless requested.
+        continuation: the point from which the text can be continued; ``None`` unless requested.
     """
 
     prompt: str
@@ -89,11 +195,17 @@ class Generation:
     sampler: str
     finish_reason: FinishReason
     log_probability: float | None = None
+    continuation: Continuation | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def whole(self) -> str:
+        """The prompt and the text that continues it."""
+        return self.prompt + self.text
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Some text of a row, as it comes."""
+    """Newly written text of the row ``index``."""
 
     index: int
     text: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,23 +14,11 @@ from textgen.errors import UnavailableError
 from textgen.model.state import State, StateSpec
 
 if TYPE_CHECKING:
+    from textgen.generation.draw import Draw
     from textgen.model.model import Model
     from textgen.runs.artifact import Artifact
 
 Ids = NDArray[np.int32]
-
-
-class Drawing(Protocol):
-    """What a runtime needs of a sampling chain: draw one id a row.
-
-    Attributes:
-        seen: ``[batch, vocab]`` bool, or ``None`` where no sampler of the chain uses it; updated by the draw.
-    """
-
-    seen: NDArray[np.bool_] | None
-
-    def draw(self, logits: NDArray[np.float32], uniforms: NDArray[np.float32]) -> Ids:
-        """Ids ``[batch]`` int32 from logits ``[batch, vocab]`` and uniforms ``[batch]``."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +27,7 @@ class Block:
 
     Attributes:
         ids: ``[steps, batch]`` int32.
-        state: after the last but one id: the last id has not been read yet.
+        state: after the last but one id of each row; the last id has not been read yet.
     """
 
     ids: Ids
@@ -48,12 +36,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Check:
-    """What a runtime finds on this machine.
+    """The result of looking for a library or a device on this machine.
 
     Attributes:
-        what: a library or a device, with its version where it has one.
+        what: the library or device, with its version if it has one.
         status: ``"works"``, ``"absent"`` (nothing is wrong) or ``"broken"``.
-        advice: what to do about it; empty where there is nothing to do.
+        advice: what to do about it; empty if nothing needs to be done.
     """
 
     what: str
@@ -67,6 +55,13 @@ class Runtime(ABC):
     Everything is a pure function of ids and state: running ``a + b`` equals running ``a``, then ``b`` from the state
     that ``a`` left. A row's result does not depend on the rows beside it.
     """
+
+    #: ``--runtime auto`` tries the runtimes that have a priority above 0, the highest first, until one opens the run;
+    #: the model's native runtime is the last resort. The bundled ones have 20 (``onnx``) and 10 (``numpy``).
+    priority: ClassVar[int] = 0
+    #: Whether the runtime runs a run's own weights, so that exports of the run can be compared with it. A runtime that
+    #: runs an export says ``False``.
+    runs_weights: ClassVar[bool] = True
 
     #: Ids from 0 to ``vocab_size - 1``.
     vocab_size: int
@@ -86,14 +81,28 @@ class Runtime(ABC):
             device: ``"auto"``, ``"cpu"`` or ``"cuda[:N]"``.
 
         Raises:
-            UnavailableError: where a library or the device is missing; says what to install.
-            ArtifactError: where this runtime cannot run this model; says which can.
+            UnavailableError: if a library or the device is missing; says what to install.
+            UnsupportedModelError: if this runtime cannot run this model; says which can.
+            ArtifactError: if a file is missing or was altered.
         """
 
     @classmethod
     def diagnose(cls) -> list[Check]:
-        """What ``textgen doctor`` tells of this runtime; must be quick, and import no training library."""
+        """The lines of ``textgen doctor`` about this runtime; must be quick, and import no training library."""
         return []
+
+    def preferred_steps(self, *, endless: bool, stream: bool) -> int | None:
+        """The number of steps that :meth:`generate` writes fastest per call, if it is fast for some numbers only.
+
+        Args:
+            endless: whether rows are sure to be written to their full length. Otherwise a row may end at any step, and
+                the steps after that are wasted.
+            stream: whether someone reads the text while it is written, and waits for each call.
+
+        Returns:
+            ``None`` if any number will do. The caller then chooses one, and may let it grow.
+        """
+        return None
 
     @abstractmethod
     def forward(self, ids: Ids, state: State, lengths: Ids | None = None) -> tuple[NDArray[np.float32], State]:
@@ -102,7 +111,7 @@ class Runtime(ABC):
         Args:
             ids: ``[batch, time]`` int32, rows padded on the right.
             state: before the first id.
-            lengths: ``[batch]`` int32, from 0 to time, ids that count in each row; ``None`` for all.
+            lengths: ``[batch]`` int32, the number of ids of each row that count, from 0 to time; ``None`` for all.
 
         Returns:
             Logits ``[batch, time, vocab]`` float32 (meaningless at padding), and each row's state after its last id.
@@ -117,23 +126,23 @@ class Runtime(ABC):
         return self.forward(ids, state, lengths)[1]
 
     def step(self, ids: Ids, state: State) -> tuple[NDArray[np.float32], State]:
-        """Read one id a row: ``[batch]`` int32 → logits ``[batch, vocab]`` float32, and the state after it."""
+        """Read one id per row: ``[batch]`` int32 → logits ``[batch, vocab]`` float32, and the state after it."""
         logits, state = self.forward(ids[:, None], state)
         return logits[:, 0], state
 
-    def generate(self, ids: Ids, state: State, chain: Drawing, uniforms: NDArray[np.float32]) -> Block:
-        """Write as many ids as there are uniforms.
+    def generate(self, ids: Ids, state: State, draw: Draw, uniforms: NDArray[np.float32]) -> Block:
+        """Write one id per row and step.
 
         Args:
             ids: ``[batch]`` int32, the last id of each row, not read yet.
             state: before those ids.
-            chain: draws the ids.
-            uniforms: ``[steps, batch]`` float32 in [0, 1).
+            draw: draws the ids.
+            uniforms: ``[steps, batch]`` float32 in [0, 1); their number is the number of steps.
         """
         written = np.empty(uniforms.shape, np.int32)
         for position, row in enumerate(uniforms):
             logits, state = self.step(ids, state)
-            ids = written[position] = chain.draw(logits, row)
+            ids = written[position] = draw.draw(logits, row)
         return Block(written, state)
 
 

@@ -1,4 +1,4 @@
-"""The Sampler interface: one step of a chain over logits, and the Selector that ends it."""
+"""The interfaces Sampler, one step of a chain over logits, and Selector, which ends the chain."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from textgen.options import Options as BaseOptions
 
 Logits = NDArray[np.float32]
 
-#: A sampler's numbers, each ``[batch, 1]`` float32: rows of one batch may differ in them.
+#: The numbers of a sampler, each ``[batch, 1]`` float32: the rows of a batch may differ in them.
 Parameters = Mapping[str, Logits]
 
 
 class GraphBuilder(Protocol):
-    """What a sampler needs to write itself into an ONNX graph; values go by name."""
+    """The interface by which a sampler writes itself into an ONNX graph; values are referred to by name."""
 
     vocab_size: int
 
@@ -33,7 +33,7 @@ class GraphBuilder(Protocol):
 
 
 class Sampler(ABC):
-    """Maps logits to logits. An id is excluded by the logit ``-inf``; at least one id stays.
+    """One step of a chain: maps logits to logits. The logit ``-inf`` excludes an id; at least one id stays.
 
     Rows are independent: a row's result is the same alone and in any batch. Ties are broken towards the lower id.
 
@@ -49,7 +49,7 @@ class Sampler(ABC):
 
     Options: ClassVar[type[BaseOptions]] = BaseOptions
 
-    #: Whether the sampler needs to know which ids a row already has.
+    #: Whether the sampler needs to know which ids are already in a row.
     uses_history: ClassVar[bool] = False
 
     def __init__(self, options: BaseOptions) -> None:
@@ -57,7 +57,7 @@ class Sampler(ABC):
 
     @property
     def parameters(self) -> dict[str, float]:
-        """The numbers that may differ from row to row, by name."""
+        """The numbers that may differ between rows, by name."""
         values: dict[str, Any] = self.options.model_dump()
         return {name: float(value) for name, value in values.items()}
 
@@ -66,9 +66,9 @@ class Sampler(ABC):
         """One step of the chain.
 
         Args:
-            logits: ``[batch, vocab]`` float32; not to be written to.
+            logits: ``[batch, vocab]`` float32; must not be written to.
             parameters: :attr:`parameters`, each ``[batch, 1]`` float32.
-            seen: ``[batch, vocab]`` bool, true for an id of the row's prompt or text so far; ``None`` unless
+            seen: ``[batch, vocab]`` bool, true for the ids in the row's prompt and text so far; ``None`` unless
                 :attr:`uses_history`.
 
         Returns:
@@ -76,22 +76,22 @@ class Sampler(ABC):
         """
 
     def emit(self, graph: GraphBuilder, logits: str, parameters: Mapping[str, str], seen: str | None) -> str | None:
-        """Write :meth:`transform` into an ONNX graph, for the fastest loop; ``None`` where a sampler cannot.
+        """Write :meth:`transform` into an ONNX graph, for the fastest loop.
 
         Args:
-            graph: takes nodes.
+            graph: the graph to add nodes to.
             logits: name of a ``[batch, vocab]`` float tensor.
             parameters: names of ``[batch, 1]`` float tensors.
             seen: name of a ``[batch, vocab]`` bool tensor, or ``None`` unless :attr:`uses_history`.
 
         Returns:
-            The name of the resulting ``[batch, vocab]`` float tensor.
+            The name of the resulting ``[batch, vocab]`` float tensor; ``None`` if the sampler cannot be written.
         """
         return None
 
 
 class Selector(ABC):
-    """Ends a chain: draws one id a row.
+    """The last link of a chain: draws one id per row.
 
     Args:
         options: an instance of the class attribute ``Options``.
@@ -108,21 +108,21 @@ class Selector(ABC):
 
         Args:
             logits: ``[batch, vocab]`` float32; ``-inf`` excludes an id.
-            uniforms: ``[batch]`` float32 in [0, 1), the only randomness there is.
+            uniforms: ``[batch]`` float32 in [0, 1), the only source of randomness.
 
         Returns:
             ``[batch]`` int32.
         """
 
     def emit(self, graph: GraphBuilder, logits: str, uniforms: str) -> str | None:
-        """Write :meth:`select` into an ONNX graph; ``None`` where a selector cannot.
+        """Write :meth:`select` into an ONNX graph.
 
         Args:
-            graph: takes nodes.
+            graph: the graph to add nodes to.
             logits: name of a ``[batch, vocab]`` float tensor.
             uniforms: name of a ``[batch, 1]`` float tensor.
 
         Returns:
-            The name of the drawn ids, ``[batch]`` int64.
+            The name of the drawn ids, ``[batch]`` int64; ``None`` if the selector cannot be written.
         """
         return None

@@ -1,15 +1,15 @@
-"""The Model interface: what is trained."""
+"""The Model interface: a language model that can be trained."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from textgen.model.fitting import Tensors, TrainingRun
+from textgen.model.fitting import TrainingOptions as BaseTrainingOptions
 from textgen.model.network import RecurrentNetwork
 from textgen.model.state import State, StateSpec
 from textgen.options import Options as BaseOptions
@@ -26,12 +26,16 @@ class Model(ABC):
         vocab_size: the number of ids.
     """
 
+    #: The options of the model itself.
     Options: ClassVar[type[BaseOptions]] = BaseOptions
+
+    #: The options of its training; a subclass adds those that :meth:`fit` honours besides.
+    TrainingOptions: ClassVar[type[BaseTrainingOptions]] = BaseTrainingOptions
 
     #: The runtime that runs the model with the library that trained it, by registered name.
     native_runtime: ClassVar[str]
 
-    #: Epochs to train where nobody says how many; ``None`` for as many as suit the corpus.
+    #: Default number of epochs; ``None`` for a number that suits the corpus.
     suggested_epochs: ClassVar[int | None] = None
 
     def __init__(self, options: BaseOptions, vocab_size: int) -> None:
@@ -40,7 +44,7 @@ class Model(ABC):
 
     @classmethod
     def suggested_options(cls, characters: int) -> dict[str, Any]:
-        """Options that suit a corpus of so many characters, where neither the user nor a recipe says anything."""
+        """Returns default options for a corpus of ``characters`` characters; the user and recipes override them."""
         return {}
 
     @property
@@ -55,7 +59,7 @@ class Model(ABC):
 
     @abstractmethod
     def fit(self, dataset: Dataset, run: TrainingRun) -> None:
-        """Learn from a dataset, from ``run.checkpoint`` on where there is one, reporting to the run."""
+        """Trains on a dataset, from ``run.checkpoint`` if there is one, and reports to the run."""
 
     @abstractmethod
     def forward(
@@ -65,24 +69,16 @@ class Model(ABC):
 
     @abstractmethod
     def weights(self) -> Tensors:
-        """The weights by name, as the artifact keeps them."""
+        """Returns the weights by name, as they are saved."""
 
     @abstractmethod
     def load_weights(self, tensors: Tensors) -> None:
-        """Take weights that :meth:`weights` gave.
+        """Takes weights that :meth:`weights` returned.
 
         Raises:
-            ArtifactError: where a tensor is missing, superfluous, or has the wrong shape.
+            ArtifactError: if a tensor is missing, superfluous, or has the wrong shape.
         """
-
-    def keras_step(self) -> Callable[..., Any] | None:
-        """The forward pass as a function of TensorFlow tensors, for export; ``None`` where there is no such.
-
-        It takes ids ``[batch, time]`` int32, lengths ``[batch]`` int32 and the state's tensors in the order of
-        :attr:`state_spec`, and returns a tuple: logits ``[batch, time, vocab]`` float32, then the state's tensors.
-        """
-        return None
 
     def describe(self, weights: Tensors) -> RecurrentNetwork | None:
-        """The model as a neutral description, from its weights; ``None`` where it is no GRU or LSTM stack."""
+        """Returns a neutral description of the model, given its weights; ``None`` if it is not a GRU or LSTM stack."""
         return None

@@ -1,6 +1,6 @@
-"""A neutral description of a recurrent stack: input, GRU or LSTM layers, output head, in NumPy arrays only.
+"""A library-neutral description of a recurrent network: input, GRU or LSTM layers and output head, as NumPy arrays.
 
-Runtimes and exporters read it; nothing in it knows the library that trained the weights.
+Runtimes and exporters read it; it does not depend on the library that trained the weights.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from textgen.model.state import StateSpec, TensorSpec
 Cell = Literal["gru", "lstm"]
 Array = NDArray[np.float32]
 
-#: Gates a cell, in the order of the columns of its kernels: GRU update (z), reset (r), candidate (h);
-#: LSTM input (i), forget (f), candidate (c), output (o). The order is Keras's.
+#: The number of gates per cell. The columns of its kernels are in Keras's order: GRU update (z), reset (r),
+#: candidate (h); LSTM input (i), forget (f), candidate (c), output (o).
 GATES: dict[Cell, int] = {"gru": 3, "lstm": 4}
 
 
 @dataclass(frozen=True)
 class RecurrentLayer:
-    """One layer of U units over I inputs, with G gates (see :data:`GATES`).
+    """A layer of U units over I inputs, with G gates (see :data:`GATES`).
 
     Attributes:
-        cell: ``"gru"`` (the reset gate is applied after the recurrent product: Keras's ``reset_after=True``,
-            ONNX's ``linear_before_reset=1``) or ``"lstm"``.
+        cell: ``"gru"``, which applies the reset gate after the recurrent product (Keras's ``reset_after=True``, ONNX's
+            ``linear_before_reset=1``), or ``"lstm"``.
         kernel: ``[I, G * U]`` float32.
         recurrent_kernel: ``[U, G * U]`` float32.
-        bias: LSTM ``[4 * U]``; GRU ``[2, 3 * U]``, the input's row first, then the recurrent one.
+        bias: float32; LSTM ``[4 * U]``; GRU ``[2, 3 * U]``, the input's row first, then the recurrent row.
     """
 
     cell: Cell
@@ -42,7 +42,7 @@ class RecurrentLayer:
 
     @property
     def units(self) -> int:
-        """The width U of the layer's state."""
+        """The number U of units, which is the width of the state."""
         return int(self.recurrent_kernel.shape[0])
 
 
@@ -51,10 +51,13 @@ class RecurrentNetwork:
     """Input (embedding or one-hot) → recurrent layers → dense head, over a vocabulary of V ids.
 
     Attributes:
-        embedding: ``[V, E]`` float32, or ``None`` where the input is one-hot.
-        layers: from the input to the head.
+        embedding: ``[V, E]`` float32, or ``None`` if the input is one-hot.
+        layers: the layers, from input to head.
         head_kernel: ``[U, V]`` float32.
         head_bias: ``[V]`` float32.
+
+    Raises:
+        ArtifactError: if a shape does not fit the others.
     """
 
     embedding: Array | None
@@ -91,13 +94,13 @@ class RecurrentNetwork:
 
     @property
     def state_spec(self) -> StateSpec:
-        """One tensor ``{layer}.h`` of ``[U]`` a layer, and ``{layer}.c`` for an LSTM; all start at 0."""
+        """One tensor ``{layer}.h`` of shape ``[U]`` per layer, and for an LSTM ``{layer}.c``; all start at 0."""
         return recurrent_state_spec(self.layers[0].cell, [layer.units for layer in self.layers])
 
     def input_table(self) -> Array:
-        """The first layer's input projection of every id, ``[V, G * U]``: embedding . kernel + input bias.
+        """Returns the first layer's input projection of each id, ``[V, G * U]`` float32: embedding · kernel + bias.
 
-        A look-up in it replaces embedding (or one-hot), product and bias of each step.
+        Looking up a row replaces the embedding (or one-hot vector), product and bias of each step.
         """
         first = self.layers[0]
         projected = first.kernel if self.embedding is None else self.embedding @ first.kernel
@@ -105,7 +108,7 @@ class RecurrentNetwork:
         return np.asarray(projected + bias, dtype=np.float32)
 
     def tensors(self) -> dict[str, Array]:
-        """The weights by name, as ``weights.safetensors`` holds them."""
+        """Returns the weights by name, as in ``weights.safetensors``."""
         named = {} if self.embedding is None else {"embedding": self.embedding}
         for index, layer in enumerate(self.layers):
             named[f"layers.{index}.kernel"] = layer.kernel
@@ -115,28 +118,38 @@ class RecurrentNetwork:
 
     @classmethod
     def from_tensors(cls, cell: Cell, tensors: Mapping[str, NDArray[Any]]) -> RecurrentNetwork:
-        """The inverse of :meth:`tensors`; one-hot input is the absence of ``embedding``.
+        """The inverse of :meth:`tensors`; without the tensor ``embedding``, the input is one-hot.
 
         Raises:
-            ArtifactError: where a tensor is missing, superfluous, or has the wrong shape.
+            ArtifactError: if a tensor is missing, superfluous, or has the wrong shape.
         """
         count = sum(name.endswith(".recurrent_kernel") for name in tensors)
         names = [f"layers.{i}.{part}" for i in range(count) for part in ("kernel", "recurrent_kernel", "bias")]
         expected = {*names, "head.kernel", "head.bias"}
         found = set(tensors) - {"embedding"}
         if count == 0 or found != expected:
-            raise ArtifactError(f"the weights do not describe a {cell} stack: {sorted(found ^ expected)} do not fit")
+            raise ArtifactError(
+                f"the weights do not describe a {cell} stack: missing or unexpected tensors {sorted(found ^ expected)}"
+            )
         named = {name: np.asarray(array, dtype=np.float32) for name, array in tensors.items()}
         layers = tuple(
             RecurrentLayer(
-                cell, named[f"layers.{i}.kernel"], named[f"layers.{i}.recurrent_kernel"], named[f"layers.{i}.bias"]
+                cell=cell,
+                kernel=named[f"layers.{i}.kernel"],
+                recurrent_kernel=named[f"layers.{i}.recurrent_kernel"],
+                bias=named[f"layers.{i}.bias"],
             )
             for i in range(count)
         )
-        return cls(named.get("embedding"), layers, named["head.kernel"], named["head.bias"])
+        return cls(
+            embedding=named.get("embedding"),
+            layers=layers,
+            head_kernel=named["head.kernel"],
+            head_bias=named["head.bias"],
+        )
 
 
 def recurrent_state_spec(cell: Cell, units: list[int]) -> StateSpec:
-    """The state of a stack with the given units a layer: ``0.h``, for an LSTM ``0.c``, ``1.h``, and so on."""
+    """Returns the state of a stack, given the units of each layer: ``0.h``, for an LSTM ``0.c``, ``1.h``, and so on."""
     parts = ("h", "c") if cell == "lstm" else ("h",)
     return StateSpec(tuple(TensorSpec(f"{i}.{part}", (width,)) for i, width in enumerate(units) for part in parts))

@@ -1,4 +1,4 @@
-"""The recurrent state as a value: created, passed, returned, selected from, saved."""
+"""The recurrent state as a value: created, passed in, returned, indexed, saved."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from textgen.errors import ArtifactError
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One tensor of a state: its name, its shape without the batch axis, its dtype, its value at the start."""
+    """A tensor of a state: its name, its shape without the batch axis, its dtype and its initial value."""
 
     name: str
     shape: tuple[int, ...]
@@ -36,11 +36,15 @@ class StateSpec:
     tensors: tuple[TensorSpec, ...]
 
     def initial_state(self, batch: int) -> State:
-        """The state before the first token: every tensor ``[batch, *shape]`` filled with its initial value."""
+        """Returns the state before the first token: each tensor ``[batch, *shape]``, filled with its initial value."""
         return State({t.name: np.full((batch, *t.shape), t.initial, dtype=t.dtype) for t in self.tensors})
 
     def check(self, state: State) -> None:
-        """Raise :class:`ArtifactError` where a state's names, shapes or dtypes are not those of this spec."""
+        """Checks the names, shapes and dtypes of a state.
+
+        Raises:
+            ArtifactError: if they differ from this spec.
+        """
         fits = len(state) == len(self.tensors) and all(
             t.name in state and state[t.name].shape[1:] == t.shape and state[t.name].dtype == t.dtype
             for t in self.tensors
@@ -51,7 +55,7 @@ class StateSpec:
             raise ArtifactError(f"the state does not fit the model: it has {found}, the model needs {expected}")
 
     def to_json(self) -> list[dict[str, Any]]:
-        """A JSON list, an object a tensor."""
+        """Returns a JSON list with one object per tensor."""
         return [{"name": t.name, "shape": list(t.shape), "dtype": t.dtype, "initial": t.initial} for t in self.tensors]
 
     @classmethod
@@ -61,7 +65,7 @@ class StateSpec:
 
 
 class State(Mapping[str, NDArray[Any]]):
-    """Named arrays with the batch axis first. Operations return new states; arrays are never written in place."""
+    """Named arrays with the batch axis first. Operations return new states and never write to an array in place."""
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         self._arrays = dict(arrays)
@@ -81,21 +85,21 @@ class State(Mapping[str, NDArray[Any]]):
         return next((len(array) for array in self.values()), 0)
 
     def select(self, rows: NDArray[np.intp] | Sequence[int]) -> State:
-        """The state of the given rows, in the given order; a row may be taken more than once."""
+        """Returns the state of the given rows, in the given order; rows may be repeated."""
         index = np.asarray(rows, dtype=np.intp)
         return State({name: array[index] for name, array in self.items()})
 
     def copy(self) -> State:
-        """A state that shares no memory with this one."""
+        """Returns a state that does not share memory with this one."""
         return State({name: array.copy() for name, array in self.items()})
 
     @staticmethod
     def concat(states: Sequence[State]) -> State:
-        """Join states along the batch axis."""
+        """Concatenates states along the batch axis."""
         return State({name: np.concatenate([state[name] for state in states]) for name in states[0]})
 
     def save(self, path: Path, metadata: Mapping[str, str] | None = None) -> None:
-        """Write a safetensors file, atomically; ``metadata`` goes into its header."""
+        """Writes a safetensors file, atomically, with ``metadata`` in its header."""
         from safetensors.numpy import save
 
         from textgen.base.files import write_atomically
@@ -105,10 +109,10 @@ class State(Mapping[str, NDArray[Any]]):
 
     @classmethod
     def load(cls, path: Path) -> tuple[State, dict[str, str]]:
-        """Read what :meth:`save` wrote: the state and its metadata.
+        """Reads a file that :meth:`save` wrote; returns the state and its metadata.
 
         Raises:
-            ArtifactError: where the file is missing or is not a safetensors file.
+            ArtifactError: if the file is missing or is not a safetensors file.
         """
         from textgen.base.files import read_tensors
 

@@ -1,12 +1,15 @@
-"""Checkpoints: one file each, written whole under a name of its own before ``textgen.json`` points to it."""
+"""Checkpoints: one file each, written completely before ``textgen.json`` points to it."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
+from numpy.typing import NDArray
 
 from textgen.base.files import read_tensors
 from textgen.errors import ArtifactError
@@ -15,26 +18,34 @@ from textgen.runs.artifact import Artifact
 from textgen.runs.manifest import CHECKPOINTS
 from textgen.runs.manifest import WEIGHTS as FINAL_WEIGHTS
 
-#: Prefixes of tensor names: what the model generates with, and what it needs besides to go on training.
+#: Prefixes of tensor names: the weights, and whatever else the model needs to resume training.
 WEIGHTS, TRAINING = "weights/", "training/"
 
 
 def save_checkpoint(artifact: Artifact, weights: Tensors, checkpoint: Checkpoint) -> Path:
-    """Write a checkpoint and make it the last one; it counts from ``artifact.commit()`` on.
+    """Writes a checkpoint and makes it the last one in the manifest, which ``artifact.commit()`` writes.
+
+    A tensor of the checkpoint that equals one of the weights is stored once; ``shared`` in the metadata names it.
 
     Args:
         artifact: the run.
-        weights: by name, as :meth:`textgen.model.model.Model.weights` gives them.
-        checkpoint: all else.
+        weights: by name, as :meth:`textgen.model.model.Model.weights` returns them.
+        checkpoint: everything else.
 
     Returns:
-        The file's path.
+        The path of the file.
     """
     tensors = {WEIGHTS + name: np.ascontiguousarray(array) for name, array in weights.items()}
+    stored = {_content(array): name for name, array in tensors.items()}
+    shared = {}
     for name, array in checkpoint.tensors.items():
-        # ascontiguousarray makes a 0-d array 1-d, and optimizers have such
-        tensors[TRAINING + name] = np.ascontiguousarray(array).reshape(np.shape(array))
-    about = {"position": vars(checkpoint.position), "numbers": dict(checkpoint.numbers)}
+        # ascontiguousarray makes 0-d arrays 1-d, and optimizers have 0-d arrays
+        whole = np.ascontiguousarray(array).reshape(np.shape(array))
+        if (same := stored.get(_content(whole))) is not None:
+            shared[name] = same
+        else:
+            tensors[TRAINING + name] = whole
+    about = {"position": vars(checkpoint.position), "numbers": dict(checkpoint.numbers), "shared": shared}
     name = f"{CHECKPOINTS}/step-{checkpoint.position.total:08d}.safetensors"
     path = artifact.put(name, safetensors.numpy.save(tensors, metadata={"checkpoint": json.dumps(about)}))
     artifact.manifest.last_checkpoint = name
@@ -42,10 +53,10 @@ def save_checkpoint(artifact: Artifact, weights: Tensors, checkpoint: Checkpoint
 
 
 def read_checkpoint(artifact: Artifact) -> Checkpoint | None:
-    """The last checkpoint of a run, verified; ``None`` where it stopped before its first.
+    """Returns the last checkpoint of a run, verified; ``None`` if it stopped before its first one.
 
     Raises:
-        ArtifactError: where the file is missing or altered.
+        ArtifactError: if the file is missing or altered.
     """
     name = artifact.manifest.last_checkpoint
     if name is None:
@@ -54,16 +65,22 @@ def read_checkpoint(artifact: Artifact) -> Checkpoint | None:
     try:
         about = json.loads(metadata["checkpoint"])
         position, numbers = Position(**about["position"]), about["numbers"]
+        shared = {key: arrays[same] for key, same in about.get("shared", {}).items()}
     except (KeyError, TypeError, ValueError):
-        raise ArtifactError(f"{artifact.path / name} is not a checkpoint of textgen") from None
+        raise ArtifactError(f"{artifact.path / name} is not a textgen checkpoint") from None
     tensors = {key.removeprefix(TRAINING): array for key, array in arrays.items() if key.startswith(TRAINING)}
-    return Checkpoint(position, tensors, numbers)
+    return Checkpoint(position, shared | tensors, numbers)
+
+
+def _content(array: NDArray[Any]) -> tuple[object, ...]:
+    """A key that equal arrays have in common."""
+    return array.shape, array.dtype.str, hashlib.sha256(array.data).digest()
 
 
 def drop_old_checkpoints(artifact: Artifact) -> None:
-    """Commit, then delete the weights that ``textgen.json`` no longer points to: the last and the best ones stay.
+    """Commits, then deletes the weights that ``textgen.json`` no longer points to; the last and the best ones stay.
 
-    What a run that was killed left behind goes too: checkpoints that were never recorded, half-written files.
+    Also deletes the leftovers of a killed run: checkpoints that were never recorded, and partially written files.
     """
     manifest, folder = artifact.manifest, artifact.path
     kept = (manifest.weights, manifest.last_checkpoint)

@@ -1,14 +1,10 @@
-"""The artifact: a run's folder, self-contained, without executable code, and whole at any moment.
-
-``textgen.json`` describes the run and holds size and SHA-256 of every other file. A file that a reader relies on
-(``tokenizer.json``, the weights) is never written over while ``textgen.json`` points to it: weights are written under a
-new name first, then ``textgen.json`` is replaced in one step. A run killed at any moment leaves a folder that loads.
-"""
+"""Run folders: naming, finding, creating and locking them."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,42 +12,56 @@ from pathlib import Path
 from textgen.base.environment import runs_folder
 from textgen.base.files import quoted
 from textgen.errors import ArtifactError
+from textgen.options import Settings
 from textgen.runs.manifest import MANIFEST
 
 
+def name_run(settings: Settings) -> str:
+    """Names the folder of a new run: local time, corpus and model, as in ``20260131-120000-dinos-gru``."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{settings['corpus']['name']}-{settings['model']['name']}"
+
+
 def list_runs() -> list[Path]:
-    """The runs in :func:`runs_folder`, the latest first."""
+    """Returns the runs in :func:`textgen.base.environment.runs_folder`, the latest first."""
     found = runs_folder().glob(f"*/{MANIFEST}")
     return [file.parent for file in sorted(found, key=lambda file: (file.stat().st_mtime_ns, file), reverse=True)]
 
 
 def find_run(run: Path | None) -> Path:
-    """The folder of a run: a path, a name in :func:`runs_folder`, or the latest for ``None``.
+    """Returns the folder of a run.
+
+    Args:
+        run: its path, or its name in :func:`textgen.base.environment.runs_folder`; ``None`` for the latest run.
 
     Raises:
-        ArtifactError: where there is none.
+        ArtifactError: if the latest run is asked for and there are none.
     """
     if run is None:
         runs = list_runs()
         if not runs:
-            raise ArtifactError(f"there is no run in {runs_folder()}; make one with: textgen train --corpus dinos-lite")
+            raise ArtifactError(no_runs())
         return runs[0]
     if not run.exists() and (runs_folder() / run / MANIFEST).exists():
         return runs_folder() / run
     return run
 
 
+def no_runs() -> str:
+    """The message for an empty folder of runs."""
+    return f"there are no runs in {runs_folder()}; train one with: textgen train --corpus dinos-lite"
+
+
 @contextmanager
 def new_folder(folder: Path | None, name: str, *, overwrite: bool = False) -> Iterator[Path]:
-    """Make the folder of a new run and claim it; where nothing is written to it, it is gone afterwards.
+    """Creates and claims the folder of a new run; removes it afterwards if it is empty.
 
     Args:
-        folder: that was asked for; ``None`` for one of its own in :func:`textgen.base.environment.runs_folder`.
-        name: of that one, as far as it is free: with a number behind it otherwise.
-        overwrite: whether a run may be in the folder that was asked for.
+        folder: the requested folder; ``None`` for a new one in :func:`textgen.base.environment.runs_folder`.
+        name: the name of a new one; a number is appended if it is taken.
+        overwrite: whether the requested folder may hold a run.
 
     Raises:
-        ArtifactError: where the folder is in use or cannot be made.
+        ArtifactError: if the folder is in use or cannot be created.
     """
     is_replaced = folder is not None and overwrite and (folder / MANIFEST).is_file()
     if folder is not None and not is_replaced:
@@ -67,18 +77,18 @@ def new_folder(folder: Path | None, name: str, *, overwrite: bool = False) -> It
             yield folder
     finally:
         for path in reversed(made):
-            with suppress(OSError):  # it is not empty: something was written
+            with suppress(OSError):  # not empty: something was written
                 path.rmdir()
 
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing a run while this one does; a claim ends with its process, however that ends.
+    """Locks a run's folder against writing by other processes; the lock ends with its process, even if that is killed.
 
-    A system or a file system without locks has no claims.
+    On an operating system or a file system without locks, does nothing.
 
     Raises:
-        ArtifactError: where another process has claimed the folder.
+        ArtifactError: if another process has claimed the folder.
     """
     try:
         import fcntl
@@ -101,7 +111,7 @@ def claimed(folder: Path) -> Iterator[None]:
 
 
 def empty(folder: Path) -> None:
-    """Delete all that is in a folder; the folder, and a claim on it, stay."""
+    """Deletes the content of a folder, but not the folder, so that a claim on it stays."""
     for entry in folder.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
@@ -111,19 +121,21 @@ def empty(folder: Path) -> None:
 
 def _check_free(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ArtifactError(f"{folder} exists already; choose another --out, or go on with: --resume {quoted(folder)}")
+        raise ArtifactError(
+            f"{folder} already exists; choose another --out, or resume it with: --resume {quoted(folder)}"
+        )
 
 
 def _check_place(folder: Path) -> None:
-    at_hand = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    if not at_hand.is_dir():
-        raise ArtifactError(f"{at_hand} is a file, not a folder to put a run in; choose another --out")
-    if not os.access(at_hand, os.W_OK):
-        raise ArtifactError(f"{at_hand} cannot be written to; choose another --out")
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not existing.is_dir():
+        raise ArtifactError(f"{existing} is a file, so a run cannot be written there; choose another --out")
+    if not os.access(existing, os.W_OK):
+        raise ArtifactError(f"{existing} is not writable; choose another --out")
 
 
 def _make(folder: Path, made: list[Path]) -> None:
-    """Make a folder and those above it; those that were not there are added to a list."""
+    """Creates a folder and its parents; adds those that did not exist to ``made``."""
     for path in [*reversed(folder.parents), folder]:
         if not path.exists():
             with suppress(FileExistsError):  # another process was faster
@@ -132,7 +144,7 @@ def _make(folder: Path, made: list[Path]) -> None:
 
 
 def _make_next(folder: Path, made: list[Path]) -> Path:
-    """Make a folder that no other process has made, under the next name that is free."""
+    """Creates a new folder under the next free name, even if other processes do the same."""
     _make(folder.parent, made)
     path, count = folder, 2
     while True:

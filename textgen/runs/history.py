@@ -1,4 +1,4 @@
-"""The history of a run, a record an epoch, in its folder as JSON lines and as a table."""
+"""The history of a run: one record per epoch, kept as JSON lines and as a table."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from textgen.runs.manifest import HISTORY, HISTORY_TABLE
 
 
 class History:
-    """What each epoch came to.
+    """The metrics of each epoch.
 
     Attributes:
-        records: by epoch; each has ``epoch``, ``step`` and what the model reported.
+        records: one per epoch; each has ``epoch``, ``step`` and the metrics that the model reported.
     """
 
     def __init__(self) -> None:
@@ -26,21 +26,23 @@ class History:
 
     @classmethod
     def read(cls, artifact: Artifact, until: Position) -> Self:
-        """The records of a run up to a position; those of lost batches are left out.
+        """Reads the records of a run up to a position; later ones are of batches that will be trained again.
 
         Raises:
-            ArtifactError: where the file was altered.
+            ArtifactError: if the file was altered.
         """
         history, path = cls(), artifact.path / HISTORY
         try:
             lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
             history.records += [record for record in map(json.loads, lines) if record["step"] <= until.total]
         except (ValueError, KeyError, TypeError):
-            raise ArtifactError(f"{path} was altered; restore it from a copy, or delete it to go on without") from None
+            raise ArtifactError(
+                f"{path} was altered; restore it from a copy, or delete it to resume without it"
+            ) from None
         return history
 
     def write(self, artifact: Artifact) -> None:
-        """Write both files; their records count from ``artifact.commit()`` on."""
+        """Writes both files and records them; ``artifact.commit()`` writes the records."""
         artifact.put(HISTORY, "".join(json.dumps(record) + "\n" for record in self.records))
         table = io.StringIO()
         columns = dict.fromkeys(name for record in self.records for name in record)

@@ -1,17 +1,15 @@
-"""The artifact: a run's folder, self-contained, without executable code, and whole at any moment.
-
-``textgen.json`` describes the run and holds size and SHA-256 of every other file. A file that a reader relies on
-(``tokenizer.json``, the weights) is never written over while ``textgen.json`` points to it: weights are written under a
-new name first, then ``textgen.json`` is replaced in one step. A run killed at any moment leaves a folder that loads.
-"""
+"""The manifest ``textgen.json``, and the names of the other files in a run's folder."""
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from textgen.errors import ArtifactError
 from textgen.model.state import StateSpec
 from textgen.options import Settings
 
@@ -23,10 +21,10 @@ HISTORY_TABLE = "history.csv"
 SAMPLES = "samples.txt"
 CHECKPOINTS = "checkpoints"
 
-#: Of the folder's format; a reader refuses later ones.
+#: The version of the folder's format; a reader rejects later versions.
 FORMAT_VERSION = 1
 
-#: ``training``: under way, or killed. ``interrupted``: stopped on request. Both go on with ``textgen train --resume``.
+#: ``training``: in progress, or killed. ``interrupted``: stopped on request. ``textgen train --resume`` resumes both.
 Status = Literal["training", "interrupted", "finished"]
 
 
@@ -42,18 +40,19 @@ class Manifest(BaseModel):
     """The content of ``textgen.json``.
 
     Attributes:
-        versions: of textgen and of the distribution of each plugin used.
-        providers: the distribution that brought ``"corpus"``, ``"tokenizer"``, ``"model"``, and each sampler and
-            recipe by name, as in ``"sampler top-k"``; a plugin without one is its file, which has a ``/``.
-        transforms: distributions whose plugins changed the batches.
+        versions: the versions of textgen and of the distribution of each plugin used, by distribution.
+        providers: the distribution that provided ``"corpus"``, ``"tokenizer"``, ``"model"``, and each sampler and
+            recipe by name, as in ``"sampler top-k"``; for a plugin without a distribution its file, which has a ``/``.
+        transforms: the distributions whose plugins changed the batches.
         settings: the complete options of corpus, tokenizer, model, training and generation, by table.
-        provenance: where the corpus comes from.
+        provenance: the origin of the corpus, and the hash of its encoded text.
         end_id, starts: see :class:`textgen.text.boundaries.Boundaries`.
-        metrics: of the weights, such as ``held_out_loss`` in nats a character.
-        export: what an exporter says of the folder's graphs; ``None`` for a run.
-        weights: the file that holds the weights; ``None`` before the first checkpoint.
+        metrics: the metrics of the weights, such as ``held_out_loss`` in nats per character.
+        export: the exporter's description of the folder's graphs; ``None`` for a run. Its ``format``, if any, is the
+            name of the runtime that loads them.
+        weights: the file of the weights; ``None`` before the first checkpoint.
         last_checkpoint: the file to resume from.
-        files: every other file, by path below the folder.
+        files: the records of all other files, by path within the folder.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -92,3 +91,39 @@ class Manifest(BaseModel):
         except (KeyError, TypeError):
             raise ValueError("not a list of tensors") from None
         return tensors
+
+
+def read_manifest(file: Path) -> Manifest:
+    """Reads ``textgen.json``.
+
+    Raises:
+        ArtifactError: if the file is missing or damaged, or has a later format.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise ArtifactError(
+            f"{file.parent} is not a run: it has no {file.name}; textgen runs list shows the runs"
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ArtifactError(f"{file} cannot be read: {' '.join(str(error).split())}") from None
+    _check_format(file, content)
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ArtifactError(f"{file} is not valid: {where}: {first['msg']}") from None
+
+
+def _check_format(file: Path, content: Any) -> None:
+    if not isinstance(content, dict) or content.get("format") != "textgen":
+        raise ArtifactError(f"{file} does not describe a textgen run")
+    found = content.get("format_version")
+    if not isinstance(found, int):
+        raise ArtifactError(f"{file} has no format_version")
+    if found > FORMAT_VERSION:
+        raise ArtifactError(
+            f"{file} has format {found}, but this textgen reads formats up to {FORMAT_VERSION}: "
+            "install a later textgen-rnn"
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from textgen import Batch, Checkpoint, Dataset, Position, TrainingOptions
@@ -13,11 +13,10 @@ class MemoryRun:
 
     Args:
         dataset: the batches to fit.
+        schema: the class of the training options, as the model declares it.
         checkpoint: the checkpoint to resume from.
-        callbacks: Keras callbacks.
-        callback_paths: the training option ``callbacks``.
         stop_after: the total number of batches after which it asks to stop.
-        options: the other training options.
+        options: the training options.
 
     Attributes:
         positions: the position after each batch; ``losses`` and ``characters`` are those of the batch.
@@ -28,16 +27,14 @@ class MemoryRun:
     def __init__(
         self,
         dataset: Dataset,
+        schema: type[TrainingOptions] = TrainingOptions,
         *,
         checkpoint: Checkpoint | None = None,
-        callbacks: Sequence[Any] = (),
-        callback_paths: tuple[str, ...] = (),
         stop_after: int | None = None,
         **options: Any,
     ) -> None:
-        self.options = TrainingOptions(callbacks=callback_paths, **options)
+        self.options = schema(**options)
         self.checkpoint = checkpoint
-        self.callbacks = callbacks
         self.positions: list[Position] = []
         self.losses: list[float] = []
         self.characters: list[int] = []

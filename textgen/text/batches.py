@@ -1,19 +1,19 @@
-"""Encoded text arranged in batches: windows, contiguous lanes, packed documents, padded documents.
+"""Batches of encoded text: windows, contiguous lanes, packed documents, padded documents.
 
-The order of the batches of an epoch depends on the seed and the epoch alone, so that training can go on from any batch.
+The order of the batches depends only on the seed and the epoch, so training can resume at any batch.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from textgen.errors import CorpusError
-from textgen.text.encoded import EncodedText, Ids, _offsets
+from textgen.text.encoded import EncodedText, Ids, offsets_of
 
 
 @dataclass(frozen=True)
@@ -23,21 +23,23 @@ class Batch:
     Attributes:
         inputs: ``[batch, time]`` int32.
         targets: ``[batch, time]`` int32; position t holds the id after ``inputs[:, t]``.
-        weights: ``[batch, time]`` float32: 1 where the target counts in loss and metrics, 0 on padding.
-        resets_state: whether a carried state starts anew before this batch.
-        is_padded: whether what follows a row's last target that counts is padding, not text.
+        weights: ``[batch, time]`` float32; 1 if the target counts in loss and metrics, 0 if it does not.
+        resets_state: whether a carried state is reset before this batch.
+        is_padded: whether the ids after the last counted target of a row are padding. Packed rows have none: there,
+            a weight of 0 marks the beginning of a document.
     """
 
     inputs: Ids
     targets: Ids
     weights: NDArray[np.float32]
+    _: KW_ONLY
     resets_state: bool = True
     is_padded: bool = True
 
     def lengths(self) -> Ids | None:
-        """Ids of each row before its padding, ``[batch]``; ``None`` where there is no padding.
+        """The number of ids of each row before its padding, ``[batch]`` int32; ``None`` without padding.
 
-        A state that is carried to the next batch must not read what follows them.
+        A state that is carried to the next batch must not read the padding.
         """
         if not self.is_padded:
             return None
@@ -48,33 +50,34 @@ class Batch:
 
 
 class BatchPlan(ABC):
-    """How encoded text becomes the batches of an epoch."""
+    """An arrangement of encoded text in the batches of an epoch."""
 
     @property
     @abstractmethod
     def steps(self) -> int:
-        """Batches an epoch."""
+        """The number of batches per epoch."""
 
     @property
     @abstractmethod
     def examples(self) -> int:
-        """Rows an epoch, those of the batches left out by ``drop_remainder`` included."""
+        """The number of rows per epoch, including those that ``drop_remainder`` leaves out."""
 
     @abstractmethod
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch (from 0), from batch number ``start`` on."""
+        """Yields the batches of an epoch, beginning with batch ``start``; epochs and batches count from 0."""
 
 
 @dataclass(frozen=True)
 class Windows(BatchPlan):
-    """Windows of ``length + 1`` ids cut one after the other; the first ``length`` predict the last ``length``.
+    """Adjacent windows of ``length + 1`` ids; the first ``length`` are inputs, the last ``length`` targets.
 
-    With ``drop_remainder`` the last batch is left out where it is not full. A tail shorter than a window is left out.
+    ``drop_remainder`` drops a last batch that is not full. A tail shorter than a window is always dropped.
     """
 
     text: EncodedText
     length: int
     batch_size: int
+    _: KW_ONLY
     seed: int = 0
     shuffle: bool = True
     drop_remainder: bool = True
@@ -100,10 +103,10 @@ class Windows(BatchPlan):
 
 @dataclass(frozen=True)
 class Lanes(BatchPlan):
-    """The text cut into ``batch_size`` contiguous lanes, read side by side, ``length`` ids a batch.
+    """The text cut into ``batch_size`` contiguous lanes, read side by side, ``length`` ids per batch.
 
-    Row r of a batch goes on where row r of the batch before it ended, so a state carried from batch to batch has seen
-    the whole lane. The last batch may be shorter in time.
+    Row r of a batch begins where row r of the previous batch ended, so a state carried from batch to batch has seen the
+    whole lane. The last batch may be shorter in time.
     """
 
     text: EncodedText
@@ -134,19 +137,20 @@ class Lanes(BatchPlan):
 
 @dataclass(frozen=True)
 class PackedDocuments(Lanes):
-    """:class:`Lanes` of documents that are laid end to end in another order each epoch: no id is padding.
+    """:class:`Lanes` of documents laid end to end, in a new order each epoch, without padding.
 
-    Rows read on from the end of a document into the next one, as sequences of language models are packed. The first
-    id of a document follows from nothing, and does not count as a target; :class:`PaddedDocuments` has it as an input
-    alone. Up to ``batch_size`` ids of an epoch are left out.
+    A row runs from the end of a document into the next one, as sequences of language models are packed. The first id of
+    a document has no context, so it does not count as a target (in :class:`PaddedDocuments` it is only an input). Up to
+    ``batch_size`` ids are left out of an epoch.
     """
 
+    _: KW_ONLY
     seed: int = 0
     shuffle: bool = True
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         order = _order(len(self.text), self.seed, epoch, self.shuffle)
-        offsets = _offsets(self.text.lengths()[order])
+        offsets = offsets_of(self.text.lengths()[order])
         shifts = self.text.offsets[order] - offsets[:-1]
         rows = np.arange(self.batch_size)[:, None] * self._lane
         for step in range(start, self.steps):
@@ -159,18 +163,19 @@ class PackedDocuments(Lanes):
 
 @dataclass(frozen=True)
 class PaddedDocuments(BatchPlan):
-    """A document a row, padded on the right to the longest of its batch, or to ``pad_to`` ids.
+    """One document per row, padded on the right to the longest of its batch, or to ``pad_to`` ids.
 
     Attributes:
-        pad_id: fills rows up.
-        pad_to: ids a row; ``None`` for the longest of the batch.
-        masked: whether padding is left out of loss and metrics.
-        bucket: whether rows of like length are put together; batches still come in random order.
-        resets_state: whether every batch begins anew, where a state is carried from batch to batch in training.
+        pad_id: the id of the padding.
+        pad_to: ids per row; ``None`` for the length of the longest document of the batch.
+        masked: whether padding is excluded from loss and metrics.
+        bucket: whether documents of similar length share a batch; batches still come in random order.
+        resets_state: whether every batch resets a carried state, or only the first.
     """
 
     text: EncodedText
     batch_size: int
+    _: KW_ONLY
     pad_id: int
     seed: int = 0
     shuffle: bool = True
@@ -194,7 +199,7 @@ class PaddedDocuments(BatchPlan):
         order = _order(self.examples, self.seed, epoch, self.shuffle)[: self.steps * self.batch_size]
         starts = np.arange(self.steps) * self.batch_size
         if self.bucket:
-            keys = lengths.astype(np.min_scalar_type(lengths.max(initial=0)))  # 8 or 16 bits are sorted by radix
+            keys = lengths.astype(np.min_scalar_type(lengths.max(initial=0)))  # NumPy sorts 8 and 16 bits by radix
             order = order[np.argsort(keys[order], kind="stable")]
             if self.shuffle:
                 starts = starts[_order(self.steps, self.seed, epoch, True)]
@@ -207,17 +212,17 @@ class PaddedDocuments(BatchPlan):
             ids = np.where(inside, self.text.ids[at], np.int32(self.pad_id)).astype(np.int32, copy=False)
             weights = inside[:, 1:] if self.masked else np.ones_like(inside[:, 1:])
             resets = self.resets_state or step == 0
-            yield Batch(ids[:, :-1], ids[:, 1:], weights.astype(np.float32), resets)
+            yield Batch(ids[:, :-1], ids[:, 1:], weights.astype(np.float32), resets_state=resets)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a model is fitted on.
+    """The data that a model is fitted on.
 
     Attributes:
-        train: the batches to learn from.
-        held_out: the batches to judge by, or ``None`` where nothing was held out.
-        carries_state: whether a batch starts with the state that the one before it left.
+        train: the batches to train on.
+        held_out: the batches to evaluate on, or ``None`` if nothing is held out.
+        carries_state: whether a batch starts from the state that the previous batch left.
     """
 
     train: BatchPlan
@@ -225,7 +230,11 @@ class Dataset:
     carries_state: bool = False
 
     def check(self) -> None:
-        """Raise :class:`CorpusError` where there is not enough text for one batch."""
+        """Checks that there is at least one batch.
+
+        Raises:
+            CorpusError: if there is not enough text.
+        """
         if self.train.steps == 0:
             raise CorpusError(
                 f"the corpus has {self.train.examples} training examples, fewer than one batch: use more text, or a "

@@ -1,9 +1,4 @@
-"""Generation: prompts in, text out, in chunks that change nothing.
-
-Prompts of any lengths are read at once, right-padded; then a runtime writes chunks of ids, and rows that have ended
-drop out of the batch. What a row writes depends on its prompt, the seed and its own seed; not on its neighbours, on the
-chunk size, or on whether the text is streamed.
-"""
+"""The boundaries of a model's texts: how they begin and how they end."""
 
 from __future__ import annotations
 
@@ -13,11 +8,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Boundaries:
-    """How a model's texts begin and end.
+    """The beginnings and the end of a model's texts.
 
     Attributes:
         end_id: the id that ends a document, or ``None`` for a stream.
-        starts: how often the training text begins with each character: its documents, or the lines of a stream.
+        starts: the number of training texts that begin with each character, by character; for a stream, the number of
+            lines.
     """
 
     end_id: int | None

@@ -1,4 +1,4 @@
-"""The Corpus interface: where text comes from."""
+"""The Corpus interface: a source of text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 from textgen.options import Options as BaseOptions
 
-#: ``stream``: one long text. ``documents``: many short ones, each with an end of its own.
+#: ``stream``: one long text. ``documents``: many short texts, each with its own end.
 Layout = Literal["stream", "documents"]
 
 
@@ -19,9 +19,9 @@ class Source:
     """A file that a corpus reads.
 
     Attributes:
-        file: its path below the data folder, with ``/`` between parts.
-        addresses: where it can be downloaded, the preferred one first; empty for the user's own file.
-        sha256: of the published file; ``None`` where nothing was published.
+        file: the path within the data folder, with ``/`` between its parts.
+        addresses: the URLs to download it from, the preferred one first; empty for the user's own file.
+        sha256: the SHA-256 of the published file; ``None`` if it is not published.
     """
 
     file: str
@@ -31,7 +31,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a corpus comes from, and under which terms."""
+    """The origin of a corpus, and its licence."""
 
     sources: tuple[Source, ...]
     licence: str
@@ -39,11 +39,11 @@ class Provenance:
 
 
 class Corpus(ABC):
-    """Text to train on. A plugin subclasses this, and :class:`~textgen.options.Options` for its options.
+    """Text to train on. A plugin subclasses this class, and :class:`~textgen.options.Options` for its options.
 
     Args:
         options: an instance of the class attribute ``Options``.
-        data_dir: a folder that is searched for the corpus's files before anything is downloaded.
+        data_dir: a folder to search for the corpus's files before downloading anything.
 
     Example:
         >>> class Greetings(Corpus):
@@ -65,35 +65,35 @@ class Corpus(ABC):
     @property
     @abstractmethod
     def layout(self) -> Layout:
-        """``"stream"`` or ``"documents"``; it decides the defaults of training and generation."""
+        """``"stream"`` or ``"documents"``, on which the defaults of training and generation depend."""
 
     @abstractmethod
     def documents(self) -> Iterator[str]:
-        """Yield the texts that the options select, in the order of the source, each time from the beginning.
+        """Yields the texts that the options select, in the order of the source.
 
-        They are read more than once: for the vocabulary, then for the ids. A stream may come in several pieces, cut
-        anywhere; a corpus larger than memory yields as it reads.
+        Each call starts from the beginning: texts are read once for the vocabulary, then again for the ids. A stream
+        may be yielded in pieces, cut anywhere. A corpus larger than memory should yield while it reads.
 
         Raises:
-            CorpusError: where a file cannot be read.
-            UnavailableError: where it is not at hand and cannot be downloaded; says which file to put where.
+            CorpusError: if a file cannot be read.
+            UnavailableError: if a file is missing and cannot be downloaded; the message says which file to put where.
         """
 
     @property
     def settled_options(self) -> BaseOptions:
-        """The options with what they left open settled, by which a run finds the same text again anywhere.
+        """The options with every open choice resolved, so that a run finds the same text on any machine.
 
-        Asked for after :meth:`documents`; the default is right where the options leave nothing open.
+        Read after :meth:`documents`. The default is right for options that leave nothing open.
         """
         return self.options
 
     @abstractmethod
     def provenance(self) -> Provenance:
-        """Addresses, hashes and licence."""
+        """The corpus's addresses, hashes and licence."""
 
     def fetch(self) -> list[Path]:
-        """Make every file that :meth:`documents` reads present on this machine; return their paths.
+        """Downloads the files that :meth:`documents` reads, unless they are present; returns their paths.
 
-        The default is right for a corpus that reads no files.
+        The default is right for a corpus that does not read files.
         """
         return []

@@ -1,7 +1,4 @@
-"""Encoded text arranged in batches: windows, contiguous lanes, packed documents, padded documents.
-
-The order of the batches of an epoch depends on the seed and the epoch alone, so that training can go on from any batch.
-"""
+"""Encoded text: documents as one array of ids, and the draws that hold some of them out."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from textgen.text.id_store import IdStore, StoredIds
 
 Ids = NDArray[np.int32]
 
-#: Ids that are copied at once.
+#: Ids copied at a time.
 PIECE = 1 << 20
 
 
@@ -24,8 +21,8 @@ class EncodedText:
     """Documents as one array of ids.
 
     Attributes:
-        ids: ``[n]`` uint8, uint16 or int32, all documents after one another, each with its end id where documents have
-            one; in memory, or mapped into it from a file.
+        ids: ``[n]`` uint8, uint16 or int32, all documents end to end, each including its end id if it has one; in
+            memory, or a memory-mapped file.
         offsets: ``[documents + 1]`` int64; document d is ``ids[offsets[d]:offsets[d + 1]]``.
     """
 
@@ -34,21 +31,21 @@ class EncodedText:
 
     @classmethod
     def join(cls, documents: Sequence[Ids]) -> EncodedText:
-        """Lay documents end to end."""
+        """Lays documents end to end."""
         lengths = np.fromiter(map(len, documents), np.int64, len(documents))
         ids = np.concatenate(documents) if documents else np.empty(0, np.int32)
-        return cls(ids.astype(np.int32, copy=False), _offsets(lengths))
+        return cls(ids.astype(np.int32, copy=False), offsets_of(lengths))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def lengths(self) -> NDArray[np.int64]:
-        """Ids a document, ``[documents]``."""
+        """The number of ids per document, ``[documents]`` int64."""
         return np.diff(self.offsets)
 
     def select(self, documents: NDArray[np.intp]) -> EncodedText:
-        """The given documents, in the given order."""
-        offsets = _offsets(self.lengths()[documents])
+        """Returns the given documents, in the given order."""
+        offsets = offsets_of(self.lengths()[documents])
         store = IdStore(self.ids.dtype)
         for start in range(0, int(offsets[-1]), PIECE):
             stop = min(start + PIECE, int(offsets[-1]))
@@ -59,34 +56,34 @@ class EncodedText:
         return EncodedText(store.take(), offsets)
 
     def split_tail(self, share: float) -> tuple[EncodedText, EncodedText]:
-        """Cut a stream: all but the last ``share`` of its ids, and those; nothing is copied."""
+        """Splits a stream into its head and the last ``share`` of its ids, without copying."""
         cut = len(self.ids) - round(len(self.ids) * share)
         head, tail = self.ids[:cut], self.ids[cut:]
-        return EncodedText(head, _offsets([len(head)])), EncodedText(tail, _offsets([len(tail)]))
+        return EncodedText(head, offsets_of([len(head)])), EncodedText(tail, offsets_of([len(tail)]))
 
     def split_documents(self, share: float, seed: int) -> tuple[EncodedText, EncodedText]:
-        """Draw ``share`` of the documents by the seed: the others, and those, each in their order."""
+        """Splits off ``share`` of the documents, drawn by the seed: the others, the drawn ones; both in order."""
         return self.hold_out(draw_documents(len(self), share, seed))
 
     def hold_out(self, held_out: NDArray[np.intp]) -> tuple[EncodedText, EncodedText]:
-        """All documents but those of the given numbers, and those, each in their order."""
+        """Splits off the documents of the given numbers: the others, the held-out ones; both in order."""
         is_held_out = np.zeros(len(self), np.bool_)
         is_held_out[held_out] = True
         return self.select(np.flatnonzero(~is_held_out)), self.select(np.flatnonzero(is_held_out))
 
 
 def draw_documents(count: int, share: float, seed: int) -> NDArray[np.intp]:
-    """The numbers of ``share`` of ``count`` documents, drawn by the seed, in ascending order."""
+    """Draws ``share`` of ``count`` documents by the seed; returns their numbers in ascending order."""
     return np.sort(_shuffled(count, seed)[: round(count * share)])
 
 
 def draw_folds(count: int, folds: int, seed: int) -> list[NDArray[np.intp]]:
-    """The numbers of ``count`` documents in folds as equal as can be, drawn by the seed, each in ascending order."""
+    """Splits ``count`` documents into folds by the seed, equal in size to within one; numbers ascend in each."""
     return [np.sort(fold) for fold in np.array_split(_shuffled(count, seed), folds)]
 
 
-def _offsets(lengths: ArrayLike) -> NDArray[np.int64]:
-    """Where parts of these lengths begin when they are laid end to end, and where the last one ends."""
+def offsets_of(lengths: ArrayLike) -> NDArray[np.int64]:
+    """The offsets ``[parts + 1]`` int64 of parts that lie end to end, given their lengths ``[parts]``."""
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 

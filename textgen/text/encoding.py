@@ -1,4 +1,4 @@
-"""From the texts of a corpus to ids, piece by piece: a corpus may be larger than memory."""
+"""Encoding a corpus, piece by piece, because it may be larger than memory."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from textgen.text.encoded import EncodedText
 from textgen.text.id_store import IdStore, smallest_type
 from textgen.text.tokenizer import Tokenizer
 
-#: Characters that are counted or encoded, and ids that are hashed, at once.
+#: Characters counted or encoded, and ids hashed, at a time.
 PIECE = 1 << 20
 
-#: Characters of a stream that are looked at for how its lines begin.
+#: Characters of a stream whose lines count in :meth:`TextFacts.starts`.
 STARTS_FROM = 1_000_000
 
 
 class TextFacts:
-    """What there is to know of texts that are seen once, as they are encoded.
+    """Facts about texts, gathered while they are encoded, so that they are read only once.
 
     Attributes:
-        characters: of all texts.
-        longest: characters of the longest text.
+        characters: the number of characters of all texts.
+        longest: the number of characters of the longest text.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class TextFacts:
         self._head = ""
 
     def add(self, texts: Sequence[str]) -> None:
-        """Take note of texts, none of them empty."""
+        """Counts texts, none of them empty."""
         lengths = [len(text) for text in texts]
         self.characters += sum(lengths)
         self.longest = max(self.longest, *lengths)
@@ -46,14 +46,18 @@ class TextFacts:
             self._head += text[: STARTS_FROM - len(self._head)]
 
     def starts(self, layout: Layout) -> dict[str, int]:
-        """How often documents, or the first lines of a stream, begin with a character, by character."""
+        """The number of documents, or of the first lines of a stream, that begin with each character, by character."""
         if layout == "documents":
             return dict(sorted(self._starts.items()))
         return dict(sorted(Counter(line[0] for line in self._head.splitlines() if line).items()))
 
 
 def read_documents(corpus: Corpus, name: str) -> Iterator[str]:
-    """The texts of a corpus, empty ones left out; raises :class:`CorpusError` at the end where there were none."""
+    """Yields the texts of a corpus that are not empty.
+
+    Raises:
+        CorpusError: at the end, if there were none.
+    """
     empty = True
     for text in corpus.documents():
         if text:
@@ -64,7 +68,7 @@ def read_documents(corpus: Corpus, name: str) -> Iterator[str]:
 
 
 def fit(layout: Layout, documents: Iterable[str], tokenizer: Tokenizer) -> None:
-    """Build a tokenizer's vocabulary from what :func:`encode` will show it."""
+    """Builds a tokenizer's vocabulary from the same texts, ends included, that :func:`encode` passes to it."""
     ends_in_newline = layout == "documents" and not tokenizer.has_eos
     tokenizer.fit((text + "\n" for text in documents) if ends_in_newline else documents)
 
@@ -72,18 +76,18 @@ def fit(layout: Layout, documents: Iterable[str], tokenizer: Tokenizer) -> None:
 def encode(
     layout: Layout, documents: Iterable[str], tokenizer: Tokenizer, facts: TextFacts | None = None
 ) -> EncodedText:
-    """Texts as ids of a fitted tokenizer: the pieces of a stream as one, documents with their end.
+    """Encodes texts: the pieces of a stream as one text, documents each with their end.
 
     Args:
-        layout: of the corpus.
-        documents: none of them empty.
-        tokenizer: fitted.
-        facts: is shown the texts.
+        layout: the layout of the corpus.
+        documents: the texts, none of them empty.
+        tokenizer: a fitted tokenizer.
+        facts: counts the texts on the way.
 
     Raises:
-        PluginError: where the tokenizer gives ids beyond its vocabulary.
-        UnavailableError: where there is no room for the ids.
-        UnknownCharacterError: where the tokenizer does not put up with an unknown character.
+        PluginError: if the tokenizer returns ids outside its vocabulary.
+        UnavailableError: if there is not enough disk space for the ids.
+        UnknownCharacterError: if the tokenizer rejects an unknown character.
     """
     store = IdStore(smallest_type(tokenizer.vocab_size))
     lengths = []
@@ -91,15 +95,15 @@ def encode(
         if facts is not None:
             facts.add(texts)
         if layout == "documents" and not tokenizer.has_eos:
-            texts = [text + "\n" for text in texts]  # noqa: PLW2901 - the end is a part of the text
+            texts = [text + "\n" for text in texts]  # noqa: PLW2901 - the end is part of the text
         ids, counts = tokenizer.encode_batch(texts)
         if layout == "documents" and (end := tokenizer.eos_id) is not None:
             ids = np.insert(ids, np.cumsum(counts), end)
             counts = counts + 1
         if ids.size and not 0 <= ids.min() <= ids.max() < tokenizer.vocab_size:
             raise PluginError(
-                f"the tokenizer gives ids from {ids.min()} to {ids.max()}, and has a vocabulary of "
-                f"{tokenizer.vocab_size}: report it to its author"
+                f"the tokenizer returned ids from {ids.min()} to {ids.max()}, but its vocabulary has "
+                f"{tokenizer.vocab_size}: report this to its author"
             )
         store.add(ids)
         lengths.append(counts)
@@ -108,7 +112,7 @@ def encode(
 
 
 def text_sha256(text: EncodedText) -> str:
-    """The SHA-256 by which an encoded text is known again: of its ids as int32, then its offsets."""
+    """The SHA-256 that identifies an encoded text: of its ids as int32, then its offsets."""
     digest = hashlib.sha256()
     for start in range(0, len(text.ids), PIECE):
         digest.update(text.ids[start : start + PIECE].astype(np.int32).data)
@@ -117,7 +121,7 @@ def text_sha256(text: EncodedText) -> str:
 
 
 def in_pieces(texts: Iterable[str]) -> Iterator[list[str]]:
-    """The texts in lists that have :data:`PIECE` characters and more, but for the last one."""
+    """Yields the texts in lists of at least :data:`PIECE` characters; the last list may be shorter."""
     piece: list[str] = []
     characters = 0
     for text in texts:

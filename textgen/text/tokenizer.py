@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from textgen.options import Options as BaseOptions
 
-#: What to do with a character that the vocabulary lacks: raise, leave it out, or take the unknown id.
+#: The treatment of a character outside the vocabulary: raise an error, skip it, or encode it as the unknown id.
 OnUnknown = Literal["error", "skip", "unk"]
 
 
 class Tokenizer(ABC):
-    """Maps text to ids from 0 to ``vocab_size - 1``, and back.
+    """Maps text to ids from 0 to ``vocab_size - 1`` and back. A plugin subclasses this class.
 
     Args:
         options: an instance of the class attribute ``Options``.
@@ -24,8 +24,8 @@ class Tokenizer(ABC):
 
     Options: ClassVar[type[BaseOptions]] = BaseOptions
 
-    #: Whether the vocabulary has an end-of-document id. Known before :meth:`fit`: documents are ended by that id
-    #: where there is one, and by a newline where there is none.
+    #: Whether the vocabulary has an end-of-document id. Needed before :meth:`fit`: without such an id, documents end
+    #: with a newline, which must be in the vocabulary.
     has_eos: ClassVar[bool] = False
 
     def __init__(self, options: BaseOptions) -> None:
@@ -33,31 +33,31 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def fit(self, texts: Iterable[str]) -> None:
-        """Build the vocabulary from all texts, which can be read once only and may be more than fits in memory."""
+        """Builds the vocabulary from all texts; they can be iterated only once, and may not fit in memory."""
 
     @abstractmethod
     def encode(self, text: str, on_unknown: OnUnknown | None = None) -> NDArray[np.int32]:
-        """The ids of a text, ``[n]`` int32, without an end-of-document id.
+        """Returns the ids of a text, ``[n]`` int32, without an end-of-document id.
 
         Args:
             text: any Unicode text.
-            on_unknown: overrides the tokenizer's own way with a character that it does not know.
+            on_unknown: overrides the tokenizer's own treatment of unknown characters.
 
         Raises:
             UnknownCharacterError: under ``"error"``, with the character and its position.
-            OptionError: under ``"unk"``, where the tokenizer has no unknown id.
+            OptionError: under ``"unk"``, if the tokenizer has no unknown id.
         """
 
     def encode_batch(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """The ids of many texts, each as :meth:`encode` gives them.
+        """Returns the ids of many texts, each encoded as by :meth:`encode`.
 
-        The default encodes one after the other; override it where there is a faster way.
+        The default encodes one text after the other; override it if there is a faster way.
 
         Args:
-            texts: at least one.
+            texts: at least one text.
 
         Returns:
-            The texts' ids end to end, ``[n]`` int32, and how many each has, ``[texts]`` int64.
+            The ids of the texts end to end, ``[n]`` int32, and the number of ids of each, ``[texts]`` int64.
 
         Raises:
             UnknownCharacterError: as :meth:`encode`, with the position in its text.
@@ -67,9 +67,9 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def decode(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> str:
-        """The text of ids. An end-of-document id reads as a newline, padding as nothing.
+        """Returns the text of ids. An end-of-document id becomes a newline, padding an empty string.
 
-        The text of ``a + b`` is that of ``a``, then that of ``b``, so that text can be streamed.
+        The text of ``a + b`` is the text of ``a`` followed by the text of ``b``, so that text can be streamed.
         """
 
     @property
@@ -79,7 +79,7 @@ class Tokenizer(ABC):
 
     @property
     def pad_id(self) -> int | None:
-        """The id that fills a batch up, or ``None``."""
+        """The id of padding, or ``None``."""
         return None
 
     @property
@@ -89,22 +89,22 @@ class Tokenizer(ABC):
 
     @property
     def eos_id(self) -> int | None:
-        """The id that ends a document, or ``None``."""
+        """The id of the end of a document, or ``None``."""
         return None
 
     @property
     def forbidden_ids(self) -> tuple[int, ...]:
-        """Ids that must never be drawn: unknown and padding."""
+        """The ids that must never be drawn: unknown and padding."""
         return tuple(sorted({i for i in (self.unk_id, self.pad_id) if i is not None}))
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
-        """The fitted vocabulary as JSON values; the options are kept apart, by the artifact."""
+        """Returns the fitted vocabulary as JSON values; the artifact stores the options separately."""
 
     @abstractmethod
     def load_json(self, vocabulary: Mapping[str, Any]) -> None:
-        """Restore what :meth:`to_json` gave.
+        """Restores the vocabulary that :meth:`to_json` returned.
 
         Raises:
-            ArtifactError: where it is not a vocabulary of this tokenizer.
+            ArtifactError: if this is not a vocabulary of this tokenizer.
         """

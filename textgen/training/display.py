@@ -1,4 +1,4 @@
-"""Shows how training comes along: plain lines, a progress bar, or nothing."""
+"""Displays of the progress of training: plain lines, a progress bar, or nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from textgen.base.console import LINE_EVERY, say
 from textgen.base.files import quoted
@@ -18,59 +18,49 @@ from textgen.runs.artifact import Artifact
 from textgen.training.plan import Plan
 
 
-class Display(Protocol):
-    """Shows how a run comes along."""
+class Display:
+    """Shows the progress of a run. This base class shows nothing; a subclass overrides what it shows."""
 
     def started(self, plan: Plan, folder: Path, position: Position) -> None:
-        """Training is about to begin, or to go on from a position; the first batch may take a while."""
+        """Called before training starts, or resumes at a position; the first batch may take a while."""
 
     def batch(self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None) -> None:
-        """A batch is done: its loss in nats a character, the speed since the last batch, the step size if any."""
+        """Called after a batch: its loss in nats per character, the speed since the last one, the step size if any."""
 
     def epoch(self, record: Mapping[str, float], sample: str | None) -> None:
-        """An epoch is done: its line of the history, and a text of the model as it is now."""
+        """Called after an epoch: its line of the history, and a sample of the model as it is now."""
 
     def ended(self, artifact: Artifact) -> None:
-        """Training is over, or was stopped."""
+        """Called when training is finished, or was stopped."""
 
 
 @contextmanager
-def make_display(*, tensorboard: bool = False) -> Iterator[Display]:
-    """The display that suits stderr; a bar is taken away however training ends.
-
-    Args:
-        tensorboard: whether the figures go to files for TensorBoard, too, in the run's folder.
-    """
+def make_display() -> Iterator[Display]:
+    """Yields the display that suits stderr: a bar on a terminal, lines elsewhere. The bar is removed at the end."""
     with ExitStack() as at_exit:
-        display: Display = BarDisplay(at_exit) if sys.stderr.isatty() else LineDisplay()
-        if tensorboard:
-            from textgen.training.tensorboard import TensorBoardDisplay
-
-            display = TensorBoardDisplay(display)
-        yield display
+        yield BarDisplay(at_exit) if sys.stderr.isatty() else LineDisplay()
 
 
-class LineDisplay:
-    """One line an epoch, and one every :data:`LINE_EVERY` seconds."""
+class LineDisplay(Display):
+    """Prints one line per epoch, and one every :data:`LINE_EVERY` seconds."""
 
     def started(self, plan: Plan, folder: Path, position: Position) -> None:
-        """Say what is trained on what."""
+        """Prints what is trained on what."""
         self._steps = plan.dataset.train.steps
         self._epochs = plan.training.epochs
         self._last = min(self._epochs * self._steps, plan.training.max_steps or math.inf)
         self._begun: tuple[int, float] | None = None
         self._said = time.monotonic()
-        corpus, model = plan.settings["corpus"]["name"], plan.settings["model"]["name"]
-        documents = f"{plan.documents:,} documents, " if plan.corpus.layout == "documents" else ""
+        documents = f"{len(plan.text.encoded):,} documents, " if plan.text.layout == "documents" else ""
         say(
-            f"{model} with {plan.model.parameter_count:,} parameters on {corpus}: {documents}"
-            f"{plan.characters:,} characters, vocabulary {plan.tokenizer.vocab_size}"
+            f"{plan.model_name} with {plan.model.parameter_count:,} parameters on {plan.text.corpus_name}: {documents}"
+            f"{plan.text.facts.characters:,} characters, vocabulary {plan.tokenizer.vocab_size}"
         )
-        going_on = f", going on after batch {position.total}" if position.total else ""
-        say(f"{self._epochs} epochs of {self._steps} batches, into {folder}{going_on}")
+        resumed = f", resumed after batch {position.total}" if position.total else ""
+        say(f"{self._epochs} epochs of {self._steps} batches, into {folder}{resumed}")
 
     def batch(self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None) -> None:
-        """Say a line now and then."""
+        """Prints a line from time to time."""
         figures = self._figures(position, loss, characters_per_second, learning_rate)
         if time.monotonic() - self._said >= LINE_EVERY:
             self._said = time.monotonic()
@@ -82,7 +72,7 @@ class LineDisplay:
         figures = [f"loss {loss:.3f}", f"{characters_per_second:,.0f} characters/s"]
         if learning_rate is not None:
             figures.insert(1, f"learning rate {learning_rate:.2g}")
-        if self._begun is None:  # the first batch has to wait for graphs to be made
+        if self._begun is None:  # the first batch waits for graphs to be compiled
             self._begun = position.total, time.monotonic()
         before, begun = self._begun
         if position.total > before:
@@ -91,7 +81,7 @@ class LineDisplay:
         return ", ".join(figures)
 
     def epoch(self, record: Mapping[str, float], sample: str | None) -> None:
-        """Say the epoch's losses, and what the model writes by now."""
+        """Prints the epoch's losses, and a sample."""
         self._said = time.monotonic()
         rate = f", learning rate {record['learning_rate']:.2g}" if "learning_rate" in record else ""
         say(f"epoch {record['epoch']}/{self._epochs}: {describe_losses(record)}{rate}")
@@ -99,26 +89,26 @@ class LineDisplay:
             say(indent(sample))
 
     def ended(self, artifact: Artifact) -> None:
-        """Say where the run is, and what to do next."""
+        """Prints the folder of the run, and the next command."""
         manifest = artifact.manifest
         if manifest.status == "interrupted":
-            say(f"stopped; everything is saved. Go on with: textgen train --resume {quoted(artifact.path)}")
+            say(f"stopped; everything is saved. Resume with: textgen train --resume {quoted(artifact.path)}")
         else:
             say(f"done: {describe_losses(manifest.metrics)}. Write text with: textgen sample {quoted(artifact.path)}")
 
 
 class BarDisplay(LineDisplay):
-    """A progress bar an epoch, above it what :class:`LineDisplay` says of each.
+    """Shows one progress bar per epoch, and above it the lines of :class:`LineDisplay`.
 
     Args:
-        at_exit: takes the bar away.
+        at_exit: removes the bar when it is closed.
     """
 
     def __init__(self, at_exit: ExitStack) -> None:
         self._at_exit = at_exit
 
     def started(self, plan: Plan, folder: Path, position: Position) -> None:
-        """Say what is trained, and show the bar."""
+        """Prints what is trained, and shows the bar."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -137,7 +127,7 @@ class BarDisplay(LineDisplay):
         self._at_exit.enter_context(self._progress)
 
     def batch(self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None) -> None:
-        """Move the bar."""
+        """Moves the bar."""
         if position.step == 1:
             self._progress.reset(self._task)
         self._progress.update(
@@ -148,15 +138,15 @@ class BarDisplay(LineDisplay):
         )
 
     def ended(self, artifact: Artifact) -> None:
-        """Take the bar away, and say where the run is."""
+        """Removes the bar, and prints the folder of the run."""
         self._at_exit.close()
         super().ended(artifact)
 
 
 def describe_losses(record: Mapping[str, float]) -> str:
-    """The losses of a line of the history, in nats and bits a character."""
+    """The losses of a line of the history, in nats and bits per character."""
     parts = [
-        f"{label} {record[f'{name}loss']:.3f} nats ({record[f'{name}bits']:.3f} bits) a character"
+        f"{label} {record[f'{name}loss']:.3f} nats ({record[f'{name}bits']:.3f} bits) per character"
         for name, label in (("", "loss"), ("held_out_", "held out"))
         if f"{name}loss" in record
     ]
@@ -166,5 +156,5 @@ def describe_losses(record: Mapping[str, float]) -> str:
 
 
 def indent(text: str) -> str:
-    """Text set off from the lines around it."""
+    """Indents a text, to set it off from the lines around it."""
     return "\n".join(f"    {line}" for line in text.splitlines())

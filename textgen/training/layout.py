@@ -1,4 +1,4 @@
-"""From settings to everything a training run needs: corpus → tokenizer → dataset → model."""
+"""The layout of a text in batches, to train on and to judge by."""
 
 from __future__ import annotations
 
@@ -8,72 +8,75 @@ from numpy.typing import NDArray
 from textgen.errors import CorpusError, OptionError
 from textgen.model.fitting import TrainingOptions
 from textgen.text.batches import BatchPlan, Dataset, Lanes, PackedDocuments, PaddedDocuments, Windows
-from textgen.text.boundaries import Boundaries
-from textgen.text.corpus import Layout
 from textgen.text.encoded import EncodedText
-from textgen.text.tokenizer import Tokenizer
+from textgen.training.held_out import split
+from textgen.training.text import Text
 
 
-def arrange_batches(
-    corpus_layout: Layout,
-    text: EncodedText,
-    tokenizer: Tokenizer,
-    ending: Boundaries,
-    options: TrainingOptions,
-    chosen: NDArray[np.intp] | None,
-) -> Dataset:
-    """Cut off the held-out text and arrange both parts in batches."""
+def arrange_batches(text: Text, options: TrainingOptions, held_out: NDArray[np.intp] | None = None) -> Dataset:
+    """Arranges the training and the held-out part of a text in batches.
+
+    Args:
+        text: the whole text.
+        options: how.
+        held_out: the numbers of the documents to hold out; by default as ``options`` say.
+
+    Raises:
+        OptionError: if the layout does not suit the corpus.
+        CorpusError: if a part is too short for one batch.
+    """
     layout = options.layout
     if layout == "auto":
-        layout = "lanes" if corpus_layout == "stream" else "documents"
-    if layout in ("documents", "packed") and corpus_layout == "stream":
+        layout = "lanes" if text.layout == "stream" else "documents"
+    if layout in ("documents", "packed") and text.layout == "stream":
         raise OptionError(f"training.layout={layout} needs a corpus of documents; a stream takes windows or lanes")
-    if corpus_layout == "stream":
-        train, held_out = text.split_tail(options.held_out)
-    else:
-        train, held_out = (
-            text.split_documents(options.held_out, options.seed) if chosen is None else text.hold_out(chosen)
-        )
-    if layout != "documents" and len(train.ids) <= options.length:
+    parts = split(text.encoded, text.layout, options, held_out)
+    if layout != "documents" and len(parts.training.ids) <= options.length:
         raise CorpusError(
-            f"the corpus has {len(train.ids)} characters to train on, a window of training.length={options.length} "
-            f"needs {options.length + 1}: use more text, or a smaller training.length"
+            f"the corpus has {len(parts.training.ids)} characters to train on, a window of "
+            f"training.length={options.length} needs {options.length + 1}: use more text, or a smaller training.length"
         )
 
     def arrange(part: EncodedText, *, learning: bool) -> BatchPlan:
         drop = options.drop_remainder and learning
         shuffle = options.shuffle and learning
         if layout == "windows":
-            return Windows(part, options.length, options.batch_size, options.seed, shuffle, drop)
+            return Windows(
+                part,
+                length=options.length,
+                batch_size=options.batch_size,
+                seed=options.seed,
+                shuffle=shuffle,
+                drop_remainder=drop,
+            )
         rows = max(1, min(options.batch_size, len(part.ids) // options.length))
         if layout == "lanes":
-            return Lanes(part, options.length, rows)
+            return Lanes(part, length=options.length, batch_size=rows)
         if layout == "packed" and learning:
-            return PackedDocuments(part, options.length, rows, options.seed, shuffle)
-        pad_id = tokenizer.pad_id if tokenizer.pad_id is not None else ending.end_id
+            return PackedDocuments(part, length=options.length, batch_size=rows, seed=options.seed, shuffle=shuffle)
+        pad_id = text.tokenizer.pad_id if text.tokenizer.pad_id is not None else text.boundaries.end_id
         assert pad_id is not None  # documents have an end
-        longest = int(text.lengths().max()) if options.pad == "longest" else None
         return PaddedDocuments(
             part,
-            options.batch_size,
-            pad_id,
-            options.seed,
-            shuffle,
-            drop,
-            pad_to=longest,
+            batch_size=options.batch_size,
+            pad_id=pad_id,
+            seed=options.seed,
+            shuffle=shuffle,
+            drop_remainder=drop,
+            pad_to=int(text.encoded.lengths().max()) if options.pad == "longest" else None,
             masked=options.mask_padding,
             bucket=options.bucket,
             resets_state=layout == "packed",
         )
 
     carries = options.carry_state if options.carry_state is not None else layout in ("lanes", "packed")
-    judges = options.held_out > 0 or chosen is not None
-    judged = arrange(held_out, learning=False) if judges else None
+    is_judged = options.held_out > 0 or held_out is not None
+    judged = arrange(parts.held_out, learning=False) if is_judged else None
     if judged is not None and judged.steps == 0:
         raise CorpusError(
             "the held-out share of the corpus is shorter than one example: use more text, a larger training.held_out, "
             "or training.held_out=0"
         )
-    dataset = Dataset(arrange(train, learning=True), judged, carries)
+    dataset = Dataset(arrange(parts.training, learning=True), judged, carries)
     dataset.check()
     return dataset

@@ -1,71 +1,73 @@
-"""From settings to everything a training run needs: corpus → tokenizer → dataset → model."""
+"""The plan of a training run: from settings to text, batches and model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.base.environment import data_folder
 from textgen.errors import OptionError, TextgenError
 from textgen.generation.prompts import encode_prompt
 from textgen.generation.request import GenerationOptions
 from textgen.model.fitting import TrainingOptions
 from textgen.model.model import Model
-from textgen.options import Options, Settings, build_options, merge_settings
+from textgen.options import Settings, build_options, merge_settings
 from textgen.plugins.registry import Registry
-from textgen.runs.artifact import Artifact
 from textgen.text.batches import Dataset
-from textgen.text.boundaries import Boundaries
-from textgen.text.corpus import Corpus, Layout
-from textgen.text.encoding import TextFacts, encode, fit, read_documents, text_sha256
 from textgen.text.tokenizer import Tokenizer
 from textgen.training.layout import arrange_batches
-
-#: Tokenizer and model where none is named, by the corpus's layout.
-DEFAULT_TOKENIZER: dict[Layout, str] = {"stream": "char-index", "documents": "char-eos"}
-DEFAULT_MODEL = "gru"
-
-#: Batches that a default number of epochs comes to, about, and the bounds of that number.
-DEFAULT_STEPS = 3000
-DEFAULT_EPOCHS = (5, 60)
+from textgen.training.settings import DEFAULT_MODEL, default_epochs, default_length, training_options
+from textgen.training.text import Text, named_options, read_text
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """A training run that could start now.
 
     Attributes:
-        settings: complete: every option of every part has its value.
-        documents: in the corpus.
-        text_sha256: of the encoded text; a run can only go on with the text that it began with.
-        recipe: the name of the recipe that the settings come from.
+        text: the text to train on.
+        dataset: its batches.
+        model: the model to train.
+        model_name: its registered name.
+        training: the options of training.
+        generation: the options of generation.
+        recipe: the name of the recipe that the settings come from, if any.
     """
 
-    settings: Settings
-    corpus: Corpus
-    tokenizer: Tokenizer
-    model: Model
+    text: Text
     dataset: Dataset
+    model: Model
+    model_name: str
     training: TrainingOptions
     generation: GenerationOptions
-    ending: Boundaries
-    documents: int
-    characters: int
-    text_sha256: str
-    recipe: str | None = None
+    recipe: str | None
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the text."""
+        return self.text.tokenizer
+
+    @property
+    def settings(self) -> Settings:
+        """The complete settings by table, as JSON values: every option of every part has its value."""
+        return {
+            **self.text.settings,
+            "model": named_options(self.model_name, self.model.options),
+            "training": self.training.model_dump(mode="json"),
+            "generation": self.generation.model_dump(mode="json"),
+        }
 
     def describe(self) -> dict[str, Any]:
-        """What ``textgen train --dry-run`` prints, as JSON values."""
+        """Returns what ``textgen train --dry-run`` prints, as JSON values."""
         held_out = self.dataset.held_out
         return {
             "vocab_size": self.tokenizer.vocab_size,
-            "documents": self.documents,
-            "characters": self.characters,
+            "documents": len(self.text.encoded),
+            "characters": self.text.facts.characters,
             "examples": self.dataset.train.examples,
             "steps_per_epoch": self.dataset.train.steps,
             "held_out_examples": held_out.examples if held_out else 0,
@@ -75,88 +77,56 @@ class Plan:
         }
 
 
-def has_text_of(plan: Plan, artifact: Artifact) -> bool:
-    """Whether a plan has the text and the vocabulary that a run began with."""
-    same_text = plan.text_sha256 == artifact.manifest.provenance.get("text_sha256")
-    return same_text and plan.tokenizer.to_json() == artifact.tokenizer_json()
-
-
 def make_plan(
     settings: Mapping[str, Mapping[str, Any]],
-    plugins: Registry,
+    registry: Registry,
     data_dir: Path | None = None,
     *,
+    text: Text | None = None,
+    recipe: str | None = None,
     held_out: NDArray[np.intp] | None = None,
 ) -> Plan:
-    """Build every part that settings name.
+    """Builds every part that settings name.
 
     Args:
-        settings: by table; ``corpus.name`` is needed, all else has defaults.
-        plugins: where names are looked up.
-        data_dir: searched for the corpus's files before anything is downloaded; by default ``TEXTGEN_DATA_DIR``.
+        settings: by table; ``corpus.name`` is needed, everything else has defaults.
+        registry: where names are looked up.
+        data_dir: as for :func:`~textgen.training.text.read_text`.
+        text: the text, if it has been read already.
+        recipe: the name of the recipe that the settings come from, to be recorded.
         held_out: the numbers of the documents to judge by; by default as ``training.held_out`` says.
 
     Raises:
-        OptionError: for an option that is unknown or out of range.
-        CorpusError: for text that cannot be read, or is too short for one batch.
+        OptionError: if an option is unknown, out of range, or not one of the model's.
+        CorpusError: if the text cannot be read, or is too short for one batch.
     """
     settings = merge_settings(settings)
-    data_dir = data_folder(data_dir)
-    if "name" not in settings["corpus"]:
-        raise OptionError("no corpus is chosen: give a text file, --corpus NAME or --recipe NAME")
-    training = build_options(TrainingOptions, settings["training"], where="training")
-    generation = build_options(GenerationOptions, settings["generation"], where="generation")
-    plugins.chain(generation.sampler)  # a chain that cannot be built is told before anything is read
-
-    corpus: Corpus = plugins.make("corpus", settings["corpus"], data_dir)
-    tokenizer_settings = {"name": DEFAULT_TOKENIZER[corpus.layout], **settings["tokenizer"]}
-    tokenizer: Tokenizer = plugins.make("tokenizer", tokenizer_settings)
-    fit(corpus.layout, read_documents(corpus, settings["corpus"]["name"]), tokenizer)
-    _check_prompt(generation.prompt or "", tokenizer)
-    facts = TextFacts()
-    text = encode(corpus.layout, read_documents(corpus, settings["corpus"]["name"]), tokenizer, facts)
-    ending = Boundaries(None if corpus.layout == "stream" else int(text.ids[-1]), facts.starts(corpus.layout))
     model_name = settings["model"].get("name", DEFAULT_MODEL)
-    suggested = plugins.get("model", model_name).suggested_options(facts.characters)
+    model_class = registry.get("model", model_name)
+    training = training_options(model_class.TrainingOptions, settings["training"], model_name)
+    generation = build_options(GenerationOptions, settings["generation"], where="generation")
+    registry.chain(generation.sampler)  # fails before a long text is read
+    text = text or read_text(settings, registry, data_dir)
+    _check_prompt(generation.prompt or "", text.tokenizer)
+    suggested = model_class.suggested_options(text.facts.characters)
     model_settings = {**suggested, **settings["model"], "name": model_name}
-    model: Model = plugins.make("model", model_settings, tokenizer.vocab_size)
-    dataset = arrange_batches(corpus.layout, text, tokenizer, ending, training, held_out)
-
+    model = registry.make("model", model_settings, text.tokenizer.vocab_size)
+    dataset = arrange_batches(text, training, held_out)
     if "epochs" not in training.model_fields_set:
-        epochs = model.suggested_epochs or int(np.clip(round(DEFAULT_STEPS / dataset.train.steps), *DEFAULT_EPOCHS))
+        epochs = model.suggested_epochs or default_epochs(dataset.train.steps)
         training = training.model_copy(update={"epochs": epochs})
     if generation.length is None:
-        length = 400 if corpus.layout == "stream" else 2 * facts.longest
+        length = default_length(text.layout, text.facts.longest)
         generation = generation.model_copy(update={"length": length})
-    complete: Settings = {
-        "corpus": _complete(settings["corpus"]["name"], corpus.settled_options),
-        "tokenizer": _complete(tokenizer_settings["name"], tokenizer.options),
-        "model": _complete(model_settings["name"], model.options),
-        "training": training.model_dump(mode="json"),
-        "generation": generation.model_dump(mode="json"),
-    }
     return Plan(
-        complete,
-        corpus,
-        tokenizer,
-        model,
-        dataset,
-        training,
-        generation,
-        ending,
-        documents=len(text),
-        characters=facts.characters,
-        text_sha256=text_sha256(text),
+        text=text,
+        dataset=dataset,
+        model=model,
+        model_name=model_name,
+        training=training,
+        generation=generation,
+        recipe=recipe,
     )
-
-
-def provenance(plan: Plan) -> dict[str, Any]:
-    """What the artifact records of the corpus, as JSON values."""
-    return {**asdict(plan.corpus.provenance()), "layout": plan.corpus.layout, "text_sha256": plan.text_sha256}
-
-
-def _complete(name: str, options: Options) -> dict[str, Any]:
-    return {"name": name, **options.model_dump(mode="json")}
 
 
 def _check_prompt(prompt: str, tokenizer: Tokenizer) -> None:

@@ -1,4 +1,4 @@
-"""Plots of a run, with matplotlib (the extra ``plots``)."""
+"""The plot of a run, with matplotlib (the extra ``plots``)."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from pathlib import Path
 
 from textgen.base.figures import new_figure, save_figure
 
-#: What is drawn below one another: the label of the axis, and the curves by their names in the history.
+#: The panels, from top to bottom: the label of the axis, and the labels of its curves by their names in the history.
 PANELS: dict[str, dict[str, str]] = {
-    "loss (nats a character)": {"loss": "training", "held_out_loss": "held out"},
+    "loss (nats per character)": {"loss": "training", "held_out_loss": "held out"},
     "learning rate": {"learning_rate": "learning rate"},
-    "characters a second": {"characters_per_second": "characters a second"},
+    "characters per second": {"characters_per_second": "characters per second"},
 }
 
 
 def save_training_plot(history: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Draw :data:`PANELS` over the batches, without those that a run has no figures for.
+    """Draws :data:`PANELS` over the batches, except those that a run has no figures for.
 
     Args:
         history: the lines of ``history.jsonl``.
         path: the PNG file to write.
 
     Raises:
-        UnavailableError: where matplotlib is not installed.
+        UnavailableError: if matplotlib is not installed.
     """
     panels = training_curves(history)
     figure = new_figure(7, 2 + 2 * len(panels))
@@ -40,7 +40,7 @@ def save_training_plot(history: Sequence[Mapping[str, float]], path: Path) -> No
 
 
 def training_curves(history: Sequence[Mapping[str, float]]) -> dict[str, dict[str, list[tuple[float, float]]]]:
-    """The points (batches done, value) of each curve that has any, by panel and label."""
+    """Returns the points (batches done, value) of each curve that has any, by panel and label."""
     panels = {
         label: {
             curve: points

@@ -12,24 +12,21 @@ import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from textgen.model.fitting import Position
-
-if TYPE_CHECKING:
-    from textgen.runs.artifact import Artifact
-    from textgen.training.display import Display
-    from textgen.training.plan import Plan
+from textgen.runs.artifact import Artifact
+from textgen.training.display import Display
+from textgen.training.plan import Plan
 
 
 class EventLog:
     """A new file of scalars.
 
     Args:
-        folder: where it goes; made where it is missing. A folder may have several, which are read as one.
+        folder: its folder, which is made if it is missing. A folder may have several files, which are read as one.
 
     Raises:
-        OSError: where it cannot be written.
+        OSError: if it cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,17 +36,17 @@ class EventLog:
         self._append(_message(3, b"brain.Event:2"))
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Add points to curves.
+        """Adds points to curves.
 
         Args:
-            step: batches done, where the points stand.
-            scalars: values by the names of their curves, which group by what stands before a ``/``.
+            step: batches done: the horizontal position of the points.
+            scalars: values by the names of their curves, which are grouped by the part before a ``/``.
         """
         values = [_message(1, name.encode()) + b"\x15" + struct.pack("<f", value) for name, value in scalars.items()]
         self._append(b"\x10" + _varint(step) + _message(5, b"".join(_message(1, value) for value in values)))
 
     def close(self) -> None:
-        """Close the file."""
+        """Closes the file."""
         self._file.close()
 
     def _append(self, event: bytes) -> None:
@@ -72,7 +69,7 @@ def _varint(number: int) -> bytes:
 
 
 def _checksum(data: bytes) -> bytes:
-    """CRC-32C (Castagnoli), masked as such files have it."""
+    """CRC-32C (Castagnoli), masked as these files require."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc = crc >> 8 ^ _TABLE[(crc ^ byte) & 255]
@@ -93,11 +90,11 @@ _TABLE = [_row(byte) for byte in range(256)]
 EVENTS_EVERY = 10
 
 
-class TensorBoardDisplay:
-    """Writes the figures where TensorBoard reads them: ``tensorboard/`` in the run's folder.
+class TensorBoardDisplay(Display):
+    """Writes the figures for TensorBoard to ``tensorboard/`` in the run's folder.
 
     Args:
-        display: is shown everything, too.
+        display: shows everything as well.
     """
 
     def __init__(self, display: Display) -> None:
@@ -105,19 +102,19 @@ class TensorBoardDisplay:
         self._log: EventLog | None = None
 
     def started(self, plan: Plan, folder: Path, position: Position) -> None:
-        """Note the folder, which the run makes when it knows that it can train."""
+        """Notes the folder, which the run makes once it can train."""
         self._folder = folder / "tensorboard"
         self._display.started(plan, folder, position)
 
     def batch(self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None) -> None:
-        """Write every :data:`EVENTS_EVERY` batches."""
+        """Writes every :data:`EVENTS_EVERY` batches."""
         self._display.batch(position, loss, characters_per_second, learning_rate)
         if position.total % EVENTS_EVERY == 0:
             figures = {"loss": loss, "characters_per_second": characters_per_second, "learning_rate": learning_rate}
             self._write(position.total, {f"batch/{name}": v for name, v in figures.items() if v is not None})
 
     def epoch(self, record: Mapping[str, float], sample: str | None) -> None:
-        """Write the epoch's figures."""
+        """Writes the epoch's figures."""
         self._display.epoch(record, sample)
         figures = {f"epoch/{name}": value for name, value in record.items() if name not in ("epoch", "step")}
         self._write(int(record["step"]), figures)
@@ -128,7 +125,7 @@ class TensorBoardDisplay:
         self._log.write(step, figures)
 
     def ended(self, artifact: Artifact) -> None:
-        """Close the file."""
+        """Closes the file."""
         if self._log is not None:
             self._log.close()
         self._display.ended(artifact)

@@ -1,139 +1,143 @@
-"""Training, from a plan to a finished artifact, and going on with a run that stopped."""
+"""Training: from a plan to a finished run, and resuming a run that stopped."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+import signal
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
+from textgen.base.cluster import Cluster
+from textgen.base.machine import signals_handled
 from textgen.errors import ArtifactError, OptionError
+from textgen.model.fitting import TrainingOptions
 from textgen.options import Settings, merge_settings
 from textgen.plugins.recorded import check_transforms, needing, report_changes
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
-from textgen.runs.folder import claimed, new_folder
-from textgen.training.cluster import Cluster
+from textgen.runs.folder import claimed, name_run, new_folder
 from textgen.training.display import Display
-from textgen.training.follower import Follower
-from textgen.training.plan import Plan, has_text_of, make_plan
+from textgen.training.plan import Plan, make_plan
+from textgen.training.recorder import Recorder, make_manifest
 from textgen.training.run import Run
-
-#: Training options that may differ when a run goes on.
-RESUMABLE = ("epochs", "max_steps", "patience", "checkpoint_every", "sample_every", "callbacks", "device")
+from textgen.training.settings import recorded_settings
 
 
 def train(
-    plan: Plan,
-    plugins: Registry,
-    display: Display,
-    *,
-    folder: Path | None = None,
-    overwrite: bool = False,
-    callbacks: Sequence[Any] = (),
+    plan: Plan, registry: Registry, display: Display, *, folder: Path | None = None, overwrite: bool = False
 ) -> Artifact:
-    """Train a new run.
+    """Trains a new run.
 
     Args:
-        plan: what to train on what.
-        plugins: whose hooks are called.
+        plan: the plan of what to train on what.
+        registry: the plugins whose hooks are called.
         display: shows progress.
-        folder: where the run is written; by default a new one in :func:`textgen.base.environment.runs_folder`.
+        folder: the run's folder; by default a new one in :func:`textgen.base.environment.runs_folder`.
         overwrite: whether to replace a run that is in the folder, once the new one is known to be able to train.
-        callbacks: ``keras.callbacks.Callback`` objects, for models that train with Keras.
 
     Returns:
-        The finished (or interrupted) run; in a process that is not its cluster's chief, without files.
+        The finished (or interrupted) run. In a process that is not its cluster's chief it has no files; its weights are
+        those of the plan's model.
 
     Raises:
-        ArtifactError: where the folder is in use.
-        OptionError: where ``TF_CONFIG`` describes no cluster.
-        UnavailableError: where a library is missing.
+        ArtifactError: if the folder is in use.
+        OptionError: if ``TF_CONFIG`` does not describe a cluster.
+        UnavailableError: if a library is missing.
     """
-    settings = plan.settings
-    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{settings['corpus']['name']}-{settings['model']['name']}"
-    if not _is_chief():
-        return _fit(Follower(plan, folder or Path(name), plugins, display, callbacks=callbacks))
+    manifest = make_manifest(plan, registry)
+    name = name_run(manifest.settings)
+    if not is_chief():
+        return _fit(Run(plan, Artifact(folder or Path(name), manifest), registry, Display()))
     with new_folder(folder, name, overwrite=overwrite) as made:
-        return _fit(Run(plan, made, plugins, display, overwrite=overwrite, callbacks=callbacks))
+        artifact = Artifact(made, manifest)
+        return _fit(Run(plan, artifact, registry, display, Recorder(artifact, plan, overwrite=overwrite)))
 
 
 def resume(
     folder: Path,
-    plugins: Registry,
+    registry: Registry,
     display: Display,
     *,
     changes: Settings | None = None,
     data_dir: Path | None = None,
-    callbacks: Sequence[Any] = (),
 ) -> Artifact:
-    """Go on with a run from its last checkpoint, as if it had not stopped.
+    """Resumes a run from its last checkpoint, as if it had not stopped.
 
     Args:
         folder: the run's folder.
-        plugins: whose hooks are called.
+        registry: the plugins whose hooks are called.
         display: shows progress.
-        changes: new values of the training options in :data:`RESUMABLE`.
-        data_dir: as for :func:`textgen.training.plan.make_plan`.
-        callbacks: as for :func:`train`.
+        changes: new values of the training options that the model declares as ``resumable``.
+        data_dir: as for :func:`textgen.training.text.read_text`.
 
     Raises:
-        ArtifactError: where the run cannot be read, its text is no longer the same, or another process trains it.
-        OptionError: for a change of another option, or where the run is finished and nothing is left to do.
+        ArtifactError: if the run cannot be read, its text has changed, or another process trains it.
+        OptionError: if another option is changed, or the run is finished and nothing is left to do.
     """
-    with claimed(folder) if _is_chief() and folder.is_dir() else nullcontext():
-        return _resume(Artifact.open(folder), plugins, display, changes or {}, data_dir, callbacks)
+    with claimed(folder) if is_chief() and folder.is_dir() else nullcontext():
+        return _resume(Artifact.open(folder), registry, display, changes or {}, data_dir)
 
 
 def _resume(
-    artifact: Artifact,
-    plugins: Registry,
-    display: Display,
-    changes: Settings,
-    data_dir: Path | None,
-    callbacks: Sequence[Any],
+    artifact: Artifact, registry: Registry, display: Display, changes: Settings, data_dir: Path | None
 ) -> Artifact:
-    folder = artifact.path
+    with needing(artifact, registry):
+        _check_changes(changes, registry.get("model", artifact.manifest.settings["model"]["name"]).TrainingOptions)
+        report_changes(artifact, registry)
+        check_transforms(artifact, registry)
+        plan = make_plan(merge_settings(recorded_settings(artifact, registry), changes), registry, data_dir)
+    if not plan.text.is_text_of(artifact):
+        raise ArtifactError(f"the text of {artifact.path} has changed since the run began; train a new run instead")
+    if is_chief():
+        run = Run(plan, artifact, registry, display, Recorder(artifact, plan))
+    else:
+        run = Run(plan, artifact, registry, Display())
+    if artifact.manifest.status == "finished":
+        _check_unfinished(run)
+    artifact.manifest.settings = plan.settings
+    return _fit(run)
+
+
+def _check_changes(changes: Settings, schema: type[TrainingOptions]) -> None:
     for table, values in changes.items():
         for option in values:
-            if table != "training" or option not in RESUMABLE:
-                raise OptionError(
-                    f"{table}.{option} cannot change when a run goes on; training.{', training.'.join(RESUMABLE)} can"
-                )
-    report_changes(artifact, plugins)
-    check_transforms(artifact, plugins)
-    with needing(artifact, plugins):
-        plan = make_plan(merge_settings(artifact.manifest.settings, changes), plugins, data_dir)
-    if not has_text_of(plan, artifact):
-        raise ArtifactError(f"the text of {folder} has changed since the run began; train a new run instead")
-    artifact.manifest.settings = plan.settings
-    make_run = Run if _is_chief() else Follower
-    run = make_run(plan, folder, plugins, display, callbacks=callbacks, artifact=artifact)
-    was_finished = artifact.manifest.status == "finished"
-    if was_finished and run.is_complete:
-        raise OptionError(
-            f"{folder} is finished, with epochs={plan.training.epochs} and max_steps={plan.training.max_steps}; "
-            "to go on, raise them: --epochs, --max-steps"
-        )
-    _fit(run)
-    if was_finished and plan.training.patience and not run.has_trained and not run.was_stopped:
-        raise OptionError(
-            f"{folder} is finished: it ended by training.patience={plan.training.patience}; "
-            "to go on, raise it: --set training.patience=NUMBER, or none"
-        )
-    return run.artifact
+            if table != "training" or option not in schema.resumable:
+                allowed = ", ".join(f"training.{name}" for name in schema.resumable)
+                raise OptionError(f"{table}.{option} cannot change when a run is resumed; {allowed} can")
 
 
-def _is_chief() -> bool:
-    """Whether this process writes the run: in a cluster only one does."""
+def _check_unfinished(run: Run) -> None:
+    """Checks that something is left to train, by the options as they are now."""
+    options, folder = run.options, run.artifact.path
+    if run.has_lost_patience:
+        raise OptionError(
+            f"{folder} is finished: it ended by training.patience={options.patience}; "
+            "raise it to resume the run: --set training.patience=NUMBER, or none"
+        )
+    if run.is_complete:
+        raise OptionError(
+            f"{folder} is finished, with epochs={options.epochs} and max_steps={options.max_steps}; "
+            "raise them to resume the run: --epochs, --max-steps"
+        )
+
+
+def is_chief() -> bool:
+    """Returns whether this process writes its runs: in a cluster only one does."""
     cluster = Cluster.from_environment()
     return cluster is None or cluster.is_chief
 
 
 def _fit(run: Run) -> Artifact:
-    with run.stopping_on_signals():
+    with signals_handled(partial(_stop, run)):
         run.begin()
         run.plan.model.fit(run.plan.dataset, run)
         run.finish()
     return run.artifact
+
+
+def _stop(run: Run, number: int, frame: FrameType | None) -> None:
+    """Stops a run after the current batch on Ctrl-C or SIGTERM; a second Ctrl-C stops it at once."""
+    if run.was_asked_to_stop and number == signal.SIGINT:
+        raise KeyboardInterrupt
+    run.ask_to_stop()

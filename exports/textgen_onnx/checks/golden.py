@@ -1,4 +1,4 @@
-"""How far an export is from its source: logits and greedy text against NumPy, loss on held-out text."""
+"""Golden vectors: inputs and outputs of the graphs, by which another host can check itself."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textgen import Chain, Draw, Runtime, uniforms
+from textgen_onnx.contract import parameter_feeds
 
 
 def golden_vectors(runtime: Runtime, chain: Chain, forbidden: Sequence[int]) -> dict[str, NDArray[Any]]:
-    """Inputs and outputs of both graphs, by which another host can check itself.
+    """Inputs and outputs of both graphs.
 
-    ``step.*``: three rows of 5, 3 and 1 ids. ``generate.*``: 16 steps from the state that those left.
+    ``step.*`` reads three rows of 5, 3 and 1 ids; ``generate.*`` writes 16 steps from the state after them.
     """
     batch, steps = 3, 16
     ids = (np.arange(batch * 5).reshape(batch, 5) * 7 % runtime.vocab_size).astype(np.int32)
@@ -31,8 +32,7 @@ def golden_vectors(runtime: Runtime, chain: Chain, forbidden: Sequence[int]) -> 
     last = ids[np.arange(batch), lengths - 1]
     vectors |= {"generate.last_ids": last.astype(np.int64), "generate.uniforms": drawn}
     vectors |= {f"generate.past.{name}": array for name, array in state.items()}
-    for index, (name, values) in enumerate(zip(chain.names, draw.parameters, strict=False)):
-        vectors |= {f"generate.{index}.{name}.{parameter}": value for parameter, value in values.items()}
+    vectors |= {f"generate.{name}": column for name, column in parameter_feeds(draw).items()}
     if draw.seen is not None:
         vectors["generate.seen"] = draw.seen.copy()
     block = runtime.generate(last, state, draw, drawn)

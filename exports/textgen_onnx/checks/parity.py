@@ -1,4 +1,4 @@
-"""How far an export is from its source: logits and greedy text against NumPy, loss on held-out text."""
+"""Parity: how far an export is from its source in logits, likeliest ids, and loss."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ import numpy as np
 from textgen import ExportSource, Runtime
 from textgen.errors import ArtifactError
 
-#: Largest difference of logits of an fp32 export, and largest relative rise in loss of an fp16 or int8 one.
+#: The largest difference of logits of an fp32 export, and the largest relative rise in loss of any export.
 LOGITS_BOUND, LOSS_BOUND = 1e-4, 0.01
 
-#: Steps and rows of the comparison, and ids of a row that are read at once.
-STEPS, ROWS, CHUNK = 1000, 2, 100
+#: Steps and rows of the comparison, and steps per call.
+STEPS, ROWS, STEPS_PER_CALL = 1000, 2, 100
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Parity:
-    """The comparison's figures.
+    """The figures of a comparison.
 
     Attributes:
         max_logit_difference: over :data:`STEPS` steps of :data:`ROWS` rows, each runtime carrying its own state.
         greedy_agreement: share of steps in which both runtimes find the same id likeliest.
-        loss: of the source, in nats a character, on the text; ``export_loss`` of the export.
-        text: what the losses were measured on.
+        loss: of the source on the text, in nats per character.
+        export_loss: of the export on the same text.
+        text: a description of the text.
     """
 
     max_logit_difference: float
@@ -35,7 +36,7 @@ class Parity:
 
     @property
     def loss_increase(self) -> float:
-        """The rise in loss relative to the source's; absolute where that is 0, as for a single character."""
+        """The rise in loss relative to the source's; absolute if that is 0, as for a vocabulary of one character."""
         return self.export_loss / self.loss - 1 if self.loss else self.export_loss
 
     def figures(self) -> dict[str, float]:
@@ -49,7 +50,7 @@ class Parity:
         }
 
     def check(self, precision: str) -> None:
-        """Raise :class:`ArtifactError` where the export is past the bound of its precision."""
+        """Raise :class:`ArtifactError` if the export exceeds the bound of its precision."""
         if precision == "fp32" and not self.max_logit_difference <= LOGITS_BOUND:
             raise ArtifactError(
                 f"the fp32 export differs from its source by {self.max_logit_difference:.1e} in logits, more than "
@@ -57,7 +58,7 @@ class Parity:
             )
         if not self.loss_increase <= LOSS_BOUND:
             raise ArtifactError(
-                f"the {precision} export's loss on {self.text} is {self.export_loss:.4f} nats a character, "
+                f"the {precision} export's loss on {self.text} is {self.export_loss:.4f} nats per character, "
                 f"{self.loss_increase:.1%} above its source's {self.loss:.4f}, more than {LOSS_BOUND:.0%}; "
                 "nothing was written"
             )
@@ -67,18 +68,24 @@ def compare(reference: Runtime, export: Runtime, source: ExportSource) -> Parity
     """Compare an export with its source.
 
     Args:
-        reference: the source in a runtime that is trusted.
-        export: what is judged.
+        reference: the source, in a runtime that runs its weights.
+        export: the export.
         source: measures losses.
     """
     ids = np.random.default_rng(0).integers(0, reference.vocab_size, (ROWS, STEPS)).astype(np.int32)
     difference, agreement = 0.0, 0.0
     states = [runtime.initial_state(ROWS) for runtime in (reference, export)]
-    for at in range(0, STEPS, CHUNK):
-        part = ids[:, at : at + CHUNK]
+    for at in range(0, STEPS, STEPS_PER_CALL):
+        part = ids[:, at : at + STEPS_PER_CALL]
         (expected, states[0]), (found, states[1]) = (
             runtime.forward(part, state) for runtime, state in zip((reference, export), states, strict=True)
         )
         difference = max(difference, float(np.abs(expected - found).max()))
         agreement += float((expected.argmax(axis=2) == found.argmax(axis=2)).mean()) * part.shape[1] / STEPS
-    return Parity(difference, agreement, source.measure_loss(reference), source.measure_loss(export), source.text)
+    return Parity(
+        max_logit_difference=difference,
+        greedy_agreement=agreement,
+        loss=source.measure_loss(reference),
+        export_loss=source.measure_loss(export),
+        text=source.text,
+    )

@@ -1,32 +1,74 @@
-"""Sessions of ONNX Runtime: providers that really work, errors in one line. Importing this imports onnxruntime."""
+"""Checks of a graph before it is used: the weights are inside, and inputs and outputs are those of the model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
+from textgen import StateSpec
 from textgen.errors import ArtifactError
 
 #: Element type and shape of an input or output; ``None`` stands for a dynamic dimension.
 Tensor = tuple[str, tuple[int | None, ...]]
 
+#: A tensor of a serialised graph whose values lie in another file has this key in its ``external_data``.
+_EXTERNAL_DATA = b"\x0a\x08location"
 
-def check_signature(session: Any, name: str, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> None:
-    """Check that a graph takes exactly some inputs, and gives at least some outputs.
+#: Inputs whose every dimension is dynamic; of the others only the batch is.
+_DYNAMIC = ("ids", "lengths", "last_ids", "uniforms")
+
+
+def check_weights_are_inside(content: bytes, path: Path) -> None:
+    """Check that a serialised graph needs no other file.
 
     Raises:
-        ArtifactError: where it does not; names the first that differs.
+        ArtifactError: if it keeps weights in another file.
     """
-    takes, gives = _signature(session.get_inputs()), _signature(session.get_outputs())
-    for wanted, found, what in ((inputs, takes, "input"), (outputs, gives, "output")):
-        for tensor, (kind, shape) in wanted.items():
-            if found.get(tensor) != (kind, shape):
-                sizes = ", ".join("?" if size is None else str(size) for size in shape)
+    if _EXTERNAL_DATA in content:
+        raise ArtifactError(f"{path} keeps weights in another file, which nothing vouches for; export again")
+
+
+def check_signature(
+    session: Any, path: Path, spec: StateSpec, vocab_size: int, feeds: Mapping[str, NDArray[Any]]
+) -> None:
+    """Check that a graph has exactly the inputs, and at least the outputs, that a model needs.
+
+    Args:
+        session: of the graph.
+        path: of the graph, for errors.
+        spec: the model's state.
+        vocab_size: the model's.
+        feeds: an example of what the graph is run with, besides the state; with ``ids`` it reads text, else it writes.
+
+    Raises:
+        ArtifactError: if it has not; names the first that differs.
+    """
+    state: dict[str, Tensor] = {t.name: (t.dtype, (None, *t.shape)) for t in spec.tensors}
+    inputs = {f"past.{name}": tensor for name, tensor in state.items()}
+    outputs = {f"present.{name}": tensor for name, tensor in state.items()}
+    for name, array in feeds.items():
+        shape = [None] * array.ndim if name in _DYNAMIC else [None, *array.shape[1:]]
+        inputs[name] = (array.dtype.name, tuple(shape))
+    if "ids" in feeds:
+        outputs["logits"] = ("float32", (None, None, vocab_size))
+    else:
+        outputs["ids"] = ("int64", (None, None))
+    if "seen" in feeds:
+        outputs["present.seen"] = inputs["seen"]
+
+    taken, given = _signature(session.get_inputs()), _signature(session.get_outputs())
+    for wanted, found, what in ((inputs, taken, "input"), (outputs, given, "output")):
+        for name, (kind, sizes) in wanted.items():
+            if found.get(name) != (kind, sizes):
+                listed = ", ".join("?" if size is None else str(size) for size in sizes)
                 raise ArtifactError(
-                    f"{name} is no graph of this model: its {what} {tensor} is not {kind} [{sizes}]; export again"
+                    f"{path} does not belong to this model: its {what} {name} is not {kind} [{listed}]; export again"
                 )
-    if extra := takes.keys() - inputs.keys():
-        raise ArtifactError(f"{name} is no graph of this model: it has the input {min(extra)}; export again")
+    if extra := taken.keys() - inputs.keys():
+        raise ArtifactError(f"{path} does not belong to this model: it has the input {min(extra)}; export again")
 
 
 def _signature(values: Sequence[Any]) -> dict[str, Tensor]:

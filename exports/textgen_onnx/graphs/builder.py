@@ -1,4 +1,4 @@
-"""Building ONNX graphs: nodes by name, constants where they are used, loop-invariant nodes outside of the loop.
+"""A builder of ONNX graphs: nodes by name, constants near their use, loop-invariant nodes outside of the loop.
 
 Importing this module imports onnx.
 """
@@ -15,9 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-#: What ONNX Runtime 1.14 and later read.
-OPSET = 17
-IR_VERSION = 8
+from textgen_onnx.contract import IR_VERSION, OPSET
 
 FLOAT, FLOAT16, INT32, INT64, BOOL = (
     TensorProto.FLOAT,
@@ -38,10 +36,10 @@ class Value:
 
 
 class Graph:
-    """A graph under construction, or the body of a loop in one.
+    """A graph under construction, or the body of a loop in one; a :class:`textgen.GraphBuilder`.
 
-    A node of a body whose inputs do not change from step to step is put into the graph around it. Constants become
-    initializers of the innermost graph that needs them, where ONNX Runtime finds them fastest.
+    A node of a body whose inputs do not change between steps is moved into the graph around it. Constants become
+    initializers of the innermost graph that needs them, where ONNX Runtime accesses them fastest.
 
     Args:
         tensors: weights by name, usable as inputs of nodes.
@@ -68,13 +66,13 @@ class Graph:
         return self._parent._root if self._parent else self
 
     def input(self, name: str, kind: int, shape: Sequence[int | str]) -> str:
-        """Declare an input; return its name."""
+        """Declare an input; returns its name."""
         self._inputs.append(Value(name, kind, tuple(shape)))
         self._own.add(name)
         return name
 
     def constant(self, value: Any) -> str:
-        """The name of a constant, with the dtype and shape of ``numpy.asarray(value)``."""
+        """Add a constant with the dtype and shape of ``numpy.asarray(value)``; returns its name."""
         array = np.asarray(value)
         for name, other in self._constants.items():
             is_free = name.startswith("constant.") and name not in self._taken
@@ -86,11 +84,11 @@ class Graph:
         return name
 
     def add(self, op: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node with one output; return the output's name."""
+        """Add a node with one output; returns the name of the output."""
         return self.add_multiple(op, 1, *inputs, **attributes)[0]
 
     def add_multiple(self, op: str, outputs: int, *inputs: str, **attributes: Any) -> tuple[str, ...]:
-        """Add a node with several outputs; return their names."""
+        """Add a node with several outputs; returns their names."""
         if self._parent and not any(self._varies(name) for name in inputs):
             return self._parent.add_multiple(op, outputs, *inputs, **attributes)
         names = tuple(f"{op.lower()}.{next(self._numbers)}" for _ in range(outputs))
@@ -102,7 +100,7 @@ class Graph:
         return name in self._own
 
     def name(self, value: str, name: str) -> str:
-        """Give a value a name of its own, for an output."""
+        """Name a value, for an output; returns the name."""
         self._nodes.append(helper.make_node("Identity", [value], [name]))
         return name
 
@@ -117,13 +115,13 @@ class Graph:
             body: its inputs are the states, then one element of each sequence.
             states: names of the states before the first step.
             sequences: names.
-            outputs: the body's, the new states first; what follows is stacked along a first axis.
+            outputs: of the body: first the new states, then values that are stacked along a first axis.
 
         Returns:
             Names of the states after the last step, then of the stacked outputs.
         """
         proto = body._proto("body", outputs)
-        # A name in a body must not come back in the graph around it.
+        # A name in a body must not be used again in the graph around it.
         self._taken.update(each.name for each in proto.initializer)
         names = [f"scan.{next(self._numbers)}" for _ in outputs]
         node = helper.make_node("Scan", [*states, *sequences], names, body=proto, num_scan_inputs=len(sequences))
@@ -132,7 +130,7 @@ class Graph:
         return names
 
     def model(self, outputs: Sequence[Value]) -> onnx.ModelProto:
-        """The finished model, checked; its outputs go by the names that nodes gave them."""
+        """The finished model, checked; the outputs are values of this graph."""
         graph = self._proto("textgen", outputs)
         model = helper.make_model(
             graph, producer_name="textgen", opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
@@ -151,7 +149,7 @@ class Graph:
         return helper.make_graph(self._nodes, name, inputs, results, initializer=initializers)
 
     def _known_outside(self, name: str) -> bool:
-        """Whether a graph around this one uses a constant, and so has it among its initializers."""
+        """True if a graph around this one uses a constant, so that it is an initializer there."""
         parent = self._parent
         while parent:
             if any(name in node.input for node in parent._nodes):

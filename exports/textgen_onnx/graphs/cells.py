@@ -1,7 +1,7 @@
 """One step of a GRU and of an LSTM as ONNX nodes.
 
-Written out in single operators: the fused GRU of ONNX Runtime takes one and a half times as long a step, and has no
-int8 form. The formulas are those of Keras's layers, with the reset gate after the recurrent product.
+They are written out in single operators: the fused GRU of ONNX Runtime takes one and a half times as long per step, and
+has no int8 form. The formulas are those of Keras's layers, with the reset gate after the recurrent product.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ def add_step(graph: Graph, weights: GraphWeights, layer: int, projected: list[st
     """Add a layer's step.
 
     Args:
-        graph: takes the nodes.
+        graph: the graph to add nodes to.
         weights: of the stack.
-        layer: which of its layers.
-        projected: names of the input's projections, one for each of :attr:`GraphWeights.parts`.
+        layer: the number of the layer.
+        projected: names of the input's projections, one per part of :attr:`GraphWeights.parts`.
         state: names of the layer's state before the step, ``[batch, U]`` float: h, and for an LSTM c.
 
     Returns:
-        Names of the state after it.
+        Names of the state after the step.
     """
     add = _add_gru_step if weights.cell == "gru" else _add_lstm_step
     return add(graph, weights, layer, projected, state)

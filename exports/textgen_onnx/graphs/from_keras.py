@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 
 from textgen import Model
 from textgen.errors import UnavailableError, UnsupportedModelError
-from textgen_onnx.graphs.builder import IR_VERSION, OPSET
+from textgen_onnx.contract import IR_VERSION, OPSET
 
 _KINDS = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32, "int64": TensorProto.INT64}
 
@@ -22,10 +22,10 @@ def convert_step(model: Model) -> onnx.ModelProto:
         model: with weights.
 
     Raises:
-        UnsupportedModelError: where the model has no step function, or tf2onnx cannot convert it.
-        UnavailableError: where tf2onnx or TensorFlow is not installed.
+        UnsupportedModelError: if the model has no step function, or tf2onnx cannot convert it.
+        UnavailableError: if tf2onnx or TensorFlow is not installed.
     """
-    step = model.keras_step()
+    step = getattr(model, "keras_step", lambda: None)()
     if step is None:
         raise UnsupportedModelError("this model has no Keras step function; it cannot go through tf2onnx")
     try:
@@ -47,14 +47,14 @@ def convert_step(model: Model) -> onnx.ModelProto:
         converted, _ = tf2onnx.convert.from_function(
             tensorflow.function(read, input_signature=signature), input_signature=signature, opset=OPSET
         )
-    except Exception as error:  # tf2onnx raises whatever it stumbles over
+    except Exception as error:  # tf2onnx has no error class of its own
         reason = " ".join(str(error).split())[:200]
         raise UnsupportedModelError(f"tf2onnx cannot convert this model: {type(error).__name__}: {reason}") from error
     return _with_names(converted, model)
 
 
 def _with_names(converted: onnx.ModelProto, model: Model) -> onnx.ModelProto:
-    """The graph with our names for inputs and outputs; tf2onnx has names of its own."""
+    """The graph with the names of inputs and outputs that the runtime expects; tf2onnx chooses others."""
     tensors = model.state_spec.tensors
     ends: list[tuple[str, int, tuple[str | int, ...]]] = [
         ("ids", TensorProto.INT64, ("batch", "sequence")),
@@ -70,7 +70,7 @@ def _with_names(converted: onnx.ModelProto, model: Model) -> onnx.ModelProto:
     order = ["ids", "lengths", *(f"past_{i}" for i in range(len(tensors)))]
     missing = [name for name in order if name not in given]
     if missing or len(old.output) != len(results):
-        raise UnsupportedModelError(f"tf2onnx changed the step function's signature: {missing} are gone")
+        raise UnsupportedModelError(f"tf2onnx changed the step function's signature: {missing} are missing")
     inputs = [helper.make_node("Identity", [new[0]], [name]) for new, name in zip(ends, order, strict=True)]
     outputs = [
         helper.make_node("Identity", [value.name], [new[0]]) for value, new in zip(old.output, results, strict=True)

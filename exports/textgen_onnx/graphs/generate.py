@@ -1,4 +1,4 @@
-"""The three graphs: prompts (``step.onnx``), the whole loop (``generate.onnx``), and a block without control flow."""
+"""The graphs that write text: the whole loop, ``generate.onnx``, and a block of it without control flow."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from textgen.errors import UnsupportedModelError
 from textgen_onnx.contract import parameter_name
 from textgen_onnx.graphs.builder import BOOL, FLOAT, INT64, Graph, Value
 from textgen_onnx.graphs.cells import add_step
-from textgen_onnx.graphs.step import _past, state_names
+from textgen_onnx.graphs.step import past_input, state_names
 from textgen_onnx.graphs.weights import GraphWeights
 
 
 def build_generate(
     weights: GraphWeights, chain: Chain, forbidden: Sequence[int], end_id: int | None
 ) -> onnx.ModelProto:
-    """The whole loop: read an id, draw the next, for as many steps as there are uniforms.
+    """The graph of the whole loop: read an id, draw the next, once per uniform number.
 
     Inputs: ``last_ids [batch]`` int64, not read yet; ``past.*``; the chain's parameters as ``{position}.{sampler}.
-    {parameter} [batch, 1]`` float; ``uniforms [steps, batch]`` float in [0, 1); where the chain looks at what a row
-    has, ``seen [batch, vocab]`` bool. Outputs: ``ids [steps, batch]`` int64; ``present.*``, before the last id is read;
-    ``finished [batch]`` bool, whether a row drew the end of a document; ``present.seen`` where there is ``seen``.
+    {parameter} [batch, 1]`` float; ``uniforms [steps, batch]`` float in [0, 1); if the chain uses the ids of a
+    row's text, ``seen [batch, vocab]`` bool. Outputs: ``ids [steps, batch]`` int64; ``present.*``, before the last id
+    is read; ``finished [batch]`` bool, whether a row drew the end of a document; ``present.seen`` if there is ``seen``.
 
     Raises:
-        UnsupportedModelError: where a sampler of the chain cannot be written as ONNX nodes.
+        UnsupportedModelError: if a sampler of the chain cannot be written as ONNX nodes.
     """
     graph = Graph(weights.tensors, weights.vocab_size)
     loop = _Loop(graph, weights, chain, forbidden)
@@ -51,9 +51,10 @@ def build_generate(
 def build_block(
     weights: GraphWeights, chain: Chain, forbidden: Sequence[int], end_id: int | None, *, steps: int, batch: int
 ) -> onnx.ModelProto:
-    """As :func:`build_generate`, with ``steps`` steps written one after the other and a fixed batch.
+    """The graph of ``steps`` steps, written out one after the other, for a fixed batch.
 
-    It has no control flow and only fixed shapes, so that it can be captured as a CUDA graph.
+    Inputs, outputs and errors are those of :func:`build_generate`. It has no control flow and fixed shapes only, so
+    that it can be captured as a CUDA graph.
     """
     graph = Graph(weights.tensors, weights.vocab_size)
     loop = _Loop(graph, weights, chain, forbidden, batch)
@@ -70,7 +71,7 @@ def build_block(
 
 
 class _Loop:
-    """What a generating graph takes, does in a step, and gives."""
+    """The inputs of a generating graph, its steps, and its outputs."""
 
     def __init__(
         self, graph: Graph, weights: GraphWeights, chain: Chain, forbidden: Sequence[int], batch: int | str = "batch"
@@ -79,13 +80,13 @@ class _Loop:
         layers = zip(state_names(weights), weights.units, strict=True)
         self.states = [(name, width) for names, width in layers for name in names]
         self.last_ids = graph.input("last_ids", INT64, (batch,))
-        self.past = [_past(graph, name, width, batch) for name, width in self.states]
+        self.past = [past_input(graph, name, width, batch) for name, width in self.states]
         self.parameters = [
             {name: graph.input(parameter_name(index, chain, name), FLOAT, (batch, 1)) for name in sampler.parameters}
             for index, sampler in enumerate(chain.samplers)
         ]
         self.seen = [graph.input("seen", BOOL, (batch, weights.vocab_size))] if chain.uses_history else []
-        # Excluding ids costs nothing in the head's bias.
+        # In the head's bias, excluding ids costs no operator.
         bias = weights.tensors["head.bias"].copy()
         bias[list(forbidden)] = -np.inf
         self.head_bias = graph.constant(bias)
@@ -93,7 +94,7 @@ class _Loop:
     def step(
         self, graph: Graph, last: str, state: list[str], seen: str | None, uniform: str
     ) -> tuple[str, list[str], str | None]:
-        """Read the last ids and draw the next: their name, the state after the step, the ids seen by then."""
+        """Add a step; returns the names of the drawn ids, of the state after the step, and of the ids seen by then."""
         weights = self.weights
         parts = len(state) // len(weights.units)
         after: list[str] = []
@@ -125,7 +126,7 @@ class _Loop:
         steps: int | str,
         batch: int | str = "batch",
     ) -> onnx.ModelProto:
-        """Name the outputs and close the graph."""
+        """The finished model, with the loop's results as outputs."""
         end = graph.constant(np.int64(-1 if end_id is None else end_id))
         ended = graph.add("Cast", graph.add("Equal", ids, end), to=FLOAT)
         finished = graph.add("Cast", graph.add("ReduceMax", ended, axes=[0], keepdims=0), to=BOOL)

@@ -1,4 +1,4 @@
-"""The three graphs: prompts (``step.onnx``), the whole loop (``generate.onnx``), and a block without control flow."""
+"""The graph that reads text, ``step.onnx``."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def state_names(weights: GraphWeights) -> list[list[str]]:
 
 
 def build_step(weights: GraphWeights) -> onnx.ModelProto:
-    """Prompts of any lengths in one call.
+    """The graph that reads prompts of any lengths.
 
-    Inputs: ``ids [batch, sequence]`` int64, padded on the right; ``lengths [batch]`` int64, from 0 to sequence, ids
-    that count; ``past.{layer}.{h|c} [batch, units]`` float. Outputs: ``logits [batch, sequence, vocab]`` float,
-    meaningless at padding; ``present.*``, each row's state after its last id.
+    Inputs: ``ids [batch, sequence]`` int64, padded on the right; ``lengths [batch]`` int64, from 0 to sequence, the
+    number of ids that count; ``past.{layer}.{h|c} [batch, units]`` float. Outputs: ``logits [batch, sequence, vocab]``
+    float, meaningless at padding; ``present.*``, each row's state after its last id.
     """
     graph = Graph(weights.tensors, weights.vocab_size)
     ids = graph.input("ids", INT64, ("batch", "sequence"))
     lengths = graph.input("lengths", INT64, ("batch",))
     past = [
-        [_past(graph, name, width) for name in names]
+        [past_input(graph, name, width) for name in names]
         for names, width in zip(state_names(weights), weights.units, strict=True)
     ]
     by_time = graph.add("Transpose", ids, perm=[1, 0])
@@ -73,5 +73,6 @@ def _scan_layer(
     return graph.scan(body, past, [*projected, counts], values)
 
 
-def _past(graph: Graph, name: str, width: int, batch: int | str = "batch") -> str:
+def past_input(graph: Graph, name: str, width: int, batch: int | str = "batch") -> str:
+    """Declare the input for a tensor of the state before the first id; returns its name."""
     return graph.input(f"past.{name}", FLOAT, (batch, width))

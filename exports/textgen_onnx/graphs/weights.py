@@ -1,4 +1,4 @@
-"""The weights as the graphs hold them: input table, products in a precision of choice, gates in the graphs' order."""
+"""The weights as the graphs hold them: an input table, kernels in a chosen precision, gates in the graphs' order."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from textgen_onnx.graphs.builder import FLOAT, FLOAT16, Graph
 
 Precision = Literal["fp32", "fp16", "int8"]
 
-#: Bytes that a tensor of an ONNX file may have, weights inside: those of a message of protocol buffers.
+#: The largest size in bytes of a tensor inside an ONNX file, which is a message of protocol buffers.
 LARGEST_TENSOR = 2**31 - 1
 
-#: Largest weight of an int8 kernel. Seven bits: on CPUs without VNNI the products of two unsigned-by-signed pairs are
-#: summed in 16 bits, and 2 * 255 * 63 fits where 2 * 255 * 127 saturates.
+#: The largest weight of an int8 kernel. It has seven bits: CPUs without VNNI add the products of two unsigned-by-signed
+#: pairs in 16 bits, in which 2 * 255 * 63 fits, but 2 * 255 * 127 saturates.
 LARGEST_INT8 = 63
 
-#: What the products multiply is a layer's output, which lies in [-1, 1]: its scale and zero point are fixed, so that a
-#: row's result depends neither on its neighbours nor on its past, as it would with a scale taken from the data.
+#: The inputs of int8 products are outputs of layers, which lie in [-1, 1]. Their scale and zero point are fixed, so
+#: that a row's result depends neither on its neighbours nor on its past, as it would with a scale taken from the data.
 OUTPUT_SCALE = np.float32(1 / 127)
 OUTPUT_ZERO = np.uint8(128)
 
 
 @dataclass(frozen=True)
 class GraphWeights:
-    """Weights by the names that they have in the graphs.
+    """Weights by their names in the graphs.
 
     Attributes:
         cell: of all layers.
@@ -41,9 +41,9 @@ class GraphWeights:
         precision: of the products with kernels and head.
         tensors: ``input_table`` ``[V, G * U]``; for layer i ``layers.{i}.recurrent_kernel`` ``[U, G * U]``, for a GRU
             ``layers.{i}.recurrent_bias`` ``[3 * U]``, and from the second layer on ``layers.{i}.kernel`` and
-            ``layers.{i}.bias``; ``head.kernel`` ``[U, V]`` and ``head.bias`` ``[V]``. What has columns of gates comes
-            in as many tensors as there are :attr:`parts`. An int8 kernel is the pair ``{name}.quantized`` (int8) and
-            ``{name}.scale`` (a column's, times :data:`OUTPUT_SCALE`).
+            ``layers.{i}.bias``; ``head.kernel`` ``[U, V]`` and ``head.bias`` ``[V]``. A tensor with columns of gates is
+            cut into one tensor per part of :attr:`parts`. An int8 kernel is the pair ``{name}.quantized`` (int8) and
+            ``{name}.scale`` (per column, times :data:`OUTPUT_SCALE`).
     """
 
     cell: Cell
@@ -53,10 +53,11 @@ class GraphWeights:
 
     @property
     def parts(self) -> dict[str, int]:
-        """How the columns of gates are cut: the ends of the tensors' names, and the gates in each part.
+        """The parts that columns of gates are cut into: the ending of the tensor's name, and the number of gates.
 
-        A GRU's candidate is a product of its own, so that the gates' recurrent bias moves into the input's part and no
-        product is cut in two: 1.25 times as fast a batch of 64. Rounding to int8 twice would cost more than that.
+        A GRU's candidate has a product of its own: then the recurrent bias of the gates can be added to the input's,
+        and no product has to be split, which makes a batch of 64 1.25 times as fast. In int8 the second rounding of
+        the state would cost more than that.
         """
         return _parts(self.cell, self.precision)
 
@@ -70,14 +71,14 @@ class GraphWeights:
         """Fold, reorder and convert the weights of a network.
 
         Raises:
-            UnsupportedModelError: where a table of the vocabulary is too large for an ONNX file.
+            UnsupportedModelError: if the input table is too large for an ONNX file.
         """
         vocab = network.head_bias.size
         table = 4 * vocab * GATES[network.layers[0].cell] * network.layers[0].units
         if table > LARGEST_TENSOR:
             raise UnsupportedModelError(
                 f"a vocabulary of {vocab:,} ids is too large for this model's ONNX export: "
-                f"its table would have {table / 2**30:.1f} GiB, and 2 are possible"
+                f"its table would have {table / 2**30:.1f} GiB, and the limit is 2 GiB"
             )
         cell = network.layers[0].cell
         parts = _parts(cell, precision)
@@ -100,7 +101,7 @@ class GraphWeights:
                 tensors |= _cut("input_table", _gates(cell, network.input_table() + added), parts)
         tensors["head.bias"] = network.head_bias
         if precision == "int8":
-            # The head is small, and its rounding would go straight into the logits.
+            # The head is small, and rounding it would change the logits directly.
             tensors["head.kernel"] = network.head_kernel
             for name, kernel in kernels.items():
                 tensors |= _quantized(name, kernel)
@@ -114,10 +115,10 @@ class GraphWeights:
     def from_model(
         cls, model: bytes, cell: Cell, units: tuple[int, ...], vocab_size: int, precision: Precision
     ) -> GraphWeights:
-        """The weights of a graph that was built from some, such as ``step.onnx``.
+        """The weights of a graph that was built from weights, such as ``step.onnx``.
 
         Raises:
-            ArtifactError: where it has others.
+            ArtifactError: if its weights have other names, shapes or types than those of the model.
         """
         tensors: dict[str, NDArray[Any]] = {}
         try:
@@ -139,9 +140,12 @@ class GraphWeights:
         """A layer's input times its kernel, with the bias, in :attr:`parts`.
 
         Args:
-            graph: takes the nodes.
+            graph: the graph to add nodes to.
             values: the outputs of the layer below; for the first layer, ids.
-            layer: which.
+            layer: the number of the layer.
+
+        Returns:
+            The names of the products.
         """
         if layer == 0:
             return [graph.add("Gather", f"input_table{part}", values) for part in self.parts]
@@ -149,13 +153,16 @@ class GraphWeights:
         return [self.product(graph, values, f"{name}.kernel{part}", f"{name}.bias{part}") for part in self.parts]
 
     def product(self, graph: Graph, values: str, name: str, addend: str | None = None) -> str:
-        """Multiply ``values [..., U]`` by a kernel and add to it.
+        """Multiply ``values [..., U]`` by a kernel, and add a tensor.
 
         Args:
-            graph: takes the nodes.
+            graph: the graph to add nodes to.
             values: a layer's output, in [-1, 1].
             name: of the kernel.
-            addend: name of a tensor that broadcasts to the product.
+            addend: name of a tensor that broadcasts to the product, or ``None``.
+
+        Returns:
+            The name of the result.
         """
         if f"{name}.quantized" in self.tensors:
             scale, zero = graph.constant(OUTPUT_SCALE), graph.constant(OUTPUT_ZERO)
@@ -171,7 +178,7 @@ class GraphWeights:
 
 
 def _empty_network(cell: Cell, units: tuple[int, ...], vocab_size: int) -> RecurrentNetwork:
-    """A network of such shapes, all zeros."""
+    """A network of these shapes, all zeros."""
 
     def layer(inputs: int, width: int) -> RecurrentLayer:
         columns = GATES[cell] * width
@@ -196,7 +203,7 @@ def _parts(cell: Cell, precision: Precision) -> dict[str, int]:
 
 
 def _cut(name: str, columns: NDArray[np.float32], parts: dict[str, int]) -> dict[str, NDArray[np.float32]]:
-    """The parts of columns of gates, by the names of the tensors."""
+    """Columns of gates cut into parts, by the names of the tensors."""
     units = columns.shape[-1] // sum(parts.values())
     ends = np.cumsum([gates * units for gates in parts.values()])[:-1]
     cuts = np.split(columns, ends, axis=-1)

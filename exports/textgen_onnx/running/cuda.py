@@ -1,4 +1,4 @@
-"""CUDA in ONNX Runtime: which device a request means, and what is missing. Importing this imports onnxruntime."""
+"""CUDA in ONNX Runtime: choosing a device, and finding out what is missing. Importing this imports onnxruntime."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ import onnxruntime
 
 from textgen import parse_device
 from textgen.errors import UnavailableError
+from textgen_onnx.contract import IR_VERSION, OPSET
 
-#: Of onnxruntime's log: fatal only, since what goes wrong is raised.
+#: Severity of ONNX Runtime's log, fatal only: errors are raised as well.
 SILENT = 4
 
 
 def resolve_device(device: str) -> str:
-    """The device that a request stands for.
+    """Choose the device for a request.
 
     Args:
-        device: ``"auto"`` (a GPU where there is one that works, else the CPU), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+        device: ``"auto"`` (a GPU if one works, else the CPU), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
 
     Returns:
         ``"cpu"`` or ``"cuda:N"``.
 
     Raises:
-        UnavailableError: where CUDA is asked for and does not work; says what is missing.
-        OptionError: for anything else.
+        UnavailableError: if CUDA is requested and does not work; says what is missing.
+        OptionError: for any other value.
     """
     kind, index = parse_device(device)
     if kind == "cpu" or (kind == "auto" and not _has_driver()):
@@ -39,7 +40,7 @@ def resolve_device(device: str) -> str:
 
 
 def why_no_cuda() -> str:
-    """What CUDA lacks on this machine, and what to do; empty where it works."""
+    """The reason why CUDA does not work on this machine, and what to do; empty if it works."""
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         return (
             "the installed ONNX Runtime has no CUDA; if both are installed, run pip uninstall onnxruntime "
@@ -47,7 +48,7 @@ def why_no_cuda() -> str:
         )
     if not _has_driver():
         return "there is no NVIDIA driver: no GPU device is visible to this process"
-    # The list of providers says what was compiled in; only a session tells whether CUDA and cuDNN can be loaded.
+    # The list of providers says what was compiled in; only a session shows whether CUDA and cuDNN can be loaded.
     options = onnxruntime.SessionOptions()
     options.log_severity_level = SILENT
     session = onnxruntime.InferenceSession(_identity_graph(), options, providers=["CUDAExecutionProvider"])
@@ -67,5 +68,5 @@ def _identity_graph() -> bytes:
 
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "probe", ends[:1], ends[1:])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     return bytes(model.SerializeToString())

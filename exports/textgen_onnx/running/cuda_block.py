@@ -1,8 +1,8 @@
-"""The block graph on one device, its buffers bound once, replayed as a CUDA graph where there is CUDA.
+"""The block graph on one device, with buffers that are bound once; on CUDA it is replayed as a CUDA graph.
 
-A CUDA graph replays the very addresses that it was captured with, and capturing runs the graph. So two sets of state
-buffers take turns: run A reads set 0 and writes set 1, run B reads set 1 and writes set 0. Neither ever writes over
-what it reads, and what a capture computes is what its first replay computes again.
+A CUDA graph replays with the addresses that it was captured with, and capturing runs the graph. So two sets of state
+buffers take turns: run A reads set 0 and writes set 1, run B reads set 1 and writes set 0. No run overwrites its own
+inputs, so a capture computes the same as its first replay.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class BlockLoop:
 
     Args:
         session: of a graph from :func:`textgen_onnx.graphs.generate.build_block`.
-        spec: the model's state.
+        spec: of the model's state.
         device: ``"cpu"`` or ``"cuda:N"``.
     """
 
@@ -77,12 +77,12 @@ class BlockLoop:
 
         Args:
             last_ids: ``[batch]`` int32, not read yet.
-            state: before them; the one that the last block left costs no copy.
-            feeds: ``uniforms [steps, batch]`` float32, the chain's parameters ``[batch, 1]`` float32 and, where the
-                chain looks at it, ``seen [batch, vocab]`` bool.
+            state: before them; the state that the last block returned is not copied.
+            feeds: ``uniforms [steps, batch]`` float32, the chain's parameters ``[batch, 1]`` float32 and, if the chain
+                uses it, ``seen [batch, vocab]`` bool.
 
         Returns:
-            Ids ``[steps, batch]`` int32, the state before the last of them is read, and what rows have seen by then.
+            Ids ``[steps, batch]`` int32, the state before the last of them is read, and ``seen`` after the block.
         """
         lent = self._lent[self._turn]
         if lent is None or state is not lent():
@@ -107,7 +107,7 @@ class BlockLoop:
         return self._ids.numpy().astype(np.int32), left, None if seen is None else seen.numpy().copy()
 
     def _settle(self, turn: int) -> None:
-        """Take buffers back that are about to be written over, from whoever still has the state in them."""
+        """Copy the state out of buffers that are about to be overwritten, if anyone still holds it."""
         lent, self._lent[turn] = self._lent[turn], None
         if lent is not None and (held := lent()) is not None:
             held.settle()
@@ -118,7 +118,7 @@ class BlockLoop:
 
 
 class _LentState(DeviceState):
-    """A state in buffers that will be written over; whoever still holds it by then gets a copy."""
+    """A state in buffers that will be overwritten; if it is still held by then, it becomes a copy."""
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         return super().__getitem__(name).copy()  # on the CPU it would be the buffer itself

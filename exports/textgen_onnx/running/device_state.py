@@ -1,4 +1,4 @@
-"""A state whose tensors stay where the model runs until somebody looks at them."""
+"""A state whose tensors stay on the device of the model until they are read."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from textgen import State
 
 
 def place(array: NDArray[Any], device: str) -> Any:
-    """An ``OrtValue`` of an array on a device; on the CPU without a copy, where the array is contiguous."""
+    """An ``OrtValue`` of an array on a device; on the CPU a contiguous array is not copied."""
     kind, _, index = device.partition(":")
     return onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), kind, int(index or 0))
 
 
 def on_host(value: Any) -> NDArray[Any]:
-    """The array of an output: itself, or what the ``OrtValue`` holds."""
+    """The array of an output, which is an array or an ``OrtValue``."""
     array: NDArray[Any] = value if isinstance(value, np.ndarray) else value.numpy()
     return array
 
@@ -29,7 +29,7 @@ class DeviceState(State):
 
     Args:
         values: by name.
-        device: where they are: ``"cpu"`` or ``"cuda:N"``.
+        device: of the values, ``"cpu"`` or ``"cuda:N"``.
     """
 
     def __init__(self, values: Mapping[str, Any], device: str) -> None:
@@ -38,7 +38,7 @@ class DeviceState(State):
 
     @classmethod
     def of(cls, state: State, device: str) -> DeviceState:
-        """A state on a device, itself where it is there already."""
+        """A state on a device; the same object if it is there already."""
         if isinstance(state, cls) and state.device == device:
             return state
         return cls({name: place(array, device) for name, array in state.items()}, device)

@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: What has an entry a step in a generating graph, and there rows on its second axis: an input, an output.
+#: The input and the output of a generating graph that have one entry per step, so that rows are their second axis.
 _BY_STEP = ("uniforms", "ids")
 
 
 class SharedRows:
-    """A session whose runs are shared: each thread takes some of the rows through the whole graph.
+    """A session whose runs are divided by rows: each thread runs the whole graph on some of the rows.
 
-    No thread waits for another within a run, as threads do that share each operator.
+    Within a run no thread waits for another, as threads that share operators do.
 
     Args:
         session: with a single thread inside an operator.
-        threads: that share, at least two.
+        threads: the number of threads, at least two.
     """
 
     def __init__(self, session: Any, threads: int) -> None:
@@ -30,11 +30,11 @@ class SharedRows:
         self._others = ThreadPoolExecutor(threads - 1, "textgen-rows")
 
     def get_outputs(self) -> Any:
-        """As of the session."""
+        """See the session."""
         return self._session.get_outputs()
 
     def run(self, names: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """As of the session."""
+        """See the session."""
         by_step = _BY_STEP if "uniforms" in feeds else ()
 
         def axis(name: str) -> int:

@@ -1,4 +1,4 @@
-"""How a graph uses the cores: measured once in some milliseconds, then remembered."""
+"""The choice of threads for a graph: measured once, in some milliseconds, then remembered."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any, Literal, NamedTuple, get_args
 from textgen import cache_folder, usable_cores, write_atomically
 from textgen_onnx.running.shared_rows import SharedRows
 
-#: Seconds of measuring a way.
+#: Seconds to measure each way to use the cores.
 MEASURE = 0.01
 
-#: How much slower fewer threads may be and still be taken: they suffer less from whatever else the machine does.
+#: How much slower fewer threads may be and still be chosen: other processes disturb them less.
 TOLERANCE = 1.1
 
-#: What threads divide among them: each operator, or the rows of the batch.
+#: The work that threads divide: each operator, or the rows of the batch.
 Shared = Literal["operators", "rows"]
 
 
@@ -32,18 +32,18 @@ def choose_threads(key: str, rows: int, open_with: Callable[[int], Any], run: Ca
     """Open a session that uses the cores in the way that is fastest on this machine.
 
     Args:
-        key: what the choice depends on: graph, kind of batch, version of ONNX Runtime.
+        key: identifies the graph, the size of the batch, and the version of ONNX Runtime.
         rows: of the batch.
-        open_with: opens a session with so many threads inside an operator.
+        open_with: opens a session with a number of threads inside an operator.
         run: runs a session once, on typical input.
 
     Returns:
-        A session, with the fewest threads that are about as fast as any; of as many, those that share rows, since they
-        do not wait for each other.
+        A session with the fewest threads that are about as fast as the fastest. Ties go to sharing rows, since those
+        threads do not wait for each other.
     """
     cores = usable_cores()
     numbers = sorted({1, min(2, cores), min(4, cores), cores})
-    # Threads that shared operators spin for a while, and would disturb those that share rows.
+    # Rows first: threads that shared operators keep spinning for a while, and would disturb the measurement.
     ways = [Threads(number, "rows") for number in numbers if 1 < number <= rows]
     ways += [Threads(number) for number in numbers]
     if len(ways) == 1:
@@ -73,7 +73,7 @@ def choose_threads(key: str, rows: int, open_with: Callable[[int], Any], run: Ca
 
 
 def _measure(session: Any, run: Callable[[Any], object]) -> float:
-    """The least of some runs: what disturbs a run makes it longer, never shorter."""
+    """The seconds of the fastest of some runs: a disturbance makes a run longer, never shorter."""
     least, until = float("inf"), time.perf_counter() + MEASURE
     for _ in range(3):
         while True:

@@ -18,7 +18,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from textgen_keras.libraries import import_compiled
+from textgen_keras.libraries import needs_numba
 from textgen_keras.network.lookup import LookUp
 
 
@@ -33,15 +33,16 @@ def as_table(projected: Any) -> tuple[Any, Any]:
 @tf.custom_gradient  # type: ignore[untyped-decorator]
 def compiled_lstm(table: Any, index: Any, state: Any, cell: Any, kernel: Any) -> Any:
     """See :func:`textgen_keras.kernels.layers.lstm_forward`."""
-    compiled_layers = import_compiled("kernels.layers")
+    with needs_numba():
+        from textgen_keras.kernels.layers import lstm_backward, lstm_forward
     rows = [None, None, kernel.shape[0]]
     arrays = [table, index, state, cell, kernel]
-    states, cells, gates = call(compiled_layers.lstm_forward, arrays, [rows, rows, [None, None, None]])
+    states, cells, gates = call(lstm_forward, arrays, [rows, rows, [None, None, None]])
 
     def gradient(upstream: Any, *_: Any) -> tuple[Any, ...]:
         arrays = [upstream, table, index, kernel, states, cells, gates]
         shapes = [table.shape, state.shape, cell.shape, kernel.shape]
-        by_table, *others = call(compiled_layers.lstm_backward, arrays, shapes)
+        by_table, *others = call(lstm_backward, arrays, shapes)
         return by_table, None, *others
 
     return (states[1:], states, cells), gradient
@@ -50,15 +51,16 @@ def compiled_lstm(table: Any, index: Any, state: Any, cell: Any, kernel: Any) ->
 @tf.custom_gradient  # type: ignore[untyped-decorator]
 def compiled_gru(table: Any, index: Any, state: Any, kernel: Any, bias: Any) -> Any:
     """See :func:`textgen_keras.kernels.layers.gru_forward`."""
-    compiled_layers = import_compiled("kernels.layers")
+    with needs_numba():
+        from textgen_keras.kernels.layers import gru_backward, gru_forward
     rows = [None, None, kernel.shape[0]]
     arrays = [table, index, state, kernel, bias]
-    states, gates, candidates = call(compiled_layers.gru_forward, arrays, [rows, [None, None, None], rows])
+    states, gates, candidates = call(gru_forward, arrays, [rows, [None, None, None], rows])
 
     def gradient(upstream: Any, *_: Any) -> tuple[Any, ...]:
         arrays = [upstream, table, index, kernel, states, gates, candidates]
         shapes = [table.shape, state.shape, kernel.shape, bias.shape]
-        by_table, *others = call(compiled_layers.gru_backward, arrays, shapes)
+        by_table, *others = call(gru_backward, arrays, shapes)
         return by_table, None, *others
 
     return (states[1:], states), gradient
@@ -90,7 +92,8 @@ def head_cross_entropy(hidden: Any, kernel: Any, bias: Any, targets: Any, weight
     Returns:
         A scalar.
     """
+    with needs_numba():
+        from textgen_keras.kernels.cross_entropy import cross_entropy
     shapes = [[], hidden.shape, kernel.shape, bias.shape]
-    function = import_compiled("kernels.cross_entropy").cross_entropy
-    nats, *slopes = call(function, [hidden, kernel, bias, targets, weights], shapes)
+    nats, *slopes = call(cross_entropy, [hidden, kernel, bias, targets, weights], shapes)
     return nats, lambda upstream: (*(upstream * slope for slope in slopes), None, None)

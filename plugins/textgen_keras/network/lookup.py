@@ -1,12 +1,4 @@
-"""GRU and LSTM over whole sequences with gradients of their own, for training on a CPU.
-
-Where a core's cache holds the recurrent kernel, :mod:`textgen_keras.kernels.layers` does the work. Otherwise, and for
-bfloat16, it is done by loops of TensorFlow. Inside those a step's values are ``[units, batch]``: the recurrent kernel
-comes first in a product, which TensorFlow does a quarter faster than last, and gates are parted and joined without
-copying. The input's part of all gates is computed before the loop, and the gradient of a recurrent kernel is one
-product over all steps after it. Keras's gate order, and Keras's GRU with ``reset_after``.
-
-Products are in the dtype of the kernels, float32 or bfloat16; all else is in that of the values.
+"""The input's part of all gates, as rows that are looked up in a table.
 
 Importing this module imports TensorFlow: see :func:`require_tensorflow`.
 """
@@ -19,13 +11,14 @@ from typing import Any
 
 import tensorflow as tf
 
-#: Largest vocabulary for which the gradient of a look-up is a product with one-hot rows, and not a scattered sum.
+#: Below this vocabulary size the gradient of a look-up is a product with one-hot rows, which is then faster than a
+#: scattered sum.
 _ONE_HOT_BELOW = 1024
 
 
 @dataclass(frozen=True)
 class LookUp:
-    """Rows of a table as the input's part of all gates.
+    """The input's part of all gates, as a table and the rows to look up in it.
 
     Attributes:
         table: ``[V, G * U]``.
@@ -36,20 +29,26 @@ class LookUp:
     ids: Any
 
 
-#: Takes a layer's kernel and its bias to the input's part of all gates: ``[time, batch, G * U]``, or a look-up of it.
+#: Computes, from a layer's kernel and bias, the input's part of all gates: ``[time, batch, G * U]``, or a look-up of
+#: it.
 Project = Callable[[Any, Any], Any]
 
 
 def gru_biases(bias: Any) -> tuple[Any, Any]:
-    """What may be added to the input's part ``[3 * U]``, and what is the candidate's recurrent bias ``[U]``."""
+    """Split the bias of a GRU, ``[2, 3 * U]``, into the parts that are added in different places.
+
+    Returns:
+        The bias of the input's part, ``[3 * U]``: the whole input bias, and the recurrent bias of both gates. And the
+        candidate's recurrent bias, ``[U]``, which the reset gate multiplies.
+    """
     units = bias.shape[1] // 3
-    of_gates, of_candidate = tf.split(bias[1], [2 * units, units])
-    return bias[0] + tf.concat([of_gates, tf.zeros_like(of_candidate)], 0), of_candidate
+    gates, candidate = tf.split(bias[1], [2 * units, units])
+    return bias[0] + tf.concat([gates, tf.zeros_like(candidate)], 0), candidate
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
 def look_up(table: Any, ids: Any) -> Any:
-    """Rows of a table: ``[V, N]`` and ``[batch, time]`` int32 → ``[time, batch, N]``."""
+    """Look up rows of a table: ``[V, N]`` and ``[batch, time]`` int32 → ``[time, batch, N]``."""
     ids = tf.transpose(ids)
 
     def gradient(upstream: Any) -> tuple[Any, None]:

@@ -1,12 +1,11 @@
-"""GRU and LSTM over whole sequences with gradients of their own, for training on a CPU.
+"""GRU and LSTM over whole sequences as loops of TensorFlow's operators, with their own gradients.
 
-Where a core's cache holds the recurrent kernel, :mod:`textgen_keras.kernels.layers` does the work. Otherwise, and for
-bfloat16, it is done by loops of TensorFlow. Inside those a step's values are ``[units, batch]``: the recurrent kernel
-comes first in a product, which TensorFlow does a quarter faster than last, and gates are parted and joined without
-copying. The input's part of all gates is computed before the loop, and the gradient of a recurrent kernel is one
-product over all steps after it. Keras's gate order, and Keras's GRU with ``reset_after``.
+Within a loop a step's values are ``[units, batch]``: with the recurrent kernel as the first factor a product takes
+TensorFlow a quarter less time than with it as the second, and gates are split and joined without copying. The input's
+part of all gates is computed before the loop, and the gradient of the recurrent kernel after it, as one product over
+all steps.
 
-Products are in the dtype of the kernels, float32 or bfloat16; all else is in that of the values.
+Products are in the dtype of the kernels, float32 or bfloat16; all else is in the dtype of the values.
 
 Importing this module imports TensorFlow: see :func:`require_tensorflow`.
 """
@@ -25,18 +24,19 @@ from textgen_keras.network.lookup import LookUp, Project, gru_biases, look_up
 def run_in_loops(
     cell: Cell, project: Project, state: list[Any], recurrent_kernel: Any, kernel: Any, bias: Any, *, in_halves: bool
 ) -> tuple[Any, list[Any]]:
-    """:func:`run_layer` by TensorFlow's operators.
+    """Run a layer by TensorFlow's operators; arguments and results are those of ``run_layer``.
 
-    In halves of the rows, one core multiplies while another does what is between products; a GPU has no use for that.
+    ``in_halves`` runs two halves of the rows side by side: on a CPU, one core then multiplies while another does the
+    work between products. On a GPU this gains nothing.
     """
     if cell == "lstm":
         doubled = tf.repeat(tf.constant([1, 1, 2, 1], kernel.dtype), recurrent_kernel.shape[0])
         projected = project(kernel * doubled, bias * doubled)
         run, weights = lstm, [recurrent_kernel * tf.cast(doubled, recurrent_kernel.dtype)]
     else:
-        of_input, of_candidate = gru_biases(bias)
-        projected = project(kernel, of_input)
-        run, weights = gru, [recurrent_kernel, of_candidate]
+        input_bias, candidate_bias = gru_biases(bias)
+        projected = project(kernel, input_bias)
+        run, weights = gru, [recurrent_kernel, candidate_bias]
     if isinstance(projected, LookUp):
         projected = look_up(projected.table, projected.ids)
     if not in_halves:
@@ -55,22 +55,22 @@ def gru(inputs: Any, state: Any, kernel: Any, candidate_bias: Any) -> Any:
     """Gated recurrent units: ``h' = z * h + (1 - z) * c`` with ``c = tanh(x + r * (h @ kernel + bias))``.
 
     Args:
-        inputs: ``[time, batch, 3 * U]``, the input's part of update z, reset r and candidate (x), with all of their
-            biases but the candidate's recurrent one.
+        inputs: ``[time, batch, 3 * U]``, the input's part of update z, reset r and candidate (x), with all biases
+            except the candidate's recurrent one.
         state: ``[batch, U]``, h before the first step.
         kernel: ``[U, 3 * U]``, recurrent.
         candidate_bias: ``[U]``, recurrent.
 
     Returns:
-        ``[time, batch, U]``: h after each step; and ``[time + 1, batch, U]``: h before the first step and after each,
-        through which no gradient flows.
+        h after each step, ``[time, batch, U]``; and h before the first step and after each step,
+        ``[time + 1, batch, U]``, through which no gradient flows.
     """
     time, units = tf.shape(inputs)[0], state.shape[1]
-    inputs, state, there = _swapped(inputs), tf.transpose(state), tf.transpose(kernel)
+    inputs, state, transposed = _swapped(inputs), tf.transpose(state), tf.transpose(kernel)
 
     def forward(t: Any, h: Any, hs: Any, zs: Any, rs: Any, ms: Any, cs: Any) -> tuple[Any, ...]:
         x_gates, x = tf.split(inputs[t], [2 * units, units])
-        h_gates, m = tf.split(_product(there, h), [2 * units, units])
+        h_gates, m = tf.split(_product(transposed, h), [2 * units, units])
         z, r = tf.split(tf.sigmoid(x_gates + h_gates), 2)
         m = m + candidate_bias[:, None]
         c = tf.tanh(x + r * m)
@@ -89,17 +89,18 @@ def gru(inputs: Any, state: Any, kernel: Any, candidate_bias: Any) -> Any:
             dh = dh + upstream[t]
             z, r, m, c = zs.read(t), rs.read(t), ms.read(t), cs.read(t)
             through = dh * (1 - z)
-            dc = through * (1 - c * c)  # of what tanh is taken of, as the first two of dg are of what sigmoid is
+            # Gradients by the arguments of tanh and sigmoid: tanh' = 1 - tanh**2, sigmoid' = sigmoid * (1 - sigmoid).
+            dc = through * (1 - c * c)
             dg = tf.concat([(states[t] - c) * z * through, dc * m * (r - r * r), dc * r], 0)
             return t - 1, dh * z + _product(kernel, dg), dgs.write(t, dg), dcs.write(t, dc)
 
         begin = (time - 1, tf.zeros_like(state), *_arrays(2, time, state))
         _, dh, dgs, dcs = _loop(lambda t, *_: t >= 0, backward, begin)
         dg = _swapped(dgs.stack())
-        of_gates, of_candidate = tf.split(dg, [2 * units, units], 2)
-        of_inputs = tf.concat([of_gates, _swapped(dcs.stack())], 2)
-        bias = tf.reduce_sum(of_candidate, [0, 1])
-        return of_inputs, tf.transpose(dh), _outer(rows_first[:-1], dg, kernel.dtype), bias
+        d_gates, d_candidate = tf.split(dg, [2 * units, units], 2)
+        d_inputs = tf.concat([d_gates, _swapped(dcs.stack())], 2)
+        d_bias = tf.reduce_sum(d_candidate, [0, 1])
+        return d_inputs, tf.transpose(dh), _outer(rows_first[:-1], dg, kernel.dtype), d_bias
 
     return (rows_first[1:], rows_first), gradient
 
@@ -108,8 +109,8 @@ def gru(inputs: Any, state: Any, kernel: Any, candidate_bias: Any) -> Any:
 def lstm(inputs: Any, state: Any, cell: Any, kernel: Any) -> Any:
     """Long short-term memory: ``c' = f * c + i * (2 * k - 1)`` and ``h' = o * tanh(c')``, all four gates sigmoids.
 
-    ``tanh(x)`` is ``2 * sigmoid(2 * x) - 1``: with the candidate's columns of input and kernel doubled by the caller,
-    one sigmoid serves all gates.
+    ``tanh(x) = 2 * sigmoid(2 * x) - 1``: the caller doubles the candidate's columns of input and kernel, and one
+    sigmoid computes all gates.
 
     Args:
         inputs: ``[time, batch, 4 * U]``, the input's part of i, f, candidate k (doubled) and o, with their biases.
@@ -118,14 +119,15 @@ def lstm(inputs: Any, state: Any, cell: Any, kernel: Any) -> Any:
         kernel: ``[U, 4 * U]``, recurrent, the candidate's columns doubled.
 
     Returns:
-        ``[time, batch, U]``: h after each step; and twice ``[time + 1, batch, U]``: h, and c, before the first step and
-        after each, through which no gradient flows.
+        h after each step, ``[time, batch, U]``; and h and c before the first step and after each step, each
+        ``[time + 1, batch, U]``, through which no gradient flows.
     """
     time = tf.shape(inputs)[0]
-    inputs, state, cell, there = _swapped(inputs), tf.transpose(state), tf.transpose(cell), tf.transpose(kernel)
+    inputs, state, cell = _swapped(inputs), tf.transpose(state), tf.transpose(cell)
+    transposed = tf.transpose(kernel)
 
     def forward(t: Any, h: Any, c: Any, hs: Any, cs: Any, gs: Any, ts: Any) -> tuple[Any, ...]:
-        g = tf.sigmoid(inputs[t] + _product(there, h))
+        g = tf.sigmoid(inputs[t] + _product(transposed, h))
         i, f, k, o = tf.split(g, 4)
         c = f * c + i * (k + k - 1)
         tanh = tf.tanh(c)

@@ -1,4 +1,7 @@
-"""The network as a ``keras.Model``. Importing this module imports TensorFlow: see :func:`require_tensorflow`."""
+"""The network of ``gru`` and ``lstm`` as a ``keras.Model``.
+
+Importing this module imports TensorFlow: see :func:`require_tensorflow`.
+"""
 
 from __future__ import annotations
 
@@ -11,82 +14,69 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from textgen import Cell, recurrent_state_spec
+from textgen_keras.devices import is_on_gpu
 from textgen_keras.network.compiled import head_cross_entropy
 from textgen_keras.network.layers import run_layer
 from textgen_keras.network.lookup import LookUp, look_up
+from textgen_keras.network.options import RecurrentOptions
 from textgen_keras.stateful_network import StatefulNetwork
 
 _LAYERS: dict[Cell, Any] = {"gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
 
-#: Largest vocabulary whose rows are all projected before a look-up: beyond it, a batch has fewer characters than that.
+#: Below this vocabulary size all rows are projected before the look-up: a batch usually has more ids than that.
 _TABLE_BELOW = 1024
 
 
 class KerasNetwork(StatefulNetwork):
     """Input (embedding or one-hot) → recurrent layers, each followed by dropout → dense logits.
 
-    The layers are Keras's own with their default initialisers, drawn from the seed alone; on a CPU they learn by
+    The layers are Keras's own with their default initialisers, drawn from the seed alone. On a CPU they train through
     :mod:`textgen_keras.network.layers`.
 
     Args:
         cell: ``"gru"`` or ``"lstm"``.
+        options: input, sizes and dropout.
         vocab_size: the number V of ids.
-        embedding_dim: width of the embedding; ``None`` for one-hot input.
-        units: width U of each layer's state.
-        layers: recurrent layers.
-        dropout: share of each layer's outputs that is left out where a dropout seed is given.
-        weight_dropout: share of each layer's recurrent weights that is left out there.
-        tied: whether the embedding is the head's kernel, too.
         seed: of the initial weights.
     """
 
-    def __init__(
-        self,
-        cell: Cell,
-        *,
-        vocab_size: int,
-        embedding_dim: int | None,
-        units: int,
-        layers: int,
-        dropout: float,
-        weight_dropout: float = 0.0,
-        tied: bool = False,
-        seed: int,
-    ) -> None:
-        super().__init__(vocab_size, recurrent_state_spec(cell, [units] * layers), name=cell)
-        seeds = iter(np.random.SeedSequence(seed).generate_state(2 * layers + 2).tolist())
+    def __init__(self, cell: Cell, options: RecurrentOptions, vocab_size: int, *, seed: int) -> None:
+        super().__init__(vocab_size, recurrent_state_spec(cell, [options.units] * options.layers), name=cell)
+        seeds = iter(np.random.SeedSequence(seed).generate_state(2 * options.layers + 2).tolist())
         self.cell = cell
-        self.dropout = dropout
-        self.weight_dropout = weight_dropout
+        self.dropout = options.dropout
+        self.weight_dropout = options.weight_dropout
         self.embedding: Any = None
-        if embedding_dim is not None:
+        if options.embedding_width is not None:
             uniform = keras.initializers.RandomUniform(seed=next(seeds))
-            self.embedding = keras.layers.Embedding(vocab_size, embedding_dim, uniform, name="embedding")
+            self.embedding = keras.layers.Embedding(vocab_size, options.embedding_width, uniform, name="embedding")
             self.embedding.build()
-        width = embedding_dim or vocab_size
+        width = options.embedding_width or vocab_size
         self.recurrent = []
-        for index in range(layers):
+        for index in range(options.layers):
             layer = _LAYERS[cell](
-                units,
+                options.units,
                 kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
                 recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
                 return_sequences=True,
                 return_state=True,
-                seed=0,  # of no use here; without one Keras draws it from Python's global generator
+                seed=0,  # unused; without it Keras draws one from Python's global generator
                 name=f"layers_{index}",
             )
             layer.build((None, None, width))
             self.recurrent.append(layer)
-            width = units
+            width = options.units
         self.head_kernel = None
-        if not tied:
+        if not options.tie_weights:
             glorot = keras.initializers.GlorotUniform(seed=next(seeds))
-            self.head_kernel = self.add_weight(shape=(units, vocab_size), initializer=glorot, name="head_kernel")
+            self.head_kernel = self.add_weight(
+                shape=(options.units, vocab_size), initializer=glorot, name="head_kernel"
+            )
         self.head_bias = self.add_weight(shape=(vocab_size,), initializer="zeros", name="head_bias")
         self.parts = 2 if cell == "lstm" else 1
 
     def call(self, ids: Any, state: Any, lengths: Any = None, dropout_seed: Any = None) -> tuple[Any, list[Any]]:
-        # cuDNN refuses a row without any id: read one, and keep the state that was there.
+        # cuDNN rejects a row without ids: read one id, and keep the state from before it.
         mask = None if lengths is None else tf.sequence_mask(tf.maximum(lengths, 1), tf.shape(ids)[1])
         hidden = tf.one_hot(ids, self.vocab_size) if self.embedding is None else self.embedding(ids)
         after: list[Any] = []
@@ -115,15 +105,15 @@ class KerasNetwork(StatefulNetwork):
         return head_cross_entropy(hidden, *self._head_weights(), targets, weights), after
 
     def _is_on_gpu(self) -> bool:
-        return "GPU" in self.head_bias.value.device
+        return is_on_gpu(self.head_bias.value)
 
     def _learn_layers(self, ids: Any, state: Any, lengths: Any, dropout_seed: Any) -> tuple[Any, list[Any]]:
-        """What the head reads, ``[time, batch, U]``, and the state after each row's last id."""
+        """The input of the head, ``[time, batch, U]``, and the state after each row's last id."""
         hidden: Any = None
         after: list[Any] = []
         for index, layer in enumerate(self.recurrent):
             recurrent = _drop(layer.cell.recurrent_kernel.value, self.weight_dropout, dropout_seed, -1 - index)
-            dtype = layer.compute_dtype  # of products; under mixed precision not that of weights and states
+            dtype = layer.compute_dtype  # of products; under mixed precision not the dtype of weights and states
             before = state[len(after) : len(after) + self.parts]
             project = partial(_dense, hidden, dtype=dtype) if index else partial(self._project_ids, ids)
             weights = tf.cast(recurrent, dtype), layer.cell.kernel.value, layer.cell.bias.value
@@ -133,7 +123,7 @@ class KerasNetwork(StatefulNetwork):
         return hidden, after
 
     def _project_ids(self, ids: Any, kernel: Any, bias: Any) -> Any:
-        """The first layer's ``embedding . kernel + bias`` of ids ``[batch, time]``, time first."""
+        """The first layer's ``embedding · kernel + bias`` of ids ``[batch, time]``, time first."""
         embedding = None if self.embedding is None else self.embedding.embeddings.value
         if self.vocab_size < _TABLE_BELOW:
             return LookUp((kernel if embedding is None else tf.matmul(embedding, kernel)) + bias, ids)
@@ -164,14 +154,14 @@ class KerasNetwork(StatefulNetwork):
 
 
 def _dense(inputs: Any, kernel: Any, bias: Any, dtype: str = "float32") -> Any:
-    """``[..., I]`` → ``[..., N]``, as one product, which is in a dtype of its own."""
+    """``[..., I]`` → ``[..., N]``, as one product, computed in ``dtype``."""
     rows = tf.reshape(inputs, [-1, inputs.shape[-1]])
     flat = tf.nn.bias_add(tf.cast(tf.matmul(tf.cast(rows, dtype), tf.cast(kernel, dtype)), inputs.dtype), bias)
     return tf.reshape(flat, tf.concat([tf.shape(inputs)[:-1], [kernel.shape[1]]], 0))
 
 
 def _drop(values: Any, share: float, seed: Any, stream: int) -> Any:
-    """Dropout, decided by a seed and the number of a stream; without a seed there is none."""
+    """Dropout decided by a seed and the number of a stream; without a seed, nothing is dropped."""
     if seed is None or not share:
         return values
     return tf.nn.experimental.stateless_dropout(values, share, tf.random.experimental.stateless_fold_in(seed, stream))

@@ -1,4 +1,7 @@
-"""The gradient loop. Importing this module imports TensorFlow: see :func:`require_tensorflow`."""
+"""The recurrent state that is carried from batch to batch.
+
+Importing this module imports TensorFlow: see :func:`require_tensorflow`.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,15 @@ from textgen_keras.training.workers import Workers
 
 
 class CarriedState:
-    """The state that a batch starts with: the one that the batch before it left, or the initial one.
+    """The state that a batch starts with: the state after the batch before it, or the initial state.
+
+    Args:
+        network: makes the initial state.
+        carries: whether states are carried; if not, every batch starts with the initial state.
+        workers: of whose rows this process has a share.
 
     Attributes:
-        tensors: what the last batch left of this worker's rows; ``None`` before the first one.
+        tensors: the state of this worker's rows after the last batch; ``None`` before the first batch.
     """
 
     def __init__(self, network: StatefulNetwork, carries: bool, workers: Workers) -> None:
@@ -26,7 +34,7 @@ class CarriedState:
         self.tensors: list[Any] | None = None
 
     def before(self, batch: Batch) -> list[Any]:
-        """What to start this worker's rows with; a batch of other rows than the last starts anew."""
+        """The state in which this worker's rows start; initial if the number of rows has changed."""
         rows = len(batch.inputs)
         if not self._carries or batch.resets_state or self.tensors is None or self._rows != rows:
             self._rows = rows
@@ -34,16 +42,19 @@ class CarriedState:
         return self.tensors
 
     def lengths(self, batch: Batch) -> NDArray[np.int32] | None:
-        """Ids to read of this worker's rows: a state that is not carried may read padding, and faster."""
-        # Decided by all rows, so that all workers run the same graph.
+        """The number of ids to read in each of this worker's rows, ``[rows]``; ``None`` to read all.
+
+        A state that is not carried may read padding, which is faster.
+        """
+        # Decided by the rows of all workers, so that all run the same graph.
         lengths = batch.lengths() if self._carries else None
         return None if lengths is None else self._workers.share(lengths)
 
     def to_arrays(self) -> list[NDArray[Any]]:
-        """The state of all rows, ``[rows, ...]`` each; none before the first batch."""
+        """The state of the rows of all workers, ``[rows, ...]`` each; an empty list before the first batch."""
         return [self._workers.gather(tensor.numpy(), self._rows) for tensor in self.tensors or []]
 
     def take(self, arrays: list[NDArray[Any]]) -> None:
-        """Go on from what :meth:`to_arrays` gave, among any number of workers."""
+        """Continue from the result of :meth:`to_arrays`; the number of workers may have changed."""
         self._rows = len(arrays[0])
         self.tensors = [tf.constant(self._workers.share(array)) for array in arrays]

@@ -12,59 +12,63 @@ import tensorflow as tf
 
 from textgen import Batch, Checkpoint, Dataset, Position, TrainingRun
 from textgen_keras.shapes import check_shapes
-from textgen_keras.stateful_network import IDS, StatefulNetwork, compiled
+from textgen_keras.stateful_network import IDS, StatefulNetwork, as_graph
 from textgen_keras.training.averaging import WeightAverage
 from textgen_keras.training.callbacks import load_callbacks, make_callback_list
 from textgen_keras.training.carried_state import CarriedState
 from textgen_keras.training.optimizer import make_optimizer
-from textgen_keras.training.schedule import Progress, rate_at
+from textgen_keras.training.options import GradientOptions
+from textgen_keras.training.schedule import Plateau, rate_at
 from textgen_keras.training.workers import Workers
 
-#: Inputs, targets and weights, as in :class:`textgen.text.batches.Batch`.
+#: The signature of a batch: inputs, targets and weights, as in :class:`textgen.Batch`.
 _BATCH = (IDS, IDS, tf.TensorSpec([None, None], tf.float32))
-_SEED = tf.TensorSpec([2], tf.int64)
+#: The signature of a step's number in the run.
+_STEP = tf.TensorSpec([], tf.int64)
 
 
 class TrainingLoop:
-    """Fits a network by the mean cross-entropy of the targets that count, in nats a character.
+    """Trains a network on the mean cross-entropy of the targets that count, in nats per character.
 
-    Dropout is a function of the run's seed and of the number of batches done, so that a run that goes on from a
-    checkpoint ends, on a CPU with as many cores, with the very weights of a run that was not interrupted.
+    Dropout is a function of the run's seed and of the step's number. So a resumed run ends, on a CPU with the same
+    number of cores, with exactly the weights of an uninterrupted run.
 
     Args:
-        network: is changed in place, from the weights that it has.
+        network: is trained in place, from its present weights.
         dataset: the batches.
-        run: what to report to, and the checkpoint to go on from.
-        workers: those that fit the same network, each on its rows of every batch.
+        run: receives the reports, and has the checkpoint to resume from.
+        workers: the processes that train the network, each on its rows of every batch.
 
     Raises:
-        ArtifactError: where the checkpoint is not one of this network and optimizer.
-        OptionError: where a callback cannot be loaded, or the workers do not train the same run.
+        ArtifactError: if the checkpoint does not fit the network and the optimizer.
+        OptionError: if a callback cannot be loaded, or the workers do not train the same run.
     """
 
     def __init__(self, network: StatefulNetwork, dataset: Dataset, run: TrainingRun, workers: Workers) -> None:
         self._network, self._dataset, self._run, self._workers = network, dataset, run, workers
-        self._optimizer = make_optimizer(run.options)
+        assert isinstance(run.options, GradientOptions)
+        self._options = options = run.options
+        self._optimizer = make_optimizer(options)
         self._variables = network.named_variables()
         workers.check_same(_describe(self._variables, dataset, run))
         workers.follow_chief(self._variables.values())
         self._optimizer.build(list(self._variables.values()))
-        self._average = WeightAverage(self._variables, run.options.average)
+        self._average = WeightAverage(self._variables, options.average)
         network.compile(self._optimizer, jit_compile=False)
         network.stop_training = False
-        callbacks = [*run.callbacks, *load_callbacks(run.options.callbacks)]
-        self._callbacks = make_callback_list(callbacks, network, run.options.epochs, dataset.train.steps)
-        self._learn = compiled(self._learning_step, _BATCH, network.state_signature, _SEED)
-        self._judge = compiled(self._judging_step, _BATCH, network.state_signature)
+        callbacks = load_callbacks(options.callbacks)
+        self._callbacks = make_callback_list(callbacks, network, options.epochs, dataset.train.steps)
+        self._learn = as_graph(self._learning_step, _BATCH, network.state_signature, _STEP)
+        self._judge = as_graph(self._judging_step, _BATCH, network.state_signature)
         self._position = Position()
         self._carried = CarriedState(network, dataset.carries_state, workers)
         self._loss = _MeanLoss()
-        self._progress = Progress()
+        self._plateau = Plateau()
         if run.checkpoint is not None:
             self._restore(run.checkpoint)
 
     def fit(self) -> None:
-        """Train until the epochs are done, or the run or a callback asks to stop."""
+        """Train until all epochs are done, or the run or a callback asks to stop."""
         self._callbacks.on_train_begin()
         while self._position.epoch < self._run.options.epochs and not self._agree_to_stop():
             self._begin_epoch()
@@ -79,30 +83,30 @@ class TrainingLoop:
         self._callbacks.on_train_end()
 
     def _loss_at_limit(self) -> float | None:
-        """The held-out loss where the run ends inside an epoch because it was told how many batches to do."""
+        """The held-out loss if the run ends within an epoch because ``max_steps`` are done."""
         is_limit = self._position.total == self._run.options.max_steps
         return self._held_out_loss() if is_limit else None
 
     def _agree_to_stop(self) -> bool:
-        """Whether any worker has to stop; then all do, at the same batch."""
+        """Returns whether any worker has to stop: then all stop, at the same batch."""
         asked, ended = self._workers.any(bool(self._run.should_stop), bool(self._network.stop_training))
         if asked and not self._run.should_stop:
             self._run.ask_to_stop()
         self._network.stop_training = ended
-        return asked or ended or self._progress.is_over(self._run.options)
+        return asked or ended
 
     def _begin_epoch(self) -> None:
         rate = float(self._optimizer.learning_rate)
         self._callbacks.on_epoch_begin(self._position.epoch)
-        if self._position.step:  # The epoch began before the interruption: a schedule must not change the rate twice.
+        if self._position.step:  # a resumed epoch: the callbacks have already changed the rate at its beginning
             self._optimizer.learning_rate = rate
 
     def _set_rate(self) -> None:
-        """Follow the schedule; without one, the rate is the callbacks' to change."""
-        options = self._run.options
+        """Set the scheduled rate; without a schedule, the rate is left to the callbacks."""
+        options = self._options
         if options.schedule != "constant" or options.warmup_steps:
             steps = min(options.epochs * self._dataset.train.steps, options.max_steps or math.inf)
-            self._optimizer.learning_rate = rate_at(options, self._position.total, int(steps), self._progress.cuts)
+            self._optimizer.learning_rate = rate_at(options, self._position.total, int(steps), self._plateau.cuts)
 
     def _train_epoch(self) -> None:
         batches = self._run.batches(self._position)
@@ -114,9 +118,7 @@ class TrainingLoop:
             self._callbacks.on_train_batch_begin(before.step)
             self._set_rate()
             rate = float(self._optimizer.learning_rate)
-            # Each worker draws what it leaves out of its own rows.
-            seed = np.array([self._run.options.seed + (self._workers.index << 32), before.total])
-            loss, characters = self._read(self._learn, batch, self._carried, seed)
+            loss, characters = self._read(self._learn, batch, self._carried, np.int64(before.total))
             self._loss.add(loss, characters)
             self._position = Position(before.epoch, before.step + 1, before.total + 1)
             self._callbacks.on_train_batch_end(before.step, {"loss": loss})
@@ -127,7 +129,7 @@ class TrainingLoop:
         metrics = {"loss": self._loss.mean}
         if (held_out := self._held_out_loss()) is not None:
             metrics["held_out_loss"] = held_out
-        self._progress.add(metrics.get("held_out_loss", metrics["loss"]))
+        self._plateau.add(metrics.get("held_out_loss", metrics["loss"]))
         keras_names = {"loss": "loss", "held_out_loss": "val_loss"}
         rate = float(self._optimizer.learning_rate)
         self._callbacks.on_epoch_end(done, {keras_names[name]: value for name, value in metrics.items()})
@@ -138,7 +140,7 @@ class TrainingLoop:
         self._run.epoch_ended(self._position, metrics, self._checkpoint())
 
     def _held_out_loss(self) -> float | None:
-        """The mean over the held-out text, if there is any."""
+        """The mean loss over the held-out text; ``None`` if there is none."""
         carried = CarriedState(self._network, self._dataset.carries_state, self._workers)
         loss = _MeanLoss()
         for batch in self._dataset.held_out.batches(epoch=0) if self._dataset.held_out else ():
@@ -146,7 +148,7 @@ class TrainingLoop:
         return loss.mean if loss.characters else None
 
     def _read(self, step: Callable[..., Any], batch: Batch, carried: CarriedState, *extra: Any) -> tuple[float, int]:
-        """Run a step on a batch: the mean loss, and the targets that counted; without any there is no step."""
+        """Run a step on a batch; returns the mean loss and the number of targets. Without targets, nothing is run."""
         state = carried.before(batch)
         characters = int(np.count_nonzero(batch.weights))
         if not characters:
@@ -155,10 +157,12 @@ class TrainingLoop:
         loss, carried.tensors = step(arrays, state, *extra, lengths=carried.lengths(batch))
         return float(loss), characters
 
-    def _learning_step(self, batch: Any, state: Any, seed: Any, lengths: Any = None) -> tuple[Any, Any]:
+    def _learning_step(self, batch: Any, state: Any, step: Any, lengths: Any = None) -> tuple[Any, Any]:
+        # Each worker draws the dropout of its own rows.
+        seed = tf.stack([tf.constant(self._run.options.seed + (self._workers.index << 32), tf.int64), step])
         loss, gradients, after = self._workers.run(self._differentiate, batch, state, lengths, seed)
         self._optimizer.apply(gradients, list(self._variables.values()))
-        self._average.update(seed[1])
+        self._average.update(step)
         return loss, after
 
     def _judging_step(self, batch: Any, state: Any, lengths: Any = None) -> tuple[Any, Any]:
@@ -177,7 +181,7 @@ class TrainingLoop:
         return self._workers.sum(share), after
 
     def _loss_share(self, batch: Any, state: Any, lengths: Any, seed: Any) -> tuple[Any, Any]:
-        """What this worker's rows add to the mean loss of all rows."""
+        """The part of the mean loss that is due to this worker's rows, and their state after the batch."""
         inputs, targets, weights = batch
         weights = weights / self._workers.sum(tf.reduce_sum(weights))
         return self._network.nats(inputs, targets, weights, state, lengths, seed)
@@ -186,11 +190,11 @@ class TrainingLoop:
         tensors = {f"weights.{name}": array for name, array in self._average.trained().items()}
         tensors |= {name: variable.numpy() for name, variable in self._other_variables().items()}
         tensors |= {f"state.{i}": array for i, array in enumerate(self._carried.to_arrays())}
-        numbers = {"nats": self._loss.nats, "characters": self._loss.characters, "progress": self._progress.to_json()}
+        numbers = {"nats": self._loss.nats, "characters": self._loss.characters, "progress": self._plateau.to_json()}
         return Checkpoint(self._position, tensors, numbers)
 
     def _other_variables(self) -> dict[str, Any]:
-        """What training keeps besides the weights."""
+        """The variables of a checkpoint besides the weights."""
         averages = {f"average.{name}": variable for name, variable in self._average.values.items()}
         return averages | {f"optimizer.{i}": variable.value for i, variable in enumerate(self._optimizer.variables)}
 
@@ -205,13 +209,13 @@ class TrainingLoop:
         if state:
             self._carried.take([checkpoint.tensors[f"state.{i}"] for i in range(len(state))])
         self._loss = _MeanLoss(checkpoint.numbers["nats"], checkpoint.numbers["characters"])
-        self._progress = Progress.from_json(checkpoint.numbers["progress"])
+        self._plateau = Plateau.from_json(checkpoint.numbers["progress"])
         self._position = checkpoint.position
 
 
 @dataclass
 class _MeanLoss:
-    """A mean over characters, gathered batch by batch in double precision."""
+    """A mean over characters, accumulated batch by batch in double precision."""
 
     nats: float = 0.0
     characters: int = 0
@@ -226,7 +230,7 @@ class _MeanLoss:
 
 
 def _describe(variables: Mapping[str, Any], dataset: Dataset, run: TrainingRun) -> str:
-    """A run to train, the same in all of its workers."""
+    """A description of a run, the same in all of its workers."""
     shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
     options = run.options.model_dump_json(exclude={"device"})
     position = run.checkpoint.position if run.checkpoint else Position()

@@ -1,4 +1,7 @@
-"""What training options name: the optimizer and the callbacks. Imports Keras: see :func:`require_tensorflow`."""
+"""The optimizer that the training options name.
+
+Importing this module imports TensorFlow: see :func:`require_tensorflow`.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from textgen import TrainingOptions
+from textgen_keras.training.options import GradientOptions
 
 
 class _InOneOperation:
-    """Adam's rule as one operation a variable, where Keras has a dozen, each of which reads and writes all of it.
+    """Adam's rule as one operation per variable; Keras has a dozen, each of which reads and writes the whole variable.
 
-    ``m += (1 - b1) * (g - m)``, ``v += (1 - b2) * (g * g - v)``, and ``w -= lr * sqrt(1 - b2**t) / (1 - b1**t) * m /
-    (sqrt(v) + epsilon)`` in step t (Kingma & Ba 2015). Gradients must be dense, and there is no ``amsgrad``.
+    In step t: ``m += (1 - b1) * (g - m)``, ``v += (1 - b2) * (g * g - v)``, and ``w -= lr * sqrt(1 - b2**t) /
+    (1 - b1**t) * m / (sqrt(v) + epsilon)`` (Kingma & Ba 2015). Gradients must be dense; ``amsgrad`` is not supported.
     """
 
     def update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
@@ -36,11 +39,11 @@ class _InOneOperation:
 
 
 class Adam(_InOneOperation, keras.optimizers.Adam):  # type: ignore[misc]  # keras has no types
-    """The rule without weight decay."""
+    """Adam without weight decay."""
 
 
 class AdamW(_InOneOperation, keras.optimizers.AdamW):  # type: ignore[misc]
-    """The rule after decoupled weight decay, ``w -= lr * decay * w`` (Loshchilov & Hutter 2019)."""
+    """Adam after decoupled weight decay, ``w -= lr * decay * w`` (Loshchilov & Hutter 2019)."""
 
 
 _OPTIMIZERS = {
@@ -51,7 +54,7 @@ _OPTIMIZERS = {
 }
 
 
-def make_optimizer(options: TrainingOptions) -> Any:
-    """The ``keras.optimizers.Optimizer`` of the options; what these do not name is as Keras has it by default."""
+def make_optimizer(options: GradientOptions) -> Any:
+    """The ``keras.optimizers.Optimizer`` of the options; all else has Keras's default values."""
     decay = {"weight_decay": options.weight_decay} if options.optimizer == "adamw" else {}
     return _OPTIMIZERS[options.optimizer](options.learning_rate, global_clipnorm=options.clip_norm, **decay)

@@ -1,4 +1,4 @@
-"""How the step size changes over a run, and when a run has learnt all that it can."""
+"""The learning rate over a run, and the decision that a run has stopped improving."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from textgen import TrainingOptions
+from textgen_keras.training.options import GradientOptions
 
-#: The schedule ``plateau``: epochs without a lower loss before the step size is cut, and by how much.
+#: The schedule ``plateau``: the number of epochs without a lower loss after which the rate is cut, and the factor.
 PLATEAU_EPOCHS, PLATEAU_FACTOR = 2, 0.5
 
 
-def rate_at(options: TrainingOptions, step: int, steps: int, cuts: int = 0) -> float:
-    """The step size of a batch.
+def rate_at(options: GradientOptions, step: int, steps: int, cuts: int = 0) -> float:
+    """The learning rate of a batch.
 
     Args:
-        options: schedule, highest step size, warm-up.
+        options: schedule, highest rate, warm-up.
         step: the batch's number in the run, from 0.
-        steps: batches in the whole run.
-        cuts: how often a plateau was reached.
+        steps: the number of batches in the whole run.
+        cuts: the number of plateaus so far.
 
     Returns:
-        Linear from 0 during warm-up, then ``rate * (1 + cos(pi * progress)) / 2`` (Loshchilov & Hutter 2017, without
-        restarts) where the schedule is ``cosine``.
+        A rate that rises linearly from 0 during warm-up. After it, ``rate * (1 + cos(pi * progress)) / 2`` (Loshchilov
+        & Hutter 2017, without restarts) if the schedule is ``cosine``, else ``rate * PLATEAU_FACTOR ** cuts``.
     """
     warmup = min(options.warmup_steps, steps // 10)
     if step < warmup:
@@ -35,13 +35,13 @@ def rate_at(options: TrainingOptions, step: int, steps: int, cuts: int = 0) -> f
 
 
 @dataclass
-class Progress:
-    """How the held-out loss has come along.
+class Plateau:
+    """The epochs since the lowest held-out loss, which decide on cuts of the step size.
 
     Attributes:
-        best: the lowest so far, nats a character.
-        since_best: epochs since.
-        cuts: plateaus reached.
+        best: the lowest loss so far, in nats per character.
+        since_best: the number of epochs since then.
+        cuts: the number of plateaus so far.
     """
 
     best: float = math.inf
@@ -49,7 +49,7 @@ class Progress:
     cuts: int = 0
 
     def add(self, loss: float) -> None:
-        """Note an epoch's loss."""
+        """Record an epoch's loss."""
         if loss < self.best:
             self.best, self.since_best = loss, 0
             return
@@ -57,12 +57,8 @@ class Progress:
         if self.since_best % PLATEAU_EPOCHS == 0:
             self.cuts += 1
 
-    def is_over(self, options: TrainingOptions) -> bool:
-        """Whether patience is at an end."""
-        return options.patience is not None and self.since_best >= options.patience
-
     def to_json(self) -> dict[str, Any]:
-        """Numbers for a checkpoint; JSON has no infinity."""
+        """The attributes as JSON values, for a checkpoint; infinity becomes ``None``."""
         return asdict(self) | {"best": None if math.isinf(self.best) else self.best}
 
     @classmethod

@@ -1,7 +1,10 @@
-"""Processes that train one network together. Importing this module imports TensorFlow: see :func:`require_tensorflow`.
+"""The processes (workers) that train one network together.
 
-Each process has all weights and makes all batches; it learns from its rows of each, and applies the sum of everybody's
-gradients. So the weights stay equal without being sent, and a run can go on with any number of processes.
+Each worker has all weights and makes all batches. It computes the gradient of its rows of each batch, and applies the
+sum of all workers' gradients. So the weights stay equal without being sent, and a run can be resumed with any number of
+workers.
+
+Importing this module imports TensorFlow: see :func:`require_tensorflow`.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from numpy.typing import NDArray
 from textgen import Cluster, notice
 from textgen.errors import OptionError, UnavailableError
 
-#: What TensorFlow raises in a process whose peers are gone.
+#: The errors that TensorFlow raises in a worker whose peers are gone.
 _PEER_ERRORS = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -32,59 +35,66 @@ _PEER_ERRORS = (
 
 
 class Workers:
-    """This process alone.
+    """One worker: this process alone.
 
     Attributes:
-        index: of this process among those that train together.
+        index: the number of this worker, from 0.
     """
 
     index = 0
 
     def run(self, step: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function of this process's tensors that may use :meth:`sum`; part of a graph."""
+        """Call a function of this worker's tensors that may use :meth:`sum`; called within a graph."""
         return step(*arguments)
 
     def sum(self, values: Any) -> Any:
-        """Add up everybody's tensors, in any nest; inside a function that :meth:`run` calls."""
+        """The sum over all workers of tensors, in any nest; only within a function that :meth:`run` calls."""
         return values
 
     def share(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """This process's part of an array ``[rows, ...]``: as many rows in each process, zeros where there are none."""
+        """This worker's part of an array ``[rows, ...]``; all parts have the same size, padded with rows of zeros."""
         return rows
 
     def gather(self, share: NDArray[Any], rows: int) -> NDArray[Any]:
-        """The array ``[rows, ...]`` that everybody has a :meth:`share` of."""
+        """The array ``[rows, ...]`` of which every worker has a :meth:`share`."""
         return share
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
-        """Whether each flag is up in any process."""
+        """Returns, for each flag, whether it is set in any worker."""
         return flags
 
     def follow_chief(self, variables: Iterable[Any]) -> None:
-        """Give ``keras.Variable`` objects the values that they have in the first process."""
+        """Assign to ``keras.Variable`` objects the values that they have in the first worker."""
 
     def check_same(self, run: str) -> None:
-        """Raise :class:`OptionError` unless everybody describes the run to train in the same words."""
+        """Check that all workers train the same run.
+
+        Args:
+            run: a description of it.
+
+        Raises:
+            OptionError: if another worker's description differs.
+        """
 
     @contextmanager
-    def telling_failures(self) -> Iterator[None]:
-        """Turn TensorFlow's error where another process is gone into an ``UnavailableError`` of one line."""
+    def reporting_failures(self) -> Iterator[None]:
+        """A context that turns TensorFlow's errors about a lost worker into a one-line ``UnavailableError``."""
         yield
 
 
 class ManyWorkers(Workers):
-    """This process and its peers.
+    """Several workers: this process and its peers.
 
     Args:
-        cluster: all of them.
-        strategy: a ``tf.distribute.MultiWorkerMirroredStrategy`` with one device in each.
+        cluster: the workers.
+        strategy: a ``tf.distribute.MultiWorkerMirroredStrategy`` with one device per worker.
     """
 
     def __init__(self, cluster: Cluster, strategy: Any) -> None:
         self.index = cluster.index
         self._cluster, self._strategy = cluster, strategy
         self._count = len(cluster.workers)
-        # The sum goes where its parts are, and an argument of a graph is nowhere: hence the identity.
+        # TensorFlow adds up on the device of its inputs; a graph's arguments have no device, but their identity has.
         self._add_up = tf.function(
             lambda values: self.run(lambda part: self.sum(tf.identity(part)), values),
             autograph=False,
@@ -120,17 +130,17 @@ class ManyWorkers(Workers):
         if (self.gather(digest, self._count) != digest).any():
             raise OptionError(
                 "the workers do not train the same run: start each with the same command, text and plugins and, "
-                "to go on with a run, with the same state of its folder"
+                "to resume a run, with the same state of its folder"
             )
 
     @contextmanager
-    def telling_failures(self) -> Iterator[None]:
+    def reporting_failures(self) -> Iterator[None]:
         try:
             yield
         except _PEER_ERRORS as error:
             raise UnavailableError(
-                f"worker {self.index} of {', '.join(self._cluster.workers)} lost the others: one of them has failed, "
-                "and says why; start all of them again with --resume RUN to go on"
+                f"worker {self.index} of {', '.join(self._cluster.workers)} lost the others: one of them has failed "
+                "and reports why; start all of them again with --resume RUN"
             ) from error
 
     def _total(self, values: NDArray[Any]) -> NDArray[Any]:
@@ -140,23 +150,24 @@ class ManyWorkers(Workers):
 
 @cache
 def join_workers(device: str) -> tuple[Workers, str]:
-    """Meet the processes that ``TF_CONFIG`` names; waits for them.
+    """Connect to the other workers in ``TF_CONFIG``, if it is set; waits for them.
 
     Args:
-        device: the one to learn on, as :func:`resolve_device` gave it.
+        device: the one to train on, from :func:`resolve_device`.
 
     Returns:
         The workers, and the name that the device has from now on.
 
     Raises:
-        OptionError: where ``TF_CONFIG`` describes no cluster.
-        UnavailableError: where the workers cannot meet.
+        OptionError: if ``TF_CONFIG`` does not describe a cluster.
+        UnavailableError: if the workers cannot connect.
     """
     cluster = Cluster.from_environment()
     if cluster is None:
         return Workers(), device
     others = [address for index, address in enumerate(cluster.workers) if index != cluster.index]
-    role = "shows and writes the run" if cluster.is_chief else f"learns; {cluster.workers[0]} shows and writes the run"
+    chief = cluster.workers[0]
+    role = "shows and writes the run" if cluster.is_chief else f"only trains; {chief} shows and writes the run"
     notice(f"worker {cluster.index} of {len(cluster.workers)} {role}; waiting for {', '.join(others)}")
     try:
         gpus = tf.config.list_physical_devices("GPU")
@@ -166,19 +177,19 @@ def join_workers(device: str) -> tuple[Workers, str]:
             strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except (tf.errors.OpError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise UnavailableError(f"the workers of TF_CONFIG cannot meet: {reason}") from error
+        raise UnavailableError(f"cannot connect the workers listed in TF_CONFIG: {reason}") from error
     return ManyWorkers(cluster, strategy), "cuda:0" if on_gpu else "cpu"
 
 
 @contextmanager
 def _ending_at_signals() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the process at once: TensorFlow waits without looking at Python's handlers."""
+    """A context in which Ctrl-C and SIGTERM end the process at once: TensorFlow's waiting runs no Python handlers."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    former = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in former.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""The runtime ``numpy`` in the suite that third parties have."""
+"""The runtime ``numpy`` in the conformance suite."""
 
 from textgen.testing.suites import RuntimeSuite
 

@@ -1,5 +1,4 @@
 import json
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache as cache_results
@@ -11,16 +10,15 @@ import pytest
 import safetensors.numpy
 
 from textgen import api
-from textgen.cli import main
 from textgen.generation.chain import Chain
 from textgen.model.network import GATES, Cell, RecurrentNetwork
 from textgen.plugins.registry import plugins
 from textgen.runs.artifact import Artifact
 from textgen.runs.manifest import TOKENIZER, WEIGHTS
-from textgen.testing.suites.runs import NoDisplay
 from textgen.training.plan import make_plan
-from textgen.training.run import Run
+from textgen.training.recorder import make_manifest
 from textgen_numpy.runtime import NumpyRuntime
+from textgen_onnx.running import threads
 from textgen_onnx.runtime import OnnxRuntime
 
 STREAM = "The quick brown fox\njumps over\nthe lazy dog.\n" * 9
@@ -28,17 +26,30 @@ STREAM = "The quick brown fox\njumps over\nthe lazy dog.\n" * 9
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory) -> Iterator[Path]:
-    """The folder where chosen numbers of threads are kept: one for all tests, so that a graph is measured once."""
+    """The folder that remembers the threads of a graph: one for all tests, and chosen in a hurry."""
     folder: Path = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TEXTGEN_CACHE_DIR", str(folder))
+        patch.setattr(threads, "MEASURE", 0.0)
         yield folder
+
+
+@pytest.fixture(scope="session")
+def rounding() -> float:
+    """A bound for the difference of two float32 results of one computation whose additions are in another order.
+
+    Such are a row alone and in a batch, a text in parts and at once, a loop and a block. The order is up to the
+    processor. A logit or gate of the networks here adds at most 64 products, which come to less than 8 in all; each
+    addition rounds by at most 2**-24 of the sum. That is 64 * 8 * 2**-24 < 4e-5 in the worst case, and 8 times less,
+    4e-6, if the errors are independent. Another id changes a logit by far more than 1e-2.
+    """
+    return 1e-5
 
 
 def random_network(
     cell: Cell, *, layers: int = 1, vocab: int = 7, width: int | None = 3, units: int = 6, seed: int = 0
 ) -> RecurrentNetwork:
-    """A network of random weights, biases among them, whose logits are far apart and depend on the past.
+    """A network of random weights and biases, whose logits are far apart and depend on the past.
 
     Args:
         width: of the embedding; ``None`` for one-hot input.
@@ -82,7 +93,7 @@ def save_run(
 ) -> Artifact:
     """A finished run over a text file beside its folder, with the weights of a :func:`random_network`.
 
-    The text is a stream for ``char-index``, and a document a line for ``char-eos``.
+    The text is a stream for ``char-index``, and one document per line for ``char-eos``.
     """
     corpus = folder.with_name(f"{folder.name}.txt")
     corpus.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +111,7 @@ def save_run(
         "generation": {"sampler": sampler, "length": 60},
     }
     plan = make_plan(settings, plugins())
-    artifact = Run(plan, folder, plugins(), NoDisplay()).artifact
+    artifact = Artifact(folder, make_manifest(plan, plugins()))
     network = random_network(cell, layers=layers, vocab=plan.tokenizer.vocab_size, width=width, units=units, seed=seed)
     tensors = {name: np.ascontiguousarray(array) for name, array in network.tensors().items()}
     artifact.put(WEIGHTS, safetensors.numpy.save(tensors))
@@ -118,14 +129,14 @@ def make_run() -> Callable[..., Artifact]:
 
 
 def alphabet(size: int) -> str:
-    """A text of so many distinct characters, long enough to train on."""
+    """A text of ``size`` distinct characters, long enough to train on."""
     letters = "".join(chr(0x4E00 + number) for number in range(size))
     return (letters + letters[::-1]) * max(3, 200 // size)
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A run, its network, and its export in the runtime ``onnx``, with NumPy's to compare with."""
+    """A run, its network, and its export in the runtime ``onnx``, with the runtime ``numpy`` to compare with."""
 
     run: Artifact
     network: RecurrentNetwork
@@ -135,7 +146,7 @@ class Exported:
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory) -> Callable[..., Exported]:
-    """Exports random networks; takes the arguments of :func:`save_run`, and ``vocab`` for a text of so many letters."""
+    """Exports random networks, once each; takes the arguments of :func:`save_run`, or ``vocab`` in place of a text."""
 
     @cache_results
     def export(cell: Cell = "gru", *, vocab: int | None = None, precision: str = "fp32", **options: Any) -> Exported:
@@ -148,9 +159,21 @@ def exported(tmp_path_factory) -> Callable[..., Exported]:
     return export
 
 
+@pytest.fixture(scope="session")
+def texts(exported) -> Callable[..., list[str]]:
+    """A thousand texts of 200 characters each, from an export of two layers: ``texts("gru", "greedy", "onnx")``."""
+
+    @cache_results
+    def write(cell: Cell, sampler: str, runtime: str) -> list[str]:
+        generator = api.load(exported(cell, layers=2).run.path, runtime=runtime, device="cpu")
+        return generator.generate(["The "], num=1000, length=200, seed=5, sampler=sampler)
+
+    return write
+
+
 @dataclass(frozen=True)
-class Told:
-    """What a command left: its exit code, and what it wrote."""
+class Outcome:
+    """The exit code of a command, and its output."""
 
     code: int
     out: str
@@ -158,14 +181,11 @@ class Told:
 
 
 @pytest.fixture
-def textgen(capsys, monkeypatch) -> Callable[..., Told]:
+def textgen(command_line, capfd) -> Callable[..., Outcome]:
     """Runs a command line in this process."""
 
-    def run(*arguments: object) -> Told:
-        monkeypatch.setattr(sys, "argv", ["textgen", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return Told(int(stop.value.code or 0), *capsys.readouterr())
+    def run(*arguments: object) -> Outcome:
+        capfd.readouterr()
+        return Outcome(*command_line(*arguments))
 
     return run

@@ -1,4 +1,4 @@
-"""Exports that are damaged, foreign or stale: one line that says so, exit code 2, and no text."""
+"""Exports that are damaged, stale, or of another model: one line that says so, exit code 2, and no text."""
 
 import re
 import shutil
@@ -14,31 +14,23 @@ from textgen.runs.artifact import Artifact
 from textgen_onnx.running import session
 
 
-@pytest.fixture(scope="module")
-def exported(make_run, tmp_path_factory) -> Artifact:
-    """An export, not to be changed."""
-    run = make_run(tmp_path_factory.mktemp("runs") / "run", "lstm")
-    api.export(run.path, notice=pytest.fail)
-    return Artifact.open(run.path / "onnx")
-
-
 @pytest.fixture
 def export(exported, tmp_path) -> Artifact:
     """A copy of an export, away from its run."""
-    shutil.copytree(exported.path, tmp_path / "export")
+    shutil.copytree(exported("lstm").run.path / "onnx", tmp_path / "export")
     return Artifact.open(tmp_path / "export")
 
 
 @pytest.fixture
 def refused(textgen) -> Callable[..., str]:
-    """Samples from a folder, which must fail; gives what is said."""
+    """Samples from a folder, which must fail; returns the error."""
 
     def sample(folder, *arguments: object, prompt: str = "The", runtime: str = "onnx") -> str:
-        told = textgen("sample", folder, "--runtime", runtime, "--prompt", prompt, "--length", 5, *arguments)
-        assert (told.code, told.out) == (2, "")
-        assert told.err.startswith("textgen: error: ")
-        assert told.err.count("\n") == 1
-        return told.err
+        done = textgen("sample", folder, "--runtime", runtime, "--prompt", prompt, "--length", 5, *arguments)
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith("textgen: error: ")
+        assert done.err.count("\n") == 1
+        return done.err
 
     return sample
 
@@ -79,7 +71,7 @@ def test_a_manifest_of_a_later_format(export, refused):
 def test_an_export_of_another_kind(export, refused):
     export.manifest.export["format"] = "tflite"
     export.commit()
-    assert "holds no ONNX export" in refused(export.path)
+    assert "is not an ONNX export" in refused(export.path)
 
 
 def test_a_run_without_an_export(make_run, tmp_path, refused):
@@ -114,10 +106,10 @@ def test_cuda_where_it_does_not_work(export, refused, device):
 
 
 @pytest.mark.skipif(session.why_no_cuda() == "", reason="CUDA works here")
-def test_what_the_fastest_runtime_lacks_is_told_where_no_other_can_take_its_place(exported, monkeypatch):
+def test_the_reason_why_the_fastest_runtime_fails_is_given_if_no_other_can_replace_it(exported, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")  # the model's own runtime is not available
     with pytest.raises(UnavailableError, match=re.escape(session.why_no_cuda())):
-        api.load(exported.path.parent, device="cuda")
+        api.load(exported("lstm").run.path, device="cuda")
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:0", "cuda:"])
@@ -125,8 +117,8 @@ def test_a_device_that_does_not_exist(export, refused, device):
     assert "there are: auto, cpu, cuda, cuda:N" in refused(export.path, "--device", device)
 
 
-#: What makes the runtime read a graph: a prompt of some characters reads step.onnx, of one character generate.onnx
-#: alone; another chain than the exported one is built from the weights in step.onnx.
+#: Commands that make the runtime read a graph: a prompt of several characters reads step.onnx, one of a single
+#: character generate.onnx alone; a chain other than the exported one is built from the weights in step.onnx.
 READERS = {
     "step.onnx": [("The", ()), ("T", ("--sampler", "greedy"))],
     "generate.onnx": [("T", ())],
@@ -134,8 +126,8 @@ READERS = {
 BOTH = [(name, *reader) for name, readers in READERS.items() for reader in readers]
 
 
-def put_right(export: Artifact, name: str, edit: Callable[[onnx.ModelProto], bytes | None]) -> None:
-    """Change a graph, and the hash that it is verified by."""
+def replace_graph(export: Artifact, name: str, edit: Callable[[onnx.ModelProto], bytes | None]) -> None:
+    """Change a graph, and the recorded hash."""
     model = onnx.load_from_string((export.path / name).read_bytes())
     export.put(name, edit(model) or model.SerializeToString())
     export.commit()
@@ -160,15 +152,15 @@ def rename(model: onnx.ModelProto, old: str, new: str = "another") -> None:
 
 
 @pytest.mark.parametrize(("name", "prompt", "arguments"), BOTH)
-@pytest.mark.parametrize("content", [b"", b"This is no graph."])
-def test_no_graph_at_all(export, refused, name, prompt, arguments, content):
+@pytest.mark.parametrize("content", [b"", b"This is not a graph."])
+def test_a_file_that_is_not_a_graph(export, refused, name, prompt, arguments, content):
     export.put(name, content)
     export.commit()
     assert name in refused(export.path, *arguments, prompt=prompt)
 
 
 @pytest.mark.parametrize(("name", "prompt", "arguments"), BOTH)
-def test_external_data_even_where_it_lies_at_hand(export, refused, monkeypatch, name, prompt, arguments):
+def test_external_data_even_if_it_is_there(export, refused, monkeypatch, name, prompt, arguments):
     def move_out(model: onnx.ModelProto) -> bytes:
         monkeypatch.chdir(export.path)
         options = {"save_as_external_data": True, "location": "weights.bin", "size_threshold": 100}
@@ -176,7 +168,7 @@ def test_external_data_even_where_it_lies_at_hand(export, refused, monkeypatch, 
         assert (export.path / "weights.bin").stat().st_size > 1000
         return (export.path / "moved.onnx").read_bytes()
 
-    put_right(export, name, move_out)
+    replace_graph(export, name, move_out)
     assert "keeps weights in another file" in refused(export.path, *arguments, prompt=prompt)
 
 
@@ -187,20 +179,20 @@ NAMES = [("step.onnx", name) for name in STEP_NAMES] + [("generate.onnx", name) 
 
 @pytest.mark.parametrize(("name", "tensor"), NAMES)
 def test_other_names(export, refused, name, tensor):
-    put_right(export, name, lambda model: rename(model, tensor))
+    replace_graph(export, name, lambda model: rename(model, tensor))
     assert f"put {tensor} is not" in refused(export.path, "--json")
 
 
 def test_weights_of_other_names(export, refused):
-    put_right(export, "step.onnx", lambda model: rename(model, "head.bias"))
+    replace_graph(export, "step.onnx", lambda model: rename(model, "head.bias"))
     assert "does not hold the weights" in refused(export.path, "--sampler", "greedy")
 
 
-def test_an_input_more(export, refused):
+def test_an_additional_input(export, refused):
     def add(model: onnx.ModelProto) -> None:
         model.graph.input.append(helper.make_tensor_value_info("another", TensorProto.FLOAT, ["batch"]))
 
-    put_right(export, "generate.onnx", add)
+    replace_graph(export, "generate.onnx", add)
     assert "has the input another" in refused(export.path)
 
 
@@ -213,30 +205,28 @@ FEWER, MORE = "abc" * 99, "".join(map(chr, range(33, 99))) * 3
         (*reader, other)
         for reader in BOTH
         for other in ({"units": 5}, {"layers": 2}, {"cell": "gru"}, {"text": FEWER}, {"text": MORE})
-        # Ids of a smaller vocabulary are ids here too: nothing tells in a graph that only gives ids.
+        # A graph that returns nothing but ids of a smaller vocabulary looks like one of this model.
         if (reader[0], other) != ("generate.onnx", {"text": FEWER})
     ],
 )
-def test_a_graph_of_another_model(make_run, tmp_path, export, refused, name, prompt, arguments, other):
-    run = make_run(tmp_path / "other", **{"cell": "lstm"} | other)
-    api.export(run.path)
-    export.put(name, (run.path / "onnx" / name).read_bytes())
+def test_a_graph_of_another_model(exported, export, refused, name, prompt, arguments, other):
+    export.put(name, (exported(**{"cell": "lstm"} | other).run.path / "onnx" / name).read_bytes())
     export.commit()
-    assert "is no graph of this model" in refused(export.path, "--length", "300", *arguments, prompt=prompt)
+    assert "does not belong to this model" in refused(export.path, "--length", "300", *arguments, prompt=prompt)
 
 
 @pytest.mark.parametrize("name", ["step.onnx", "generate.onnx"])
 def test_a_later_opset(export, refused, name):
-    put_right(export, name, lambda model: setattr(model.opset_import[0], "version", 99))
+    replace_graph(export, name, lambda model: setattr(model.opset_import[0], "version", 99))
     assert "Opset 99 is under development" in refused(export.path)
 
 
 @pytest.mark.parametrize("name", ["step.onnx", "generate.onnx"])
 def test_a_later_ir_version(export, refused, name):
-    put_right(export, name, lambda model: setattr(model, "ir_version", 99))
+    replace_graph(export, name, lambda model: setattr(model, "ir_version", 99))
     assert "max supported IR version" in refused(export.path)
 
 
 def test_an_operator_that_does_not_exist(export, refused):
-    put_right(export, "step.onnx", lambda model: setattr(model.graph.node[0], "op_type", "Teleport"))
+    replace_graph(export, "step.onnx", lambda model: setattr(model.graph.node[0], "op_type", "Teleport"))
     assert "Teleport" in refused(export.path)

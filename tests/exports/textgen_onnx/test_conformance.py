@@ -1,4 +1,4 @@
-"""The exporter and the runtime ``onnx`` in the suites that third parties have."""
+"""The exporter and the runtime ``onnx`` in the conformance suites."""
 
 from textgen import api
 from textgen.testing.suites import ExporterSuite, RuntimeSuite

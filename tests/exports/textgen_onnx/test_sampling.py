@@ -1,4 +1,4 @@
-"""Samplers in the graphs draw what they draw in NumPy."""
+"""Samplers in the graphs draw the same ids as in NumPy."""
 
 import subprocess
 import sys
@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from textgen import api, hookimpl
+from textgen.base.randomness import uniforms
 from textgen.generation.draw import Draw
-from textgen.generation.randomness import uniforms
 from textgen.generation.sampler import Sampler, Selector
 from textgen.options import Options
 from textgen.plugins.registry import plugins
@@ -28,7 +28,7 @@ LINKS = {
     "repetition-penalty": st.floats(0.125, 8, width=32),
 }
 
-#: Samplers alone, in the usual order, in an unusual one, and twice.
+#: Samplers alone, in the usual order, in an unusual order, and twice.
 CHAINS = [
     "greedy",
     "multinomial",
@@ -43,7 +43,7 @@ CHAINS = [
     "temperature({t}) | temperature({r}) | top-k({k}) | top-k(7) | greedy",
 ]
 
-#: Numbers of rows that have their own: no bound at all, greedy, usual.
+#: Numbers that differ between rows: no effect at all, greedy, usual.
 NUMBERS = [
     {"t": 1.0, "k": 1000, "p": 1.0, "m": 0.0, "r": 1.0},
     {"t": 0.0, "k": 1, "p": 1e-6, "m": 1.0, "r": 3.0},
@@ -51,7 +51,7 @@ NUMBERS = [
     {"t": 2.0, "k": 29, "p": 0.6, "m": 0.3, "r": 0.8},
 ]
 
-#: Few different values, for ties; -inf excludes an id, but never all.
+#: Some values are frequent, for ties; -inf excludes an id.
 logit = st.one_of(st.floats(-20, 20, width=32), st.sampled_from([-1.5, 0.0, 2.0, -np.inf]))
 
 
@@ -63,7 +63,7 @@ def batches(draw, rows: int = 3) -> np.ndarray:
 
 
 def in_a_graph(name: str, vocab: int = V):
-    """A bundled sampler or selector as a session, as the exporter has it write itself."""
+    """A bundled sampler or selector, and a session of the graph that it writes."""
     part = plugins().get("sampler", name)
     part = part(part.Options())
     graph = Graph({}, vocab)
@@ -81,7 +81,7 @@ def in_a_graph(name: str, vocab: int = V):
 
 
 def boundary(name: str, logits: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """How far each id is from the line between kept and not, in double precision; far where there is no such line."""
+    """The distance of each id from the limit of the kept ones, in double precision; infinite if there is no limit."""
     with np.errstate(divide="ignore", invalid="ignore"):
         exact = logits.astype(float)
         if name == "min-p":
@@ -108,9 +108,12 @@ def test_each_sampler_alone(name):
         seen = data.draw(arrays(np.bool_, (3, V))) if sampler.uses_history else None
         expected = sampler.transform(logits, {parameter: value}, seen)
         found = run(logits=logits, **{parameter: value}, **({} if seen is None else {"seen": seen}))
+        # Near the limit rounding decides. Logits are up to 20, and shares are sums of float32 numbers up to 1.
         sure = boundary(name, logits, value) > 1e-5
         np.testing.assert_array_equal(np.isneginf(found)[sure], np.isneginf(expected)[sure])
         both = np.isfinite(found) & np.isfinite(expected)
+        # A sampler changes a logit by one product or quotient, rounded by 2**-24 = 6e-8 of it in either implementation;
+        # 1 / x * y in place of y / x rounds twice.
         np.testing.assert_allclose(found[both], expected[both], rtol=1e-6)
         assert not np.isnan(found).any()
 
@@ -132,6 +135,7 @@ def test_each_selector_alone(name):
         found = run(logits=logits, uniforms=uniform[:, None])
         weights = np.exp(logits.astype(float) - logits.max(axis=1, keepdims=True))
         shares = np.cumsum(weights, axis=1) / weights.sum(axis=1, keepdims=True)
+        # Near a share rounding decides: exponential, sum and quotient are each off by some units of 2**-24 = 6e-8.
         sure = np.abs(shares - uniform[:, None]).min(axis=1) > 1e-6
         if name == "greedy":
             sure[:] = True
@@ -153,7 +157,7 @@ def test_ties_at_every_share(size):
 
 
 class Work:
-    """Rows with a chain each, going on from a state, in NumPy and in graphs."""
+    """Rows with one chain each, which continue from a state, in NumPy and in graphs."""
 
     def __init__(self, made, chain, text: str, rows: int, forbidden: tuple[int, ...] = ()) -> None:
         self.made = made
@@ -166,15 +170,15 @@ class Work:
     def write(self, runtime, randoms: np.ndarray, rows=slice(None), cuts: tuple[int, ...] = ()) -> np.ndarray:
         """Ids of some rows, ``[steps, rows]``, in one call or, with cuts, in several."""
         picked = np.arange(len(self.last))[rows]
-        drawing = Draw([self.chains[row] for row in picked], runtime.vocab_size, self.forbidden)
-        drawing.note(np.arange(len(picked)), self.last[picked])
+        draw = Draw([self.chains[row] for row in picked], runtime.vocab_size, self.forbidden)
+        draw.note(np.arange(len(picked)), self.last[picked])
         last, state, parts = self.last[picked], self.state.select(picked), []
         for part in np.split(randoms[:, picked], cuts):
-            block = runtime.generate(last, state, drawing, part)
+            block = runtime.generate(last, state, draw, part)
             last, state = block.ids[-1], block.state
             parts.append(block.ids)
             assert block.ids.dtype == np.int32
-        self.seen = drawing.seen
+        self.seen = draw.seen
         return np.concatenate(parts)
 
 
@@ -186,6 +190,7 @@ def test_chains_whose_rows_differ(exported, chain, cell, text):
     expected = work.write(work.made.numpy, randoms)
     seen = work.seen
     found = work.write(work.made.onnx, randoms)
+    # One row in 200 may differ, where rounding decides a near tie.
     assert (found == expected).all(axis=0).sum() >= 199
     assert not np.isin(found, work.forbidden).any()
     assert len(np.unique(expected)) > 3
@@ -194,7 +199,7 @@ def test_chains_whose_rows_differ(exported, chain, cell, text):
 
 
 @pytest.mark.parametrize("text", CHAINS[-3:])
-def test_a_row_alone_and_in_chunks_draws_what_it_draws_in_a_batch(exported, chain, text):
+def test_a_row_draws_the_same_alone_in_chunks_and_in_a_batch(exported, chain, text):
     work = Work(exported("lstm", layers=2), chain, text, rows=30)
     randoms = uniforms(4, range(30), 1, 24)
     whole = work.write(work.made.onnx, randoms)
@@ -250,16 +255,16 @@ def more_samplers():
         yield
 
 
-def test_a_sampler_that_cannot_write_itself_runs_outside_of_the_graph(exported, more_samplers, capsys):
+def test_a_sampler_without_a_graph_runs_outside_of_the_graph(exported, more_samplers, capsys):
     run = exported("gru").run
     options = {"length": 40, "seed": 2, "sampler": "doubling | temperature(1.1) | multinomial", "chunk": 8}
     expected = api.load(run.path, runtime="numpy").generate("The", **options)
     generator = api.load(run.path, runtime="onnx", device="cpu")
     capsys.readouterr()
     assert generator.generate("The", **options) == expected
-    told = capsys.readouterr()
-    assert (told.out, told.err.count("\n")) == ("", 1)
-    assert "doubling cannot be written into an ONNX graph" in told.err
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err.count("\n")) == ("", 1)
+    assert "doubling cannot be written into an ONNX graph" in printed.err
     assert generator.generate("The", **options) == expected
     assert capsys.readouterr().err == ""
 
@@ -277,9 +282,9 @@ def test_options_of_a_selector_are_part_of_the_graph(make_run, tmp_path, more_sa
 
 def test_a_run_whose_chain_cannot_be_exported(make_run, tmp_path, more_samplers, textgen):
     run = make_run(tmp_path / "run", sampler="doubling | multinomial")
-    told = textgen("export", "--onnx", run.path)
-    assert told.code == 0
-    assert "no generate.onnx is written" in told.err
+    done = textgen("export", "--onnx", run.path)
+    assert done.code == 0
+    assert "no generate.onnx is written" in done.err
     assert not (run.path / "onnx" / "generate.onnx").exists()
     for sampler in (None, "multinomial"):  # the second can be built
         texts = [
@@ -290,7 +295,7 @@ def test_a_run_whose_chain_cannot_be_exported(make_run, tmp_path, more_samplers,
 
 
 @pytest.mark.parametrize(("sampler", "needs_onnx"), [("temperature(0.3) | multinomial", False), ("greedy", True)])
-def test_only_another_chain_than_the_exported_one_needs_the_package_onnx(exported, sampler, needs_onnx):
+def test_the_package_onnx_is_needed_only_for_chains_other_than_the_exported_one(exported, sampler, needs_onnx):
     folder = str(exported("gru").run.path)
     program = f"""
 import sys

@@ -1,4 +1,4 @@
-"""The bundled models and their runtime in the suites that third parties have."""
+"""The bundled models and their runtime in the conformance suites for third parties."""
 
 import pytest
 

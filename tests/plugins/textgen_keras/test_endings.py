@@ -1,4 +1,4 @@
-"""How a run ends, and what is left to go on with."""
+"""The end of a run, by its options, and resuming after it."""
 
 import json
 
@@ -8,7 +8,7 @@ from textgen import api
 from textgen.errors import OptionError
 from textgen.evaluation.scoring import mean_loss
 from textgen.plugins.registry import plugins
-from textgen.testing.suites.runs import NoDisplay
+from textgen.training.display import Display
 from textgen.training.plan import make_plan
 from textgen.training.train import resume
 
@@ -28,7 +28,7 @@ def records(folder):
     return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
 
 
-def test_where_the_steps_run_out_inside_an_epoch_the_last_weights_are_judged(text, tmp_path):
+def test_a_run_that_ends_within_an_epoch_by_max_steps_judges_its_last_weights(text, tmp_path):
     settings = {"model": {"units": 8}, "training": {**TRAINING, "epochs": 9, "max_steps": 41}}
     generator = api.train(text, settings=settings, out=tmp_path / "run")
     manifest = generator.artifact.manifest
@@ -39,12 +39,12 @@ def test_where_the_steps_run_out_inside_an_epoch_the_last_weights_are_judged(tex
     assert manifest.metrics["held_out_loss"] == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_run_whose_patience_is_at_an_end_says_so_and_goes_on_with_more(text, tmp_path):
+def test_a_run_that_ended_by_patience_can_be_resumed_with_more(text, tmp_path):
     still = {"optimizer": "sgd", "learning_rate": 1e-30, "average": 0.0, "patience": 1}
     settings = {"model": {"units": 4}, "training": {**TRAINING, **still, "epochs": 9}}
     api.train(text, settings=settings, out=tmp_path / "run")
     assert [record["epoch"] for record in records(tmp_path / "run")] == [1, 2]
-    with pytest.raises(OptionError, match=r"it ended by training.patience=1; to go on, raise it"):
-        resume(tmp_path / "run", plugins(), NoDisplay(), changes={"training": {"epochs": 20}})
-    resume(tmp_path / "run", plugins(), NoDisplay(), changes={"training": {"epochs": 3, "patience": None}})
+    with pytest.raises(OptionError, match=r"it ended by training.patience=1; raise it to resume the run"):
+        resume(tmp_path / "run", plugins(), Display(), changes={"training": {"epochs": 20}})
+    resume(tmp_path / "run", plugins(), Display(), changes={"training": {"epochs": 3, "patience": None}})
     assert [record["epoch"] for record in records(tmp_path / "run")] == [1, 2, 3]

@@ -1,4 +1,4 @@
-"""A model of a third party on the public bases: it gives a network and its state, and nothing else."""
+"""A third party's model on the public base classes: it defines a network and its state, and nothing else."""
 
 import numpy as np
 import pytest
@@ -10,13 +10,13 @@ from textgen.testing import MemoryRun, registered
 from textgen.testing.suites import ModelSuite
 from textgen.text.batches import Dataset, Lanes
 from textgen.text.encoded import EncodedText
-from textgen_keras.keras_model import KerasModel
+from textgen_keras import KerasModel
 
 pytestmark = pytest.mark.keras
 
 
 class Pairs(KerasModel):
-    """A table of logits for each two ids in a row. Its state is an integer, and starts at -1: no id."""
+    """A table of logits for each pair of consecutive ids. Its state is an integer, initially -1 for no id."""
 
     @property
     def state_spec(self):
@@ -30,7 +30,7 @@ class Pairs(KerasModel):
         import keras
         import tensorflow as tf
 
-        from textgen_keras.stateful_network import StatefulNetwork
+        from textgen_keras import StatefulNetwork
 
         class Network(StatefulNetwork):
             def __init__(self, vocab_size, state_spec, shape):
@@ -53,7 +53,7 @@ class Pairs(KerasModel):
 class Plugin:
     @hookimpl
     def textgen_register_models(self, register):
-        register("pairs", Pairs, "Two ids in a row.")
+        register("pairs", Pairs, "Pairs of ids.")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,22 +67,22 @@ class TestPairs(ModelSuite):
     training = {"learning_rate": 0.1}
 
 
-def test_it_learns_what_follows_two_ids():
-    cycle = np.array([0, 0, 1, 0, 2] * 60, np.int32)  # after a 0 it takes the id before it to know
+def test_it_learns_the_id_after_a_pair():
+    cycle = np.array([0, 0, 1, 0, 2] * 60, np.int32)  # after a 0, the id before it decides
     model = Pairs(Pairs.Options(), vocab_size=3)
     dataset = Dataset(Lanes(EncodedText.join([cycle]), length=20, batch_size=3), carries_state=True)
-    model.fit(dataset, MemoryRun(dataset, epochs=30, learning_rate=0.1))
+    model.fit(dataset, MemoryRun(dataset, model.TrainingOptions, epochs=30, learning_rate=0.1))
     logits, state = model.forward(cycle[None, :15], model.state_spec.initial_state(1))
     assert logits[0, 1:].argmax(axis=1).tolist() == cycle[2:16].tolist()
     assert state["before"].tolist() == [cycle[14]]
 
 
-def test_other_weights_are_refused():
+def test_weights_of_another_shape_are_refused():
     with pytest.raises(ArtifactError, match="tensor table has shape"):
         Pairs(Pairs.Options(), vocab_size=3).load_weights({"table": np.zeros((3, 3, 3), np.float32)})
 
 
-def test_an_initial_state_that_a_graph_asks_for_first_is_of_use_outside():
+def test_an_initial_state_first_used_in_a_graph_can_be_used_outside():
     import tensorflow as tf
 
     network = Pairs(Pairs.Options(), vocab_size=3).make_network(seed=0)

@@ -18,13 +18,15 @@ from textgen.evaluation.scoring import BINS, Reading, judge, mean_loss
 from textgen.evaluation.texts import compare_texts, find_neighbours, jensen_shannon
 from textgen.generation.runtime import Runtime
 from textgen.model.state import State, StateSpec, TensorSpec
+from textgen.plugins.registry import Registry
+from textgen.text import encoding
 from textgen.text.encoded import EncodedText, draw_documents, draw_folds
 
 V = 5
 
 
-class Told(Runtime):
-    """Gives the logits that it is told for each id that was read, and keeps the ids that it read, in ``memory``.
+class Table(Runtime):
+    """Looks its logits up by the last id, and records its calls: the ids, and how many ids were read up to each.
 
     Args:
         table: ``[vocab, vocab]``, logits by the last id.
@@ -46,12 +48,12 @@ class Told(Runtime):
         return self.table[ids], State({"read": read[:, -1]})
 
 
-def uniform() -> Told:
-    return Told(np.zeros((V, V)))
+def uniform() -> Table:
+    return Table(np.zeros((V, V)))
 
 
 def counter() -> np.ndarray:
-    """Ids in which each is the one before it plus 1, from 0 again after the last."""
+    """Ids that count up from 0 to V - 1 again and again."""
     return (np.arange(5000) % V).astype(np.int32)
 
 
@@ -69,23 +71,23 @@ def test_uniform_logits_cost_log_v(reading):
     assert score.nats == pytest.approx(math.log(V))
     assert score.bits == pytest.approx(math.log2(V))
     assert score.characters == reading.characters == sum(b.characters for b in score.bins)
-    # The first of equals is id 0; confidence is 1 / 5 everywhere.
+    # Ties go to id 0; confidence is 1 / 5 everywhere.
     assert score.accuracy == pytest.approx(1 / V, abs=0.01)
     assert score.calibration_error == pytest.approx(abs(score.accuracy - 1 / V))
 
 
 @pytest.mark.parametrize("reading", READINGS.values(), ids=READINGS)
-def test_a_perfect_model_loses_nothing(reading):
-    score = judge(Told(1000 * np.roll(np.eye(V), 1, axis=1)), reading)
+def test_a_perfect_model_has_no_loss(reading):
+    score = judge(Table(1000 * np.roll(np.eye(V), 1, axis=1)), reading)
     assert (score.nats, score.accuracy, score.calibration_error) == (0, 1, 0)
     assert [b.characters for b in score.bins] == [0] * (BINS - 1) + [reading.characters]
 
 
-def test_calibration_is_that_of_the_formula():
+def test_calibration_is_computed_by_the_formula():
     generator = np.random.default_rng(0)
     ids = generator.integers(0, V, 900).astype(np.int32)
     table = generator.normal(0, 2, (V, V)).astype(np.float32)
-    score = judge(Told(table), Reading.carried(ids))
+    score = judge(Table(table), Reading.carried(ids))
     exponentials = np.exp(table.astype(np.float64)[ids[:-1]])
     probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
     right = probabilities.argmax(axis=1) == ids[1:]
@@ -102,16 +104,16 @@ def test_calibration_is_that_of_the_formula():
     assert score.accuracy == pytest.approx(right.mean())
 
 
-def test_text_drawn_from_the_model_itself_is_calibrated_and_overconfidence_is_not():
+def test_the_models_own_text_is_calibrated_and_overconfidence_is_not():
     generator = np.random.default_rng(1)
     probabilities = generator.dirichlet(np.ones(V), V)
     ids = [0]
     for uniform_ in generator.random(20_000):
         ids.append(min(int(np.searchsorted(np.cumsum(probabilities[ids[-1]]), uniform_)), V - 1))
     text = np.array(ids, np.int32)
-    honest = judge(Told(np.log(probabilities)), Reading.carried(text))
+    honest = judge(Table(np.log(probabilities)), Reading.carried(text))
     assert honest.calibration_error < 0.02
-    overconfident = judge(Told(4 * np.log(probabilities)), Reading.carried(text))
+    overconfident = judge(Table(4 * np.log(probabilities)), Reading.carried(text))
     assert overconfident.accuracy == honest.accuracy
     assert overconfident.calibration_error > 0.15
 
@@ -138,26 +140,27 @@ def test_windows_judge_every_character_once(count, length):
     assert reading.lengths.max() <= length
 
 
-def test_lanes_give_what_reading_at_once_gives_where_the_model_forgets(work):
+def test_lanes_agree_with_one_pass_if_the_model_forgets(work):
     runtime = api.load(work.train("run", stream=True).path).runtime  # looks back two characters
     ids = np.random.default_rng(2).integers(0, runtime.vocab_size, 4000).astype(np.int32)
     at_once, lanes = Reading.carried(ids, rows=1), Reading.carried(ids, warm_up=100)
     assert (len(at_once.starts), len(lanes.starts)) == (1, 38)
     expected, found = judge(runtime, at_once), judge(runtime, lanes)
     assert found.nats == pytest.approx(expected.nats, rel=1e-12)
-    assert (found.characters, found.accuracy) == (expected.characters, expected.accuracy) == (3999, found.accuracy)
+    assert (found.characters, found.accuracy) == (3999, expected.accuracy)
+    assert expected.characters == 3999
     assert judge(runtime, Reading.windows(ids, 2)).nats != pytest.approx(expected.nats, rel=1e-3)
 
 
-def test_work_comes_in_portions_and_is_told(monkeypatch):
+def test_work_is_done_in_portions_and_reported(monkeypatch):
     monkeypatch.setattr(scoring, "LOGITS", scoring.ROWS * V * 10)
-    told = []
+    reports = []
     runtime = uniform()
     documents = EncodedText.join([np.zeros(n, np.int32) for n in range(2, 200)])
-    judge(runtime, Reading.documents(documents), lambda done, total: told.append((done, total)))
+    judge(runtime, Reading.documents(documents), lambda done, total: reports.append((done, total)))
     assert max(ids.size for ids, _ in runtime.calls) <= scoring.ROWS * 10
-    assert told == sorted(told)
-    assert told[-1] == (sum(range(1, 199)),) * 2
+    assert reports == sorted(reports)
+    assert reports[-1] == (sum(range(1, 199)),) * 2
 
 
 def test_the_loss_of_batches_is_the_one_that_training_reports(work):
@@ -224,7 +227,7 @@ def test_the_nearest_neighbour_is_the_one_of_least_distance(texts, known):
     assert found.examples[-1].distance == pytest.approx(max(least), abs=1e-6)
 
 
-def test_distances_come_in_portions_and_long_work_takes_the_first_texts(monkeypatch):
+def test_distances_are_computed_in_portions_and_long_work_is_limited_to_the_first_texts(monkeypatch):
     letters = random.Random(0)
     texts, known = (["".join(letters.choices("abcd", k=6)) for _ in range(90)] for _ in range(2))
     whole = find_neighbours(texts, known)
@@ -249,7 +252,7 @@ def test_texts_are_described_beside_known_ones():
 # --- runs
 
 
-def test_documents_are_judged_as_training_judged_them(work):
+def test_documents_are_judged_as_in_training(work):
     artifact = work.train("run")
     evaluation = api.load(artifact.path).evaluate(num=50)
     assert evaluation.held_out.nats == pytest.approx(artifact.manifest.metrics["held_out_loss"])
@@ -260,7 +263,7 @@ def test_documents_are_judged_as_training_judged_them(work):
     json.dumps(dataclasses.asdict(evaluation))
 
 
-def test_what_is_held_out_is_what_the_run_held_out(work):
+def test_the_held_out_documents_are_those_of_the_run(work):
     artifact = work.train("run", held_out=0.3, seed=7)
     written = api.load(artifact.path).evaluate(num=5).written
     drawn = draw_documents(60, 0.3, 7)
@@ -283,7 +286,7 @@ def test_texts_are_those_of_the_seed_in_any_portions(work, monkeypatch):
     assert generator.evaluate(num=70, seed=4, temperature=0.5).written != written
 
 
-def test_texts_that_are_cut_did_not_end(work):
+def test_texts_that_were_cut_do_not_count_as_ended(work):
     generator = api.load(work.train("run", {"generation": {"length": 1}}).path)
     written = generator.evaluate(num=200).written
     ends = [g.finish_reason == "eos" for g in generator.sample(generator.request("", num=200, seed=0))]
@@ -305,7 +308,7 @@ def test_a_stream_is_judged_with_and_without_carried_state(work):
     assert carried.held_out.nats == pytest.approx(-logits[0, np.arange(99), ids[1:]].mean())
 
 
-def test_an_altered_corpus_is_told(work):
+def test_a_changed_corpus_is_reported(work):
     artifact = work.train("run", {"tokenizer": {"name": "char-index"}})
     work.lines.write_text("\n".join([*work.words, "dada"]), encoding="utf-8")
     assert not api.load(artifact.path).evaluate(num=5).same_text
@@ -320,7 +323,7 @@ def test_an_altered_corpus_is_told(work):
         api.load(artifact.path).evaluate()
 
 
-def test_what_cannot_be_judged_says_why(work):
+def test_evaluations_that_are_impossible_are_errors_of_one_line(work):
     documents, stream = api.load(work.train("documents").path), api.load(work.train("stream", stream=True).path)
     for generator, options, message in (
         (api.load(work.train("all", held_out=0).path), {}, "held out no text to judge by"),
@@ -335,6 +338,57 @@ def test_what_cannot_be_judged_says_why(work):
         assert "\n" not in str(raised.value)
 
 
+class Counted:
+    """Counts the readings of a corpus, and the documents of a reading that are alive at the same time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, registry: Registry) -> None:
+        self.readings = self.alive = self.most = 0
+        corpus, counted = registry.get("corpus", "file"), self
+
+        class Document(str):
+            def __del__(self):
+                counted.alive -= 1
+
+        def documents(self):
+            counted.readings += 1
+            for text in read(self):
+                counted.alive += 1
+                counted.most = max(counted.most, counted.alive)
+                yield Document(text)
+
+        read = corpus.documents
+        monkeypatch.setattr(corpus, "documents", documents)
+
+
+def test_an_evaluation_holds_some_documents_at_a_time(work, monkeypatch):
+    generator = api.load(work.train("run").path)
+    whole = generator.evaluate(num=3)
+    counted = Counted(monkeypatch, work.registry)
+    monkeypatch.setattr(encoding, "PIECE", 5)  # characters, of some 300
+    assert generator.evaluate(num=3) == whole
+    assert counted.readings > 1
+    assert counted.most < 20
+    assert len(work.words) == 60
+
+
+def test_folds_read_the_corpus_once(work, monkeypatch):
+    artifact = work.train("run", held_out=0, epochs=1)
+    counted = Counted(monkeypatch, work.registry)
+    textgen.cross_validate(artifact.path, folds=5)
+    assert counted.readings == 2, "once for the vocabulary, and once for the ids"
+
+
+def test_a_run_that_recorded_options_of_other_models_is_evaluated_and_cross_validated(work, capsys):
+    artifact = work.train("run", epochs=1)
+    expected = api.load(artifact.path).evaluate(num=3)
+    artifact.manifest.settings["training"] |= {"learning_rate": 0.002, "average": 0.99, "callbacks": []}
+    artifact.commit()
+    assert api.load(artifact.path).evaluate(num=3) == expected
+    textgen.cross_validate(artifact.path, folds=2)
+    notice = "records training options that the model 'counting' does not use: learning_rate, average, callbacks"
+    assert capsys.readouterr().err == f"textgen: {artifact.path} {notice}\n"
+
+
 @given(st.integers(2, 60), st.integers(2, 60), st.integers(0, 5))
 def test_folds_are_disjoint_cover_all_and_are_even(count, folds, seed):
     drawn = draw_folds(count, folds, seed)
@@ -344,18 +398,18 @@ def test_folds_are_disjoint_cover_all_and_are_even(count, folds, seed):
     np.testing.assert_array_equal(drawn[0], draw_documents(count, len(drawn[0]) / count, seed))
 
 
-def test_each_fold_is_judged_by_a_model_of_the_others(work, tmp_path, monkeypatch):
+def test_each_fold_is_scored_by_a_model_trained_on_the_others(work, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
     (tmp_path / "scratch").mkdir()
     artifact = work.train("run", held_out=0, epochs=1)
     files = {path: path.read_bytes() for path in artifact.path.rglob("*") if path.is_file()}
-    told = []
-    validation = textgen.cross_validate(artifact.path, folds=4, progress=lambda *told_: told.append(told_))
+    reports = []
+    validation = textgen.cross_validate(artifact.path, folds=4, progress=lambda *report: reports.append(report))
     nats = []
     tokenizer = api.load(artifact.path).tokenizer
     end = [tokenizer.eos_id]
     for fold in draw_folds(60, 4, 0):
-        counts = np.zeros((V + 2, V + 1, V + 1))  # by hand: n(abc) + 1 over n(ab) + V, a from 0 for nothing
+        counts = np.zeros((V + 2, V + 1, V + 1))  # by hand: (n(abc) + 1) / (n(ab) + V); a is 0 before the first id
         loss = []
         for held_out in (False, True):
             for number, word in enumerate(work.words):
@@ -372,17 +426,17 @@ def test_each_fold_is_judged_by_a_model_of_the_others(work, tmp_path, monkeypatc
     assert validation.nats == pytest.approx(np.mean(nats), rel=1e-5)
     assert validation.nats_deviation == pytest.approx(np.std(nats, ddof=1), rel=1e-4)
     assert validation.bits == pytest.approx(validation.nats / math.log(2))
-    assert {what for what, _, _ in told} == {f"fold {n} of 4, batches" for n in range(1, 5)}
-    assert all(done <= total for _, done, total in told)
+    assert {what for what, _, _ in reports} == {f"fold {n} of 4, batches" for n in range(1, 5)}
+    assert all(done <= total for _, done, total in reports)
     assert list((tmp_path / "scratch").iterdir()) == []
     assert files == {path: path.read_bytes() for path in artifact.path.rglob("*") if path.is_file()}
 
 
-def test_folds_that_cannot_be_made_say_why(work):
+def test_folds_that_are_impossible_are_errors(work):
     documents, stream = work.train("documents"), work.train("stream", stream=True)
     for artifact, folds, message in (
-        (documents, 1, "from 2 to 60 folds, one a document, not 1"),
-        (documents, 61, "from 2 to 60 folds, one a document, not 61"),
+        (documents, 1, r"folds must be between 2 and 60 \(the number of documents\), not 1"),
+        (documents, 61, r"folds must be between 2 and 60 \(the number of documents\), not 61"),
         (stream, 5, "folds are made of documents; this run was trained on a stream"),
     ):
         with pytest.raises(OptionError, match=message):

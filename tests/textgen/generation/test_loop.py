@@ -1,3 +1,4 @@
+import itertools
 import math
 from dataclasses import replace
 from typing import Any
@@ -7,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from textgen.base.randomness import uniforms
 from textgen.errors import OptionError, UnknownCharacterError
+from textgen.generation import loop
 from textgen.generation.chain import Chain
-from textgen.generation.loop import generate
-from textgen.generation.randomness import uniforms
+from textgen.generation.loop import finish, generate
 from textgen.generation.request import Generation, Piece, Request
 from textgen.generation.runtime import ModelRuntime, Runtime
 from textgen.plugins.registry import plugins
@@ -22,7 +24,7 @@ LETTERS = "abcd"
 
 
 def make_runtime(vocab_size: int, seed: int = 0) -> Runtime:
-    """A model that has counted at random, so that every context has odds of its own."""
+    """A model with random counts, so that the odds differ from context to context."""
     model = CountingModel(CountingOptions(), vocab_size)
     counts = np.random.default_rng(seed).integers(0, 9, (vocab_size + 1, vocab_size, vocab_size))
     model.load_weights({"counts": counts.astype(np.float32)})
@@ -49,7 +51,7 @@ def plain(make_tokenizer) -> Tokenizer:
 
 
 def request(*prompts: str, length: int = 30, chain: Chain = MULTINOMIAL, **options: Any) -> Request:
-    return Request(prompts, length, (chain,) * len(prompts), **options)
+    return Request(prompts=prompts, length=length, chains=(chain,) * len(prompts), **options)
 
 
 def run(
@@ -61,12 +63,12 @@ def run(
         Boundaries(tokenizer.eos_id, starts or {"a": 1}),
         asked,
     )
-    told = []
+    yielded = []
     while True:
         try:
-            told.append(next(pieces))
+            yielded.append(next(pieces))
         except StopIteration as stop:
-            return told, stop.value
+            return yielded, stop.value
 
 
 prompts = st.text(LETTERS, min_size=0, max_size=9)
@@ -85,15 +87,27 @@ chunks = st.one_of(st.none(), st.integers(1, 9))
 def test_a_row_writes_the_same_alone_and_in_any_batch_in_chunks_of_any_size(
     tokenizer, texts, data, seed, length, stop, ignore_eos
 ):
-    rows = tuple(data.draw(st.lists(st.integers(0, 2**64 - 1), min_size=len(texts), max_size=len(texts))))
+    seeds = tuple(data.draw(st.lists(st.integers(0, 2**64 - 1), min_size=len(texts), max_size=len(texts))))
     temperatures = [data.draw(st.sampled_from([0, 0.5, 1.7])) for _ in texts]
     chains = tuple(make_chain(f"repetition-penalty(1.2) | temperature({t}) | multinomial") for t in temperatures)
-    together = Request(tuple(texts), length, chains, seed, rows, stop, ignore_eos, score=True, chunk=data.draw(chunks))
+    together = Request(
+        prompts=tuple(texts),
+        length=length,
+        chains=chains,
+        seed=seed,
+        row_seeds=seeds,
+        stop=stop,
+        ignore_eos=ignore_eos,
+        score=True,
+        chunk=data.draw(chunks),
+    )
     _, generations = run(tokenizer, together, starts={"a": 3, "c": 1})
     for index, whole in enumerate(generations):
         only = slice(index, index + 1)
-        alone = replace(together, prompts=together.prompts[only], chains=chains[only], rows=rows[only])
+        alone = replace(together, prompts=together.prompts[only], chains=chains[only], row_seeds=seeds[only])
         (single,) = run(tokenizer, replace(alone, chunk=data.draw(chunks)), starts={"a": 3, "c": 1})[1]
+        # A logit of the counting model is one rounded logarithm, which may differ by some units of 2**-24 relative to
+        # its size with its place in an array; the sum over a text is as far off at most.
         assert single.log_probability == pytest.approx(whole.log_probability, rel=1e-5, abs=1e-5)
         assert replace(single, log_probability=None) == replace(whole, log_probability=None)
 
@@ -103,13 +117,13 @@ def test_a_row_of_64_is_the_row_alone(tokenizer):
     _, batch = run(tokenizer, request(*texts, length=200, seed=5))
     assert len({generation.text for generation in batch}) > 30
     for row in (0, 17, 63):
-        (alone,) = run(tokenizer, request(texts[row], length=200, seed=5, rows=(row,)))[1]
+        (alone,) = run(tokenizer, request(texts[row], length=200, seed=5, row_seeds=(row,)))[1]
         assert alone == batch[row]
 
 
-def test_what_is_drawn_follows_from_the_models_logits_and_the_uniforms(plain):
-    # Independent of generate(): one id at a time through the model, the cumulative distribution inverted by hand.
-    (found,) = run(plain, request("abc", length=25, seed=9, rows=(4,)))[1]
+def test_ids_follow_from_the_logits_of_the_model_and_the_uniforms(plain):
+    # Independent of generate(): one id at a time through the model, and the cumulative distribution inverted by hand.
+    (found,) = run(plain, request("abc", length=25, seed=9, row_seeds=(4,)))[1]
     runtime, ids = make_runtime(plain.vocab_size), plain.encode("abc").tolist()
     for u in uniforms(9, [4], 1, 25)[:, 0]:
         logits, _ = runtime.forward(np.array([ids], np.int32), runtime.initial_state(1))
@@ -135,11 +149,11 @@ def test_log_probability_is_that_of_the_model_at_temperature_1(tokenizer, texts,
         assert generation.log_probability == pytest.approx(expected, rel=1e-6)
 
 
-def test_no_score_unless_asked_for(plain):
+def test_there_is_no_score_unless_requested(plain):
     assert run(plain, request("a"))[1][0].log_probability is None
 
 
-def test_an_end_of_document_ends_a_row_and_is_no_part_of_its_text(tokenizer):
+def test_an_end_of_document_ends_a_row_and_is_not_part_of_its_text(tokenizer):
     _, free = run(tokenizer, request(*["a"] * 8, length=60, seed=2, ignore_eos=True))
     _, ended = run(tokenizer, request(*["a"] * 8, length=60, seed=2))
     assert {generation.finish_reason for generation in free} == {"length"}
@@ -154,7 +168,7 @@ def test_an_end_of_document_ends_a_row_and_is_no_part_of_its_text(tokenizer):
 
 
 def cut_by_hand(text: str, stops: list[str]) -> tuple[int, int] | None:
-    """Where the first stop text to be complete begins and ends; of several that end there, the longest."""
+    """Beginning and end of the first stop text to be complete; of several that end there, the longest."""
     for end in range(1, len(text) + 1):
         complete = [stop for stop in stops if text[:end].endswith(stop)]
         if complete:
@@ -184,34 +198,34 @@ def test_a_stop_text_ends_a_row_wherever_chunks_end(plain, stops, prompt, seed, 
         assert ended.ids == free.ids[:end]
 
 
-def test_text_that_may_become_a_stop_text_is_held_back(plain):
+def test_text_that_may_turn_out_to_be_a_stop_text_is_held_back(plain):
     stop = "cbadcb"
     asked = request(*["a"] * 20, length=200, stop=(stop,), chunk=1, seed=3)
-    told = [""] * 20
+    seen = [""] * 20
     pieces, generations = run(plain, asked)
     assert len(pieces) > 1000
     for piece in pieces:
         assert piece.text
-        told[piece.index] += piece.text
-        assert generations[piece.index].text.startswith(told[piece.index])
-    assert told == [generation.text for generation in generations]
+        seen[piece.index] += piece.text
+        assert generations[piece.index].text.startswith(seen[piece.index])
+    assert seen == [generation.text for generation in generations]
 
 
 def test_an_empty_stop_text_stops_nothing(plain):
     assert run(plain, request("a", stop=("",)))[1] == run(plain, request("a"))[1]
 
 
-def test_a_stop_text_may_have_characters_that_are_never_written(plain):
+def test_a_stop_text_may_have_characters_outside_of_the_vocabulary(plain):
     assert run(plain, request("a", stop=("ß", "ab\n")))[1][0].finish_reason == "length"
 
 
-def test_a_stop_that_is_the_drawn_first_character(plain):
+def test_the_drawn_first_character_may_be_a_stop_text(plain):
     (generation,) = run(plain, request("", stop=("c",)), starts={"c": 1})[1]
     assert (generation.text, generation.finish_reason, len(generation.ids)) == ("", "stop", 1)
 
 
 @pytest.mark.parametrize("length", [1, 63, 64, 65, 130])
-def test_length_counts_what_is_written(plain, length):
+def test_length_is_the_number_of_written_characters(plain, length):
     (generation,) = run(plain, request("abba", length=length))[1]
     assert len(generation.text) == len(generation.ids) == length
     assert generation.finish_reason == "length"
@@ -228,7 +242,7 @@ def test_a_row_without_a_prompt_begins_as_the_corpus_does(plain):
     assert {len(generation.ids) for generation in generations} == {2}
 
 
-def test_the_drawn_first_character_is_told_but_not_scored(plain):
+def test_the_drawn_first_character_is_written_but_not_scored(plain):
     (drawn,) = run(plain, request("", length=5, seed=1, score=True), starts={"b": 1})[1]
     (given_,) = run(plain, request("b", length=5, seed=1, score=True))[1]
     assert drawn.text == "b" + given_.text
@@ -265,28 +279,139 @@ def test_ids_that_are_forbidden_are_never_written(make_tokenizer):
     assert "[UNK]" not in "".join(generation.text for generation in generations)
 
 
-def test_generations_tell_what_they_are(plain):
+def test_a_generation_has_its_prompt_seeds_and_sampler(plain):
     hot, cold = make_chain("temperature(2.0) | multinomial"), make_chain("temperature(0.1) | multinomial")
-    _, (first, second) = run(plain, Request(("a", "ab"), 5, (hot, cold), seed=3, rows=(7, 2)))
+    _, (first, second) = run(plain, replace(request("a", "ab", length=5, seed=3, row_seeds=(7, 2)), chains=(hot, cold)))
     assert (first.prompt, first.seed, first.row, first.sampler) == ("a", 3, 7, "temperature(2.0) | multinomial")
     assert (second.prompt, second.seed, second.row, second.sampler) == ("ab", 3, 2, "temperature(0.1) | multinomial")
 
 
-def test_rows_have_seeds_of_their_own_by_number(plain):
+def test_the_seeds_of_rows_are_their_numbers_by_default(plain):
     _, generations = run(plain, request("a", "a", "a", seed=1))
     assert [generation.row for generation in generations] == [0, 1, 2]
     assert len({generation.text for generation in generations}) == 3
-    assert run(plain, request("a", "a", "a", seed=1, rows=(0, 1, 2)))[1] == generations
+    assert run(plain, request("a", "a", "a", seed=1, row_seeds=(0, 1, 2)))[1] == generations
     assert run(plain, request("a", seed=2))[1][0].text != generations[0].text
 
 
-@pytest.mark.parametrize(("rows", "chains"), [((1,), 2), ((1, 2, 3), 2), ((1, 2), 1)])
-def test_rows_and_chains_must_go_with_the_prompts(plain, rows, chains):
-    with pytest.raises(OptionError, match=f"2 prompts, {len(rows)} rows and {chains} chains do not go together"):
-        run(plain, Request(("a", "b"), 5, (MULTINOMIAL,) * chains, rows=rows))
+@pytest.mark.parametrize(("seeds", "chains"), [((1,), 2), ((1, 2, 3), 2), ((1, 2), 1)])
+def test_there_is_one_seed_and_one_chain_per_prompt(plain, seeds, chains):
+    with pytest.raises(OptionError, match=f"2 prompts, {len(seeds)} row seeds and {chains} chains do not go together"):
+        run(plain, replace(request("a", "b"), chains=(MULTINOMIAL,) * chains, row_seeds=seeds))
 
 
-def test_nothing_is_written_before_all_prompts_are_known(plain):
+def test_nothing_is_written_before_all_prompts_are_encoded(plain):
     pieces = generate(make_runtime(4), plain, Boundaries(None), request("a", "ß"))
     with pytest.raises(UnknownCharacterError):
         next(pieces)
+
+
+def test_the_whole_text_is_the_prompt_and_what_follows(plain):
+    (generation,) = run(plain, request("ab", length=5))[1]
+    assert generation.whole == "ab" + generation.text
+
+
+class Watched(ModelRuntime):
+    """A runtime that notes the rows and steps of each call, and may prefer a number of steps."""
+
+    def __init__(self, vocab_size: int, preferred: int | None = None) -> None:
+        super().__init__(make_runtime(vocab_size).model)
+        self.preferred = preferred
+        self.asked: list[dict[str, bool]] = []
+        self.calls: list[tuple[int, int]] = []
+
+    def preferred_steps(self, **options: bool) -> int | None:
+        self.asked.append(options)
+        return self.preferred
+
+    def generate(self, ids, state, draw, uniforms):
+        self.calls.append((len(ids), len(uniforms)))
+        return super().generate(ids, state, draw, uniforms)
+
+
+def steps_of(runtime: Watched, tokenizer: Tokenizer, asked: Request) -> list[int]:
+    finish(generate(runtime, tokenizer, Boundaries(tokenizer.eos_id, {"a": 1}), asked))
+    return [steps for _, steps in runtime.calls]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("endless", [False, True])
+def test_a_runtime_is_asked_for_the_number_of_steps_that_it_prefers(plain, stream, endless):
+    runtime = Watched(4, preferred=7)
+    asked = request("a", stream=stream, stop=() if endless else ("no such text",))
+    assert steps_of(runtime, plain, asked) == [7, 7, 7, 7, 2]
+    assert runtime.asked == [{"endless": endless, "stream": stream}]
+    assert steps_of(Watched(4, preferred=7), plain, replace(asked, chunk=20)) == [20, 10]
+
+
+def test_chunks_grow_while_they_are_quick_and_no_row_can_end(plain, monkeypatch):
+    monkeypatch.setattr(loop, "perf_counter", lambda: 0.0)
+    assert steps_of(Watched(4), plain, request("a", length=300)) == [64, 128, 108]
+    assert steps_of(Watched(4), plain, request("a", length=100, stream=True)) == [8, 16, 32, 44]
+    assert steps_of(Watched(4), plain, request("a", length=40, stop=("no such text",))) == [16, 16, 8]
+    assert steps_of(Watched(4), plain, request("a", length=20, stop=("no such text",), stream=True)) == [8, 8, 4]
+    clock = itertools.count()
+    monkeypatch.setattr(loop, "perf_counter", lambda: float(next(clock)))
+    assert steps_of(Watched(4), plain, request("a", length=200)) == [64, 64, 64, 8]
+
+
+@given(texts=st.lists(prompts, min_size=1, max_size=4), ignore_eos=st.booleans(), seed=st.integers(0, 99))
+@settings(max_examples=40)
+def test_streamed_rows_come_one_after_the_other_with_the_same_text(tokenizer, texts, ignore_eos, seed):
+    asked = request(*texts, seed=seed, stop=("ba",), ignore_eos=ignore_eos, score=True)
+    pieces, generations = run(tokenizer, replace(asked, stream=True))
+    assert generations == run(tokenizer, asked)[1]
+    assert [piece.index for piece in pieces] == sorted(piece.index for piece in pieces)
+    for index, generation in enumerate(generations):
+        assert "".join(piece.text for piece in pieces if piece.index == index) == generation.text
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_each_prompt_is_encoded_once(plain, monkeypatch, stream):
+    encoded = []
+    encode = type(plain).encode
+
+    def note(self, text, on_unknown=None):
+        encoded.append(text)
+        return encode(self, text, on_unknown)
+
+    monkeypatch.setattr(type(plain), "encode", note)
+    run(plain, request("a", "ab", "b", stream=stream, keep_state=True, score=True))
+    assert encoded == ["a", "ab", "b"]
+
+
+@given(
+    texts=st.lists(prompts, min_size=1, max_size=4),
+    stop=st.sampled_from([(), ("ab",), ("da", "bb")]),
+    ignore_eos=st.booleans(),
+    chunk=chunks,
+    seed=st.integers(0, 99),
+    length=st.integers(1, 30),
+)
+@settings(max_examples=60)
+def test_a_text_can_be_continued_wherever_it_ended(tokenizer, texts, stop, ignore_eos, chunk, seed, length):
+    chain = make_chain("repetition-penalty(1.2) | multinomial")
+    asked = request(*texts, length=length, chain=chain, seed=seed, stop=stop, ignore_eos=ignore_eos, chunk=chunk)
+    _, parts = run(tokenizer, replace(asked, keep_state=True))
+    assert parts == run(tokenizer, asked)[1]
+    _, wholes = run(tokenizer, replace(asked, length=length + 20, stop=(), ignore_eos=True))
+    for part, whole in zip(parts, wholes, strict=True):
+        there = part.continuation
+        assert (there.seed, there.row, there.last_id) == (seed, part.row, part.ids[-1])
+        rest = replace(request("", length=20, chain=chain, seed=there.seed, ignore_eos=True), row_seeds=(there.row,))
+        _, (after,) = run(tokenizer, replace(rest, continuation=there, keep_state=True))
+        assert (*part.ids, *after.ids) == whole.ids[: len(part.ids) + 20]
+        # And once more, from the end of the continuation.
+        _, (more,) = run(tokenizer, replace(rest, length=5, continuation=after.continuation))
+        _, (longer,) = run(tokenizer, replace(rest, length=25, continuation=there))
+        assert (*after.ids, *more.ids) == longer.ids
+
+
+def test_a_state_is_kept_on_request_only(plain):
+    assert run(plain, request("a"))[1][0].continuation is None
+
+
+def test_only_one_text_at_a_time_can_be_continued(plain):
+    (there,) = (generation.continuation for generation in run(plain, request("a", keep_state=True))[1])
+    with pytest.raises(OptionError, match="only one text at a time can be continued"):
+        run(plain, request("a", "b", continuation=there))

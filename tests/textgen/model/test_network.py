@@ -38,7 +38,7 @@ networks = st.builds(
 
 
 @given(networks, st.lists(st.integers(0, V - 1), min_size=1, max_size=6))
-def test_a_look_up_replaces_embedding_product_and_bias(network, ids):
+def test_the_input_table_replaces_embedding_product_and_bias(network, ids):
     table = network.input_table()
     first = network.layers[0]
     vectors = np.eye(V, dtype=np.float32) if network.embedding is None else network.embedding
@@ -48,7 +48,7 @@ def test_a_look_up_replaces_embedding_product_and_bias(network, ids):
 
 
 @given(networks)
-def test_tensors_and_back(network):
+def test_from_tensors_is_the_inverse_of_tensors(network):
     tensors = network.tensors()
     again = RecurrentNetwork.from_tensors(network.layers[0].cell, tensors).tensors()
     assert again.keys() == tensors.keys()
@@ -57,14 +57,14 @@ def test_tensors_and_back(network):
     assert ("embedding" in tensors) == (network.embedding is not None)
 
 
-def test_the_state_has_the_tensors_of_each_layer():
+def test_the_state_has_one_set_of_tensors_per_layer():
     assert make("gru", (3, 2)).state_spec.tensors == (TensorSpec("0.h", (3,)), TensorSpec("1.h", (2,)))
     assert [tensor.name for tensor in make("lstm", (3, 2)).state_spec.tensors] == ["0.h", "0.c", "1.h", "1.c"]
     assert make().vocab_size == V
 
 
 @given(networks, st.data())
-def test_a_tensor_of_a_wrong_shape_is_named(network, data):
+def test_a_tensor_of_the_wrong_shape_is_named(network, data):
     tensors = dict(network.tensors())
     name = data.draw(st.sampled_from(sorted(tensors)))
     shape = data.draw(st.lists(st.integers(1, 20), min_size=1, max_size=3).map(tuple))
@@ -76,13 +76,13 @@ def test_a_tensor_of_a_wrong_shape_is_named(network, data):
 
 
 @pytest.mark.parametrize("part", ["kernel", "recurrent_kernel", "bias"])
-def test_the_layer_of_a_wrong_tensor_is_named(part):
+def test_the_error_names_the_layer(part):
     tensors = make("lstm", (3, 3)).tensors() | {f"layers.1.{part}": np.zeros((7, 7), np.float32)}
     with pytest.raises(ArtifactError, match=r"tensor layers\.1\..* has shape"):
         RecurrentNetwork.from_tensors("lstm", tensors)
 
 
-def test_the_cell_decides_the_shapes():
+def test_the_shapes_depend_on_the_cell():
     with pytest.raises(ArtifactError, match="has shape"):
         RecurrentNetwork.from_tensors("lstm", make("gru").tensors())
     network = make("gru")
@@ -101,6 +101,6 @@ def test_missing_and_superfluous_tensors_are_named(change):
         RecurrentNetwork.from_tensors("gru", tensors)
 
 
-def test_no_tensors_are_no_stack():
+def test_no_tensors_are_not_a_stack():
     with pytest.raises(ArtifactError, match="do not describe a gru stack"):
         RecurrentNetwork.from_tensors("gru", {})

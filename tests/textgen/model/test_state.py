@@ -36,7 +36,7 @@ def equal(a: State, b: State) -> bool:
 
 
 @given(specs, st.integers(1, 4))
-def test_the_initial_state_is_what_the_spec_says(spec, batch):
+def test_the_initial_state_follows_the_spec(spec, batch):
     state = spec.initial_state(batch)
     spec.check(state)
     assert state.batch == batch
@@ -53,7 +53,7 @@ def test_a_spec_survives_json(spec):
 
 @given(states(), st.data())
 @settings(max_examples=40)
-def test_select_takes_rows_in_order(state, data):
+def test_select_returns_the_rows_in_order(state, data):
     rows = data.draw(st.lists(st.integers(0, state.batch - 1), max_size=6))
     taken = state.select(rows)
     for name in state:
@@ -72,14 +72,14 @@ def test_concat_undoes_select(state, data):
 
 @given(states())
 @settings(max_examples=40)
-def test_nothing_that_is_returned_shares_memory(state):
+def test_returned_states_do_not_share_memory(state):
     others = [state.copy(), state.select(range(state.batch)), State.concat([state]), State.concat([state, state])]
     for other in others:
         for name in state:
             assert not np.shares_memory(state[name], other[name])
 
 
-def test_a_state_does_not_follow_the_mapping_it_was_made_of():
+def test_a_state_copies_the_mapping_it_is_made_from():
     arrays = {"h": np.zeros((1, 2), np.float32)}
     state = State(arrays)
     arrays["c"] = np.zeros((1, 2), np.float32)
@@ -88,7 +88,7 @@ def test_a_state_does_not_follow_the_mapping_it_was_made_of():
 
 @given(state=states())
 @settings(max_examples=40)
-def test_save_and_load_give_the_same_state(tmp_path_factory, state):
+def test_load_is_the_inverse_of_save(tmp_path_factory, state):
     path = tmp_path_factory.mktemp("state") / "new" / "state.safetensors"
     state.save(path, {"step": "7", "ünïcode": "ja"})
     loaded, metadata = State.load(path)
@@ -104,14 +104,14 @@ def test_a_strided_array_is_saved_by_its_values(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\x08" + b"\0" * 7 + b"not json", b"x" * 100])
-def test_what_is_no_state_file(tmp_path, content):
+def test_a_file_that_is_not_a_state_is_refused(tmp_path, content):
     path = tmp_path / "state.safetensors"
     path.write_bytes(content)
     with pytest.raises(ArtifactError, match="is not a readable safetensors file"):
         State.load(path)
 
 
-def test_a_state_file_that_is_cut_or_gone(tmp_path):
+def test_a_truncated_or_missing_file_is_refused(tmp_path):
     path = tmp_path / "state.safetensors"
     with pytest.raises(ArtifactError, match="is missing"):
         State.load(path)
@@ -133,12 +133,12 @@ def test_a_state_file_that_is_cut_or_gone(tmp_path):
         State({"h": np.zeros((2, 3), np.float32), "c": np.zeros((2, 3), np.float32)}),
     ],
 )
-def test_check_refuses_what_does_not_fit(state):
+def test_check_refuses_a_state_that_does_not_fit(state):
     spec = StateSpec((TensorSpec("h", (3,)),))
     spec.check(State({"h": np.zeros((5, 3), np.float32)}))
     with pytest.raises(ArtifactError, match="the state does not fit the model"):
         spec.check(state)
 
 
-def test_a_model_without_state_has_no_rows():
+def test_a_model_without_state_does_not_count_rows():
     assert StateSpec(()).initial_state(3).batch == 0

@@ -29,6 +29,7 @@ from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.testing import CountingModel, registered
 from textgen.text.batches import Batch
+from textgen.training.settings import read_settings
 
 SPECIFICATIONS: dict[str, Callable[..., Any]] = {
     name: function
@@ -147,7 +148,7 @@ def naming(kind: str, target: object, name: str = "mine") -> Any:
 
 
 def test_hook_register_corpora(work):
-    corpus = type(work.plan().corpus)
+    corpus = type(work.plan().text.corpus)
     settings = {"corpus": {"name": "mine", "path": str(work.lines), "layout": "lines"}}
     with registered(naming("corpus", corpus)):
         assert work.train("run", settings).manifest.providers["corpus"] == "testing"
@@ -208,7 +209,7 @@ def test_hook_register_runtimes(work):
 def test_hook_register_recipes(work):
     recipe = {"corpus": {"name": "file", "path": str(work.stream)}, "model": {"name": "counting"}}
     with registered(naming("recipe", recipe)) as plugins:
-        settings = api.choose(plugins, recipe="mine", settings={"training": {"length": 10}})
+        settings = read_settings(plugins, {}, {"training": {"length": 10}}, recipe="mine")
     assert settings["corpus"] == recipe["corpus"]
     assert settings["training"] == {"length": 10}
 
@@ -384,7 +385,7 @@ def test_a_hook_that_raises_is_reported_once_and_not_called_again(work, capsys):
         registered(Plugin(textgen_batch_ended=lambda position, loss: others.append(position)), name="works"),
     ):
         artifact = work.train("run", max_steps=5)
-        assert [str(problem) for problem in work.found.problems if problem.plugin.name == "fails"] == [
+        assert [str(problem) for problem in work.registry.problems if problem.plugin.name == "fails"] == [
             "plugin fails of bad-plugin 0: textgen_batch_ended raised ValueError: of no use; "
             "its hooks are not called again"
         ]
@@ -429,5 +430,5 @@ def test_ctrl_c_in_a_hook_is_not_a_fault_of_the_hook(work):
 
     with registered(Plugin(textgen_batch_ended=press), name="presses"):
         artifact = work.train("run")
-        assert not [problem for problem in work.found.problems if problem.plugin.name == "presses"]
+        assert not [problem for problem in work.registry.problems if problem.plugin.name == "presses"]
     assert Artifact.open(artifact.path).manifest.status == "interrupted"

@@ -1,5 +1,4 @@
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -11,11 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textgen import api
-from textgen.base.environment import runs_folder
 from textgen.errors import ArtifactError, TextgenError
 from textgen.model.state import StateSpec, TensorSpec
 from textgen.runs.artifact import Artifact
-from textgen.runs.folder import find_run, list_runs
 from textgen.runs.manifest import FileRecord, Manifest
 
 
@@ -27,7 +24,7 @@ def make(path: Path) -> Artifact:
 
 
 @given(content=st.one_of(st.binary(), st.text(st.characters(codec="utf-8"))))
-def test_what_is_put_is_verified(tmp_path_factory, content):
+def test_a_file_that_was_put_is_verified(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("artifact") / "run"
     artifact = make(path)
     artifact.put("a/b.bin", content)
@@ -41,21 +38,21 @@ def test_what_is_put_is_verified(tmp_path_factory, content):
     again.verify()
 
 
-def test_a_manifest_is_read_as_it_was_written(tmp_path):
+def test_a_manifest_survives_writing_and_reading(tmp_path):
     artifact = make(tmp_path)
     artifact.manifest.starts = {"\u2028": 3, "'": 1, "é": 2}
     artifact.manifest.end_id = 7
     artifact.manifest.metrics = {"loss": 1 / 3}
     artifact.commit()
     again = Artifact.open(tmp_path)
-    assert (again.ending.end_id, dict(again.ending.starts)) == (7, {"\u2028": 3, "'": 1, "é": 2})
-    assert list(again.ending.starts) == ["\u2028", "'", "é"]
+    assert (again.boundaries.end_id, dict(again.boundaries.starts)) == (7, {"\u2028": 3, "'": 1, "é": 2})
+    assert list(again.boundaries.starts) == ["\u2028", "'", "é"]
     assert again.state_spec == StateSpec((TensorSpec("h", (2,)),))
     assert again.manifest.metrics == {"loss": 1 / 3}
     assert json.loads((tmp_path / "textgen.json").read_text())["format_version"] == 1
 
 
-def test_a_put_counts_from_the_commit_on(tmp_path):
+def test_a_file_is_listed_once_its_record_is_committed(tmp_path):
     artifact = make(tmp_path)
     artifact.put("a", "1")
     artifact.commit()
@@ -83,7 +80,7 @@ def run(work, monkeypatch) -> Path:
 
 
 def fails(path: Path) -> str:
-    """The message of the error that loading a run raises; always one line, and one error."""
+    """The message of the error that loading a run raises; it must be one line."""
     with pytest.raises(TextgenError) as raised:
         api.load(path)
     message = str(raised.value)
@@ -98,7 +95,7 @@ def fails(path: Path) -> str:
         (name, damage)
         for name in ("textgen.json", "tokenizer.json", "weights.safetensors")
         for damage in ("missing", "truncated", "emptied", "folder", "altered")
-        if (name, damage) != ("textgen.json", "altered")  # see told_in_one_line
+        if (name, damage) != ("textgen.json", "altered")  # see refused_in_one_line
     ],
 )
 def test_a_damaged_file_is_named(run, name, damage):
@@ -119,13 +116,13 @@ def test_a_damaged_file_is_named(run, name, damage):
     assert name in message
     if name != "textgen.json":
         words = {"altered": "was altered", "missing": "is missing; restore it", "folder": "is missing"}
-        assert words.get(damage, "bytes, recorded are") in message
+        assert words.get(damage, "bytes instead of the recorded") in message
 
 
-def test_logs_that_are_damaged_do_not_keep_a_run_from_loading_but_are_told(run):
+def test_a_run_with_damaged_logs_loads_but_does_not_verify(run):
     (run / "history.jsonl").write_text("")
     assert api.load(run).generate("a", length=3, seed=0)
-    with pytest.raises(ArtifactError, match=r"history\.jsonl has 0 bytes, recorded are"):
+    with pytest.raises(ArtifactError, match=r"history\.jsonl has 0 bytes instead of the recorded"):
         Artifact.open(run).verify()
 
 
@@ -141,17 +138,20 @@ def test_logs_that_are_damaged_do_not_keep_a_run_from_loading_but_are_told(run):
         ('{"format": "other"}', "does not describe a textgen run"),
         ('{"format": "textgen"}', "has no format_version"),
         ('{"format": "textgen", "format_version": "1"}', "has no format_version"),
-        ('{"format": "textgen", "format_version": 2}', "has format 2, this textgen reads up to 1: install a later"),
+        (
+            '{"format": "textgen", "format_version": 2}',
+            "has format 2, but this textgen reads formats up to 1: install a later",
+        ),
         ('{"format": "textgen", "format_version": 0}', "is not valid: format_version"),
         ('{"format": "textgen", "format_version": 1}', "is not valid: settings: "),
     ],
 )
-def test_what_is_no_manifest_of_this_format(run, content, expected):
+def test_content_that_is_not_a_manifest_of_this_format_is_refused(run, content, expected):
     (run / "textgen.json").write_text(content)
     assert expected in fails(run)
 
 
-def test_a_manifest_that_is_not_text(run):
+def test_a_manifest_that_is_not_text_is_refused(run):
     (run / "textgen.json").write_bytes(b"\xff\xfe\x00")
     assert "cannot be read" in fails(run)
 
@@ -163,8 +163,8 @@ def paths_within(value, path=()):
             yield from paths_within(inner, (*path, key))
 
 
-def told_in_one_line(run: Path, change: tuple) -> bool:
-    """Whether loading a run and writing with it is refused; anything but an error of one line fails."""
+def refused_in_one_line(run: Path, change: tuple) -> bool:
+    """Returns whether loading a run and writing with it is refused; any error that is not one line fails the test."""
     try:
         api.load(run).generate("", length=2, seed=0)
     except TextgenError as error:
@@ -177,10 +177,10 @@ def told_in_one_line(run: Path, change: tuple) -> bool:
     return True
 
 
-def test_a_manifest_with_any_value_missing_or_of_another_type_is_told_in_one_line(run):
+def test_a_manifest_with_any_value_missing_or_of_another_type_is_a_one_line_error(run):
     file = run / "textgen.json"
     whole = json.loads(file.read_text())
-    told = 0
+    refused = 0
     for path in paths_within(whole):
         for replacement in ("missing", None, [], {}, "../x", -1, {"name": "unheard-of"}):
             if not path:
@@ -196,11 +196,11 @@ def test_a_manifest_with_any_value_missing_or_of_another_type_is_told_in_one_lin
                 else:
                     inner[last] = replacement
             file.write_text(json.dumps(changed))
-            told += told_in_one_line(run, (*path, replacement))
-    assert told > 200
+            refused += refused_in_one_line(run, (*path, replacement))
+    assert refused > 200
 
 
-def test_weights_that_do_not_fit_the_model_are_told(run):
+def test_weights_that_do_not_fit_the_model_are_refused(run):
     artifact = Artifact.open(run)
     artifact.put("weights.safetensors", safetensors.numpy.save({"counts": np.zeros((2, 2), np.float32)}))
     artifact.commit()
@@ -210,7 +210,7 @@ def test_weights_that_do_not_fit_the_model_are_told(run):
     assert "is not a readable safetensors file" in fails(run)
 
 
-def test_a_vocabulary_that_does_not_fit_the_model_is_told(run):
+def test_a_vocabulary_that_does_not_fit_the_model_is_refused(run):
     artifact = Artifact.open(run)
     vocabulary = artifact.tokenizer_json()
     artifact.put("tokenizer.json", json.dumps({"characters": vocabulary["characters"][:-1]}))
@@ -223,7 +223,7 @@ def test_a_vocabulary_that_does_not_fit_the_model_is_told(run):
 
 
 @pytest.mark.parametrize("what", ["nothing", "a file", "an empty folder"])
-def test_what_is_no_run(tmp_path, what):
+def test_a_path_that_is_not_a_run_is_refused(tmp_path, what):
     path = tmp_path / "thing"
     if what == "a file":
         path.write_text("text")
@@ -235,41 +235,12 @@ def test_what_is_no_run(tmp_path, what):
         assert "is not a run: it has no textgen.json; textgen runs list shows the runs" in message
 
 
-def test_the_latest_run_is_the_one_that_was_written_last(work, monkeypatch):
-    monkeypatch.setenv("TEXTGEN_RUNS_DIR", str(work.folder / "runs"))
-    with pytest.raises(ArtifactError, match=r"there is no run in .*runs; make one with: textgen train"):
-        find_run(None)
-    for index, name in enumerate(["first", "second", "third"]):
-        path = work.train(f"runs/{name}", epochs=1).path
-        os.utime(path / "textgen.json", (index, index))
-    (runs_folder() / "no-run").mkdir()
-    assert [path.name for path in list_runs()] == ["third", "second", "first"]
-    assert find_run(None).name == "third"
-    os.utime(runs_folder() / "first" / "textgen.json", (9, 9))
-    assert api.load().artifact.path.name == "first"
-
-
-def test_a_run_goes_by_its_path_or_by_its_name(work, monkeypatch):
-    monkeypatch.setenv("TEXTGEN_RUNS_DIR", str(work.folder / "runs"))
-    path = work.train("runs/mine", epochs=1).path
-    assert find_run(Path("mine")) == path
-    assert find_run(path) == path
-    assert "elsewhere is not a run" in fails(Path("elsewhere"))
-
-
-def test_runs_are_kept_in_runs_where_nothing_else_is_said(monkeypatch):
-    monkeypatch.delenv("TEXTGEN_RUNS_DIR", raising=False)
-    assert runs_folder() == Path("runs")
-    monkeypatch.setenv("TEXTGEN_RUNS_DIR", "")
-    assert runs_folder() == Path("runs")
-
-
 def test_a_run_may_be_moved(run, tmp_path):
     shutil.move(run, tmp_path / "elsewhere")
     assert api.load(tmp_path / "elsewhere").generate("a", length=3, seed=0)
 
 
-def test_weights_are_those_of_now_where_a_run_under_way_has_replaced_those_that_it_had(run):
+def test_the_current_weights_are_read_if_training_has_replaced_the_recorded_ones(run):
     writer = Artifact.open(run)
     writer.manifest.status = "training"
     first = writer.weights()["counts"]

@@ -1,4 +1,4 @@
-"""Runs that are killed, or cannot write, at any moment. They are trained in a child process that really dies."""
+"""Runs that are killed, or cannot write, at any moment. The child process that trains them really dies."""
 
 import errno
 import json
@@ -18,16 +18,16 @@ from textgen.testing import CountingModel
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # fork beside the threads of NumPy, which do not fork
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # NumPy's threads do not survive a fork
 ]
 
-#: Two epochs of few batches, each with a checkpoint; the best one is the first.
+#: Two epochs of a few batches, each with a checkpoint; the first one is the best.
 OPTIONS = {"epochs": 2, "batch_size": 27}
 SETTINGS = {"model": {"smoothing": 0.01}, "generation": {"length": 3}}
 
 
 def in_child(work: Callable[[], object]) -> int:
-    """Run in a child process; the signal that killed it, or 0."""
+    """Runs a function in a child process; returns its exit code, negative if a signal killed it."""
     child = os.fork()
     if not child:
         try:
@@ -38,7 +38,7 @@ def in_child(work: Callable[[], object]) -> int:
 
 
 def count_operations(monkeypatch, at: int) -> Callable[[], int]:
-    """Let the process be killed before its operation number ``at`` on files; counts them."""
+    """Kills the process before its file operation number ``at``; returns a function that gives the count so far."""
     counted = 0
 
     def watch(owner: object, name: str) -> None:
@@ -67,7 +67,7 @@ def samples(path: Path) -> list[str]:
 
 
 def opens(path: Path) -> bool:
-    """Whether a run loads, and if not, that it says how to go on."""
+    """Returns whether a run loads; if it does not, its error must say what to do."""
     try:
         artifact = Artifact.open(path)
         artifact.verify()
@@ -75,13 +75,13 @@ def opens(path: Path) -> bool:
     except ArtifactError as error:
         message = str(error)
         assert "\n" not in message
-        assert "is not a run" in message or f"go on with: textgen train --resume {path}" in message
+        assert "is not a run" in message or f"resume it with: textgen train --resume {path}" in message
         return False
     assert set(artifact.tokenizer_json()) == {"characters"}
     return True
 
 
-def test_a_run_that_is_killed_before_any_operation_on_files_loads_and_goes_on(work, monkeypatch):
+def test_a_run_killed_before_any_file_operation_loads_and_resumes(work, monkeypatch):
     whole = work.train("whole", SETTINGS, **OPTIONS)
     with monkeypatch.context() as patch:
         operations = count_operations(patch, at=-1)
@@ -104,7 +104,7 @@ def test_a_run_that_is_killed_before_any_operation_on_files_loads_and_goes_on(wo
         resumed.verify()
         np.testing.assert_array_equal(resumed.weights()["counts"], whole.weights()["counts"])
         assert history(path) == history(whole.path)
-        # The text of one epoch may be lost: it is written after the epoch's checkpoint is safe.
+        # The sample of one epoch may be lost: it is written after the epoch's checkpoint is safely on disk.
         assert [sample for sample in samples(whole.path) if sample in samples(path)] == samples(path)
         assert len(samples(path)) >= 1
         if not finished:
@@ -114,7 +114,7 @@ def test_a_run_that_is_killed_before_any_operation_on_files_loads_and_goes_on(wo
     assert sum(loaded) > count // 2
 
 
-def test_a_run_that_goes_on_can_be_killed_too(work, monkeypatch):
+def test_a_resumed_run_can_be_killed_too(work, monkeypatch):
     whole = work.train("whole", SETTINGS, epochs=4, batch_size=27)
     at, done = 4, False
     work.train("run", SETTINGS, epochs=1, batch_size=27)
@@ -123,7 +123,7 @@ def test_a_run_that_goes_on_can_be_killed_too(work, monkeypatch):
             count_operations(patch, at)
             done = in_child(lambda: work.resume("run", epochs=4)) == 0
         assert opens(work.folder / "run")
-        at += 7  # each time a little farther
+        at += 7  # a little later each time
     artifact = Artifact.open(work.folder / "run")
     assert artifact.manifest.status == "finished"
     np.testing.assert_array_equal(artifact.weights()["counts"], whole.weights()["counts"])
@@ -133,7 +133,7 @@ def test_a_run_that_goes_on_can_be_killed_too(work, monkeypatch):
 
 @pytest.fixture
 def interrupted(work) -> Artifact:
-    """A run of one epoch that has one more to go."""
+    """A run that stopped after the first of two epochs."""
     return work.train("run", SETTINGS, **(OPTIONS | {"epochs": 1}))
 
 
@@ -142,7 +142,7 @@ def contents(path: Path) -> dict[Path, bytes]:
 
 
 @pytest.mark.parametrize("at", [1, 2, 3, 4, 6, 8, 9, 11])
-def test_a_full_disk_leaves_the_last_checkpoint_and_no_half_written_file(work, interrupted, monkeypatch, at):
+def test_a_full_disk_leaves_the_last_checkpoint_and_no_partial_file(work, interrupted, monkeypatch, at):
     counted = 0
 
     def full(handle: int) -> None:
@@ -160,7 +160,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_no_half_written_file(work, i
     assert len(history(work.resume("run", epochs=2).path)) == 2
 
 
-def test_a_file_that_may_not_grow_leaves_the_last_checkpoint(work, interrupted):
+def test_a_file_size_limit_leaves_the_last_checkpoint(work, interrupted):
     before = contents(interrupted.path)
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     size = max(len(content) for content in before.values())
@@ -174,7 +174,7 @@ def test_a_file_that_may_not_grow_leaves_the_last_checkpoint(work, interrupted):
     assert contents(interrupted.path).keys() == before.keys()
 
 
-def test_a_folder_that_cannot_be_made_leaves_nothing(work, monkeypatch):
+def test_a_folder_that_cannot_be_created_leaves_nothing(work, monkeypatch):
     def denied(**arguments: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", "somewhere")
 

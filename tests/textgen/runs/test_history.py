@@ -1,4 +1,4 @@
-"""The history's two files, and the curves that are drawn of it."""
+"""The two files of the history, and the curves drawn from it."""
 
 import csv
 import json
@@ -9,7 +9,7 @@ from textgen.training.plot import save_training_plot, training_curves
 
 
 def test_the_table_holds_the_lines(work):
-    artifact = work.train("run", max_steps=11)  # the last epoch is cut short: it has no held-out loss
+    artifact = work.train("run", max_steps=11)  # the last epoch is cut short, so it has no held-out loss
     lines = [json.loads(line) for line in (artifact.path / "history.jsonl").read_text().splitlines()]
     with (artifact.path / "history.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -28,11 +28,11 @@ RECORDS = [
 
 def test_every_figure_has_its_curve():
     assert training_curves(RECORDS) == {
-        "loss (nats a character)": {"training": [(10, 2.0), (20, 1.0)], "held out": [(10, 2.5)]},
+        "loss (nats per character)": {"training": [(10, 2.0), (20, 1.0)], "held out": [(10, 2.5)]},
         "learning rate": {"learning rate": [(10, 0.1), (20, 0.2)]},
-        "characters a second": {"characters a second": [(10, 7.0), (20, 9.0)]},
+        "characters per second": {"characters per second": [(10, 7.0), (20, 9.0)]},
     }
-    assert list(training_curves([{"step": 1, "loss": 2.0}])) == ["loss (nats a character)"]
+    assert list(training_curves([{"step": 1, "loss": 2.0}])) == ["loss (nats per character)"]
 
 
 def test_a_plot_has_a_panel_for_each_kind_of_figure(tmp_path):

@@ -15,12 +15,12 @@ PAD = -1
 
 
 def stream(count: int) -> EncodedText:
-    """A text in which every id is the number of its place."""
+    """A text in which every id is its own position."""
     return EncodedText.join([np.arange(count, dtype=np.int32)])
 
 
 def numbered(lengths: list[int]) -> EncodedText:
-    """Documents in which every id is the number of its place in the whole text."""
+    """Documents in which every id is its own position in the whole text."""
     return EncodedText.join(np.split(np.arange(sum(lengths), dtype=np.int32), np.cumsum(lengths)[:-1]))
 
 
@@ -46,6 +46,7 @@ documents = st.builds(
     masked=st.booleans(),
     bucket=st.booleans(),
 )
+bucketed = documents.map(lambda plan: replace(plan, bucket=True))
 packed = st.builds(
     PackedDocuments,
     st.lists(st.integers(1, 9), min_size=1, max_size=25).map(numbered),
@@ -65,7 +66,7 @@ def same(a: Batch, b: Batch) -> bool:
 
 
 @given(plans, epochs)
-def test_every_target_that_counts_is_the_id_after_its_input(plan: BatchPlan, epoch: int):
+def test_every_counted_target_is_the_id_after_its_input(plan: BatchPlan, epoch: int):
     for batch in plan.batches(epoch):
         assert batch.inputs.shape == batch.targets.shape == batch.weights.shape
         assert (batch.inputs.dtype, batch.targets.dtype, batch.weights.dtype) == (np.int32, np.int32, np.float32)
@@ -75,12 +76,12 @@ def test_every_target_that_counts_is_the_id_after_its_input(plan: BatchPlan, epo
 
 
 @given(plans, epochs)
-def test_an_epoch_has_as_many_batches_as_it_says_and_resets_the_state_before_the_first(plan, epoch):
+def test_an_epoch_has_the_number_of_batches_it_reports_and_resets_the_state_before_the_first(plan, epoch):
     assert [batch.resets_state for batch in plan.batches(epoch)] == ([True] + [False] * plan.steps)[: plan.steps]
 
 
 @given(plans, epochs, st.data())
-def test_going_on_from_a_batch_gives_the_rest_of_the_epoch(plan, epoch, data):
+def test_resuming_at_a_batch_gives_the_rest_of_the_epoch(plan, epoch, data):
     start = data.draw(st.integers(0, plan.steps))
     tail = list(islice(plan.batches(epoch), start, None))
     resumed = list(plan.batches(epoch, start))
@@ -89,7 +90,7 @@ def test_going_on_from_a_batch_gives_the_rest_of_the_epoch(plan, epoch, data):
 
 
 @given(windows, epochs)
-def test_windows_are_cut_one_after_the_other(plan: Windows, epoch: int):
+def test_windows_are_adjacent(plan: Windows, epoch: int):
     count, span = len(plan.text.ids), plan.length + 1
     assert plan.examples == count // span
     full, rest = divmod(plan.examples, plan.batch_size)
@@ -104,7 +105,7 @@ def test_windows_are_cut_one_after_the_other(plan: Windows, epoch: int):
 
 
 @given(lanes, epochs)
-def test_lanes_go_on_where_the_batch_before_ended(plan: Lanes, epoch: int):
+def test_lanes_continue_where_the_previous_batch_ended(plan: Lanes, epoch: int):
     batches = list(plan.batches(epoch))
     if not batches:
         assert len(plan.text.ids) <= plan.batch_size
@@ -118,7 +119,7 @@ def test_lanes_go_on_where_the_batch_before_ended(plan: Lanes, epoch: int):
 
 
 @given(documents, epochs)
-def test_a_document_is_a_row_and_its_padding_does_not_count(plan: PaddedDocuments, epoch: int):
+def test_each_document_is_a_row_whose_padding_does_not_count(plan: PaddedDocuments, epoch: int):
     texts = [plan.text.ids[a:b].tolist() for a, b in pairwise(plan.text.offsets)]
     found = []
     for batch in plan.batches(epoch):
@@ -139,10 +140,8 @@ def test_a_document_is_a_row_and_its_padding_does_not_count(plan: PaddedDocument
         assert sorted(found) == sorted(texts)
 
 
-@given(documents, epochs)
-def test_a_bucket_holds_documents_of_like_length(plan: PaddedDocuments, epoch: int):
-    if not plan.bucket:
-        return
+@given(bucketed, epochs)
+def test_a_bucket_holds_documents_of_similar_length(plan: PaddedDocuments, epoch: int):
     bounds = []
     for batch in plan.batches(epoch):
         lengths = 1 + (batch.targets != PAD).sum(axis=1)
@@ -180,13 +179,29 @@ def test_packed_documents_are_whole_and_end_to_end(plan: PackedDocuments, epoch:
     np.testing.assert_array_equal(found[-1], documents[starts[-1]][: len(found[-1])])
 
 
-@given(packed, epochs)
-def test_a_state_reads_packed_documents_to_the_end_of_each_row(plan: PackedDocuments, epoch: int):
-    assert all(batch.lengths() is None for batch in plan.batches(epoch))
+@given(documents, epochs)
+def test_lengths_count_the_ids_before_padding(plan: PaddedDocuments, epoch: int):
+    for batch in replace(plan, masked=True).batches(epoch):
+        before_padding = (batch.targets != PAD).sum(axis=1)
+        lengths = batch.lengths()
+        if lengths is None:
+            assert (before_padding == batch.targets.shape[1]).all()
+        else:
+            assert lengths.dtype == np.int32
+            assert lengths.tolist() == before_padding.tolist()
+            assert (before_padding < batch.targets.shape[1]).any()
+
+
+def test_a_packed_row_that_ends_with_the_first_id_of_a_document_has_no_padding():
+    batch = next(PackedDocuments(numbered([3, 3, 3]), 3, 1, shuffle=False).batches(0))
+    assert (batch.inputs.tolist(), batch.targets.tolist()) == ([[0, 1, 2]], [[1, 2, 3]])
+    assert batch.weights.tolist() == [[1, 1, 0]]
+    assert batch.lengths() is None
+    assert replace(batch, is_padded=True).lengths().tolist() == [2]
 
 
 @given(documents, epochs)
-def test_padded_documents_may_each_begin_anew(plan: PaddedDocuments, epoch: int):
+def test_every_batch_of_padded_documents_may_reset_the_state(plan: PaddedDocuments, epoch: int):
     batches = list(replace(plan, resets_state=True).batches(epoch))
     assert len(batches) == plan.steps
     assert all(batch.resets_state for batch in batches)
@@ -198,7 +213,7 @@ def test_padded_documents_may_each_begin_anew(plan: PaddedDocuments, epoch: int)
     st.integers(1, 30),
     st.data(),
 )
-def test_a_text_in_a_file_gives_the_batches_of_one_in_memory(lengths, dtype, large, data):
+def test_a_text_in_a_file_gives_the_same_batches_as_one_in_memory(lengths, dtype, large, data):
     text = numbered(lengths)
     text = EncodedText(text.ids.astype(dtype), text.offsets)
     wanted = np.array(data.draw(st.lists(st.integers(0, len(lengths) - 1))), np.intp)
@@ -212,10 +227,10 @@ def test_a_text_in_a_file_gives_the_batches_of_one_in_memory(lengths, dtype, lar
     np.testing.assert_array_equal(mapped.ids, plain.ids)
     np.testing.assert_array_equal(mapped.offsets, plain.offsets)
     makers = [
-        lambda text: Windows(text, 3, 2, 1),
+        lambda text: Windows(text, 3, 2, seed=1),
         lambda text: Lanes(text, 3, 2),
-        lambda text: PackedDocuments(text, 3, 2, 1),
-        lambda text: PaddedDocuments(text, 2, 77, 1, bucket=True),
+        lambda text: PackedDocuments(text, 3, 2, seed=1),
+        lambda text: PaddedDocuments(text, 2, pad_id=77, seed=1, bucket=True),
     ]
     for make in makers[: 4 if (plain.lengths() > 0).all() else 3]:
         batches = list(make(mapped).batches(1))
@@ -224,9 +239,9 @@ def test_a_text_in_a_file_gives_the_batches_of_one_in_memory(lengths, dtype, lar
         assert all(map(same, batches, make(plain).batches(1)))
 
 
-def test_the_longest_documents_are_not_the_ones_that_are_always_left_out():
+def test_dropping_the_remainder_does_not_always_drop_the_longest_documents():
     text = numbered([2, 3, 4, 5, 9])
-    plan = PaddedDocuments(text, 2, PAD, drop_remainder=True, bucket=True)
+    plan = PaddedDocuments(text, 2, pad_id=PAD, drop_remainder=True, bucket=True)
     longest = {max(int((b.targets != PAD).sum(axis=1).max()) + 1 for b in plan.batches(epoch)) for epoch in range(9)}
     assert longest == {5, 9}
 
@@ -234,13 +249,13 @@ def test_the_longest_documents_are_not_the_ones_that_are_always_left_out():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda seed: Windows(stream(400), 3, 4, seed),
-        lambda seed: PackedDocuments(numbered([3] * 81), 3, 1, seed),
-        lambda seed: PaddedDocuments(numbered([3] * 80), 4, PAD, seed),
-        lambda seed: PaddedDocuments(numbered([3, 4] * 40), 4, PAD, seed, bucket=True),
+        lambda seed: Windows(stream(400), 3, 4, seed=seed),
+        lambda seed: PackedDocuments(numbered([3] * 81), 3, 1, seed=seed),
+        lambda seed: PaddedDocuments(numbered([3] * 80), 4, pad_id=PAD, seed=seed),
+        lambda seed: PaddedDocuments(numbered([3, 4] * 40), 4, pad_id=PAD, seed=seed, bucket=True),
     ],
 )
-def test_the_order_is_that_of_seed_and_epoch_alone(make):
+def test_the_order_depends_only_on_seed_and_epoch(make):
     def order(seed: int, epoch: int) -> list[int]:
         return [int(start) for batch in make(seed).batches(epoch) for start in batch.inputs[:, 0]]
 
@@ -249,37 +264,7 @@ def test_the_order_is_that_of_seed_and_epoch_alone(make):
     assert sorted(order(1, 0)) == sorted(order(2, 1))
 
 
-@given(st.lists(st.integers(1, 5), min_size=1, max_size=60), st.floats(0, 0.5), st.integers(0, 99))
-def test_documents_are_held_out_by_seed(lengths, share, seed):
-    text = numbered(lengths)
-    rest, held = text.split_documents(share, seed)
-    assert len(held) == round(len(lengths) * share)
-    assert sorted([*rest.ids, *held.ids]) == list(range(sum(lengths)))
-    for part in (rest, held):
-        assert part.ids.tolist() == sorted(part.ids.tolist())
-        assert (part.lengths() > 0).all()
-    again = text.split_documents(share, seed)[1]
-    np.testing.assert_array_equal(again.ids, held.ids)
-
-
-def test_another_seed_holds_out_other_documents():
-    text = numbered([1] * 100)
-    assert len({tuple(text.split_documents(0.1, seed)[1].ids) for seed in range(5)}) == 5
-
-
-@given(st.integers(1, 300), st.floats(0, 0.5))
-def test_the_tail_of_a_stream_is_held_out(count, share):
-    rest, tail = stream(count).split_tail(share)
-    assert [*rest.ids, *tail.ids] == list(range(count))
-    assert len(tail.ids) == round(count * share)
-
-
-def test_join_of_nothing_is_empty():
-    empty = EncodedText.join([])
-    assert (len(empty), len(empty.ids), empty.ids.dtype) == (0, 0, np.int32)
-
-
-def test_too_little_text_for_a_batch_says_what_to_change():
+def test_the_error_for_too_little_text_says_what_to_change():
     with pytest.raises(CorpusError, match="3 training examples, fewer than one batch"):
         Dataset(Windows(stream(33), 10, 4, drop_remainder=True)).check()
     Dataset(Windows(stream(33), 10, 4, drop_remainder=False)).check()

@@ -21,7 +21,7 @@ every_tokenizer = pytest.mark.parametrize("name", ["char-index", "char-eos", "st
 
 @pytest.fixture(params=[1, 7, 1 << 20], autouse=True)
 def piece(request, monkeypatch) -> None:
-    """Many pieces, some, or one; in a file, or in memory."""
+    """Many pieces, a few, or one; in a file, or in memory."""
     monkeypatch.setattr(encoding, "PIECE", request.param)
     monkeypatch.setattr(id_store, "LARGE", 20 if request.param == 7 else 1 << 20)
 
@@ -43,7 +43,7 @@ def test_the_pieces_of_a_stream_are_one_text(name, texts):
 
 @every_tokenizer
 @given(texts=words)
-def test_documents_are_encoded_one_by_one_each_with_its_end(name, texts):
+def test_documents_are_encoded_each_with_its_end(name, texts):
     tokenizer = plugins().make("tokenizer", {"name": name})
     fit("documents", once(texts), tokenizer)
     text = encode("documents", once(texts), tokenizer)
@@ -53,7 +53,7 @@ def test_documents_are_encoded_one_by_one_each_with_its_end(name, texts):
 
 
 @given(words)
-def test_the_hash_is_that_of_ids_and_offsets(texts):
+def test_the_hash_covers_ids_and_offsets(texts):
     tokenizer = plugins().make("tokenizer", {"name": "char-eos"})
     fit("documents", once(texts), tokenizer)
     text = encode("documents", once(texts), tokenizer)
@@ -63,7 +63,7 @@ def test_the_hash_is_that_of_ids_and_offsets(texts):
 
 
 @given(words)
-def test_facts_are_gathered_on_the_way(texts):
+def test_facts_are_gathered_while_encoding(texts):
     tokenizer = plugins().make("tokenizer", {"name": "char-index"})
     fit("documents", once(texts), tokenizer)
     facts = TextFacts()
@@ -73,7 +73,7 @@ def test_facts_are_gathered_on_the_way(texts):
     assert facts.starts("stream") == Counter(line[0] for line in "".join(texts).splitlines() if line)
 
 
-def test_the_lines_of_a_long_stream_are_looked_at_from_its_beginning(monkeypatch):
+def test_only_the_first_lines_of_a_long_stream_are_counted(monkeypatch):
     monkeypatch.setattr(encoding, "STARTS_FROM", 8)
     facts = TextFacts()
     for texts in (["ab\n", "b\nc"], ["d\nef\n", "g"], ["h\n"]):
@@ -82,9 +82,11 @@ def test_the_lines_of_a_long_stream_are_looked_at_from_its_beginning(monkeypatch
     assert facts.characters == 14
 
 
-def test_an_id_beyond_the_vocabulary_is_told_and_does_not_wrap(monkeypatch):
+def test_an_id_outside_the_vocabulary_is_an_error_and_does_not_wrap(monkeypatch):
     tokenizer = plugins().make("tokenizer", {"name": "char-index"})
     tokenizer.fit(["abc"])
     monkeypatch.setattr(tokenizer, "encode_batch", lambda texts: (np.array([256], np.int32), np.array([1])))
-    with pytest.raises(PluginError, match="the tokenizer gives ids from 256 to 256, and has a vocabulary of 3: report"):
+    with pytest.raises(
+        PluginError, match="the tokenizer returned ids from 256 to 256, but its vocabulary has 3: report"
+    ):
         encode("stream", ["a"], tokenizer)

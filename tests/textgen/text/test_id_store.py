@@ -1,4 +1,3 @@
-import doctest
 import errno
 import os
 import subprocess
@@ -25,10 +24,6 @@ def store(parts, dtype) -> IdStore:
     return made
 
 
-def test_the_example_of_the_documentation_holds():
-    assert doctest.testmod(id_store) == (0, 4)
-
-
 @pytest.mark.parametrize(
     ("vocab_size", "dtype"),
     [(2, "uint8"), (256, "uint8"), (257, "uint16"), (65_536, "uint16"), (65_537, "int32"), (1_114_112, "int32")],
@@ -43,7 +38,7 @@ def test_the_smallest_type_holds_every_id(vocab_size, dtype):
     st.sampled_from(["uint8", "uint16", "int32"]),
     st.sampled_from([1, 16, 1 << 20]),
 )
-def test_ids_come_back_in_the_type_that_was_asked_for(parts, dtype, large):
+def test_ids_are_returned_in_the_requested_type(parts, dtype, large):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(id_store, "LARGE", large)
         ids = store(parts, dtype).take()
@@ -51,8 +46,8 @@ def test_ids_come_back_in_the_type_that_was_asked_for(parts, dtype, large):
     assert ids.tolist() == [i for part in parts for i in part]
 
 
-@pytest.mark.skipif(not MAPS.exists(), reason="looks at Linux's list of mapped files")
-def test_many_ids_are_in_a_file_without_a_name(tmp_path, monkeypatch):
+@pytest.mark.skipif(not MAPS.exists(), reason="reads Linux's list of mapped files")
+def test_many_ids_are_in_an_unnamed_file(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(id_store, "LARGE", 1000)
     few, many = store([range(200)] * 5, "uint8").take(), store([range(200)] * 6, "uint8").take()
@@ -64,7 +59,7 @@ def test_many_ids_are_in_a_file_without_a_name(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
-def test_a_process_that_is_killed_leaves_nothing(tmp_path):
+def test_a_killed_process_leaves_no_file(tmp_path):
     program = (
         "import os, signal; import numpy as np; from textgen.text import id_store; id_store.LARGE = 10\n"
         "store = id_store.IdStore(np.dtype('uint8')); store.add(np.arange(100)); print(os.getpid(), flush=True)\n"
@@ -81,7 +76,7 @@ def test_a_process_that_is_killed_leaves_nothing(tmp_path):
         assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_told_in_one_line(tmp_path, monkeypatch):
+def test_a_full_disk_is_a_one_line_error(tmp_path, monkeypatch):
     class Full:
         def write(self, data: object) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")

@@ -1,4 +1,4 @@
-"""Ctrl-C in a process of its own, by the command line."""
+"""Ctrl-C on the command line, in its own process."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import numpy as np
 
 from textgen.runs.artifact import Artifact
 
-#: Brings the counting model, and makes it slow.
+#: Provides the counting model, and slows it down.
 PLUGIN = """
 import time
 from textgen import hookimpl
@@ -22,7 +22,7 @@ def textgen_batch_ended(position):
 """
 
 
-def test_ctrl_c_ends_a_run_cleanly_and_the_run_goes_on(work):
+def test_ctrl_c_ends_a_run_cleanly_and_it_can_be_resumed(work):
     site, run = work.folder / "site", work.folder / "run"
     info = site / "slow_counting-1.0.dist-info"
     info.mkdir(parents=True)
@@ -52,7 +52,7 @@ def test_ctrl_c_ends_a_run_cleanly_and_the_run_goes_on(work):
     out, err = process.communicate(timeout=60)
     assert out == ""
     assert "Traceback" not in err
-    assert err.splitlines()[-1] == f"stopped; everything is saved. Go on with: textgen train --resume {run}"
+    assert err.splitlines()[-1] == f"stopped; everything is saved. Resume with: textgen train --resume {run}"
     stopped = Artifact.open(run)
     stopped.verify()
     assert stopped.manifest.status == "interrupted"

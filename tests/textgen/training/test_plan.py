@@ -11,12 +11,13 @@ from textgen.errors import CorpusError, OptionError, UnknownNameError
 from textgen.text import encoding, id_store
 from textgen.text.batches import Lanes, PackedDocuments, PaddedDocuments, Windows
 from textgen.training.plan import make_plan
+from textgen.training.text import read_text
 
-#: Length in ids of the text that conftest's Workplace writes.
+#: The number of ids of the stream in conftest's Workplace.
 STREAM = 1000
 
 
-def test_a_description_counts_what_there_is(work):
+def test_the_description_counts_text_batches_and_parameters(work):
     described = work.plan().describe()
     json.dumps(described)
     ids = 4 + 2  # a to d, padding, <eos>
@@ -32,15 +33,15 @@ def test_a_description_counts_what_there_is(work):
     }
 
 
-def test_settings_come_out_complete_and_give_the_same_plan_again(work):
+def test_settings_are_complete_and_give_the_same_plan_again(work):
     plan = work.plan({"generation": {"stop": ["x"]}})
     assert plan.settings["model"] == {"name": "counting", "smoothing": 1.0}
     assert plan.settings["tokenizer"] == {"name": "char-eos", "order": "sorted", "on_unknown": None}
     assert plan.settings["generation"]["length"] == 2 * max(map(len, work.words))
-    assert plan.settings["training"]["learning_rate"] > 0
-    again = make_plan(json.loads(json.dumps(plan.settings)), work.found)
+    assert plan.settings["training"]["patience"] is None
+    again = make_plan(json.loads(json.dumps(plan.settings)), work.registry)
     assert again.settings == plan.settings
-    assert again.text_sha256 == plan.text_sha256
+    assert again.text.sha256 == plan.text.sha256
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_the_layout_follows_from_corpus_and_options(work, options, kind, carries
     assert dataset.carries_state is carries
 
 
-def test_packed_documents_are_judged_one_a_row_each_from_the_initial_state(work):
+def test_packed_documents_are_judged_one_per_row_each_from_the_initial_state(work):
     dataset = work.plan(layout="packed").dataset
     assert isinstance(dataset.train, PackedDocuments)
     assert isinstance(dataset.held_out, PaddedDocuments)
@@ -87,7 +88,7 @@ def test_a_large_corpus_gives_the_batches_of_a_small_one(work, monkeypatch, tmp_
     monkeypatch.setattr(encoding, "PIECE", 99)
     large = work.plan(stream=stream, layout=layout)
     assert large.describe() == plain.describe()
-    assert (large.text_sha256, large.ending) == (plain.text_sha256, plain.ending)
+    assert (large.text.sha256, large.text.boundaries) == (plain.text.sha256, plain.text.boundaries)
     for ours, theirs in ((large.dataset.train, plain.dataset.train), (large.dataset.held_out, plain.dataset.held_out)):
         for batch, expected in zip(ours.batches(1), theirs.batches(1), strict=True):
             assert batch.inputs.dtype == np.int32
@@ -129,7 +130,17 @@ def test_documents_are_held_out_by_seed(work, share, seed):
     assert others.tolist() != plan.dataset.held_out.text.ids.tolist()
 
 
-def test_nothing_is_held_out_where_nothing_is_asked(work):
+def test_a_text_that_was_read_is_not_read_again(work, registry, monkeypatch):
+    settings = work.settings()
+    text = read_text(settings, registry)
+    work.lines.unlink()
+    plan = make_plan(settings, registry, text=text, held_out=np.array([7, 3]))
+    held_out = plan.dataset.held_out.text
+    documents = np.split(held_out.ids, held_out.offsets[1:-1])
+    assert [plan.tokenizer.decode(ids).strip() for ids in documents] == [work.words[3], work.words[7]]
+
+
+def test_nothing_is_held_out_on_request(work):
     plan = work.plan(held_out=0)
     assert plan.dataset.held_out is None
     assert plan.describe()["held_out_examples"] == 0
@@ -138,29 +149,31 @@ def test_nothing_is_held_out_where_nothing_is_asked(work):
 
 def test_documents_end_with_an_end_id_or_a_newline(work):
     with_id = work.plan()
-    assert with_id.ending.end_id == with_id.tokenizer.eos_id
+    assert with_id.text.boundaries.end_id == with_id.tokenizer.eos_id
     with_newline = work.plan({"tokenizer": {"name": "char-index"}}, layout="windows")
-    assert with_newline.tokenizer.decode([with_newline.ending.end_id]) == "\n"
+    assert with_newline.tokenizer.decode([with_newline.text.boundaries.end_id]) == "\n"
     assert with_newline.tokenizer.vocab_size == 5
     for plan in (with_id, with_newline):
         text = plan.dataset.train.text
-        assert (text.ids[text.offsets[1:] - 1] == plan.ending.end_id).all()
-        assert (text.ids == plan.ending.end_id).sum() == len(text)
-    assert work.plan(stream=True).ending.end_id is None
+        assert (text.ids[text.offsets[1:] - 1] == plan.text.boundaries.end_id).all()
+        assert (text.ids == plan.text.boundaries.end_id).sum() == len(text)
+    assert work.plan(stream=True).text.boundaries.end_id is None
 
 
 def test_padding_is_the_padding_id_or_the_end(work):
     assert work.plan().dataset.train.pad_id == 0
     plan = work.plan({"tokenizer": {"name": "char-index"}}, pad="longest", held_out=0)
-    assert plan.dataset.train.pad_id == plan.ending.end_id
+    assert plan.dataset.train.pad_id == plan.text.boundaries.end_id
     assert plan.dataset.train.pad_to == max(map(len, work.words)) + 1
 
 
 def test_texts_begin_as_the_documents_or_the_lines_of_the_stream(work):
     words = [word[0] for word in work.words]
-    assert work.plan().ending.starts == {letter: words.count(letter) for letter in sorted(set(words))}
+    assert work.plan().text.boundaries.starts == {letter: words.count(letter) for letter in sorted(set(words))}
     lines = [line[0] for line in work.stream.read_text().splitlines() if line]
-    assert work.plan(stream=True).ending.starts == {letter: lines.count(letter) for letter in sorted(set(lines))}
+    assert work.plan(stream=True).text.boundaries.starts == {
+        letter: lines.count(letter) for letter in sorted(set(lines))
+    }
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(1, 60), (54, 56), (3000, 5)])
@@ -168,17 +181,17 @@ def test_epochs_are_chosen_by_the_size_of_the_text(work, steps, expected):
     work.lines.write_text("\n".join(["ab"] * steps))
     settings = work.settings(held_out=0, batch_size=1)
     del settings["training"]["epochs"]
-    assert make_plan(settings, work.found).training.epochs == expected
+    assert make_plan(settings, work.registry).training.epochs == expected
     settings["training"]["epochs"] = 2
-    assert make_plan(settings, work.found).training.epochs == 2
+    assert make_plan(settings, work.registry).training.epochs == 2
 
 
-def test_the_text_has_a_hash_that_tells_documents_apart(work):
-    one = work.plan(held_out=0).text_sha256
+def test_the_hash_of_the_text_depends_on_the_boundaries_of_documents(work):
+    one = work.plan(held_out=0).text.sha256
     words = list(work.words)
     words[0:2] = [words[0][:-1], words[0][-1] + words[1]]
     work.lines.write_text("\n".join(words))
-    assert work.plan(held_out=0).text_sha256 != one
+    assert work.plan(held_out=0).text.sha256 != one
 
 
 def test_every_option_of_every_layout_is_a_plan_or_an_error_of_one_line(work):
@@ -220,11 +233,11 @@ def test_every_option_of_every_layout_is_a_plan_or_an_error_of_one_line(work):
         ({"stream": True, "layout": "packed"}, OptionError, "needs a corpus of documents; a stream takes windows"),
         ({"held_out": 0.6}, OptionError, "training.held_out: input should be less than or equal to 0.5, got 0.6"),
         ({"batch_size": 100, "drop_remainder": True}, CorpusError, "54 training examples, fewer than one batch"),
-        ({"epoch": 3}, OptionError, "training has no option 'epoch'; did you mean epochs?"),
+        ({"epoch": 3}, OptionError, "training has no option 'epoch' for the model 'counting'; did you mean epochs?"),
         ({"device": "gpu"}, OptionError, "training.device: "),
     ],
 )
-def test_what_cannot_be_trained_says_why(work, options, error, message):
+def test_a_plan_that_cannot_be_trained_is_an_error_of_one_line(work, options, error, message):
     with pytest.raises(error) as raised:
         work.plan(**options)
     assert message in str(raised.value)
@@ -245,20 +258,20 @@ def test_what_cannot_be_trained_says_why(work, options, error, message):
         ({"modle": {}}, OptionError, "unknown table 'modle'; did you mean model?"),
     ],
 )
-def test_settings_that_name_nothing_say_what_there_is(work, settings, error, message):
+def test_unknown_names_and_options_are_an_error_with_a_suggestion(work, settings, error, message):
     with pytest.raises(error) as raised:
         work.plan(settings)
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
-def test_without_a_corpus_there_is_no_plan(found):
+def test_a_plan_needs_a_corpus(registry):
     with pytest.raises(OptionError, match="no corpus is chosen: give a text file, --corpus NAME or --recipe NAME"):
-        make_plan({"model": {"name": "counting"}}, found)
+        make_plan({"model": {"name": "counting"}}, registry)
 
 
 @pytest.mark.parametrize("content", ["", "\n", " \n \n"])
-def test_an_empty_corpus_is_told(work, content):
+def test_an_empty_corpus_is_an_error(work, content):
     work.lines.write_text(content)
     with pytest.raises(CorpusError, match="is empty"):
         work.plan()
@@ -270,4 +283,4 @@ def test_any_unicode_text_can_be_planned(work, text):
     work.stream.write_bytes(("x" + text).encode())
     plan = work.plan(stream=True)
     assert plan.tokenizer.decode(plan.dataset.train.text.ids) == ("x" + text)[: len(plan.dataset.train.text.ids)]
-    assert all(len(start) == 1 and count > 0 for start, count in plan.ending.starts.items())
+    assert all(len(start) == 1 and count > 0 for start, count in plan.text.boundaries.starts.items())

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from textgen import hookimpl
+from textgen import Sampler, hookimpl
 from textgen.base.files import read_tensors
 from textgen.errors import ArtifactError, CorpusError, OptionError, TextgenError
 from textgen.model.fitting import Position
 from textgen.runs.artifact import Artifact
+from textgen.runs.checkpoint import read_checkpoint
 from textgen.testing import CountingModel, CountingOptions, registered
+from textgen.training.display import Display
 
 LAYOUTS = [
     {"stream": True},
@@ -39,7 +41,7 @@ def checkpoints(artifact: Artifact) -> set[str]:
 
 
 def history(artifact: Artifact) -> list[dict[str, float]]:
-    """The lines of the history, without what depends on the clock."""
+    """The lines of the history, without values that depend on the clock."""
     lines = (artifact.path / "history.jsonl").read_text().splitlines()
     clock = ("seconds", "characters_per_second")
     return [{name: value for name, value in json.loads(line).items() if name not in clock} for line in lines]
@@ -68,11 +70,11 @@ def test_a_run_is_whole_in_every_layout(work, diary, options):
     assert diary.begun == [(artifact.path, Position())]
     assert diary.ends == ["finished"]
     assert not list(artifact.path.rglob("*.tmp"))
-    work.found.get("model", "counting")(CountingOptions(), again.manifest.vocab_size).load_weights(again.weights())
+    work.registry.get("model", "counting")(CountingOptions(), again.manifest.vocab_size).load_weights(again.weights())
 
 
-def test_what_counts_is_what_the_text_has(work):
-    # Windows over a stream, counted by hand.
+def test_the_counts_are_those_of_the_text(work):
+    # Windows of a stream, counted by hand.
     artifact = work.train("run", stream=True, layout="windows", epochs=1, held_out=0)
     text = work.stream.read_text()
     ids = {character: i for i, character in enumerate(sorted(set(text)))}
@@ -106,18 +108,18 @@ def test_samples_are_shown_and_kept(work, diary):
     assert [block.partition("\n")[2].strip("\n") for block in blocks] == [shown[1], shown[3]]
 
 
-def test_no_samples_where_none_are_wanted(work, diary):
+def test_samples_can_be_turned_off(work, diary):
     artifact = work.train("run", display=diary, sample_every=0)
     assert [sample for _, sample in diary.epochs] == [None] * 3
     assert not (artifact.path / "samples.txt").exists()
 
 
-def test_the_best_and_the_last_checkpoint_stay(work, diary):
-    # A large smoothing makes the held-out loss fall from epoch to epoch, so that the best is the last.
+def test_the_best_and_the_last_checkpoint_are_kept(work, diary):
+    # With a large smoothing the held-out loss falls from epoch to epoch, so the best weights are the last.
     artifact = work.train("run", {"model": {"smoothing": 50}}, epochs=4)
     steps = history(artifact)[-1]["step"]
     assert checkpoints(artifact) == {f"checkpoints/step-{steps:08d}.safetensors"}
-    # A tiny one makes it rise: counting the same text again adds nothing but confidence.
+    # With a tiny one it rises: counting the same text again only adds confidence.
     artifact = work.train("other", {"model": {"smoothing": 0.01}}, epochs=4, display=diary)
     held_out = [record["held_out_loss"] for record in history(artifact)]
     assert held_out.index(min(held_out)) == 0
@@ -127,7 +129,7 @@ def test_the_best_and_the_last_checkpoint_stay(work, diary):
     assert same_weights(artifact, first)
 
 
-def test_the_best_checkpoint_stays_while_the_run_goes_on(work):
+def test_the_best_checkpoint_is_kept_during_training(work):
     seen = []
 
     class Watcher:
@@ -175,7 +177,7 @@ def test_max_steps_at_the_end_of_an_epoch_that_is_not_due_for_a_checkpoint(work)
 
 
 def stop_after(batches: int, number: signal.Signals = signal.SIGINT) -> object:
-    """A plugin that presses Ctrl-C while a batch is worked on."""
+    """A plugin that presses Ctrl-C during a batch."""
 
     class Presses:
         @hookimpl
@@ -192,7 +194,7 @@ def stop_after(batches: int, number: signal.Signals = signal.SIGINT) -> object:
     ids=str,
 )
 @pytest.mark.parametrize("at", [1, 5, 7, 8, 15])
-def test_a_run_that_was_interrupted_goes_on_as_if_it_had_not_been(work, diary, options, at):
+def test_an_interrupted_run_is_resumed_as_if_it_had_not_been(work, diary, options, at):
     whole = work.train("whole", **options)
     with registered(stop_after(at)):
         part = work.train("part", **options)
@@ -211,13 +213,13 @@ def test_a_run_that_was_interrupted_goes_on_as_if_it_had_not_been(work, diary, o
     assert (whole.path / "samples.txt").read_text() == (resumed.path / "samples.txt").read_text()
 
 
-def test_a_request_to_terminate_is_as_good_as_ctrl_c(work):
+def test_sigterm_stops_as_ctrl_c_does(work):
     with registered(stop_after(5, signal.SIGTERM)):
         assert work.train("part").manifest.status == "interrupted"
     assert same_weights(work.resume("part"), work.train("whole"))
 
 
-def test_a_run_that_was_stopped_before_its_first_batch_says_so_and_goes_on(work, monkeypatch):
+def test_a_run_that_was_stopped_before_its_first_batch_can_be_resumed(work, monkeypatch):
     fit = CountingModel.fit
 
     def interrupted_fit(self, dataset, run):
@@ -228,9 +230,8 @@ def test_a_run_that_was_stopped_before_its_first_batch_says_so_and_goes_on(work,
     part = work.train("part")
     monkeypatch.undo()
     assert part.manifest.status == "interrupted"
-    with pytest.raises(ArtifactError, match=r"has no weights yet.* go on with: textgen train --resume"):
+    with pytest.raises(ArtifactError, match=r"has no weights yet.* resume it with: textgen train --resume"):
         Artifact.open(part.path).weights()
-    work.found.get("model", "counting")
     assert same_weights(work.resume("part"), work.train("whole"))
 
 
@@ -247,7 +248,7 @@ def test_a_second_ctrl_c_stops_at_once(work):
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_a_finished_run_goes_on_for_more_epochs(work):
+def test_a_finished_run_is_resumed_for_more_epochs(work):
     work.train("run", epochs=2)
     longer = work.resume("run", epochs=4)
     assert longer.manifest.settings["training"]["epochs"] == 4
@@ -256,17 +257,19 @@ def test_a_finished_run_goes_on_for_more_epochs(work):
     longer.verify()
 
 
-def test_a_finished_run_with_nothing_left_to_do_says_how_to_ask_for_more(work):
+def test_a_complete_run_is_not_resumed_and_the_error_names_the_options_to_raise(work):
     before = work.train("run", max_steps=5)
     files = {path: path.read_bytes() for path in before.path.rglob("*") if path.is_file()}
     for changes in ({}, {"epochs": 9}, {"max_steps": 4}):
-        with pytest.raises(OptionError, match=r"is finished, with epochs=.*raise them: --epochs, --max-steps"):
+        with pytest.raises(
+            OptionError, match=r"is finished, with epochs=.*raise them to resume the run: --epochs, --max-steps"
+        ):
             work.resume("run", **changes)
     assert files == {path: path.read_bytes() for path in before.path.rglob("*") if path.is_file()}
     assert history(work.resume("run", max_steps="none"))[-1]["epoch"] == 3
 
 
-def test_a_killed_run_that_had_done_all_its_epochs_is_finished(work, monkeypatch):
+def test_a_run_killed_after_its_last_epoch_is_finished_on_resuming(work, monkeypatch):
     from textgen.training.run import Run
 
     monkeypatch.setattr(Run, "finish", lambda self: None)
@@ -286,23 +289,23 @@ def test_a_killed_run_that_had_done_all_its_epochs_is_finished(work, monkeypatch
         {"corpus": {"path": "other.txt"}},
     ],
 )
-def test_what_a_run_began_with_cannot_change(work, changes):
+def test_other_options_cannot_change_on_resuming(work, changes):
     from textgen.training.train import resume
 
     artifact = work.train("run")
     before = (artifact.path / "textgen.json").read_bytes()
-    with pytest.raises(OptionError, match=r"cannot change when a run goes on; training.epochs, training.max_steps"):
-        resume(artifact.path, work.found, None, changes=changes)
+    with pytest.raises(OptionError, match=r"cannot change when a run is resumed; training.epochs, training.max_steps"):
+        resume(artifact.path, work.registry, None, changes=changes)
     assert (artifact.path / "textgen.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("change", ["more", "renamed", "shuffled"])
-def test_a_run_does_not_go_on_with_another_text(work, change):
+def test_a_run_is_not_resumed_with_another_text(work, change):
     artifact = work.train("run")
     words = list(work.words)
     if change == "more":
         words.append("abc")
-    elif change == "renamed":  # as many characters, in the same order of ids
+    elif change == "renamed":  # the same ids, another vocabulary
         words = [word.replace("d", "e") for word in words]
     else:
         words.reverse()
@@ -312,32 +315,32 @@ def test_a_run_does_not_go_on_with_another_text(work, change):
     assert same_weights(artifact, Artifact.open(artifact.path))
 
 
-def test_a_run_without_its_text_says_which_file_is_missing(work):
+def test_a_missing_text_is_named(work):
     work.train("run")
     work.lines.unlink()
     with pytest.raises(CorpusError, match=r"words\.txt does not exist"):
         work.resume("run", epochs=5)
 
 
-def test_a_folder_that_is_in_use_is_left_alone(work):
+def test_an_existing_folder_is_left_alone(work):
     artifact = work.train("run")
     before = (artifact.path / "textgen.json").read_bytes()
-    with pytest.raises(ArtifactError, match="run exists already; choose another --out, or go on with: --resume"):
+    with pytest.raises(ArtifactError, match="run already exists; choose another --out, or resume it with: --resume"):
         work.train("run")
-    with pytest.raises(ArtifactError, match="exists already"):
+    with pytest.raises(ArtifactError, match="already exists"):
         work.train("words.txt")
     assert (artifact.path / "textgen.json").read_bytes() == before
     (work.folder / "empty").mkdir()
     assert work.train("empty").manifest.status == "finished"
 
 
-def test_runs_get_folders_of_their_own(work):
+def test_runs_get_separate_folders(work):
     from textgen.base.environment import runs_folder
     from textgen.runs.folder import find_run, list_runs
     from textgen.training.train import train
 
-    first = train(work.plan(), work.found, _silent())
-    second = train(work.plan(), work.found, _silent())
+    first = train(work.plan(), work.registry, Display())
+    second = train(work.plan(), work.registry, Display())
     assert first.path != second.path
     assert {first.path.parent, second.path.parent} == {runs_folder()}
     assert first.path.name.endswith("-file-counting")
@@ -345,12 +348,7 @@ def test_runs_get_folders_of_their_own(work):
     assert find_run(None) == second.path
 
 
-def _silent():
-    nothing = lambda *arguments: None  # noqa: E731
-    return SimpleNamespace(started=nothing, batch=nothing, epoch=nothing, ended=nothing)
-
-
-def test_nothing_is_left_of_a_run_that_could_not_begin(work, monkeypatch):
+def test_a_run_that_cannot_start_leaves_no_folder(work, monkeypatch):
     def fail(self, dataset, run):
         raise TextgenError("no library")
 
@@ -360,7 +358,7 @@ def test_nothing_is_left_of_a_run_that_could_not_begin(work, monkeypatch):
     assert not (work.folder / "run").exists()
 
 
-def test_what_is_trained_is_shown_before_the_model_gets_ready(work, diary, monkeypatch):
+def test_the_header_is_shown_before_the_model_prepares(work, diary, monkeypatch):
     def fail(self, dataset, run):
         assert diary.begun == [(work.folder / "run", Position())]
         raise TextgenError("no library")
@@ -370,7 +368,7 @@ def test_what_is_trained_is_shown_before_the_model_gets_ready(work, diary, monke
         work.train("run", display=diary)
 
 
-def test_a_loss_that_is_no_number_ends_the_run_and_keeps_what_was_saved(work, monkeypatch):
+def test_a_loss_of_nan_ends_the_run_and_keeps_the_last_checkpoint(work, monkeypatch):
     loss = CountingModel._loss
 
     def diverge(self, batch, state):
@@ -386,14 +384,14 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_what_was_saved(work, mo
     assert artifact.weights()["counts"].sum() < 500
 
 
-def test_a_prompt_that_cannot_be_encoded_is_told_before_training(work):
+def test_a_prompt_that_cannot_be_encoded_is_an_error_before_training(work):
     with pytest.raises(OptionError, match=r"generation\.prompt.*'z'.*choose another"):
         work.plan({"generation": {"prompt": "az"}}, stream=True)
     with pytest.raises(OptionError, match=r"generation\.prompt.*'zz'.*choose another"):
         work.plan({"generation": {"prompt": "zz"}, "tokenizer": {"name": "char-index", "on_unknown": "skip"}})
 
 
-def test_a_damaged_history_does_not_stop_with_a_traceback(work):
+def test_a_damaged_history_is_an_error_and_can_be_deleted(work):
     with registered(stop_after(9)):
         artifact = work.train("run")
     for damage in ("{", "3\n", "{}\n", '{"step": null}\n'):
@@ -412,7 +410,7 @@ def test_a_damaged_history_does_not_stop_with_a_traceback(work):
         (lambda content: content[:-1] + b"x", "was altered: its SHA-256 is not the one recorded"),
     ],
 )
-def test_a_damaged_checkpoint_is_told(work, damage, message):
+def test_a_damaged_checkpoint_is_an_error(work, damage, message):
     with registered(stop_after(9)):
         artifact = work.train("run")
     path = artifact.path / artifact.manifest.last_checkpoint
@@ -426,18 +424,18 @@ def test_a_damaged_checkpoint_is_told(work, damage, message):
 
 
 @pytest.mark.parametrize("about", [None, "{", "{}", '{"position": {"epoch": 1, "batch": 3}, "numbers": {}}'])
-def test_a_file_that_is_no_checkpoint_is_told(work, about):
+def test_a_file_that_is_not_a_checkpoint_is_an_error(work, about):
     with registered(stop_after(9)):
         artifact = work.train("run")
     metadata = {} if about is None else {"checkpoint": about}
     tensors = {"weights/counts": np.zeros(3, np.float32)}
     artifact.put(artifact.manifest.last_checkpoint, safetensors.numpy.save(tensors, metadata=metadata))
     artifact.commit()
-    with pytest.raises(ArtifactError, match="is not a checkpoint of textgen"):
+    with pytest.raises(ArtifactError, match="is not a textgen checkpoint"):
         work.resume("run")
 
 
-def test_a_model_that_stops_by_itself_loses_no_epoch(work):
+def test_a_model_that_stops_early_loses_no_epoch(work):
     class Enough(Exception):
         pass
 
@@ -465,11 +463,92 @@ def test_a_model_that_stops_by_itself_loses_no_epoch(work):
     assert same_weights(stopped, work.train("two", epochs=2, held_out=0))
 
 
-def test_a_checkpoint_holds_weights_and_position(work):
+def test_a_checkpoint_holds_the_position_and_equal_tensors_once(work):
     artifact = work.train("run", epochs=1)
     tensors, metadata = read_tensors(artifact.path / artifact.manifest.last_checkpoint)
-    assert set(tensors) == {"weights/counts", "training/counts"}
-    assert json.loads(metadata["checkpoint"])["position"] == {"epoch": 1, "step": 0, "total": 7}
+    assert set(tensors) == {"weights/counts"}
+    about = json.loads(metadata["checkpoint"])
+    assert about["position"] == {"epoch": 1, "step": 0, "total": 7}
+    assert about["shared"] == {"counts": "weights/counts"}
+    np.testing.assert_array_equal(read_checkpoint(artifact).tensors["counts"], tensors["weights/counts"])
+
+
+def test_a_checkpoint_without_shared_tensors_can_be_resumed(work):
+    # As textgen wrote them until it stored equal tensors once.
+    with registered(stop_after(9)):
+        part = work.train("part")
+    name = part.manifest.last_checkpoint
+    tensors, metadata = read_tensors(part.path / name)
+    about = json.loads(metadata["checkpoint"])
+    tensors |= {f"training/{own}": tensors[same] for own, same in about.pop("shared").items()}
+    part.put(name, safetensors.numpy.save(tensors, metadata={"checkpoint": json.dumps(about)}))
+    part.commit()
+    assert same_weights(work.resume("part"), work.train("whole"))
+
+
+def test_the_logs_are_written_once_per_epoch_and_at_the_end(work, monkeypatch):
+    written = []
+    put = Artifact.put
+
+    def note(artifact, name, content):
+        written.append(name)
+        return put(artifact, name, content)
+
+    monkeypatch.setattr(Artifact, "put", note)
+    work.train("run", epochs=3)
+    assert [written.count(name) for name in ("history.jsonl", "history.csv", "samples.txt")] == [4, 4, 4]
+
+
+def test_an_epoch_is_saved_even_if_its_sample_fails(work):
+    class Fails:
+        @hookimpl
+        def textgen_register_samplers(self, register):
+            register("fails", Failing)
+
+    with registered(Fails()), pytest.raises(TextgenError, match="no sample"):
+        work.train("run", {"generation": {"sampler": "fails | greedy"}})
+    artifact = Artifact.open(work.folder / "run")
+    assert artifact.manifest.last_checkpoint == "checkpoints/step-00000007.safetensors"
+    assert [record["epoch"] for record in history(artifact)] == [1]
+
+
+class Failing(Sampler):
+    def transform(self, logits, parameters, seen):
+        raise TextgenError("no sample")
+
+
+@pytest.mark.parametrize("held_out", [0.1, 0])
+def test_patience_ends_a_run_of_any_model_and_can_be_raised(work, monkeypatch, held_out):
+    loss = CountingModel._loss
+    # With so little smoothing the held-out loss rises; the training loss is made to rise.
+    monkeypatch.setattr(CountingModel, "_loss", lambda *a: (loss(*a)[0] * float(1 + a[0]._counts.sum()), loss(*a)[1]))
+    options = {"epochs": 9, "held_out": held_out, "checkpoint_every": 5}
+    artifact = work.train("run", {"model": {"smoothing": 0.01}}, patience=2, **options)
+    assert artifact.manifest.status == "finished"
+    assert [record["epoch"] for record in history(artifact)] == [1, 2, 3]
+    with pytest.raises(OptionError, match=r"it ended by training.patience=2; raise it to resume the run"):
+        work.resume("run", epochs=20)
+    assert [record["epoch"] for record in history(work.resume("run", patience=4))] == [1, 2, 3, 4, 5]
+
+
+def test_a_run_that_recorded_options_of_other_models_is_resumed_with_a_notice(work, capsys):
+    # Until models declared their own training options, every run recorded those of all.
+    artifact = work.train("run", epochs=1)
+    artifact.manifest.settings["training"] |= {"learning_rate": 0.002, "average": 0.99, "callbacks": []}
+    artifact.commit()
+    resumed = work.resume("run", epochs=2)
+    expected = "training options that the model 'counting' does not use: learning_rate, average, callbacks"
+    assert capsys.readouterr().err == f"textgen: {artifact.path} records {expected}\n"
+    assert "average" not in Artifact.open(resumed.path).manifest.settings["training"]
+    assert same_weights(resumed, work.train("whole", epochs=2))
+
+
+def test_a_recorded_option_that_is_unknown_is_an_error(work):
+    artifact = work.train("run", epochs=1)
+    artifact.manifest.settings["training"]["momentum"] = 0.9
+    artifact.commit()
+    with pytest.raises(OptionError, match="training has no option 'momentum' for the model 'counting'"):
+        work.resume("run", epochs=2)
 
 
 def test_training_outside_the_main_thread(work):

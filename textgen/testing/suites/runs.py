@@ -7,28 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textgen import Artifact, Layout, Model, Position
+from textgen import Artifact, Layout, Model
 from textgen.options import Settings
 from textgen.plugins.registry import plugins
+from textgen.training.display import Display
 from textgen.training.plan import Plan, make_plan
 from textgen.training.train import train
 
 #: Training options for an instant run.
 QUICK = {"epochs": 2, "batch_size": 4, "length": 20, "held_out": 0.2, "sample_every": 0}
-
-
-class NoDisplay:
-    """A display that shows nothing."""
-
-    def started(self, plan: Plan, folder: Path, position: Position) -> None: ...
-
-    def batch(
-        self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None
-    ) -> None: ...
-
-    def epoch(self, record: Mapping[str, float], sample: str | None) -> None: ...
-
-    def ended(self, artifact: Artifact) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -67,4 +54,4 @@ def train_tiny(
         "generation": {"length": 40},
     }
     plan = make_plan(settings, plugins())
-    return TinyRun(plan, train(plan, plugins(), NoDisplay(), folder=folder))
+    return TinyRun(plan, train(plan, plugins(), Display(), folder=folder))

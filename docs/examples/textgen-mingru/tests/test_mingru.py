@@ -15,7 +15,7 @@ def sigmoid(x):
 
 
 def reference(weights, ids, layers):
-    """The formula of the paper, one character after the other, in float64."""
+    """The formula of the paper, step by step in float64."""
     hidden = weights["embedding"][ids].astype(np.float64)
     states = []
     for layer in range(layers):
@@ -32,7 +32,7 @@ def reference(weights, ids, layers):
 
 
 @pytest.mark.parametrize("time", [1, 2, 3, 8, 21])
-def test_all_steps_at_once_are_one_after_the_other(time):
+def test_the_parallel_scan_equals_the_recurrence_step_by_step(time):
     model = MinGRU(MinGRUOptions(units=6, layers=2), vocab_size=5)
     rng = np.random.default_rng(0)
     weights = {name: rng.normal(0, 1, shape).astype(np.float32) for name, shape in model.tensor_shapes.items()}

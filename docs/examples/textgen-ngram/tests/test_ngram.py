@@ -17,7 +17,7 @@ class TestNGram(ModelSuite):
 
 
 def witten_bell(grams, context, following, vocab_size):
-    """The definition, by recursion over contexts; ``grams`` holds what was counted, context and next digit."""
+    """The definition, recursive in the context; ``grams`` holds the counted n-grams as tuples of digits."""
     seen = Counter(gram[-1] for gram in grams if gram[: len(gram) - 1][-len(context) :] == context or not context)
     below = 1 / vocab_size if not context else witten_bell(grams, context[1:], following, vocab_size)
     if not seen or context[:2] == (0, 0):
@@ -47,9 +47,9 @@ def test_an_order_too_large_for_the_vocabulary_is_refused():
         NGram(NGramOptions(order=10), vocab_size=100)
 
 
-def test_it_learns_without_a_training_library(tmp_path):
+def test_it_trains_without_a_training_library(tmp_path):
     settings = {"training": {"sample_every": 0}}
     generator = textgen.train("dinos-lite", "ngram", settings=settings, out=tmp_path / "run")
-    assert generator.artifact.manifest.metrics["held_out_loss"] < 1.8  # a GRU comes to about the same
+    assert generator.artifact.manifest.metrics["held_out_loss"] < 1.8  # about the loss of a GRU
     assert textgen.load(tmp_path / "run").generate("Ty", seed=1).startswith("Ty")
     assert not {"tensorflow", "keras"} & sys.modules.keys()

@@ -1,4 +1,4 @@
-"""What the graphs compute is what NumPy computes: logits, states, greedy and sampled text."""
+"""The graphs compute what NumPy computes: logits, states, greedy and sampled text."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from textgen import api
 from textgen.model.network import GATES, RecurrentNetwork
 from textgen.model.state import State
+from textgen.saved_run import SavedRun
 from textgen_numpy.runtime import NumpyRuntime
 from textgen_onnx.graphs.step import build_step
 from textgen_onnx.graphs.weights import GraphWeights
@@ -53,8 +54,8 @@ def test_logits_of_a_wide_stack(exported):
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_layers_of_different_widths(cell, precision):
-    """The models at hand have layers of one width, a plugin's may not; and a graph gives its weights back."""
+def test_layers_of_different_widths(cell, precision, rounding):
+    """The bundled models have layers of one width, those of a plugin may not; a graph returns its weights."""
     rng = np.random.default_rng(0)
     shapes, width = {}, 11
     for index, units in enumerate((5, 8, 3)):
@@ -78,7 +79,7 @@ def test_layers_of_different_widths(cell, precision):
     feeds |= {f"past.{name}": array for name, array in start.items()}
     (logits,) = open_session(model, "step", "cpu").run(["logits"], feeds)
     expected, _ = numpy.forward(ids, start)
-    np.testing.assert_allclose(logits, expected, atol={"fp32": 1e-5, "fp16": 0.02, "int8": 0.5}[precision])
+    np.testing.assert_allclose(logits, expected, atol={"fp32": rounding, "fp16": 0.02, "int8": 0.5}[precision])
 
 
 def assert_logits_agree(made, ids: np.ndarray) -> None:
@@ -91,7 +92,7 @@ def assert_logits_agree(made, ids: np.ndarray) -> None:
         assert logits.dtype == np.float32
         np.testing.assert_allclose(logits, expected, atol=1e-4, rtol=0)
         spread = max(spread, float(expected.std()))
-    assert spread > 0.2  # else there is nothing to agree about
+    assert spread > 0.2  # otherwise any two networks would agree
     assert_states_agree(*states)
 
 
@@ -102,7 +103,7 @@ def stack(request, exported):
 
 
 def random_state(runtime, rows: int) -> State:
-    """Outputs between -1 and 1, as any state that a layer left, and cells of an LSTM as wide as they come."""
+    """Numbers between -1 and 1, as in the states that layers leave."""
     rng = np.random.default_rng(rows)
     shapes = {name: array.shape for name, array in runtime.initial_state(rows).items()}
     return State({name: np.tanh(rng.normal(size=shape)).astype(np.float32) for name, shape in shapes.items()})
@@ -125,7 +126,7 @@ def test_prompts_of_any_lengths(stack, lengths, padding):
     assert_states_agree(stack.onnx.prefill(ids, start, counts), expected_state)
 
 
-def test_prompts_without_an_id_leave_the_state_as_it_is(stack):
+def test_empty_prompts_leave_the_state_as_it_is(stack):
     start = random_state(stack.numpy, 3)
     for time, lengths in ((0, None), (4, np.zeros(3, np.int32))):
         logits, state = stack.onnx.forward(random_ids(30, 3, time), start, lengths)
@@ -136,29 +137,29 @@ def test_prompts_without_an_id_leave_the_state_as_it_is(stack):
 
 @settings(max_examples=40)
 @given(cuts=st.lists(st.integers(0, 40), max_size=4).map(sorted), rows=st.integers(1, 5))
-def test_a_text_in_parts_is_the_text_at_once(stack, cuts, rows):
+def test_a_text_in_parts_is_the_text_at_once(stack, cuts, rows, rounding):
     ids, start = random_ids(30, rows, 40), random_state(stack.numpy, rows)
     whole, end = stack.onnx.forward(ids, start)
     state, parts = start, []
     for part in np.split(ids, cuts, axis=1):
         logits, state = stack.onnx.forward(part, state)
         parts.append(logits)
-    np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, atol=rounding)
     assert_states_agree(state, end)
 
 
 @settings(max_examples=30)
 @given(rows=st.integers(2, 65), data=st.data())
-def test_a_row_alone_is_the_row_in_a_batch(stack, rows, data):
+def test_a_row_alone_is_the_row_in_a_batch(stack, rows, data, rounding):
     row = data.draw(st.integers(0, rows - 1))
     ids, start = random_ids(30, rows, 9), random_state(stack.numpy, rows)
     logits, state = stack.onnx.forward(ids, start)
     alone, state_alone = stack.onnx.forward(ids[[row]], start.select([row]))
-    np.testing.assert_allclose(alone[0], logits[row], atol=1e-5)
+    np.testing.assert_allclose(alone[0], logits[row], atol=rounding)
     assert_states_agree(state_alone, state.select([row]))
 
 
-def test_a_state_stays_what_it_is(stack):
+def test_a_state_never_changes(stack):
     start = random_state(stack.numpy, 2)
     before = start.copy()
     _, first = stack.onnx.forward(random_ids(30, 2, 5), start)
@@ -181,14 +182,19 @@ def test_arrays_of_any_memory_order(stack):
 
 @pytest.mark.parametrize(("cell", "layers", "width", "vocab"), [stack[:4] for stack in STACKS[::2]])
 def test_greedy_text_of_a_thousand_characters(exported, cell, layers, width, vocab):
-    run = exported(cell, layers=layers, width=width, vocab=vocab).run
-    prompt = chr(0x4E00 + vocab // 2) * 3
+    made = exported(cell, layers=layers, width=width, vocab=vocab)
+    run, prompt = made.run, chr(0x4E00 + vocab // 2) * 3
     texts = [
         api.load(run.path, runtime=runtime, device="cpu").generate(prompt, sampler="greedy", length=1000)
         for runtime in ("numpy", "onnx")
     ]
     assert len(texts[0]) == 1003
     assert texts[0] == texts[1]
+    # The two likeliest ids are never so close that rounding, and with it the processor, could decide between them.
+    ids = SavedRun.open(run.path).tokenizer().encode(texts[0])[None]
+    logits, _ = made.numpy.forward(ids, made.numpy.initial_state(1))
+    second, first = np.sort(logits[0, 2:-1], axis=1)[:, -2:].T
+    assert (first - second).min() > 5e-4
 
 
 @pytest.mark.parametrize(
@@ -200,11 +206,8 @@ def test_greedy_text_of_a_thousand_characters(exported, cell, layers, width, voc
         ("lstm", "repetition-penalty(1.2) | min-p(0.02) | multinomial"),
     ],
 )
-def test_one_seed_is_one_text(exported, cell, sampler):
-    run = exported(cell, layers=2).run
-    texts = []
-    for runtime in ("numpy", "onnx"):
-        generator = api.load(run.path, runtime=runtime, device="cpu")
-        texts.append(generator.generate("The ", num=1000, length=200, seed=5, sampler=sampler))
-    assert len(set(texts[0])) > 900  # the texts differ from row to row
-    assert sum(ours == theirs for ours, theirs in zip(*texts, strict=True)) >= 999
+def test_one_seed_gives_one_text(texts, cell, sampler):
+    written = [texts(cell, sampler, runtime) for runtime in ("numpy", "onnx")]
+    assert len(set(written[0])) > 900  # the texts differ between rows
+    # One text in a thousand may differ, where rounding decides a near tie.
+    assert sum(ours == theirs for ours, theirs in zip(*written, strict=True)) >= 999

@@ -1,4 +1,4 @@
-"""How threads share the work: measured once, remembered in a file that nothing depends on."""
+"""The choice of threads: measured once, and remembered in a file that nothing depends on."""
 
 import json
 import time
@@ -13,7 +13,7 @@ FILE = "threads.json"
 
 
 class Clock:
-    """Stands for ``time.perf_counter``: a run takes the seconds that are said for its threads."""
+    """Replaces ``time.perf_counter``: a run takes the seconds that the test gives for its threads."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -30,9 +30,9 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def measured(cache, monkeypatch):
-    """Chooses threads on a machine of 8 cores whose runs take as long as is said; gives choice and sessions opened.
+    """Chooses threads on a machine of 8 cores, given the seconds of each run; returns choice and opened sessions.
 
-    Where threads share rows, they are told by ``"rows"`` and their number.
+    Threads that share rows go by ``"rows"`` and their number.
     """
     clock = Clock()
     monkeypatch.setattr(threads, "usable_cores", lambda: 8)
@@ -65,11 +65,11 @@ def test_the_fastest_number_is_chosen_and_remembered(measured):
     assert measured({}) == (4, [4])
 
 
-def test_of_equally_fast_numbers_the_smallest_is_chosen(measured):
+def test_ties_go_to_the_smallest_number(measured):
     assert measured(dict.fromkeys(SLOW_AND_FAST, 0.1))[0] == 1
 
 
-def test_rows_are_shared_where_that_is_faster_and_there_are_as_many(measured):
+def test_rows_are_shared_if_that_is_faster_and_there_are_enough(measured):
     by_rows = SLOW_AND_FAST | {"rows 2": 0.2, "rows 4": 0.05}
     assert measured(by_rows, rows=7) == ("rows 4", [1, 2, 4, 8])
     assert measured({}, rows=7) == ("rows 4", [1])
@@ -109,14 +109,14 @@ def test_a_damaged_file_is_ignored_and_replaced(cache, measured, content):
     assert json.loads((cache / FILE).read_text())["graph:8"] == [4, "operators"]
 
 
-def test_what_cannot_be_remembered_is_measured_again(cache, measured):
+def test_a_choice_that_cannot_be_remembered_is_measured_again(cache, measured):
     cache.write_text("a file where the folder should be")
     for _ in range(2):
         assert measured(SLOW_AND_FAST) == (4, [1, 2, 4, 8])
 
 
 def test_generating_remembers_a_choice_for_each_graph_and_size_of_batch(exported, tmp_path, monkeypatch):
-    run = exported("gru").run  # exporting remembers choices too
+    run = exported("gru").run  # an export remembers choices, too
     monkeypatch.setenv("TEXTGEN_CACHE_DIR", str(tmp_path))
     for num in (1, 1, 20, 20):
         api.load(run.path, runtime="onnx", device="cpu").generate("The", num=num, length=5, seed=0)
@@ -131,7 +131,7 @@ def test_generating_remembers_a_choice_for_each_graph_and_size_of_batch(exported
 @pytest.mark.skipif(threads.usable_cores() == 1, reason="a machine with one core has nothing to share")
 @pytest.mark.parametrize("sampler", ["multinomial", "repetition-penalty(1.3) | temperature(0.7) | multinomial"])
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_rows_that_are_shared_become_the_same_text(exported, tmp_path, monkeypatch, cell, sampler):
+def test_sharing_rows_does_not_change_the_text(exported, tmp_path, monkeypatch, cell, sampler):
     run = exported(cell).run
     monkeypatch.setenv("TEXTGEN_CACHE_DIR", str(tmp_path))
 

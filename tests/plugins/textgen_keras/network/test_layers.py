@@ -5,11 +5,11 @@ import pytest
 
 pytestmark = [
     pytest.mark.keras,
-    # tf.numpy_function outside a graph; textgen learns in graphs
+    # tf.numpy_function outside a graph; textgen trains in graphs
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
 ]
 
-TIME, BATCH = 40, 5  # more than a block of 128 rows for one core
+TIME, BATCH = 40, 5  # more rows than the kernels' block of 128
 RAGGED = [0, 1, 40, 3, 25]
 
 
@@ -25,16 +25,19 @@ def tf():
 
 @pytest.fixture(autouse=True)
 def on_the_cpu(tf):
-    """As training on a CPU is; on a GPU it is Keras's own layers that learn."""
+    """Train on the CPU; on a GPU, Keras's own layers train."""
     with tf.device("/CPU:0"):
         yield
 
 
 def make_network(cell, **options):
+    from textgen_keras.network.options import RecurrentOptions
     from textgen_keras.network.recurrent import KerasNetwork
 
-    defaults = {"vocab_size": 11, "embedding_dim": 6, "units": 8, "layers": 1, "dropout": 0.0, "seed": 3}
-    network = KerasNetwork(cell, **defaults | options)
+    vocab_size = options.pop("vocab_size", 11)
+    if options.get("input") != "one-hot":
+        options = {"embedding_dim": 6} | options
+    network = KerasNetwork(cell, RecurrentOptions(**{"units": 8} | options), vocab_size, seed=3)
     rng = np.random.default_rng(4)
     for variable in network.named_variables().values():  # Keras's biases are 0: every part must count
         variable.assign(np.asarray(variable) + rng.normal(0, 0.2, variable.shape))
@@ -42,57 +45,71 @@ def make_network(cell, **options):
 
 
 def results(tf, network, read, lengths):
-    """Logits that count, states, and gradients of a loss by weights and initial states, each in one array."""
+    """The logits that count, the states, and the gradients of a loss by weights and initial states."""
     rng = np.random.default_rng(5)
     ids = rng.integers(0, network.vocab_size, (BATCH, TIME)).astype(np.int32)
     state = [tf.Variable(rng.normal(0, 1, (BATCH, s.shape[1])).astype(np.float32)) for s in network.state_signature]
     counts = np.ones((BATCH, TIME), bool) if lengths is None else np.arange(TIME) < np.array(lengths)[:, None]
     mix = rng.normal(0, 1, (BATCH, TIME, network.vocab_size)).astype(np.float32) * counts[:, :, None]
     variables = [v.value for v in network.named_variables().values()]
-    with tf.GradientTape() as tape:
-        logits, after = read(ids, [tf.convert_to_tensor(s) for s in state], lengths and np.array(lengths, np.int32))
-        loss = tf.reduce_sum(mix * logits)
-    gradients = tape.gradient(loss, [*variables, *state])
-    gradients = [tf.convert_to_tensor(g).numpy() for g in gradients]
-    return [logits.numpy()[counts], *(a.numpy() for a in after), *gradients]
+
+    @tf.function(autograph=False)
+    def differentiate():
+        with tf.GradientTape() as tape:
+            logits, after = read(ids, [tf.convert_to_tensor(s) for s in state], lengths and np.array(lengths, np.int32))
+            loss = tf.reduce_sum(mix * logits)
+        gradients = tape.gradient(loss, [*variables, *state])
+        return logits, after, [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+    logits, after, gradients = differentiate()
+    return [logits.numpy()[counts], *(a.numpy() for a in after), *(g.numpy() for g in gradients)]
+
+
+@pytest.fixture
+def choose(monkeypatch):
+    """Choose one of the two ways in which a layer trains on a CPU."""
+    from textgen_keras.network import layers
+
+    def choose(way):
+        monkeypatch.setattr(layers, "LARGEST_COMPILED", {"compiled": 2**40, "loops": 0}[way])
+
+    return choose
 
 
 @pytest.fixture(params=["compiled", "loops"])
-def way(request, monkeypatch, tf):
-    """Both ways in which a layer can learn on a CPU."""
-    from textgen_keras.network import layers as recurrence
-
-    monkeypatch.setattr(recurrence, "LARGEST_COMPILED", 2**40 if request.param == "compiled" else 0)
-    return request.param
+def way(request, choose):
+    choose(request.param)
 
 
-@pytest.mark.parametrize("lengths", [None, RAGGED])
+# Each case reaches code that the others do not: a look-up in a table of all gates or after it, a head of its own or the
+# embedding, a second layer, and sizes that are not whole tiles of the kernels.
 @pytest.mark.parametrize(
-    "options",
+    ("options", "lengths"),
     [
-        {},
-        {"units": 70, "vocab_size": 300},
-        {"layers": 2},
-        {"layers": 3, "embedding_dim": None},
-        {"vocab_size": 1500},
-        {"vocab_size": 1500, "embedding_dim": None},
-        {"tied": True, "embedding_dim": 8},
+        ({}, None),
+        ({}, RAGGED),
+        ({"units": 70, "vocab_size": 300}, RAGGED),
+        ({"layers": 2, "input": "one-hot"}, RAGGED),
+        ({"vocab_size": 1500}, RAGGED),
+        ({"vocab_size": 1500, "input": "one-hot"}, RAGGED),
+        ({"tie_weights": True, "embedding_dim": 8}, RAGGED),
     ],
     ids=str,
 )
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_outputs_states_and_gradients_equal_those_of_keras_layers(tf, way, cell, options, lengths):
+def test_outputs_states_and_gradients_equal_those_of_keras_layers(tf, choose, cell, options, lengths):
     network = make_network(cell, **options)
-    ours = results(tf, network, lambda ids, state, n: network.learn(ids, state, n, None), lengths)
     theirs = results(tf, network, network, lengths)
-    assert len(ours) == len(theirs)
-    for mine, expected in zip(ours, theirs, strict=True):
-        assert np.abs(mine - expected).max() <= 1e-5 * np.abs(expected).max()
+    for way in ("compiled", "loops"):
+        choose(way)
+        ours = results(tf, network, lambda ids, state, n: network.learn(ids, state, n, None), lengths)
+        for mine, expected in zip(ours, theirs, strict=True):
+            assert np.abs(mine - expected).max() <= 1e-5 * np.abs(expected).max(), way
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_the_gradient_in_double_precision_equals_finite_differences(tf, way, cell):
-    from textgen_keras.network import layers as recurrence
+    from textgen_keras.network import layers
 
     units, gates = 3, {"gru": 3, "lstm": 4}[cell]
     rng = np.random.default_rng(6)
@@ -103,11 +120,12 @@ def test_the_gradient_in_double_precision_equals_finite_differences(tf, way, cel
     state = [rng.normal(0, 1, (2, units)) for _ in range(1 if cell == "gru" else 2)]
     mix = rng.normal(0, 1, (4, 2, units))
 
+    @tf.function(autograph=False)
     def loss(kernel, recurrent, bias, *state):
         def project(columns, offset):
             return tf.einsum("tbi,ij->tbj", tf.constant(inputs), columns) + offset
 
-        outputs, _ = recurrence.run_layer(cell, project, list(state), recurrent, kernel, bias)
+        outputs, _ = layers.run_layer(cell, project, list(state), recurrent, kernel, bias)
         return tf.reduce_sum(mix * outputs)
 
     analytic, numeric = tf.test.compute_gradient(loss, [tf.constant(a) for a in (*parts, *state)], delta=1e-5)
@@ -115,7 +133,7 @@ def test_the_gradient_in_double_precision_equals_finite_differences(tf, way, cel
         np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("options", [{"layers": 2}, {"tied": True, "embedding_dim": 8}], ids=str)
+@pytest.mark.parametrize("options", [{"layers": 2}, {"tie_weights": True, "embedding_dim": 8}], ids=str)
 @pytest.mark.parametrize("lengths", [None, RAGGED])
 def test_the_loss_is_the_cross_entropy_of_the_logits_and_so_is_its_gradient(tf, options, lengths):
     from textgen_keras.stateful_network import StatefulNetwork
@@ -137,20 +155,21 @@ def test_the_loss_is_the_cross_entropy_of_the_logits_and_so_is_its_gradient(tf, 
     assert all(np.abs(ours - expected).max() <= 1e-5 * np.abs(expected).max() for ours, expected in pairs)
 
 
-def test_a_kernel_larger_than_a_cache_is_left_to_tensorflow(tf, monkeypatch):
-    from textgen_keras.kernels import layers as compiled_layers
-    from textgen_keras.network import layers as recurrence
+@pytest.mark.parametrize(("largest", "is_compiled"), [(8 * 24 * 4, True), (8 * 24 * 4 - 1, False)])
+def test_a_kernel_larger_than_a_cache_is_left_to_tensorflow(tf, monkeypatch, largest, is_compiled):
+    from textgen_keras.network import layers
 
-    used: list = []
-    monkeypatch.setattr(compiled_layers, "gru_forward", lambda *arrays: used.append(arrays))
-    monkeypatch.setattr(recurrence, "LARGEST_COMPILED", 8 * 24 * 4 - 1)  # the bytes of units by gates, but one
+    calls: list = []
+    compiled_gru = layers.compiled_gru
+    monkeypatch.setattr(layers, "compiled_gru", lambda *tensors: calls.append(tensors) or compiled_gru(*tensors))
+    monkeypatch.setattr(layers, "LARGEST_COMPILED", largest)  # the kernel has units by gates float32 numbers
     network = make_network("gru")
     network.learn(np.zeros((BATCH, TIME), np.int32), network.initial_state(BATCH), None, None)
-    assert not used
+    assert bool(calls) == is_compiled
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_weight_dropout_leaves_out_recurrent_weights_by_the_seed(tf, cell):
+def test_weight_dropout_drops_recurrent_weights_by_the_seed(tf, cell):
     network = make_network(cell, weight_dropout=0.5)
     kernel = network.named_variables()["layers.0.recurrent_kernel"].value
     ids = np.random.default_rng(7).integers(0, 11, (BATCH, TIME)).astype(np.int32)
@@ -189,11 +208,12 @@ def test_mixed_precision_multiplies_in_bfloat16_and_keeps_float32(tf, cell, read
 
 
 @pytest.mark.parametrize("multiplies", [True, False])
-def test_mixed_precision_wants_a_processor_that_multiplies_in_bfloat16(make_run, stream, monkeypatch, multiplies):
+def test_mixed_precision_needs_a_processor_that_multiplies_in_bfloat16(make_run, stream, monkeypatch, multiplies):
     from textgen.errors import OptionError
     from textgen.text.batches import Dataset, Windows
     from textgen_keras import keras_model
-    from textgen_keras.models import GRU, RecurrentOptions
+    from textgen_keras.models import GRU
+    from textgen_keras.network.options import RecurrentOptions
 
     monkeypatch.setattr(keras_model, "multiplies_bfloat16", lambda device: multiplies)
     dataset = Dataset(Windows(stream, 10, 8))
@@ -203,5 +223,5 @@ def test_mixed_precision_wants_a_processor_that_multiplies_in_bfloat16(make_run,
         model.fit(dataset, run)
         assert np.isfinite(run.losses).all()
     else:
-        with pytest.raises(OptionError, match="needs a GPU, or a CPU with products in bfloat16"):
+        with pytest.raises(OptionError, match="needs a GPU, or a CPU with bfloat16 products"):
             model.fit(dataset, run)

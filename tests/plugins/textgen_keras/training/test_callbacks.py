@@ -6,12 +6,14 @@ import pytest
 
 from textgen.errors import OptionError
 from textgen.text.batches import Dataset, Windows
-from textgen_keras.models import GRU, RecurrentOptions
+from textgen_keras import GradientOptions
+from textgen_keras.models import GRU
+from textgen_keras.network.options import RecurrentOptions
 from textgen_keras.training.callbacks import load_callbacks
 
 pytestmark = pytest.mark.keras
 
-#: Callbacks change what the training options leave alone.
+#: Options that leave the learning rate and the weights to the callbacks.
 PLAIN = {"schedule": "constant", "warmup_steps": 0, "average": 0.0}
 
 
@@ -23,7 +25,7 @@ def fit(make_run, stream):
         plan = Windows(stream, 20, 9)
         dataset = Dataset(plan, held_out=plan)
         model = GRU(RecurrentOptions(units=4, embedding_dim=3), 5)
-        run = make_run(dataset, callbacks=callbacks, **{"epochs": 2} | PLAIN | options)
+        run = make_run(dataset, **{"epochs": 2, "callbacks": callbacks} | PLAIN | options)
         model.fit(dataset, run)
         return run, model.weights()
 
@@ -35,7 +37,7 @@ def recorder():
     import keras
 
     class Recorder(keras.callbacks.Callback):
-        """Notes each call: its name, the epoch or batch, the names of what is logged."""
+        """Records each call: its name, the epoch or batch, the names of the logged values."""
 
         def __init__(self):
             super().__init__()
@@ -62,7 +64,7 @@ def recorder():
     return Recorder
 
 
-def test_callbacks_are_called_as_by_keras_own_fit_with_what_the_run_is_told(fit, recorder, tmp_path):
+def test_callbacks_are_called_as_by_keras_own_fit_with_the_values_that_the_run_reports(fit, recorder, tmp_path):
     import keras
 
     ours, theirs = recorder(), recorder()
@@ -79,7 +81,7 @@ def test_callbacks_are_called_as_by_keras_own_fit_with_what_the_run_is_told(fit,
     assert [float(row["val_loss"]) for row in rows] == [metrics["held_out_loss"] for _, metrics, _ in run.epochs]
 
 
-def test_a_callback_can_stop_inside_an_epoch(fit):
+def test_a_callback_can_stop_within_an_epoch(fit):
     import keras
 
     class Stop(keras.callbacks.Callback):
@@ -100,7 +102,7 @@ def test_early_stopping_watches_the_held_out_loss_and_restores_the_best_weights(
     np.testing.assert_array_equal(weights["head.kernel"], saved["weights.head.kernel"])
 
 
-def test_a_schedule_changes_the_learning_rate_once_an_epoch_also_when_resumed(fit):
+def test_a_schedule_changes_the_learning_rate_once_per_epoch_even_if_resumed(fit):
     import keras
 
     halve = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
@@ -118,7 +120,7 @@ def test_a_callback_is_found_by_its_import_path(fit, tmp_path, monkeypatch):
         "stop = Stop()\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    run, _ = fit(callback_paths=("my_callbacks:Stop",))
+    run, _ = fit(callbacks=("my_callbacks:Stop",))
     assert (len(run.epochs), run.interruption) == (1, None)
     (found,) = load_callbacks(["my_callbacks:stop"])
     assert found is sys.modules["my_callbacks"].stop
@@ -131,10 +133,21 @@ def test_a_callback_is_found_by_its_import_path(fit, tmp_path, monkeypatch):
         ("no_such_module:Name", "ModuleNotFoundError"),
         ("keras.callbacks:Nothing", "AttributeError"),
         ("keras.callbacks:LearningRateScheduler", "TypeError"),
-        ("builtins:dict", "is no keras.callbacks.Callback"),
+        ("builtins:dict", "is not a keras.callbacks.Callback"),
     ],
 )
-def test_a_path_without_a_callback_is_one_clear_line(fit, path, message):
+def test_a_path_without_a_callback_is_refused_in_one_line(fit, path, message):
     with pytest.raises(OptionError, match=message) as raised:
-        fit(callback_paths=(path,))
+        fit(callbacks=(path,))
     assert "\n" not in str(raised.value)
+
+
+def test_an_object_that_is_not_a_callback_is_an_error(fit):
+    with pytest.raises(OptionError, match=r"training.callbacks: <built-in function print> is not a keras.callbacks"):
+        fit(print)
+
+
+def test_callbacks_are_recorded_by_their_import_paths_alone(recorder):
+    options = GradientOptions(callbacks=(recorder(), "my_callbacks:Stop"))
+    assert options.model_dump(mode="json")["callbacks"] == ["my_callbacks:Stop"]
+    assert len(options.callbacks) == 2

@@ -1,12 +1,10 @@
-"""Runs that are killed at random moments, and resumed, end with the very weights of a run that was left alone."""
+"""Runs that are killed at random moments and resumed end with exactly the weights of an undisturbed run."""
 
 import contextlib
 import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,57 +18,24 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork"),
 ]
 
-#: Kills of runs of a layout.
+#: Kills per layout. Every fourth comes before training begins or soon after, the others at any point of it.
 KILLS = 11
 
-#: Imports TensorFlow once, for all: each line that it reads is a command line, run in a child that it forks.
-SERVER = """
-import json, os, sys
-from textgen_keras.libraries import require_tensorflow
-require_tensorflow()
-import textgen.cli, textgen_keras.training.loop
-print("ready", flush=True)
-for line in sys.stdin:
-    child = os.fork()
-    if not child:
-        sys.stdin = open(os.devnull)
-        log = os.open(os.environ["CHILD_LOG"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(log, 1), os.dup2(log, 2)
-        sys.argv = ["textgen", *json.loads(line)]
-        textgen.cli.main()
-    print(child, flush=True)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+#: Kills its process some time after a batch: within a later batch, or while an epoch's files are written.
+CALLBACK = """
+import os, signal, threading
+import keras
+
+class Killer(keras.callbacks.Callback):
+    batches = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.batches += 1
+        if str(self.batches) == os.environ.get("KILL_AFTER"):
+            timer = threading.Timer(float(os.environ["KILL_DELAY"]), os.kill, [os.getpid(), signal.SIGKILL])
+            timer.daemon = True
+            timer.start()
 """
-
-
-class Server:
-    def __init__(self, log: Path) -> None:
-        self.log = log
-        environment = os.environ | {"CHILD_LOG": str(log), "TEXTGEN_PLUGINS": "", "CUDA_VISIBLE_DEVICES": "-1"}
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVER], stdin=pipe, stdout=pipe, text=True, env=environment
-        )
-        assert self.process.stdout.readline() == "ready\n"
-
-    def run(self, arguments: list[str], seconds: float | None = None) -> int:
-        """Run a command, killed after so many seconds; its exit code, or minus the signal's number."""
-        self.process.stdin.write(json.dumps(arguments) + "\n")
-        self.process.stdin.flush()
-        child = int(self.process.stdout.readline())
-        if seconds is not None:
-            time.sleep(seconds)
-            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
-                os.kill(child, signal.SIGKILL)
-        return int(self.process.stdout.readline())
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    made = Server(tmp_path_factory.mktemp("server") / "log")
-    yield made
-    made.process.stdin.close()
-    made.process.wait()
 
 
 def results(folder: Path):
@@ -81,20 +46,21 @@ def results(folder: Path):
 
 @pytest.mark.parametrize("layout", ["lanes", "documents"])
 def test_runs_that_are_killed_lose_nothing(server, tmp_path, layout):
-    text = tmp_path / "text.txt"
+    (tmp_path / "killer.py").write_text(CALLBACK)
     draw = random.Random(1)
-    text.write_text("\n".join("".join(draw.choices("abcde ", k=draw.randint(3, 12))) for _ in range(900)))
+    text = "\n".join("".join(draw.choices("abcde ", k=draw.randint(3, 12))) for _ in range(900))
+    (tmp_path / "text.txt").write_text(text)
     kind = ["corpus.layout=stream", "training.length=20"] if layout == "lanes" else ["corpus.layout=lines"]
     options = [*kind, "training.batch_size=16", "model.units=16", "model.dropout=0.3", "training.sample_every=0"]
     options += ["model.embedding_dim=8", "model.weight_dropout=0.2", "training.warmup_steps=5"]
-    command = ["train", str(text), "--model", "lstm" if layout == "lanes" else "gru", "--epochs", "8"]
+    options += ["training.callbacks=['killer:Killer']"]
+    command = ["train", "text.txt", "--model", "lstm" if layout == "lanes" else "gru", "--epochs", "8"]
     command += [argument for option in options for argument in ("--set", option)]
 
-    alone = tmp_path / "alone"
-    began = time.monotonic()
-    assert server.run([*command, "--out", str(alone)]) == 0, server.log.read_text()
-    whole = time.monotonic() - began
-    expected, expected_losses = results(alone)
+    alone = server.start(tmp_path, *command, "--out", "alone")
+    assert alone.wait() == 0, alone.errors()
+    expected, expected_losses = results(tmp_path / "alone")
+    steps = expected_losses[-1][0]
 
     kills = finished = 0
     while kills < KILLS:
@@ -102,13 +68,20 @@ def test_runs_that_are_killed_lose_nothing(server, tmp_path, layout):
         done = False
         while not done:
             exists = (folder / "textgen.json").exists()
-            arguments = ["train", "--resume", str(folder)] if exists else [*command, "--out", str(folder)]
-            if not exists and folder.exists():  # killed before the run was one
+            arguments = ["train", "--resume", folder.name] if exists else [*command, "--out", folder.name]
+            if not exists and folder.exists():  # killed before it became a run
                 arguments.append("--overwrite")
-            # The last of the kills are over: what is left may run to its end.
-            code = server.run(arguments, None if kills >= KILLS else draw.uniform(0.2, 1.1) * whole)
-            killed_at_the_very_end = code == 2 and "is finished" in server.log.read_text()
-            assert code in (0, -signal.SIGKILL) or killed_at_the_very_end, server.log.read_text()
+            is_early = kills % 4 == 0
+            # After the last kill, the run may end.
+            late = {"KILL_AFTER": str(draw.randint(1, steps // 3)), "KILL_DELAY": str(draw.uniform(0, 0.03))}
+            process = server.start(tmp_path, *arguments, **({} if is_early or kills >= KILLS else late))
+            if is_early and kills < KILLS:
+                time.sleep(draw.uniform(0, 0.9))
+                with contextlib.suppress(ProcessLookupError):  # it has ended already
+                    os.kill(process.pid, signal.SIGKILL)
+            code = process.wait()
+            killed_at_the_very_end = code == 2 and "is finished" in process.errors()
+            assert code in (0, -signal.SIGKILL) or killed_at_the_very_end, process.errors()
             kills += code == -signal.SIGKILL
             done = code != -signal.SIGKILL
         weights, losses = results(folder)

@@ -7,15 +7,16 @@ from textgen.errors import ArtifactError
 from textgen.model.fitting import Position
 from textgen.text.batches import Dataset, Lanes, PaddedDocuments, Windows
 from textgen.text.encoded import EncodedText
-from textgen_keras.models import GRU, LSTM, RecurrentModel, RecurrentOptions
+from textgen_keras.models import GRU, LSTM, RecurrentModel
+from textgen_keras.network.options import RecurrentOptions
 from textgen_numpy.runtime import NumpyRuntime
 
 pytestmark = pytest.mark.keras
 
 VOCAB = 5
-#: As Keras trains.
+#: The training options that Keras has by default.
 PLAIN = {"schedule": "constant", "warmup_steps": 0, "average": 0.0}
-#: A step so small that float32 weights stay what they are.
+#: A learning rate so small that float32 weights do not change.
 STILL = {"optimizer": "sgd", "learning_rate": 1e-30} | PLAIN
 
 
@@ -32,7 +33,7 @@ def runtime_of(model: RecurrentModel) -> NumpyRuntime:
 
 
 def nats(logits, targets):
-    """The cross-entropy of each target, by its definition, in double precision."""
+    """The cross-entropy of each target by its definition, in double precision."""
     logits = logits.astype(float)
     chosen = np.take_along_axis(logits, targets[..., None].astype(int), axis=-1)[..., 0]
     return np.log(np.exp(logits).sum(axis=-1)) - chosen
@@ -85,12 +86,12 @@ def test_the_loss_of_documents_is_the_mean_over_the_targets_that_count(make_run,
         losses += nats(logits[0], padded[1:]).tolist()
     assert run.characters == [len(losses)]
     assert run.losses == [pytest.approx(np.mean(losses), abs=1e-5)]
-    if masked:  # unmasked, batches of other widths have other padding
+    if masked:  # without a mask, padding counts, and its amount depends on the batch
         assert run.epochs[0][1]["held_out_loss"] == pytest.approx(np.mean(losses), abs=1e-5)
 
 
 @pytest.mark.parametrize("make", [make_gru, make_lstm])
-def test_lanes_carry_the_state_from_batch_to_batch_and_start_each_epoch_anew(make_run, stream, make):
+def test_lanes_carry_the_state_from_batch_to_batch_and_reset_it_each_epoch(make_run, stream, make):
     plan = Lanes(stream, 7, 3)
     dataset = Dataset(plan, held_out=plan, carries_state=True)
     model = make(layers=2)
@@ -106,7 +107,7 @@ def test_lanes_carry_the_state_from_batch_to_batch_and_start_each_epoch_anew(mak
         assert metrics["held_out_loss"] == pytest.approx(losses.mean(), abs=1e-5)
 
 
-def test_a_carried_state_does_not_read_padding_and_a_batch_of_fewer_rows_starts_anew(make_run):
+def test_a_carried_state_does_not_read_padding_and_is_reset_for_fewer_rows(make_run):
     rows = [[1, 2], [1, 2, 3, 4], [3, 1, 2], [2, 4, 1], [4, 3]]
     text = EncodedText.join([np.array(row, np.int32) for row in rows])
     dataset = Dataset(PaddedDocuments(text, 2, pad_id=0, shuffle=False), carries_state=True)
@@ -138,11 +139,11 @@ def test_a_batch_without_targets_changes_nothing(make_run):
 
 
 @pytest.mark.parametrize(("optimizer", "decay"), [("adam", {}), ("adamw", {"weight_decay": 0.1}), ("rmsprop", {})])
-def test_weights_end_as_those_of_keras_own_fit(make_run, stream, optimizer, decay):
+def test_the_weights_equal_those_of_keras_own_fit(make_run, stream, optimizer, decay):
     import keras
 
     model = make_gru()
-    # On one-hot vectors a dense layer is the embedding, with a gradient that Keras's optimizers sum before they square.
+    # A dense layer over one-hot vectors is an embedding with a dense gradient: its parts are summed before the square.
     layers = [
         keras.layers.Dense(4, use_bias=False),
         keras.layers.GRU(8, return_sequences=True),
@@ -183,7 +184,7 @@ def train(make_run, stream, model=None, **options):
 
 @pytest.fixture(scope="module")
 def whole(make_run, stream):
-    """The weights and the run of a training that nothing interrupted."""
+    """The weights and the run of an uninterrupted training."""
     return train(make_run, stream)
 
 
@@ -211,8 +212,10 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(make_run, s
 def test_dropout_and_initial_weights_are_functions_of_their_seeds():
     from textgen_keras.network.recurrent import KerasNetwork
 
+    options = RecurrentOptions(embedding_dim=4, units=8, layers=2, dropout=0.4)
+
     def make(seed):
-        return KerasNetwork("gru", vocab_size=5, embedding_dim=4, units=8, layers=2, dropout=0.4, seed=seed)
+        return KerasNetwork("gru", options, vocab_size=5, seed=seed)
 
     network, again, other = make(7), make(7), make(8)
     assert_equal_bit_for_bit(again.tensors(), network.tensors())
@@ -230,7 +233,7 @@ def test_dropout_and_initial_weights_are_functions_of_their_seeds():
     assert not np.allclose(seven, whole)
 
 
-def test_fit_goes_on_from_weights_that_were_loaded(make_run, stream, whole):
+def test_fit_starts_from_loaded_weights(make_run, stream, whole):
     weights, _ = whole
     model = make_lstm()
     model.load_weights(weights)

@@ -1,4 +1,4 @@
-"""What --tensorboard writes, read back by TensorFlow."""
+"""The event files of --tensorboard, read back by TensorFlow."""
 
 import json
 
@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from textgen.plugins.registry import plugins
-from textgen.training.display import make_display
+from textgen.training.display import Display
 from textgen.training.plan import make_plan
-from textgen.training.tensorboard import EVENTS_EVERY, EventLog
+from textgen.training.tensorboard import EVENTS_EVERY, EventLog, TensorBoardDisplay
 from textgen.training.train import train
 
 pytestmark = pytest.mark.keras
 
 
 def read(folder) -> dict[str, dict[int, float]]:
-    """The points of every curve; TensorFlow checks the records' checksums."""
+    """The points of every curve; TensorFlow verifies the checksums."""
     import tensorflow as tf
 
     curves: dict[str, dict[int, float]] = {}
@@ -44,13 +44,7 @@ def test_a_run_has_curves_of_batches_and_epochs(tmp_path):
         "model": {"name": "gru", "units": 8},
         "training": {"epochs": 2, "batch_size": 32, "sample_every": 0},
     }
-    with make_display(tensorboard=True) as display:
-        train(
-            make_plan(settings, plugins()),
-            plugins(),
-            display,
-            folder=tmp_path / "run",
-        )
+    train(make_plan(settings, plugins()), plugins(), TensorBoardDisplay(Display()), folder=tmp_path / "run")
     curves = read(tmp_path / "run" / "tensorboard")
     history = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
     for name in ("loss", "held_out_loss", "learning_rate", "characters_per_second"):

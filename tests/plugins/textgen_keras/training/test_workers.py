@@ -1,11 +1,8 @@
-"""Training by several processes of this machine, which TF_CONFIG makes workers of one run."""
+"""Training by several processes on this machine, which TF_CONFIG makes the workers of one run."""
 
 import json
 import os
 import socket
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +10,13 @@ import pytest
 
 from textgen.runs.artifact import Artifact
 
-pytestmark = [pytest.mark.keras, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.keras,
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork"),
+]
 
-#: Saves the weights of its process in the end, and sends it a signal after a batch where it is told to.
+#: Saves the weights of its process at the end. Sends its process a signal after a batch, if asked to.
 CALLBACK = """
 import os
 import keras
@@ -35,39 +36,30 @@ class Witness(keras.callbacks.Callback):
 
 TEXT = "it was the best of times, it was the worst of times\n" * 12
 
-#: 5 rows for 2 workers; 11 batches an epoch.
+#: 5 rows for 2 workers; 11 batches per epoch.
 OPTIONS = ["batch_size=5", "length=10", "epochs=3", "callbacks=['witness:Witness']"]
 TRAIN = [
     *("text.txt", "--model", "gru", "--set", "model.units=16", "--set", "model.dropout=0", "--device", "cpu"),
     *(part for option in OPTIONS for part in ("--set", f"training.{option}")),
 ]
 
-Launch = Callable[..., "subprocess.Popen[str]"]
-
 
 @pytest.fixture
-def launch(tmp_path) -> Launch:
+def launch(server, tmp_path):
     """Start ``textgen train`` in a folder of its own; keywords are environment variables."""
 
-    def start(name: str, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
+    def start(name: str, *arguments: str, **variables: str):
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
         (folder / "text.txt").write_text(TEXT)
         (folder / "witness.py").write_text(CALLBACK)
-        return subprocess.Popen(
-            [sys.executable, "-m", "textgen", "train", *arguments],
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(folder)} | variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return server.start(folder, "train", *arguments, **variables)
 
     return start
 
 
 def configs() -> list[str]:
-    """TF_CONFIG for each of two workers."""
+    """The values of TF_CONFIG for two workers."""
     with socket.socket() as one, socket.socket() as two:
         one.bind(("localhost", 0))
         two.bind(("localhost", 0))
@@ -77,15 +69,12 @@ def configs() -> list[str]:
     ]
 
 
-def finish(process: "subprocess.Popen[str]", code: int) -> str:
-    """The standard error of a process that ends with a code."""
-    try:
-        out, err = process.communicate(timeout=300)
-    finally:
-        process.kill()
-    assert (process.returncode, out) == (code, ""), err
-    assert "Traceback" not in err
-    return err
+def finish(process, code: int) -> str:
+    """Wait for a process that ends with an exit code; its standard error."""
+    found, errors = process.wait(), process.errors()
+    assert (found, process.output()) == (code, ""), errors
+    assert "Traceback" not in errors
+    return errors
 
 
 def weights(folder: Path) -> dict[str, np.ndarray]:
@@ -104,23 +93,23 @@ def assert_close(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) 
         assert np.linalg.norm(found[name] - array) <= 1e-5 * np.linalg.norm(array), name
 
 
-def test_two_workers_learn_what_one_does_and_go_on_as_one(launch, tmp_path):
+def test_two_workers_train_the_weights_of_one_and_can_be_resumed_as_one(launch, tmp_path):
     new = [*TRAIN, "--out", "run"]
     both = [launch(f"worker{index}", *new, TF_CONFIG=config) for index, config in enumerate(configs())]
     alone = launch("alone", *new)
-    said = [finish(process, 0) for process in (*both, alone)]
+    printed = [finish(process, 0) for process in (*both, alone)]
     ours, theirs = weights(tmp_path / "worker0"), weights(tmp_path / "worker1")
     for name, array in ours.items():
         np.testing.assert_array_equal(array, theirs[name])
     assert_close(ours, weights(tmp_path / "alone"))
     np.testing.assert_allclose(losses(tmp_path / "worker0"), losses(tmp_path / "alone"), rtol=1e-5)
     Artifact.open(tmp_path / "worker0" / "run").verify()
-    # The other worker has said who it is, and written nothing.
-    assert said[1].count("\n") == 1
-    assert "worker 1 of 2 learns; localhost:" in said[1]
+    # The other worker has printed one line, and written nothing.
+    assert printed[1].count("\n") == 1
+    assert "worker 1 of 2 only trains; localhost:" in printed[1]
     assert not (tmp_path / "worker1" / "run").exists()
 
-    # A worker that is not the chief is asked to stop: both do, at the same batch.
+    # If a worker other than the chief is asked to stop, both stop, at the same batch.
     again = [
         launch(f"stopped{index}", *new, TF_CONFIG=config, **stop)
         for index, (config, stop) in enumerate(
@@ -132,7 +121,7 @@ def test_two_workers_learn_what_one_does_and_go_on_as_one(launch, tmp_path):
     stopped = Artifact.open(tmp_path / "stopped0" / "run")
     assert stopped.manifest.status == "interrupted"
     assert stopped.manifest.last_checkpoint.endswith("00000016.safetensors")
-    # One process goes on with what two began, the carried state included.
+    # One process resumes what two began, including the carried state.
     finish(launch("stopped0", "--resume", "run"), 0)
     assert_close(weights(tmp_path / "stopped0"), weights(tmp_path / "alone"))
 
@@ -145,7 +134,7 @@ def test_a_worker_whose_chief_is_killed_ends_with_one_line(launch):
     finish(chief, -9)
     line = finish(other, 2).splitlines()[-1]
     assert "lost the others: one of them has failed" in line
-    assert line.endswith("start all of them again with --resume RUN to go on")
+    assert line.endswith("start all of them again with --resume RUN")
 
 
 def test_workers_of_different_runs_do_not_train(launch, tmp_path):

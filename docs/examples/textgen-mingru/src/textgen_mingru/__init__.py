@@ -7,5 +7,5 @@ from textgen import Register, hookimpl
 
 @hookimpl
 def textgen_register_models(register: Register) -> None:
-    """Name the model; it is imported when the name is used."""
+    """Register the model by name; its module is imported when the name is first used."""
     register("mingru", "textgen_mingru.model:MinGRU", "Minimal gated recurrent units, parallel over time.")

@@ -1,4 +1,4 @@
-"""The model ``mingru``: what can be known of it without TensorFlow."""
+"""The model ``mingru``: options, state and shapes of the weights, all without TensorFlow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import Field
 
 from textgen import StateSpec, TensorSpec
 from textgen.options import Options
-from textgen_keras.keras_model import KerasModel
+from textgen_keras import KerasModel
 
 if TYPE_CHECKING:
     from textgen_mingru.network import MinGRUNetwork
@@ -18,9 +18,9 @@ class MinGRUOptions(Options):
     """Options of :class:`MinGRU`."""
 
     units: int = Field(256, ge=1, le=4096, description="Width of the embedding and of each layer's state.")
-    layers: int = Field(2, ge=1, le=8, description="Recurrent layers, one upon the other.")
+    layers: int = Field(2, ge=1, le=8, description="Number of stacked recurrent layers.")
     dropout: float = Field(
-        0.0, ge=0, lt=1, description="Share of each layer's outputs that is left out at random in training."
+        0.0, ge=0, lt=1, description="Share of each layer's outputs that is dropped at random in training."
     )
 
 
@@ -33,7 +33,7 @@ class MinGRU(KerasModel):
 
     @property
     def state_spec(self) -> StateSpec:
-        """A tensor ``{layer}.h`` of ``[units]`` a layer."""
+        """One tensor ``{layer}.h`` of shape ``[units]`` per layer."""
         return StateSpec(tuple(TensorSpec(f"{i}.h", (self.options.units,)) for i in range(self.options.layers)))
 
     @property

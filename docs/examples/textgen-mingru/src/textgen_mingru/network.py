@@ -9,15 +9,16 @@ import numpy as np
 import tensorflow as tf
 
 from textgen import StateSpec
-from textgen_keras.stateful_network import StatefulNetwork
+from textgen_keras import StatefulNetwork
 from textgen_mingru.model import MinGRUOptions
 
 
 def scan(keep: Any, add: Any, before: Any) -> Any:
-    """All states of the recurrence ``h[t] = keep[t] * h[t - 1] + add[t]``, at once for all t.
+    """All states of the recurrence ``h[t] = keep[t] * h[t - 1] + add[t]``, computed for all t in parallel.
 
-    Two steps in a row are one step of the same form, so each round joins every position with what the positions before
-    it have come to: after k rounds a position covers 2**k steps (Hillis & Steele, "Data Parallel Algorithms", 1986).
+    Two consecutive steps are one step of the same form, so each round joins every position with the one as far before
+    it as both cover steps: after k rounds a position covers 2**k steps (Hillis & Steele, "Data Parallel Algorithms",
+    1986).
 
     Args:
         keep: ``[batch, time, units]``.
@@ -42,7 +43,7 @@ def scan(keep: Any, add: Any, before: Any) -> Any:
 class MinGRUNetwork(StatefulNetwork):
     """Each layer: z = σ(W x + b), candidate c = V x + d, h[t] = (1 - z) h[t - 1] + z c.
 
-    Neither gate nor candidate reads the state, which is why training needs no loop over time.
+    Neither the gate nor the candidate reads the state, so training needs no loop over time.
 
     Args:
         options: sizes.
@@ -66,7 +67,7 @@ class MinGRUNetwork(StatefulNetwork):
         for index, (layer, before) in enumerate(zip(self.layers_in_order, state, strict=True)):
             gate, candidate = tf.split(layer(hidden), 2, axis=2)
             update = tf.sigmoid(gate)
-            if lengths is not None:  # padding leaves the state as it is
+            if lengths is not None:  # padding leaves the state unchanged
                 update *= tf.sequence_mask(lengths, tf.shape(ids)[1], tf.float32)[:, :, None]
             hidden = scan(1 - update, update * candidate, before)
             after.append(hidden[:, -1])

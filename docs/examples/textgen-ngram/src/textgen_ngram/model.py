@@ -1,4 +1,4 @@
-"""The model ``ngram``: trained by one reading of the text, in NumPy."""
+"""The model ``ngram``, which is trained by reading the text once, in NumPy."""
 
 from __future__ import annotations
 
@@ -18,19 +18,17 @@ from textgen_ngram.counts import Counts
 class NGramOptions(Options):
     """Options of :class:`NGram`."""
 
-    order: int = Field(
-        5, ge=2, le=12, description="Characters of an n-gram: the one that is predicted, and those before it."
-    )
+    order: int = Field(5, ge=2, le=12, description="Characters per n-gram: the predicted one and those before it.")
 
 
 class NGram(Model):
-    """Predicts a character by the ``order - 1`` before it, from how often each followed them in the training text.
+    """Predicts a character from the ``order - 1`` before it, by counts of n-grams in the training text.
 
-    The smoothing is Witten and Bell's, see :meth:`textgen_ngram.counts.Counts.probabilities`. One epoch is enough: each
-    further one counts the same text again, which only makes the smoothing weaker.
+    The smoothing is Witten and Bell's, see :meth:`textgen_ngram.counts.Counts.probabilities`. One epoch is enough:
+    further epochs count the same text again, which only weakens the smoothing.
 
     Raises:
-        OptionError: where the order is too large for the vocabulary.
+        OptionError: if the order is too large for the vocabulary.
     """
 
     Options = NGramOptions
@@ -51,35 +49,35 @@ class NGram(Model):
 
     @property
     def state_spec(self) -> StateSpec:
-        """``context``, int32 of shape ``[order - 1]``: the last ids, each plus 1, and 0 before the first one."""
+        """``context``, int32 of shape ``[order - 1]``: the last ids plus 1, and 0 before the first id."""
         return StateSpec((TensorSpec("context", (self.options.order - 1,), "int32"),))
 
     @property
     def parameter_count(self) -> int:
-        """The probabilities that the counts stand for; an artifact keeps only the n-grams that occur."""
+        """The number of probabilities; an artifact stores only the n-grams that occur."""
         return int(self.vocab_size**self.options.order)
 
     def fit(self, dataset: Dataset, run: TrainingRun) -> None:
         reading = self._restore(run.checkpoint) if run.checkpoint else _Reading(Position())
         while reading.at.epoch < run.options.epochs and not run.should_stop:
             for batch in run.batches(reading.at):
-                contexts, loss, characters = self._meet(batch, reading, dataset.carries_state)
+                contexts, loss, characters = self._predict(batch, reading, dataset.carries_state)
                 grams = np.concatenate([contexts, batch.targets[..., None] + 1], axis=2)[batch.weights > 0]
                 self._new.add(self._new.encode(grams), np.ones(len(grams), np.int64))
-                # Taken over when they are as many as the others: the work then grows with the text, not its square.
+                # Merged only once the new n-grams outnumber the old, so that the work grows linearly with the text.
                 if len(self._new.codes) > len(self._counts.codes):
-                    self._take_over()
+                    self._merge()
                 run.batch_ended(reading.at, loss, characters)
             if reading.at.step < dataset.train.steps:
                 run.interrupted(self._checkpoint(reading))
                 return
-            self._take_over()
+            self._merge()
             metrics = {"loss": reading.loss}
             if dataset.held_out is not None:
-                judged = _Reading(Position())
+                held_out = _Reading(Position())
                 for batch in dataset.held_out.batches(epoch=0):
-                    self._meet(batch, judged, dataset.carries_state)
-                metrics["held_out_loss"] = judged.loss
+                    self._predict(batch, held_out, dataset.carries_state)
+                metrics["held_out_loss"] = held_out.loss
             reading = _Reading(Position(reading.at.epoch + 1, 0, reading.at.total))
             run.epoch_ended(reading.at, metrics, self._checkpoint(reading))
 
@@ -92,27 +90,27 @@ class NGram(Model):
         return np.log(probabilities).astype(np.float32), after
 
     def weights(self) -> Tensors:
-        self._take_over()
+        self._merge()
         return {"ngrams": self._counts.codes.copy(), "counts": self._counts.counts.copy()}
 
     def load_weights(self, tensors: Tensors) -> None:
         shapes = {name: (array.dtype.name, array.ndim) for name, array in tensors.items()}
         if shapes != {"ngrams": ("int64", 1), "counts": ("int64", 1)} or len({*map(len, tensors.values())}) != 1:
-            raise ArtifactError(f"the weights are no n-grams and their counts: {shapes}")
+            raise ArtifactError(f"the weights are not n-grams and their counts: {shapes}")
         self._counts = Counts(self.options.order, self.vocab_size)
         self._counts.add(tensors["ngrams"], tensors["counts"])
 
     def _read(
         self, ids: NDArray[np.int32], state: State, lengths: NDArray[np.int32] | None
     ) -> tuple[NDArray[np.int32], State]:
-        """The context after each id, ``[batch, time, order - 1]``, and the state after each row's last id."""
+        """Returns the context after each id, ``[batch, time, order - 1]``, and the state after each row."""
         read = np.concatenate([state["context"], ids + 1], axis=1)
         windows = sliding_window_view(read, self.options.order - 1, axis=1)
         last = np.full(len(ids), ids.shape[1]) if lengths is None else lengths
         return windows[:, 1:], State({"context": windows[np.arange(len(ids)), last]})
 
-    def _meet(self, batch: Batch, reading: _Reading, carries_state: bool) -> tuple[NDArray[np.int32], float, int]:
-        """Predict a batch by the counts so far: its contexts, mean loss in nats, and the targets that count."""
+    def _predict(self, batch: Batch, reading: _Reading, carries_state: bool) -> tuple[NDArray[np.int32], float, int]:
+        """Predicts a batch from the counts so far; returns contexts, mean loss in nats, number of counted targets."""
         before = reading.state
         if before is None or not carries_state or batch.resets_state or before.batch != len(batch.inputs):
             before = self.state_spec.initial_state(len(batch.inputs))
@@ -123,8 +121,8 @@ class NGram(Model):
         reading.add(loss, characters, after)
         return contexts, loss, characters
 
-    def _take_over(self) -> None:
-        """Let what was counted lately count in predictions."""
+    def _merge(self) -> None:
+        """Merges the new counts into those used for predictions."""
         self._counts.add(self._new.codes, self._new.counts)
         self._new = Counts(self.options.order, self.vocab_size)
 
@@ -145,7 +143,7 @@ class NGram(Model):
 
 @dataclass
 class _Reading:
-    """The reading of the text: where it is, the state that the last batch left, and the loss so far."""
+    """Progress through the text: the position, the state after the last batch, and the loss so far."""
 
     at: Position
     state: State | None = None
@@ -153,7 +151,7 @@ class _Reading:
     characters: int = 0
 
     def add(self, loss: float, characters: int, state: State) -> None:
-        """Note a batch."""
+        """Adds a batch."""
         self.at = Position(self.at.epoch, self.at.step + 1, self.at.total + 1)
         self.state = state
         self.nats += loss * characters
@@ -161,5 +159,5 @@ class _Reading:
 
     @property
     def loss(self) -> float:
-        """Mean nats a character."""
+        """The mean loss in nats per character."""
         return self.nats / max(self.characters, 1)

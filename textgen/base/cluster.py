@@ -1,4 +1,4 @@
-"""The processes that train one run together, as the environment variable ``TF_CONFIG`` names them."""
+"""The processes that train one run together, as listed in the environment variable ``TF_CONFIG``."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 from textgen.errors import OptionError
 
-#: Kinds of tasks that learn, in the order in which TensorFlow counts them.
+#: The kinds of tasks that train, in the order in which TensorFlow numbers them.
 _JOBS = ("chief", "worker")
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Workers, each of which learns from its rows of every batch.
+    """Workers, each of which trains on its rows of every batch.
 
     Attributes:
         workers: their addresses, ``host:port``; the first one is the chief, which alone writes and shows the run.
-        index: of this process among them.
+        index: the index of this process among them.
     """
 
     workers: tuple[str, ...]
@@ -28,15 +28,15 @@ class Cluster:
 
     @property
     def is_chief(self) -> bool:
-        """Whether this process writes and shows the run."""
+        """True in the process that writes and shows the run."""
         return self.index == 0
 
     @classmethod
     def from_environment(cls) -> Cluster | None:
-        """The cluster that ``TF_CONFIG`` describes; ``None`` where it is not set, or names one worker alone.
+        """Returns the cluster that ``TF_CONFIG`` describes; ``None`` if it is not set, or lists only one worker.
 
         Raises:
-            OptionError: where it describes none.
+            OptionError: if it does not describe a cluster.
 
         Example:
             ``{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", "index": 0}}``
@@ -60,11 +60,11 @@ def _read(config: Any) -> Cluster:
         if not isinstance(addresses, list) or not all(isinstance(each, str) and ":" in each for each in addresses):
             raise _wrong(f"cluster.{name} is not a list of addresses host:port")
     if len(jobs.get("chief", [])) > 1:
-        raise _wrong("cluster.chief names more than one")
+        raise _wrong("cluster.chief lists more than one address")
     task = _table(config, "task")
     job, index = str(task.get("type")), task.get("index")
     if job not in jobs or type(index) is not int or not 0 <= index < len(jobs[job]):
-        raise _wrong(f"task is {job!r} {index!r}, which is none of the cluster")
+        raise _wrong(f"task {job!r} {index!r} is not part of the cluster")
     workers = tuple(address for each in _JOBS for address in jobs.get(each, []))
     if len(set(workers)) < len(workers):
         raise _wrong("cluster has an address twice")

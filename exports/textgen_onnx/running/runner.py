@@ -1,0 +1,148 @@
+"""The graphs of an export, run on a device: sessions are opened when they are needed, and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from textgen import Artifact, State
+from textgen_onnx.checks.signature import check_signature, check_weights_are_inside
+from textgen_onnx.contract import STEP
+from textgen_onnx.running.device_state import DeviceState, place
+from textgen_onnx.running.session import open_session
+from textgen_onnx.running.threads import choose_threads
+
+#: Steps of the run that measures threads, at least and at most. Handing rows to threads costs as much as some steps of
+#: a small model, which would then look slower than it is in a whole chunk. So the run has as many steps as it takes to
+#: reach the first of these numbers of multiplications and of rows times steps.
+MEASURED_STEPS, MEASURED_MULTIPLICATIONS, MEASURED_ROWS = (8, 64), 5e8, 4096
+
+
+class Runner:
+    """Runs the graphs of an export, and graphs that are built from its weights.
+
+    Args:
+        export: the export's folder.
+        device: ``"cpu"`` or ``"cuda:N"``.
+        binds: whether states stay in ``OrtValue``s, through I/O binding.
+    """
+
+    def __init__(self, export: Artifact, device: str, *, binds: bool) -> None:
+        self.device = device
+        self._export = export
+        self._binds = binds
+        self._spec = export.state_spec
+        self._vocab_size = export.manifest.vocab_size
+        self._graphs: dict[str, bytes] = {}
+        self._sessions: dict[tuple[str, int], Any] = {}
+
+    def graph(self, name: str) -> bytes:
+        """A serialised graph: one that was added, or a file of the export, verified.
+
+        Raises:
+            ArtifactError: if the file is missing, was altered, or keeps weights in another file.
+        """
+        if name not in self._graphs:
+            path = self._export.verified(name)
+            content = path.read_bytes()
+            check_weights_are_inside(content, path)
+            self._graphs[name] = content
+        return self._graphs[name]
+
+    def has(self, name: str) -> bool:
+        """True if a graph was added or read."""
+        return name in self._graphs
+
+    def add(self, name: str, graph: bytes) -> None:
+        """Add a graph that is not a file of the export."""
+        self._graphs[name] = graph
+
+    def run(
+        self, name: str, batch: int, feeds: Mapping[str, NDArray[Any]], state: State, outputs: list[str]
+    ) -> tuple[dict[str, Any], State]:
+        """Run a graph.
+
+        Args:
+            name: the graph.
+            batch: rows.
+            feeds: its inputs besides the state.
+            state: the state before.
+            outputs: names of the outputs to compute, besides the state.
+
+        Returns:
+            The outputs by name, as arrays or ``OrtValue``s, and the state after.
+
+        Raises:
+            ArtifactError: if the graph is damaged, or does not belong to the model.
+        """
+        present = [f"present.{tensor.name}" for tensor in self._spec.tensors]
+        found = self._run(self._session(name, batch, feeds, state), feeds, state, [*outputs, *present])
+        values = {name.removeprefix("present."): found.pop(name) for name in present}
+        return found, DeviceState(values, self.device) if self._binds else State(values)
+
+    def _session(self, name: str, batch: int, feeds: Mapping[str, NDArray[Any]], state: State) -> Any:
+        """The session of a graph, with the threads that suit batches of this size."""
+        key = (name, batch.bit_length() if self.device == "cpu" else 0)
+        if key in self._sessions:
+            return self._sessions[key]
+        graph = self.graph(name)
+        if self.device == "cpu":
+            record = self._export.manifest.files.get(name) or self._export.manifest.files[STEP]
+            identity = f"{onnxruntime.__version__}:{record.sha256[:16]}:{name}:{key[1]}"
+            measured = _shortened(feeds, self._measured_steps(batch))
+            session = choose_threads(
+                identity,
+                1 if self._binds else batch,  # a binding is for all rows
+                lambda threads: self._open(graph, name, feeds, threads),
+                lambda session: self._run(session, measured, state, []),
+            )
+        else:
+            session = self._open(graph, name, feeds)
+        self._sessions[key] = session
+        return session
+
+    def _measured_steps(self, batch: int) -> int:
+        least, most = MEASURED_STEPS
+        per_step = batch * sum(prod(tensor.shape) ** 2 for tensor in self._spec.tensors)
+        enough = min(MEASURED_MULTIPLICATIONS / max(1, per_step), MEASURED_ROWS / batch)
+        return least if batch == 1 else int(np.clip(enough, least, most))
+
+    def _open(self, graph: bytes, name: str, feeds: Mapping[str, NDArray[Any]], threads: int = 0) -> Any:
+        path = self._export.path / name
+        session = open_session(graph, str(path), self.device, threads=threads)
+        check_signature(session, path, self._spec, self._vocab_size, feeds)
+        return session
+
+    def _run(self, session: Any, feeds: Mapping[str, NDArray[Any]], state: State, outputs: list[str]) -> dict[str, Any]:
+        """Run a session; with I/O binding, inputs and outputs stay on the device."""
+        names = outputs or [value.name for value in session.get_outputs()]
+        if not self._binds:
+            past = {f"past.{name}": array for name, array in state.items()}
+            return dict(zip(names, session.run(names, {**feeds, **past}), strict=True))
+        binding = session.io_binding()
+        # A value on the CPU uses its array's memory, which the binding does not keep alive: ``inputs`` does.
+        inputs = {name: place(array, self.device) for name, array in feeds.items()}
+        inputs |= {f"past.{name}": value for name, value in DeviceState.of(state, self.device).values_on_device()}
+        for name, value in inputs.items():
+            binding.bind_ortvalue_input(name, value)
+        kind, _, index = self.device.partition(":")
+        for name in names:
+            binding.bind_output(name, kind, int(index or 0))
+        session.run_with_iobinding(binding)
+        return dict(zip(names, binding.get_outputs(), strict=True))
+
+
+def _shortened(feeds: Mapping[str, NDArray[Any]], steps: int) -> dict[str, NDArray[Any]]:
+    """The feeds of a run of a few steps."""
+    short = dict(feeds)
+    if "uniforms" in feeds:
+        short["uniforms"] = feeds["uniforms"][:steps]
+    else:
+        short["ids"] = feeds["ids"][:, :steps]
+        short["lengths"] = np.minimum(feeds["lengths"], steps)
+    return short

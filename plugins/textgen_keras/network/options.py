@@ -1,0 +1,52 @@
+"""The options of the models ``gru`` and ``lstm``. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from textgen.options import Options
+
+_EMBEDDING_DIM = 256
+
+
+class RecurrentOptions(Options):
+    """The options of a stack of recurrent layers."""
+
+    input: Literal["embedding", "one-hot"] = Field("embedding", description="How an id enters the first layer.")
+    embedding_dim: int | None = Field(
+        None, ge=1, le=4096, description=f"Width of the embedding, {_EMBEDDING_DIM} by default; not for input=one-hot."
+    )
+    units: int = Field(512, ge=1, le=4096, description="Width of each layer's state.")
+    layers: int = Field(1, ge=1, le=8, description="Number of stacked recurrent layers.")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="Share of each layer's outputs that is dropped at random in training."
+    )
+    weight_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of each layer's recurrent weights that is dropped at random in each training batch "
+        "(DropConnect).",
+    )
+    tie_weights: bool = Field(
+        False, description="Use the embedding as the head's kernel, too; needs embedding_dim = units."
+    )
+
+    @model_validator(mode="after")
+    def _tied_weights_have_one_shape(self) -> Self:
+        if self.tie_weights and self.embedding_width != self.units:
+            raise ValueError(f"tie_weights needs input=embedding and embedding_dim={self.units}, the number of units")
+        return self
+
+    @model_validator(mode="after")
+    def _embedding_dim_needs_an_embedding(self) -> Self:
+        if self.input == "one-hot" and self.embedding_dim is not None:
+            raise ValueError("embedding_dim has no meaning with input=one-hot; leave it out, or set input=embedding")
+        return self
+
+    @property
+    def embedding_width(self) -> int | None:
+        """Width of the embedding; ``None`` for one-hot input."""
+        return None if self.input == "one-hot" else self.embedding_dim or _EMBEDDING_DIM

@@ -1,0 +1,58 @@
+"""The options of training by gradient. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, field_serializer, model_validator
+from pydantic.json_schema import SkipJsonSchema
+
+from textgen import TrainingOptions
+
+
+class GradientOptions(TrainingOptions):
+    """The training options of models that train by gradient."""
+
+    resumable: ClassVar[tuple[str, ...]] = (*TrainingOptions.resumable, "callbacks")
+
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = Field("adam", description="Rule that changes the weights.")
+    learning_rate: float = Field(2e-3, gt=0, description="Highest step size of the schedule.")
+    schedule: Literal["constant", "cosine", "plateau"] = Field(
+        "cosine",
+        description="How the step size falls: not at all; along half a cosine to 0 at the last batch; or by half "
+        "whenever the held-out loss has not fallen for two epochs.",
+    )
+    warmup_steps: int = Field(
+        100, ge=0, description="Batches in which the step size rises from 0; at most a tenth of the run."
+    )
+    weight_decay: float = Field(
+        0.0, ge=0, description="Decoupled weight decay, as a share of the step size; needs optimizer=adamw."
+    )
+    average: float = Field(
+        0.99,
+        ge=0,
+        lt=1,
+        description="Decay per batch of the moving average of the weights, which is judged and kept; 0 averages "
+        "nothing.",
+    )
+    clip_norm: float | None = Field(1.0, gt=0, description="Upper bound of the gradients' global norm.")
+    callbacks: tuple[str | SkipJsonSchema[Any], ...] = Field(
+        (), description="Keras callbacks to call, by import path (package.module:Name)."
+    )
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, or cuda[:N].")
+    mixed_precision: bool = Field(
+        False,
+        description="Multiply in bfloat16, on a GPU or a CPU with AMX or AVX-512 BF16; weights, states and losses stay "
+        "float32.",
+    )
+
+    @model_validator(mode="after")
+    def _decay_needs_adamw(self) -> Self:
+        if self.weight_decay and self.optimizer != "adamw":
+            raise ValueError(f"weight_decay has no effect with optimizer={self.optimizer}; set optimizer=adamw")
+        return self
+
+    @field_serializer("callbacks")
+    def _record_import_paths(self, callbacks: tuple[Any, ...]) -> list[str]:
+        """Objects that Python code passes cannot be recorded, and do not belong to a run's settings."""
+        return [callback for callback in callbacks if isinstance(callback, str)]

@@ -1,0 +1,59 @@
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from textgen import api
+from textgen.base.environment import runs_folder
+from textgen.errors import ArtifactError
+from textgen.runs.folder import find_run, list_runs, name_run, new_folder
+
+
+def test_a_run_is_named_after_time_corpus_and_model():
+    name = name_run({"corpus": {"name": "dinos"}, "model": {"name": "gru"}})
+    assert re.fullmatch(r"20\d{6}-\d{6}-dinos-gru", name)
+
+
+def test_a_name_that_is_taken_gets_a_number(tmp_path, monkeypatch):
+    monkeypatch.setenv("TEXTGEN_RUNS_DIR", str(tmp_path / "runs"))
+    for expected in ("run", "run-2", "run-3"):
+        with new_folder(None, "run") as folder:
+            (folder / "file").touch()
+        assert folder == tmp_path / "runs" / expected
+
+
+def test_a_folder_that_stays_empty_is_removed_with_the_parents_created_for_it(tmp_path):
+    with new_folder(tmp_path / "a" / "b", "unused") as folder:
+        assert folder.is_dir()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_latest_run_is_the_one_written_last(work, monkeypatch):
+    monkeypatch.setenv("TEXTGEN_RUNS_DIR", str(work.folder / "runs"))
+    with pytest.raises(ArtifactError, match=r"there are no runs in .*runs; train one with: textgen train"):
+        find_run(None)
+    for index, name in enumerate(["first", "second", "third"]):
+        path = work.train(f"runs/{name}", epochs=1).path
+        os.utime(path / "textgen.json", (index, index))
+    (runs_folder() / "no-run").mkdir()
+    assert [path.name for path in list_runs()] == ["third", "second", "first"]
+    assert find_run(None).name == "third"
+    os.utime(runs_folder() / "first" / "textgen.json", (9, 9))
+    assert api.load().artifact.path.name == "first"
+
+
+def test_a_run_is_found_by_its_path_or_by_its_name(work, monkeypatch):
+    monkeypatch.setenv("TEXTGEN_RUNS_DIR", str(work.folder / "runs"))
+    path = work.train("runs/mine", epochs=1).path
+    assert find_run(Path("mine")) == path
+    assert find_run(path) == path
+    with pytest.raises(ArtifactError, match="elsewhere is not a run"):
+        api.load(Path("elsewhere"))
+
+
+def test_the_folder_of_runs_is_called_runs_by_default(monkeypatch):
+    monkeypatch.delenv("TEXTGEN_RUNS_DIR", raising=False)
+    assert runs_folder() == Path("runs")
+    monkeypatch.setenv("TEXTGEN_RUNS_DIR", "")
+    assert runs_folder() == Path("runs")
