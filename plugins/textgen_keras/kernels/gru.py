@@ -53,7 +53,7 @@ class _Layer(NamedTuple):
     """The input and the weights."""
 
     table: Array  #: [N, 3 * U]
-    index: Array  #: [batch, time]
+    table_rows: Array  #: the row of the table that each step reads, [batch, time]
     kernel: Array  #: [U, 3 * U]
     panels: Array  #: of the kernel, or of its transpose in a backward pass; none if each core packs its own
 
@@ -97,7 +97,7 @@ def forward(table: Array, index: Array, state: Array, kernel: Array, bias: Array
     gates = empty((time, batch, table.shape[1]), table.dtype)
     candidates = empty((time, *state.shape), table.dtype)
     kept = _Kept(states=with_first(state, time), gates=gates, candidates=candidates)
-    layer = _Layer(table=table, index=index, kernel=kernel, panels=shared_panels(kernel))
+    layer = _Layer(table=table, table_rows=index, kernel=kernel, panels=shared_panels(kernel))
     on_all_cores(_forward, shares(batch, ROWS), (layer, bias, kept, goes_past_cache(*kept)))
     return kept.states, kept.gates, kept.candidates
 
@@ -120,13 +120,11 @@ def backward(
         The gradients by ``table``, ``state``, ``kernel`` and ``bias``.
     """
     rows = shares(len(index), ROWS)
-    layer = _Layer(table=table, index=index, kernel=kernel, panels=shared_panels(kernel, transposed=True))
+    layer = _Layer(table=table, table_rows=index, kernel=kernel, panels=shared_panels(kernel, transposed=True))
     kept = _Kept(states=states, gates=gates, candidates=candidates)
     d_state = empty(states.shape[1:], states.dtype)
     gradients = [
-        _Gradients(
-            state=d_state, table=d_table, kernel=sums_for(kernel), bias=zeros(states.shape[2:], states.dtype)
-        )
+        _Gradients(state=d_state, table=d_table, kernel=sums_for(kernel), bias=zeros(states.shape[2:], states.dtype))
         for d_table in table_gradients(table, index, rows)
     ]
     on_all_cores(_backward, rows, (upstream, layer, kept), gradients)
@@ -167,7 +165,7 @@ def _forward(begin: int, end: int, layer: _Layer, bias: Array, kept: _Kept, past
     """Run the rows from ``begin`` to ``end`` of the batch through all steps."""
     time, batch, width = kept.gates.shape
     units = kept.states.shape[2]
-    index = layer.index
+    table_rows = layer.table_rows
     panels = layer.panels if len(layer.panels) else pack(layer.kernel)
     rows, stride = end - begin, padded(width)
     flat_a, flat_h = scratch(rows * stride, layer.kernel), scratch(rows * units, layer.kernel)
@@ -178,14 +176,14 @@ def _forward(begin: int, end: int, layer: _Layer, bias: Array, kept: _Kept, past
     copy(((flat_states, begin * units),), ((flat_h, 0),), rows * units)
     for t in range(time):
         for row in range(rows):  # a = [xz, xr, b]
-            x = (flat_table, index[begin + row, t] * width)
+            x = (flat_table, table_rows[begin + row, t] * width)
             copy((x,), ((flat_a, row * stride),), 2 * units)
             copy(((bias, 0),), ((flat_a, row * stride + 2 * units),), units)
         add_product(a, h, panels)  # a += h W
         for row in range(rows):
             now = t * batch + begin + row
             after = now + batch
-            next_h, xg = (flat_h, row * units), (flat_table, index[begin + row, t] * width + 2 * units)
+            next_h, xg = (flat_h, row * units), (flat_table, table_rows[begin + row, t] * width + 2 * units)
             read = (*_three_rows(flat_a, row * stride, units), xg, next_h)
             g, kept_h = (flat_candidates, now * units), (flat_states, after * units)
             write = (*_three_rows(flat_gates, now * width, units), g, kept_h, next_h)
@@ -199,12 +197,12 @@ def _forward(begin: int, end: int, layer: _Layer, bias: Array, kept: _Kept, past
 def _backward(begin: int, end: int, upstream: Array, layer: _Layer, kept: _Kept, gradients: _Gradients) -> None:
     """Compute the gradients of the rows from ``begin`` to ``end`` of the batch.
 
-    The gradient of the kernel is a sum of outer products of h and d_a over all steps. It is added up a block of steps at
-    a time: enough for products at full speed, and few enough that h and d_a are still in the cache.
+    The gradient of the kernel, a sum of outer products of h and d_a over all steps, is added up a block of steps at a
+    time: enough for products at full speed, and few enough that h and d_a are still in the cache.
     """
     time, batch, width = kept.gates.shape
     units = kept.states.shape[2]
-    index = layer.index
+    table_rows = layer.table_rows
     panels = layer.panels if len(layer.panels) else pack_transposed(layer.kernel)
     rows, stride, h_stride = end - begin, padded(units), spread(units)
     block = max(DEPTH // max(rows, 1), 1) * rows
@@ -229,7 +227,7 @@ def _backward(begin: int, end: int, upstream: Array, layer: _Layer, kept: _Kept,
             d_x_parts, d_a_parts = _three_rows(flat_d_x, 0, units), _three_rows(flat_d_a, done * width, units)
             write = (*d_x_parts, *d_a_parts, d_h_row, d_b)
             _step_back(read, write, units)  # leaves d_h' * z in d_h
-            d_table = (flat_d_table, index[row, t] * width)
+            d_table = (flat_d_table, table_rows[row, t] * width)
             add(((flat_d_x, 0), d_table), (d_table,), width)
             copy((h_row,), ((flat_h, done * h_stride),), units)
             done += 1

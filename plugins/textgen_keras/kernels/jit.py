@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,8 @@ def compiled(function: Callable[..., None]) -> Callable[..., None]:
     """
     jit = numba.njit(nogil=True, **_OPTIONS)
     machine_code = jit(function)
-    try:
+    with suppress(RuntimeError):  # if no folder can be written, each process compiles
         machine_code._cache = _FolderCache(function)
-    except RuntimeError:  # no folder can be written: each process compiles
-        pass
 
     def run(*arguments: Any) -> None:
         nonlocal machine_code

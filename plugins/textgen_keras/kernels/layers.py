@@ -1,9 +1,10 @@
 """The arrays that recurrent layers of all cells read and keep.
 
-Arrays are float32 or float64 and contiguous. All but the index have time first, so that a step is contiguous. The input
-of a layer is a ``table`` ``[N, G * U]``, each row of which is an input times the kernel plus biases, for all G gates;
-and an ``index`` ``[batch, time]`` int32 of its rows. The table has a row per id if the input is a look-up, and otherwise
-one per step and row of the batch.
+Arrays are float32 or float64 and contiguous. All but the index have time first, so that a step is contiguous.
+
+The input of a layer is a ``table`` ``[N, G * U]``, each row of which is an input times the input's kernel plus biases,
+for all G gates; and an ``index`` ``[batch, time]`` int32, the row of the table that each step reads. The table has one
+row per id if the input is a look-up, and otherwise one per step and row of the batch.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class _Layer(NamedTuple):
     """The input and the weights."""
 
     table: Array  #: [N, 4 * U]
-    index: Array  #: [batch, time]
+    table_rows: Array  #: the row of the table that each step reads, [batch, time]
     kernel: Array  #: [U, 4 * U]
     panels: Array  #: of the kernel, or of its transpose in a backward pass; none if each core packs its own
 
@@ -98,7 +98,7 @@ def forward(table: Array, index: Array, state: Array, cell: Array, kernel: Array
     batch, time = index.shape
     gates = empty((time, batch, table.shape[1]), table.dtype)
     kept = _Kept(states=with_first(state, time), cells=with_first(cell, time), gates=gates)
-    layer = _Layer(table=table, index=index, kernel=kernel, panels=shared_panels(kernel))
+    layer = _Layer(table=table, table_rows=index, kernel=kernel, panels=shared_panels(kernel))
     on_all_cores(_forward, shares(batch, ROWS), (layer, kept, goes_past_cache(*kept)))
     return kept.states, kept.cells, kept.gates
 
@@ -121,7 +121,7 @@ def backward(
         The gradients by ``table``, ``state``, ``cell`` and ``kernel``.
     """
     rows = shares(len(index), ROWS)
-    layer = _Layer(table=table, index=index, kernel=kernel, panels=shared_panels(kernel, transposed=True))
+    layer = _Layer(table=table, table_rows=index, kernel=kernel, panels=shared_panels(kernel, transposed=True))
     kept = _Kept(states=states, cells=cells, gates=gates)
     d_state, d_cell = empty(states.shape[1:], states.dtype), zeros(states.shape[1:], states.dtype)
     gradients = [
@@ -164,7 +164,7 @@ def _forward(begin: int, end: int, layer: _Layer, kept: _Kept, past_cache: bool)
     """Run the rows from ``begin`` to ``end`` of the batch through all steps."""
     time, batch, width = kept.gates.shape
     units = kept.states.shape[2]
-    index = layer.index
+    table_rows = layer.table_rows
     panels = layer.panels if len(layer.panels) else pack(layer.kernel)
     rows, stride = end - begin, padded(width)
     flat_a = scratch(rows * stride, layer.kernel)
@@ -177,7 +177,7 @@ def _forward(begin: int, end: int, layer: _Layer, kept: _Kept, past_cache: bool)
     copy(((flat_cells, begin * units),), ((flat_c, 0),), rows * units)
     for t in range(time):
         for row in range(rows):  # a = x
-            x = (flat_table, index[begin + row, t] * width)
+            x = (flat_table, table_rows[begin + row, t] * width)
             copy((x,), ((flat_a, row * stride),), width)
         add_product(a, h, panels)  # a += h W
         for row in range(rows):
@@ -197,12 +197,12 @@ def _forward(begin: int, end: int, layer: _Layer, kept: _Kept, past_cache: bool)
 def _backward(begin: int, end: int, upstream: Array, layer: _Layer, kept: _Kept, gradients: _Gradients) -> None:
     """Compute the gradients of the rows from ``begin`` to ``end`` of the batch.
 
-    The gradient of the kernel is a sum of outer products of h and d_a over all steps. It is added up a block of steps at
-    a time: enough for products at full speed, and few enough that h and d_a are still in the cache.
+    The gradient of the kernel, a sum of outer products of h and d_a over all steps, is added up a block of steps at a
+    time: enough for products at full speed, and few enough that h and d_a are still in the cache.
     """
     time, batch, width = kept.gates.shape
     units = kept.states.shape[2]
-    index = layer.index
+    table_rows = layer.table_rows
     panels = layer.panels if len(layer.panels) else pack_transposed(layer.kernel)
     rows, stride, h_stride = end - begin, padded(units), spread(units)
     block = max(DEPTH // max(rows, 1), 1) * rows
@@ -227,7 +227,7 @@ def _backward(begin: int, end: int, upstream: Array, layer: _Layer, kept: _Kept,
             read = (d_h_row, (flat_upstream, now * units), d_c, *i_f_g_o, c, c_after)
             write = (*_four_rows(flat_d_a, done * width, units), d_c)
             _step_back(read, write, units)
-            d_x = (flat_d_table, index[row, t] * width)
+            d_x = (flat_d_table, table_rows[row, t] * width)
             add(((flat_d_a, done * width), d_x), (d_x,), width)
             copy(((flat_states, now * units),), ((flat_h, done * h_stride),), units)
             done += 1

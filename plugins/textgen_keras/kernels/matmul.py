@@ -2,9 +2,9 @@
 
 A product is made of tiles: a few rows by a few vectors of columns, whose sums stay in registers while the core runs
 along the inner dimension (Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication"). Numba's own
-loops keep such sums in memory, at a third of the speed, so a tile's loop is written in LLVM's language. The right matrix
-is packed in panels (:mod:`textgen_keras.kernels.packing`): what a tile reads of it is contiguous, and stays in the first
-cache from one tile to the next. See docs/kernels.md.
+loops keep such sums in memory, at a third of the speed, so a tile's loop is written in LLVM's language. The right
+matrix is packed in panels (:mod:`textgen_keras.kernels.packing`): what a tile reads of it is contiguous, and stays in
+the first cache from one tile to the next. See docs/kernels.md.
 """
 
 from __future__ import annotations

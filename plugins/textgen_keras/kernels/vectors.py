@@ -141,17 +141,18 @@ def over_rows(formula: Callable[..., tuple[Vector, ...]], *, past_cache: int = 0
             element = write[0][0].dtype
             number = context.get_data_type(element)
             align = element.bitwidth // 8
-            sources = list(zip(signature.args[0], cgutils.unpack_tuple(builder, arguments[0]), strict=True))
-            targets = zip(signature.args[1], cgutils.unpack_tuple(builder, arguments[1]), strict=True)
-            # Where each row begins; for a number, the number.
-            sources = [
-                _start(context, builder, kind, value)
-                if isinstance(kind, types.BaseTuple)
-                else context.cast(builder, value, kind, element)
-                for kind, value in sources
-            ]
-            targets = [_start(context, builder, kind, value) for kind, value in targets]
             length = arguments[2]
+
+            def start(kind: Any, value: Any) -> Any:
+                """The pointer to a row's first number, or the number that stands for a row."""
+                if not isinstance(kind, types.Number):
+                    return _start(context, builder, kind, value)
+                return context.cast(builder, value, kind, element)
+
+            sources, targets = [
+                [start(*item) for item in zip(kinds, cgutils.unpack_tuple(builder, group), strict=True)]
+                for kinds, group in zip(signature.args[:2], arguments[:2], strict=True)
+            ]
 
             def at(row: Any, position: Any, width: int) -> Any:
                 return builder.bitcast(builder.gep(row, [position]), ir.VectorType(number, width).as_pointer())

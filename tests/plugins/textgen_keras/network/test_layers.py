@@ -138,11 +138,11 @@ def test_the_loss_is_the_cross_entropy_of_the_logits_and_so_is_its_gradient(tf, 
 
 
 def test_a_kernel_larger_than_a_cache_is_left_to_tensorflow(tf, monkeypatch):
-    from textgen_keras.kernels import layers as compiled_layers
+    from textgen_keras.kernels import gru
     from textgen_keras.network import layers as recurrence
 
     used: list = []
-    monkeypatch.setattr(compiled_layers, "gru_forward", lambda *arrays: used.append(arrays))
+    monkeypatch.setattr(gru, "forward", lambda **arrays: used.append(arrays))
     monkeypatch.setattr(recurrence, "LARGEST_COMPILED", 8 * 24 * 4 - 1)  # the bytes of units by gates, but one
     network = make_network("gru")
     network.learn(np.zeros((BATCH, TIME), np.int32), network.initial_state(BATCH), None, None)
