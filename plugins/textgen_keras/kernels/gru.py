@@ -94,9 +94,11 @@ def forward(table: Array, index: Array, state: Array, kernel: Array, bias: Array
     """
     check_index(index, len(table))
     batch, time = index.shape
-    gates = empty((time, batch, table.shape[1]), table.dtype)
-    candidates = empty((time, *state.shape), table.dtype)
-    kept = _Kept(states=with_first(state, time), gates=gates, candidates=candidates)
+    kept = _Kept(
+        states=with_first(state, time),
+        gates=empty((time, batch, table.shape[1]), table.dtype),
+        candidates=empty((time, *state.shape), table.dtype),
+    )
     layer = _Layer(table=table, table_rows=index, kernel=kernel, panels=shared_panels(kernel))
     on_all_cores(_forward, shares(batch, ROWS), (layer, bias, kept, goes_past_cache(*kept)))
     return kept.states, kept.gates, kept.candidates

@@ -96,8 +96,11 @@ def forward(table: Array, index: Array, state: Array, cell: Array, kernel: Array
     """
     check_index(index, len(table))
     batch, time = index.shape
-    gates = empty((time, batch, table.shape[1]), table.dtype)
-    kept = _Kept(states=with_first(state, time), cells=with_first(cell, time), gates=gates)
+    kept = _Kept(
+        states=with_first(state, time),
+        cells=with_first(cell, time),
+        gates=empty((time, batch, table.shape[1]), table.dtype),
+    )
     layer = _Layer(table=table, table_rows=index, kernel=kernel, panels=shared_panels(kernel))
     on_all_cores(_forward, shares(batch, ROWS), (layer, kept, goes_past_cache(*kept)))
     return kept.states, kept.cells, kept.gates

@@ -83,29 +83,31 @@ def _make_tile(rows: int, columns: int) -> Callable[..., Any]:
             def constant(value: int) -> Any:
                 return ir.Constant(depth.type, value)
 
-            def fields(kind: Any, value: Any) -> list[Any]:
-                """A pointer to the beginning of a matrix or panel, and its strides."""
-                flat, *places = cgutils.unpack_tuple(builder, value)
-                places = [
-                    context.cast(builder, place, given, types.intp)
-                    for place, given in zip(places, list(kind)[1:], strict=True)
+            def unpacked(kind: Any, value: Any) -> list[Any]:
+                """The pointer to where a matrix or panel begins, and the strides of a matrix."""
+                flat, *numbers = cgutils.unpack_tuple(builder, value)
+                begin, *strides = [
+                    context.cast(builder, number, given, types.intp)
+                    for number, given in zip(numbers, list(kind)[1:], strict=True)
                 ]
-                data = context.make_array(kind[0])(context, builder, flat).data
-                return [builder.gep(data, [places[0]]), *places[1:]]
+                return [builder.gep(context.make_array(kind[0])(context, builder, flat).data, [begin]), *strides]
 
-            def row_of(start: Any, index: int, stride: Any) -> Any:
-                return builder.gep(start, [builder.mul(stride, builder.add(first, constant(index)))])
+            def moved(pointer: Any, count: Any, stride: Any) -> Any:
+                return builder.gep(pointer, [builder.mul(stride, count)])
 
-            def vector_of(start: Any, index: int) -> Any:
-                return builder.bitcast(builder.gep(start, [constant(index * WIDTH)]), vector.as_pointer())
+            def rows_of(kind: Any, value: Any) -> tuple[list[Any], Any]:
+                """Pointers to the rows of a matrix that belong to the tile, and the stride of its columns."""
+                start, row_stride, column_stride = unpacked(kind, value)
+                start = moved(start, first, row_stride)
+                return [moved(start, constant(row), row_stride) for row in range(rows)], column_stride
 
-            sums_start, sums_row, _ = fields(sums, arguments[1])
-            left_start, left_row, left_column = fields(left, arguments[2])
-            (panel,) = fields(right, arguments[3])
-            places = [
-                vector_of(row_of(sums_start, row, sums_row), part) for row in range(rows) for part in range(vectors)
-            ]
-            left_rows = [row_of(left_start, row, left_row) for row in range(rows)]
+            def vector_of(pointer: Any, index: int) -> Any:
+                return builder.bitcast(moved(pointer, constant(index), constant(WIDTH)), vector.as_pointer())
+
+            sum_rows, _ = rows_of(sums, arguments[1])
+            places = [vector_of(row, part) for row in sum_rows for part in range(vectors)]
+            left_rows, left_column = rows_of(left, arguments[2])
+            (panel,) = unpacked(right, arguments[3])
 
             # The sums, [rows, vectors], are loaded once, stay in registers during the loop, and are stored once.
             sums_before = [builder.load(place, align=align) for place in places]
@@ -115,14 +117,14 @@ def _make_tile(rows: int, columns: int) -> Callable[..., Any]:
             builder.position_at_end(loop)
             k = builder.phi(depth.type)
             totals = [builder.phi(vector) for _ in places]
-            panel_row = builder.gep(panel, [builder.mul(k, constant(COLUMNS))])
+            panel_row = moved(panel, k, constant(COLUMNS))
             rights = [builder.load(vector_of(panel_row, part), align=align) for part in range(vectors)]
             lanes = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), None)
             undefined = ir.Constant(vector, ir.Undefined)
             new = []
             for row in range(rows):
                 # left[row, k] in all lanes of a vector, times each vector of the panel's row, plus the sums so far.
-                one = builder.load(builder.gep(left_rows[row], [builder.mul(k, left_column)]))
+                one = builder.load(moved(left_rows[row], k, left_column))
                 lane = builder.insert_element(undefined, one, constant(0))
                 repeated = builder.shuffle_vector(lane, undefined, lanes)
                 of_row = totals[row * vectors : (row + 1) * vectors]

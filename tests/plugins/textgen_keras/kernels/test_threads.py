@@ -21,9 +21,12 @@ def test_the_number_of_cores_does_not_matter(run_layer, monkeypatch, cell, sizes
     for first, again in found:  # the same number of cores, the same numbers
         for one, other in zip(first, again, strict=True):
             np.testing.assert_array_equal(one, other)
+    # What rows compute alone is the same to the bit; the gradients by table, kernel and bias are sums over rows.
+    exact = {"gru": [0, 2], "lstm": [0, 1, 3, 4]}[cell]  # the states, and the gradients by the first of them
     for (results, _), (expected, _) in zip(found[1:], found[:-1], strict=True):
-        for one, other in zip(results, expected, strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+        for place, (one, other) in enumerate(zip(results, expected, strict=True)):
+            tolerance = 0 if place in exact else 1e-4
+            np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("size", [0, 1, 4, 5, 17, 64, 300])
