@@ -26,7 +26,7 @@ def with_first(state: Array, time: int) -> Array:
 
 
 def goes_past_cache(states: Array, *others: Array) -> bool:
-    """Whether to write what a layer keeps for its backward pass to memory past the cache.
+    """Decide whether a layer writes what it keeps for its backward pass to memory past the cache.
 
     That is better if the caches could not hold it, and possible if all rows begin at multiples of 64 bytes: in arrays
     of :func:`textgen_keras.kernels.arrays.empty`, if their length is one.
