@@ -1,11 +1,4 @@
-"""Products of matrices a core at a time, for loops that :mod:`numba` compiles.
-
-A product is made of tiles: a few rows by a few vectors of columns, whose sums stay in registers while the core runs
-along the inner dimension (Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication"). Loops that
-Numba compiles keep such sums in memory, at a third of the speed, so the innermost loop is written in LLVM's language.
-The right matrix is packed (:mod:`textgen_keras.kernels.packing`), so that what a tile reads of it lies side by side,
-and stays in the first cache from one tile to the next.
-"""
+"""Arrays that begin at a multiple of the processor's vectors, and what is done with whole arrays."""
 
 from __future__ import annotations
 
@@ -18,43 +11,47 @@ from numpy.typing import NDArray
 
 from textgen_keras.kernels.jit import compiled_part
 
-#: Of a processor's vectors, in bytes: those that begin elsewhere span two lines of the cache each.
+Array = NDArray[Any]
+
+#: Bytes of the largest vector, and of a line of the cache: a vector that begins elsewhere spans two lines.
 _ALIGNMENT = 64
 
 
-def empty(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """Like :func:`numpy.empty`, and aligned to the processor's vectors."""
+def empty(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Like :func:`numpy.empty`, but aligned to the processor's vectors."""
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     memory = np.empty(size + _ALIGNMENT, np.uint8)
     first = -memory.ctypes.data % _ALIGNMENT
-    array: NDArray[Any] = memory[first : first + size].view(dtype).reshape(shape)
+    array: Array = memory[first : first + size].view(dtype).reshape(shape)
     return array
 
 
-def zeros(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """Like :func:`numpy.zeros`, and aligned to the processor's vectors."""
+def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Like :func:`numpy.zeros`, but aligned to the processor's vectors."""
     array = empty(shape, dtype)
     array[...] = 0
     return array
 
 
-def check_index(index: NDArray[np.int32], size: int) -> None:
-    """Raise ``ValueError`` where an int32 is not the number of one of so many rows: compiled functions do not look."""
-    if index.size and index.view(np.uint32).max() >= size:  # as such, what is below 0 is large
-        raise ValueError(f"ids must be from 0 to {size - 1}, got {index.min()} to {index.max()}")
-
-
 @compiled_part
 def scratch(size: int, like: Any) -> Any:
-    """For compiled functions: a flat array of the dtype of another, aligned to the processor's vectors."""
+    """For compiled functions: an uninitialized flat array of the dtype of ``like``, aligned to vectors."""
     memory = np.empty(size + _ALIGNMENT // like.itemsize, like.dtype)
     first = -memory.ctypes.data % _ALIGNMENT // like.itemsize
     return memory[first : first + size]
 
 
-def sum_of(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """The sum of arrays, in the first of them and in their order; one that comes again counts once."""
+@compiled_part
+def clear(array: Any) -> None:
+    """For compiled functions: set a contiguous array to 0."""
+    flat = array.reshape(-1)
+    for n in range(len(flat)):
+        flat[n] = 0
+
+
+def sum_of(parts: Sequence[Array]) -> Array:
+    """The sum of arrays in their order, computed in the first of them; the first one listed again counts once."""
     total, *others = parts
     for part in others:
         if part is not total:
@@ -62,9 +59,11 @@ def sum_of(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return total
 
 
-@compiled_part
-def clear(array: Any) -> None:
-    """Make all of a contiguous array 0."""
-    flat = array.reshape(-1)
-    for n in range(len(flat)):
-        flat[n] = 0
+def check_index(index: Array, size: int) -> None:
+    """Check that int32 numbers are rows of an array of ``size`` rows, which compiled functions do not.
+
+    Raises:
+        ValueError: if one of them is below 0 or not below ``size``.
+    """
+    if index.size and index.view(np.uint32).max() >= size:  # unsigned, a negative number is a large one
+        raise ValueError(f"ids must be from 0 to {size - 1}, got {index.min()} to {index.max()}")

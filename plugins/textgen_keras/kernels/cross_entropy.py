@@ -1,23 +1,60 @@
-"""The dense head with softmax and cross-entropy, and all of their gradients, as machine code.
+"""The dense head with softmax and cross-entropy, and all of their gradients, in one pass.
 
-Logits and what is made of them stay in a core's cache, some rows at a time.
+With h a row of hidden values ``[U]``, W the kernel ``[U, V]``, b the bias ``[V]``, k the target and w the weight of the
+row::
+
+    y = h W + b                              the logits
+    p = exp(y) / Σ exp(y)                    the softmax, over V
+    loss = w * (log Σ exp(y) - y[k])         which is -w * log p[k]
+
+Let ``d_y`` be the derivative of the loss by y. Since the derivative of log Σ exp(y) is p::
+
+    d_y = w * (p - 1 at k, 0 elsewhere)
+    d_h = d_y Wᵀ
+    d_W = Σ hᵀ d_y                           over all rows
+    d_b = Σ d_y                              likewise
+
+The largest logit is subtracted from all before exp, which changes neither p nor the loss, so that nothing overflows.
+The rows are read in blocks, whose logits never leave the core's cache.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import NamedTuple
 
-from numpy.typing import NDArray
-
-from textgen_keras.kernels.arrays import check_index, clear, empty, scratch, sum_of, zeros
+from textgen_keras.kernels.arrays import Array, check_index, clear, empty, scratch, sum_of, zeros
 from textgen_keras.kernels.jit import compiled
 from textgen_keras.kernels.matmul import DEPTH, ROWS, add_outer_products, add_product, padded, sums_for, sums_from
 from textgen_keras.kernels.packing import pack, pack_transposed, shared_panels
 from textgen_keras.kernels.threads import on_all_cores, shares
 from textgen_keras.kernels.vectors import Vector, add, copy, exp, folded, larger, over_rows
 
-Array = NDArray[Any]
+
+class _Head(NamedTuple):
+    """The weights."""
+
+    kernel: Array  #: [U, V]
+    panels: Array  #: of the kernel; none if each core packs its own
+    panels_back: Array  #: of the kernel's transpose, likewise
+    bias: Array  #: [V]
+
+
+class _Rows(NamedTuple):
+    """The input: R rows, of all steps of all texts."""
+
+    hidden: Array  #: [R, U]
+    targets: Array  #: [R]
+    weights: Array  #: [R]
+
+
+class _Results(NamedTuple):
+    """The results: ``hidden`` is shared by all cores, the others are sums of one."""
+
+    hidden: Array  #: d_h, [R, U]
+    kernel: Array  #: d_W, [U, padded(V)]
+    bias: Array  #: d_b, [V], cleared
+    loss: Array  #: [1], in nats
 
 
 def cross_entropy(
@@ -25,93 +62,96 @@ def cross_entropy(
 ) -> tuple[Array, Array, Array, Array]:
     """The weighted sum of the cross-entropy of targets with the softmax of ``hidden @ kernel + bias``, in nats.
 
+    All arrays are contiguous, and all but the targets are float32, or all float64.
+
     Args:
-        hidden: ``[time, batch, U]``; like all but the targets float32 or float64.
-        kernel: ``[U, V]``, contiguous like all.
+        hidden: ``[time, batch, U]``.
+        kernel: ``[U, V]``.
         bias: ``[V]``.
         targets: ``[batch, time]`` int32, below V.
         weights: ``[batch, time]``.
 
     Returns:
-        The sum, a scalar, and its gradients by hidden, kernel and bias.
+        The sum, a scalar, and its gradients by ``hidden``, ``kernel`` and ``bias``.
 
     Raises:
-        ValueError: where a target is not below V.
+        ValueError: if a target is not below V.
     """
     check_index(targets, len(bias))
+    units = hidden.shape[2]
     d_hidden = empty(hidden.shape, hidden.dtype)
-    by_row = [array.reshape(-1, hidden.shape[2]) for array in (hidden, d_hidden)]
-    of_row = [array.T.reshape(-1) for array in (targets, weights)]
-    shared = (kernel, shared_panels(kernel), shared_panels(kernel, transposed=True), bias, *by_row, *of_row)
-    rows = shares(targets.size, ROWS)
-    kernels, biases = [sums_for(kernel) for _ in rows], [zeros(bias.shape, bias.dtype) for _ in rows]
-    sums = [zeros((1,), hidden.dtype) for _ in rows]
-    on_all_cores(_cross_entropy, rows, shared, kernels, biases, sums)
-    return sum_of(sums)[0], d_hidden, sums_from(kernels, kernel), sum_of(biases)
+    panels, panels_back = shared_panels(kernel), shared_panels(kernel, transposed=True)
+    head = _Head(kernel=kernel, panels=panels, panels_back=panels_back, bias=bias)
+    rows = _Rows(
+        hidden=hidden.reshape(-1, units),
+        targets=targets.T.reshape(-1),  # time first, as the hidden values are
+        weights=weights.T.reshape(-1),
+    )
+    parts = shares(targets.size, ROWS)
+    results = [
+        _Results(
+            hidden=d_hidden.reshape(-1, units),
+            kernel=sums_for(kernel),
+            bias=zeros(bias.shape, bias.dtype),
+            loss=zeros((1,), hidden.dtype),
+        )
+        for _ in parts
+    ]
+    on_all_cores(_cross_entropy, parts, (head, rows), results)
+    loss = sum_of([part.loss for part in results])[0]
+    d_kernel = sums_from([part.kernel for part in results], kernel)
+    return loss, d_hidden, d_kernel, sum_of([part.bias for part in results])
 
 
 @over_rows
-def _power(x: Vector, top: Vector) -> tuple[Vector]:
-    return (exp(x - top),)
+def _exp_below(y: Vector, largest: Vector) -> tuple[Vector]:
+    return (exp(y - largest),)
 
 
 @over_rows
-def _scaled(x: Vector, by: Vector) -> tuple[Vector]:
-    return (x * by,)
+def _scaled(values: Vector, factor: Vector) -> tuple[Vector]:
+    return (values * factor,)
 
 
 _largest, _sum = folded(larger, -math.inf), folded(Vector.__add__, 0.0)
 
 
 @compiled
-def _cross_entropy(
-    begin: int,
-    end: int,
-    kernel: Any,
-    panels_of_all: Any,
-    panels_back_of_all: Any,
-    bias: Any,
-    hidden: Any,
-    d_hidden: Any,
-    targets: Any,
-    weights: Any,
-    d_kernel: Any,
-    d_bias: Any,
-    total: Any,
-) -> None:
-    units, vocab = hidden.shape[1], len(bias)
-    panels = panels_of_all if len(panels_of_all) else pack(kernel)
-    panels_back = panels_back_of_all if len(panels_back_of_all) else pack_transposed(kernel)
-    width, width_back = padded(vocab), padded(units)
+def _cross_entropy(begin: int, end: int, head: _Head, rows: _Rows, results: _Results) -> None:
+    """Compute the results of the rows from ``begin`` to ``end``."""
+    units, vocab = rows.hidden.shape[1], len(head.bias)
+    panels = head.panels if len(head.panels) else pack(head.kernel)
+    panels_back = head.panels_back if len(head.panels_back) else pack_transposed(head.kernel)
+    stride, stride_back = padded(vocab), padded(units)
     block = min(DEPTH, end - begin)
-    flat_logits, flat_slopes = scratch(block * width, kernel), scratch(block * vocab, kernel)
-    flat_back = scratch(block * width_back, kernel)
-    all_logits, all_slopes = flat_logits.reshape((block, width)), flat_slopes.reshape((block, vocab))
-    all_back = flat_back.reshape((block, width_back))
-    clear(all_logits)
-    clear(d_kernel)
-    flat_d_hidden = d_hidden.reshape(-1)
-    nats = 0.0
+    flat_y, flat_d_y = scratch(block * stride, head.kernel), scratch(block * vocab, head.kernel)
+    flat_d_h = scratch(block * stride_back, head.kernel)
+    y, d_y = flat_y.reshape((block, stride)), flat_d_y.reshape((block, vocab))
+    d_h = flat_d_h.reshape((block, stride_back))
+    flat_d_hidden = results.hidden.reshape(-1)
+    clear(y)
+    clear(results.kernel)
+    loss = 0.0
     for first in range(begin, end, DEPTH):
         last = min(first + DEPTH, end)
-        rows = last - first
-        for row in range(rows):
-            copy(((bias, 0),), ((flat_logits, row * width),), (), vocab)
-        add_product(all_logits[:rows], hidden[first:last], panels)
-        for row in range(rows):
-            at, to = row * width, row * vocab
-            logits, slopes = (flat_logits, at), (flat_slopes, to)
-            target, weight = targets[first + row], weights[first + row]
-            top = _largest(logits, vocab)
-            _power((logits,), (slopes,), (top,), vocab)
-            powers = _sum(slopes, vocab)
-            _scaled((slopes,), (slopes,), (weight / powers,), vocab)
-            flat_slopes[to + target] -= weight
-            nats += weight * (math.log(powers) + (top - flat_logits[at + target]))
-            add((slopes, (d_bias, 0)), ((d_bias, 0),), (), vocab)
-        clear(all_back[:rows])
-        add_product(all_back[:rows], all_slopes[:rows], panels_back)
-        for row in range(rows):
-            copy(((flat_back, row * width_back),), ((flat_d_hidden, (first + row) * units),), (), units)
-        add_outer_products(d_kernel, hidden[first:last], all_slopes[:rows])
-    total[0] = nats
+        count = last - first
+        hidden = rows.hidden[first:last]
+        for row in range(count):  # y = b + h W
+            copy(((head.bias, 0),), ((flat_y, row * stride),), vocab)
+        add_product(y[:count], hidden, panels)
+        for row in range(count):
+            y_row, d_y_row = (flat_y, row * stride), (flat_d_y, row * vocab)
+            target, weight = rows.targets[first + row], rows.weights[first + row]
+            largest = _largest(y_row, vocab)
+            _exp_below((y_row, largest), (d_y_row,), vocab)
+            total = _sum(d_y_row, vocab)
+            _scaled((d_y_row, weight / total), (d_y_row,), vocab)
+            flat_d_y[row * vocab + target] -= weight
+            loss += weight * (math.log(total) + (largest - flat_y[row * stride + target]))
+            add((d_y_row, (results.bias, 0)), ((results.bias, 0),), vocab)
+        clear(d_h[:count])
+        add_product(d_h[:count], d_y[:count], panels_back)
+        for row in range(count):
+            copy(((flat_d_h, row * stride_back),), ((flat_d_hidden, (first + row) * units),), units)
+        add_outer_products(results.kernel, hidden, d_y[:count])
+    results.loss[0] = loss

@@ -1,52 +1,73 @@
-"""Functions of arrays as machine code that :mod:`numba` compiles and other processes find again."""
+"""Functions of arrays, compiled to machine code by :mod:`numba` and kept on disk for other processes."""
 
 from __future__ import annotations
 
 import hashlib
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core.caching import FunctionCache
 
-#: The files whose functions become parts of compiled ones: all of this folder.
-_PARTS = sorted(Path(__file__).parent.glob("*.py"))
-
+# Division by 0 gives inf, as in NumPy. A product and a sum may be one operation; all else is rounded as written.
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
 
 
-def compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """Compile a function of arrays at its first call, and keep the machine code for other processes.
+def hash_of(folder: Path) -> str:
+    """A hash of the names and contents of all Python files in a folder and its subfolders."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(folder).as_posix()} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
-    It runs without Python's lock, and rounds as written, but that a product and a sum may be one operation.
+
+#: The version of the machine code: it changes with any file of this folder.
+SOURCES = hash_of(Path(__file__).parent)
+
+
+class _FolderCache(FunctionCache):  # type: ignore[misc]  # numba is untyped
+    """Numba's cache on disk, in which machine code is found only if no file of this folder has changed since.
+
+    Numba by itself compares the function and its own file, but machine code contains functions of other files, too. It
+    has no public setting for this; the key of an entry is the one place where all that the entry depends on meets.
     """
-    # Numba names a file after the function, and looks only at the function's own source: not at its parts'.
-    sources = b"".join(path.read_bytes() for path in _PARTS)
-    function.__qualname__ += f"-{hashlib.sha256(sources).hexdigest()[:16]}"
-    without_keeping = numba.njit(nogil=True, **_OPTIONS)
-    try:
-        machine_code = numba.njit(nogil=True, cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # there is no folder to keep it in
-        machine_code = without_keeping(function)
+
+    def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
+        return (*super()._index_key(signature, codegen), SOURCES)
+
+
+def compiled(function: Callable[..., None]) -> Callable[..., None]:
+    """Compile a function of arrays at its first call, and keep its machine code on disk if there is a place for it.
+
+    It runs without Python's global lock.
+    """
+    jit = numba.njit(nogil=True, **_OPTIONS)
+    machine_code = jit(function)
+    with suppress(RuntimeError):  # if no folder can be written, each process compiles
+        machine_code._cache = _FolderCache(function)
 
     def run(*arguments: Any) -> None:
         nonlocal machine_code
         try:
             machine_code(*arguments)
-        except (OSError, EOFError, pickle.UnpicklingError):  # a disk is full, or a file damaged: nothing was called yet
-            machine_code = without_keeping(function)
+        except (OSError, EOFError, pickle.UnpicklingError):
+            # The disk is full, or a file is damaged. This is found before the function runs, so it has not run yet.
+            machine_code = jit(function)
             machine_code(*arguments)
 
     return run
 
 
 def compiled_part(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Like :func:`compiled`, for a function that compiled ones alone call: it becomes a part of them."""
+    """Like :func:`compiled`, for a function that only compiled functions call: it becomes a part of them."""
     jit = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)
     return jit(function)  # type: ignore[no-any-return]
 
 
 def compiled_in_place(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Like :func:`compiled_part`, for what is no work: its statements are written where it is called."""
+    """Like :func:`compiled_part`, for trivial functions: inlined into their callers."""
     return numba.njit(inline="always", **_OPTIONS)(function)  # type: ignore[no-any-return]

@@ -1,4 +1,7 @@
-"""The right matrix of a product, packed for :mod:`textgen_keras.kernels.matmul`."""
+"""The right matrix of a product, packed in panels for :mod:`textgen_keras.kernels.matmul`.
+
+A panel is ``[K, COLUMNS]``: the COLUMNS columns of a matrix ``[K, N]`` that one tile reads, row after row.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +9,24 @@ from typing import Any
 
 import numpy as np
 from numba.extending import register_jitable
-from numpy.typing import NDArray
 
-from textgen_keras.kernels.arrays import empty, scratch
+from textgen_keras.kernels.arrays import Array, empty, scratch
 from textgen_keras.kernels.jit import compiled, compiled_part
 from textgen_keras.kernels.matmul import COLUMNS
 from textgen_keras.kernels.threads import on_all_cores, shares
 from textgen_keras.kernels.vectors import copy
 
-#: Largest matrix, in bytes, of which each core has panels of its own, in its cache: cores that read the same memory are
-#: slower. What is larger they share, so that it need not be read as often.
+#: The largest matrix, in bytes, of which each core packs a copy for itself, in its own cache: products are slower if
+#: cores read the same memory. All cores share the panels of a larger one, which then needs to be packed only once.
 LARGEST_OWN = 2**20
 
-# A matrix is transposed in squares of so many rows, so that both sides read and write whole lines of the cache.
+# A matrix is transposed in squares of this size, so that reads and writes both use whole lines of the cache.
 _SQUARE = 16
 
 
 @compiled_part
 def pack(matrix: Any) -> Any:
-    """``[K, N]``, contiguous → panels ``[ceil(N / COLUMNS), K, COLUMNS]``; columns beyond N are 0."""
+    """A contiguous matrix ``[K, N]`` as panels ``[ceil(N / COLUMNS), K, COLUMNS]``; columns beyond N are 0."""
     depth, columns = matrix.shape
     panels = scratch(_count(columns) * depth * COLUMNS, matrix).reshape((_count(columns), depth, COLUMNS))
     _fill(0, len(panels), panels, matrix)
@@ -40,8 +42,12 @@ def pack_transposed(matrix: Any) -> Any:
     return panels
 
 
-def shared_panels(matrix: NDArray[Any], *, transposed: bool = False) -> NDArray[Any]:
-    """What :func:`pack` or :func:`pack_transposed` gives, for all cores; none where each has its own."""
+def shared_panels(matrix: Array, *, transposed: bool = False) -> Array:
+    """The panels of a large matrix, or of its transpose, for all cores.
+
+    Returns:
+        As :func:`pack`. Of a matrix of up to ``LARGEST_OWN`` bytes no panels at all: each core then packs its own.
+    """
     if matrix.nbytes <= LARGEST_OWN:
         return np.empty((0, 0, COLUMNS), matrix.dtype)
     depth, columns = reversed(matrix.shape) if transposed else matrix.shape
@@ -52,40 +58,40 @@ def shared_panels(matrix: NDArray[Any], *, transposed: bool = False) -> NDArray[
 
 @register_jitable  # type: ignore[untyped-decorator]
 def _count(columns: int) -> int:
-    """Panels of so many columns."""
+    """The number of panels for so many columns."""
     return (columns + COLUMNS - 1) // COLUMNS
 
 
 @compiled_part
 def _fill(begin: int, end: int, panels: Any, matrix: Any) -> None:
-    """Fill some panels with the columns of a matrix."""
+    """Fill the panels from ``begin`` to ``end`` with columns of a matrix."""
     depth, columns = matrix.shape
-    flat, flat_matrix = panels.reshape(-1), matrix.reshape(-1)
+    flat_panels, flat_matrix = panels.reshape(-1), matrix.reshape(-1)
     for panel in range(begin, end):
-        there = min(COLUMNS, columns - panel * COLUMNS)
+        used = min(COLUMNS, columns - panel * COLUMNS)
         for k in range(depth):
             row = (panel * depth + k) * COLUMNS
-            copy(((flat_matrix, k * columns + panel * COLUMNS),), ((flat, row),), (), there)
-            for n in range(there, COLUMNS):
-                flat[row + n] = 0
+            copy(((flat_matrix, k * columns + panel * COLUMNS),), ((flat_panels, row),), used)
+            for n in range(used, COLUMNS):
+                flat_panels[row + n] = 0
 
 
 @compiled_part
 def _fill_transposed(begin: int, end: int, panels: Any, matrix: Any) -> None:
-    """Fill some panels with the rows of a matrix."""
+    """Fill the panels from ``begin`` to ``end`` with rows of a matrix."""
     columns, depth = matrix.shape
-    flat, flat_matrix = panels.reshape(-1), matrix.reshape(-1)
+    flat_panels, flat_matrix = panels.reshape(-1), matrix.reshape(-1)
     for panel in range(begin, end):
-        there = min(COLUMNS, columns - panel * COLUMNS)
+        used = min(COLUMNS, columns - panel * COLUMNS)
         for first in range(0, depth, _SQUARE):
             last = min(first + _SQUARE, depth)
-            for n in range(there):
+            for n in range(used):
                 row = (panel * COLUMNS + n) * depth
                 for k in range(first, last):
-                    flat[(panel * depth + k) * COLUMNS + n] = flat_matrix[row + k]
+                    flat_panels[(panel * depth + k) * COLUMNS + n] = flat_matrix[row + k]
             for k in range(first, last):
-                for n in range(there, COLUMNS):
-                    flat[(panel * depth + k) * COLUMNS + n] = 0
+                for n in range(used, COLUMNS):
+                    flat_panels[(panel * depth + k) * COLUMNS + n] = 0
 
 
 @compiled

@@ -1,4 +1,4 @@
-"""The processor's cores, each with a part of the work. For functions that run without Python's lock."""
+"""Work shared by the processor's cores: one thread per core, for functions that run without Python's global lock."""
 
 from __future__ import annotations
 
@@ -7,35 +7,38 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
-from textgen import usable_cores
+import numba
+
+Share = tuple[int, int]
 
 
-def shares(size: int, step: int) -> list[tuple[int, int]]:
-    """Where each core's share of a size begins and ends; all shares but the last are whole steps.
+def shares(size: int, step: int) -> list[Share]:
+    """Split ``size`` rows into one share per core, each a ``(begin, end)``.
 
-    Of nothing there is one share, which is empty.
+    All shares but the last are multiples of ``step``. There may be fewer shares than cores, but there is at least one;
+    of no rows, it is empty.
     """
-    count, _ = _cores()
-    share = -(-max(size, 1) // (count * step)) * step
+    cores, _ = _cores()
+    share = -(-max(size, 1) // (cores * step)) * step
     return [(begin, min(begin + share, size)) for begin in range(0, size, share)] or [(0, 0)]
 
 
 def on_all_cores(
-    work: Callable[..., None],
-    parts: Sequence[tuple[int, int]],
-    shared: Iterable[Any],
-    *own: Sequence[Any],
+    work: Callable[..., None], parts: Sequence[Share], shared: Iterable[Any], own: Sequence[Any] | None = None
 ) -> None:
-    """Do each part of some work, side by side, and wait for all.
+    """Do all parts of some work, side by side, and wait for them.
 
     Args:
-        work: is called with a part's begin and end, what is shared, and what is the part's own.
-        parts: as :func:`shares` gives them.
-        shared: the same arguments for all.
-        own: arguments of which each part has one, as many of each as there are parts.
+        work: called once per part, with the part's begin and end, all of ``shared``, and the part's item of ``own``.
+        parts: of :func:`shares`.
+        shared: arguments that are the same for all parts.
+        own: one more argument for each part.
     """
     _, pool = _cores()
-    first, *others = [(*part, *shared, *each) for part, *each in zip(parts, *own, strict=True)]
+    calls = [(*part, *shared) for part in parts]
+    if own is not None:
+        calls = [(*call, item) for call, item in zip(calls, own, strict=True)]
+    first, *others = calls
     elsewhere = [pool.submit(work, *arguments) for arguments in others]
     work(*first)
     for call in elsewhere:
@@ -44,6 +47,9 @@ def on_all_cores(
 
 @cache
 def _cores() -> tuple[int, ThreadPoolExecutor]:
-    """How many this process may use, and as many threads."""
-    count = usable_cores()
+    """The number of cores to use, and a pool of that many threads.
+
+    Numba counts the cores that this process may use, unless ``NUMBA_NUM_THREADS`` is set.
+    """
+    count = numba.config.NUMBA_NUM_THREADS
     return count, ThreadPoolExecutor(count, "textgen-core")

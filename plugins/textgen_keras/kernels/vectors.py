@@ -1,6 +1,8 @@
-"""Formulas over rows of numbers, for loops that :mod:`numba` compiles: one pass, in the processor's vectors.
+"""Formulas over rows of numbers, as loops over the processor's vectors for functions that :mod:`numba` compiles.
 
-Numba's own loops over many arrays are vectors only where it can prove in time that none overlaps another.
+A formula is a Python function of :class:`Vector`. :func:`over_rows` makes a loop of it that reads each row once and
+writes each result once. Numba's own loops over many arrays use vectors only if it can prove quickly that no two arrays
+overlap.
 """
 
 from __future__ import annotations
@@ -14,16 +16,16 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-#: Numbers of a vector.
+#: Numbers per vector. In float32, 16 fill a register of AVX-512 and 8 one of AVX2; float64 and NEON take two.
 WIDTH = 16 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 8
 
-# A product and a sum may be one operation; all else is as written.
+# A product and a sum may be one operation; all else is rounded as written.
 _FLAGS = ("contract",)
 
 
 @dataclass(frozen=True)
 class Vector:
-    """Numbers that a formula treats alike, as a value in LLVM's language."""
+    """The numbers that a formula computes with at once: a value of LLVM, and the builder that adds instructions."""
 
     builder: Any
     value: Any
@@ -56,7 +58,7 @@ class Vector:
     __radd__, __rmul__ = __add__, __mul__
 
     def clipped(self, largest: float) -> Vector:
-        """Between ``-largest`` and ``largest``; what is not a number stays so."""
+        """The nearest numbers between ``-largest`` and ``largest``; NaN stays NaN."""
         value = self.value
         for sign, limit in ((">", largest), ("<", -largest)):
             beyond = self.builder.fcmp_ordered(sign, value, self._everywhere(limit))
@@ -65,7 +67,7 @@ class Vector:
 
 
 def tanh(x: Vector) -> Vector:
-    """The hyperbolic tangent; in float32 the rational approximation of Eigen's ``ptanh_float``, good to 5e-7."""
+    """The hyperbolic tangent; in float32 the rational approximation of Eigen's ``ptanh_float``, within 5e-7."""
     kind = x.value.type
     if not isinstance(kind.element, ir.FloatType):
         name = f"llvm.tanh.v{kind.count}{kind.element.intrinsic_name}"
@@ -86,110 +88,92 @@ def sigmoid(x: Vector) -> Vector:
 
 
 def exp(x: Vector) -> Vector:
-    """The exponential of a number between -60 and 60, or of the nearer of these, of which products are still quick.
+    """The exponential of the nearest number between -60 and 60: no result is subnormal, which would slow down products.
 
-    In float32 as Cephes has it (``expf``), good to 2 units of the last place.
+    In float32 as in Cephes (``expf``), within 2 units of the last place: ``exp(x) = 2 ** n * exp(x - n * log(2))``.
     """
     kind, builder = x.value.type, x.builder
-    name = f"v{kind.count}{kind.element.intrinsic_name}"
     x = x.clipped(60.0)
     if not isinstance(kind.element, ir.FloatType):
-        return Vector(builder, _call(builder, f"llvm.exp.{name}", kind, x.value))
-    shift = 1.5 * 2.0**23  # a number of this size has no room for what is less than 1
-    shifted = x * 1.44269504088896341 + shift
-    times = shifted - shift
-    x = x - times * 0.693359375 - times * -2.12194440e-4  # what is left by whole powers of 2
+        return Vector(builder, _call(builder, f"llvm.exp.v{kind.count}{kind.element.intrinsic_name}", kind, x.value))
+    shift = 1.5 * 2.0**23  # float32 numbers of this size are whole, so adding it rounds
+    shifted = x * 1.44269504088896341 + shift  # 1 / log(2)
+    n = shifted - shift
+    x = x - n * 0.693359375 - n * -2.12194440e-4  # log(2) in two parts, the first of which is exact
     series = x * 1.9875691500e-4 + 1.3981999507e-3
     for coefficient in (8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
         series = x * series + coefficient
-    whole = ir.VectorType(ir.IntType(32), kind.count)
-    bias, place = (ir.Constant(whole, [number] * kind.count) for number in (127, 23))
-    exponent = builder.add(builder.bitcast(shifted.value, whole), bias)  # what is above its lowest bits is shifted out
-    power = builder.bitcast(builder.shl(exponent, place), kind)
+    # 2 ** n, bit by bit: the lowest bits of `shifted` are n, and those above them are shifted out.
+    integers = ir.VectorType(ir.IntType(32), kind.count)
+    bias, mantissa_bits = (ir.Constant(integers, [number] * kind.count) for number in (127, 23))
+    exponent = builder.add(builder.bitcast(shifted.value, integers), bias)
+    power = builder.bitcast(builder.shl(exponent, mantissa_bits), kind)
     return (x * x * series + x + 1) * Vector(builder, power)
 
 
 def larger(x: Vector, y: Vector) -> Vector:
-    """Of each two the larger one; where one is not a number, ``y``."""
+    """The larger number of each pair; ``y`` if one of them is NaN."""
     is_larger = x.builder.fcmp_ordered(">", x.value, y.value)
     return Vector(x.builder, x.builder.select(is_larger, x.value, y.value))
 
 
-def _call(builder: Any, name: str, returns: Any, value: Any) -> Any:
-    """An operation of LLVM's on one vector."""
-    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(returns, [value.type]), name)
-    return builder.call(function, [value])
-
-
-def _repeated(builder: Any, number: Any, width: int) -> Any:
-    """A vector of one number."""
-    undefined = ir.Constant(ir.VectorType(number.type, width), ir.Undefined)
-    one = builder.insert_element(undefined, number, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(ir.IntType(32), width), None))
-
-
-def _start(context: Any, builder: Any, kind: Any, row: Any) -> Any:
-    """Where a row begins that is given as an array and a place in it."""
-    array, at = (builder.extract_value(row, part) for part in range(2))
-    place = context.cast(builder, at, kind[1], types.intp)
-    return builder.gep(context.make_array(kind[0])(context, builder, array).data, [place])
-
-
-def _halves(x: Vector) -> tuple[Vector, Vector]:
-    """A vector's numbers in two that are half as long."""
-    size = x.value.type.count // 2
-    whole = ir.VectorType(ir.IntType(32), size)
-    lanes = ir.Constant(whole, list(range(size))), ir.Constant(whole, list(range(size, 2 * size)))
-    low, high = (Vector(x.builder, x.builder.shuffle_vector(x.value, x.value, half)) for half in lanes)
-    return low, high
-
-
 def over_rows(formula: Callable[..., tuple[Vector, ...]], *, past_cache: int = 0) -> Callable[..., Any]:
-    """Make of a formula a function for compiled loops.
+    """Make a function for compiled code that applies a formula to whole rows.
+
+    A row is a pair: a flat array, and the position in it at which the row begins. (Slices are slower: Numba counts the
+    references to each, which takes longer than a row of tanh.) All rows have one dtype and one length.
 
     Args:
-        formula: takes a :class:`Vector` from each row that is read, and returns what to write into each row.
-        past_cache: how many of the rows that are written, the first ones, go to memory past the cache. These must begin
-            at multiples of 64 bytes. Locks, by which another thread learns that they are written, wait for that.
+        formula: takes one :class:`Vector` per row that is read, and returns one per row that is written.
+        past_cache: the first so many of the rows that are written go to memory past the cache. They must begin at
+            multiples of 64 bytes. Other threads see them only after a lock, as at the end of
+            :func:`textgen_keras.kernels.threads.on_all_cores`.
 
     Returns:
-        A function of two tuples of rows, those to read and those to write, each a flat array of one dtype and where in
-        it the row begins; a tuple of numbers, which the formula takes as vectors of that dtype after those of the rows;
-        and the length of all rows. A row may be read and written, but otherwise none overlaps another.
+        ``function(read, write, length)``: tuples of rows, in the order of the formula's arguments and results. A number
+        in place of a row that is read stands for a row filled with it. A row may be both read and written; otherwise no
+        two rows overlap.
     """
-    # Not slices of arrays: for each, Numba counts who refers to it, which takes longer than a row does.
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def run(typing_context: Any, read: Any, write: Any, numbers: Any, length: Any) -> Any:
+    def run(typing_context: Any, read: Any, write: Any, length: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             element = write[0][0].dtype
             number = context.get_data_type(element)
             align = element.bitwidth // 8
-            *groups, scalars = [cgutils.unpack_tuple(builder, value) for value in arguments[:3]]
-            scalars = [
-                context.cast(builder, scalar, kind, element) for scalar, kind in zip(scalars, numbers, strict=True)
+            length = arguments[2]
+
+            def start(kind: Any, value: Any) -> Any:
+                """The pointer to a row's first number, or the number that stands for a row."""
+                if not isinstance(kind, types.Number):
+                    return _start(context, builder, kind, value)
+                return context.cast(builder, value, kind, element)
+
+            sources, targets = [
+                [start(*item) for item in zip(kinds, cgutils.unpack_tuple(builder, group), strict=True)]
+                for kinds, group in zip(signature.args[:2], arguments[:2], strict=True)
             ]
-            rows = [
-                [_start(context, builder, kind, row) for kind, row in zip(kinds, group, strict=True)]
-                for kinds, group in zip(signature.args[:2], groups, strict=True)
-            ]
-            length = arguments[3]
+
+            def at(row: Any, position: Any, width: int) -> Any:
+                return builder.bitcast(builder.gep(row, [position]), ir.VectorType(number, width).as_pointer())
+
             begin = ir.Constant(length.type, 0)
-            for width in (WIDTH, WIDTH // 4, 1):  # what is left by whole vectors goes in smaller ones
-                everywhere = [Vector(builder, _repeated(builder, scalar, width)) for scalar in scalars]
+            for width in (WIDTH, WIDTH // 4, 1):  # whole vectors first, then what is left of the row in shorter ones
+                filled = {
+                    place: _repeated(builder, source, width)
+                    for place, source in enumerate(sources)
+                    if source.type == number
+                }
                 step = ir.Constant(length.type, width)
                 end = builder.sub(length, builder.srem(length, step))
-                with cgutils.for_range_slice(builder, begin, end, step, length.type) as (at, _):
-                    reading, writing = [
-                        [
-                            builder.bitcast(builder.gep(row, [at]), ir.VectorType(number, width).as_pointer())
-                            for row in group
-                        ]
-                        for group in rows
+                with cgutils.for_range_slice(builder, begin, end, step, length.type) as (position, _):
+                    pointers = [at(row, position, width) for row in targets]
+                    vectors = [
+                        filled[place] if place in filled else builder.load(at(row, position, width), align=align)
+                        for place, row in enumerate(sources)
                     ]
-                    vectors = [Vector(builder, builder.load(pointer, align=align)) for pointer in reading]
-                    values = formula(*vectors, *everywhere)
-                    for place, (pointer, result) in enumerate(zip(writing, values, strict=True)):
+                    results = formula(*(Vector(builder, vector) for vector in vectors))
+                    for place, (pointer, result) in enumerate(zip(pointers, results, strict=True)):
                         if place < past_cache and width == WIDTH:
                             stored = builder.store(result.value, pointer, align=min(width * align, 64))
                             stored.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
@@ -198,21 +182,21 @@ def over_rows(formula: Callable[..., tuple[Vector, ...]], *, past_cache: int = 0
                 begin = end
             return context.get_dummy_value()
 
-        return types.void(read, write, numbers, types.intp), generate
+        return types.void(read, write, types.intp), generate
 
     return run  # type: ignore[no-any-return]
 
 
 def folded(formula: Callable[[Vector, Vector], Vector], start: float) -> Callable[..., Any]:
-    """Make of a formula a function for compiled loops, which folds a row into one number.
+    """Make a function for compiled code that folds a row into one number.
 
     Args:
-        formula: of two vectors, the first from the row or made of it by the formula, the second what there is so far;
-            the order in which numbers come must not matter.
-        start: what folds with a number into that number.
+        formula: takes the next numbers, or results of the formula, and the result so far. The order of the numbers must
+            not matter to the meaning; it is always the same for one length.
+        start: the result of no numbers at all.
 
     Returns:
-        A function of a row as :func:`over_rows` has it, and its length.
+        ``function(row, length)``, with a row as in :func:`over_rows`.
     """
 
     @intrinsic  # type: ignore[untyped-decorator]
@@ -225,15 +209,15 @@ def folded(formula: Callable[[Vector, Vector], Vector], start: float) -> Callabl
             result = Vector(builder, ir.Constant(ir.VectorType(number, 1), [start]))
             for width in (WIDTH, 1):
                 kind = ir.VectorType(number, width)
-                total = cgutils.alloca_once_value(builder, ir.Constant(kind, [ir.Constant(number, start)] * width))
+                so_far = cgutils.alloca_once_value(builder, ir.Constant(kind, [ir.Constant(number, start)] * width))
                 step = ir.Constant(length.type, width)
                 end = builder.sub(length, builder.srem(length, step))
-                with cgutils.for_range_slice(builder, begin, end, step, length.type) as (at, _):
-                    pointer = builder.bitcast(builder.gep(data, [at]), kind.as_pointer())
+                with cgutils.for_range_slice(builder, begin, end, step, length.type) as (position, _):
+                    pointer = builder.bitcast(builder.gep(data, [position]), kind.as_pointer())
                     values = Vector(builder, builder.load(pointer, align=element.bitwidth // 8))
-                    builder.store(formula(values, Vector(builder, builder.load(total))).value, total)
-                begin, folds = end, Vector(builder, builder.load(total))
-                while folds.value.type.count > 1:
+                    builder.store(formula(values, Vector(builder, builder.load(so_far))).value, so_far)
+                begin, folds = end, Vector(builder, builder.load(so_far))
+                while folds.value.type.count > 1:  # the vector's halves, until one number is left
                     folds = formula(*_halves(folds))
                 result = formula(folds, result)
             return builder.extract_element(result.value, ir.Constant(ir.IntType(32), 0))
@@ -251,5 +235,34 @@ def copy(values: Vector) -> tuple[Vector]:
 
 @over_rows
 def add(values: Vector, sums: Vector) -> tuple[Vector]:
-    """``written = one + other``."""
+    """``written = sums + values``."""
     return (sums + values,)
+
+
+def _call(builder: Any, name: str, returns: Any, value: Any) -> Any:
+    """The result of one of LLVM's own functions of one vector."""
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(returns, [value.type]), name)
+    return builder.call(function, [value])
+
+
+def _repeated(builder: Any, number: Any, width: int) -> Any:
+    """A vector of ``width`` times the same number."""
+    undefined = ir.Constant(ir.VectorType(number.type, width), ir.Undefined)
+    one = builder.insert_element(undefined, number, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(ir.IntType(32), width), None))
+
+
+def _start(context: Any, builder: Any, kind: Any, row: Any) -> Any:
+    """The pointer to a row's first number."""
+    array, position = (builder.extract_value(row, part) for part in range(2))
+    position = context.cast(builder, position, kind[1], types.intp)
+    return builder.gep(context.make_array(kind[0])(context, builder, array).data, [position])
+
+
+def _halves(x: Vector) -> tuple[Vector, Vector]:
+    """The first half and the second half of a vector."""
+    size = x.value.type.count // 2
+    lanes = ir.VectorType(ir.IntType(32), size)
+    halves = ir.Constant(lanes, list(range(size))), ir.Constant(lanes, list(range(size, 2 * size)))
+    low, high = (Vector(x.builder, x.builder.shuffle_vector(x.value, x.value, half)) for half in halves)
+    return low, high

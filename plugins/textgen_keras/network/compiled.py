@@ -1,14 +1,9 @@
-"""GRU and LSTM over whole sequences with gradients of their own, for training on a CPU.
+"""The kernels as operators of TensorFlow with gradients, for training on a CPU.
 
-Where a core's cache holds the recurrent kernel, :mod:`textgen_keras.kernels.layers` does the work. Otherwise, and for
-bfloat16, it is done by loops of TensorFlow. Inside those a step's values are ``[units, batch]``: the recurrent kernel
-comes first in a product, which TensorFlow does a quarter faster than last, and gates are parted and joined without
-copying. The input's part of all gates is computed before the loop, and the gradient of a recurrent kernel is one
-product over all steps after it. Keras's gate order, and Keras's GRU with ``reset_after``.
+:mod:`textgen_keras.kernels` reads and returns NumPy arrays. This is the only place where TensorFlow calls it, by
+``tf.numpy_function``.
 
-Products are in the dtype of the kernels, float32 or bfloat16; all else is in that of the values.
-
-Importing this module imports TensorFlow: see :func:`require_tensorflow`.
+Importing this module imports TensorFlow: see :func:`textgen_keras.libraries.require_tensorflow`.
 """
 
 from __future__ import annotations
@@ -23,7 +18,14 @@ from textgen_keras.network.lookup import LookUp
 
 
 def as_table(projected: Any) -> tuple[Any, Any]:
-    """A table of all gates, and the index of its rows ``[batch, time]``."""
+    """The input of a layer as the kernels read it.
+
+    Args:
+        projected: a :class:`~textgen_keras.network.lookup.LookUp`, or a tensor ``[time, batch, G * U]``.
+
+    Returns:
+        A table ``[N, G * U]``, and the index ``[batch, time]`` int32 of the row that each step reads.
+    """
     if isinstance(projected, LookUp):
         return projected.table, projected.ids
     time, batch, _ = tf.unstack(tf.shape(projected))
@@ -32,50 +34,52 @@ def as_table(projected: Any) -> tuple[Any, Any]:
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
 def compiled_lstm(table: Any, index: Any, state: Any, cell: Any, kernel: Any) -> Any:
-    """See :func:`textgen_keras.kernels.layers.lstm_forward`."""
+    """Run an LSTM layer with :func:`textgen_keras.kernels.lstm.forward`, whose arguments these are.
+
+    Returns:
+        h after each step, ``[time, batch, U]``; and h and c before the first step and after each, both ``[time + 1,
+        batch, U]``, through which no gradient flows.
+    """
     with needs_numba():
-        from textgen_keras.kernels.layers import lstm_backward, lstm_forward
-    rows = [None, None, kernel.shape[0]]
-    arrays = [table, index, state, cell, kernel]
-    states, cells, gates = call(lstm_forward, arrays, [rows, rows, [None, None, None]])
+        from textgen_keras.kernels import lstm
+    layer = {"table": table, "index": index, "kernel": kernel}
+    each_step = [None, None, kernel.shape[0]]
+    states, cells, gates = _call(
+        lstm.forward, layer | {"state": state, "cell": cell}, [each_step, each_step, [None, None, None]]
+    )
 
     def gradient(upstream: Any, *_: Any) -> tuple[Any, ...]:
-        arrays = [upstream, table, index, kernel, states, cells, gates]
+        kept = {"states": states, "cells": cells, "gates": gates}
         shapes = [table.shape, state.shape, cell.shape, kernel.shape]
-        by_table, *others = call(lstm_backward, arrays, shapes)
-        return by_table, None, *others
+        d_table, d_state, d_cell, d_kernel = _call(lstm.backward, {"upstream": upstream} | layer | kept, shapes)
+        return d_table, None, d_state, d_cell, d_kernel
 
     return (states[1:], states, cells), gradient
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
 def compiled_gru(table: Any, index: Any, state: Any, kernel: Any, bias: Any) -> Any:
-    """See :func:`textgen_keras.kernels.layers.gru_forward`."""
+    """Run a GRU layer with :func:`textgen_keras.kernels.gru.forward`, whose arguments these are.
+
+    Returns:
+        h after each step, ``[time, batch, U]``; and h before the first step and after each, ``[time + 1, batch, U]``,
+        through which no gradient flows.
+    """
     with needs_numba():
-        from textgen_keras.kernels.layers import gru_backward, gru_forward
-    rows = [None, None, kernel.shape[0]]
-    arrays = [table, index, state, kernel, bias]
-    states, gates, candidates = call(gru_forward, arrays, [rows, [None, None, None], rows])
+        from textgen_keras.kernels import gru
+    layer = {"table": table, "index": index, "kernel": kernel}
+    each_step = [None, None, kernel.shape[0]]
+    states, gates, candidates = _call(
+        gru.forward, layer | {"state": state, "bias": bias}, [each_step, [None, None, None], each_step]
+    )
 
     def gradient(upstream: Any, *_: Any) -> tuple[Any, ...]:
-        arrays = [upstream, table, index, kernel, states, gates, candidates]
+        kept = {"states": states, "gates": gates, "candidates": candidates}
         shapes = [table.shape, state.shape, kernel.shape, bias.shape]
-        by_table, *others = call(gru_backward, arrays, shapes)
-        return by_table, None, *others
+        d_table, d_state, d_kernel, d_bias = _call(gru.backward, {"upstream": upstream} | layer | kept, shapes)
+        return d_table, None, d_state, d_kernel, d_bias
 
     return (states[1:], states), gradient
-
-
-def call(function: Callable[..., Any], tensors: Sequence[Any], shapes: Sequence[Any]) -> list[Any]:
-    """Call a function of arrays, on the CPU; no gradient flows through.
-
-    Args:
-        function: depends on its arguments alone, and returns a tuple of arrays of the first one's dtype.
-        tensors: its arguments.
-        shapes: of what it returns, ``None`` where a dimension is not known.
-    """
-    results = tf.numpy_function(function, tensors, [tensors[0].dtype] * len(shapes), stateful=False)
-    return [tf.ensure_shape(result, shape) for result, shape in zip(results, shapes, strict=True)]
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
@@ -94,6 +98,25 @@ def head_cross_entropy(hidden: Any, kernel: Any, bias: Any, targets: Any, weight
     """
     with needs_numba():
         from textgen_keras.kernels.cross_entropy import cross_entropy
+    arguments = {"hidden": hidden, "kernel": kernel, "bias": bias, "targets": targets, "weights": weights}
     shapes = [[], hidden.shape, kernel.shape, bias.shape]
-    nats, *slopes = call(cross_entropy, [hidden, kernel, bias, targets, weights], shapes)
+    nats, *slopes = _call(cross_entropy, arguments, shapes)
     return nats, lambda upstream: (*(upstream * slope for slope in slopes), None, None)
+
+
+def _call(function: Callable[..., Any], arguments: dict[str, Any], shapes: Sequence[Any]) -> list[Any]:
+    """Call a function of arrays on the CPU; no gradient flows through.
+
+    Args:
+        function: depends on its arguments alone, and returns a tuple of arrays.
+        arguments: tensors by name; the first one has the dtype of the results.
+        shapes: the shapes of the results, with ``None`` for unknown dimensions.
+    """
+    names, tensors = list(arguments), list(arguments.values())
+    results = tf.numpy_function(
+        lambda *arrays: function(**dict(zip(names, arrays, strict=True))),
+        tensors,
+        [tensors[0].dtype] * len(shapes),
+        stateful=False,
+    )
+    return [tf.ensure_shape(result, shape) for result, shape in zip(results, shapes, strict=True)]

@@ -1,0 +1,144 @@
+"""Machine code that other processes find again, as long as the sources are the same."""
+
+import errno
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.keras
+
+KERNELS = Path(__file__).parents[4] / "plugins/textgen_keras/kernels"
+
+TWO_LINES = """
+from textgen_keras.kernels.jit import compiled
+
+@compiled
+def double(array):
+    for n in range(len(array)):
+        array[n] *= 2
+"""
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Define and call a compiled function, as a new process would."""
+    path = tmp_path / "two_lines.py"
+    path.write_text(TWO_LINES)
+
+    def run():
+        spec = importlib.util.spec_from_file_location("two_lines", path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["two_lines"] = module
+        spec.loader.exec_module(module)
+        array = np.arange(3.0)
+        module.double(array)
+        np.testing.assert_array_equal(array, [0, 2, 4])
+
+    yield run
+    sys.modules.pop("two_lines", None)
+
+
+def files_in(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*.nb?")}
+
+
+def test_machine_code_is_found_again(cache, run):
+    run()
+    files = files_in(cache)
+    assert {path.suffix for path in files} == {".nbi", ".nbc"}
+    run()
+    assert files_in(cache) == files
+
+
+def test_machine_code_of_other_sources_is_not_used(cache, run, monkeypatch):
+    from textgen_keras.kernels import jit
+
+    run()
+    (machine_code,) = cache.rglob("*.nbc")
+    machine_code.write_bytes(b"")
+    monkeypatch.setattr(jit, "SOURCES", "changed")
+    run()
+    (other,) = set(cache.rglob("*.nbc")) - {machine_code}
+    assert other.stat().st_size
+    assert machine_code.read_bytes() == b""  # it was neither read, which would fail, nor replaced
+
+
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc", ".nb?"])
+def test_damaged_files_are_not_used(cache, run, suffix):
+    run()
+    for path in cache.rglob(f"*{suffix}"):
+        path.write_bytes(b"")
+    run()
+
+
+def test_without_a_folder_that_can_be_written_nothing_is_kept(cache, run, monkeypatch):
+    from numba.core import caching
+
+    def refuse(self):
+        raise PermissionError(errno.EACCES, "read-only")
+
+    monkeypatch.setattr(caching._CacheLocator, "ensure_cache_path", refuse)
+    run()
+    assert not cache.exists()
+
+
+def test_a_full_disk_stops_nothing(cache, run, monkeypatch):
+    from numba.core import caching
+
+    def fail(self, path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(caching.IndexDataCacheFile, "_open_for_write", fail)
+    run()
+    assert not files_in(cache)
+
+
+KERNEL = """
+import numpy as np
+from textgen_keras.kernels.cross_entropy import cross_entropy
+ones = np.ones((2, 2), np.float32)
+loss = cross_entropy(ones[None], ones, ones[0], np.zeros((2, 1), np.int32), ones[:, :1])[0]
+assert abs(loss - 2 * np.log(2)) < 1e-6
+"""
+
+
+def test_another_process_finds_the_machine_code_of_a_kernel():
+    exec(KERNEL, {})
+    environment = os.environ | {"NUMBA_DEBUG_CACHE": "1"}
+    program = [sys.executable, "-c", KERNEL]
+    done = subprocess.run(program, capture_output=True, text=True, check=True, env=environment)
+    assert "data loaded from" in done.stdout
+    assert "saved to" not in done.stdout
+
+
+def test_any_change_of_a_file_changes_the_version_of_the_machine_code(tmp_path):
+    from textgen_keras.kernels import jit
+
+    folder = tmp_path / "kernels"
+    shutil.copytree(KERNELS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    versions = [jit.hash_of(folder)]
+    assert versions == [jit.SOURCES]
+    for path in sorted(folder.glob("*.py")):
+        path.write_bytes(path.read_bytes() + b"\n")
+        versions.append(jit.hash_of(folder))
+    (folder / "new.py").write_text("")
+    versions.append(jit.hash_of(folder))
+    (folder / "inner").mkdir()
+    (folder / "new.py").rename(folder / "inner/new.py")
+    versions.append(jit.hash_of(folder))
+    (folder / "inner/new.py").unlink()
+    versions.append(jit.hash_of(folder))
+    assert len(set(versions)) == len(versions) - 1
+    assert versions[-1] == versions[-4]  # without the new file it is the same again
