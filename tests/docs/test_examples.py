@@ -79,7 +79,7 @@ class TestNGram:
     def test_it_is_not_exported_to_onnx(self, workshop, command):
         refusal = command("export", "whole", "--onnx", fails=True)
         assert refusal.count("\n") == 1
-        assert "no GRU or LSTM stack; if it is a Keras model, export it with --via tf2onnx" in refusal
+        assert "is not a GRU or LSTM stack; if it is a Keras model, export it with --via tf2onnx" in refusal
         refusal = command("export", "whole", "--onnx", "--via", "tf2onnx", fails=True)
         assert refusal.count("\n") == 1
         assert "no Keras step function" in refusal
