@@ -79,6 +79,7 @@ def sample(
     import json
 
     from textgen.api import load
+    from textgen.base.console import say
     from textgen.errors import OptionError
 
     if stream and as_json:
@@ -115,17 +116,19 @@ def sample(
         separators = _separators(generator, request, temperature or [])
         show = _stream if stream else _print
         generations = show(generator, request, separators)
-    if save_state is not None and generations[0].continuation is not None:
-        generator.save_continuation(save_state, generations[0].continuation)
+    if save_state is not None:
+        continued = generations[0].continuation
+        assert continued is not None  # the request asked for it
+        generator.save_continuation(save_state, continued)
     if seed is None and continuation is None and not as_json:
-        print(f"seed {request.seed}; the same text again: --seed {request.seed}", file=sys.stderr)
+        say(f"seed {request.seed}; the same text again: --seed {request.seed}")
     if device is None and generator.runtime.device != "cpu":
-        print(f"ran on {generator.runtime.device}", file=sys.stderr)
+        say(f"ran on {generator.runtime.device}")
     if training is not None:
         from textgen.evaluation.texts import count_new
 
         new = count_new([generation.whole for generation in generations], training)
-        print(f"{new} of {len(generations)} ({new / len(generations):.0%}) are not training documents", file=sys.stderr)
+        say(f"{new} of {len(generations)} ({new / len(generations):.0%}) are not training documents")
 
 
 def _read_prompts(path: Path | None) -> list[str]:
