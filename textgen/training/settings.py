@@ -116,6 +116,19 @@ def recorded_settings(artifact: Artifact, registry: Registry) -> Settings:
     return settings | {"training": {name: value for name, value in training.items() if name not in unused}}
 
 
+def check_resumable(changes: Settings, schema: type[TrainingOptions]) -> None:
+    """Checks that a run which is resumed keeps its options, but for those that the model declares as ``resumable``.
+
+    Raises:
+        OptionError: if another option is changed.
+    """
+    for table, values in changes.items():
+        for option in values:
+            if table != "training" or option not in schema.resumable:
+                allowed = ", ".join(f"training.{name}" for name in schema.resumable)
+                raise OptionError(f"{table}.{option} cannot change when a run is resumed; {allowed} can")
+
+
 def default_epochs(steps: int) -> int:
     """The default number of epochs, each of ``steps`` batches, of a model that suggests none."""
     return min(max(round(DEFAULT_STEPS / steps), DEFAULT_EPOCHS[0]), DEFAULT_EPOCHS[1])

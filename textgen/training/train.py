@@ -11,7 +11,6 @@ from types import FrameType
 from textgen.base.cluster import Cluster
 from textgen.base.machine import signals_handled
 from textgen.errors import ArtifactError, OptionError
-from textgen.model.fitting import TrainingOptions
 from textgen.options import Settings, merge_settings
 from textgen.plugins.recorded import check_transforms, needing, report_changes
 from textgen.plugins.registry import Registry
@@ -21,7 +20,7 @@ from textgen.training.display import Display
 from textgen.training.plan import Plan, make_plan
 from textgen.training.recorder import Recorder, make_manifest
 from textgen.training.run import Run
-from textgen.training.settings import recorded_settings
+from textgen.training.settings import check_resumable, recorded_settings
 
 
 def train(
@@ -83,7 +82,7 @@ def _resume(
     artifact: Artifact, registry: Registry, display: Display, changes: Settings, data_dir: Path | None
 ) -> Artifact:
     with needing(artifact, registry):
-        _check_changes(changes, registry.get("model", artifact.manifest.settings["model"]["name"]).TrainingOptions)
+        check_resumable(changes, registry.get("model", artifact.manifest.settings["model"]["name"]).TrainingOptions)
         report_changes(artifact, registry)
         check_transforms(artifact, registry)
         plan = make_plan(merge_settings(recorded_settings(artifact, registry), changes), registry, data_dir)
@@ -97,14 +96,6 @@ def _resume(
         _check_unfinished(run)
     artifact.manifest.settings = plan.settings
     return _fit(run)
-
-
-def _check_changes(changes: Settings, schema: type[TrainingOptions]) -> None:
-    for table, values in changes.items():
-        for option in values:
-            if table != "training" or option not in schema.resumable:
-                allowed = ", ".join(f"training.{name}" for name in schema.resumable)
-                raise OptionError(f"{table}.{option} cannot change when a run is resumed; {allowed} can")
 
 
 def _check_unfinished(run: Run) -> None:
