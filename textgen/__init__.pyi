@@ -15,7 +15,6 @@ from textgen.base.machine import distribution_version as distribution_version
 from textgen.base.machine import parse_device as parse_device
 from textgen.base.machine import signals_handled as signals_handled
 from textgen.base.machine import usable_cores as usable_cores
-from textgen.base.randomness import uniforms as uniforms
 from textgen.base.version import __version__ as __version__
 from textgen.exporting.exporter import Exporter as Exporter
 from textgen.exporting.exporter import ExportReport as ExportReport
@@ -23,6 +22,7 @@ from textgen.exporting.exporter import ExportSource as ExportSource
 from textgen.generation.chain import Chain as Chain
 from textgen.generation.continuation import Continuation as Continuation
 from textgen.generation.draw import Draw as Draw
+from textgen.generation.draw import uniforms as uniforms
 from textgen.generation.request import Generation as Generation
 from textgen.generation.request import Piece as Piece
 from textgen.generation.request import Request as Request

@@ -14,7 +14,7 @@ from textgen.base.console import notice
 from textgen.cli.parameters import AsJson, DataDir
 
 if TYPE_CHECKING:
-    from textgen.evaluation.texts import Bar, CorpusStatistics
+    from textgen.evaluation.statistics import Bar, CorpusStatistics
     from textgen.text.corpus import Corpus
 
 app = typer.Typer(help="List, describe and download corpora.", no_args_is_help=True)
@@ -61,7 +61,7 @@ def info(
 ) -> None:
     """Show the size of a corpus and the lengths of its documents. Downloads it if necessary."""
     from textgen.errors import OptionError
-    from textgen.evaluation.texts import measure
+    from textgen.evaluation.statistics import measure
 
     corpus = _build(name, assignments or [], data_dir)
     if plot is not None and corpus.layout == "stream":

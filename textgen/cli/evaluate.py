@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from textgen.evaluation.evaluate import Evaluation, WrittenTexts
     from textgen.evaluation.folds import CrossValidation
-    from textgen.evaluation.texts import Neighbour
+    from textgen.evaluation.novelty import Neighbour
 
 #: The path of the plot in the run's folder.
 PLOT = Path("plots") / "evaluation.png"

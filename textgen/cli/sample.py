@@ -125,7 +125,7 @@ def sample(
     if device is None and generator.runtime.device != "cpu":
         say(f"ran on {generator.runtime.device}")
     if training is not None:
-        from textgen.evaluation.texts import count_new
+        from textgen.evaluation.novelty import count_new
 
         new = count_new([generation.whole for generation in generations], training)
         say(f"{new} of {len(generations)} ({new / len(generations):.0%}) are not training documents")
@@ -150,7 +150,7 @@ def _read_prompts(path: Path | None) -> list[str]:
 def _read_training(generator: TextGenerator, data_dir: Path | None) -> Iterable[str]:
     """The documents that the run was trained on."""
     from textgen.errors import OptionError
-    from textgen.evaluation.texts import training_documents
+    from textgen.evaluation.novelty import training_documents
 
     corpus = generator.run.corpus(data_dir)
     if corpus.layout != "documents":

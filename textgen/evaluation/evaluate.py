@@ -9,8 +9,9 @@ from itertools import islice
 import numpy as np
 
 from textgen.errors import CorpusError, OptionError, UnknownCharacterError
+from textgen.evaluation.novelty import Documents
 from textgen.evaluation.scoring import Reading, Score, judge
-from textgen.evaluation.texts import Documents, TextStatistics, compare_texts, count_lengths
+from textgen.evaluation.statistics import TextStatistics, compare_texts, count_lengths
 from textgen.generation.request import Generation, Request
 from textgen.generation.runtime import Runtime
 from textgen.saved_run import SavedRun

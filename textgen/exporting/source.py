@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from textgen.base.randomness import uniforms
 from textgen.errors import TextgenError
 from textgen.evaluation.scoring import mean_loss
 from textgen.exporting.exporter import Exporter, ExportReport, ExportSource
 from textgen.generation.chain import Chain
-from textgen.generation.draw import Draw
+from textgen.generation.draw import Draw, uniforms
 from textgen.generation.runtime import Runtime
 from textgen.options import build_options
 from textgen.saved_run import SavedRun

@@ -12,10 +12,9 @@ from time import perf_counter
 
 import numpy as np
 
-from textgen.base.randomness import uniforms
 from textgen.errors import OptionError
 from textgen.generation.continuation import Continuation
-from textgen.generation.draw import Draw
+from textgen.generation.draw import Draw, uniforms
 from textgen.generation.probability import score_rows
 from textgen.generation.prompts import first_ids, pad_rows
 from textgen.generation.request import Generation, Piece, Request

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from textgen.base.randomness import uniforms
 from textgen.errors import OptionError
+from textgen.generation.draw import uniforms
 from textgen.generation.request import Request
 from textgen.generation.runtime import Ids
 from textgen.text.boundaries import Boundaries

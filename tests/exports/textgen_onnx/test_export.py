@@ -15,8 +15,8 @@ import pytest
 import safetensors.numpy
 
 from textgen import api
-from textgen.base.randomness import uniforms
 from textgen.errors import ArtifactError, OptionError, UnsupportedModelError
+from textgen.generation.draw import uniforms
 from textgen.model.network import RecurrentLayer, RecurrentNetwork
 from textgen.runs.artifact import Artifact
 from textgen_onnx.checks import parity

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from textgen import api, hookimpl
-from textgen.base.randomness import uniforms
-from textgen.generation.draw import Draw
+from textgen.generation.draw import Draw, uniforms
 from textgen.generation.sampler import Sampler, Selector
 from textgen.options import Options
 from textgen.plugins.registry import plugins

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textgen.base.randomness import uniforms
 from textgen.errors import OptionError
-from textgen.generation.draw import Draw
+from textgen.generation.draw import Draw, uniforms
 
 V = 7
 

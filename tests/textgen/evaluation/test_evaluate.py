@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 import textgen
 from textgen import api
 from textgen.errors import CorpusError, OptionError
-from textgen.evaluation import scoring
-from textgen.evaluation import texts as text_statistics
+from textgen.evaluation import novelty, scoring
+from textgen.evaluation.novelty import find_neighbours
 from textgen.evaluation.plot import save_evaluation_plot
 from textgen.evaluation.scoring import BINS, Reading, judge, mean_loss
-from textgen.evaluation.texts import compare_texts, find_neighbours, jensen_shannon
+from textgen.evaluation.statistics import compare_texts, jensen_shannon
 from textgen.generation.runtime import Runtime
 from textgen.model.state import State, StateSpec, TensorSpec
 from textgen.plugins.registry import Registry
@@ -231,9 +231,9 @@ def test_distances_are_computed_in_portions_and_long_work_is_limited_to_the_firs
     letters = random.Random(0)
     texts, known = (["".join(letters.choices("abcd", k=6)) for _ in range(90)] for _ in range(2))
     whole = find_neighbours(texts, known)
-    monkeypatch.setattr(text_statistics, "DISTANCES", 7 * len(known))
+    monkeypatch.setattr(novelty, "DISTANCES", 7 * len(known))
     assert find_neighbours(texts, known) == whole
-    monkeypatch.setattr(text_statistics, "COMPARISONS", 10 * 6 * 6 * len(known))
+    monkeypatch.setattr(novelty, "COMPARISONS", 10 * 6 * 6 * len(known))
     assert find_neighbours(texts, known) == find_neighbours(texts[:10], known)
     assert find_neighbours(texts, known).texts == 10
 

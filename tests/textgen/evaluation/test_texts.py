@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from textgen import api
 from textgen.errors import CorpusError
-from textgen.evaluation.texts import compare_texts, count_new, find_neighbours, measure, training_documents
+from textgen.evaluation.novelty import count_new, find_neighbours, training_documents
+from textgen.evaluation.statistics import compare_texts, measure
 from textgen.text import encoding
 from textgen.text.encoded import draw_documents
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textgen.base.randomness import uniforms
 from textgen.errors import OptionError, UnknownCharacterError
 from textgen.generation import loop
 from textgen.generation.chain import Chain
+from textgen.generation.draw import uniforms
 from textgen.generation.loop import finish, generate
 from textgen.generation.request import Generation, Piece, Request
 from textgen.generation.runtime import ModelRuntime, Runtime

@@ -10,9 +10,8 @@ import pytest
 from onnx import TensorProto
 
 from textgen import api
-from textgen.base.randomness import uniforms
 from textgen.errors import UnavailableError
-from textgen.generation.draw import Draw
+from textgen.generation.draw import Draw, uniforms
 from textgen.runs.artifact import Artifact
 from textgen.saved_run import SavedRun
 from textgen.text_generator import TextGenerator

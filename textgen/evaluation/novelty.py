@@ -1,0 +1,133 @@
+"""Novelty: which texts are new, and how near the others are to the documents that the run was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textgen.saved_run import SavedRun
+from textgen.text.corpus import Corpus
+from textgen.text.encoding import in_pieces, read_documents
+from textgen.training.held_out import held_out_documents
+from textgen.training.settings import recorded_layout
+
+#: Pairs of characters compared at most when searching nearest neighbours (about 20 s), and distances held at a time.
+COMPARISONS, DISTANCES = 5e11, 2**24
+
+#: Examples of nearest neighbours.
+EXAMPLES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbour:
+    """A text, the training document nearest to it, and their normalised Levenshtein distance."""
+
+    text: str
+    nearest: str
+    distance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """The distances of texts from the nearest training documents.
+
+    The distance is Levenshtein's (characters inserted, deleted or replaced; Levenshtein, Binary codes capable of
+    correcting deletions, insertions, and reversals, 1966) divided by the length of the longer text: 0 is a copy, 1 has
+    nothing in common.
+
+    Attributes:
+        texts: the number of texts compared: only the first ones, if comparing all would take long.
+        mean: the mean of the distances.
+        median: the median of the distances.
+        examples: from the nearest to the farthest, evenly spaced in between.
+    """
+
+    texts: int
+    mean: float
+    median: float
+    examples: tuple[Neighbour, ...]
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Some documents of a corpus, which is read anew by each iteration: none of them is held in memory.
+
+    Args:
+        corpus: the corpus.
+        name: its registered name.
+        numbers: ``[n]``, the numbers of some documents.
+        inverse: whether these are all documents except those of the given numbers.
+    """
+
+    corpus: Corpus
+    name: str
+    numbers: NDArray[np.intp]
+    inverse: bool = False
+
+    def __iter__(self) -> Iterator[str]:
+        numbers = set(self.numbers.tolist())
+        for number, text in enumerate(read_documents(self.corpus, self.name)):
+            if (number in numbers) != self.inverse:
+                yield text
+
+
+def training_documents(run: SavedRun, corpus: Corpus) -> Documents:
+    """Returns the documents that a run was trained on; the corpus is read once, to count its documents.
+
+    Raises:
+        CorpusError: if the corpus cannot be read, or is empty.
+    """
+    name = run.settings["corpus"]["name"]
+    count = sum(1 for _ in read_documents(corpus, name))
+    return Documents(corpus, name, held_out_documents(count, recorded_layout(run.settings)), inverse=True)
+
+
+def count_new(texts: Sequence[str], training: Iterable[str]) -> int:
+    """Counts the texts that are not training documents; reads those once, and holds only the texts."""
+    new = set(texts).difference(training)
+    return sum(text in new for text in texts)
+
+
+def find_neighbours(texts: Sequence[str], training: Iterable[str], characters: int | None = None) -> Neighbours:
+    """Finds the training document nearest to each text; ties go to the first document.
+
+    Args:
+        texts: at least one text.
+        training: at least one document; held in memory one block at a time.
+        characters: the number of characters of all training documents; by default they are read once more to count it.
+    """
+    from rapidfuzz.distance import Levenshtein
+    from rapidfuzz.process import cdist
+
+    if characters is None:
+        characters = sum(map(len, training))
+    pairs_per_text = sum(map(len, texts)) / len(texts) * characters
+    texts = texts[: max(1, int(COMPARISONS / max(pairs_per_text, 1)))]
+    distance = np.full(len(texts), np.inf, np.float32)
+    nearest = [""] * len(texts)
+    for block in _blocks(training, max(1, DISTANCES // len(texts))):
+        distances = cdist(texts, block, scorer=Levenshtein.normalized_distance, dtype=np.float32, workers=-1)
+        first = distances.argmin(axis=1)
+        least = distances[np.arange(len(texts)), first]
+        for row in np.flatnonzero(least < distance).tolist():
+            distance[row], nearest[row] = least[row], block[first[row]]
+    order = np.argsort(distance, kind="stable")
+    spread = sorted(set(np.linspace(0, len(texts) - 1, EXAMPLES).round().astype(int).tolist()))
+    return Neighbours(
+        texts=len(texts),
+        mean=float(np.mean(distance.tolist())),
+        median=float(np.median(distance.tolist())),
+        examples=tuple(
+            Neighbour(text=texts[row], nearest=nearest[row], distance=float(distance[row])) for row in order[spread]
+        ),
+    )
+
+
+def _blocks(documents: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Yields documents in lists, at most ``size`` at a time and few enough to be held in memory."""
+    for piece in in_pieces(documents):
+        for start in range(0, len(piece), size):
+            yield piece[start : start + size]
