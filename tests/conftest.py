@@ -46,7 +46,9 @@ def command_line(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[s
         with pytest.raises(SystemExit) as stop:
             main()
         sys.stdout.flush()
-        return (stop.value.code or 0, *capfd.readouterr())
+        code = stop.value.code or 0
+        assert isinstance(code, int)
+        return (code, *capfd.readouterr())
 
     return call
 

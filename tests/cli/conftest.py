@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ def _hear_ctrl_c() -> None:
 NAMES = ["Ada", "Adam", "Beatrix", "Bo", "Dora", "Dorian", "Ed", "Eda", "Max", "Mia", "Tom", "Tomas"]
 
 #: Settings of a run that trains within milliseconds.
-QUICK = {
+QUICK: dict[str, dict[str, Any]] = {
     "corpus": {"layout": "lines"},
     "training": {"epochs": 3, "batch_size": 4, "held_out": 0.25, "sample_every": 0},
     "generation": {"length": 12},
@@ -81,7 +82,7 @@ def _install(folder: Path, distribution: str, module: str, version: str = "1.0")
 
 
 @pytest.fixture(scope="session")
-def counting_site(tmp_path_factory) -> Path:
+def counting_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an installed distribution that provides the counting model."""
     folder = tmp_path_factory.mktemp("site")
     _install(folder, "textgen-counting", "textgen.testing.counting", version="0")  # as ``registered`` has it

@@ -27,7 +27,7 @@ def mistake(textgen):
 
     def call(*arguments: object) -> str:
         before = contents()
-        error = textgen(*arguments).error
+        error: str = textgen(*arguments).error
         assert contents() == before
         return error
 
@@ -154,7 +154,7 @@ def test_a_wrong_option_of_sampling(mistake, trained, arguments, error):
     assert error in mistake("sample", trained["stream"], "--prompt", "the", *arguments)
 
 
-COMMANDS = {
+COMMANDS: dict[str, list[object]] = {
     "sample": ["sample"],
     "show": ["runs", "show"],
     "resume": ["train", "--epochs", 9, "--resume"],

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import get_args
@@ -44,7 +45,7 @@ class TestPackages:
 
     def test_each_is_used(self, workshop):
         def command(*arguments: str) -> str:
-            done = workshop.textgen(*arguments, keras=False)
+            done: subprocess.CompletedProcess[str] = workshop.textgen(*arguments, keras=False)
             assert done.returncode == 0, done.stderr
             return done.stdout
 
@@ -127,10 +128,10 @@ def test_a_failure_leaves_nothing(textgen, monkeypatch, there_before):
     before = files()
     replace, left = os.replace, iter(range(3))
 
-    def replace_thrice(*arguments: object) -> None:
+    def replace_thrice(source: Path, target: Path) -> None:
         if next(left, None) is None:
             raise OSError(28, "No space left on device")
-        replace(*arguments)
+        replace(source, target)
 
     monkeypatch.setattr(os, "replace", replace_thrice)
     assert "No space left on device" in textgen("plugins", "new", "birds", "--kind", "corpus").error

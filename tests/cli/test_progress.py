@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,7 @@ def on_terminal(environment):
             shown = b""
             while part := read(ours):
                 shown += part
+            assert process.stdout is not None
             out = process.stdout.read()
         os.close(ours)
         return process.returncode, out.decode(), shown.decode()
@@ -97,7 +99,7 @@ def test_a_long_epoch_prints_a_line_from_time_to_time(textgen, names, monkeypatc
 @pytest.mark.parametrize(("max_steps", "left"), [(None, "0:04:00"), (30, "0:00:40")])
 def test_a_line_has_the_learning_rate_and_the_time_left(monkeypatch, capsys, max_steps, left):
     training = SimpleNamespace(epochs=11, max_steps=max_steps)
-    plan = SimpleNamespace(
+    plan: Any = SimpleNamespace(
         dataset=SimpleNamespace(train=SimpleNamespace(steps=10)),
         training=training,
         text=SimpleNamespace(corpus_name="verse", layout="stream", facts=SimpleNamespace(characters=5678)),
@@ -106,7 +108,7 @@ def test_a_line_has_the_learning_rate_and_the_time_left(monkeypatch, capsys, max
         tokenizer=SimpleNamespace(vocab_size=9),
     )
     now = 1000.0
-    monkeypatch.setattr(display.time, "monotonic", lambda: now)
+    monkeypatch.setattr("textgen.training.display.time.monotonic", lambda: now)
     lines = display.LineDisplay()
     lines.started(plan, Path("run"), Position(0, 5, 5))
     header, second = capsys.readouterr().err.splitlines()

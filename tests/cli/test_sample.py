@@ -20,7 +20,8 @@ def write(textgen, trained):
     def call(run: str, *arguments: object) -> str:
         shown = textgen("sample", trained[run], "--seed", 7, *arguments)
         assert (shown.code, shown.err) == (0, "")
-        return shown.out
+        text: str = shown.out
+        return text
 
     return call
 
@@ -28,8 +29,9 @@ def write(textgen, trained):
 def test_texts_alone_go_to_stdout_and_the_seed_to_stderr(textgen, trained):
     shown = textgen("sample", trained["documents"], "--num", 3)
     assert len(shown.out.splitlines()) == 3
-    seed = re.fullmatch(r"seed (\d+); the same text again: --seed \1\n", shown.err)[1]
-    again = textgen("sample", trained["documents"], "--num", 3, "--seed", seed)
+    found = re.fullmatch(r"seed (\d+); the same text again: --seed \1\n", shown.err)
+    assert found is not None
+    again = textgen("sample", trained["documents"], "--num", 3, "--seed", found[1])
     assert (again.out, again.err) == (shown.out, "")
 
 

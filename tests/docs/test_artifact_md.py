@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors
@@ -15,6 +16,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "artifact.md").read_text(encoding="
 
 
 def section(title: str) -> str:
+    found: str
     (found,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
     return found
 
@@ -25,7 +27,7 @@ def rows(text: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "run"
     with registered(counting):
         textgen.train("dinos-lite", "counting", settings={"training": {"epochs": 2}}, out=folder)
@@ -94,7 +96,7 @@ def test_the_weights_have_the_documented_names_and_shapes(model, gates, one_hot)
 
     width, units, vocab = (7 if one_hot else 5), 4, 7
     options = {"input": "one-hot"} if one_hot else {"embedding_dim": 5}
-    made = plugins().make("model", {"name": model, "units": units, "layers": 2, **options}, vocab)
+    made: Any = plugins().make("model", {"name": model, "units": units, "layers": 2, **options}, vocab)
     sizes = {"V": vocab, "E": width, "U": units, "G": gates}
     documented = rows(section("The weights"))
     for name, shape in made.tensor_shapes.items():

@@ -1,12 +1,15 @@
 """The example packages, installed in an environment of their own and used through the command line."""
 
 import json
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import textgen
+from textgen.options import Settings
 from textgen.plugins.registry import Registry
 from textgen.testing import counting, registered
 from textgen.training.plan import make_plan
@@ -36,7 +39,7 @@ def command(workshop):
     """Runs a command in the environment of the packages: its output, or its error if it is to fail."""
 
     def run(*arguments: object, fails: bool = False, keras: bool = False) -> str:
-        done = workshop.textgen(*arguments, keras=keras)
+        done: subprocess.CompletedProcess[str] = workshop.textgen(*arguments, keras=keras)
         assert done.returncode == (2 if fails else 0), done.stderr
         assert "textgen: plugin" not in done.stderr, done.stderr
         return done.stderr if fails else done.stdout
@@ -125,7 +128,7 @@ def lengths_of_batches(registry: Registry, folder: Path) -> list[int]:
             np.testing.assert_array_equal(batch.inputs[:, 1:], batch.targets[:, :-1])
             assert batch.weights.shape == batch.targets.shape == batch.inputs.shape
 
-    settings = {
+    settings: Settings = {
         "corpus": {"name": "dinos-lite"},
         "training": {"epochs": 20, "sample_every": 0, "batch_size": 100},
         "model": {"name": "counting"},
@@ -141,7 +144,7 @@ def test_the_curriculum_goes_from_short_to_long(tmp_path):
 
     with registered(counting, name="counting") as registry:
         whole = lengths_of_batches(registry, tmp_path / "whole")
-        curriculum = import_file(EXAMPLES / "curriculum.py")
+        curriculum: Any = import_file(EXAMPLES / "curriculum.py")
         with registered(curriculum, name="curriculum"):
             cut = lengths_of_batches(registry, tmp_path / "cut")
     bound = [curriculum.SHORTEST * 2 ** (batch // curriculum.DOUBLED_AFTER) for batch in range(len(whole))]

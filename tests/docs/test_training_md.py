@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -29,7 +30,9 @@ def test_every_option_of_training_exists_and_is_named():
 
 @pytest.mark.parametrize("option", ["layout", "schedule"])
 def test_every_choice_is_named(option):
-    for choice in GradientOptions.model_fields[option].annotation.__args__:
+    choices = get_args(GradientOptions.model_fields[option].annotation)
+    assert choices
+    for choice in choices:
         assert f"`{choice}`" in PAGE
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import textgen
 
@@ -19,7 +20,7 @@ SMALL = {"batch_size": 8, "length": 20, "epochs": 2, "learning_rate": 1e-2, "sam
 TREES = {**SMALL, "epochs": 20, "batch_size": 4, "learning_rate": 5e-2, "checkpoint_every": 20}
 
 #: By folder: corpus, model, tokenizer, and other settings.
-RUNS = {
+RUNS: dict[str, tuple[str | Path, str, str, dict[str, dict[str, Any]]]] = {
     "gru-names": ("dinos-lite", "gru", "char-eos", {"model": {"units": 4, "input": "one-hot"}, "training": SMALL}),
     "lstm-trees": (
         Path("trees.txt"),
@@ -51,7 +52,7 @@ LENGTH = 16
 def record() -> None:
     """Train, export, generate, and resume a copy; keep the results."""
     sys.modules["matplotlib"] = None  # type: ignore[assignment]  # plots are large, and differ between machines
-    recorded: dict[str, object] = {"chains": CHAINS, "seeds": SEEDS, "prompts": PROMPTS, "length": LENGTH, "runs": {}}
+    recorded: dict[str, Any] = {"chains": CHAINS, "seeds": SEEDS, "prompts": PROMPTS, "length": LENGTH, "runs": {}}
     for name, (corpus, model, tokenizer, settings) in RUNS.items():
         folder = HERE / name
         shutil.rmtree(folder, ignore_errors=True)
@@ -70,7 +71,7 @@ def record() -> None:
             }
             for chain in CHAINS
         }
-        recorded["runs"][name] = {"ids": ids, "resumed": resume(folder)}  # type: ignore[index]
+        recorded["runs"][name] = {"ids": ids, "resumed": resume(folder)}
     (HERE / "recorded.json").write_text(json.dumps(recorded, separators=(",", ":")) + "\n")
 
 

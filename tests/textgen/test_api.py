@@ -10,13 +10,13 @@ from textgen.testing import CountingModel, registered
 
 
 @pytest.fixture
-def documents(work) -> api.TextGenerator:
+def documents(work) -> textgen.TextGenerator:
     """A run of documents."""
     return api.load(work.train("documents", {"generation": {"prompt": "ab", "stop": ["dd"]}}).path)
 
 
 @pytest.fixture
-def stream(work) -> api.TextGenerator:
+def stream(work) -> textgen.TextGenerator:
     """A run of a stream."""
     return api.load(work.train("stream", stream=True).path)
 
@@ -162,9 +162,9 @@ def test_a_device_that_other_runtimes_lack_is_for_the_models_own(work):
 
 def test_the_loaded_model_has_the_saved_weights(work):
     artifact = work.train("run")
-    np.testing.assert_array_equal(
-        api.load(artifact.path).runtime.model.weights()["counts"], Artifact.open(artifact.path).weights()["counts"]
-    )
+    runtime = api.load(artifact.path).runtime
+    assert isinstance(runtime, ModelRuntime)
+    np.testing.assert_array_equal(runtime.model.weights()["counts"], Artifact.open(artifact.path).weights()["counts"])
 
 
 def test_a_run_loads_during_training_with_its_best_checkpoint(work):

@@ -1,6 +1,7 @@
 """Runs that several processes train together, as ``TF_CONFIG`` lists them."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import textgen
 from textgen import hookimpl
 from textgen.base.cluster import Cluster
 from textgen.errors import OptionError
+from textgen.generation.runtime import ModelRuntime
 from textgen.runs.artifact import Artifact
 from textgen.testing import registered
 
@@ -110,7 +112,8 @@ def test_train_in_python_returns_the_same_weights_in_every_worker(work, monkeypa
         assert (work.folder / "run").exists() == (index == 0)
     follower, chief = generators
     assert chief.artifact.manifest.metrics["epoch"] == 1
+    assert isinstance(follower.runtime, ModelRuntime)
     np.testing.assert_array_equal(follower.runtime.model.weights()["counts"], chief.artifact.weights()["counts"])
-    request = {"length": 9, "num": 3, "seed": 1}
+    request: dict[str, Any] = {"length": 9, "num": 3, "seed": 1}
     assert follower.generate("ab", **request) == chief.generate("ab", **request)
     assert follower.artifact.manifest.settings == chief.artifact.manifest.settings

@@ -16,7 +16,7 @@ def test_a_notice_is_one_line_and_may_be_printed_once(capsys, tmp_path):
 
 def test_progress_is_a_line_from_time_to_time_outside_of_a_terminal(capsys, monkeypatch):
     now = 0.0
-    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    monkeypatch.setattr("textgen.base.console.time.monotonic", lambda: now)
     with show_progress() as progress:
         for done in range(4):
             now = done * console.LINE_EVERY / 2

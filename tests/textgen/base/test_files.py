@@ -29,7 +29,7 @@ def test_what_is_written_is_read_byte_by_byte(tmp_path_factory, content):
 
 
 @pytest.fixture
-def old(tmp_path) -> Path:
+def old(tmp_path: Path) -> Path:
     path = tmp_path / "file.json"
     path.write_text("old")
     return path
@@ -110,7 +110,7 @@ def test_text_that_cannot_be_encoded_leaves_the_old_file(old):
 
 def test_tensors_come_with_their_metadata(tmp_path):
     path = tmp_path / "t.safetensors"
-    arrays = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "scalar": np.array(3, np.int64)}
+    arrays: dict[str, np.ndarray] = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "scalar": np.array(3, np.int64)}
     path.write_bytes(safetensors.numpy.save(arrays, metadata={"k": "v"}))
     read, metadata = read_tensors(path)
     assert metadata == {"k": "v"}

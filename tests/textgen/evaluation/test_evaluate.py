@@ -175,7 +175,7 @@ def test_the_loss_of_batches_is_the_one_that_training_reports(work):
 counts = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 50), min_size=1)
 
 
-def entropy(p) -> float:
+def entropy(p: list[float]) -> float:
     return -sum(x * math.log2(x) for x in p if x)
 
 
@@ -270,6 +270,7 @@ def test_the_held_out_documents_are_those_of_the_run(work):
     held_out = [work.words[number] for number in drawn]
     training = [word for number, word in enumerate(work.words) if number not in drawn]
     assert (len(held_out), len(training)) == (18, 42)
+    assert written is not None
     assert written.held_out == compare_texts(held_out[:5], training)
     assert sum(written.training_lengths.values()) == 42
 
@@ -278,6 +279,7 @@ def test_texts_are_those_of_the_seed_in_any_portions(work, monkeypatch):
     generator = api.load(work.train("run", {"generation": {"prompt": "ab"}}).path)
     written = generator.evaluate(num=70, seed=3, temperature=0.5).written
     texts = generator.generate("", num=70, seed=3, temperature=0.5)
+    assert written is not None
     assert written.sampler == "temperature(0.5) | multinomial"
     training = [word for number, word in enumerate(work.words) if number not in draw_documents(60, 0.1, 0)]
     assert written.texts == compare_texts(texts, training)
@@ -290,6 +292,7 @@ def test_texts_that_were_cut_do_not_count_as_ended(work):
     generator = api.load(work.train("run", {"generation": {"length": 1}}).path)
     written = generator.evaluate(num=200).written
     ends = [g.finish_reason == "eos" for g in generator.sample(generator.request("", num=200, seed=0))]
+    assert written is not None
     assert 0 < written.ended == np.mean(ends) < 1
     assert (written.length, max(written.texts.lengths)) == (1, 2)
 
@@ -302,7 +305,8 @@ def test_a_stream_is_judged_with_and_without_carried_state(work):
     assert carried.context == "state carried through the whole text"
     assert windows.context == "state not carried: windows of 1 characters, each from the initial state"
     assert carried.held_out.nats != windows.held_out.nats
-    assert carried.documents is carried.written is None
+    assert carried.documents is None
+    assert carried.written is None
     ids = generator.tokenizer.encode(work.stream.read_text()[-100:])
     logits, _ = generator.runtime.forward(ids[None, :-1], generator.runtime.initial_state(1))
     assert carried.held_out.nats == pytest.approx(-logits[0, np.arange(99), ids[1:]].mean())

@@ -80,12 +80,15 @@ class Pair(Sampler):
 class Constant(Selector):
     Options = PairOptions
 
+    options: PairOptions
+
     def select(self, logits: Any, uniforms: Any) -> Any:
         return np.full(len(logits), self.options.first, np.int32)
 
 
 def make_own(text: str) -> Chain:
-    return Chain(text, {"pair": Pair, "constant": Constant}.__getitem__)
+    own: dict[str, type[Sampler] | type[Selector]] = {"pair": Pair, "constant": Constant}
+    return Chain(text, own.__getitem__)
 
 
 @pytest.mark.parametrize(

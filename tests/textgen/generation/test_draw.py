@@ -19,6 +19,8 @@ class NthOptions(Options):
 class Nth(Selector):
     Options = NthOptions
 
+    options: NthOptions
+
     def select(self, logits, uniforms):
         return np.full(len(logits), self.options.n, np.int32)
 

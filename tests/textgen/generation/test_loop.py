@@ -1,5 +1,6 @@
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from textgen.generation.chain import Chain
 from textgen.generation.draw import uniforms
 from textgen.generation.loop import finish, generate
 from textgen.generation.request import Generation, Piece, Request
-from textgen.generation.runtime import ModelRuntime, Runtime
+from textgen.generation.runtime import ModelRuntime
 from textgen.plugins.registry import plugins
 from textgen.testing import CountingModel, CountingOptions
 from textgen.text.boundaries import Boundaries
@@ -23,9 +24,9 @@ from textgen.text.tokenizer import Tokenizer
 LETTERS = "abcd"
 
 
-def make_runtime(vocab_size: int, seed: int = 0) -> Runtime:
+def make_runtime(vocab_size: int, seed: int = 0) -> ModelRuntime:
     """A model with random counts, so that the odds differ from context to context."""
-    model = CountingModel(CountingOptions(), vocab_size)
+    model = CountingModel(CountingOptions(smoothing=1), vocab_size)
     counts = np.random.default_rng(seed).integers(0, 9, (vocab_size + 1, vocab_size, vocab_size))
     model.load_weights({"counts": counts.astype(np.float32)})
     return ModelRuntime(model)
@@ -39,13 +40,13 @@ MULTINOMIAL = make_chain("multinomial")
 
 
 @pytest.fixture(scope="module")
-def tokenizer(make_tokenizer) -> Tokenizer:
+def tokenizer(make_tokenizer: Callable[..., Tokenizer]) -> Tokenizer:
     """Padding and unknown 0, a to d 1 to 4, <eos> 5."""
     return make_tokenizer("char-eos", [LETTERS])
 
 
 @pytest.fixture(scope="module")
-def plain(make_tokenizer) -> Tokenizer:
+def plain(make_tokenizer: Callable[..., Tokenizer]) -> Tokenizer:
     """a to d 0 to 3, no special id."""
     return make_tokenizer("char-index", [LETTERS])
 
@@ -397,6 +398,7 @@ def test_a_text_can_be_continued_wherever_it_ended(tokenizer, texts, stop, ignor
     _, wholes = run(tokenizer, replace(asked, length=length + 20, stop=(), ignore_eos=True))
     for part, whole in zip(parts, wholes, strict=True):
         there = part.continuation
+        assert there is not None
         assert (there.seed, there.row, there.last_id) == (seed, part.row, part.ids[-1])
         rest = replace(request("", length=20, chain=chain, seed=there.seed, ignore_eos=True), row_seeds=(there.row,))
         _, (after,) = run(tokenizer, replace(rest, continuation=there, keep_state=True))

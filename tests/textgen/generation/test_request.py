@@ -7,7 +7,7 @@ from textgen.plugins.registry import plugins
 
 
 def of(defaults: GenerationOptions | None = None, **wishes):
-    return Request.of(defaults or GenerationOptions(), plugins().chain, **wishes)
+    return Request.of(defaults or GenerationOptions.model_validate({}), plugins().chain, **wishes)
 
 
 def test_every_wish_becomes_part_of_the_request():

@@ -72,6 +72,8 @@ def test_every_hook_has_a_test():
 
 def test_the_page_of_hooks_matches_the_specifications():
     spec = importlib.util.spec_from_file_location("generate_docs", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
     generate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generate)
     page = generate.HOOKS.read_text(encoding="utf-8")
@@ -88,7 +90,8 @@ def test_a_deprecated_hook_or_argument_warns_its_implementer_only():
     specifications: dict[str, Any] = {}
     exec(example, specifications)
     manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(SimpleNamespace(**specifications))
+    namespace: Any = SimpleNamespace(**specifications)
+    manager.add_hookspecs(namespace)
     with pytest.warns(DeprecationWarning, match="implement textgen_after_generation"):
         manager.register(SimpleNamespace(textgen_text_ended=hookimpl(lambda text: None, specname="textgen_text_ended")))
     with pytest.warns(DeprecationWarning, match="loss goes in 2.0"):
@@ -125,11 +128,11 @@ def test_hooks_of_later_versions_are_marked_as_the_documentation_says():
 def test_plugins_are_called_in_order_unless_they_ask_otherwise(work):
     called: list[str] = []
 
-    def plugin(name: str, **order: bool) -> SimpleNamespace:
+    def plugin(name: str, **order: Any) -> SimpleNamespace:
         def textgen_before_generation() -> None:
             called.append(name)
 
-        return SimpleNamespace(textgen_before_generation=hookimpl(textgen_before_generation, **order))
+        return SimpleNamespace(textgen_before_generation=hookimpl(**order)(textgen_before_generation))
 
     run = work.train("run").path
     with (
@@ -194,7 +197,8 @@ def test_hook_register_exporters(work, tmp_path):
 
     artifact = work.train("run")
     with registered(naming("exporter", Copies)):
-        assert api.export(artifact.path, to="mine", out=tmp_path / "out") == "reported"
+        report: object = api.export(artifact.path, to="mine", out=tmp_path / "out")
+    assert report == "reported"
     assert float((tmp_path / "out" / "loss.txt").read_text()) == pytest.approx(
         artifact.manifest.metrics["held_out_loss"], rel=1e-5
     )

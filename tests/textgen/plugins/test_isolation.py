@@ -4,7 +4,7 @@ import importlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,7 +114,7 @@ def process(site: Path, *arguments: object, **environment: str) -> Outcome:
 
 
 @pytest.fixture
-def site(tmp_path) -> Path:
+def site(tmp_path: Path) -> Path:
     """A folder of distributions with the counting model, as the fixture ``registry`` names it."""
     folder = tmp_path / "site"
     folder.mkdir()
@@ -267,7 +267,7 @@ Command = Callable[..., Outcome]
 
 
 @pytest.fixture
-def textgen(tmp_path, monkeypatch, command_line) -> Command:
+def textgen(tmp_path, monkeypatch, command_line) -> Iterator[Command]:
     """The command line in this process, with a plugin that fails in every way once it is used."""
     folder = tmp_path / "faulty"
     folder.mkdir()

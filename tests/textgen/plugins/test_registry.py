@@ -1,6 +1,7 @@
 """Discovery, with real distributions in folders on the path."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path, monkeypatch) -> Site:
+def site(tmp_path, monkeypatch) -> Iterator[Site]:
     monkeypatch.syspath_prepend(tmp_path)
     before = set(sys.modules)
     yield Site(tmp_path)

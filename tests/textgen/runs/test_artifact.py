@@ -2,6 +2,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def test_a_name_outside_the_folder_is_refused(tmp_path, name):
 @pytest.fixture
 def run(work, monkeypatch) -> Path:
     """A finished run that loads."""
-    path = work.train("run").path
+    path: Path = work.train("run").path
     assert api.load(path).generate("a", length=3, seed=0)
     return path
 
@@ -180,9 +181,10 @@ def refused_in_one_line(run: Path, change: tuple) -> bool:
 def test_a_manifest_with_any_value_missing_or_of_another_type_is_a_one_line_error(run):
     file = run / "textgen.json"
     whole = json.loads(file.read_text())
+    replacements: tuple[Any, ...] = ("missing", None, [], {}, "../x", -1, {"name": "unheard-of"})
     refused = 0
     for path in paths_within(whole):
-        for replacement in ("missing", None, [], {}, "../x", -1, {"name": "unheard-of"}):
+        for replacement in replacements:
             if not path:
                 changed = replacement
             else:

@@ -7,6 +7,7 @@ import resource
 import signal
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,7 @@ def test_a_run_killed_before_any_file_operation_loads_and_resumes(work, monkeypa
         name = f"killed-{at}"
         with monkeypatch.context() as patch:
             count_operations(patch, at)
-            code = in_child(lambda name=name: work.train(name, SETTINGS, **OPTIONS))
+            code = in_child(partial(work.train, name, SETTINGS, **OPTIONS))
         assert code == -signal.SIGKILL
         path = work.folder / name
         loaded.append(opens(path))
@@ -134,7 +135,8 @@ def test_a_resumed_run_can_be_killed_too(work, monkeypatch):
 @pytest.fixture
 def interrupted(work) -> Artifact:
     """A run that stopped after the first of two epochs."""
-    return work.train("run", SETTINGS, **(OPTIONS | {"epochs": 1}))
+    artifact: Artifact = work.train("run", SETTINGS, **(OPTIONS | {"epochs": 1}))
+    return artifact
 
 
 def contents(path: Path) -> dict[Path, bytes]:

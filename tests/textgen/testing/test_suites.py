@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx  # noqa: F401 - as the next: an inline run forgets its imports, and these abort when imported twice
@@ -67,7 +68,7 @@ class Dump(Exporter):
 class Letters(Tokenizer):
     """A good tokenizer: characters from 0."""
 
-    texts = ()
+    texts: Any = ()
 
     def fit(self, texts):
         self.texts = sorted(set("".join(texts)))
@@ -121,7 +122,7 @@ class Last(Selector):
 
 
 #: The good plugins, each with its suite, its hook, and the attributes of the suite.
-GOOD = {
+GOOD: dict[type, tuple[type, str, dict[str, Any]]] = {
     TinyDocuments: (CorpusSuite, "corpora", {}),
     Letters: (TokenizerSuite, "tokenizers", {}),
     CountingModel: (ModelSuite, "models", {"options": {"smoothing": 0.5}}),
@@ -155,9 +156,10 @@ def outcomes(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Call
         with registered(hooks, name=name, distribution=distribution):
             monkeypatch.setattr(textgen.training.plot, "save_training_plot", no_plots)
             result = pytester.inline_run("-p", "no:cacheprovider", "-k", only)
+        skipped: Any
         passed, skipped, failed = result.listoutcomes()
         assert all(report.when == "call" for report in failed), [str(report.longrepr) for report in failed]
-        names = {report.location[2].partition("[")[0].rpartition(".")[2] for report in failed}
+        names = {report.nodeid.partition("[")[0].rpartition("::")[2] for report in failed}
         return {"failed": sorted(names), "passed": passed, "skipped": [report.longrepr[2] for report in skipped]}
 
     return run
@@ -231,6 +233,8 @@ class CountedOptions(Options):
 @fails("test_settled_options_find_the_same_text")
 class ForgetsAnOption(TinyDocuments):
     Options = CountedOptions
+
+    options: CountedOptions
 
     def documents(self):
         yield from list(super().documents())[: self.options.count]
@@ -330,6 +334,8 @@ class LooksAtItsNeighbours(Halves):
 @fails("test_each_row_has_its_own_numbers")
 @fails("test_its_graph_does_the_same")
 class UsesItsOwnNumbers(Halves):
+    options: HalvesOptions
+
     def transform(self, logits, parameters, seen):
         return (logits / self.options.by).astype(np.float32)
 

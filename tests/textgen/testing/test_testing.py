@@ -33,7 +33,8 @@ def test_logits_are_the_logarithms_of_smoothed_shares(ids, smoothing):
     counted = model(smoothing)
     counts = counted.weights()["counts"]
     logits, _ = counted.forward(ids, counted.state_spec.initial_state(len(ids)))
-    assert (logits.shape, logits.dtype) == ((*ids.shape, V), np.float32)
+    assert logits.shape == (*ids.shape, V)
+    assert logits.dtype == np.float32
     for row, row_logits in zip(ids, logits, strict=True):
         for place, found in enumerate(row_logits):
             context = counts[row[place - 1] + 1 if place else 0, row[place]].astype(float) + smoothing

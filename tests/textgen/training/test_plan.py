@@ -135,6 +135,7 @@ def test_a_text_that_was_read_is_not_read_again(work, registry, monkeypatch):
     text = read_text(settings, registry)
     work.lines.unlink()
     plan = make_plan(settings, registry, text=text, held_out=np.array([7, 3]))
+    assert isinstance(plan.dataset.held_out, PaddedDocuments)
     held_out = plan.dataset.held_out.text
     documents = np.split(held_out.ids, held_out.offsets[1:-1])
     assert [plan.tokenizer.decode(ids).strip() for ids in documents] == [work.words[3], work.words[7]]

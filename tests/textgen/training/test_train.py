@@ -70,7 +70,9 @@ def test_a_run_is_whole_in_every_layout(work, diary, options):
     assert diary.begun == [(artifact.path, Position())]
     assert diary.ends == ["finished"]
     assert not list(artifact.path.rglob("*.tmp"))
-    work.registry.get("model", "counting")(CountingOptions(), again.manifest.vocab_size).load_weights(again.weights())
+    work.registry.get("model", "counting")(CountingOptions(smoothing=1), again.manifest.vocab_size).load_weights(
+        again.weights()
+    )
 
 
 def test_the_counts_are_those_of_the_text(work):
@@ -295,7 +297,7 @@ def test_other_options_cannot_change_on_resuming(work, changes):
     artifact = work.train("run")
     before = (artifact.path / "textgen.json").read_bytes()
     with pytest.raises(OptionError, match=r"cannot change when a run is resumed; training.epochs, training.max_steps"):
-        resume(artifact.path, work.registry, None, changes=changes)
+        resume(artifact.path, work.registry, Display(), changes=changes)
     assert (artifact.path / "textgen.json").read_bytes() == before
 
 
@@ -470,7 +472,9 @@ def test_a_checkpoint_holds_the_position_and_equal_tensors_once(work):
     about = json.loads(metadata["checkpoint"])
     assert about["position"] == {"epoch": 1, "step": 0, "total": 7}
     assert about["shared"] == {"counts": "weights/counts"}
-    np.testing.assert_array_equal(read_checkpoint(artifact).tensors["counts"], tensors["weights/counts"])
+    checkpoint = read_checkpoint(artifact)
+    assert checkpoint is not None
+    np.testing.assert_array_equal(checkpoint.tensors["counts"], tensors["weights/counts"])
 
 
 def test_a_checkpoint_without_shared_tensors_can_be_resumed(work):
