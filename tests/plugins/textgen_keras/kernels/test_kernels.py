@@ -169,8 +169,8 @@ def read(cell, rng, *, time=TIME, batch=BATCH, units=UNITS, spoiled=False, is_lo
         bias = normal(units)
         states, *kept = layers.gru_forward(table, index, state, kernel, bias)
         return [states, *layers.gru_backward(upstream, table, index, kernel, states, *kept)]
-    states, cells, kept = layers.lstm_forward(table, index, state, normal(batch, units), kernel)
-    return [states, cells, *layers.lstm_backward(upstream, table, index, kernel, states, cells, kept)]
+    states, cells, activations = layers.lstm_forward(table, index, state, normal(batch, units), kernel)
+    return [states, cells, *layers.lstm_backward(upstream, table, index, kernel, states, cells, activations)]
 
 
 @pytest.mark.parametrize("sizes", [{}, {"is_look_up": False}, {"time": 3, "batch": 300, "units": 140}], ids=str)
