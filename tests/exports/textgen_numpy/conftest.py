@@ -13,7 +13,7 @@ def make_network() -> Callable[..., RecurrentNetwork]:
     def make(cell: Cell, layers: int = 1, vocab: int = 7, width: int | None = 3, units: int = 5) -> RecurrentNetwork:
         rng = np.random.default_rng([layers, units, vocab])
         columns = GATES[cell] * units
-        shapes = {} if width is None else {"embedding": (vocab, width)}
+        shapes: dict[str, tuple[int, ...]] = {} if width is None else {"embedding": (vocab, width)}
         for index in range(layers):
             shapes[f"layers.{index}.kernel"] = (units if index else width or vocab, columns)
             shapes[f"layers.{index}.recurrent_kernel"] = (units, columns)

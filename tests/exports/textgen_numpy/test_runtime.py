@@ -3,6 +3,7 @@ import subprocess
 import sys
 import warnings
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -152,21 +153,27 @@ def test_large_weights_saturate_without_warnings(make_network, cell):
 
 def test_open_takes_the_description_of_the_model(make_network):
     network = make_network("gru")
-    artifact = SimpleNamespace(weights=network.tensors)
-    model = SimpleNamespace(describe=lambda weights: network if weights.keys() == network.tensors().keys() else None)
+    artifact: Any = SimpleNamespace(weights=network.tensors)
+
+    def describe(weights):
+        return network if weights.keys() == network.tensors().keys() else None
+
+    model: Any = SimpleNamespace(describe=describe)
     runtime = NumpyRuntime.open(artifact, lambda: model, device="auto")
     assert (runtime.vocab_size, runtime.device) == (7, "cpu")
 
 
 def test_open_refuses_a_model_that_is_not_a_stack_and_names_its_runtime():
-    model = SimpleNamespace(describe=lambda weights: None, native_runtime="counts")
+    artifact: Any = SimpleNamespace(weights=dict)
+    model: Any = SimpleNamespace(describe=lambda weights: None, native_runtime="counts")
     with pytest.raises(UnsupportedModelError, match="--runtime counts"):
-        NumpyRuntime.open(SimpleNamespace(weights=dict), lambda: model)
+        NumpyRuntime.open(artifact, lambda: model)
 
 
 def test_open_refuses_a_gpu():
+    nothing: Any = None
     with pytest.raises(UnavailableError, match="use --device cpu"):
-        NumpyRuntime.open(SimpleNamespace(), lambda: None, device="cuda:0")
+        NumpyRuntime.open(nothing, lambda: nothing, device="cuda:0")
 
 
 def test_running_imports_no_training_library():

@@ -99,7 +99,7 @@ def save_run(
     corpus.parent.mkdir(parents=True, exist_ok=True)
     corpus.write_text(text, encoding="utf-8", newline="")
     options = {"input": "one-hot"} if width is None else {"embedding_dim": width}
-    settings = {
+    settings: dict[str, dict[str, Any]] = {
         "corpus": {
             "name": "file",
             "path": str(corpus),
@@ -150,7 +150,7 @@ def exported(tmp_path_factory) -> Callable[..., Exported]:
 
     @cache_results
     def export(cell: Cell = "gru", *, vocab: int | None = None, precision: str = "fp32", **options: Any) -> Exported:
-        text = {} if vocab is None else {"text": alphabet(vocab)}
+        text: dict[str, Any] = {} if vocab is None else {"text": alphabet(vocab)}
         run = save_run(tmp_path_factory.mktemp("runs") / "run", cell, **text, **options)
         api.export(run.path, options={"precision": precision}, notice=pytest.fail)
         network = RecurrentNetwork.from_tensors(cell, run.weights())

@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import onnx
 import pytest
@@ -11,7 +12,7 @@ from onnx import TensorProto, helper
 from textgen import api
 from textgen.errors import UnavailableError
 from textgen.runs.artifact import Artifact
-from textgen_onnx.running import session
+from textgen_onnx.running.cuda import why_no_cuda
 
 
 @pytest.fixture
@@ -28,9 +29,10 @@ def refused(textgen) -> Callable[..., str]:
     def sample(folder, *arguments: object, prompt: str = "The", runtime: str = "onnx") -> str:
         done = textgen("sample", folder, "--runtime", runtime, "--prompt", prompt, "--length", 5, *arguments)
         assert (done.code, done.out) == (2, "")
-        assert done.err.startswith("textgen: error: ")
-        assert done.err.count("\n") == 1
-        return done.err
+        error: str = done.err
+        assert error.startswith("textgen: error: ")
+        assert error.count("\n") == 1
+        return error
 
     return sample
 
@@ -97,18 +99,18 @@ def test_an_export_of_former_weights(make_run, tmp_path, textgen, refused):
     assert textgen(*arguments, "--runtime", "onnx").code == 0
 
 
-@pytest.mark.skipif(session.why_no_cuda() == "", reason="CUDA works here")
+@pytest.mark.skipif(why_no_cuda() == "", reason="CUDA works here")
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
 def test_cuda_where_it_does_not_work(export, refused, device):
     error = refused(export.path, "--device", device)
-    assert session.why_no_cuda() in error
+    assert why_no_cuda() in error
     assert "--device cpu" in error
 
 
-@pytest.mark.skipif(session.why_no_cuda() == "", reason="CUDA works here")
+@pytest.mark.skipif(why_no_cuda() == "", reason="CUDA works here")
 def test_the_reason_why_the_fastest_runtime_fails_is_given_if_no_other_can_replace_it(exported, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")  # the model's own runtime is not available
-    with pytest.raises(UnavailableError, match=re.escape(session.why_no_cuda())):
+    with pytest.raises(UnavailableError, match=re.escape(why_no_cuda())):
         api.load(exported("lstm").run.path, device="cuda")
 
 
@@ -119,7 +121,7 @@ def test_a_device_that_does_not_exist(export, refused, device):
 
 #: Commands that make the runtime read a graph: a prompt of several characters reads step.onnx, one of a single
 #: character generate.onnx alone; a chain other than the exported one is built from the weights in step.onnx.
-READERS = {
+READERS: dict[str, list[tuple[str, tuple[str, ...]]]] = {
     "step.onnx": [("The", ()), ("T", ("--sampler", "greedy"))],
     "generate.onnx": [("T", ())],
 }
@@ -160,10 +162,10 @@ def test_a_file_that_is_not_a_graph(export, refused, name, prompt, arguments, co
 
 
 @pytest.mark.parametrize(("name", "prompt", "arguments"), BOTH)
-def test_external_data_even_if_it_is_there(export, refused, monkeypatch, name, prompt, arguments):
+def test_external_data_even_if_it_is_there(export: Artifact, refused, monkeypatch, name, prompt, arguments):
     def move_out(model: onnx.ModelProto) -> bytes:
         monkeypatch.chdir(export.path)
-        options = {"save_as_external_data": True, "location": "weights.bin", "size_threshold": 100}
+        options: dict[str, Any] = {"save_as_external_data": True, "location": "weights.bin", "size_threshold": 100}
         onnx.save_model(model, "moved.onnx", **options)
         assert (export.path / "weights.bin").stat().st_size > 1000
         return (export.path / "moved.onnx").read_bytes()

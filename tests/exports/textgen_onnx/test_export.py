@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,6 +22,7 @@ from textgen.model.network import RecurrentLayer, RecurrentNetwork
 from textgen.runs.artifact import Artifact
 from textgen_onnx.checks import parity
 from textgen_onnx.exporter import OnnxExporter
+from textgen_onnx.graphs.step import build_step
 from textgen_onnx.graphs.weights import GraphWeights
 from textgen_onnx.runtime import OnnxRuntime
 
@@ -41,7 +43,8 @@ def folder(request, exported) -> Path:
     """An export, not to be changed."""
     cell, tokenizer, layers = request.param
     sampler = "repetition-penalty(1.2) | temperature(0.7) | top-k(9) | multinomial"
-    return exported(cell, tokenizer=tokenizer, layers=layers, sampler=sampler).run.path / "onnx"
+    run: Artifact = exported(cell, tokenizer=tokenizer, layers=layers, sampler=sampler).run
+    return run.path / "onnx"
 
 
 def graphs(folder: Path) -> dict[str, onnx.ModelProto]:
@@ -277,6 +280,7 @@ def test_without_its_corpus_an_export_is_compared_on_text_of_the_model(make_run,
     (tmp_path / "run.txt").unlink()
     api.export(run.path, options={"precision": "int8"})
     about = Artifact.open(run.path / "onnx").manifest.export
+    assert about is not None
     assert about["parity"]["text"] == "text of the model itself"
     assert -1e-3 < about["parity"]["loss_increase"] <= 0.01
 
@@ -293,7 +297,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(params=["nothing there", "an earlier export"])
-def place(request, exported, tmp_path) -> Path:
+def place(request, exported, tmp_path: Path) -> Path:
     """A folder with a run, exported before or not."""
     run = exported("gru").run
     shutil.copytree(run.path, tmp_path / "place" / "run")
@@ -340,7 +344,6 @@ def test_a_graph_that_computes_something_else_is_not_an_export(place, monkeypatc
     from textgen_onnx import exporter
 
     before = contents(place)
-    build_step = exporter.build_step
 
     def build_wrong(weights):
         weights.tensors["head.bias"] = weights.tensors["head.bias"] + 0.01
@@ -439,7 +442,7 @@ def test_an_export_works_without_its_run(folder, tmp_path):
     elsewhere.mkdir()
     for name in ("textgen.json", "tokenizer.json", "step.onnx", "generate.onnx"):
         (elsewhere / name).write_bytes((folder / name).read_bytes())
-    options = {"num": 3, "seed": 2, "length": 30}
+    options: dict[str, Any] = {"num": 3, "seed": 2, "length": 30}
     generator = api.load(elsewhere, device="cpu")
     assert isinstance(generator.runtime, OnnxRuntime)
     assert generator.generate("The", **options) == api.load(folder.parent, runtime="numpy").generate("The", **options)
@@ -452,7 +455,9 @@ def test_if_the_corpus_has_changed_an_export_is_compared_on_text_of_the_model(ma
     corpus = tmp_path / "run.txt"
     corpus.write_text(change(corpus.read_text(encoding="utf-8")), encoding="utf-8")
     api.export(run.path)
-    assert Artifact.open(run.path / "onnx").manifest.export["parity"]["text"] == "text of the model itself"
+    about = Artifact.open(run.path / "onnx").manifest.export
+    assert about is not None
+    assert about["parity"]["text"] == "text of the model itself"
 
 
 def test_a_vocabulary_too_large_for_a_file_is_refused():

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -56,24 +57,27 @@ logit = st.one_of(st.floats(-20, 20, width=32), st.sampled_from([-1.5, 0.0, 2.0,
 
 @st.composite
 def batches(draw, rows: int = 3) -> np.ndarray:
-    logits = draw(arrays(np.float32, (rows, V), elements=logit))
+    logits: np.ndarray = draw(arrays(np.float32, (rows, V), elements=logit))
     logits[~np.isfinite(logits).any(axis=1), 0] = 1
     return logits
 
 
 def in_a_graph(name: str, vocab: int = V):
     """A bundled sampler or selector, and a session of the graph that it writes."""
-    part = plugins().get("sampler", name)
-    part = part(part.Options())
+    kind = plugins().get("sampler", name)
+    part = kind(kind.Options())
     graph = Graph({}, vocab)
     logits = graph.input("logits", FLOAT, ("batch", vocab))
     if isinstance(part, Selector):
         result = part.emit(graph, logits, graph.input("uniforms", FLOAT, ("batch", 1)))
+        assert result is not None
         output = Value(graph.name(result, "result"), INT64, ("batch",))
     else:
         parameters = {each: graph.input(each, FLOAT, ("batch", 1)) for each in part.parameters}
         seen = graph.input("seen", BOOL, ("batch", vocab)) if part.uses_history else None
-        output = Value(graph.name(part.emit(graph, logits, parameters, seen), "result"), FLOAT, ("batch", vocab))
+        result = part.emit(graph, logits, parameters, seen)
+        assert result is not None
+        output = Value(graph.name(result, "result"), FLOAT, ("batch", vocab))
     model = graph.model([output]).SerializeToString()
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     return part, lambda **feeds: session.run(None, feeds)[0]
@@ -81,18 +85,17 @@ def in_a_graph(name: str, vocab: int = V):
 
 def boundary(name: str, logits: np.ndarray, value: np.ndarray) -> np.ndarray:
     """The distance of each id from the limit of the kept ones, in double precision; infinite if there is no limit."""
+    exact = logits.astype(float)
+    far = np.full(logits.shape, np.inf)
     with np.errstate(divide="ignore", invalid="ignore"):
-        exact = logits.astype(float)
         if name == "min-p":
-            return np.abs(exact - (exact.max(axis=1, keepdims=True) + np.log(value.astype(float))))
+            far = np.abs(exact - (exact.max(axis=1, keepdims=True) + np.log(value.astype(float))))
         if name == "top-p":
             order = np.argsort(-exact, axis=1, kind="stable")
             shares = np.exp(np.take_along_axis(exact, order, axis=1) - exact.max(axis=1, keepdims=True))
             shares /= shares.sum(axis=1, keepdims=True)
-            far = np.empty_like(exact)
             np.put_along_axis(far, order, np.abs(np.cumsum(shares, axis=1) - shares - value), axis=1)
-            return far
-    return np.full(logits.shape, np.inf)
+    return far
 
 
 @pytest.mark.parametrize("name", sorted(LINKS))
@@ -127,7 +130,7 @@ def test_each_selector_alone(name):
     @settings(max_examples=150)
     @given(logits=batches(), values=st.lists(drawn, min_size=3, max_size=3))
     @example(logits=np.zeros((3, V), np.float32), values=[0.0, 0.5, 1 - 2**-24])
-    @example(logits=np.float32([[-np.inf] * (V - 1) + [0]] * 3), values=[0.0, 0.5, 1 - 2**-24])
+    @example(logits=np.array([[-np.inf] * (V - 1) + [0]] * 3, np.float32), values=[0.0, 0.5, 1 - 2**-24])
     def check(logits, values):
         uniform = np.array(values, np.float32)
         expected = selector.select(logits, uniform)
@@ -194,6 +197,7 @@ def test_chains_whose_rows_differ(exported, chain, cell, text):
     assert not np.isin(found, work.forbidden).any()
     assert len(np.unique(expected)) > 3
     if seen is not None:
+        assert work.seen is not None
         np.testing.assert_array_equal(work.seen[(found == expected).all(axis=0)], seen[(found == expected).all(axis=0)])
 
 
@@ -210,7 +214,12 @@ def test_a_row_draws_the_same_alone_in_chunks_and_in_a_batch(exported, chain, te
 @pytest.mark.parametrize("chunk", [1, 3, 16, 64, 1000])
 def test_the_chunk_does_not_change_the_text(exported, chunk):
     generator = api.load(exported("lstm", tokenizer="char-eos").run.path, runtime="onnx", device="cpu")
-    options = {"num": 12, "length": 50, "seed": 9, "sampler": "repetition-penalty(1.3) | top-p(0.9) | multinomial"}
+    options: dict[str, Any] = {
+        "num": 12,
+        "length": 50,
+        "seed": 9,
+        "sampler": "repetition-penalty(1.3) | top-p(0.9) | multinomial",
+    }
     assert generator.generate("The", chunk=chunk, **options) == generator.generate("The", **options)
     assert "".join(generator.stream("The", **options | {"num": 1}, chunk=chunk)) == generator.generate(
         "The", **options | {"num": 1}
@@ -232,6 +241,7 @@ class Nth(Selector):
     """The n-th likeliest id: a selector with an option of its own."""
 
     Options = NthOptions
+    options: NthOptions
 
     def select(self, logits, uniforms):
         return np.argsort(-logits, axis=1, kind="stable")[:, self.options.n].astype(np.int32)
@@ -256,7 +266,12 @@ def more_samplers():
 
 def test_a_sampler_without_a_graph_runs_outside_of_the_graph(exported, more_samplers, capsys):
     run = exported("gru").run
-    options = {"length": 40, "seed": 2, "sampler": "doubling | temperature(1.1) | multinomial", "chunk": 8}
+    options: dict[str, Any] = {
+        "length": 40,
+        "seed": 2,
+        "sampler": "doubling | temperature(1.1) | multinomial",
+        "chunk": 8,
+    }
     expected = api.load(run.path, runtime="numpy").generate("The", **options)
     generator = api.load(run.path, runtime="onnx", device="cpu")
     capsys.readouterr()

@@ -9,8 +9,8 @@ class PublishedSuite(CorpusSuite):
     """A corpus with files in the folder of the real corpora."""
 
     @pytest.fixture(autouse=True)
-    def at_hand(self, data_dir):
-        self.data_dir = data_dir
+    def at_hand(self, data_dir, monkeypatch):
+        monkeypatch.setattr(type(self), "data_dir", data_dir)
 
 
 class TestShakespeare(PublishedSuite):

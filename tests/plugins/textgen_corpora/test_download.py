@@ -159,7 +159,7 @@ class TestAgNewsAuto:
             monkeypatch.setattr(agnews, name, Source(f"agnews/{split}.csv", (f"{server.address}/{split}.csv",), sha256))
 
     @pytest.fixture
-    def only_test(self, tmp_path) -> Path:
+    def only_test(self, tmp_path: Path) -> Path:
         path = tmp_path / "data" / "agnews" / "test.csv"
         path.parent.mkdir(parents=True)
         path.write_bytes(self.TEST)

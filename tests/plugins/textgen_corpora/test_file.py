@@ -30,7 +30,7 @@ def read(path: Path, **options) -> list[str]:
 
 
 @pytest.fixture
-def write(tmp_path):
+def write(tmp_path: Path):
     def write(content: bytes | str, name: str = "own.txt") -> Path:
         path = tmp_path / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)

@@ -1,6 +1,7 @@
 """The end of a run, by its options, and resuming after it."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -29,19 +30,24 @@ def records(folder):
 
 
 def test_a_run_that_ends_within_an_epoch_by_max_steps_judges_its_last_weights(text, tmp_path):
-    settings = {"model": {"units": 8}, "training": {**TRAINING, "epochs": 9, "max_steps": 41}}
+    settings: dict[str, dict[str, Any]] = {
+        "model": {"units": 8},
+        "training": {**TRAINING, "epochs": 9, "max_steps": 41},
+    }
     generator = api.train(text, settings=settings, out=tmp_path / "run")
     manifest = generator.artifact.manifest
     assert [record["step"] for record in records(tmp_path / "run")] == [33, 41]
     assert manifest.metrics["step"] == 41
     plan = make_plan(manifest.settings, plugins())
-    expected = mean_loss(generator.runtime, plan.dataset.held_out.batches(0), carries_state=plan.dataset.carries_state)
+    held_out = plan.dataset.held_out
+    assert held_out is not None
+    expected = mean_loss(generator.runtime, list(held_out.batches(0)), carries_state=plan.dataset.carries_state)
     assert manifest.metrics["held_out_loss"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_run_that_ended_by_patience_can_be_resumed_with_more(text, tmp_path):
     still = {"optimizer": "sgd", "learning_rate": 1e-30, "average": 0.0, "patience": 1}
-    settings = {"model": {"units": 4}, "training": {**TRAINING, **still, "epochs": 9}}
+    settings: dict[str, dict[str, Any]] = {"model": {"units": 4}, "training": {**TRAINING, **still, "epochs": 9}}
     api.train(text, settings=settings, out=tmp_path / "run")
     assert [record["epoch"] for record in records(tmp_path / "run")] == [1, 2]
     with pytest.raises(OptionError, match=r"it ended by training.patience=1; raise it to resume the run"):

@@ -8,8 +8,12 @@ NAMES = ("shakespeare-gru", "shakespeare-gru-stateful", "agnews-lstm", "agnews-l
 
 
 def test_all_five_are_registered():
-    names = []
-    textgen_register_recipes(lambda name, target, summary: names.append(name))
+    names: list[str] = []
+
+    def register(name, target, summary=""):
+        names.append(name)
+
+    textgen_register_recipes(register)
     assert tuple(names) == NAMES
 
 

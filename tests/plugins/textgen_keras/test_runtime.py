@@ -1,4 +1,5 @@
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,7 +131,8 @@ def test_initial_weights_are_those_of_keras_by_default():
 def test_open_loads_the_weights_of_an_artifact():
     made = make(GRU)
     fresh = GRU(made.options, VOCAB)
-    runtime = KerasRuntime.open(SimpleNamespace(weights=made.weights), lambda: fresh, device="cpu")
+    artifact: Any = SimpleNamespace(weights=made.weights)
+    runtime = KerasRuntime.open(artifact, lambda: fresh, device="cpu")
     ids, state = np.array([[1, 2, 3]], np.int32), runtime.initial_state(1)
     np.testing.assert_array_equal(runtime.forward(ids, state)[0], KerasRuntime(made).forward(ids, state)[0])
     assert (runtime.device, runtime.vocab_size) == ("cpu", VOCAB)
@@ -138,8 +140,9 @@ def test_open_loads_the_weights_of_an_artifact():
 
 def test_open_refuses_the_weights_of_another_model():
     weights = make(GRU).weights()
+    artifact: Any = SimpleNamespace(weights=lambda: weights)
     with pytest.raises(ArtifactError, match="the weights do not fit the model's options"):
-        KerasRuntime.open(SimpleNamespace(weights=lambda: weights), lambda: LSTM(RecurrentOptions(units=5), VOCAB))
+        KerasRuntime.open(artifact, lambda: LSTM(RecurrentOptions(units=5), VOCAB))
 
 
 def test_the_state_of_another_model_is_refused():

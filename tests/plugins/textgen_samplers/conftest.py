@@ -25,7 +25,7 @@ def apply(chain) -> Transform:
         texts = [texts] * len(logits) if isinstance(texts, str) else texts
         draw = Draw([chain(f"{text} | greedy") for text in texts], logits.shape[1])
         before = logits.copy()
-        result = logits
+        result: np.ndarray = logits
         for sampler, parameters in zip(draw.chain.samplers, draw.parameters, strict=True):
             result = sampler.transform(result, parameters, seen)
         np.testing.assert_array_equal(logits, before)

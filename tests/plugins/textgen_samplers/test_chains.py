@@ -86,7 +86,7 @@ LOGITS = np.log(np.array([0.3, 0.02, 0.18, 0.25, 0.1, 0.05, 0.1]))
 
 
 def expected_distribution(text: str) -> np.ndarray:
-    chances = np.exp(LOGITS)
+    chances: np.ndarray = np.exp(LOGITS)
     for link in text.split(" | ")[:-1]:
         name, number = link.rstrip(")").split("(")
         value = float(number)

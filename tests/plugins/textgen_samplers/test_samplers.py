@@ -30,8 +30,9 @@ def kept(result: np.ndarray) -> set[int]:
 
 
 def probabilities(row) -> np.ndarray:
-    weights = np.exp(np.asarray(row, np.float64) - max(row))
-    return weights / weights.sum()
+    weights: np.ndarray = np.exp(np.asarray(row, np.float64) - max(row))
+    weights /= weights.sum()
+    return weights
 
 
 @given(row=rows, temperature=st.floats(0.05, 20))
@@ -126,7 +127,7 @@ def test_the_penalty_knows_the_ids_of_each_row(chain):
 
     drawing = Draw([chain("repetition-penalty(1000) | greedy")] * 2, 3)
     drawing.note(np.array([0]), np.array([2], np.int32))
-    logits = np.float32([[1, 2, 3], [1, 2, 3]])
+    logits = np.array([[1, 2, 3], [1, 2, 3]], np.float32)
     drawn = [drawing.draw(logits, np.zeros(2, np.float32)).tolist() for _ in range(3)]
     assert drawn == [[1, 2], [0, 1], [2, 0]]
 

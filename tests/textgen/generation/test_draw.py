@@ -50,7 +50,8 @@ words = st.integers(0, 2**64 - 1)
 @given(seed=words, rows=st.lists(words, max_size=4), start=st.integers(0, 10_000), steps=st.integers(0, 40))
 def test_uniforms_are_words_of_numpys_philox(seed, rows, start, steps):
     found = uniforms(seed, rows, start, steps)
-    assert (found.shape, found.dtype) == ((steps, len(rows)), np.float32)
+    assert found.shape == (steps, len(rows))
+    assert found.dtype == np.float32
     for column, row in zip(found.T, rows, strict=True):
         stream = np.random.Philox(key=np.array([seed, row], np.uint64)).random_raw(start + steps)[start:]
         assert [int(u * 2**24) for u in column.tolist()] == [int(word) >> 40 for word in stream]

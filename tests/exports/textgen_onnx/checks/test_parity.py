@@ -57,7 +57,8 @@ def test_logits_of_a_wide_stack(exported):
 def test_layers_of_different_widths(cell, precision, rounding):
     """The bundled models have layers of one width, those of a plugin may not; a graph returns its weights."""
     rng = np.random.default_rng(0)
-    shapes, width = {}, 11
+    shapes: dict[str, tuple[int, ...]] = {}
+    width = 11
     for index, units in enumerate((5, 8, 3)):
         columns = GATES[cell] * units
         shapes[f"layers.{index}.kernel"] = (width, columns)

@@ -12,13 +12,16 @@ from onnx import TensorProto
 from textgen import api
 from textgen.errors import UnavailableError
 from textgen.generation.draw import Draw, uniforms
+from textgen.model.network import Cell
 from textgen.runs.artifact import Artifact
 from textgen.saved_run import SavedRun
 from textgen.text_generator import TextGenerator
 from textgen_onnx.graphs.generate import build_block, build_generate
-from textgen_onnx.graphs.weights import GraphWeights
-from textgen_onnx.running import session
+from textgen_onnx.graphs.weights import GraphWeights, Precision
+from textgen_onnx.running.cuda import why_no_cuda
 from textgen_onnx.running.cuda_block import BlockLoop
+from textgen_onnx.running.device_state import DeviceState
+from textgen_onnx.running.session import open_session
 from textgen_onnx.runtime import LONG_BLOCK, SHORT_BLOCK, OnnxRuntime
 
 LONG = "repetition-penalty(1.2) | temperature(0.8) | top-k(12) | top-p(0.9) | min-p(0.02) | multinomial"
@@ -66,7 +69,7 @@ CUDA_KERNELS = {
     "Where": {"BOOL FLOAT -> FLOAT"},
 }
 
-needs_cuda = pytest.mark.skipif(bool(session.why_no_cuda()), reason=session.why_no_cuda() or "CUDA works")
+needs_cuda = pytest.mark.skipif(bool(why_no_cuda()), reason=why_no_cuda() or "CUDA works")
 
 
 def nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
@@ -96,7 +99,7 @@ def typed(model: onnx.ModelProto) -> tuple[dict[str, int], dict[str, list[int | 
 
 @pytest.fixture(scope="module")
 def make_block(make_network, chain):
-    def make(cell: str, text: str, precision: str = "fp32") -> onnx.ModelProto:
+    def make(cell: Cell, text: str, precision: Precision = "fp32") -> onnx.ModelProto:
         weights = GraphWeights.from_network(make_network(cell, layers=2), precision)
         return build_block(weights, chain(text), (0,), 3, steps=5, batch=1)
 
@@ -240,20 +243,20 @@ def test_text_is_written_in_blocks_whether_it_is_streamed_or_not(
 
 def test_the_exported_block_is_the_exported_loop(make_run, tmp_path, rounding):
     run = make_run(tmp_path / "run", "lstm")
-    report = api.export(run.path, options={"block": 7}, notice=str)
+    report = api.export(run.path, options={"block": 7}, notice=lambda _: None)
     assert "block.onnx" in report.files
     folder = run.path / "onnx"
     inputs = {
         "last_ids": np.array([5]),
         "past.0.h": np.zeros((1, 6), np.float32),
         "past.0.c": np.zeros((1, 6), np.float32),
-        "0.temperature.temperature": np.float32([[0.8]]),
+        "0.temperature.temperature": np.array([[0.8]], np.float32),
         "uniforms": uniforms(1, [0], 1, 7),
     }
     block, loop = (
         dict(zip([v.name for v in opened.get_outputs()], opened.run(None, inputs), strict=True))
         for opened in (
-            session.open_session((folder / name).read_bytes(), name, "cpu") for name in ("block.onnx", "generate.onnx")
+            open_session((folder / name).read_bytes(), name, "cpu") for name in ("block.onnx", "generate.onnx")
         )
     )
     assert set(block) == set(loop) == {"ids", "present.0.h", "present.0.c", "finished"}
@@ -261,12 +264,12 @@ def test_the_exported_block_is_the_exported_loop(make_run, tmp_path, rounding):
         np.testing.assert_allclose(block[name], array, atol=rounding)
 
 
-@pytest.mark.skipif(not session.why_no_cuda(), reason="CUDA works here")
+@pytest.mark.skipif(not why_no_cuda(), reason="CUDA works here")
 @pytest.mark.parametrize("cuda_graph", [False, True])
 def test_cuda_that_does_not_work_is_never_replaced_by_the_cpu(make_block, cuda_graph):
     model = make_block("gru", "greedy").SerializeToString()
     with pytest.raises(UnavailableError, match=r"driver|CUDA"):
-        session.open_session(model, "block", "cuda:0", cuda_graph=cuda_graph)
+        open_session(model, "block", "cuda:0", cuda_graph=cuda_graph)
 
 
 @pytest.mark.cuda
@@ -310,6 +313,7 @@ def test_states_stay_on_the_device(exported, chain, rows):
     for _ in range(3):
         block = cuda.generate(np.ones(rows, np.int32), state, draw, uniforms(0, range(rows), 1, LONG_BLOCK))
         state = block.state
+        assert isinstance(state, DeviceState)
         assert {value.device_name() for _, value in state.values_on_device()} == {"cuda"}
 
 
@@ -319,7 +323,7 @@ def test_states_stay_on_the_device(exported, chain, rows):
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_block_runs_entirely_on_cuda(make_block, cell, text, precision):
     model = make_block(cell, text, precision).SerializeToString()
-    opened = session.open_session(model, "block", "cuda:0", cuda_graph=True)  # which forbids falling back
+    opened = open_session(model, "block", "cuda:0", cuda_graph=True)  # which forbids falling back
     assert opened.get_providers()[0] == "CUDAExecutionProvider"
 
 

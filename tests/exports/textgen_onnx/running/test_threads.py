@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from textgen import api
+from textgen import api, usable_cores
 from textgen_onnx.running import threads
 
 FILE = "threads.json"
@@ -120,15 +120,15 @@ def test_generating_remembers_a_choice_for_each_graph_and_size_of_batch(exported
     monkeypatch.setenv("TEXTGEN_CACHE_DIR", str(tmp_path))
     for num in (1, 1, 20, 20):
         api.load(run.path, runtime="onnx", device="cpu").generate("The", num=num, length=5, seed=0)
-    if threads.usable_cores() == 1:
+    if usable_cores() == 1:
         assert not (tmp_path / FILE).exists()
     else:
         remembered = json.loads((tmp_path / FILE).read_text())
         assert len(remembered) == 4
-        assert all(1 <= number <= threads.usable_cores() for number, _ in remembered.values())
+        assert all(1 <= number <= usable_cores() for number, _ in remembered.values())
 
 
-@pytest.mark.skipif(threads.usable_cores() == 1, reason="a machine with one core has nothing to share")
+@pytest.mark.skipif(usable_cores() == 1, reason="a machine with one core has nothing to share")
 @pytest.mark.parametrize("sampler", ["multinomial", "repetition-penalty(1.3) | temperature(0.7) | multinomial"])
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_sharing_rows_does_not_change_the_text(exported, tmp_path, monkeypatch, cell, sampler):

@@ -1,5 +1,7 @@
 """Layers with random weights and input, for the tests of the kernels."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -20,11 +22,11 @@ def run_layer():
         def normal(*shape):
             return rng.normal(size=shape).astype(dtype)
 
-        gates = {"gru": 3, "lstm": 4}[cell]
+        columns = {"gru": 3, "lstm": 4}[cell] * units
         rows = VOCAB if is_look_up else time * batch
-        table, kernel = normal(rows, gates * units), normal(units, gates * units) * np.dtype(dtype).type(units**-0.5)
+        table, kernel = normal(rows, columns), normal(units, columns) * np.dtype(dtype).type(units**-0.5)
         index = rng.integers(0, VOCAB, (batch, time)) if is_look_up else np.arange(rows).reshape(time, batch).T
-        arrays = {"table": table, "index": np.ascontiguousarray(index, np.int32), "kernel": kernel}
+        arrays: dict[str, Any] = {"table": table, "index": np.ascontiguousarray(index, np.int32), "kernel": kernel}
         state, upstream = normal(batch, units), normal(time, batch, units)
         edit(arrays)
         if cell == "gru":

@@ -39,6 +39,8 @@ def run(tmp_path):
 
     def run():
         spec = importlib.util.spec_from_file_location("two_lines", path)
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules["two_lines"] = module
         spec.loader.exec_module(module)

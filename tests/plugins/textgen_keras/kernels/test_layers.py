@@ -30,7 +30,7 @@ def test_a_layer_follows_its_equations_and_so_do_its_gradients(cell):
     time, batch, units, vocab = 4, 2, 3, 5
     rng = np.random.default_rng(2)
     index = rng.integers(0, vocab, (batch, time)).astype(np.int32)
-    shapes = {"table": (vocab, gates * units), "state": (batch, units)}
+    shapes: dict[str, tuple[int, ...]] = {"table": (vocab, gates * units), "state": (batch, units)}
     shapes |= {"cell": (batch, units), "kernel": (units, gates * units)}
     if cell == "gru":
         del shapes["cell"]

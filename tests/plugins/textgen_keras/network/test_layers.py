@@ -114,7 +114,7 @@ def test_the_gradient_in_double_precision_equals_finite_differences(tf, way, cel
     units, gates = 3, {"gru": 3, "lstm": 4}[cell]
     rng = np.random.default_rng(6)
     inputs = rng.normal(0, 1, (4, 2, 5))
-    shapes = {"kernel": (5, gates * units), "recurrent": (units, gates * units)}
+    shapes: dict[str, tuple[int, ...]] = {"kernel": (5, gates * units), "recurrent": (units, gates * units)}
     shapes["bias"] = (2, gates * units) if cell == "gru" else (gates * units,)
     parts = [rng.normal(0, 0.5, shape) for shape in shapes.values()]
     state = [rng.normal(0, 1, (2, units)) for _ in range(1 if cell == "gru" else 2)]
@@ -158,10 +158,15 @@ def test_the_loss_is_the_cross_entropy_of_the_logits_and_so_is_its_gradient(tf, 
 @pytest.mark.parametrize(("largest", "is_compiled"), [(8 * 24 * 4, True), (8 * 24 * 4 - 1, False)])
 def test_a_kernel_larger_than_a_cache_is_left_to_tensorflow(tf, monkeypatch, largest, is_compiled):
     from textgen_keras.network import layers
+    from textgen_keras.network.compiled import compiled_gru
 
     calls: list = []
-    compiled_gru = layers.compiled_gru
-    monkeypatch.setattr(layers, "compiled_gru", lambda *tensors: calls.append(tensors) or compiled_gru(*tensors))
+
+    def counted(*tensors):
+        calls.append(tensors)
+        return compiled_gru(*tensors)
+
+    monkeypatch.setattr(layers, "compiled_gru", counted)
     monkeypatch.setattr(layers, "LARGEST_COMPILED", largest)  # the kernel has units by gates float32 numbers
     network = make_network("gru")
     network.learn(np.zeros((BATCH, TIME), np.int32), network.initial_state(BATCH), None, None)

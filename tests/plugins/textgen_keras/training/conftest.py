@@ -88,7 +88,7 @@ class Server:
 
     def start(self, folder: Path, *arguments: str, **variables: str) -> Command:
         """Start ``textgen`` in a folder; keywords are environment variables."""
-        request = {"folder": str(folder), "arguments": arguments, "variables": variables}
+        request: dict[str, object] = {"folder": str(folder), "arguments": arguments, "variables": variables}
         return Command(self, self.ask(request), folder)
 
     def stop(self) -> None:

@@ -36,7 +36,7 @@ def fit(make_run, stream):
 def recorder():
     import keras
 
-    class Recorder(keras.callbacks.Callback):
+    class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
         """Records each call: its name, the epoch or batch, the names of the logged values."""
 
         def __init__(self):
@@ -84,7 +84,7 @@ def test_callbacks_are_called_as_by_keras_own_fit_with_the_values_that_the_run_r
 def test_a_callback_can_stop_within_an_epoch(fit):
     import keras
 
-    class Stop(keras.callbacks.Callback):
+    class Stop(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
         def on_train_batch_end(self, batch, logs=None):
             self.model.stop_training = True
 

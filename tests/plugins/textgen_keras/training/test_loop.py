@@ -1,4 +1,5 @@
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,11 +21,11 @@ PLAIN = {"schedule": "constant", "warmup_steps": 0, "average": 0.0}
 STILL = {"optimizer": "sgd", "learning_rate": 1e-30} | PLAIN
 
 
-def make_gru(**options: object) -> GRU:
+def make_gru(**options: Any) -> GRU:
     return GRU(RecurrentOptions(**{"units": 8, "embedding_dim": 4} | options), VOCAB)
 
 
-def make_lstm(**options: object) -> LSTM:
+def make_lstm(**options: Any) -> LSTM:
     return LSTM(RecurrentOptions(**{"units": 8, "input": "one-hot"} | options), VOCAB)
 
 

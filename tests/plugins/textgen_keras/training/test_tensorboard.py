@@ -1,6 +1,7 @@
 """The event files of --tensorboard, read back by TensorFlow."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def test_any_scalar_comes_back(tmp_path):
 
 
 def test_a_run_has_curves_of_batches_and_epochs(tmp_path):
-    settings = {
+    settings: dict[str, dict[str, Any]] = {
         "corpus": {"name": "dinos-lite"},
         "model": {"name": "gru", "units": 8},
         "training": {"epochs": 2, "batch_size": 32, "sample_every": 0},

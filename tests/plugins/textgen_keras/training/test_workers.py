@@ -71,7 +71,8 @@ def configs() -> list[str]:
 
 def finish(process, code: int) -> str:
     """Wait for a process that ends with an exit code; its standard error."""
-    found, errors = process.wait(), process.errors()
+    found = process.wait()
+    errors: str = process.errors()
     assert (found, process.output()) == (code, ""), errors
     assert "Traceback" not in errors
     return errors
@@ -120,6 +121,7 @@ def test_two_workers_train_the_weights_of_one_and_can_be_resumed_as_one(launch, 
         finish(process, 130)
     stopped = Artifact.open(tmp_path / "stopped0" / "run")
     assert stopped.manifest.status == "interrupted"
+    assert stopped.manifest.last_checkpoint is not None
     assert stopped.manifest.last_checkpoint.endswith("00000016.safetensors")
     # One process resumes what two began, including the carried state.
     finish(launch("stopped0", "--resume", "run"), 0)
