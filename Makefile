@@ -5,13 +5,16 @@ BENCH_STAMP := .venv/.bench
 
 .PHONY: test test-fast lint docs demo bench bench-quick clean
 
+# A process per core, and the tests of a file in one process: they share what they train and export.
+PYTEST := $(BIN)/pytest -n auto --dist loadfile
+
 # Everything, before a change is merged: lint, types and all tests. ARGS are passed to pytest.
 test: lint
-	$(BIN)/pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 # While working: all tests but those that are marked slow, at most three minutes on two cores.
 test-fast: $(STAMP)
-	$(BIN)/pytest -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
