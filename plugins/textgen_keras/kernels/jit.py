@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 # Division by 0 gives inf, as in NumPy. A product and a sum may be one operation; all else is rounded as written.
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
@@ -29,12 +29,42 @@ def hash_of(folder: Path) -> str:
 SOURCES = hash_of(Path(__file__).parent)
 
 
+class _FilePerEntry(IndexDataCacheFile):  # type: ignore[misc]  # numba is untyped
+    """The files of a cache, each named after the key of its entry, so that no index is needed.
+
+    Numba numbers the files, and keeps an index of keys and numbers that it writes before the files. Processes that
+    compile at the same time then choose one number for two entries, and run the machine code of the other one.
+    """
+
+    def load(self, key: Any) -> Any:
+        try:
+            return self._load_data(self._name(key))
+        except FileNotFoundError:
+            return None
+
+    def save(self, key: Any, data: Any) -> None:
+        self._save_data(self._name(key), data)
+
+    def _name(self, key: Any) -> str:
+        digest = hashlib.sha256(repr((self._version, self._source_stamp, key)).encode())
+        name: str = self._data_name(int(digest.hexdigest()[:32], 16))
+        return name
+
+
 class _FolderCache(FunctionCache):  # type: ignore[misc]  # numba is untyped
     """Numba's cache on disk, in which machine code is found only if no file of this folder has changed since.
 
     Numba by itself compares the function and its own file, but machine code contains functions of other files, too. It
     has no public setting for this; the key of an entry is the one place where all that the entry depends on meets.
     """
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        super().__init__(function)
+        self._cache_file = _FilePerEntry(
+            cache_path=self._cache_path,
+            filename_base=self._impl.filename_base,
+            source_stamp=self._impl.locator.get_source_stamp(),
+        )
 
     def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
         return (*super()._index_key(signature, codegen), SOURCES)

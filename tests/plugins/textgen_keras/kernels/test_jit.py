@@ -59,7 +59,7 @@ def files_in(folder):
 def test_machine_code_is_found_again(cache, run):
     run()
     files = files_in(cache)
-    assert {path.suffix for path in files} == {".nbi", ".nbc"}
+    assert {path.suffix for path in files} == {".nbc"}
     run()
     assert files_in(cache) == files
 
@@ -77,12 +77,39 @@ def test_machine_code_of_other_sources_is_not_used(cache, run, monkeypatch):
     assert machine_code.read_bytes() == b""  # it was neither read, which would fail, nor replaced
 
 
-@pytest.mark.parametrize("suffix", [".nbi", ".nbc", ".nb?"])
-def test_damaged_files_are_not_used(cache, run, suffix):
+def test_damaged_files_are_not_used(cache, run):
     run()
-    for path in cache.rglob(f"*{suffix}"):
+    for path in cache.rglob("*.nbc"):
         path.write_bytes(b"")
     run()
+
+
+#: Compiles for numbers of one type after another, and says whether each result is right.
+DOUBLE = """
+import sys, numpy as np, two_lines
+for name in sys.argv[1:]:
+    array = np.arange(1, 9).astype(name)
+    two_lines.double(array)
+    assert array.tolist() == [2, 4, 6, 8, 10, 12, 14, 16], (name, array)
+"""
+
+
+def test_processes_that_compile_at_the_same_time_do_not_take_the_machine_code_of_each_other(tmp_path, run):
+    types = ["float32", "float64", "int64", "int8"]
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), environment.get("PYTHONPATH", "")])
+
+    def start(*names):
+        return subprocess.Popen([sys.executable, "-c", DOUBLE, *names], env=environment, stderr=subprocess.PIPE)
+
+    processes = [start(*types[turn:], *types[:turn]) for turn in range(4)]
+    processes.append(start())
+    for process in processes:
+        assert process.communicate()[1] == b""
+    files = files_in(tmp_path / "cache")
+    assert len(files) == len(types)
+    assert start(*types).communicate()[1] == b""
+    assert files_in(tmp_path / "cache") == files
 
 
 def test_without_a_folder_that_can_be_written_nothing_is_kept(cache, run, monkeypatch):
