@@ -113,7 +113,8 @@ def test_a_line_has_the_learning_rate_and_the_time_left(monkeypatch, capsys, max
     lines.started(plan, Path("run"), Position(0, 5, 5))
     header, second = capsys.readouterr().err.splitlines()
     assert header == "gru with 1,234 parameters on verse: 5,678 characters, vocabulary 9"
-    assert second == "11 epochs of 10 batches, into run, resumed after batch 5"
+    limit = ", at most 30 in all" if max_steps else ""
+    assert second == f"11 epochs of 10 batches{limit}, into run, resumed after batch 5"
     now += 99  # for TensorFlow and the first batch, which do not count
     lines.batch(Position(0, 6, 6), 2.0, 100.0, 0.002)
     now += 8 * 2.5

@@ -21,9 +21,9 @@ def runs(trained) -> Path:
 def test_an_empty_folder_of_runs_says_how_to_train_one(textgen):
     listed = textgen("runs", "list")
     assert (listed.code, listed.out) == (0, "")
-    assert listed.err == "textgen: there are no runs in runs; train one with: textgen train --corpus dinos-lite\n"
+    assert listed.err == "textgen: the folder runs has no runs; train one with: textgen train --corpus dinos-lite\n"
     assert textgen("runs", "list", "--json").out == "[]\n"
-    assert "there are no runs" in textgen("runs", "show").error
+    assert "has no runs" in textgen("runs", "show").error
 
 
 def test_the_latest_run_is_listed_first(textgen, runs):

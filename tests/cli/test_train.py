@@ -153,7 +153,7 @@ def test_a_run_that_max_steps_ended_can_be_sampled_and_resumed(textgen, names):
     assert textgen("sample", "run", "--seed", 1).code == 0
     assert "max_steps=4; raise them to resume the run" in textgen("train", "--resume", "run").error
     done = textgen("train", "--resume", "run", "--max-steps", 20)
-    assert done.err.splitlines()[1] == "9 epochs of 3 batches, into run, resumed after batch 4"
+    assert done.err.splitlines()[1] == "9 epochs of 3 batches, at most 20 in all, into run, resumed after batch 4"
     textgen("train", names, *QUICK, "--epochs", 9, "--max-steps", 20, "--out", "whole")
     resumed, whole = (Artifact.open(Path(name)) for name in ("run", "whole"))
     assert resumed.weights()["counts"].tolist() == whole.weights()["counts"].tolist()

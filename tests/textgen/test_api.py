@@ -98,7 +98,7 @@ def test_single_samplers_edit_the_chain_of_the_run(stream):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num": 0}, "num, length and chunk must be at least 1"),
+        ({"num": 0}, "num must be at least 1, not 0"),
         ({"length": 0}, "must be at least 1"),
         ({"chunk": 0}, "must be at least 1"),
         ({"seed": -1}, r"a seed must be from 0 to 2\*\*64 - 1, not -1"),
@@ -244,7 +244,7 @@ def test_callbacks_are_an_option_that_the_model_must_have(work):
 
 
 def test_a_text_that_does_not_exist_is_an_error(work):
-    with pytest.raises(UnknownNameError, match=r"unknown corpus 'wrods.txt'"):
+    with pytest.raises(CorpusError, match=r"wrods.txt does not exist"):
         textgen.train("wrods.txt", "counting")
     with pytest.raises(CorpusError, match="is a folder"):
         textgen.train(work.folder, "counting")

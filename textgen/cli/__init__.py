@@ -30,7 +30,7 @@ COMMANDS = {
     "doctor": ("textgen.cli.doctor:doctor", "Check what works on this machine, and what to install for the rest."),
     "corpora": ("textgen.cli.corpora:app", "List, describe and download corpora."),
     "runs": ("textgen.cli.runs:app", "List the runs, or show one."),
-    "plugins": ("textgen.cli.plugins:app", "List, examine and describe plugins, or start one."),
+    "plugins": ("textgen.cli.plugins:app", "List, examine and describe plugins, or create one."),
 }
 
 

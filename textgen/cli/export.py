@@ -15,7 +15,8 @@ def export(
     onnx: Annotated[bool, typer.Option("--onnx", help="Export to ONNX; short for --to onnx.")] = False,
     to: Annotated[str | None, typer.Option(help="Exporter, by name: onnx, or one of a plugin.")] = None,
     precision: Annotated[
-        Literal["fp32", "fp16", "int8"] | None, typer.Option(help="Of the weights: fp32, fp16 (CUDA) or int8 (CPU).")
+        Literal["fp32", "fp16", "int8"] | None,
+        typer.Option(help="Precision of the weights: fp32, fp16 (CUDA) or int8 (CPU)."),
     ] = None,
     via: Annotated[
         Literal["weights", "tf2onnx"] | None,
@@ -33,7 +34,7 @@ def export(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Export a run to files that do not need TensorFlow, and compare them with it."""
+    """Export a run to files that do not need TensorFlow, and compare them with the run."""
     import json
 
     from textgen.api import export as export_run

@@ -12,7 +12,7 @@ from textgen.cli.parameters import AsJson
 if TYPE_CHECKING:
     from textgen.plugins.registration import Provided
 
-app = typer.Typer(help="List, examine and describe plugins, or start one.", no_args_is_help=True)
+app = typer.Typer(help="List, examine and describe plugins, or create one.", no_args_is_help=True)
 app.command()(new)
 
 #: How to use a name of each kind.
@@ -70,7 +70,7 @@ def list_(as_json: AsJson = False) -> None:
 def doctor(as_json: AsJson = False) -> None:
     """Examine the plugins: what is broken, misspelt, claimed twice or slow.
 
-    Exit code 1 if there is anything of the kind.
+    The exit code is 1 if it finds anything.
     """
     import json
     from dataclasses import asdict

@@ -40,7 +40,8 @@ def sample(
         float | None, typer.Option(help="Draw from the likeliest characters that together have this probability.")
     ] = None,
     min_p: Annotated[
-        float | None, typer.Option(help="Draw from characters at least this many times as likely as the likeliest.")
+        float | None,
+        typer.Option(help="Draw from characters whose probability is at least this share of the likeliest one's."),
     ] = None,
     repetition_penalty: Annotated[
         float | None, typer.Option(help="Above 1, characters that have occurred become less likely.")

@@ -117,8 +117,9 @@ class Request:
             raise TypeError(f"a request has no option {min(unknown)!r}")
         num, length, chunk = wishes.get("num", 1), wishes.get("length"), wishes.get("chunk")
         seed, row_seeds, stop = wishes.get("seed"), wishes.get("rows"), wishes.get("stop")
-        if num < 1 or (length is not None and length < 1) or (chunk is not None and chunk < 1):
-            raise OptionError("num, length and chunk must be at least 1")
+        for name, number in (("num", num), ("length", length), ("chunk", chunk)):
+            if number is not None and number < 1:
+                raise OptionError(f"{name} must be at least 1, not {number}")
         if continuation := wishes.get("continuation"):
             prompt = prompt or ""
             seed = continuation.seed if seed is None else seed

@@ -70,15 +70,16 @@ class Candidate:
 def find_candidates() -> list[Candidate]:
     """The installed plugins, sorted, without importing them."""
     candidates = [candidate for folder in _metadata_folders() for candidate in _read_entry_points(folder)]
+    candidates += [candidate for place in filter(os.path.isfile, sys.path) for candidate in _read_archive(place)]
     return sorted(candidates, key=lambda candidate: (candidate.plugin.distribution, candidate.plugin.name))
 
 
 def _metadata_folders() -> Iterator[Path]:
     """The metadata folder of each installed distribution; the first one on the path counts.
 
-    These are the folders that ``importlib.metadata`` looks at. They are read here because every command waits for it:
-    importing that module and asking it takes longer than all else that textgen does to start, and a single unreadable
-    file hides all distributions from it.
+    ``importlib.metadata`` looks at them, too. They are read here because every command waits for it: importing that
+    module and asking it takes longer than all else that textgen does to start, and a single unreadable file hides all
+    distributions from it.
     """
     seen = set()
     for place in sys.path:
@@ -92,6 +93,17 @@ def _metadata_folders() -> Iterator[Path]:
             if kind in (".dist-info", ".egg-info") and distribution not in seen:
                 seen.add(distribution)
                 yield Path(place, name)
+
+
+def _read_archive(path: str) -> Iterator[Candidate]:
+    """The plugins of the distributions in a wheel or another zip file on the path."""
+    from importlib.metadata import distributions
+
+    for distribution in distributions(path=[path]):
+        for entry in distribution.entry_points.select(group=GROUP):
+            plugin = Plugin(entry.name, _normalized(distribution.name), distribution.version)
+            value = entry.value.partition("[")[0].strip()
+            yield Candidate(plugin, value, path, partial(import_object, value))
 
 
 def _read_entry_points(folder: Path) -> Iterator[Candidate]:
@@ -131,7 +143,8 @@ def _identity(folder: Path) -> tuple[str, str]:
                 break  # the end of the header
             field, _, value = line.partition(":")
             fields.setdefault(field, value.strip())
-    return _normalized(fields.get("Name") or "unknown"), fields.get("Version") or "unknown"
+    name, _, version = folder.stem.partition("-")
+    return _normalized(fields.get("Name") or name), fields.get("Version") or version or "unknown"
 
 
 def _normalized(distribution: str) -> str:

@@ -48,7 +48,7 @@ def find_run(run: Path | None) -> Path:
 
 def no_runs() -> str:
     """The message for an empty folder of runs."""
-    return f"there are no runs in {runs_folder()}; train one with: textgen train --corpus dinos-lite"
+    return f"the folder {runs_folder()} has no runs; train one with: textgen train --corpus dinos-lite"
 
 
 @contextmanager

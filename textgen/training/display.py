@@ -57,7 +57,9 @@ class LineDisplay(Display):
             f"{plan.text.facts.characters:,} characters, vocabulary {plan.tokenizer.vocab_size}"
         )
         resumed = f", resumed after batch {position.total}" if position.total else ""
-        say(f"{self._epochs} epochs of {self._steps} batches, into {folder}{resumed}")
+        epochs = f"{self._epochs} epoch" + "s" * (self._epochs != 1)
+        limit = f", at most {plan.training.max_steps} in all" if self._last < self._epochs * self._steps else ""
+        say(f"{epochs} of {self._steps} batches{limit}, into {folder}{resumed}")
 
     def batch(self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None) -> None:
         """Prints a line from time to time."""

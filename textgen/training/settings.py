@@ -68,13 +68,20 @@ def read_settings(
         for table, values in (read_config(config) if config else {}).items()
         if table not in named or values.get("name") in (None, named[table]["name"])
     }
-    base = registry.get("recipe", recipe) if recipe is not None else {}
-    return merge_settings(base, merge_settings(configured, *layers, named))
+    chosen = merge_settings(configured, *layers, named)
+    if recipe is None:
+        return chosen
+    base = merge_settings(registry.get("recipe", recipe))
+    model = chosen["model"].get("name")
+    if model not in (None, base["model"].get("name")):
+        base["training"] = _known_to(registry, model, base["training"], f"the recipe {recipe}")
+    return merge_settings(base, chosen)
 
 
 def _corpus_settings(registry: Registry, corpus: str | Path) -> dict[str, Any]:
     is_name = isinstance(corpus, str) and any(item.name == corpus for item in registry.provided("corpus"))
-    if not is_name and (isinstance(corpus, Path) or Path(corpus).exists()):
+    is_path = isinstance(corpus, Path) or Path(corpus).exists() or Path(corpus).suffix or Path(corpus).name != corpus
+    if not is_name and is_path:
         return {"name": "file", "path": str(corpus)}
     return {"name": str(corpus)}
 
@@ -108,12 +115,20 @@ def recorded_settings(artifact: Artifact, registry: Registry) -> Settings:
     Training options that an earlier version recorded although the model did not use them are dropped with a notice.
     """
     settings = merge_settings(artifact.manifest.settings)
-    model, training = settings["model"]["name"], settings["training"]
+    training = _known_to(registry, settings["model"]["name"], settings["training"], str(artifact.path))
+    return settings | {"training": training}
+
+
+def _known_to(registry: Registry, model: str, training: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Returns training options without those of models that learn by gradient, if a model does not have them.
+
+    They are dropped with a notice: a recipe for another model, or an earlier version of textgen, has set them.
+    """
     known = registry.get("model", model).TrainingOptions.model_fields
     unused = [name for name in training if name in FORMERLY_COMMON and name not in known]
     if unused:
-        notice(f"{artifact.path} records training options that the model {model!r} does not use: {', '.join(unused)}")
-    return settings | {"training": {name: value for name, value in training.items() if name not in unused}}
+        notice(f"{source} sets training options that the model {model!r} does not use: {', '.join(unused)}")
+    return {name: value for name, value in training.items() if name not in unused}
 
 
 def check_resumable(changes: Settings, schema: type[TrainingOptions]) -> None:

@@ -331,7 +331,7 @@ def test_evaluations_that_are_impossible_are_errors_of_one_line(work):
     documents, stream = api.load(work.train("documents").path), api.load(work.train("stream", stream=True).path)
     for generator, options, message in (
         (api.load(work.train("all", held_out=0).path), {}, "held out no text to judge by"),
-        (documents, {"num": 0}, "num, length and chunk must be at least 1"),
+        (documents, {"num": 0}, "num must be at least 1, not 0"),
         (documents, {"context": 10}, "a context is for streams"),
         (documents, {"sampler": "greedy", "temperature": 1}, "exclude each other"),
         (stream, {"context": 0}, "the context must be at least 1 character, not 0"),
@@ -389,7 +389,7 @@ def test_a_run_that_recorded_options_of_other_models_is_evaluated_and_cross_vali
     artifact.commit()
     assert api.load(artifact.path).evaluate(num=3) == expected
     textgen.cross_validate(artifact.path, folds=2)
-    notice = "records training options that the model 'counting' does not use: learning_rate, average, callbacks"
+    notice = "sets training options that the model 'counting' does not use: learning_rate, average, callbacks"
     assert capsys.readouterr().err == f"textgen: {artifact.path} {notice}\n"
 
 

@@ -1,6 +1,7 @@
 """Discovery, with real distributions in folders on the path."""
 
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -204,3 +205,13 @@ def test_the_environment_names_the_plugins_to_load(site, monkeypatch, capsys, li
     assert names(plugins()) & {"good", "other"} == expected
     assert plugins() is plugins()
     assert capsys.readouterr().err == ""
+
+
+def test_a_plugin_in_a_wheel_on_the_path_is_found(tmp_path, monkeypatch):
+    wheel = tmp_path / "zipped-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("zipped.py", GOOD.format(name="zipped"))
+        archive.writestr("zipped-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: zipped\nVersion: 1.0\n")
+        archive.writestr("zipped-1.0.dist-info/entry_points.txt", "[textgen]\nzipped = zipped\n")
+    monkeypatch.syspath_prepend(str(wheel))
+    assert Registry().find("sampler", "zipped").plugin == Plugin("zipped", "zipped", "1.0")

@@ -11,6 +11,7 @@ from textgen.errors import CorpusError, OptionError, UnknownNameError
 from textgen.text import encoding, id_store
 from textgen.text.batches import Lanes, PackedDocuments, PaddedDocuments, Windows
 from textgen.training.plan import make_plan
+from textgen.training.settings import read_settings
 from textgen.training.text import read_text
 
 #: The number of ids of the stream in conftest's Workplace.
@@ -285,3 +286,14 @@ def test_any_unicode_text_can_be_planned(work, text):
     plan = work.plan(stream=True)
     assert plan.tokenizer.decode(plan.dataset.train.text.ids) == ("x" + text)[: len(plan.dataset.train.text.ids)]
     assert all(len(start) == 1 and count > 0 for start, count in plan.text.boundaries.starts.items())
+
+
+def test_a_recipe_for_another_model_lends_what_this_one_has(registry, capsys):
+    settings = read_settings(registry, {"corpus": "tiny-stream", "model": "counting"}, recipe="dinos-gru")
+    assert "optimizer" not in settings["training"]
+    assert settings["training"]["epochs"] == 20
+    assert (
+        "the recipe dinos-gru sets training options that the model 'counting' does not use" in capsys.readouterr().err
+    )
+    own = read_settings(registry, {"model": "gru"}, recipe="dinos-gru")["training"]
+    assert own == registry.get("recipe", "dinos-gru")["training"]

@@ -542,7 +542,7 @@ def test_a_run_that_recorded_options_of_other_models_is_resumed_with_a_notice(wo
     artifact.commit()
     resumed = work.resume("run", epochs=2)
     expected = "training options that the model 'counting' does not use: learning_rate, average, callbacks"
-    assert capsys.readouterr().err == f"textgen: {artifact.path} records {expected}\n"
+    assert capsys.readouterr().err == f"textgen: {artifact.path} sets {expected}\n"
     assert "average" not in Artifact.open(resumed.path).manifest.settings["training"]
     assert same_weights(resumed, work.train("whole", epochs=2))
 
