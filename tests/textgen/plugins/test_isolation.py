@@ -151,7 +151,7 @@ def test_no_broken_plugin_stops_another_model(work, site):
     reports.append("textgen: plugin binary of binary 1.2: cannot be imported: UnicodeDecodeError: ")
     install(site, "nameless", "import no_such_library")
     (site / "nameless-1.2.dist-info" / "METADATA").unlink()
-    reports.append("textgen: plugin nameless of unknown unknown: cannot be imported: ModuleNotFoundError: ")
+    reports.append("textgen: plugin nameless of nameless 1.2: cannot be imported: ModuleNotFoundError: ")
     install(
         site,
         "greedy-for-names",
