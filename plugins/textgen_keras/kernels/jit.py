@@ -33,17 +33,22 @@ class _FilePerEntry(IndexDataCacheFile):  # type: ignore[misc]  # numba is untyp
     """The files of a cache, each named after the key of its entry, so that no index is needed.
 
     Numba numbers the files, and keeps an index of keys and numbers that it writes before the files. Processes that
-    compile at the same time then choose one number for two entries, and run the machine code of the other one.
+    compile at the same time then choose one number for two entries, and run the machine code of the other one. Each
+    file begins with the SHA-256 of the rest: damaged machine code could do anything, so it is compiled anew.
     """
 
     def load(self, key: Any) -> Any:
         try:
-            return self._load_data(self._name(key))
+            content = Path(self._data_path(self._name(key))).read_bytes()
         except FileNotFoundError:
             return None
+        digest, data = content[:32], content[32:]
+        return pickle.loads(data) if hashlib.sha256(data).digest() == digest else None
 
     def save(self, key: Any, data: Any) -> None:
-        self._save_data(self._name(key), data)
+        data = self._dump(data)
+        with self._open_for_write(self._data_path(self._name(key))) as file:
+            file.write(hashlib.sha256(data).digest() + data)
 
     def _name(self, key: Any) -> str:
         digest = hashlib.sha256(repr((self._version, self._source_stamp, key)).encode())
@@ -84,8 +89,7 @@ def compiled(function: Callable[..., None]) -> Callable[..., None]:
         nonlocal machine_code
         try:
             machine_code(*arguments)
-        except (OSError, EOFError, pickle.UnpicklingError):
-            # The disk is full, or a file is damaged. This is found before the function runs, so it has not run yet.
+        except OSError:  # a disk is full, or a file cannot be read: nothing was run yet
             machine_code = jit(function)
             machine_code(*arguments)
 
