@@ -163,7 +163,7 @@ def test_novelty_of_a_stream_is_refused_before_any_text(textgen, trained):
 
 
 def test_the_latest_run_is_taken_unless_one_is_named(textgen, trained):
-    assert textgen("sample").error == "there are no runs in runs; train one with: textgen train --corpus dinos-lite"
+    assert textgen("sample").error == "the folder runs has no runs; train one with: textgen train --corpus dinos-lite"
     shutil.copytree(trained["stream"], "runs/first")
     shutil.copytree(trained["documents"], "runs/second")
     Path("runs/second/textgen.json").touch()

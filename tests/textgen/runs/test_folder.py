@@ -31,7 +31,7 @@ def test_a_folder_that_stays_empty_is_removed_with_the_parents_created_for_it(tm
 
 def test_the_latest_run_is_the_one_written_last(work, monkeypatch):
     monkeypatch.setenv("TEXTGEN_RUNS_DIR", str(work.folder / "runs"))
-    with pytest.raises(ArtifactError, match=r"there are no runs in .*runs; train one with: textgen train"):
+    with pytest.raises(ArtifactError, match=r"the folder .*runs has no runs; train one with: textgen train"):
         find_run(None)
     for index, name in enumerate(["first", "second", "third"]):
         path = work.train(f"runs/{name}", epochs=1).path
