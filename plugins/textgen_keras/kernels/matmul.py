@@ -149,7 +149,6 @@ def _make_strip(tile_rows: int, columns: int) -> Callable[..., Any]:
     """Make a function that runs tiles down all rows: ``strip(rows, sums, left, right, depth)``."""
     several, one = _make_tile(tile_rows, columns), _make_tile(1, columns)
 
-    @compiled_part
     def strip(rows: int, sums: Any, left: Any, right: Any, depth: int) -> None:
         whole = rows - rows % tile_rows
         for first in range(0, whole, tile_rows):
@@ -157,7 +156,10 @@ def _make_strip(tile_rows: int, columns: int) -> Callable[..., Any]:
         for first in range(whole, rows):
             one(first, sums, left, right, depth)
 
-    return strip
+    # Numba names machine code after the function, its types and a count of the process. Processes that find each other's
+    # machine code count differently, so two functions of one name could be taken for each other.
+    strip.__qualname__ = f"strip_of_{tile_rows}_by_{columns}"
+    return compiled_part(strip)
 
 
 _wide, _narrow = _make_strip(ROWS, COLUMNS), _make_strip(_NARROW_ROWS, _NARROW_COLUMNS)

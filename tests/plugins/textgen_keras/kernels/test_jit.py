@@ -161,6 +161,22 @@ def test_another_process_finds_the_machine_code_of_a_kernel(tmp_path):
     assert found[0] == found[1]  # a process that compiles would have written its machine code
 
 
+def test_no_two_compiled_functions_share_a_name():
+    """Numba tells them apart by names and a count of the process, and other processes count differently."""
+    from numba.core.dispatcher import Dispatcher
+
+    from textgen_keras.kernels import arrays, cross_entropy, gru, lstm, matmul, packing, vectors
+
+    found = {}
+    for module in (arrays, cross_entropy, gru, lstm, matmul, packing, vectors):
+        for dispatcher in vars(module).values():
+            if isinstance(dispatcher, Dispatcher):
+                function = dispatcher.py_func
+                name = (function.__module__, function.__qualname__)
+                assert found.setdefault(name, dispatcher) is dispatcher, name
+    assert len(found) > 8
+
+
 def test_any_change_of_a_file_changes_the_version_of_the_machine_code(tmp_path):
     from textgen_keras.kernels import jit
 
