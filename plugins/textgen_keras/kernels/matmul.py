@@ -156,8 +156,8 @@ def _make_strip(tile_rows: int, columns: int) -> Callable[..., Any]:
         for first in range(whole, rows):
             one(first, sums, left, right, depth)
 
-    # Numba names machine code after the function, its types and a count of the process. Processes that find each other's
-    # machine code count differently, so two functions of one name could be taken for each other.
+    # Numba names machine code after the function, its types and a count of the process. Processes that find the machine
+    # code of others count differently, so two functions of one name could be taken for each other.
     strip.__qualname__ = f"strip_of_{tile_rows}_by_{columns}"
     return compiled_part(strip)
 
