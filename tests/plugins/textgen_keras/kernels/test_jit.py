@@ -167,7 +167,7 @@ def test_no_two_compiled_functions_share_a_name():
 
     from textgen_keras.kernels import arrays, cross_entropy, gru, lstm, matmul, packing, vectors
 
-    found = {}
+    found: dict[tuple[str, str], object] = {}
     for module in (arrays, cross_entropy, gru, lstm, matmul, packing, vectors):
         for dispatcher in vars(module).values():
             if isinstance(dispatcher, Dispatcher):
