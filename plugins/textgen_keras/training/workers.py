@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -21,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from textgen import Cluster, notice
+from textgen import Cluster, notice, signals_handled
 from textgen.errors import OptionError, UnavailableError
 
 #: The errors that TensorFlow raises in a worker whose peers are gone.
@@ -173,23 +172,10 @@ def join_workers(device: str) -> tuple[Workers, str]:
         gpus = tf.config.list_physical_devices("GPU")
         on_gpu = device != "cpu"
         tf.config.set_visible_devices([gpus[int(device.removeprefix("cuda:"))]] if on_gpu else [], "GPU")
-        with _ending_at_signals():
+        # Ctrl-C and SIGTERM end the process at once: TensorFlow's waiting runs no Python handlers.
+        with signals_handled(signal.SIG_DFL):
             strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except (tf.errors.OpError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise UnavailableError(f"cannot connect the workers listed in TF_CONFIG: {reason}") from error
     return ManyWorkers(cluster, strategy), "cuda:0" if on_gpu else "cpu"
-
-
-@contextmanager
-def _ending_at_signals() -> Iterator[None]:
-    """A context in which Ctrl-C and SIGTERM end the process at once: TensorFlow's waiting runs no Python handlers."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
