@@ -38,6 +38,7 @@ _HOMES = {
     "textgen.text.batches": ("Batch", "BatchPlan", "Dataset"),
     "textgen.text.boundaries": ("Boundaries",),
     "textgen.text.corpus": ("Corpus", "Layout", "Provenance", "Source"),
+    "textgen.text.decoder": ("Decoder", "PlainDecoder"),
     "textgen.text.encoding": ("in_pieces",),
     "textgen.text.tokenizer": ("OnUnknown", "Tokenizer"),
     "textgen.text_generator": ("TextGenerator",),

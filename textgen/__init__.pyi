@@ -63,6 +63,8 @@ from textgen.text.corpus import Corpus as Corpus
 from textgen.text.corpus import Layout as Layout
 from textgen.text.corpus import Provenance as Provenance
 from textgen.text.corpus import Source as Source
+from textgen.text.decoder import Decoder as Decoder
+from textgen.text.decoder import PlainDecoder as PlainDecoder
 from textgen.text.encoding import in_pieces as in_pieces
 from textgen.text.tokenizer import OnUnknown as OnUnknown
 from textgen.text.tokenizer import Tokenizer as Tokenizer

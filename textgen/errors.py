@@ -48,19 +48,19 @@ class UnknownNameError(PluginError):
 
 
 class UnknownCharacterError(TextgenError):
-    """A character that the vocabulary lacks, under ``on_unknown="error"``.
+    """Text that the vocabulary lacks, under ``on_unknown="error"``: a character, or a longer piece such as a word.
 
     Args:
-        character: the character (one code point).
-        position: its index in the text, from 0, in code points.
+        character: the text, at least one code point.
+        position: its index in the whole text, from 0, in code points.
+        ways: the other values of ``on_unknown`` that the tokenizer has: ``"skip"``, ``"unk"`` or both.
     """
 
-    def __init__(self, character: str, position: int) -> None:
-        self.character, self.position = character, position
-        super().__init__(
-            f"character {character!r} (U+{ord(character):04X}) at position {position} is not in the vocabulary; "
-            f"remove it, or use --on-unknown skip or unk"
-        )
+    def __init__(self, character: str, position: int, ways: Iterable[str] = ("skip",)) -> None:
+        self.character, self.position, self.ways = character, position, tuple(ways)
+        what = f"character {character!r} (U+{ord(character):04X})" if len(character) == 1 else repr(character)
+        advice = f", or use --on-unknown {' or '.join(self.ways)}" if self.ways else ""
+        super().__init__(f"{what} at position {position} is not in the vocabulary; remove it{advice}")
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

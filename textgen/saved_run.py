@@ -11,6 +11,7 @@ from textgen.plugins.recorded import needing, report_changes
 from textgen.plugins.registry import Registry, plugins
 from textgen.runs.artifact import Artifact
 from textgen.runs.folder import find_run
+from textgen.text.boundaries import Boundaries
 
 if TYPE_CHECKING:
     from textgen.generation.chain import Chain
@@ -69,6 +70,18 @@ class SavedRun:
                 )
             self._tokenizer = tokenizer
         return self._tokenizer
+
+    def boundaries(self) -> Boundaries:
+        """The beginnings and the end of the model's texts.
+
+        Raises:
+            ArtifactError: as :meth:`tokenizer`, for a run of format 1, which counts beginnings by character.
+        """
+        manifest = self.artifact.manifest
+        if manifest.first_ids or not manifest.starts:
+            return Boundaries(manifest.end_id, manifest.first_ids)
+        ids = [int(self.tokenizer().encode(character)[0]) for character in manifest.starts]
+        return Boundaries(manifest.end_id, dict(zip(ids, manifest.starts.values(), strict=True)))
 
     def model(self) -> Model:
         """A new model, without weights.

@@ -31,6 +31,7 @@ class TextGenerator:
     Attributes:
         artifact: the run's folder.
         tokenizer: the run's tokenizer, fitted.
+        boundaries: how the model's texts begin and end.
         defaults: how the run generates by default.
     """
 
@@ -40,6 +41,7 @@ class TextGenerator:
         self.runtime = runtime
         self.runtime_name = runtime_name
         self.tokenizer: Tokenizer = run.tokenizer()
+        self.boundaries = run.boundaries()
         self.defaults = build_options(GenerationOptions, run.settings.get("generation", {}), where="generation")
 
     @overload
@@ -125,7 +127,7 @@ class TextGenerator:
     def pieces(self, request: Request) -> Generator[Piece, None, list[Generation]]:
         """Write the texts of a request: a generator that yields pieces of text, and returns the generations."""
         self.run.registry.notify("textgen_before_generation", request=request)
-        generations = yield from generate(self.runtime, self.tokenizer, self.artifact.boundaries, request)
+        generations = yield from generate(self.runtime, self.tokenizer, self.boundaries, request)
         self.run.registry.notify("textgen_after_generation", request=request, generations=generations)
         return generations
 

@@ -37,7 +37,10 @@ from textgen_onnx.model_card import model_card
 from textgen_onnx.runtime import OnnxRuntime
 
 #: Fields of the run's manifest that its export keeps.
-KEPT = ("versions", "providers", "settings", "provenance", "vocab_size", "state_spec", "end_id", "starts", "metrics")
+KEPT = (
+    *("versions", "providers", "settings", "provenance", "lineage", "metrics", "vocab_size", "state_spec"),
+    *("end_id", "first_ids", "starts", "labels", "normalization"),
+)
 
 
 class OnnxOptions(Options):

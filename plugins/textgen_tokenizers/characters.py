@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen import OnUnknown, Tokenizer
+from textgen import OnUnknown, PlainDecoder, Tokenizer
 from textgen.errors import ArtifactError, CorpusError, OptionError, UnknownCharacterError
 
 ON_UNKNOWN = (
@@ -77,7 +77,7 @@ class CharacterTokenizer(Tokenizer):
             ids = ids[~unknown]
         elif unknown.any():
             position = int(unknown.argmax())
-            raise UnknownCharacterError(text[position], position)
+            raise UnknownCharacterError(text[position], position, self._other_ways)
         return ids
 
     def encode_batch(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
@@ -88,6 +88,17 @@ class CharacterTokenizer(Tokenizer):
 
     def decode(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> str:
         return "".join(self._texts[np.asarray(ids, dtype=np.intp)])
+
+    def decoder(self) -> PlainDecoder:
+        return PlainDecoder(self.decode)
+
+    @property
+    def characters_per_id(self) -> NDArray[np.int32]:
+        return np.ones(self.vocab_size, np.int32)  # padding that is not masked counts, as each id does
+
+    @property
+    def _other_ways(self) -> tuple[OnUnknown, ...]:
+        return ("skip",) if self.unk_id is None else ("skip", "unk")
 
     @property
     def vocab_size(self) -> int:

@@ -164,7 +164,7 @@ def _separators(generator: TextGenerator, request: Request, temperatures: Sequen
 
     Documents are printed one per line; texts of several lines have an empty line between them.
     """
-    many_lines = generator.artifact.boundaries.end_id is None or request.ignore_eos
+    many_lines = generator.boundaries.end_id is None or request.ignore_eos
     each = len(request.prompts) // (len(temperatures) or 1)
     for index in range(len(request.prompts)):
         block, row = divmod(index, each)

@@ -1,4 +1,4 @@
-"""The ids that a row reads before it writes: its prompt, or a drawn first character."""
+"""The ids that a row reads before it writes: its prompt, or a drawn first id."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ def first_ids(tokenizer: Tokenizer, boundaries: Boundaries, request: Request, pr
     """The ids that a row reads before it writes, ``[n]`` int32, at least one.
 
     They are the ids of its prompt, after the last id of the text that it continues, if any. Without a prompt, they are
-    those of a drawn first character.
+    a drawn first id.
     """
     ids = encode_prompt(tokenizer, prompt, request.on_unknown)
     if request.continuation:
         return np.concatenate([[request.continuation.last_id], ids]).astype(np.int32)
-    return ids if prompt else _draw_start(tokenizer, boundaries, request.seed, row_seed)
+    return ids if prompt else _draw_start(boundaries, request.seed, row_seed)
 
 
-def _draw_start(tokenizer: Tokenizer, boundaries: Boundaries, seed: int, row_seed: int) -> Ids:
-    """The first character of a row without a prompt, drawn by how often the training text begins with it."""
+def _draw_start(boundaries: Boundaries, seed: int, row_seed: int) -> Ids:
+    """The first id of a row without a prompt, ``[1]`` int32, drawn by how often training texts begin with it."""
     if not boundaries.starts:
         raise OptionError("this model does not know how texts begin; give a prompt")
     cumulative = np.cumsum(list(boundaries.starts.values()))
     uniform = float(uniforms(seed, [row_seed], 0, 1)[0, 0])
     drawn = int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
-    return tokenizer.encode(list(boundaries.starts)[drawn])
+    return np.array([list(boundaries.starts)[drawn]], np.int32)
 
 
 def pad_rows(rows: Sequence[Ids]) -> tuple[Ids, Ids]:

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from textgen.base.files import quoted, read_tensors, sha256, write_atomically
 from textgen.errors import ArtifactError, UnsupportedModelError
 from textgen.model.state import StateSpec
-from textgen.runs.manifest import MANIFEST, TOKENIZER, WEIGHTS, FileRecord, Manifest, read_manifest
-from textgen.text.boundaries import Boundaries
+from textgen.runs.manifest import FORMAT_VERSION, MANIFEST, TOKENIZER, WEIGHTS, FileRecord, Manifest, read_manifest
 
 
 class Artifact:
@@ -42,7 +41,8 @@ class Artifact:
         return cls(path, read_manifest(path / MANIFEST))
 
     def commit(self) -> None:
-        """Writes ``textgen.json``, atomically."""
+        """Writes ``textgen.json``, atomically, in the present format."""
+        self.manifest.format_version = FORMAT_VERSION
         write_atomically(self.path / MANIFEST, self.manifest.model_dump_json(indent=1) + "\n")
 
     def put(self, name: str, content: bytes | str) -> Path:
@@ -142,11 +142,6 @@ class Artifact:
             return str(self.manifest.export.get("weights_sha256"))
         record = self.manifest.files.get(self.manifest.weights or "")
         return record.sha256 if record else None
-
-    @property
-    def boundaries(self) -> Boundaries:
-        """The beginnings and the end of the model's texts."""
-        return Boundaries(self.manifest.end_id, self.manifest.starts)
 
     @property
     def state_spec(self) -> StateSpec:

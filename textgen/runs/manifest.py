@@ -22,7 +22,7 @@ SAMPLES = "samples.txt"
 CHECKPOINTS = "checkpoints"
 
 #: The version of the folder's format; a reader rejects later versions.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 #: ``training``: in progress, or killed. ``interrupted``: stopped on request. ``textgen train --resume`` resumes both.
 Status = Literal["training", "interrupted", "finished"]
@@ -46,7 +46,15 @@ class Manifest(BaseModel):
         transforms: the distributions whose plugins changed the batches.
         settings: the complete options of corpus, tokenizer, model, training and generation, by table.
         provenance: the origin of the corpus, and the hash of its encoded text.
-        end_id, starts: see :class:`textgen.text.boundaries.Boundaries`.
+        end_id: the id that ends a document, or ``None`` for a stream.
+        first_ids: the number of training texts that begin with each id; see
+            :class:`textgen.text.boundaries.Boundaries`.
+        starts: the same by character, as runs of format 1 have it.
+        labels: the labels of the documents, whose ids follow those of the tokenizer.
+        normalization: the Unicode normal form of the corpus, to which prompts are converted; ``None`` for none.
+        lineage: the runs whose weights this one began with, the latest first: ``run``, ``weights_sha256``, ``corpus``,
+            ``text_sha256`` and ``settings`` of each.
+        changes: the training options that were changed when the run was resumed: ``step`` and ``settings`` of each.
         metrics: the metrics of the weights, such as ``held_out_loss`` in nats per character.
         export: the exporter's description of the folder's graphs; ``None`` for a run. Its ``format``, if any, is the
             name of the runtime that loads them.
@@ -68,7 +76,12 @@ class Manifest(BaseModel):
     vocab_size: int
     state_spec: list[dict[str, Any]]
     end_id: int | None = None
+    first_ids: dict[int, int] = {}
     starts: dict[str, int] = {}
+    labels: list[str] = []
+    normalization: Literal["NFC"] | None = None
+    lineage: list[dict[str, Any]] = []
+    changes: list[dict[str, Any]] = []
     metrics: dict[str, float] = {}
     export: dict[str, Any] | None = None
     weights: str | None = None

@@ -12,9 +12,8 @@ class Boundaries:
 
     Attributes:
         end_id: the id that ends a document, or ``None`` for a stream.
-        starts: the number of training texts that begin with each character, by character; for a stream, the number of
-            lines.
+        starts: the number of training texts that begin with each id, by id; for a stream, the number of lines.
     """
 
     end_id: int | None
-    starts: Mapping[str, int] = field(default_factory=dict)
+    starts: Mapping[int, int] = field(default_factory=dict)

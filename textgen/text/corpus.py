@@ -72,12 +72,27 @@ class Corpus(ABC):
         """Yields the texts that the options select, in the order of the source.
 
         Each call starts from the beginning: texts are read once for the vocabulary, then again for the ids. A stream
-        may be yielded in pieces, cut anywhere. A corpus larger than memory should yield while it reads.
+        may be yielded in pieces, cut anywhere; they are joined before a tokenizer reads them. A corpus larger than
+        memory should yield while it reads.
 
         Raises:
             CorpusError: if a file cannot be read.
             UnavailableError: if a file is missing and cannot be downloaded; the message says which file to put where.
         """
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether each document has a label, such as the class of a news title. Only documents can have labels."""
+        return False
+
+    def labelled_documents(self) -> Iterator[tuple[str, str]]:
+        """Yields the label and the text of each document of :meth:`documents`; only if :attr:`is_labelled`."""
+        raise NotImplementedError(f"{type(self).__name__} has no labels")
+
+    @property
+    def normalization(self) -> Literal["NFC"] | None:
+        """The Unicode normal form of the texts, to which prompts are converted too; ``None`` for texts as they are."""
+        return None
 
     @property
     def settled_options(self) -> BaseOptions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -17,8 +17,8 @@ from textgen.text.tokenizer import Tokenizer
 #: Characters counted or encoded, and ids hashed, at a time.
 PIECE = 1 << 20
 
-#: Characters of a stream whose lines count in :meth:`TextFacts.starts`.
-STARTS_FROM = 1_000_000
+#: Characters of a stream whose lines are counted by :func:`count_starts`.
+HEAD = 1_000_000
 
 
 class TextFacts:
@@ -27,29 +27,33 @@ class TextFacts:
     Attributes:
         characters: the number of characters of all texts.
         longest: the number of characters of the longest text.
+        head: the first characters of all texts, at most :data:`HEAD`.
     """
 
     def __init__(self) -> None:
         self.characters = self.longest = 0
-        self._starts: Counter[str] = Counter()
-        self._head = ""
+        self.head = ""
 
     def add(self, texts: Sequence[str]) -> None:
         """Counts texts, none of them empty."""
         lengths = [len(text) for text in texts]
         self.characters += sum(lengths)
         self.longest = max(self.longest, *lengths)
-        self._starts.update(text[0] for text in texts)
         for text in texts:
-            if len(self._head) >= STARTS_FROM:
+            if len(self.head) >= HEAD:
                 break
-            self._head += text[: STARTS_FROM - len(self._head)]
+            self.head += text[: HEAD - len(self.head)]
 
-    def starts(self, layout: Layout) -> dict[str, int]:
-        """The number of documents, or of the first lines of a stream, that begin with each character, by character."""
-        if layout == "documents":
-            return dict(sorted(self._starts.items()))
-        return dict(sorted(Counter(line[0] for line in self._head.splitlines() if line).items()))
+
+def count_starts(layout: Layout, text: EncodedText, facts: TextFacts, tokenizer: Tokenizer) -> dict[int, int]:
+    """Counts how texts begin: the number of documents, or of the first lines of a stream, that begin with each id."""
+    if layout == "documents":
+        first = text.ids[text.offsets[:-1]]
+    else:
+        ids, lengths = tokenizer.encode_batch([line for line in facts.head.splitlines() if line] or [""])
+        first = ids[(np.cumsum(lengths) - lengths)[lengths > 0]]
+    found, counts = np.unique(first[~np.isin(first, tokenizer.forbidden_ids)], return_counts=True)
+    return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
 
 def read_documents(corpus: Corpus, name: str) -> Iterator[str]:
@@ -69,8 +73,11 @@ def read_documents(corpus: Corpus, name: str) -> Iterator[str]:
 
 def fit(layout: Layout, documents: Iterable[str], tokenizer: Tokenizer) -> None:
     """Builds a tokenizer's vocabulary from the same texts, ends included, that :func:`encode` passes to it."""
-    ends_in_newline = layout == "documents" and not tokenizer.has_eos
-    tokenizer.fit((text + "\n" for text in documents) if ends_in_newline else documents)
+    if layout == "stream":
+        documents = whole_words(documents)
+    elif not tokenizer.has_eos:
+        documents = (text + "\n" for text in documents)
+    tokenizer.fit(documents)
 
 
 def encode(
@@ -91,7 +98,7 @@ def encode(
     """
     store = IdStore(smallest_type(tokenizer.vocab_size))
     lengths = []
-    for texts in in_pieces(documents):
+    for texts in in_pieces(whole_words(documents) if layout == "stream" else documents):
         if facts is not None:
             facts.add(texts)
         if layout == "documents" and not tokenizer.has_eos:
@@ -118,6 +125,41 @@ def text_sha256(text: EncodedText) -> str:
         digest.update(text.ids[start : start + PIECE].astype(np.int32).data)
     digest.update(text.offsets.data)
     return digest.hexdigest()
+
+
+def whole_words(pieces: Iterable[str]) -> Iterator[str]:
+    r"""Yields the text of a stream in other pieces, cut between words: before white space that follows other text.
+
+    Tokenizers of words and of parts of words then see each word whole. Text without white space is cut anywhere, after
+    at least :data:`PIECE` characters.
+
+    Example:
+        >>> list(whole_words(["A tree, an", "other\n\ntree"]))
+        ['A tree,', ' another', '\n\ntree']
+    """
+    rest = ""
+    for piece in pieces:
+        text = rest + piece
+        cut = _last_break(text)
+        if not cut and len(text) >= PIECE:
+            cut = len(text)
+        if cut:
+            yield text[:cut]
+        rest = text[cut:]
+    if rest:
+        yield rest
+
+
+def _last_break(text: str) -> int:
+    """The index of the last white space that follows other text; 0 if there is none."""
+    end = len(text)
+    while end:
+        start = max(end - 4096, 0)
+        found = [match.start() for match in re.finditer(r"(?<=\S)\s", text[start:end])]
+        if found:
+            return start + found[-1]
+        end = start + 1 if start else 0  # a break needs the character before it
+    return 0
 
 
 def in_pieces(texts: Iterable[str]) -> Iterator[list[str]]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textgen.options import Options as BaseOptions
+from textgen.text.decoder import Decoder
 
 #: The treatment of a character outside the vocabulary: raise an error, skip it, or encode it as the unknown id.
 OnUnknown = Literal["error", "skip", "unk"]
@@ -69,8 +70,47 @@ class Tokenizer(ABC):
     def decode(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> str:
         """Returns the text of ids. An end-of-document id becomes a newline, padding an empty string.
 
-        The text of ``a + b`` is the text of ``a`` followed by the text of ``b``, so that text can be streamed.
+        Bytes that are not a whole character become ``U+FFFD``.
         """
+
+    def decoder(self) -> Decoder:
+        """Returns a new decoder, which turns ids into text as they come.
+
+        The default is right for ids that stand for characters, words or bytes. A tokenizer whose ids each have a text
+        of their own may return a :class:`textgen.PlainDecoder`, which is faster.
+        """
+        return Decoder(self.decode)
+
+    @property
+    def characters_per_id(self) -> NDArray[np.int32]:
+        """The number of characters that each id stands for, ``[vocab_size]`` int32; losses are reported by it.
+
+        The sum over the ids of a text is the number of its characters. By default, this is the number that the id adds
+        to the text of an ordinary id before it, 1 for an unknown character, and 0 for padding. Override it if an id may
+        be a part of a character: of the ids of a character, one stands for it.
+        """
+        special = {self.pad_id, self.unk_id, self.eos_id}
+        before = next((i for i in range(self.vocab_size) if i not in special), 0)
+        alone = len(self.decode([before]))
+        counts = np.array([len(self.decode([before, i])) - alone for i in range(self.vocab_size)], np.int32)
+        if self.pad_id is not None:
+            counts[self.pad_id] = 0
+        if self.unk_id is not None:
+            counts[self.unk_id] = 1
+        return counts
+
+    def grow(self, texts: Iterable[str]) -> NDArray[np.int32]:
+        """Adds to a fitted vocabulary what texts have and it lacks, to train trained weights on other text.
+
+        The default adds nothing, which is right for a tokenizer that encodes any text.
+
+        Args:
+            texts: can be iterated only once.
+
+        Returns:
+            ``[vocab_size]`` int32: for each id of the grown vocabulary the id that it had before, -1 for a new one.
+        """
+        return np.arange(self.vocab_size, dtype=np.int32)
 
     @property
     @abstractmethod

@@ -105,7 +105,8 @@ def make_manifest(plan: Plan, registry: Registry) -> Manifest:
         vocab_size=plan.tokenizer.vocab_size,
         state_spec=plan.model.state_spec.to_json(),
         end_id=boundaries.end_id,
-        starts=dict(boundaries.starts),
+        normalization=plan.text.corpus.normalization,
+        first_ids=dict(boundaries.starts),
     )
     record_plugins(manifest, registry, plan.recipe)
     return manifest

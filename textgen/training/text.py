@@ -16,7 +16,7 @@ from textgen.runs.artifact import Artifact
 from textgen.text.boundaries import Boundaries
 from textgen.text.corpus import Corpus, Layout
 from textgen.text.encoded import EncodedText
-from textgen.text.encoding import TextFacts, encode, fit, read_documents, text_sha256
+from textgen.text.encoding import TextFacts, count_starts, encode, fit, read_documents, text_sha256
 from textgen.text.tokenizer import Tokenizer
 from textgen.training.settings import DEFAULT_TOKENIZER
 
@@ -31,7 +31,7 @@ class Text:
         tokenizer: the fitted tokenizer.
         tokenizer_name: its registered name.
         encoded: all of the text.
-        facts: counts of its characters, and of how documents or lines begin.
+        facts: counts of its characters, and its beginning.
     """
 
     corpus: Corpus
@@ -73,7 +73,7 @@ class Text:
     def boundaries(self) -> Boundaries:
         """The beginnings and the end of the texts."""
         end_id = None if self.layout == "stream" else int(self.encoded.ids[-1])
-        return Boundaries(end_id, self.facts.starts(self.layout))
+        return Boundaries(end_id, count_starts(self.layout, self.encoded, self.facts, self.tokenizer))
 
     @cached_property
     def sha256(self) -> str:

@@ -11,7 +11,7 @@ from textgen.errors import PluginError
 from textgen.plugins.registry import plugins
 from textgen.text import encoding, id_store
 from textgen.text.encoded import EncodedText
-from textgen.text.encoding import TextFacts, encode, fit, text_sha256
+from textgen.text.encoding import TextFacts, count_starts, encode, fit, text_sha256
 
 words = st.lists(st.text("abc é🦖\n", min_size=1, max_size=12), min_size=1, max_size=30)
 
@@ -67,19 +67,21 @@ def test_facts_are_gathered_while_encoding(texts):
     tokenizer = plugins().make("tokenizer", {"name": "char-index"})
     fit("documents", once(texts), tokenizer)
     facts = TextFacts()
-    encode("documents", once(texts), tokenizer, facts)
+    encoded = encode("documents", once(texts), tokenizer, facts)
     assert (facts.characters, facts.longest) == (len("".join(texts)), max(map(len, texts)))
-    assert facts.starts("documents") == Counter(text[0] for text in texts)
-    assert facts.starts("stream") == Counter(line[0] for line in "".join(texts).splitlines() if line)
+    starts = count_starts("documents", encoded, facts, tokenizer)
+    assert {tokenizer.decode([i]): n for i, n in starts.items()} == Counter(text[0] for text in texts)
+    starts = count_starts("stream", encoded, facts, tokenizer)
+    lines = Counter(line[0] for line in "".join(texts).splitlines() if line)
+    assert {tokenizer.decode([i]): n for i, n in starts.items()} == lines
 
 
 def test_only_the_first_lines_of_a_long_stream_are_counted(monkeypatch):
-    monkeypatch.setattr(encoding, "STARTS_FROM", 8)
+    monkeypatch.setattr(encoding, "HEAD", 8)
     facts = TextFacts()
     for texts in (["ab\n", "b\nc"], ["d\nef\n", "g"], ["h\n"]):
         facts.add(texts)
-    assert facts.starts("stream") == {"a": 1, "b": 1, "c": 1}
-    assert facts.characters == 14
+    assert (facts.head, facts.characters) == ("ab\nb\ncd\n", 14)
 
 
 def test_an_id_outside_the_vocabulary_is_an_error_and_does_not_wrap(monkeypatch):
