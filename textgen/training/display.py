@@ -59,7 +59,8 @@ class LineDisplay(Display):
         resumed = f", resumed after batch {position.total}" if position.total else ""
         epochs = f"{self._epochs} epoch" + "s" * (self._epochs != 1)
         limit = f", at most {plan.training.max_steps} in all" if self._last < self._epochs * self._steps else ""
-        say(f"{epochs} of {self._steps} batches{limit}, into {folder}{resumed}")
+        begins = f", from the weights of {plan.base.path}" if plan.base else ""
+        say(f"{epochs} of {self._steps} batches{limit}{begins}, into {folder}{resumed}")
 
     def batch(self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None) -> None:
         """Prints a line from time to time."""

@@ -1,0 +1,51 @@
+"""A vocabulary that grew: where its ids come from, and which of them are new."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textgen.text.tokenizer import Tokenizer
+
+#: New characters that are listed by name.
+LISTED = 40
+
+
+def with_labels(
+    old_ids: NDArray[np.int32], vocab_size: int, old_labels: Sequence[str], labels: Sequence[str]
+) -> NDArray[np.int32]:
+    """Adds the ids of labels, which follow those of the tokenizer, to the old ids of a tokenizer.
+
+    Args:
+        old_ids: ``[ids]`` int32: for each id of the tokenizer the one that it had before, -1 for a new one.
+        vocab_size: the number of ids that the tokenizer had before.
+        old_labels: the labels before, in the order of their ids.
+        labels: the labels now, in the order of their ids; others of the old ones are forgotten.
+
+    Returns:
+        ``[ids + labels]`` int32: the same for tokenizer and labels together.
+
+    Example:
+        >>> with_labels(np.int32([0, -1, 1]), 2, ["Sports", "World"], ["World", "Business"]).tolist()
+        [0, -1, 1, 3, -1]
+    """
+    known = {label: vocab_size + index for index, label in enumerate(old_labels)}
+    return np.concatenate([old_ids, [known.get(label, -1) for label in labels]]).astype(np.int32)
+
+
+def describe_new(tokenizer: Tokenizer, old_ids: NDArray[np.int32]) -> str:
+    """What a grown vocabulary has that it lacked, for people; empty if that is nothing.
+
+    Args:
+        tokenizer: with the grown vocabulary.
+        old_ids: ``[ids]`` int32: for each of its ids the one that it had before, -1 for a new one.
+    """
+    new = [tokenizer.decode([int(i)]) for i in np.flatnonzero(old_ids < 0)]
+    if not new:
+        return ""
+    kind = "character" if all(len(text) == 1 for text in new) else "token"
+    listed = " ".join(text if text.isprintable() and not text.isspace() else repr(text) for text in new[:LISTED])
+    more = f" and {len(new) - LISTED:,} more" if len(new) > LISTED else ""
+    return f"{len(new):,} new {kind}{'s' * (len(new) > 1)}: {listed}{more}"
