@@ -182,7 +182,7 @@ def recurrent_state_spec(cell: Cell, units: list[int]) -> StateSpec:
 
 
 def _with_rows(table: Array, old_ids: NDArray[np.int32]) -> Array:
-    """The rows ``[V, ...]`` of old ids; a new one is the mean of the others, with noise of a tenth of their deviation."""
+    """The rows ``[V, ...]`` of old ids; a new one is their mean, with noise of a tenth of their deviation."""
     known = table[old_ids[old_ids >= 0]]
     noise = np.random.default_rng(len(old_ids)).normal(0, 0.1, (len(old_ids), *table.shape[1:]))
     new = known.mean(axis=0) + noise.astype(np.float32) * known.std(axis=0)

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from textgen.errors import CorpusError, PluginError
 from textgen.text.corpus import Corpus, Layout
@@ -74,31 +73,11 @@ def read_documents(corpus: Corpus, name: str) -> Iterator[str]:
 
 def fit(layout: Layout, documents: Iterable[str], tokenizer: Tokenizer) -> None:
     """Builds a tokenizer's vocabulary from the same texts, ends included, that :func:`encode` passes to it."""
-    tokenizer.fit(_with_ends(layout, documents, tokenizer))
+    tokenizer.fit(with_ends(layout, documents, tokenizer))
 
 
-def grow(layout: Layout, documents: Iterable[str], tokenizer: Tokenizer) -> NDArray[np.int32]:
-    """Adds to a fitted vocabulary what the texts, ends included, have and it lacks.
-
-    Returns:
-        The old ids, as :meth:`textgen.Tokenizer.grow` does.
-
-    Raises:
-        PluginError: if they are not one per id of the grown vocabulary, each an old id or -1.
-    """
-    before = tokenizer.vocab_size
-    old_ids = np.asarray(tokenizer.grow(_with_ends(layout, documents, tokenizer)))
-    known = old_ids[old_ids >= 0]
-    is_whole = old_ids.shape == (tokenizer.vocab_size,) and np.unique(known).size == known.size
-    if not is_whole or old_ids.min() < -1 or old_ids.max() >= before:
-        raise PluginError(
-            f"{type(tokenizer).__name__}.grow must return an old id or -1 for each of its {tokenizer.vocab_size} ids: "
-            "report this to its author"
-        )
-    return old_ids.astype(np.int32)
-
-
-def _with_ends(layout: Layout, documents: Iterable[str], tokenizer: Tokenizer) -> Iterable[str]:
+def with_ends(layout: Layout, documents: Iterable[str], tokenizer: Tokenizer) -> Iterable[str]:
+    """The texts as a tokenizer reads them: a stream cut between words, documents with their ends, if these are text."""
     if layout == "stream":
         return whole_words(documents)
     return documents if tokenizer.has_eos else (text + "\n" for text in documents)

@@ -1,4 +1,4 @@
-"""A vocabulary that grew: where its ids come from, and which of them are new."""
+"""The growth of a vocabulary, to train trained weights on other text: where its ids come from, and which are new."""
 
 from __future__ import annotations
 
@@ -7,10 +7,40 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from textgen.errors import PluginError
+from textgen.text.corpus import Corpus
+from textgen.text.encoding import read_documents, with_ends
 from textgen.text.tokenizer import Tokenizer
 
 #: New characters that are listed by name.
 LISTED = 40
+
+
+def grow(corpus: Corpus, name: str, tokenizer: Tokenizer) -> NDArray[np.int32]:
+    """Adds to a fitted vocabulary what a corpus has and it lacks.
+
+    Args:
+        corpus: the corpus.
+        name: its registered name.
+        tokenizer: is changed.
+
+    Returns:
+        ``[vocab_size]`` int32, as :meth:`textgen.Tokenizer.grow`.
+
+    Raises:
+        CorpusError: if the text cannot be read, or is empty.
+        PluginError: if the tokenizer does not return an old id, or -1, for each of its ids.
+    """
+    before = tokenizer.vocab_size
+    old_ids = np.asarray(tokenizer.grow(with_ends(corpus.layout, read_documents(corpus, name), tokenizer)))
+    known = old_ids[old_ids >= 0]
+    is_whole = old_ids.shape == (tokenizer.vocab_size,) and np.unique(known).size == known.size
+    if not is_whole or old_ids.min() < -1 or old_ids.max() >= before:
+        raise PluginError(
+            f"{type(tokenizer).__name__}.grow must return an old id or -1 for each of its {tokenizer.vocab_size} ids: "
+            "report this to its author"
+        )
+    return old_ids.astype(np.int32)
 
 
 def with_labels(

@@ -222,9 +222,8 @@ def _from_command(artifact: Artifact, recorded: Settings, changes: Settings, reg
     corpus = dict(settings["corpus"])
     name = corpus.pop("name")
     fields = registry.get("corpus", name).Options.model_fields
-    source = (
-        quoted(Path(corpus.pop("path"))) if name == "file" and "path" in corpus else f"--corpus {shlex.quote(name)}"
-    )
+    is_file = name == "file" and "path" in corpus
+    source = quoted(Path(corpus.pop("path"))) if is_file else f"--corpus {shlex.quote(name)}"
     selected = {option: value for option, value in corpus.items() if value != fields[option].get_default()}
     tables = {**changes, "corpus": selected}
     assigned = [

@@ -19,7 +19,8 @@ from textgen.runs.artifact import Artifact
 from textgen.text.boundaries import Boundaries
 from textgen.text.corpus import Corpus, Layout
 from textgen.text.encoded import EncodedText
-from textgen.text.encoding import TextFacts, count_starts, encode, fit, grow, read_documents, text_sha256
+from textgen.text.encoding import TextFacts, count_starts, encode, fit, read_documents, text_sha256
+from textgen.text.growth import grow
 from textgen.text.tokenizer import Tokenizer
 from textgen.training.settings import DEFAULT_TOKENIZER
 
@@ -144,7 +145,7 @@ def read_text(
     if tokenizer is None:
         tokenizer = registry.make("tokenizer", tokenizer_settings)
         fit(corpus.layout, read_documents(corpus, corpus_settings["name"]), tokenizer)
-    old_ids = grow(corpus.layout, read_documents(corpus, corpus_settings["name"]), tokenizer) if grows else None
+    old_ids = grow(corpus, corpus_settings["name"], tokenizer) if grows else None
     return Text.encode(corpus, tokenizer, {"corpus": corpus_settings, "tokenizer": tokenizer_settings}, old_ids)
 
 
