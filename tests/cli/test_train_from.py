@@ -13,8 +13,8 @@ import textgen as package
 from textgen.errors import ArtifactError, OptionError
 from textgen.runs.artifact import Artifact
 from textgen.runs.lineage import Base
-from textgen.testing import registered
 from textgen.testing import recurrent as fixed
+from textgen.testing import registered
 
 RECORDED = Path(__file__).parents[1] / "recorded"
 
@@ -40,7 +40,7 @@ def base(textgen, names) -> Path:
 
 @pytest.fixture
 def new_names() -> Path:
-    """Other names, with the new characters Å, Z, ë and s."""
+    """Other names, with the new characters Z, Å and ë."""
     path = Path("new.txt")
     path.write_text("\n".join(NEW_NAMES) + "\n", encoding="utf-8")
     return path
@@ -83,10 +83,10 @@ def test_training_starts_from_the_trained_weights(textgen, base, names):
 
 def test_new_characters_are_told_and_known_ones_keep_their_weights(textgen, base, new_names):
     done = textgen("train", new_names, *LINES, "--from", base, "--epochs", 1, "--out", "tuned")
-    assert "textgen: 4 new characters: Z s Å ë" in done.err.splitlines()
+    assert "3 new characters: Z Å ë" in done.err.splitlines()
     assert "from the weights of base, into tuned" in done.err
     old, new = characters(base), characters("tuned")
-    assert set(new) == {*old, *"ZsÅë"}
+    assert set(new) == {*old, *"ZÅë"}
     # Each count of three known characters is that of the base, or higher.
     ids = {run: [all_.index(each) + 1 for each in old] for run, all_ in (("base", old), ("tuned", new))}
     counts = {
@@ -101,7 +101,7 @@ def test_a_dry_run_says_from_what_and_writes_nothing(textgen, base, new_names):
     before = sorted(Path().rglob("*"))
     done = textgen("train", new_names, *LINES, "--from", base, "--dry-run")
     assert json.loads(done.out)["from"] == "base"
-    assert "4 new characters" in done.err
+    assert json.loads(done.out)["new_tokens"] == ["Z", "Å", "ë"]
     assert sorted(Path().rglob("*")) == before
 
 
@@ -137,7 +137,7 @@ def test_runs_are_found_by_name(textgen, names, new_names, monkeypatch):
 
 def test_from_python(textgen, base, new_names):
     generator = package.train("new.txt", from_="base", settings={"corpus": {"layout": "lines"}}, out="tuned")
-    assert generator.generate("Zo", seed=1).startswith("Zo") or True
+    assert generator.generate("Zoë", seed=1)
     assert manifest("tuned").lineage[0]["run"] == str(base.absolute())
     for name in ("model", "tokenizer", "recipe"):
         with pytest.raises(OptionError, match=f"{name} does not go with from_"):
@@ -177,8 +177,7 @@ def test_an_option_on_which_no_weight_depends_may_change(textgen, base, new_name
 
 def test_a_text_must_be_named(textgen, base):
     assert textgen("train", "--from", base).error == (
-        "textgen: error: ".removeprefix("textgen: error: ")
-        + "no text is chosen to train base on: give a text file or --corpus NAME"
+        "no text is chosen to train base on: give a text file or --corpus NAME"
     )
 
 
@@ -188,10 +187,14 @@ def test_a_run_that_is_missing_has_no_weights_or_is_an_export(textgen, base, new
     about = json.loads(Path("begun/textgen.json").read_text())
     Path("begun/textgen.json").write_text(json.dumps(about | {"weights": None, "status": "training"}))
     error = textgen("train", new_names, "--from", "begun").error
-    assert error.endswith("begun has no weights yet: it stopped before its first checkpoint; resume it first, with: "
-                          "textgen train --resume begun")
+    assert error.endswith(
+        "begun has no weights yet: it stopped before its first checkpoint; resume it first, with: "
+        "textgen train --resume begun"
+    )
     Path("begun/textgen.json").write_text(json.dumps(about | {"weights": None, "export": {"format": "onnx"}}))
-    assert "begun is an export, which has no weights to train on" in textgen("train", new_names, "--from", "begun").error
+    assert (
+        "begun is an export, which has no weights to train on" in textgen("train", new_names, "--from", "begun").error
+    )
 
 
 def test_an_interrupted_run_gives_its_best_weights(textgen, names, new_names):
@@ -219,9 +222,10 @@ def test_from_a_stream_to_documents_and_back(textgen, verse, new_names):
     assert about.settings["generation"]["length"] == 400
     assert textgen("sample", "verse", "--seed", 1, "--length", 30).code == 0
 
-    assert "needs a corpus of documents" in textgen(
-        "train", verse, "--from", "names", "--set", "training.layout=documents"
-    ).error
+    assert (
+        "needs a corpus of documents"
+        in textgen("train", verse, "--from", "names", "--set", "training.layout=documents").error
+    )
 
 
 def test_a_tokenizer_with_an_end_goes_to_a_stream(textgen, base, verse):
@@ -261,7 +265,9 @@ def test_a_tokenizer_that_cannot_grow_says_so(textgen, base, new_names, monkeypa
     textgen("train", "names.txt", *QUICK, *LINES, "--tokenizer", "char-index", "--epochs", 1, "--out", "index")
     monkeypatch.setattr("textgen_tokenizers.characters.CharacterTokenizer.grow", Tokenizer.grow)
     error = textgen("train", new_names, *LINES, "--from", "index").error
-    assert "the tokenizer 'char-index' of index cannot take in 'Å': remove it from the text, or train a new run" in error
+    assert (
+        "the tokenizer 'char-index' of index cannot take in 'Å': remove it from the text, or train a new run" in error
+    )
 
 
 def test_a_stack_of_recurrent_layers_grows(textgen, names, new_names):
@@ -275,10 +281,10 @@ def test_a_stack_of_recurrent_layers_grows(textgen, names, new_names):
     np.testing.assert_array_equal(new["embedding"][kept], old["embedding"][known])
     np.testing.assert_array_equal(new["head.kernel"][:, kept], old["head.kernel"][:, known])
     np.testing.assert_array_equal(new["layers.0.kernel"], old["layers.0.kernel"])
-    added = [characters("tuned").index(each) + 1 for each in "ZsÅë"]
+    added = [characters("tuned").index(each) + 1 for each in "ZÅë"]
     assert new["head.bias"][added] == pytest.approx(old["head.bias"].min())
     assert np.abs(new["embedding"][added] - old["embedding"].mean(axis=0)).max() < old["embedding"].std(axis=0).max()
-    assert len(np.unique(new["embedding"][added], axis=0)) == 4
+    assert len(np.unique(new["embedding"][added], axis=0)) == 3
 
 
 @pytest.mark.parametrize("run", ["gru-names", "gru-trees", "lstm-trees"])
@@ -326,7 +332,7 @@ def test_a_killed_run_ends_with_the_same_weights(textgen, process, install, base
 def test_before_the_first_checkpoint_the_base_must_be_as_it_was(textgen, process, install, base, new_names):
     install("kills", KILLS.format(batch=1))
     process("train", new_names, *LINES, "--from", base, "--epochs", 4, "--out", "killed")
-    textgen("train", "--resume", base, "--epochs", 5)
+    textgen("train", "names.txt", *QUICK, *LINES, "--epochs", 1, "--out", base, "--overwrite")
     error = textgen("train", "--resume", "killed").error
     assert f"killed has to begin again with the weights of {base.absolute()}, which has other weights now" in error
     shutil.rmtree(base)
@@ -355,12 +361,12 @@ def test_resuming_may_change_what_the_model_declares_and_records_it(textgen, bas
     assert manifest(base).changes == [{"step": steps, "settings": {"training": {"epochs": 3, "patience": 9}}}]
     assert steps == json.loads(Path("base/history.jsonl").read_text().splitlines()[1])["step"]
     assert textgen("train", "--resume", base, "--epochs", 4).code == 0
-    assert [list(change["settings"]["training"]) for change in manifest(base).changes] == [
-        ["epochs", "patience"],
-        ["epochs"],
+    assert [change["settings"]["training"] for change in manifest(base).changes] == [
+        {"epochs": 3, "patience": 9},
+        {"epochs": 4},
     ]
     shown = textgen("runs", "show", base).out
-    assert f"changed     after batch {steps}: training.epochs=3, training.patience=9\n" in shown
+    assert f"changed     after batch {steps}: training.patience=9, training.epochs=3\n" in shown
 
 
 def test_the_advice_to_use_from_works_when_pasted(textgen, base):

@@ -102,6 +102,8 @@ def train(
                 if value:
                     raise OptionError(f"{name} does not go with --from: model, tokenizer and options are the run's")
         base = None if from_ is None else open_base(from_, registry)
+        if base is not None and overwrite and out is not None and out.resolve() == base.path.resolve():
+            raise OptionError(f"--out would replace {out}, whose weights the run begins with; choose another folder")
         settings = read_settings(registry, chosen, *layers, recipe=recipe, config=config)
         plan = make_plan(settings, registry, data_dir, recipe=recipe, base=base)
         if dry_run:

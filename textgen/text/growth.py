@@ -12,7 +12,7 @@ from textgen.text.corpus import Corpus
 from textgen.text.encoding import read_documents, with_ends
 from textgen.text.tokenizer import Tokenizer
 
-#: New characters that are listed by name.
+#: New tokens that are listed.
 LISTED = 40
 
 
@@ -65,17 +65,24 @@ def with_labels(
     return np.concatenate([old_ids, [known.get(label, -1) for label in labels]]).astype(np.int32)
 
 
-def describe_new(tokenizer: Tokenizer, old_ids: NDArray[np.int32]) -> str:
-    """What a grown vocabulary has that it lacked, for people; empty if that is nothing.
+def new_tokens(tokenizer: Tokenizer, old_ids: NDArray[np.int32]) -> list[str]:
+    """The texts of the new ids of a grown vocabulary.
 
     Args:
         tokenizer: with the grown vocabulary.
         old_ids: ``[ids]`` int32: for each of its ids the one that it had before, -1 for a new one.
     """
-    new = [tokenizer.decode([int(i)]) for i in np.flatnonzero(old_ids < 0)]
-    if not new:
-        return ""
-    kind = "character" if all(len(text) == 1 for text in new) else "token"
-    listed = " ".join(text if text.isprintable() and not text.isspace() else repr(text) for text in new[:LISTED])
-    more = f" and {len(new) - LISTED:,} more" if len(new) > LISTED else ""
-    return f"{len(new):,} new {kind}{'s' * (len(new) > 1)}: {listed}{more}"
+    return [tokenizer.decode([int(i)]) for i in np.flatnonzero(old_ids < 0)]
+
+
+def describe_tokens(tokens: Sequence[str]) -> str:
+    """New tokens, at least one, in a line.
+
+    Example:
+        >>> describe_tokens(["Å", "\\t"])
+        "2 new characters: Å '\\\\t'"
+    """
+    kind = "character" if all(len(token) == 1 for token in tokens) else "token"
+    listed = " ".join(each if each.isprintable() and not each.isspace() else repr(each) for each in tokens[:LISTED])
+    more = f" and {len(tokens) - LISTED:,} more" if len(tokens) > LISTED else ""
+    return f"{len(tokens):,} new {kind}{'s' * (len(tokens) > 1)}: {listed}{more}"

@@ -15,6 +15,7 @@ from textgen.base.console import LINE_EVERY, say
 from textgen.base.files import quoted
 from textgen.model.fitting import Position
 from textgen.runs.artifact import Artifact
+from textgen.text.growth import describe_tokens
 from textgen.training.plan import Plan
 
 
@@ -56,6 +57,8 @@ class LineDisplay(Display):
             f"{plan.model_name} with {plan.model.parameter_count:,} parameters on {plan.text.corpus_name}: {documents}"
             f"{plan.text.facts.characters:,} characters, vocabulary {plan.tokenizer.vocab_size}"
         )
+        if plan.new_tokens:
+            say(describe_tokens(plan.new_tokens))
         resumed = f", resumed after batch {position.total}" if position.total else ""
         epochs = f"{self._epochs} epoch" + "s" * (self._epochs != 1)
         limit = f", at most {plan.training.max_steps} in all" if self._last < self._epochs * self._steps else ""

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.base.console import notice
 from textgen.errors import OptionError, TextgenError, UnknownCharacterError
 from textgen.generation.prompts import encode_prompt
 from textgen.generation.request import GenerationOptions
@@ -24,7 +23,7 @@ from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.runs.lineage import Base
 from textgen.text.batches import Dataset
-from textgen.text.growth import describe_new
+from textgen.text.growth import new_tokens
 from textgen.text.tokenizer import Tokenizer
 from textgen.training.layout import arrange_batches
 from textgen.training.settings import (
@@ -70,6 +69,11 @@ class Plan:
         return self.text.tokenizer
 
     @property
+    def new_tokens(self) -> list[str]:
+        """The texts of the ids that the weights it begins with do not know."""
+        return [] if self.text.old_ids is None else new_tokens(self.tokenizer, self.text.old_ids)
+
+    @property
     def settings(self) -> Settings:
         """The complete settings by table, as JSON values: every option of every part has its value."""
         return {
@@ -83,7 +87,7 @@ class Plan:
         """Returns what ``textgen train --dry-run`` prints, as JSON values."""
         held_out = self.dataset.held_out
         return {
-            **({"from": str(self.base.path)} if self.base else {}),
+            **({"from": str(self.base.path), "new_tokens": self.new_tokens} if self.base else {}),
             "vocab_size": self.tokenizer.vocab_size,
             "documents": len(self.text.encoded),
             "characters": self.text.facts.characters,
@@ -166,7 +170,7 @@ def make_plan(
 def grown_text(
     base: Base, settings: Mapping[str, Mapping[str, Any]], registry: Registry, data_dir: Path | None = None
 ) -> Text:
-    """Reads and encodes a text with the tokenizer of a run, whose vocabulary grows; prints what is new.
+    """Reads and encodes a text with the tokenizer of a run, whose vocabulary grows.
 
     Raises:
         OptionError: if there is no corpus, or the tokenizer cannot take in one of its characters.
@@ -182,9 +186,6 @@ def grown_text(
             f"the tokenizer {settings['tokenizer']['name']!r} of {base.path} cannot take in {error.character!r}: "
             "remove it from the text, or train a new run without --from"
         ) from None
-    assert text.old_ids is not None
-    if new := describe_new(tokenizer, text.old_ids):
-        notice(new)
     return text
 
 

@@ -43,11 +43,9 @@ def train(
 
     Raises:
         ArtifactError: if the folder is in use.
-        OptionError: if ``TF_CONFIG`` does not describe a cluster, or the run would replace the one that it begins with.
+        OptionError: if ``TF_CONFIG`` does not describe a cluster.
         UnavailableError: if a library is missing.
     """
-    if overwrite and folder is not None and plan.base is not None and folder.resolve() == plan.base.path.resolve():
-        raise OptionError(f"--out would replace {folder}, whose weights the run begins with; choose another folder")
     manifest = make_manifest(plan, registry)
     name = name_run(manifest.settings)
     if not is_chief():
