@@ -192,9 +192,8 @@ def test_a_run_that_is_missing_has_no_weights_or_is_an_export(textgen, base, new
         "textgen train --resume begun"
     )
     Path("begun/textgen.json").write_text(json.dumps(about | {"weights": None, "export": {"format": "onnx"}}))
-    assert (
-        "begun is an export, which has no weights to train on" in textgen("train", new_names, "--from", "begun").error
-    )
+    error = textgen("train", new_names, "--from", "begun").error
+    assert error.endswith("begun is an export, which has no weights to train on; give the run that it was made from")
 
 
 def test_an_interrupted_run_gives_its_best_weights(textgen, names, new_names):
@@ -265,9 +264,7 @@ def test_a_tokenizer_that_cannot_grow_says_so(textgen, base, new_names, monkeypa
     textgen("train", "names.txt", *QUICK, *LINES, "--tokenizer", "char-index", "--epochs", 1, "--out", "index")
     monkeypatch.setattr("textgen_tokenizers.characters.CharacterTokenizer.grow", Tokenizer.grow)
     error = textgen("train", new_names, *LINES, "--from", "index").error
-    assert (
-        "the tokenizer 'char-index' of index cannot take in 'Å': remove it from the text, or train a new run" in error
-    )
+    assert "the tokenizer 'char-index' of index cannot take in 'Å': remove it from the text, or train a new" in error
 
 
 def test_a_stack_of_recurrent_layers_grows(textgen, names, new_names):

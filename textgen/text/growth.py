@@ -79,8 +79,8 @@ def describe_tokens(tokens: Sequence[str]) -> str:
     """New tokens, at least one, in a line.
 
     Example:
-        >>> describe_tokens(["Å", "\\t"])
-        "2 new characters: Å '\\\\t'"
+        >>> describe_tokens(["Å", " "])
+        "2 new characters: Å ' '"
     """
     kind = "character" if all(len(token) == 1 for token in tokens) else "token"
     listed = " ".join(each if each.isprintable() and not each.isspace() else repr(each) for each in tokens[:LISTED])
