@@ -43,6 +43,22 @@ class EncodedText:
         """The number of ids per document, ``[documents]`` int64."""
         return np.diff(self.offsets)
 
+    def characters_per_target(self, characters_per_id: NDArray[np.int32]) -> float:
+        """The mean number of characters that a predicted id stands for: all ids but the first of each document.
+
+        Args:
+            characters_per_id: see :attr:`textgen.Tokenizer.characters_per_id`.
+        """
+        if (characters_per_id == 1).all():
+            return 1.0
+        counts = np.zeros(len(characters_per_id), np.int64)
+        for start in range(0, len(self.ids), PIECE):
+            counts += np.bincount(self.ids[start : start + PIECE], minlength=len(counts))
+        first = self.offsets[:-1][self.lengths() > 0]
+        counts -= np.bincount(self.ids[first], minlength=len(counts))
+        characters, targets = int(counts @ characters_per_id), int(counts.sum())
+        return characters / targets if characters else 1.0
+
     def select(self, documents: NDArray[np.intp]) -> EncodedText:
         """Returns the given documents, in the given order."""
         offsets = offsets_of(self.lengths()[documents])

@@ -33,7 +33,7 @@ def arrange_batches(text: Text, options: TrainingOptions, held_out: NDArray[np.i
     parts = split(text.encoded, text.layout, options, held_out)
     if layout != "documents" and len(parts.training.ids) <= options.length:
         raise CorpusError(
-            f"the corpus has {len(parts.training.ids)} characters to train on, a window of "
+            f"the corpus has {len(parts.training.ids)} tokens to train on, a window of "
             f"training.length={options.length} needs {options.length + 1}: use more text, or a smaller training.length"
         )
 
@@ -77,6 +77,12 @@ def arrange_batches(text: Text, options: TrainingOptions, held_out: NDArray[np.i
             "the held-out share of the corpus is shorter than one example: use more text, a larger training.held_out, "
             "or training.held_out=0"
         )
-    dataset = Dataset(arrange(parts.training, learning=True), judged, carries)
+    dataset = Dataset(
+        arrange(parts.training, learning=True),
+        judged,
+        carries,
+        characters_per_target=parts.training.characters_per_target(text.characters_per_id),
+        held_out_characters_per_target=parts.held_out.characters_per_target(text.characters_per_id),
+    )
     dataset.check()
     return dataset

@@ -68,6 +68,7 @@ class Plan:
             "vocab_size": self.tokenizer.vocab_size,
             "documents": len(self.text.encoded),
             "characters": self.text.facts.characters,
+            "tokens": len(self.text.encoded.ids),
             "examples": self.dataset.train.examples,
             "steps_per_epoch": self.dataset.train.steps,
             "held_out_examples": held_out.examples if held_out else 0,

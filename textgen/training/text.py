@@ -8,6 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from textgen.base.environment import data_folder
 from textgen.errors import OptionError
 from textgen.options import Options
@@ -70,10 +73,21 @@ class Text:
         return self.corpus.layout
 
     @cached_property
+    def characters_per_id(self) -> NDArray[np.int32]:
+        """The number of characters that each id stands for, ``[vocab]`` int32."""
+        return self.tokenizer.characters_per_id
+
+    @cached_property
     def boundaries(self) -> Boundaries:
         """The beginnings and the end of the texts."""
         end_id = None if self.layout == "stream" else int(self.encoded.ids[-1])
         return Boundaries(end_id, count_starts(self.layout, self.encoded, self.facts, self.tokenizer))
+
+    def describe(self) -> str:
+        """The size of the text, in words: its documents, characters and, if they differ, tokens."""
+        documents = f"{len(self.encoded):,} documents, " if self.layout == "documents" else ""
+        counts = f"{documents}{self.facts.characters:,} characters"
+        return counts if (self.characters_per_id == 1).all() else f"{counts}, {len(self.encoded.ids):,} tokens"
 
     @cached_property
     def sha256(self) -> str:
