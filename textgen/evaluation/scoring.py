@@ -223,8 +223,12 @@ def judge(
         starts, lengths, skips = (part[rows, None] for part in (reading.starts, reading.lengths, reading.skips))
         state = runtime.initial_state(len(rows))
         for at in range(0, int(lengths.max()), steps):
+            going = int((lengths > at).sum())
+            if going < len(starts):  # the rows that have ended are the last ones
+                starts, lengths, skips = starts[:going], lengths[:going], skips[:going]
+                state = state.select(np.arange(going))
             columns = np.arange(at, min(at + steps, int(lengths.max())))
-            # A row that has ended reads on until the others end; its predictions no longer count.
+            # A row that ends here reads on; those predictions do not count.
             places = np.minimum(starts + columns, len(reading.ids) - 2)
             logits, state = runtime.forward(reading.ids[places].astype(np.int32, copy=False), state)
             counts = (skips <= columns) & (columns < lengths)

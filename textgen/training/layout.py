@@ -57,13 +57,13 @@ def arrange_batches(text: Text, options: TrainingOptions, held_out: NDArray[np.i
         pad_id = text.tokenizer.pad_id if text.tokenizer.pad_id is not None else text.boundaries.end_id
         assert pad_id is not None  # documents have an end
         return PaddedDocuments(
-            part,
+            part.split_long(text.usual_longest),
             batch_size=options.batch_size,
             pad_id=pad_id,
             seed=options.seed,
             shuffle=shuffle,
             drop_remainder=drop,
-            pad_to=int(text.encoded.lengths().max()) if options.pad == "longest" else None,
+            pad_to=min(int(text.encoded.lengths().max()), text.usual_longest) if options.pad == "longest" else None,
             masked=options.mask_padding,
             bucket=options.bucket,
             resets_state=layout == "packed",

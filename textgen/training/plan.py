@@ -117,7 +117,7 @@ def make_plan(
         epochs = model.suggested_epochs or default_epochs(dataset.train.steps)
         training = training.model_copy(update={"epochs": epochs})
     if generation.length is None:
-        length = default_length(text.layout, text.facts.longest)
+        length = default_length(text.layout, text.facts.lengths)
         generation = generation.model_copy(update={"length": length})
     return Plan(
         text=text,
