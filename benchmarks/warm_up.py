@@ -26,7 +26,7 @@ def main() -> None:
         "lanes with 200 characters of warm-up": Reading.carried(ids, warm_up=200),
         "lanes with 1,000 characters of warm-up": Reading.carried(ids, warm_up=1000),
     }.items():
-        score = judge(generator.runtime, reading)
+        score = judge(generator.runtime, reading, generator.tokenizer.characters_per_id)
         print(f"{name}: {score.nats:.9f} nats per character, {score.characters:,} characters scored")
 
 

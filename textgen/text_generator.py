@@ -145,7 +145,7 @@ class TextGenerator:
         """Evaluate the run on its held-out text, and compare the texts that it writes with its training documents.
 
         Args:
-            context: for a stream: the characters per window; each window is read from the initial state. By default the
+            context: for a stream: the tokens per window; each window is read from the initial state. By default the
                 state is carried through the whole text.
             num: for documents, as are the next three: the number of texts to write, by default 1,000; their first
                 characters are drawn.

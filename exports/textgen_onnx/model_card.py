@@ -19,6 +19,7 @@ def model_card(manifest: Manifest) -> str:
         for name, label in (
             ("loss", "training loss, nats per character"),
             ("held_out_loss", "held-out loss, nats per character"),
+            ("held_out_loss_per_token", "held-out loss, nats per token"),
         )
         if name in manifest.metrics
     )
@@ -38,7 +39,7 @@ def model_card(manifest: Manifest) -> str:
     )
     return f"""# {settings["model"]["name"]} on {corpus}
 
-A character-level text generator in {about["precision"]}, exported by textgen {version}.
+A small recurrent text generator in {about["precision"]}, exported by textgen {version}.
 
 ## Corpus
 
@@ -51,7 +52,7 @@ A character-level text generator in {about["precision"]}, exported by textgen {v
 {metrics}| loss of this export on {parity["text"]}, nats per character | {parity["export_loss"]:.4f} |
 | loss of its source on the same text | {parity["loss"]:.4f} |
 | largest difference of logits in 1,000 steps | {parity["max_logit_difference"]:.1e} |
-| same likeliest character | {parity["greedy_agreement"]:.2%} of steps |
+| same likeliest token | {parity["greedy_agreement"]:.2%} of steps |
 
 ## Settings
 

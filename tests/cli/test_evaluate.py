@@ -84,7 +84,7 @@ def test_the_table_has_the_figures(textgen, runs):
 def test_a_stream_has_a_context_and_no_texts(textgen, runs):
     found = json.loads(textgen("evaluate", runs["stream"], "--json", "--context", 3).out)
     assert found["written"] is None
-    assert found["context"] == "state not carried: windows of 3 characters, each from the initial state"
+    assert found["context"] == "state not carried: windows of 3 tokens, each from the initial state"
     shown = textgen("evaluate", runs["stream"]).out
     assert "state carried through the whole text" in shown
     assert "written" not in shown
@@ -188,7 +188,7 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(textgen, runs, monk
     monkeypatch.setattr("textgen.evaluation.evaluate.TEXTS_AT_ONCE", 50)
     lines = textgen("evaluate", runs["documents"], "--num", 100).err.splitlines()
     assert lines[:-1] == [
-        *[line for line in lines if line.startswith("held-out characters: ")],
+        *[line for line in lines if line.startswith("held-out tokens: ")],
         "texts written: 50 of 100",
         "texts written: 100 of 100",
     ]

@@ -102,7 +102,7 @@ def test_a_line_has_the_learning_rate_and_the_time_left(monkeypatch, capsys, max
     plan: Any = SimpleNamespace(
         dataset=SimpleNamespace(train=SimpleNamespace(steps=10)),
         training=training,
-        text=SimpleNamespace(corpus_name="verse", layout="stream", facts=SimpleNamespace(characters=5678)),
+        text=SimpleNamespace(corpus_name="verse", describe=lambda: "5,678 characters"),
         model=SimpleNamespace(parameter_count=1234),
         model_name="gru",
         tokenizer=SimpleNamespace(vocab_size=9),

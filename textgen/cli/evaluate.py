@@ -30,7 +30,7 @@ def evaluate(
         int | None,
         typer.Option(
             min=1,
-            help="Read a stream in windows of this many characters, each from the initial state; "
+            help="Read a stream in windows of this many tokens, each from the initial state; "
             "by default the state is carried through the whole text.",
         ),
     ] = None,
@@ -101,12 +101,15 @@ def _report(evaluation: Evaluation, plot: Path) -> None:
 def _print_evaluation(evaluation: Evaluation) -> None:
     score = evaluation.held_out
     documents = "" if evaluation.documents is None else f"{evaluation.documents:,} documents, "
+    is_longer = score.tokens != score.characters
+    tokens = f", {score.tokens:,} tokens" if is_longer else ""
+    per_token = f", {score.nats_per_token:.4f} nats per token" if is_longer else ""
     _print_table(
         ("", f"{evaluation.run}, {evaluation.runtime} on {evaluation.device}"),
         [
-            ("held-out text", f"{documents}{score.characters:,} characters judged"),
+            ("held-out text", f"{documents}{score.characters:,} characters{tokens} judged"),
             ("context", evaluation.context),
-            ("loss", f"{score.nats:.4f} nats ({score.bits:.4f} bits) per character"),
+            ("loss", f"{score.nats:.4f} nats ({score.bits:.4f} bits) per character{per_token}"),
             ("accuracy", f"{score.accuracy:.2%}"),
             ("calibration error", f"{score.calibration_error:.4f} ({len(score.bins)} bins)"),
         ],

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
+from numpy.typing import NDArray
 
 from textgen.errors import CorpusError, OptionError, UnknownCharacterError
 from textgen.evaluation.novelty import Documents
@@ -67,7 +68,7 @@ class Evaluation:
         corpus: the name of the corpus.
         same_text: whether the corpus has the text that the run was trained on.
         documents: the number of held-out documents; ``None`` for a stream.
-        context: the text that each held-out character was predicted from, in words.
+        context: the text that each held-out token was predicted from, in words.
         held_out: how well the held-out text was predicted.
         written: the texts that the run writes; ``None`` for a stream.
     """
@@ -93,6 +94,7 @@ class SplitText:
         held_out: the same as texts, if these are documents.
         training: the other documents.
         same_text: whether the run was trained on this text.
+        characters_per_id: the number of characters that each id stands for, ``[vocab]`` int32.
     """
 
     layout: Layout
@@ -100,6 +102,7 @@ class SplitText:
     held_out: Documents | None
     training: Documents | None
     same_text: bool
+    characters_per_id: NDArray[np.int32]
 
 
 def read_split(run: SavedRun, corpus: Corpus, tokenizer: Tokenizer) -> SplitText:
@@ -129,6 +132,7 @@ def read_split(run: SavedRun, corpus: Corpus, tokenizer: Tokenizer) -> SplitText
         held_out=None if numbers is None else Documents(corpus, text.corpus_name, numbers),
         training=None if numbers is None else Documents(corpus, text.corpus_name, numbers, inverse=True),
         same_text=text.is_text_of(run.artifact),
+        characters_per_id=text.characters_per_id,
     )
 
 
@@ -150,7 +154,7 @@ def evaluate_run(
         runtime: the loaded model.
         text: the run's text.
         runtime_name: the runtime's registered name.
-        context: the number of characters per window that a stream is read in; by default the state is carried through
+        context: the number of tokens per window that a stream is read in; by default the state is carried through
             all of it.
         request: the texts to write, for documents.
         write: writes the texts of a request.
@@ -161,7 +165,12 @@ def evaluate_run(
     """
     report = progress or discard_progress
     reading = _choose_reading(text, context)
-    score = judge(runtime, reading, lambda done, total: report("held-out characters", done, total))
+    score = judge(
+        runtime,
+        reading,
+        text.characters_per_id,
+        lambda done, total: report("held-out tokens", done, total),
+    )
     return Evaluation(
         run=str(run.artifact.path),
         runtime=runtime_name,
@@ -183,7 +192,7 @@ def _choose_reading(text: SplitText, context: int | None) -> Reading:
     if context is None:
         return Reading.carried(text.encoded.ids)
     if context < 1:
-        raise OptionError(f"the context must be at least 1 character, not {context}")
+        raise OptionError(f"the context must be at least 1 token, not {context}")
     return Reading.windows(text.encoded.ids, context)
 
 

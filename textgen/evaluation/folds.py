@@ -94,7 +94,9 @@ def cross_validate_run(
             if trained.manifest.status == "interrupted":
                 raise KeyboardInterrupt
             plan.model.load_weights(trained.weights())
-            scores.append(judge(ModelRuntime(plan.model), Reading.documents(text.encoded.select(fold))))
+            scores.append(
+                judge(ModelRuntime(plan.model), Reading.documents(text.encoded.select(fold)), text.characters_per_id)
+            )
     nats, bits = [score.nats for score in scores], [score.bits for score in scores]
     return CrossValidation(
         run=str(run.artifact.path),

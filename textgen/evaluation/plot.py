@@ -33,19 +33,19 @@ def save_evaluation_plot(evaluation: Evaluation, path: Path) -> None:
 
 
 def _draw_reliability(axes: Any, score: Score) -> None:
-    """Draws accuracy over confidence, as figure 1 of Guo et al. (2017); a bar's opacity is its share of characters."""
-    most = max(bin_.characters for bin_ in score.bins)
+    """Draws accuracy over confidence, as figure 1 of Guo et al. (2017); a bar's opacity is its share of predictions."""
+    most = max(bin_.predictions for bin_ in score.bins)
     for bin_ in score.bins:
-        if bin_.characters:
-            opacity = 0.25 + 0.75 * bin_.characters / most
+        if bin_.predictions:
+            opacity = 0.25 + 0.75 * bin_.predictions / most
             axes.bar(
                 bin_.low, bin_.accuracy, bin_.high - bin_.low, align="edge", color="C0", alpha=opacity, edgecolor="w"
             )
     axes.plot([0, 1], [0, 1], color="gray", linestyle="--", label="perfectly calibrated")
-    filled = [bin_ for bin_ in score.bins if bin_.characters]
+    filled = [bin_ for bin_ in score.bins if bin_.predictions]
     axes.plot([bin_.confidence for bin_ in filled], [bin_.accuracy for bin_ in filled], "C1.-", label="mean of the bin")
     axes.set(
-        xlabel="probability of the likeliest character",
+        xlabel="probability of the likeliest token",
         ylabel="share of right predictions",
         title=f"calibration error {score.calibration_error:.3f}",
         xlim=(0, 1),

@@ -23,7 +23,7 @@ BINS = 15
 #: The number of rows read side by side, of ids per row read at a time, and of logits held at most.
 ROWS, STEPS, LOGITS = 64, 100, 2**22
 
-#: Characters that a lane of a stream reads before its predictions count.
+#: Tokens that a lane of a stream reads before its predictions count.
 WARM_UP = 500
 
 Places = NDArray[np.int64]
@@ -36,14 +36,14 @@ class Bin:
     Attributes:
         low: the lower bound of the confidence.
         high: the upper bound.
-        characters: the number of predictions in the bin.
-        confidence: their mean probability of the likeliest character; 0 in an empty bin, as is ``accuracy``.
-        accuracy: the share in which that character was right.
+        predictions: the number of predictions in the bin.
+        confidence: their mean probability of the likeliest token; 0 in an empty bin, as is ``accuracy``.
+        accuracy: the share in which that token was right.
     """
 
     low: float
     high: float
-    characters: int
+    predictions: int
     confidence: float
     accuracy: float
 
@@ -54,27 +54,38 @@ class Score:
 
     Attributes:
         characters: the number of characters judged; the end of a document counts as one.
-        nats: the mean cross-entropy per character.
+        tokens: the number of tokens judged: of characters, with the character tokenizers.
+        nats: the mean cross-entropy per character: that of the tokens, divided by the number of characters that they
+            stand for. So tokenizers can be compared.
         bits: the same in bits.
-        accuracy: the share of characters that were the likeliest one; ties go to the lowest id.
-        calibration_error: expected calibration error, the mean over characters of the difference between accuracy and
-            confidence of their bin, with :data:`BINS` bins of equal width over the likeliest character's probability
+        nats_per_token: the mean cross-entropy per token.
+        accuracy: the share of tokens that were the likeliest one; ties go to the lowest id.
+        calibration_error: expected calibration error, the mean over tokens of the difference between accuracy and
+            confidence of their bin, with :data:`BINS` bins of equal width over the likeliest token's probability
             (Guo, Pleiss, Sun and Weinberger, On Calibration of Modern Neural Networks, ICML 2017, equation 3).
         bins: the bins of the calibration error.
     """
 
     characters: int
+    tokens: int
     nats: float
     bits: float
+    nats_per_token: float
     accuracy: float
     calibration_error: float
     bins: tuple[Bin, ...]
 
 
 class Tally:
-    """Sums over predictions."""
+    """Sums over predictions.
 
-    def __init__(self) -> None:
+    Args:
+        characters_per_id: the number of characters that each id stands for, ``[vocab]`` int32.
+    """
+
+    def __init__(self, characters_per_id: NDArray[np.int32]) -> None:
+        self._characters_per_id = characters_per_id
+        self._characters = 0
         self._nats = 0.0
         # By bin: the number of predictions, the sum of their confidences, the number of right ones.
         self._counts, self._confidence, self._right = np.zeros((3, BINS))
@@ -89,6 +100,7 @@ class Tally:
         """
         found = log_softmax(logits[counts])
         wanted = targets[counts]
+        self._characters += int(self._characters_per_id[wanted].sum())
         self._nats -= float(found[np.arange(len(wanted)), wanted].sum())
         confidence = np.exp(found.max(axis=1))
         at = np.clip(np.ceil(confidence * BINS).astype(np.intp) - 1, 0, BINS - 1)
@@ -98,21 +110,23 @@ class Tally:
 
     def score(self) -> Score:
         """Returns the score; at least one prediction must have been added."""
-        characters = int(self._counts.sum())
+        tokens, characters = int(self._counts.sum()), max(self._characters, 1)
         filled = np.maximum(self._counts, 1)
         columns: Sequence[NDArray[Any]] = (self._counts, self._confidence / filled, self._right / filled)
         nats = self._nats / characters
         return Score(
-            characters=characters,
+            characters=self._characters,
+            tokens=tokens,
             nats=nats,
             bits=nats / math.log(2),
-            accuracy=float(self._right.sum()) / characters,
-            calibration_error=float(np.abs(self._right - self._confidence).sum()) / characters,
+            nats_per_token=self._nats / tokens,
+            accuracy=float(self._right.sum()) / tokens,
+            calibration_error=float(np.abs(self._right - self._confidence).sum()) / tokens,
             bins=tuple(
                 Bin(
                     low=index / BINS,
                     high=(index + 1) / BINS,
-                    characters=int(count),
+                    predictions=int(count),
                     confidence=float(confidence),
                     accuracy=float(accuracy),
                 )
@@ -132,7 +146,7 @@ class Reading:
         starts: ``[rows]`` int64.
         lengths: ``[rows]`` int64.
         skips: ``[rows]`` int64, the number of a row's first predictions that are not judged.
-        context: the text that a character is predicted from, in words.
+        context: the text that a token is predicted from, in words.
     """
 
     ids: StoredIds
@@ -142,16 +156,16 @@ class Reading:
     context: str
 
     @property
-    def characters(self) -> int:
+    def predictions(self) -> int:
         """The number of predictions judged."""
         return int((self.lengths - self.skips).sum())
 
     @classmethod
     def carried(cls, ids: StoredIds, rows: int = ROWS, warm_up: int = WARM_UP) -> Reading:
-        """A stream, its state carried from the first character to the last; all characters but the first are judged.
+        """A stream, its state carried from the first token to the last; all tokens but the first are judged.
 
-        A text of more than two warm-ups is read in lanes side by side. A lane begins at least ``warm_up`` characters
-        before its first judged one, so the context of each character is all of the text before it, or that many.
+        A text of more than two warm-ups is read in lanes side by side. A lane begins at least ``warm_up`` tokens before
+        its first judged one, so the context of each token is all of the text before it, or that many.
         """
         predictions = len(ids) - 1
         lanes = max(1, min(rows, (predictions - warm_up) // max(warm_up, 1)))
@@ -160,20 +174,20 @@ class Reading:
         skips = np.concatenate([[0], starts[:-1] + span - starts[1:]])
         context = "state carried through the whole text"
         if lanes > 1:
-            context += f", in {lanes} lanes, each after {warm_up:,} characters of warm-up"
+            context += f", in {lanes} lanes, each after {warm_up:,} tokens of warm-up"
         return cls(ids=ids, starts=starts, lengths=np.full(lanes, span), skips=skips, context=context)
 
     @classmethod
     def windows(cls, ids: StoredIds, length: int) -> Reading:
-        """A stream in adjacent windows of ``length`` ids; all characters but the first are judged."""
+        """A stream in adjacent windows of ``length`` ids; all tokens but the first are judged."""
         starts = np.arange(0, len(ids) - 1, length)
         lengths = np.minimum(length, len(ids) - 1 - starts)
-        context = f"state not carried: windows of {length:,} characters, each from the initial state"
+        context = f"state not carried: windows of {length:,} token{'s' * (length > 1)}, each from the initial state"
         return cls(ids=ids, starts=starts, lengths=lengths, skips=np.zeros_like(starts), context=context)
 
     @classmethod
     def documents(cls, text: EncodedText) -> Reading:
-        """Documents; all characters but the first of each are judged, including its end."""
+        """Documents; all tokens but the first of each are judged, including its end."""
         lengths = np.maximum(text.lengths() - 1, 0)
         return cls(
             ids=text.ids,
@@ -184,18 +198,24 @@ class Reading:
         )
 
 
-def judge(runtime: Runtime, reading: Reading, progress: Callable[[int, int], None] = lambda done, total: None) -> Score:
+def judge(
+    runtime: Runtime,
+    reading: Reading,
+    characters_per_id: NDArray[np.int32],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Score:
     """Scores a runtime's predictions of a text.
 
     Memory does not grow with the text: at most :data:`ROWS` rows and about :data:`LOGITS` logits are held at a time.
 
     Args:
         runtime: a loaded model.
-        reading: at least one character to judge.
-        progress: called with the number of characters judged so far, and in all.
+        reading: at least one token to judge.
+        characters_per_id: see :attr:`textgen.Tokenizer.characters_per_id`.
+        progress: called with the number of tokens judged so far, and in all.
     """
-    tally = Tally()
-    done, total = 0, reading.characters
+    tally = Tally(characters_per_id)
+    done, total = 0, reading.predictions
     longest_first = np.argsort(-reading.lengths, kind="stable")
     steps = max(1, min(STEPS, LOGITS // (ROWS * runtime.vocab_size)))
     for first in range(0, len(longest_first), ROWS):
@@ -203,8 +223,12 @@ def judge(runtime: Runtime, reading: Reading, progress: Callable[[int, int], Non
         starts, lengths, skips = (part[rows, None] for part in (reading.starts, reading.lengths, reading.skips))
         state = runtime.initial_state(len(rows))
         for at in range(0, int(lengths.max()), steps):
+            going = int((lengths > at).sum())
+            if going < len(starts):  # the rows that have ended are the last ones
+                starts, lengths, skips = starts[:going], lengths[:going], skips[:going]
+                state = state.select(np.arange(going))
             columns = np.arange(at, min(at + steps, int(lengths.max())))
-            # A row that has ended reads on until the others end; its predictions no longer count.
+            # A row that ends here reads on; those predictions do not count.
             places = np.minimum(starts + columns, len(reading.ids) - 2)
             logits, state = runtime.forward(reading.ids[places].astype(np.int32, copy=False), state)
             counts = (skips <= columns) & (columns < lengths)
@@ -214,15 +238,18 @@ def judge(runtime: Runtime, reading: Reading, progress: Callable[[int, int], Non
     return tally.score()
 
 
-def mean_loss(runtime: Runtime, batches: Sequence[Batch], *, carries_state: bool) -> float:
+def mean_loss(
+    runtime: Runtime, batches: Sequence[Batch], characters_per_id: NDArray[np.int32], *, carries_state: bool
+) -> float:
     """Returns the mean cross-entropy of the targets that count, in nats per character.
 
     Args:
         runtime: a loaded model.
         batches: batches of a :class:`textgen.text.batches.BatchPlan`, in order.
+        characters_per_id: see :attr:`textgen.Tokenizer.characters_per_id`.
         carries_state: whether a batch starts with the state in which the previous one ended.
     """
-    tally = Tally()
+    tally = Tally(characters_per_id)
     state: State | None = None
     for batch in batches:
         rows = len(batch.inputs)

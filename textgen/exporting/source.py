@@ -21,8 +21,8 @@ from textgen.training.layout import arrange_batches
 from textgen.training.settings import recorded_layout
 from textgen.training.text import read_text
 
-#: About how many characters the loss of an export is measured on, and how many rows of the model's own text that is.
-MEASURED_CHARACTERS, MEASURED_ROWS = 20_000, 40
+#: About how many tokens the loss of an export is measured on, and how many rows of the model's own text that is.
+MEASURED_TOKENS, MEASURED_ROWS = 20_000, 40
 
 
 def export_run(
@@ -51,7 +51,8 @@ def export_source(run: SavedRun, notice: Callable[[str], None]) -> ExportSource:
     def open_runtime(name: str) -> Runtime:
         return run.runtime(name, "cpu", from_weights=True)[1]
 
-    chain, forbidden_ids = run.chain(), run.tokenizer().forbidden_ids
+    chain, tokenizer = run.chain(), run.tokenizer()
+    characters_per_id = tokenizer.characters_per_id
     dataset = _dataset(run)
     if dataset is not None:
         batches, carries_state = _measured_batches(dataset), dataset.carries_state
@@ -63,9 +64,9 @@ def export_source(run: SavedRun, notice: Callable[[str], None]) -> ExportSource:
         artifact=run.artifact,
         make_model=run.model,
         chain=chain,
-        forbidden_ids=forbidden_ids,
+        forbidden_ids=tokenizer.forbidden_ids,
         open_runtime=open_runtime,
-        measure_loss=lambda runtime: mean_loss(runtime, batches, carries_state=carries_state),
+        measure_loss=lambda runtime: mean_loss(runtime, batches, characters_per_id, carries_state=carries_state),
         text=text,
         notice=notice,
     )
@@ -82,18 +83,18 @@ def _dataset(run: SavedRun) -> Dataset | None:
 
 def _measured_batches(dataset: Dataset) -> list[Batch]:
     """The first batches of the held-out text, or of the training text if nothing was held out."""
-    batches, characters = [], 0.0
+    batches, tokens = [], 0.0
     for batch in (dataset.held_out or dataset.train).batches(0):
         batches.append(batch)
-        characters += float(batch.weights.sum())
-        if characters >= MEASURED_CHARACTERS:
+        tokens += float(batch.weights.sum())
+        if tokens >= MEASURED_TOKENS:
             break
     return batches
 
 
 def _own_text(runtime: Runtime, chain: Chain) -> Batch:
     """Text that the model itself writes at temperature 1."""
-    rows, steps = MEASURED_ROWS, MEASURED_CHARACTERS // MEASURED_ROWS
+    rows, steps = MEASURED_ROWS, MEASURED_TOKENS // MEASURED_ROWS
     first = (np.arange(rows) % runtime.vocab_size).astype(np.int32)
     draw = Draw([chain] * rows, runtime.vocab_size)
     block = runtime.generate(first, runtime.initial_state(rows), draw, uniforms(0, range(rows), 1, steps))

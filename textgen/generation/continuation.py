@@ -21,7 +21,9 @@ class Continuation:
 
     Attributes:
         state: of one row, before its last id is read.
-        last_id: the last id of the text.
+        tail: the last ids of the text, at least one.
+        unread: the number of characters at the end of the text of ``tail`` that have not been written yet, because the
+            text had its full length in the middle of a token.
         step: the number of steps of the row's randomness that were used.
         seen: the ids that occur in its prompt and text.
         seed: of the generation.
@@ -29,18 +31,24 @@ class Continuation:
     """
 
     state: State
-    last_id: int
+    tail: tuple[int, ...]
     step: int
     seen: tuple[int, ...]
     seed: int
     row: int
+    unread: int = 0
+
+    @property
+    def last_id(self) -> int:
+        """The last id of the text."""
+        return self.tail[-1]
 
     def save(self, path: Path, model: str) -> None:
         """Write a safetensors file, atomically; ``model`` is a fingerprint of the model's weights."""
         arrays = dict(self.state)
         arrays[_SEEN] = np.array(self.seen, np.int32)
-        arrays[_LAST] = np.array([self.last_id], np.int32)
-        numbers = {name: str(getattr(self, name)) for name in ("step", "seed", "row")}
+        arrays[_LAST] = np.array(self.tail, np.int32)
+        numbers = {name: str(getattr(self, name)) for name in ("step", "seed", "row", "unread")}
         State(arrays).save(path, {"format": _FORMAT, "model": model, **numbers})
 
     @classmethod
@@ -59,9 +67,10 @@ class Continuation:
         runtime.state_spec.check(state)
         return cls(
             state=state,
-            last_id=int(arrays[_LAST][0]),
+            tail=tuple(int(i) for i in arrays[_LAST]),
             step=int(about["step"]),
             seen=tuple(int(i) for i in arrays[_SEEN]),
             seed=int(about["seed"]),
             row=int(about["row"]),
+            unread=int(about.get("unread", 0)),
         )

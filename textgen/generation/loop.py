@@ -8,6 +8,7 @@ on the size of the chunks, or on whether the text is streamed.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from math import ceil
 from time import perf_counter
 
 import numpy as np
@@ -19,7 +20,7 @@ from textgen.generation.probability import score_rows
 from textgen.generation.prompts import first_ids, pad_rows
 from textgen.generation.request import Generation, Piece, Request
 from textgen.generation.row import Row
-from textgen.generation.runtime import Ids, Runtime
+from textgen.generation.runtime import Block, Ids, Runtime
 from textgen.model.state import State
 from textgen.text.boundaries import Boundaries
 from textgen.text.tokenizer import Tokenizer
@@ -27,6 +28,9 @@ from textgen.text.tokenizer import Tokenizer
 #: Steps per chunk if the runtime has no preference: of text that runs to its full length; of text that may end at any
 #: step, after which the rest of a chunk is wasted; and at first of text that is read while it is written.
 STEPS, STEPS_TO_END, STEPS_STREAMED = 64, 16, 8
+
+#: The most ids that a character takes: bytes of UTF-8. A row that writes ids without text ends all the same.
+MOST_IDS_PER_CHARACTER = 4
 
 #: Chunks of text that runs to its full length double as long as they take less than half of these seconds, in which a
 #: reader notices no delay.
@@ -61,8 +65,18 @@ def generate(
     rows = []
     for index, (prompt, seed) in enumerate(zip(request.prompts, row_seeds, strict=True)):
         ids = first_ids(tokenizer, boundaries, request, prompt, seed)
-        is_drawn = not prompt and not before
-        rows.append(Row(index, seed, ids, tokenizer, stop=request.stop, end_id=end_id, is_drawn=is_drawn))
+        row = Row(
+            index,
+            seed,
+            ids,
+            tokenizer,
+            length=request.length,
+            stop=request.stop,
+            end_id=end_id,
+            is_drawn=not prompt and not before,
+            before=before,
+        )
+        rows.append(row)
 
     for batch in [[row] for row in rows] if request.stream else [rows]:
         yield from _write(runtime, tokenizer, request, batch, endless=end_id is None and not request.stop)
@@ -88,12 +102,24 @@ def _write(
     """Write the text of some rows, side by side."""
     draw = _start_draw(runtime, tokenizer, request, rows)
     last_ids, state = _prefill(runtime, rows, _start(runtime, request, len(rows)))
-    # Step 0 of a row's randomness is reserved for its first character.
+    # Step 0 of a row's randomness is reserved for its first id.
     first_step = 1 + (request.continuation.step if request.continuation else 0)
     chunk, may_grow = _choose_chunk(runtime, request, endless=endless)
     done, active = 0, rows
-    while done < request.length and active:
-        steps = min(chunk, request.length - done)
+    most = request.length * MOST_IDS_PER_CHARACTER
+    while True:
+        if done >= most:
+            for row in active:
+                row.finish_reason = row.finish_reason or "length"
+        if request.keep_state:
+            _keep_states(active, state)
+        going = np.flatnonzero([row.finish_reason is None for row in active])
+        if not len(going):
+            break
+        if len(going) < len(active):
+            last_ids, state, active = last_ids[going], state.select(going), [active[i] for i in going]
+            draw.keep(going)
+        steps = min(chunk, most - done, _steps_left(active))
         began = perf_counter()
         randoms = uniforms(request.seed, [row.seed for row in active], first_step + done, steps)
         block = runtime.generate(last_ids, state, draw, randoms)
@@ -103,16 +129,9 @@ def _write(
         for row, ids in zip(active, block.ids.T, strict=True):
             if text := row.extend(ids):
                 yield Piece(row.index, text)
-        going = np.flatnonzero([row.finish_reason is None for row in active])
-        if request.keep_state and len(going) < len(active):
-            _keep_states_inside(runtime, active, last_ids, state)
+        if request.keep_state:
+            _keep_states_inside(runtime, active, block, last_ids, state)
         last_ids, state = block.ids[-1], block.state
-        if len(going) < len(active):
-            last_ids, state, active = last_ids[going], state.select(going), [active[i] for i in going]
-            draw.keep(going)
-    if request.keep_state:
-        for position, row in enumerate(active):
-            row.state = state.select([position])
     for row in rows:
         if text := row.close():
             yield Piece(row.index, text)
@@ -151,17 +170,32 @@ def _choose_chunk(runtime: Runtime, request: Request, *, endless: bool) -> tuple
     return (STEPS, True) if endless else (STEPS_TO_END, False)
 
 
-def _keep_states_inside(runtime: Runtime, active: Sequence[Row], last_ids: Ids, state: State) -> None:
-    """Keep the states of rows that ended inside a chunk, whose own state is past their end.
+def _steps_left(active: Sequence[Row]) -> int:
+    """The number of steps that finish all rows, if their ids have as many characters as so far; one each at first."""
+    left = max(row.characters_left for row in active)
+    written = sum(len(row.text) for row in active) or 1
+    return max(1, ceil(left * (sum(len(row.ids) for row in active) or 1) / written))
+
+
+def _keep_states(rows: Sequence[Row], state: State) -> None:
+    """Keep the states of the rows that have ended, unless a state inside a block was kept."""
+    for position, row in enumerate(rows):
+        if row.finish_reason is not None and row.state is None:
+            row.state = state.select([position])
+
+
+def _keep_states_inside(runtime: Runtime, active: Sequence[Row], block: Block, last_ids: Ids, state: State) -> None:
+    """Keep the states of the rows that ended in a block before its last step, whose own state is past their end.
 
     Args:
         runtime: the loaded model.
-        active: the rows of the chunk.
+        active: the rows of the block.
+        block: the ids that they drew.
         last_ids: their last ids before it, ``[batch]`` int32.
         state: before those ids.
     """
     for position, row in enumerate(active):
-        if row.finish_reason is not None:
+        if row.finish_reason is not None and len(row.new_ids) < len(block.ids):
             row.state = state.select([position])
             read = [int(last_ids[position]), *row.new_ids][:-1]
             if read:
@@ -187,7 +221,8 @@ def _continuation(request: Request, row: Row, state: State) -> Continuation:
     ids = [*row.prompt_ids.tolist(), *row.written]
     return Continuation(
         state=state,
-        last_id=ids[-1],
+        tail=tuple(row.tail()),
+        unread=row.unread,
         step=(before.step if before else 0) + len(row.written),
         seen=tuple(sorted({*ids, *(before.seen if before else ())})),
         seed=request.seed,

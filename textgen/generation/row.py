@@ -8,10 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from textgen.generation.continuation import Continuation
 from textgen.generation.request import FinishReason
 from textgen.generation.runtime import Ids
 from textgen.generation.stop_texts import StopTexts
 from textgen.model.state import State
+from textgen.text.decoder import CONTEXT
 from textgen.text.tokenizer import Tokenizer
 
 
@@ -23,15 +25,18 @@ class Row:
         seed: its seed.
         prompt_ids: the ids that it reads before it writes, ``[n]`` int32.
         tokenizer: of the model.
+        length: the most characters to write; those of a drawn first id are not counted.
         stop: texts that end it.
         end_id: the id that ends it, or ``None``.
-        is_drawn: whether ``prompt_ids`` are a drawn first character, which is part of the text.
+        is_drawn: whether ``prompt_ids`` are a drawn first id, which is part of the text.
+        before: the text that it continues. Without a prompt, the row begins with characters of it that were cut off.
 
     Attributes:
-        ids: every id of its text, up to its end.
-        text: the text so far, without prompt, end of document and stop text.
-        finish_reason: ``None`` until it has ended.
-        state: before its last id is read; ``None`` unless the loop keeps it.
+        ids: those that were drawn, up to the one that ended the row.
+        text: the text so far; without the end and the stop text, and no longer than ``length``.
+        unread: the number of characters of the text of ``ids`` that follow the end of ``text`` and of the stop text.
+        finish_reason: why the row ended; ``None`` while it is written.
+        state: the state before the last id, if it is kept.
     """
 
     def __init__(
@@ -41,15 +46,18 @@ class Row:
         prompt_ids: Ids,
         tokenizer: Tokenizer,
         *,
-        stop: Sequence[str],
-        end_id: int | None,
-        is_drawn: bool,
+        length: int,
+        stop: Sequence[str] = (),
+        end_id: int | None = None,
+        is_drawn: bool = False,
+        before: Continuation | None = None,
     ) -> None:
         self.index = index
         self.seed = seed
         self.prompt_ids = prompt_ids
         self.ids: list[int] = prompt_ids.tolist() if is_drawn else []
-        self.text = tokenizer.decode(self.ids)
+        self.text = ""
+        self.unread = 0
         self.finish_reason: FinishReason | None = None
         self.state: State | None = None
         self._tokenizer = tokenizer
@@ -58,6 +66,17 @@ class Row:
         self._drawn = self._before = len(self.ids)
         self._given = 0
         self._searched = 0
+        self._decoder = tokenizer.decoder()
+        # The text of an id may depend on the ids before it.
+        self._read = [*(before.tail[:-1] if before else ()), *prompt_ids[-CONTEXT:].tolist()][-CONTEXT:]
+        read = self._decoder.feed(self._read)
+        if is_drawn:
+            self.text = read
+        elif before and len(prompt_ids) == 1:
+            self.text = read[len(read) - before.unread :]
+        self._most = length + (len(self.text) if is_drawn else 0)
+        if len(self.text) >= self._most:
+            self._cut(len(self.text), self._most, "length")
 
     @property
     def written(self) -> list[int]:
@@ -69,31 +88,63 @@ class Row:
         """The ids that the last call of :meth:`extend` added."""
         return self.ids[self._before :]
 
+    def tail(self, count: int | None = None) -> list[int]:
+        """The last ids that were read or written, up to some of :attr:`ids`; by default up to all of them."""
+        return [*self._read, *self.ids[self._drawn : count]][-CONTEXT:]
+
+    @property
+    def characters_left(self) -> int:
+        """The number of characters that may still be written."""
+        return self._most - len(self.text)
+
     def extend(self, ids: NDArray[np.int32]) -> str:
         """Append drawn ids, up to the end of the row; return the new text that can no longer change."""
-        self._before = len(self.ids)
+        self._before, start = len(self.ids), len(self.text)
         new = ids.tolist()
-        if self._end_id in new:
-            new = new[: new.index(self._end_id) + 1]
-            self.finish_reason = "eos"
+        if is_ended := self._end_id in new:
+            new = new[: new.index(self._end_id)]
         self.ids += new
-        self.text += self._tokenizer.decode(new[:-1] if self.finish_reason == "eos" else new)
-        self._cut_at_stop()
+        self.text += self._decoder.feed(new)
+        if is_ended:
+            self.text += self._decoder.flush()
+        hit = self._stop.find(self.text, self._searched)
+        self._searched = len(self.text)
+        if hit and hit[1] <= self._most:
+            self._cut(start, hit[1], "stop")
+            self.text = self.text[: hit[0]]
+        elif len(self.text) >= self._most:
+            self._cut(start, self._most, "length")
+        elif is_ended:
+            assert self._end_id is not None
+            self.ids.append(self._end_id)
+            self.finish_reason = "eos"
         return self._give(len(self.text) if self.finish_reason else len(self.text) - self._stop.held_back(self.text))
 
     def close(self) -> str:
         """End the row; return the text that was held back."""
+        self.finish_reason = self.finish_reason or "length"
         return self._give(len(self.text))
 
     def _give(self, end: int) -> str:
         piece, self._given = self.text[self._given : end], max(end, self._given)
         return piece
 
-    def _cut_at_stop(self) -> None:
-        if hit := self._stop.find(self.text, self._searched):
-            start, end = hit
-            self.finish_reason = "stop"
-            kept = bisect_left(range(len(self.ids)), end, key=lambda n: len(self._tokenizer.decode(self.ids[:n])))
-            self.ids = self.ids[:kept]
-            self.text = self.text[:start]
-        self._searched = len(self.text)
+    def _cut(self, start: int, end: int, reason: FinishReason) -> None:
+        """End the row after ``end`` characters, of which the new ids have those from ``start`` on."""
+        kept, characters = self._count_ids(end - start)
+        del self.ids[self._before + kept :]
+        self.text = self.text[:end]
+        self.unread = start + characters - end
+        self.finish_reason = reason
+
+    def _count_ids(self, characters: int) -> tuple[int, int]:
+        """The number of new ids that it takes to write some characters, and the number that they do write."""
+        before, new = self.tail(self._before), self.new_ids
+
+        def written(count: int) -> int:
+            decoder = self._tokenizer.decoder()
+            decoder.feed(before)
+            return len(decoder.feed(new[:count]))
+
+        count = bisect_left(range(len(new)), characters, key=written)
+        return count, written(count)

@@ -40,7 +40,12 @@ class TrainingOptions(BaseOptions):
         "padded document per row; or packed: lanes of documents end to end, shuffled each epoch, judged one per row. "
         "auto takes lanes for a stream and documents for documents.",
     )
-    length: int = Field(100, ge=1, description="Characters per row of a batch, for windows, lanes and packed.")
+    length: int = Field(
+        100,
+        ge=1,
+        description="Tokens per row of a batch, for windows, lanes and packed; a token of a character tokenizer is a "
+        "character.",
+    )
     batch_size: int = Field(64, ge=1, description="Rows per batch.")
     epochs: int = Field(10, ge=1, description="Passes over the training text.")
     max_steps: int | None = Field(None, ge=1, description="Stop after this many batches in all.")
@@ -117,23 +122,27 @@ class TrainingRun(Protocol):
     def batches(self, position: Position) -> Iterator[Batch]:
         """Yields the rest of the epoch's training batches, as changed by hooks; ends early on :attr:`should_stop`."""
 
-    def batch_ended(self, position: Position, loss: float, characters: int, learning_rate: float | None = None) -> None:
+    def batch_ended(self, position: Position, loss: float, targets: int, learning_rate: float | None = None) -> None:
         """Reports a batch.
 
         Args:
             position: the position after it.
-            loss: its mean loss in nats per character.
-            characters: the targets that counted.
+            loss: its mean loss in nats per target.
+            targets: the number of targets that counted. The run knows how many characters they stand for.
             learning_rate: the step size, if the model has one.
         """
 
     def epoch_ended(self, position: Position, metrics: Mapping[str, float], checkpoint: Checkpoint) -> None:
-        """Reports an epoch: ``loss``, ``held_out_loss`` (nats per character) and others, and the state to save."""
+        """Reports an epoch: ``loss``, ``held_out_loss`` (nats per target) and others, and the state to save.
+
+        The history has the losses per character.
+        """
 
     def interrupted(self, checkpoint: Checkpoint, held_out_loss: float | None = None) -> None:
         """Reports the state to save when training stops inside an epoch.
 
-        If it stops because ``max_steps`` are done, the held-out loss decides whether these weights are the best.
+        If it stops because ``max_steps`` are done, the held-out loss (nats per target) decides whether these weights
+        are the best.
         """
 
     def ask_to_stop(self) -> None:

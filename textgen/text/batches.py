@@ -223,11 +223,16 @@ class Dataset:
         train: the batches to train on.
         held_out: the batches to evaluate on, or ``None`` if nothing is held out.
         carries_state: whether a batch starts from the state that the previous batch left.
+        characters_per_target: the mean number of characters that a training target stands for.
+        held_out_characters_per_target: the same of the held-out targets.
     """
 
     train: BatchPlan
     held_out: BatchPlan | None = None
     carries_state: bool = False
+    _: KW_ONLY
+    characters_per_target: float = 1.0
+    held_out_characters_per_target: float = 1.0
 
     def check(self) -> None:
         """Checks that there is at least one batch.

@@ -15,6 +15,10 @@ Ids = NDArray[np.int32]
 #: Ids copied at a time.
 PIECE = 1 << 20
 
+#: A document is long if it has more than so many times the length that so many percent of the documents do not exceed,
+#: and more than this length in any case.
+LONG, USUAL, SHORT = 4, 95, 200
+
 
 @dataclass(frozen=True)
 class EncodedText:
@@ -43,6 +47,32 @@ class EncodedText:
         """The number of ids per document, ``[documents]`` int64."""
         return np.diff(self.offsets)
 
+    def characters_per_target(self, characters_per_id: NDArray[np.int32]) -> float:
+        """The mean number of characters that a predicted id stands for: all ids but the first of each document.
+
+        Args:
+            characters_per_id: see :attr:`textgen.Tokenizer.characters_per_id`.
+        """
+        if (characters_per_id == 1).all():
+            return 1.0
+        counts = np.zeros(len(characters_per_id), np.int64)
+        for start in range(0, len(self.ids), PIECE):
+            counts += np.bincount(self.ids[start : start + PIECE], minlength=len(counts))
+        first = self.offsets[:-1][self.lengths() > 0]
+        counts -= np.bincount(self.ids[first], minlength=len(counts))
+        characters, targets = int(counts @ characters_per_id), int(counts.sum())
+        return characters / targets if characters else 1.0
+
+    def split_long(self, limit: int) -> EncodedText:
+        """Cuts documents of more than ``limit`` ids into pieces of at most as many; the others stay whole."""
+        lengths = self.lengths()
+        if not (lengths > limit).any():
+            return self
+        pieces = np.maximum(-(-lengths // limit), 1)
+        first = np.repeat(np.cumsum(pieces) - pieces, pieces)
+        starts = np.repeat(self.offsets[:-1], pieces) + (np.arange(len(first)) - first) * limit
+        return EncodedText(self.ids, np.append(starts, self.offsets[-1:]))
+
     def select(self, documents: NDArray[np.intp]) -> EncodedText:
         """Returns the given documents, in the given order."""
         offsets = offsets_of(self.lengths()[documents])
@@ -70,6 +100,14 @@ class EncodedText:
         is_held_out = np.zeros(len(self), np.bool_)
         is_held_out[held_out] = True
         return self.select(np.flatnonzero(~is_held_out)), self.select(np.flatnonzero(is_held_out))
+
+
+def usual_longest(lengths: NDArray[np.int64]) -> int:
+    """The most that a document can have without being long, given the lengths of all documents, ``[documents]``.
+
+    A single book among titles must not decide on the width of a batch, or the length of a sample.
+    """
+    return max(SHORT, LONG * int(np.percentile(lengths, USUAL, method="lower")))
 
 
 def draw_documents(count: int, share: float, seed: int) -> NDArray[np.intp]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from textgen.errors import CorpusError, PluginError
 from textgen.text.corpus import Corpus, Layout
@@ -26,23 +28,27 @@ class TextFacts:
 
     Attributes:
         characters: the number of characters of all texts.
-        longest: the number of characters of the longest text.
         head: the first characters of all texts, at most :data:`HEAD`.
     """
 
     def __init__(self) -> None:
-        self.characters = self.longest = 0
+        self.characters = 0
+        self._lengths = array("q")
         self.head = ""
 
     def add(self, texts: Sequence[str]) -> None:
         """Counts texts, none of them empty."""
-        lengths = [len(text) for text in texts]
-        self.characters += sum(lengths)
-        self.longest = max(self.longest, *lengths)
+        self._lengths.extend(map(len, texts))
+        self.characters += sum(map(len, texts))
         for text in texts:
             if len(self.head) >= HEAD:
                 break
             self.head += text[: HEAD - len(self.head)]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """The number of characters of each text, ``[texts]`` int64."""
+        return np.array(self._lengths, np.int64)
 
 
 def count_starts(layout: Layout, text: EncodedText, facts: TextFacts, tokenizer: Tokenizer) -> dict[int, int]:

@@ -52,10 +52,9 @@ class LineDisplay(Display):
         self._last = min(self._epochs * self._steps, plan.training.max_steps or math.inf)
         self._begun: tuple[int, float] | None = None
         self._said = time.monotonic()
-        documents = f"{len(plan.text.encoded):,} documents, " if plan.text.layout == "documents" else ""
         say(
-            f"{plan.model_name} with {plan.model.parameter_count:,} parameters on {plan.text.corpus_name}: {documents}"
-            f"{plan.text.facts.characters:,} characters, vocabulary {plan.tokenizer.vocab_size}"
+            f"{plan.model_name} with {plan.model.parameter_count:,} parameters on {plan.text.corpus_name}: "
+            f"{plan.text.describe()}, vocabulary {plan.tokenizer.vocab_size}"
         )
         if plan.new_tokens:
             say(describe_tokens(plan.new_tokens))
@@ -150,12 +149,14 @@ class BarDisplay(LineDisplay):
 
 
 def describe_losses(record: Mapping[str, float]) -> str:
-    """The losses of a line of the history, in nats and bits per character."""
-    parts = [
-        f"{label} {record[f'{name}loss']:.3f} nats ({record[f'{name}bits']:.3f} bits) per character"
-        for name, label in (("", "loss"), ("held_out_", "held out"))
-        if f"{name}loss" in record
-    ]
+    """The losses of a line of the history, in nats and bits per character; in nats per token if tokens are longer."""
+    parts = []
+    for name, label in (("loss", "loss"), ("held_out_loss", "held out")):
+        if name in record:
+            bits = record[name.replace("loss", "bits")]
+            parts.append(f"{label} {record[name]:.3f} nats ({bits:.3f} bits) per character")
+        if f"{name}_per_token" in record:
+            parts[-1] += f", {record[f'{name}_per_token']:.3f} nats per token"
     if record.get("characters_per_second"):
         parts.append(f"{record['characters_per_second']:,.0f} characters/s")
     return ", ".join(parts)

@@ -33,7 +33,7 @@ def arrange_batches(text: Text, options: TrainingOptions, held_out: NDArray[np.i
     parts = split(text.encoded, text.layout, options, held_out)
     if layout != "documents" and len(parts.training.ids) <= options.length:
         raise CorpusError(
-            f"the corpus has {len(parts.training.ids)} characters to train on, a window of "
+            f"the corpus has {len(parts.training.ids)} tokens to train on, a window of "
             f"training.length={options.length} needs {options.length + 1}: use more text, or a smaller training.length"
         )
 
@@ -57,13 +57,13 @@ def arrange_batches(text: Text, options: TrainingOptions, held_out: NDArray[np.i
         pad_id = text.tokenizer.pad_id if text.tokenizer.pad_id is not None else text.boundaries.end_id
         assert pad_id is not None  # documents have an end
         return PaddedDocuments(
-            part,
+            part.split_long(text.usual_longest),
             batch_size=options.batch_size,
             pad_id=pad_id,
             seed=options.seed,
             shuffle=shuffle,
             drop_remainder=drop,
-            pad_to=int(text.encoded.lengths().max()) if options.pad == "longest" else None,
+            pad_to=min(int(text.encoded.lengths().max()), text.usual_longest) if options.pad == "longest" else None,
             masked=options.mask_padding,
             bucket=options.bucket,
             resets_state=layout == "packed",
@@ -77,6 +77,12 @@ def arrange_batches(text: Text, options: TrainingOptions, held_out: NDArray[np.i
             "the held-out share of the corpus is shorter than one example: use more text, a larger training.held_out, "
             "or training.held_out=0"
         )
-    dataset = Dataset(arrange(parts.training, learning=True), judged, carries)
+    dataset = Dataset(
+        arrange(parts.training, learning=True),
+        judged,
+        carries,
+        characters_per_target=parts.training.characters_per_target(text.characters_per_id),
+        held_out_characters_per_target=parts.held_out.characters_per_target(text.characters_per_id),
+    )
     dataset.check()
     return dataset

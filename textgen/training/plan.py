@@ -91,6 +91,7 @@ class Plan:
             "vocab_size": self.tokenizer.vocab_size,
             "documents": len(self.text.encoded),
             "characters": self.text.facts.characters,
+            "tokens": len(self.text.encoded.ids),
             "examples": self.dataset.train.examples,
             "steps_per_epoch": self.dataset.train.steps,
             "held_out_examples": held_out.examples if held_out else 0,
@@ -152,7 +153,7 @@ def make_plan(
         epochs = model.suggested_epochs or default_epochs(dataset.train.steps)
         training = training.model_copy(update={"epochs": epochs})
     if generation.length is None:
-        length = default_length(text.layout, text.facts.longest)
+        length = default_length(text.layout, text.facts.lengths)
         generation = generation.model_copy(update={"length": length})
     return Plan(
         text=text,

@@ -52,6 +52,7 @@ class Run:
         self._asked_to_stop = False
         self._clock = time.perf_counter()
         self._epoch = EpochTotals()
+        self._characters_per_target = plan.dataset.characters_per_target
 
     @property
     def should_stop(self) -> bool:
@@ -119,7 +120,9 @@ class Run:
             if self._recorder is not None:
                 self._recorder.open(self._start)
 
-    def batch_ended(self, position: Position, loss: float, characters: int, learning_rate: float | None = None) -> None:
+    def batch_ended(self, position: Position, loss: float, targets: int, learning_rate: float | None = None) -> None:
+        loss /= self._characters_per_target
+        characters = targets * self._characters_per_target
         if not math.isfinite(loss):
             raise TextgenError(
                 f"the loss is {loss} after batch {position.total}: lower training.learning_rate; "
@@ -132,7 +135,7 @@ class Run:
         self._notify("textgen_batch_ended", position=position, loss=loss)
 
     def epoch_ended(self, position: Position, metrics: Mapping[str, float], checkpoint: Checkpoint) -> None:
-        record = self._record(position, metrics)
+        record = self._record(position, self._per_character(metrics))
         self._history.records.append(record)
         self._unsaved = checkpoint
         sample = None
@@ -155,7 +158,8 @@ class Run:
     def interrupted(self, checkpoint: Checkpoint, held_out_loss: float | None = None) -> None:
         losses = {"loss": self._epoch.loss} if self._epoch.characters else {}
         if held_out_loss is not None:
-            losses["held_out_loss"] = held_out_loss
+            losses |= self._per_character({"held_out_loss": held_out_loss})
+            held_out_loss = losses["held_out_loss"]
         record = self._record(checkpoint.position, losses)
         if self._at_limit:
             self._history.records.append(record)
@@ -166,6 +170,17 @@ class Run:
     def _best_loss(self) -> float:
         """The lowest held-out loss so far; infinite before the first."""
         return self.artifact.manifest.metrics.get("held_out_loss", math.inf)
+
+    def _per_character(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Metrics of a model, their losses per target made losses per character; tokens of several keep both."""
+        dataset, found = self.plan.dataset, dict(metrics)
+        for name, characters in (
+            ("loss", dataset.characters_per_target),
+            ("held_out_loss", dataset.held_out_characters_per_target),
+        ):
+            if name in metrics and characters != 1:
+                found |= {name: metrics[name] / characters, f"{name}_per_token": metrics[name]}
+        return found
 
     def _record(self, position: Position, metrics: Mapping[str, float]) -> dict[str, float]:
         bits = {
@@ -231,10 +246,10 @@ class EpochTotals:
 
     position: Position = field(default_factory=Position)
     nats: float = 0.0
-    characters: int = 0
+    characters: float = 0.0
     seconds: float = 0.0
 
-    def add(self, position: Position, loss: float, characters: int, seconds: float) -> None:
+    def add(self, position: Position, loss: float, characters: float, seconds: float) -> None:
         """Adds a batch."""
         self.position = position
         self.nats += loss * characters

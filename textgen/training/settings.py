@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from textgen.base.console import notice
 from textgen.base.files import quoted
 from textgen.errors import OptionError, suggestion
@@ -18,6 +21,7 @@ from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.runs.lineage import Base
 from textgen.text.corpus import Layout
+from textgen.text.encoded import usual_longest
 
 #: The default model.
 DEFAULT_MODEL = "gru"
@@ -283,11 +287,11 @@ def default_epochs(steps: int) -> int:
     return min(max(round(DEFAULT_STEPS / steps), DEFAULT_EPOCHS[0]), DEFAULT_EPOCHS[1])
 
 
-def default_length(layout: Layout, longest: int) -> int:
-    """The default length of a generated text, in characters.
+def default_length(layout: Layout, lengths: NDArray[np.int64]) -> int:
+    """The default length of a generated text, in characters: for documents, twice the longest one that is not long.
 
     Args:
         layout: the corpus's.
-        longest: characters of its longest document.
+        lengths: the number of characters of each document, ``[documents]``.
     """
-    return 400 if layout == "stream" else 2 * longest
+    return 400 if layout == "stream" else 2 * min(int(np.max(lengths)), usual_longest(lengths))

@@ -18,7 +18,7 @@ from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.text.boundaries import Boundaries
 from textgen.text.corpus import Corpus, Layout
-from textgen.text.encoded import EncodedText
+from textgen.text.encoded import EncodedText, usual_longest
 from textgen.text.encoding import TextFacts, count_starts, encode, fit, read_documents, text_sha256
 from textgen.text.growth import grow
 from textgen.text.tokenizer import Tokenizer
@@ -85,10 +85,29 @@ class Text:
         return self.corpus.layout
 
     @cached_property
+    def characters_per_id(self) -> NDArray[np.int32]:
+        """The number of characters that each id stands for, ``[vocab]`` int32."""
+        return self.tokenizer.characters_per_id
+
+    @cached_property
     def boundaries(self) -> Boundaries:
         """The beginnings and the end of the texts."""
         end_id = None if self.layout == "stream" else int(self.encoded.ids[-1])
         return Boundaries(end_id, count_starts(self.layout, self.encoded, self.facts, self.tokenizer))
+
+    @cached_property
+    def usual_longest(self) -> int:
+        """The number of ids from which on a document is long, and is split to train on."""
+        return usual_longest(self.encoded.lengths())
+
+    def describe(self) -> str:
+        """The size of the text, in words: its documents, characters and, if they differ, tokens."""
+        counts = f"{self.facts.characters:,} characters"
+        if self.layout == "documents":
+            long = int((self.encoded.lengths() > self.usual_longest).sum())
+            split = f" ({long} longer than {self.usual_longest:,} tokens, split to train on)" if long else ""
+            counts = f"{len(self.encoded):,} documents{split}, {counts}"
+        return counts if (self.characters_per_id == 1).all() else f"{counts}, {len(self.encoded.ids):,} tokens"
 
     @cached_property
     def sha256(self) -> str:

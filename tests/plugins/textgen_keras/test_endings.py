@@ -41,7 +41,12 @@ def test_a_run_that_ends_within_an_epoch_by_max_steps_judges_its_last_weights(te
     plan = make_plan(manifest.settings, plugins())
     held_out = plan.dataset.held_out
     assert held_out is not None
-    expected = mean_loss(generator.runtime, list(held_out.batches(0)), carries_state=plan.dataset.carries_state)
+    expected = mean_loss(
+        generator.runtime,
+        list(held_out.batches(0)),
+        generator.tokenizer.characters_per_id,
+        carries_state=plan.dataset.carries_state,
+    )
     assert manifest.metrics["held_out_loss"] == pytest.approx(expected, rel=1e-4)
 
 

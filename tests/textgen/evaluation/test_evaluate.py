@@ -48,6 +48,11 @@ class Table(Runtime):
         return self.table[ids], State({"read": read[:, -1]})
 
 
+def judge_characters(runtime, reading, progress=lambda done, total: None):
+    """Judge tokens that are characters."""
+    return judge(runtime, reading, np.ones(runtime.vocab_size, np.int32), progress)
+
+
 def uniform() -> Table:
     return Table(np.zeros((V, V)))
 
@@ -67,10 +72,10 @@ READINGS = {
 
 @pytest.mark.parametrize("reading", READINGS.values(), ids=READINGS)
 def test_uniform_logits_cost_log_v(reading):
-    score = judge(uniform(), reading)
+    score = judge_characters(uniform(), reading)
     assert score.nats == pytest.approx(math.log(V))
     assert score.bits == pytest.approx(math.log2(V))
-    assert score.characters == reading.characters == sum(b.characters for b in score.bins)
+    assert score.characters == reading.predictions == sum(b.predictions for b in score.bins)
     # Ties go to id 0; confidence is 1 / 5 everywhere.
     assert score.accuracy == pytest.approx(1 / V, abs=0.01)
     assert score.calibration_error == pytest.approx(abs(score.accuracy - 1 / V))
@@ -78,16 +83,16 @@ def test_uniform_logits_cost_log_v(reading):
 
 @pytest.mark.parametrize("reading", READINGS.values(), ids=READINGS)
 def test_a_perfect_model_has_no_loss(reading):
-    score = judge(Table(1000 * np.roll(np.eye(V), 1, axis=1)), reading)
+    score = judge_characters(Table(1000 * np.roll(np.eye(V), 1, axis=1)), reading)
     assert (score.nats, score.accuracy, score.calibration_error) == (0, 1, 0)
-    assert [b.characters for b in score.bins] == [0] * (BINS - 1) + [reading.characters]
+    assert [b.predictions for b in score.bins] == [0] * (BINS - 1) + [reading.predictions]
 
 
 def test_calibration_is_computed_by_the_formula():
     generator = np.random.default_rng(0)
     ids = generator.integers(0, V, 900).astype(np.int32)
     table = generator.normal(0, 2, (V, V)).astype(np.float32)
-    score = judge(Table(table), Reading.carried(ids))
+    score = judge_characters(Table(table), Reading.carried(ids))
     exponentials = np.exp(table.astype(np.float64)[ids[:-1]])
     probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
     right = probabilities.argmax(axis=1) == ids[1:]
@@ -98,10 +103,18 @@ def test_calibration_is_computed_by_the_formula():
         if inside.any():
             expected += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
             assert score.bins[m - 1].accuracy == pytest.approx(right[inside].mean())
-        assert score.bins[m - 1].characters == inside.sum()
+        assert score.bins[m - 1].predictions == inside.sum()
     assert score.calibration_error == pytest.approx(expected)
     assert score.nats == pytest.approx(-np.log(probabilities[np.arange(899), ids[1:]]).mean())
     assert score.accuracy == pytest.approx(right.mean())
+
+
+def test_tokens_are_judged_by_the_characters_that_they_stand_for():
+    score = judge(uniform(), Reading.carried(counter()), np.array([0, 1, 2, 3, 4], np.int32))
+    assert (score.tokens, score.characters) == (4999, 10_000)
+    assert score.nats_per_token == pytest.approx(math.log(V))
+    assert score.nats == pytest.approx(math.log(V) * 4999 / 10_000)
+    assert score.bits == pytest.approx(score.nats / math.log(2))
 
 
 def test_the_models_own_text_is_calibrated_and_overconfidence_is_not():
@@ -111,9 +124,9 @@ def test_the_models_own_text_is_calibrated_and_overconfidence_is_not():
     for uniform_ in generator.random(20_000):
         ids.append(min(int(np.searchsorted(np.cumsum(probabilities[ids[-1]]), uniform_)), V - 1))
     text = np.array(ids, np.int32)
-    honest = judge(Table(np.log(probabilities)), Reading.carried(text))
+    honest = judge_characters(Table(np.log(probabilities)), Reading.carried(text))
     assert honest.calibration_error < 0.02
-    overconfident = judge(Table(4 * np.log(probabilities)), Reading.carried(text))
+    overconfident = judge_characters(Table(4 * np.log(probabilities)), Reading.carried(text))
     assert overconfident.accuracy == honest.accuracy
     assert overconfident.calibration_error > 0.15
 
@@ -145,11 +158,11 @@ def test_lanes_agree_with_one_pass_if_the_model_forgets(work):
     ids = np.random.default_rng(2).integers(0, runtime.vocab_size, 4000).astype(np.int32)
     at_once, lanes = Reading.carried(ids, rows=1), Reading.carried(ids, warm_up=100)
     assert (len(at_once.starts), len(lanes.starts)) == (1, 38)
-    expected, found = judge(runtime, at_once), judge(runtime, lanes)
+    expected, found = judge_characters(runtime, at_once), judge_characters(runtime, lanes)
     assert found.nats == pytest.approx(expected.nats, rel=1e-12)
     assert (found.characters, found.accuracy) == (3999, expected.accuracy)
     assert expected.characters == 3999
-    assert judge(runtime, Reading.windows(ids, 2)).nats != pytest.approx(expected.nats, rel=1e-3)
+    assert judge_characters(runtime, Reading.windows(ids, 2)).nats != pytest.approx(expected.nats, rel=1e-3)
 
 
 def test_work_is_done_in_portions_and_reported(monkeypatch):
@@ -157,7 +170,7 @@ def test_work_is_done_in_portions_and_reported(monkeypatch):
     reports = []
     runtime = uniform()
     documents = EncodedText.join([np.zeros(n, np.int32) for n in range(2, 200)])
-    judge(runtime, Reading.documents(documents), lambda done, total: reports.append((done, total)))
+    judge_characters(runtime, Reading.documents(documents), lambda done, total: reports.append((done, total)))
     assert max(ids.size for ids, _ in runtime.calls) <= scoring.ROWS * 10
     assert reports == sorted(reports)
     assert reports[-1] == (sum(range(1, 199)),) * 2
@@ -166,7 +179,8 @@ def test_work_is_done_in_portions_and_reported(monkeypatch):
 def test_the_loss_of_batches_is_the_one_that_training_reports(work):
     artifact = work.train("run", epochs=1)
     dataset = work.plan(epochs=1).dataset
-    loss = mean_loss(api.load(artifact.path).runtime, [*dataset.held_out.batches(0)], carries_state=False)
+    ones = np.ones(artifact.manifest.vocab_size, np.int32)
+    loss = mean_loss(api.load(artifact.path).runtime, [*dataset.held_out.batches(0)], ones, carries_state=False)
     assert loss == pytest.approx(artifact.manifest.metrics["held_out_loss"])
 
 
@@ -303,7 +317,7 @@ def test_a_stream_is_judged_with_and_without_carried_state(work):
     carried, windows = generator.evaluate(), generator.evaluate(context=1)
     assert carried.held_out.characters == windows.held_out.characters == 99  # the last tenth of 1,000, but its first
     assert carried.context == "state carried through the whole text"
-    assert windows.context == "state not carried: windows of 1 characters, each from the initial state"
+    assert windows.context == "state not carried: windows of 1 token, each from the initial state"
     assert carried.held_out.nats != windows.held_out.nats
     assert carried.documents is None
     assert carried.written is None
@@ -334,7 +348,7 @@ def test_evaluations_that_are_impossible_are_errors_of_one_line(work):
         (documents, {"num": 0}, "num must be at least 1, not 0"),
         (documents, {"context": 10}, "a context is for streams"),
         (documents, {"sampler": "greedy", "temperature": 1}, "exclude each other"),
-        (stream, {"context": 0}, "the context must be at least 1 character, not 0"),
+        (stream, {"context": 0}, "the context must be at least 1 token, not 0"),
         (stream, {"num": 5, "seed": 1}, "num, seed: for documents only"),
     ):
         with pytest.raises(OptionError, match=message) as raised:

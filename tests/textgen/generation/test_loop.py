@@ -55,13 +55,18 @@ def request(*prompts: str, length: int = 30, chain: Chain = MULTINOMIAL, **optio
     return Request(prompts=prompts, length=length, chains=(chain,) * len(prompts), **options)
 
 
+def boundaries(tokenizer: Tokenizer, starts: dict[str, int] | None = None) -> Boundaries:
+    counts = starts or {"a": 1}
+    return Boundaries(tokenizer.eos_id, {int(tokenizer.encode(text)[0]): count for text, count in counts.items()})
+
+
 def run(
     tokenizer: Tokenizer, asked: Request, starts: dict[str, int] | None = None, model_seed: int = 0
 ) -> tuple[list[Piece], list[Generation]]:
     pieces = generate(
         make_runtime(tokenizer.vocab_size, model_seed),
         tokenizer,
-        Boundaries(tokenizer.eos_id, starts or {"a": 1}),
+        boundaries(tokenizer, starts),
         asked,
     )
     yielded = []
@@ -331,7 +336,7 @@ class Watched(ModelRuntime):
 
 
 def steps_of(runtime: Watched, tokenizer: Tokenizer, asked: Request) -> list[int]:
-    finish(generate(runtime, tokenizer, Boundaries(tokenizer.eos_id, {"a": 1}), asked))
+    finish(generate(runtime, tokenizer, boundaries(tokenizer), asked))
     return [steps for _, steps in runtime.calls]
 
 
@@ -369,6 +374,8 @@ def test_streamed_rows_come_one_after_the_other_with_the_same_text(tokenizer, te
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_each_prompt_is_encoded_once(plain, monkeypatch, stream):
+    asked = request("a", "ab", "b", stream=stream, keep_state=True, score=True)
+    begins = boundaries(plain)
     encoded = []
     encode = type(plain).encode
 
@@ -377,7 +384,7 @@ def test_each_prompt_is_encoded_once(plain, monkeypatch, stream):
         return encode(self, text, on_unknown)
 
     monkeypatch.setattr(type(plain), "encode", note)
-    run(plain, request("a", "ab", "b", stream=stream, keep_state=True, score=True))
+    finish(generate(make_runtime(plain.vocab_size, 0), plain, begins, asked))
     assert encoded == ["a", "ab", "b"]
 
 

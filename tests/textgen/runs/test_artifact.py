@@ -41,16 +41,15 @@ def test_a_file_that_was_put_is_verified(tmp_path_factory, content):
 
 def test_a_manifest_survives_writing_and_reading(tmp_path):
     artifact = make(tmp_path)
-    artifact.manifest.starts = {"\u2028": 3, "'": 1, "é": 2}
+    artifact.manifest.first_ids = {9: 3, 0: 1, 4: 2}
     artifact.manifest.end_id = 7
     artifact.manifest.metrics = {"loss": 1 / 3}
     artifact.commit()
     again = Artifact.open(tmp_path)
-    assert (again.boundaries.end_id, dict(again.boundaries.starts)) == (7, {"\u2028": 3, "'": 1, "é": 2})
-    assert list(again.boundaries.starts) == ["\u2028", "'", "é"]
+    assert (again.manifest.end_id, list(again.manifest.first_ids.items())) == (7, [(9, 3), (0, 1), (4, 2)])
     assert again.state_spec == StateSpec((TensorSpec("h", (2,)),))
     assert again.manifest.metrics == {"loss": 1 / 3}
-    assert json.loads((tmp_path / "textgen.json").read_text())["format_version"] == 1
+    assert json.loads((tmp_path / "textgen.json").read_text())["format_version"] == 2
 
 
 def test_a_file_is_listed_once_its_record_is_committed(tmp_path):
@@ -140,8 +139,8 @@ def test_a_run_with_damaged_logs_loads_but_does_not_verify(run):
         ('{"format": "textgen"}', "has no format_version"),
         ('{"format": "textgen", "format_version": "1"}', "has no format_version"),
         (
-            '{"format": "textgen", "format_version": 2}',
-            "has format 2, but this textgen reads formats up to 1: install a later",
+            '{"format": "textgen", "format_version": 3}',
+            "has format 3, but this textgen reads formats up to 2: install a later",
         ),
         ('{"format": "textgen", "format_version": 0}', "is not valid: format_version"),
         ('{"format": "textgen", "format_version": 1}', "is not valid: settings: "),
