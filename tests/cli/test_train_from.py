@@ -90,7 +90,8 @@ def test_new_characters_are_told_and_known_ones_keep_their_weights(textgen, base
     # Each count of three known characters is that of the base, or higher.
     ids = {run: [all_.index(each) + 1 for each in old] for run, all_ in (("base", old), ("tuned", new))}
     counts = {
-        run: Artifact.open(Path(run)).weights()["counts"][np.ix_(np.add(at, 1), at, at)] for run, at in ids.items()
+        run: Artifact.open(Path(run)).weights()["counts"][np.ix_(np.add(at, 1), np.array(at), np.array(at))]
+        for run, at in ids.items()
     }
     assert (counts["tuned"] >= counts["base"]).all()
     assert counts["tuned"].sum() > counts["base"].sum()
@@ -140,8 +141,9 @@ def test_from_python(textgen, base, new_names):
     assert generator.generate("Zoë", seed=1)
     assert manifest("tuned").lineage[0]["run"] == str(base.absolute())
     for name in ("model", "tokenizer", "recipe"):
+        named: Any = {name: "counting"}
         with pytest.raises(OptionError, match=f"{name} does not go with from_"):
-            package.train("new.txt", from_="base", **{name: "counting"})
+            package.train("new.txt", from_="base", **named)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +158,10 @@ def test_from_python(textgen, base, new_names):
         (["--set", "model.name=gru"], "model.name cannot change with --from"),
         (["--on-unknown", "skip"], "tokenizer.on_unknown cannot change with --from"),
         (["--set", "model.units=3"], "model has no option 'units'"),
-        (["--set", "training.layout=lanes", "--set", "training.length=1000"], "characters to train on"),
+        (
+            ["--set", "training.layout=lanes", "--set", "training.length=1000"],
+            "to train on, a window of training.length=1000",
+        ),
         (["--out", "base", "--overwrite"], "--out would replace base"),
     ],
 )
