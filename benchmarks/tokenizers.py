@@ -13,9 +13,10 @@ import subprocess
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
+from typing import Any
 
 from benchmarks.command import Findings, Session, notice, run
-from benchmarks.harness import BenchmarkError, Contender
+from benchmarks.harness import BenchmarkError
 from benchmarks.report import Figures, Table
 from benchmarks.textgen_runs import writer
 
@@ -67,8 +68,8 @@ def _judge(session: Session, path: Path) -> list[float | None]:
 
 
 def _time(session: Session, corpus: str, runs: dict[str, Path]) -> Table:
-    shared = {"runtime": "onnx", "prompt": "", "batch": 1, "length": LENGTH, "device": "cpu"}
-    contenders: list[Contender] = [writer(name, path, **shared) for name, path in runs.items()]
+    shared: dict[str, Any] = {"runtime": "onnx", "prompt": "", "batch": 1, "length": LENGTH, "device": "cpu"}
+    contenders = [writer(name, path, **shared) for name, path in runs.items()]
     return session.table(f"{corpus}: one text", "character", "time", "char", contenders)
 
 
