@@ -1,4 +1,4 @@
-"""The bundled character tokenizers."""
+"""The bundled tokenizers: of characters, of words, and of bytes."""
 
 from textgen import Register, hookimpl
 
@@ -19,4 +19,14 @@ def textgen_register_tokenizers(register: Register) -> None:
         "char-index",
         "textgen_tokenizers.char_index:CharIndex",
         "Sorted characters from 0, without special tokens.",
+    )
+    register(
+        "words",
+        "textgen_tokenizers.words:Words",
+        "Frequent words with the blank before them, marks, white space; other words are spelled, or [UNK].",
+    )
+    register(
+        "byte-bpe",
+        "textgen_tokenizers.byte_bpe:ByteBPE",
+        "Pieces of words in bytes, merged by Hugging Face's tokenizers: any text, nothing unknown.",
     )

@@ -9,15 +9,14 @@ from typing import Literal
 from pydantic import Field
 
 from textgen import OnUnknown
-from textgen.options import Options
-from textgen_tokenizers.characters import ON_UNKNOWN, CharacterTokenizer
+from textgen_tokenizers.characters import ON_UNKNOWN, CharacterTokenizer, RareOptions
 
 Order = Literal["sorted", "frequency"]
 
 DEFAULT_ON_UNKNOWN: dict[Order, OnUnknown] = {"sorted": "unk", "frequency": "skip"}
 
 
-class CharEosOptions(Options):
+class CharEosOptions(RareOptions):
     """Options of :class:`CharEos`."""
 
     order: Order = Field(
@@ -54,6 +53,7 @@ class CharEos(CharacterTokenizer):
     def __init__(self, options: CharEosOptions) -> None:
         super().__init__(options)
         self.order = options.order
+        self.drops_rare = options.rare == "drop"
         self.on_unknown = options.on_unknown or DEFAULT_ON_UNKNOWN[options.order]
 
     @property

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 
 from textgen import OnUnknown
-from textgen.options import Options
-from textgen_tokenizers.characters import ON_UNKNOWN, CharacterTokenizer
+from textgen_tokenizers.characters import ON_UNKNOWN, CharacterOptions, CharacterTokenizer
 
 
-class CharIndexOptions(Options):
+class CharIndexOptions(CharacterOptions):
     """Options of :class:`CharIndex`."""
 
     on_unknown: OnUnknown = Field("error", description=f"{ON_UNKNOWN}, which char-index does not have.")

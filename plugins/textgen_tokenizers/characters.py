@@ -1,21 +1,49 @@
-"""The base class of the bundled tokenizers: one id per character; a character is a Unicode code point."""
+"""The base class of the character tokenizers: one id per character; a character is a Unicode code point."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from textgen import OnUnknown, PlainDecoder, Tokenizer
+from textgen import OnUnknown, PlainDecoder, Tokenizer, notice
 from textgen.errors import ArtifactError, CorpusError, OptionError, UnknownCharacterError
+from textgen.options import Options
 
 ON_UNKNOWN = (
     "What to do with characters outside the vocabulary: error names the first and its position, "
     "skip drops them, unk replaces them by the unknown id"
 )
+
+#: What becomes of rare characters of a corpus.
+Rare = Literal["unk", "drop"]
+
+#: Marks in the tables of ids: an unknown character, and a rare one that is dropped.
+UNKNOWN, DROPPED = -1, -2
+
+
+class CharacterOptions(Options):
+    """Options of :class:`CharacterTokenizer`."""
+
+    min_count: int = Field(
+        1,
+        ge=1,
+        description="Characters that occur less often in the corpus are rare, and not in the vocabulary; line ends are "
+        "never rare.",
+    )
+
+
+class RareOptions(CharacterOptions):
+    """Options of a :class:`CharacterTokenizer` with an unknown id."""
+
+    rare: Rare = Field(
+        "unk",
+        description="What becomes of rare characters of a corpus: unk makes them the unknown id, drop leaves them out.",
+    )
 
 
 class CharacterTokenizer(Tokenizer):
@@ -25,7 +53,11 @@ class CharacterTokenizer(Tokenizer):
 
     Attributes:
         characters: the vocabulary in the order of the ids; empty before :meth:`fit` or :meth:`load_json`.
+        rare: the characters of the corpus that are too rare for the vocabulary, by code point.
     """
+
+    Options = CharacterOptions
+    options: CharacterOptions
 
     #: The texts of the special ids before the characters.
     leading: ClassVar[tuple[str, ...]] = ()
@@ -36,18 +68,39 @@ class CharacterTokenizer(Tokenizer):
     #: What :meth:`encode` does with an unknown character by default.
     on_unknown: OnUnknown
 
+    #: Whether rare characters of a corpus are left out; else they are the unknown id.
+    drops_rare: bool = True
+
     characters: tuple[str, ...] = ()
+    rare: tuple[str, ...] = ()
 
     def fit(self, texts: Iterable[str]) -> None:
         """Builds the vocabulary from all texts.
 
         Raises:
-            CorpusError: if they contain no character.
+            CorpusError: if they contain no character, or only rare ones.
         """
         counts = _count_characters(texts)
         if not counts:
             raise CorpusError("the corpus has no text to build a vocabulary from; give it at least one character")
-        self._set_vocabulary(self.order_characters(counts))
+        least = self.options.min_count
+        if max(counts.values()) < least:
+            raise CorpusError(f"no character of the corpus occurs {least} times; lower tokenizer.min_count")
+        frequent = self._frequent(counts)
+        self._set_vocabulary(self.order_characters(frequent), sorted(counts.keys() - frequent.keys()))
+
+    def _frequent(self, counts: Mapping[str, int]) -> dict[str, int]:
+        """The counts of the characters that are not rare; the others are reported."""
+        least = self.options.min_count
+        frequent = {each: count for each, count in counts.items() if count >= least or each == "\n"}
+        if rare := counts.keys() - frequent.keys():
+            occurrences = sum(counts[each] for each in rare)
+            fate = "are dropped" if self.drops_rare else f"become {self.leading[0] or 'the unknown id'}"
+            notice(
+                f"{len(rare):,} of {len(counts):,} characters occur fewer than {least:,} times, {occurrences:,} times "
+                f"in all; they {fate}"
+            )
+        return frequent
 
     def order_characters(self, counts: Mapping[str, int]) -> Sequence[str]:
         """The characters in the order of their ids, here by code point.
@@ -57,34 +110,49 @@ class CharacterTokenizer(Tokenizer):
         """
         return sorted(counts)
 
-    def _set_vocabulary(self, characters: Sequence[str]) -> None:
-        self.characters = tuple(characters)
-        points = _code_points("".join(characters))
+    def _set_vocabulary(self, characters: Sequence[str], rare: Sequence[str]) -> None:
+        self.characters, self.rare = tuple(characters), tuple(rare)
+        points, rare_points = _code_points("".join(characters)), _code_points("".join(rare))
         # The last entry stands for all larger code points, which are clipped to it: unknown.
-        self._ids = np.full(int(points.max()) + 2, -1, np.int32)
+        self._ids = np.full(int(max(points.max(), rare_points.max(initial=0))) + 2, UNKNOWN, np.int32)
         self._ids[points] = np.arange(len(points), dtype=np.int32) + len(self.leading)
+        self._ids_of_corpus = self._ids.copy()
+        self._ids_of_corpus[rare_points] = DROPPED if self.drops_rare else self.unk_id
         self._texts = np.array([*self.leading, *characters, *self.trailing], dtype=object)
 
     def encode(self, text: str, on_unknown: OnUnknown | None = None) -> NDArray[np.int32]:
-        way = on_unknown or self.on_unknown
-        ids = self._ids.take(_code_points(text), mode="clip")
-        unknown = ids < 0
+        return self._encode(text, self._ids, on_unknown or self.on_unknown)
+
+    def _encode(self, text: str, table: NDArray[np.int32], way: OnUnknown) -> NDArray[np.int32]:
+        ids = table.take(_code_points(text), mode="clip")
+        unknown = ids == UNKNOWN
         if way == "unk":
             if self.unk_id is None:
                 raise OptionError("this tokenizer has no unknown id; use --on-unknown error or skip")
             ids[unknown] = self.unk_id
-        elif way == "skip":
-            ids = ids[~unknown]
-        elif unknown.any():
+        elif way == "error" and unknown.any():
             position = int(unknown.argmax())
             raise UnknownCharacterError(text[position], position, self._other_ways)
-        return ids
+        return ids[ids >= 0]
 
     def encode_batch(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        ids = self._ids.take(_code_points("".join(texts)), mode="clip")
+        ids = self._ids_of_corpus.take(_code_points("".join(texts)), mode="clip")
+        lengths: Iterable[int] = map(len, texts)
         if (ids < 0).any():  # it may change the lengths, or be an error that names the position in its text
-            return super().encode_batch(texts)
-        return ids, np.fromiter(map(len, texts), np.int64, len(texts))
+            parts = [self._encode(text, self._ids_of_corpus, self.on_unknown) for text in texts]
+            ids, lengths = np.concatenate(parts), map(len, parts)
+        return ids, np.fromiter(lengths, np.int64, len(texts))
+
+    def grow(self, texts: Iterable[str]) -> NDArray[np.int32]:
+        """Adds new characters that are not rare after those that are known; ids after them move."""
+        counts, known_characters = _count_characters(texts), set(self.characters)
+        new = {each: count for each, count in counts.items() if each not in known_characters}
+        frequent = self._frequent(new)
+        rare = ({*self.rare} | new.keys()) - frequent.keys()
+        known, all_before = len(self.leading) + len(self.characters), self.vocab_size
+        self._set_vocabulary([*self.characters, *self.order_characters(frequent)], sorted(rare))
+        before = [*range(known), *[-1] * len(frequent), *range(known, all_before)]
+        return np.array(before, np.int32)
 
     def decode(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> str:
         return "".join(self._texts[np.asarray(ids, dtype=np.intp)])
@@ -106,20 +174,24 @@ class CharacterTokenizer(Tokenizer):
 
     def to_json(self) -> dict[str, Any]:
         # A list, not a string: JSON would join a high and a low surrogate to a single character.
-        return {"characters": list(self.characters)}
+        rare = {"rare": list(self.rare)} if self.rare else {}
+        return {"characters": list(self.characters), **rare}
 
     def load_json(self, vocabulary: Mapping[str, Any]) -> None:
-        characters = vocabulary.get("characters")
-        if not (set(vocabulary) == {"characters"} and isinstance(characters, list) and _are_distinct(characters)):
+        characters, rare = vocabulary.get("characters"), vocabulary.get("rare", [])
+        are_lists = isinstance(characters, list) and isinstance(rare, list)
+        if not (
+            set(vocabulary) <= {"characters", "rare"} and are_lists and characters and _are_distinct(characters + rare)
+        ):
             raise ArtifactError(
                 'the vocabulary is not {"characters": [...]} with distinct single characters; restore it or train again'
             )
-        self._set_vocabulary(characters)
+        self._set_vocabulary(characters, rare)
 
 
 def _are_distinct(characters: list[Any]) -> bool:
     single = all(isinstance(character, str) and len(character) == 1 for character in characters)
-    return bool(characters) and single and len(set(characters)) == len(characters)
+    return single and len(set(characters)) == len(characters)
 
 
 def _count_characters(texts: Iterable[str]) -> dict[str, int]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pydantic import Field
 
 from textgen import OnUnknown
-from textgen.options import Options
-from textgen_tokenizers.characters import ON_UNKNOWN, CharacterTokenizer
+from textgen_tokenizers.characters import ON_UNKNOWN, CharacterTokenizer, RareOptions
 
 
-class StringLookupOptions(Options):
+class StringLookupOptions(RareOptions):
     """Options of :class:`StringLookup`."""
 
     on_unknown: OnUnknown = Field("unk", description=f"{ON_UNKNOWN}.")
@@ -36,4 +35,5 @@ class StringLookup(CharacterTokenizer):
 
     def __init__(self, options: StringLookupOptions) -> None:
         super().__init__(options)
+        self.drops_rare = options.rare == "drop"
         self.on_unknown = options.on_unknown

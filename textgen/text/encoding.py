@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.errors import CorpusError, PluginError
+from textgen.errors import CorpusError, PluginError, UnknownCharacterError
 from textgen.text.corpus import Corpus, Layout
 from textgen.text.encoded import EncodedText
 from textgen.text.id_store import IdStore, smallest_type
@@ -56,7 +56,12 @@ def count_starts(layout: Layout, text: EncodedText, facts: TextFacts, tokenizer:
     if layout == "documents":
         first = text.ids[text.offsets[:-1]]
     else:
-        ids, lengths = tokenizer.encode_batch([line for line in facts.head.splitlines() if line] or [""])
+        lines = [line for line in facts.head.splitlines() if line] or [""]
+        try:
+            ids, lengths = tokenizer.encode_batch(lines)
+        except UnknownCharacterError:  # a word may be known only with the line end before it
+            parts = [tokenizer.encode(line, "skip") for line in lines]
+            ids, lengths = np.concatenate(parts), np.array([*map(len, parts)])
         first = ids[(np.cumsum(lengths) - lengths)[lengths > 0]]
     found, counts = np.unique(first[~np.isin(first, tokenizer.forbidden_ids)], return_counts=True)
     return dict(zip(found.tolist(), counts.tolist(), strict=True))

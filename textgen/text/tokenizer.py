@@ -50,9 +50,10 @@ class Tokenizer(ABC):
         """
 
     def encode_batch(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Returns the ids of many texts, each encoded as by :meth:`encode`.
+        """Returns the ids of texts of a corpus, each encoded as by :meth:`encode`.
 
-        The default encodes one text after the other; override it if there is a faster way.
+        The default encodes one text after the other; override it if there is a faster way, or if :meth:`fit` leaves out
+        rare characters or words, which a corpus has all the same: they must be no error here.
 
         Args:
             texts: at least one text.
