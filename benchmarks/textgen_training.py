@@ -83,17 +83,18 @@ def make_titles(*, options: dict[str, Any], own_layers: bool = True) -> Work:
     return Work(piece, f"batch {plan.training.batch_size}")
 
 
-def learn(recorder: Recorder, *, settings: Mapping[str, Mapping[str, Any]]) -> None:
+def learn(recorder: Recorder, *, settings: Mapping[str, Mapping[str, Any]], from_: str | None = None) -> None:
     """A training run as by ``textgen train``; its time includes samples, checkpoints and held-out losses.
 
     Args:
         recorder: records the held-out loss of each epoch.
         settings: by table.
+        from_: the run to begin with, if any.
     """
     from textgen.plugins.registry import plugins
     from textgen.training.display import LineDisplay
     from textgen.training.plan import make_plan
-    from textgen.training.train import train
+    from textgen.training.train import open_base, train
 
     class Display(LineDisplay):
         def epoch(self, record: Mapping[str, float], sample: str | None) -> None:
@@ -101,7 +102,9 @@ def learn(recorder: Recorder, *, settings: Mapping[str, Mapping[str, Any]]) -> N
             recorder.note(record["held_out_loss"])
 
     with tempfile.TemporaryDirectory() as folder:
-        train(make_plan(settings, plugins()), plugins(), Display(), folder=Path(folder) / "run")
+        base = open_base(Path(from_), plugins()) if from_ else None
+        plan = make_plan(settings, plugins(), base=base)
+        train(plan, plugins(), Display(), folder=Path(folder) / "run")
 
 
 def _make_step(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textgen.errors import OptionError
 from textgen.options import merge_settings
 from textgen.plugins.registry import Registry, plugins
 from textgen.runs.artifact import Artifact
@@ -107,6 +108,7 @@ def train(
     *,
     tokenizer: str | None = None,
     recipe: str | None = None,
+    from_: str | Path | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     out: str | Path | None = None,
     data_dir: str | Path | None = None,
@@ -123,6 +125,8 @@ def train(
         model: a registered name; ``"gru"`` by default.
         tokenizer: a registered name; by default one that suits the corpus.
         recipe: a registered name, whose settings are the base of all others.
+        from_: a run, by its folder or its name in the folder of runs, whose trained weights to begin with. Its model,
+            tokenizer and options take the place of ``model``, ``tokenizer`` and ``recipe``.
         settings: options by table, such as ``{"model": {"units": 512}, "training": {"epochs": 5}}``.
         out: the run's folder; by default a new one in ``runs``.
         data_dir: a folder searched for the corpus's files before anything is downloaded.
@@ -132,7 +136,7 @@ def train(
     Raises:
         OptionError: if an option is unknown, out of range, or not one of the model's.
         CorpusError: if the text cannot be read, or is too short.
-        ArtifactError: if the folder is in use.
+        ArtifactError: if the folder is in use, or the run to begin with has no weights that fit.
         UnavailableError: if a library is missing.
 
     Example:
@@ -141,16 +145,20 @@ def train(
     from textgen.training.display import Display
     from textgen.training.plan import make_plan
     from textgen.training.settings import read_settings
-    from textgen.training.train import is_chief
+    from textgen.training.train import is_chief, open_base
     from textgen.training.train import train as train_run
 
     registry = plugins()
     names = {"corpus": corpus, "model": model, "tokenizer": tokenizer}
+    for name, value in {"model": model, "tokenizer": tokenizer, "recipe": recipe}.items():
+        if from_ is not None and value is not None:
+            raise OptionError(f"{name} does not go with from_: model, tokenizer and options are the run's")
+    base = None if from_ is None else open_base(Path(from_), registry)
     wanted = read_settings(registry, names, settings or {}, recipe=recipe)
     if callbacks:
         named = wanted["training"].get("callbacks", ())
         wanted = merge_settings(wanted, {"training": {"callbacks": [*callbacks, *named]}})
-    plan = make_plan(wanted, registry, Path(data_dir) if data_dir else None, recipe=recipe)
+    plan = make_plan(wanted, registry, Path(data_dir) if data_dir else None, recipe=recipe, base=base)
     artifact = train_run(plan, registry, display or Display(), folder=Path(out) if out else None)
     return load(artifact.path) if is_chief() else _in_memory(artifact, registry, plan)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any
 
 from textgen import Manifest
@@ -31,6 +32,11 @@ def model_card(manifest: Manifest) -> str:
         for table, values in settings.items()
         if table != "corpus"
     )
+    lineage = "".join(
+        f"\nThe weights began as those of {PurePath(base['run']).name}, trained on {base['corpus']} "
+        f"(SHA-256 {base['weights_sha256']}).\n"
+        for base in manifest.lineage
+    )
     return f"""# {settings["model"]["name"]} on {corpus}
 
 A small recurrent text generator in {about["precision"]}, exported by textgen {version}.
@@ -38,7 +44,7 @@ A small recurrent text generator in {about["precision"]}, exported by textgen {v
 ## Corpus
 
 {corpus}, licence: {provenance.get("licence", "unknown")}{", from " + ", ".join(sources) if sources else ""}.
-
+{lineage}
 ## Quality
 
 | figure | value |

@@ -39,6 +39,7 @@ class KerasModel(Model):
     def __init__(self, options: Options, vocab_size: int) -> None:
         super().__init__(options, vocab_size)
         self._network: StatefulNetwork | None = None
+        self._loaded: Tensors | None = None
 
     @property
     @abstractmethod
@@ -90,7 +91,11 @@ class KerasModel(Model):
 
     def load_weights(self, tensors: Tensors) -> None:
         check_shapes("the weights", tensors, self.tensor_shapes)
-        self._built().set_tensors(tensors)
+        require_tensorflow()
+        if self._network is None:
+            self._loaded = tensors  # the network is made where it is used, on the device of the caller
+        else:
+            self._network.set_tensors(tensors)
 
     def keras_step(self) -> Callable[..., Any]:
         """Returns the forward pass as a function of TensorFlow tensors, for export.
@@ -110,4 +115,7 @@ class KerasModel(Model):
         if self._network is None:
             require_tensorflow()
             self._network = self.make_network(seed)
+            if self._loaded is not None:
+                self._network.set_tensors(self._loaded)
+                self._loaded = None
         return self._network

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from textgen import GATES, Cell, RecurrentNetwork, StateSpec, Tensors, recurrent_state_spec
 from textgen_keras.keras_model import KerasModel
 from textgen_keras.network.options import RecurrentOptions
@@ -25,6 +28,7 @@ class RecurrentModel(KerasModel):
     """Input (embedding or one-hot) → recurrent layers, each followed by dropout → dense logits."""
 
     Options = RecurrentOptions
+    adjustable = ("dropout", "weight_dropout")
 
     #: The kind of the recurrent layers.
     cell: ClassVar[Cell]
@@ -60,6 +64,12 @@ class RecurrentModel(KerasModel):
     @property
     def parameter_count(self) -> int:
         return super().parameter_count - self.vocab_size * self.options.units * self.options.tie_weights
+
+    def grow_weights(self, tensors: Tensors, old_ids: NDArray[np.int32]) -> Tensors:
+        grown = RecurrentNetwork.from_tensors(self.cell, tensors).with_ids(old_ids).tensors()
+        if self.options.tie_weights:
+            grown["head.kernel"] = np.ascontiguousarray(grown["embedding"].T)
+        return grown
 
     def describe(self, weights: Tensors) -> RecurrentNetwork:
         check_shapes("the weights", weights, self.tensor_shapes)

@@ -58,6 +58,7 @@ def show(
 
     from textgen.runs.artifact import Artifact
     from textgen.runs.folder import find_run
+    from textgen.runs.lineage import describe_changes, describe_lineage
 
     artifact = Artifact.open(find_run(run))
     artifact.verify()
@@ -69,6 +70,10 @@ def show(
     print(f"made with   {', '.join(f'{name} {version}' for name, version in manifest.versions.items())}")
     print(f"vocabulary  {manifest.vocab_size}")
     print(f"metrics     {_loss(manifest.metrics)}")
+    for line in describe_lineage(manifest.lineage):
+        print(f"from        {line}")
+    for line in describe_changes(manifest.changes):
+        print(f"changed     {line}")
     for table, values in manifest.settings.items():
         settings = ", ".join(f"{name}={value}" for name, value in values.items() if name != "name")
         print(f"{table:<11} {' '.join(part for part in (values.get('name', ''), settings) if part)}")

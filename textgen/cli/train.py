@@ -46,13 +46,17 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Folder of the run; by default a new one in runs/.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in --out.")] = False,
     data_dir: DataDir = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="RUN", help="Begin with the weights of this run, with its model and options."),
+    ] = None,
     resume: Annotated[Path | None, typer.Option(help="Resume this run from its last checkpoint.")] = None,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write curves to tensorboard/ in the run's folder.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan as JSON, and train nothing.")] = False,
 ) -> None:
-    """Train a model on a corpus, or resume a run that stopped.
+    """Train a model on a corpus, train on from the weights of a run (--from), or resume one that stopped (--resume).
 
     --config overrides a recipe, --set overrides both, and options with a name of their own override all of them.
     Ctrl-C stops after the current batch, saves everything, and exits with code 130.
@@ -65,6 +69,7 @@ def train(
     from textgen.runs.folder import find_run
     from textgen.training.plan import make_plan
     from textgen.training.settings import read_settings
+    from textgen.training.train import open_base
     from textgen.training.train import resume as resume_run
     from textgen.training.train import train as train_run
 
@@ -78,7 +83,7 @@ def train(
         },
     )
     if resume is not None:
-        names = {"--corpus": corpus, "--model": model, "--tokenizer": tokenizer, "--recipe": recipe}
+        names = {"--corpus": corpus, "--model": model, "--tokenizer": tokenizer, "--recipe": recipe, "--from": from_}
         kept = {"a text file": file, **names, "--out": out, "--overwrite": overwrite, "--dry-run": dry_run}
         for name, value in kept.items():
             if value:
@@ -92,8 +97,15 @@ def train(
         if overwrite and out is None:
             raise OptionError("--overwrite replaces the run that --out names; give --out FOLDER")
         chosen = {"corpus": file or corpus, "model": model, "tokenizer": tokenizer}
+        if from_ is not None:
+            for name, value in {"--model": model, "--tokenizer": tokenizer, "--recipe": recipe}.items():
+                if value:
+                    raise OptionError(f"{name} does not go with --from: model, tokenizer and options are the run's")
+        base = None if from_ is None else open_base(from_, registry)
+        if base is not None and overwrite and out is not None and out.resolve() == base.path.resolve():
+            raise OptionError(f"--out would replace {out}, whose weights the run begins with; choose another folder")
         settings = read_settings(registry, chosen, *layers, recipe=recipe, config=config)
-        plan = make_plan(settings, registry, data_dir, recipe=recipe)
+        plan = make_plan(settings, registry, data_dir, recipe=recipe, base=base)
         if dry_run:
             print(json.dumps(plan.describe(), indent=1))
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -15,10 +16,11 @@ from textgen.generation.runtime import ModelRuntime
 from textgen.model.fitting import Position
 from textgen.options import Settings, merge_settings
 from textgen.plugins.recorded import needing
+from textgen.runs.lineage import Base
 from textgen.saved_run import SavedRun
 from textgen.text.encoded import draw_folds
 from textgen.training.display import Display
-from textgen.training.plan import Plan, make_plan
+from textgen.training.plan import Plan, grown_text, make_plan
 from textgen.training.settings import recorded_layout, recorded_settings
 from textgen.training.text import read_text
 from textgen.training.train import train
@@ -77,14 +79,16 @@ def cross_validate_run(
     with needing(run.artifact, run.registry), tempfile.TemporaryDirectory(prefix="textgen-") as folder:
         recorded = recorded_settings(run.artifact, run.registry)
         settings = merge_settings(recorded, {"training": {"sample_every": 0}}, changes or {})
-        text = read_text(settings, run.registry, data_dir)
+        base = Base.of(run.artifact) if run.artifact.manifest.lineage else None
+        read = partial(grown_text, base) if base else read_text
+        text = read(settings, run.registry, data_dir)
         count = len(text.encoded)
         if text.layout != "documents":
             raise OptionError("folds are made of documents; this run was trained on a stream")
         if not 2 <= folds <= count:
             raise OptionError(f"folds must be between 2 and {count} (the number of documents), not {folds}")
         for number, fold in enumerate(draw_folds(count, folds, recorded_layout(settings).seed), 1):
-            plan = make_plan(settings, run.registry, text=text, held_out=fold)
+            plan = make_plan(settings, run.registry, text=text, held_out=fold, base=base)
             display = _FoldDisplay(f"fold {number} of {folds}, batches", progress or discard_progress)
             trained = train(plan, run.registry, display, folder=Path(folder) / str(number))
             if trained.manifest.status == "interrupted":

@@ -31,6 +31,9 @@ class TrainingOptions(BaseOptions):
         "device",
     )
 
+    #: Options that have these values in a run that begins with another one's weights, whatever they were there.
+    from_trained: ClassVar[Mapping[str, Any]] = {}
+
     layout: Literal["auto", "windows", "lanes", "documents", "packed"] = Field(
         "auto",
         description="How text becomes batches: shuffled windows; contiguous lanes with carried state; documents, one "

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from textgen.errors import UnsupportedModelError
 from textgen.model.fitting import Tensors, TrainingRun
 from textgen.model.fitting import TrainingOptions as BaseTrainingOptions
 from textgen.model.network import RecurrentNetwork
@@ -38,6 +39,9 @@ class Model(ABC):
     #: Default number of epochs; ``None`` for a number that suits the corpus.
     suggested_epochs: ClassVar[int | None] = None
 
+    #: The options, such as dropout, on which no weight depends. They may change when trained weights are trained on.
+    adjustable: ClassVar[tuple[str, ...]] = ()
+
     def __init__(self, options: BaseOptions, vocab_size: int) -> None:
         self.options = options
         self.vocab_size = vocab_size
@@ -59,7 +63,11 @@ class Model(ABC):
 
     @abstractmethod
     def fit(self, dataset: Dataset, run: TrainingRun) -> None:
-        """Trains on a dataset, from ``run.checkpoint`` if there is one, and reports to the run."""
+        """Trains on a dataset and reports to the run.
+
+        It starts from ``run.checkpoint`` if there is one, else from the weights that :meth:`load_weights` was given,
+        else from new ones.
+        """
 
     @abstractmethod
     def forward(
@@ -78,6 +86,30 @@ class Model(ABC):
         Raises:
             ArtifactError: if a tensor is missing, superfluous, or has the wrong shape.
         """
+
+    def grow_weights(self, tensors: Tensors, old_ids: NDArray[np.int32]) -> Tensors:
+        """Converts weights that were trained with another vocabulary, to train them on.
+
+        The default takes them as they are if no id is new or has moved. A stack of GRU or LSTM layers can use
+        :meth:`textgen.RecurrentNetwork.with_ids`.
+
+        Args:
+            tensors: what :meth:`weights` returned in a model of the same options.
+            old_ids: ``[vocab_size]`` int32: for each of this model's ids the id that it had in that model, -1 for a new
+                one.
+
+        Returns:
+            Weights for :meth:`load_weights`, a function of the arguments alone.
+
+        Raises:
+            UnsupportedModelError: if the model cannot convert its weights.
+        """
+        if not np.array_equal(old_ids, np.arange(self.vocab_size)):
+            raise UnsupportedModelError(
+                f"{type(self).__name__} cannot take on another vocabulary: its weights can only be trained on with "
+                "text of the characters that they were trained with"
+            )
+        return tensors
 
     def describe(self, weights: Tensors) -> RecurrentNetwork | None:
         """Returns a neutral description of the model, given its weights; ``None`` if it is not a GRU or LSTM stack."""

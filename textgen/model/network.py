@@ -6,7 +6,7 @@ Runtimes and exporters read it; it does not depend on the library that trained t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -116,6 +116,32 @@ class RecurrentNetwork:
             named[f"layers.{index}.bias"] = layer.bias
         return named | {"head.kernel": self.head_kernel, "head.bias": self.head_bias}
 
+    def with_ids(self, old_ids: NDArray[np.int32]) -> RecurrentNetwork:
+        """Returns the network for another vocabulary; it computes the same for ids that it has kept.
+
+        A new id enters as the mean of the known ones, which is what the first layer has learned to read, with a little
+        noise, so that new ids can be told apart. Its logit is the mean of the known ones with the lowest of their
+        biases: it begins unlikely, and the probabilities of known ids stay nearly the same (compare Hewitt,
+        "Initializing New Word Embeddings for Pretrained Language Models", 2021).
+
+        Args:
+            old_ids: ``[ids]`` int32: for each id the one that it had in this network, -1 for a new one.
+        """
+
+        def rows(table: Array, axis: int = 0) -> Array:
+            return np.ascontiguousarray(np.moveaxis(_with_rows(np.moveaxis(table, axis, 0), old_ids), 0, axis))
+
+        layers = self.layers
+        if self.embedding is None:
+            layers = (replace(layers[0], kernel=rows(layers[0].kernel)), *layers[1:])
+        lowest = self.head_bias[old_ids[old_ids >= 0]].min()
+        return RecurrentNetwork(
+            embedding=None if self.embedding is None else rows(self.embedding),
+            layers=layers,
+            head_kernel=rows(self.head_kernel, axis=1),
+            head_bias=np.where(old_ids < 0, lowest, self.head_bias[old_ids]),
+        )
+
     @classmethod
     def from_tensors(cls, cell: Cell, tensors: Mapping[str, NDArray[Any]]) -> RecurrentNetwork:
         """The inverse of :meth:`tensors`; without the tensor ``embedding``, the input is one-hot.
@@ -153,3 +179,12 @@ def recurrent_state_spec(cell: Cell, units: list[int]) -> StateSpec:
     """Returns the state of a stack, given the units of each layer: ``0.h``, for an LSTM ``0.c``, ``1.h``, and so on."""
     parts = ("h", "c") if cell == "lstm" else ("h",)
     return StateSpec(tuple(TensorSpec(f"{i}.{part}", (width,)) for i, width in enumerate(units) for part in parts))
+
+
+def _with_rows(table: Array, old_ids: NDArray[np.int32]) -> Array:
+    """The rows ``[V, ...]`` of old ids; a new one is their mean, with noise of a tenth of their deviation."""
+    known = table[old_ids[old_ids >= 0]]
+    noise = np.random.default_rng(len(old_ids)).normal(0, 0.1, (len(old_ids), *table.shape[1:]))
+    new = known.mean(axis=0) + noise.astype(np.float32) * known.std(axis=0)
+    is_new = (old_ids < 0).reshape(-1, *[1] * (table.ndim - 1))
+    return np.asarray(np.where(is_new, new, table[old_ids]), np.float32)

@@ -56,6 +56,7 @@ class CountingModel(Model):
 
     Options = CountingOptions
     native_runtime = "counting"
+    adjustable = ("smoothing",)
 
     options: CountingOptions
 
@@ -108,6 +109,12 @@ class CountingModel(Model):
         if shapes != {"counts": self._counts.shape}:
             raise ArtifactError(f"the weights have the shapes {shapes}, but counts must have {self._counts.shape}")
         self._counts = np.array(tensors["counts"], np.float32)
+
+    def grow_weights(self, tensors: Tensors, old_ids: NDArray[np.int32]) -> Tensors:
+        before = np.concatenate([[0], np.where(old_ids < 0, -1, old_ids + 1)])  # the first axis begins with "no id"
+        axes = np.ix_(before, old_ids, old_ids)
+        is_new = (axes[0] < 0) | (axes[1] < 0) | (axes[2] < 0)
+        return {"counts": np.where(is_new, np.float32(0), tensors["counts"][axes])}
 
     def _contexts(self, ids: NDArray[np.int32], state: State) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """The index into the counts for each position: one more than the id before it, and the id itself."""

@@ -117,6 +117,9 @@ class FixedGRU(Model):
             raise ArtifactError(f"the weights have the shapes {shapes}, but must have {expected}")
         self._network = RecurrentNetwork.from_tensors("gru", tensors)
 
+    def grow_weights(self, tensors: Tensors, old_ids: NDArray[np.int32]) -> Tensors:
+        return RecurrentNetwork.from_tensors("gru", tensors).with_ids(old_ids).tensors()
+
     def describe(self, weights: Tensors) -> RecurrentNetwork:
         return RecurrentNetwork.from_tensors("gru", weights)
 

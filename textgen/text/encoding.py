@@ -84,11 +84,14 @@ def read_documents(corpus: Corpus, name: str) -> Iterator[str]:
 
 def fit(layout: Layout, documents: Iterable[str], tokenizer: Tokenizer) -> None:
     """Builds a tokenizer's vocabulary from the same texts, ends included, that :func:`encode` passes to it."""
+    tokenizer.fit(with_ends(layout, documents, tokenizer))
+
+
+def with_ends(layout: Layout, documents: Iterable[str], tokenizer: Tokenizer) -> Iterable[str]:
+    """The texts as a tokenizer reads them: a stream cut between words, documents with their ends, if these are text."""
     if layout == "stream":
-        documents = whole_words(documents)
-    elif not tokenizer.has_eos:
-        documents = (text + "\n" for text in documents)
-    tokenizer.fit(documents)
+        return whole_words(documents)
+    return documents if tokenizer.has_eos else (text + "\n" for text in documents)
 
 
 def encode(

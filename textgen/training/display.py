@@ -15,6 +15,7 @@ from textgen.base.console import LINE_EVERY, say
 from textgen.base.files import quoted
 from textgen.model.fitting import Position
 from textgen.runs.artifact import Artifact
+from textgen.text.growth import describe_tokens
 from textgen.training.plan import Plan
 
 
@@ -55,10 +56,13 @@ class LineDisplay(Display):
             f"{plan.model_name} with {plan.model.parameter_count:,} parameters on {plan.text.corpus_name}: "
             f"{plan.text.describe()}, vocabulary {plan.tokenizer.vocab_size}"
         )
+        if plan.new_tokens:
+            say(describe_tokens(plan.new_tokens))
         resumed = f", resumed after batch {position.total}" if position.total else ""
         epochs = f"{self._epochs} epoch" + "s" * (self._epochs != 1)
         limit = f", at most {plan.training.max_steps} in all" if self._last < self._epochs * self._steps else ""
-        say(f"{epochs} of {self._steps} batches{limit}, into {folder}{resumed}")
+        begins = f", from the weights of {plan.base.path}" if plan.base else ""
+        say(f"{epochs} of {self._steps} batches{limit}{begins}, into {folder}{resumed}")
 
     def batch(self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None) -> None:
         """Prints a line from time to time."""

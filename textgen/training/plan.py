@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.errors import OptionError, TextgenError
+from textgen.errors import OptionError, TextgenError, UnknownCharacterError
 from textgen.generation.prompts import encode_prompt
 from textgen.generation.request import GenerationOptions
-from textgen.model.fitting import TrainingOptions
+from textgen.model.fitting import Tensors, TrainingOptions
 from textgen.model.model import Model
 from textgen.options import Settings, build_options, merge_settings
+from textgen.plugins.recorded import needing
 from textgen.plugins.registry import Registry
+from textgen.runs.artifact import Artifact
+from textgen.runs.lineage import Base
 from textgen.text.batches import Dataset
+from textgen.text.growth import new_tokens
 from textgen.text.tokenizer import Tokenizer
 from textgen.training.layout import arrange_batches
-from textgen.training.settings import DEFAULT_MODEL, default_epochs, default_length, training_options
+from textgen.training.settings import (
+    DEFAULT_MODEL,
+    LAYOUT_OPTIONS,
+    default_epochs,
+    default_length,
+    settings_from,
+    training_options,
+)
 from textgen.training.text import Text, named_options, read_text
 
 
@@ -36,6 +49,8 @@ class Plan:
         training: the options of training.
         generation: the options of generation.
         recipe: the name of the recipe that the settings come from, if any.
+        base: the run whose trained weights it begins with, if any.
+        weights: these weights, by the model's ids; ``None`` for new ones.
     """
 
     text: Text
@@ -45,11 +60,18 @@ class Plan:
     training: TrainingOptions
     generation: GenerationOptions
     recipe: str | None
+    base: Base | None = None
+    weights: Tensors | None = None
 
     @property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer of the text."""
         return self.text.tokenizer
+
+    @property
+    def new_tokens(self) -> list[str]:
+        """The texts of the ids that the weights it begins with do not know."""
+        return [] if self.text.old_ids is None else new_tokens(self.tokenizer, self.text.old_ids)
 
     @property
     def settings(self) -> Settings:
@@ -65,6 +87,7 @@ class Plan:
         """Returns what ``textgen train --dry-run`` prints, as JSON values."""
         held_out = self.dataset.held_out
         return {
+            **({"from": str(self.base.path), "new_tokens": self.new_tokens} if self.base else {}),
             "vocab_size": self.tokenizer.vocab_size,
             "documents": len(self.text.encoded),
             "characters": self.text.facts.characters,
@@ -86,6 +109,7 @@ def make_plan(
     text: Text | None = None,
     recipe: str | None = None,
     held_out: NDArray[np.intp] | None = None,
+    base: Base | None = None,
 ) -> Plan:
     """Builds every part that settings name.
 
@@ -96,22 +120,34 @@ def make_plan(
         text: the text, if it has been read already.
         recipe: the name of the recipe that the settings come from, to be recorded.
         held_out: the numbers of the documents to judge by; by default as ``training.held_out`` says.
+        base: the run to begin with the weights of; its settings are the base of the given ones, and its vocabulary
+            grows by what the text has and it lacks.
 
     Raises:
         OptionError: if an option is unknown, out of range, or not one of the model's.
         CorpusError: if the text cannot be read, or is too short for one batch.
+        UnsupportedModelError: if the model cannot take on the vocabulary that has grown.
     """
-    settings = merge_settings(settings)
-    model_name = settings["model"].get("name", DEFAULT_MODEL)
-    model_class = registry.get("model", model_name)
-    training = training_options(model_class.TrainingOptions, settings["training"], model_name)
-    generation = build_options(GenerationOptions, settings["generation"], where="generation")
-    registry.chain(generation.sampler)  # fails before a long text is read
-    text = text or read_text(settings, registry, data_dir)
+    wanted = merge_settings(settings)
+    with nullcontext() if base is None else needing(base.artifact, registry):
+        settings = wanted if base is None else settings_from(base, wanted, registry)
+        model_name = settings["model"].get("name", DEFAULT_MODEL)
+        model_class = registry.get("model", model_name)
+        training = training_options(model_class.TrainingOptions, settings["training"], model_name)
+        generation = build_options(GenerationOptions, settings["generation"], where="generation")
+        registry.chain(generation.sampler)  # fails before a long text is read
+    if text is None:
+        read = read_text if base is None else partial(grown_text, base)
+        text = read(settings, registry, data_dir)
+    if base is not None:
+        training = training_options(model_class.TrainingOptions, _for_layout(text, base, settings, wanted), model_name)
+        if "prompt" not in wanted["generation"] and not set(generation.prompt or "") <= set(text.facts.head):
+            generation = generation.model_copy(update={"prompt": None})
     _check_prompt(generation.prompt or "", text.tokenizer)
-    suggested = model_class.suggested_options(text.facts.characters)
+    suggested = model_class.suggested_options(text.facts.characters) if base is None else {}
     model_settings = {**suggested, **settings["model"], "name": model_name}
     model = registry.make("model", model_settings, text.tokenizer.vocab_size)
+    weights = None if base is None or text.old_ids is None else model.grow_weights(base.weights, text.old_ids)
     dataset = arrange_batches(text, training, held_out)
     if "epochs" not in training.model_fields_set:
         epochs = model.suggested_epochs or default_epochs(dataset.train.steps)
@@ -127,7 +163,49 @@ def make_plan(
         training=training,
         generation=generation,
         recipe=recipe,
+        base=base,
+        weights=weights,
     )
+
+
+def grown_text(
+    base: Base, settings: Mapping[str, Mapping[str, Any]], registry: Registry, data_dir: Path | None = None
+) -> Text:
+    """Reads and encodes a text with the tokenizer of a run, whose vocabulary grows.
+
+    Raises:
+        OptionError: if there is no corpus, or the tokenizer cannot take in one of its characters.
+        CorpusError: if the text cannot be read, or is empty.
+    """
+    if "name" not in settings["corpus"]:
+        raise OptionError(f"no text is chosen to train {base.path} on: give a text file or --corpus NAME")
+    tokenizer = saved_tokenizer(base.artifact, registry)
+    try:
+        text = read_text(settings, registry, data_dir, tokenizer=tokenizer, grows=True)
+    except UnknownCharacterError as error:
+        raise OptionError(
+            f"the tokenizer {settings['tokenizer']['name']!r} of {base.path} cannot take in {error.character!r}: "
+            "remove it from the text, or train a new run without --from"
+        ) from None
+    return text
+
+
+def saved_tokenizer(artifact: Artifact, registry: Registry) -> Tokenizer:
+    """The fitted tokenizer of a run.
+
+    Raises:
+        ArtifactError: if its plugin is not installed, or its file was altered.
+    """
+    with needing(artifact, registry):
+        tokenizer: Tokenizer = registry.make("tokenizer", artifact.manifest.settings["tokenizer"])
+    tokenizer.load_json(artifact.tokenizer_json())
+    return tokenizer
+
+
+def _for_layout(text: Text, base: Base, settings: Settings, wanted: Settings) -> dict[str, Any]:
+    """The options of training; those of the base that belong to streams do not apply to documents, and the reverse."""
+    own = LAYOUT_OPTIONS if text.layout != base.artifact.manifest.provenance.get("layout", text.layout) else ()
+    return {n: value for n, value in settings["training"].items() if n not in own or n in wanted["training"]}
 
 
 def _check_prompt(prompt: str, tokenizer: Tokenizer) -> None:

@@ -107,6 +107,7 @@ def make_manifest(plan: Plan, registry: Registry) -> Manifest:
         end_id=boundaries.end_id,
         normalization=plan.text.corpus.normalization,
         first_ids=dict(boundaries.starts),
+        lineage=plan.base.lineage if plan.base else [],
     )
     record_plugins(manifest, registry, plan.recipe)
     return manifest

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import shlex
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textgen.base.console import notice
+from textgen.base.files import quoted
 from textgen.errors import OptionError, suggestion
+from textgen.generation.request import GenerationOptions
 from textgen.model.fitting import TrainingOptions
-from textgen.options import Settings, build_options, merge_settings, read_config
+from textgen.options import Options, Settings, build_options, merge_settings, read_config
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
+from textgen.runs.lineage import Base
 from textgen.text.corpus import Layout
 from textgen.text.encoded import usual_longest
 
@@ -40,6 +45,12 @@ FORMERLY_COMMON = (
     "callbacks",
     "mixed_precision",
 )
+
+#: Options of a run that another one does not take over which begins with its weights.
+LEFT_BEHIND = {"training": ("epochs", "max_steps", "device"), "generation": ("length",)}
+
+#: Options of training that it takes over only if its text is of the same kind: both a stream, or both documents.
+LAYOUT_OPTIONS = ("layout", "carry_state")
 
 
 def read_settings(
@@ -135,17 +146,140 @@ def _known_to(registry: Registry, model: str, training: Mapping[str, Any], sourc
     return {name: value for name, value in training.items() if name not in unused}
 
 
-def check_resumable(changes: Settings, schema: type[TrainingOptions]) -> None:
-    """Checks that a run which is resumed keeps its options, but for those that the model declares as ``resumable``.
+def changes_to(recorded: Settings, wanted: Settings, registry: Registry) -> Settings:
+    """Returns the wanted settings that differ from the recorded ones, as JSON values by table.
 
     Raises:
-        OptionError: if another option is changed.
+        OptionError: if an option is unknown or out of range.
     """
-    for table, values in changes.items():
-        for option in values:
-            if table != "training" or option not in schema.resumable:
-                allowed = ", ".join(f"training.{name}" for name in schema.resumable)
-                raise OptionError(f"{table}.{option} cannot change when a run is resumed; {allowed} can")
+    changes: Settings = {}
+    for table, values in wanted.items():
+        name = recorded[table].get("name")
+        if values.get("name", name) != name:
+            changes[table] = {"name": values["name"]}
+        elif options := {option: value for option, value in values.items() if option != "name"}:
+            before = {option: value for option, value in recorded[table].items() if option != "name"}
+            schema = _schema(table, recorded, registry)
+            then, now = (build_options(schema, each, where=table) for each in (before, before | options))
+            new = now.model_dump(mode="json", include=set(options))
+            differs = [option for option in options if _plain(getattr(then, option)) != _plain(getattr(now, option))]
+            if differs:
+                changes[table] = {option: new[option] for option in differs}
+    return changes
+
+
+def _plain(value: Any) -> Any:
+    """A value to compare by: the path of a file may be given in several ways."""
+    if isinstance(value, Path):
+        return value.expanduser().resolve()
+    return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def _schema(table: str, settings: Settings, registry: Registry) -> type[Options]:
+    if table == "generation":
+        return GenerationOptions
+    schema: type[Options]
+    if table == "training":
+        schema = registry.get("model", settings["model"]["name"]).TrainingOptions
+    else:
+        schema = registry.get(table, settings[table]["name"]).Options
+    return schema
+
+
+def check_resumable(artifact: Artifact, recorded: Settings, changes: Settings, registry: Registry) -> None:
+    """Checks that a run which is resumed keeps its options, but for those that the model declares as ``resumable``.
+
+    Args:
+        artifact: the run.
+        recorded: its settings.
+        changes: those that are to differ.
+        registry: where names are looked up.
+
+    Raises:
+        OptionError: if another option is changed; the message says how to do that, if it can be done.
+    """
+    schema = registry.get("model", recorded["model"]["name"]).TrainingOptions
+    fixed = [(t, o) for t, values in changes.items() for o in values if t != "training" or o not in schema.resumable]
+    if not fixed:
+        return
+    allowed = ", ".join(f"training.{name}" for name in schema.resumable)
+    message = f"{_listed(fixed)} cannot change when a run is resumed; {allowed} can"
+    if _unchangeable(changes, recorded, registry):
+        raise OptionError(f"{message}; train a new run instead")
+    raise OptionError(f"{message}; to train its weights on: {_from_command(artifact, recorded, changes, registry)}")
+
+
+def _listed(options: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{table}.{option}" for table, option in options)
+
+
+def _unchangeable(changes: Settings, recorded: Settings, registry: Registry) -> list[tuple[str, str]]:
+    """The changes that trained weights do not allow: of the tokenizer, and of the model unless it is adjustable."""
+    adjustable = registry.get("model", recorded["model"]["name"]).adjustable
+    fixed = [("tokenizer", option) for option in changes.get("tokenizer", {})]
+    return fixed + [("model", option) for option in changes.get("model", {}) if option not in adjustable]
+
+
+def _from_command(artifact: Artifact, recorded: Settings, changes: Settings, registry: Registry) -> str:
+    """The command that trains a run's weights on with changed options, on the same text unless that changes too."""
+    settings = merge_settings(recorded, changes)
+    corpus = dict(settings["corpus"])
+    name = corpus.pop("name")
+    fields = registry.get("corpus", name).Options.model_fields
+    is_file = name == "file" and "path" in corpus
+    source = quoted(Path(corpus.pop("path"))) if is_file else f"--corpus {shlex.quote(name)}"
+    selected = {option: value for option, value in corpus.items() if value != fields[option].get_default()}
+    tables = {**changes, "corpus": selected}
+    assigned = [
+        f"--set {shlex.quote(f'{table}.{option}={_as_text(value)}')}"
+        for table, values in tables.items()
+        for option, value in values.items()
+    ]
+    return " ".join(["textgen train", source, f"--from {quoted(artifact.path)}", *assigned])
+
+
+def _as_text(value: Any) -> str:
+    """A JSON value as ``--set`` reads it."""
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def settings_from(base: Base, wanted: Settings, registry: Registry) -> Settings:
+    """Returns the settings of a run that begins with the weights of another one: what is wanted, over its settings.
+
+    Model and tokenizer are those of the base, and so are the options of training and generation, except those that
+    belong to its text, its machine or the length of its training.
+
+    Args:
+        base: the run to begin with.
+        wanted: the user's settings, by table.
+        registry: where names are looked up.
+
+    Raises:
+        OptionError: if an option is changed that the weights depend on.
+    """
+    recorded = recorded_settings(base.artifact, registry)
+    parts = {table: wanted.get(table, {}) for table in ("tokenizer", "model")}
+    fixed = _unchangeable(changes_to(recorded, parts, registry), recorded, registry)
+    if fixed:
+        adjustable = registry.get("model", recorded["model"]["name"]).adjustable
+        allowed = "; " + ", ".join(f"model.{name}" for name in adjustable) + " can" if adjustable else ""
+        raise OptionError(
+            f"{_listed(fixed)} cannot change with --from: the weights of {base.path} depend on it{allowed}"
+        )
+    schema = registry.get("model", recorded["model"]["name"]).TrainingOptions
+    taken = {
+        "tokenizer": recorded["tokenizer"],
+        "model": recorded["model"],
+        "training": _without(recorded["training"], LEFT_BEHIND["training"]) | dict(schema.from_trained),
+        "generation": _without(recorded["generation"], LEFT_BEHIND["generation"]),
+    }
+    return merge_settings(taken, wanted)
+
+
+def _without(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def default_epochs(steps: int) -> int:

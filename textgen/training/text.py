@@ -20,6 +20,7 @@ from textgen.text.boundaries import Boundaries
 from textgen.text.corpus import Corpus, Layout
 from textgen.text.encoded import EncodedText, usual_longest
 from textgen.text.encoding import TextFacts, count_starts, encode, fit, read_documents, text_sha256
+from textgen.text.growth import grow
 from textgen.text.tokenizer import Tokenizer
 from textgen.training.settings import DEFAULT_TOKENIZER
 
@@ -35,6 +36,8 @@ class Text:
         tokenizer_name: its registered name.
         encoded: all of the text.
         facts: counts of its characters, and its beginning.
+        old_ids: ``[vocab_size]`` int32, if the vocabulary has grown for this text: the id that each id had before, or
+            -1; see :meth:`textgen.Tokenizer.grow`.
     """
 
     corpus: Corpus
@@ -43,15 +46,23 @@ class Text:
     tokenizer_name: str
     encoded: EncodedText
     facts: TextFacts
+    old_ids: NDArray[np.int32] | None = None
 
     @classmethod
-    def encode(cls, corpus: Corpus, tokenizer: Tokenizer, settings: Mapping[str, Mapping[str, Any]]) -> Text:
+    def encode(
+        cls,
+        corpus: Corpus,
+        tokenizer: Tokenizer,
+        settings: Mapping[str, Mapping[str, Any]],
+        old_ids: NDArray[np.int32] | None = None,
+    ) -> Text:
         """Reads and encodes a corpus.
 
         Args:
             corpus: the corpus.
             tokenizer: a fitted tokenizer.
             settings: the names of both, by table.
+            old_ids: as the attribute.
 
         Raises:
             CorpusError: if the text cannot be read, or is empty.
@@ -65,6 +76,7 @@ class Text:
             tokenizer_name=settings["tokenizer"]["name"],
             encoded=encode(corpus.layout, read_documents(corpus, name), tokenizer, facts),
             facts=facts,
+            old_ids=old_ids,
         )
 
     @property
@@ -127,6 +139,7 @@ def read_text(
     data_dir: Path | None = None,
     *,
     tokenizer: Tokenizer | None = None,
+    grows: bool = False,
 ) -> Text:
     """Reads and encodes the corpus that settings name.
 
@@ -136,6 +149,7 @@ def read_text(
         data_dir: a folder searched for the corpus's files before anything is downloaded; by default
             ``TEXTGEN_DATA_DIR``.
         tokenizer: a fitted tokenizer; by default the one that settings name is made and fitted to the corpus.
+        grows: whether the given tokenizer first takes in what the corpus has and its vocabulary lacks.
 
     Raises:
         OptionError: if an option is unknown or out of range.
@@ -150,7 +164,8 @@ def read_text(
     if tokenizer is None:
         tokenizer = registry.make("tokenizer", tokenizer_settings)
         fit(corpus.layout, read_documents(corpus, corpus_settings["name"]), tokenizer)
-    return Text.encode(corpus, tokenizer, {"corpus": corpus_settings, "tokenizer": tokenizer_settings})
+    old_ids = grow(corpus, corpus_settings["name"], tokenizer) if grows else None
+    return Text.encode(corpus, tokenizer, {"corpus": corpus_settings, "tokenizer": tokenizer_settings}, old_ids)
 
 
 def named_options(name: str, options: Options) -> dict[str, Any]:

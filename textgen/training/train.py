@@ -10,17 +10,19 @@ from types import FrameType
 
 from textgen.base.cluster import Cluster
 from textgen.base.machine import signals_handled
-from textgen.errors import ArtifactError, OptionError
+from textgen.errors import ArtifactError, OptionError, UnknownCharacterError
 from textgen.options import Settings, merge_settings
 from textgen.plugins.recorded import check_transforms, needing, report_changes
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
-from textgen.runs.folder import claimed, name_run, new_folder
+from textgen.runs.folder import claimed, find_run, name_run, new_folder
+from textgen.runs.lineage import Base
 from textgen.training.display import Display
-from textgen.training.plan import Plan, make_plan
+from textgen.training.plan import Plan, make_plan, saved_tokenizer
 from textgen.training.recorder import Recorder, make_manifest
 from textgen.training.run import Run
-from textgen.training.settings import check_resumable, recorded_settings
+from textgen.training.settings import changes_to, check_resumable, recorded_settings
+from textgen.training.text import read_text
 
 
 def train(
@@ -53,6 +55,21 @@ def train(
         return _fit(Run(plan, artifact, registry, display, Recorder(artifact, plan, overwrite=overwrite)))
 
 
+def open_base(run: Path, registry: Registry) -> Base:
+    """Reads the run that another one is to begin with; plugins that have changed since it was made are reported.
+
+    Args:
+        run: its folder, or its name in the folder of runs.
+        registry: the plugins to compare with.
+
+    Raises:
+        ArtifactError: as :meth:`Base.open`.
+    """
+    base = Base.open(find_run(run))
+    report_changes(base.artifact, registry)
+    return base
+
+
 def resume(
     folder: Path,
     registry: Registry,
@@ -67,7 +84,8 @@ def resume(
         folder: the run's folder.
         registry: the plugins whose hooks are called.
         display: shows progress.
-        changes: new values of the training options that the model declares as ``resumable``.
+        changes: new values of the training options that the model declares as ``resumable``. Others may only be given
+            with the values that they have.
         data_dir: as for :func:`textgen.training.text.read_text`.
 
     Raises:
@@ -82,11 +100,13 @@ def _resume(
     artifact: Artifact, registry: Registry, display: Display, changes: Settings, data_dir: Path | None
 ) -> Artifact:
     with needing(artifact, registry):
-        check_resumable(changes, registry.get("model", artifact.manifest.settings["model"]["name"]).TrainingOptions)
+        recorded = recorded_settings(artifact, registry)
+        changes = changes_to(recorded, changes, registry)
+        check_resumable(artifact, recorded, changes, registry)
         report_changes(artifact, registry)
         check_transforms(artifact, registry)
-        plan = make_plan(merge_settings(recorded_settings(artifact, registry), changes), registry, data_dir)
-    if not plan.text.is_text_of(artifact):
+        plan = _plan_again(artifact, merge_settings(recorded, changes), registry, data_dir)
+    if plan is None or not plan.text.is_text_of(artifact):
         raise ArtifactError(f"the text of {artifact.path} has changed since the run began; train a new run instead")
     if is_chief():
         run = Run(plan, artifact, registry, display, Recorder(artifact, plan))
@@ -95,7 +115,24 @@ def _resume(
     if artifact.manifest.status == "finished":
         _check_unfinished(run)
     artifact.manifest.settings = plan.settings
+    if changes:
+        step = run.checkpoint.position.total if run.checkpoint else 0
+        artifact.manifest.changes.append({"step": step, "settings": changes})
     return _fit(run)
+
+
+def _plan_again(artifact: Artifact, settings: Settings, registry: Registry, data_dir: Path | None) -> Plan | None:
+    """Plans a run as when it began; ``None`` if its text has characters that it did not have then."""
+    if not artifact.manifest.lineage:
+        return make_plan(settings, registry, data_dir)
+    if artifact.manifest.last_checkpoint is None:
+        return make_plan(settings, registry, data_dir, base=Base.of(artifact))
+    tokenizer = saved_tokenizer(artifact, registry)  # its vocabulary comes from the texts of several runs
+    try:
+        text = read_text(settings, registry, data_dir, tokenizer=tokenizer)
+    except UnknownCharacterError:
+        return None
+    return make_plan(settings, registry, text=text)
 
 
 def _check_unfinished(run: Run) -> None:
@@ -122,6 +159,8 @@ def is_chief() -> bool:
 def _fit(run: Run) -> Artifact:
     with signals_handled(partial(_stop, run)):
         run.begin()
+        if run.checkpoint is None and run.plan.weights is not None:
+            run.plan.model.load_weights(run.plan.weights)
         run.plan.model.fit(run.plan.dataset, run)
         run.finish()
     return run.artifact

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from textgen import Batch, Checkpoint, Dataset, Position, TrainingRun
+from textgen.errors import OptionError
 from textgen_keras.shapes import check_shapes
 from textgen_keras.stateful_network import IDS, StatefulNetwork, as_graph
 from textgen_keras.training.averaging import WeightAverage
@@ -41,7 +42,8 @@ class TrainingLoop:
 
     Raises:
         ArtifactError: if the checkpoint does not fit the network and the optimizer.
-        OptionError: if a callback cannot be loaded, or the workers do not train the same run.
+        OptionError: if a callback cannot be loaded, ``freeze`` names no weight or leaves none to train, or the workers
+            do not train the same run.
     """
 
     def __init__(self, network: StatefulNetwork, dataset: Dataset, run: TrainingRun, workers: Workers) -> None:
@@ -52,8 +54,11 @@ class TrainingLoop:
         self._variables = network.named_variables()
         workers.check_same(_describe(self._variables, dataset, run))
         workers.follow_chief(self._variables.values())
-        self._optimizer.build(list(self._variables.values()))
-        self._average = WeightAverage(self._variables, options.average)
+        frozen = frozen_names(self._variables, options.freeze)
+        self._frozen = {name: self._variables[name] for name in frozen}
+        self._trained = {name: variable for name, variable in self._variables.items() if name not in frozen}
+        self._optimizer.build(list(self._trained.values()))
+        self._average = WeightAverage(self._trained, options.average)
         network.compile(self._optimizer, jit_compile=False)
         network.stop_training = False
         callbacks = load_callbacks(options.callbacks)
@@ -161,7 +166,7 @@ class TrainingLoop:
         # Each worker draws the dropout of its own rows.
         seed = tf.stack([tf.constant(self._run.options.seed + (self._workers.index << 32), tf.int64), step])
         loss, gradients, after = self._workers.run(self._differentiate, batch, state, lengths, seed)
-        self._optimizer.apply(gradients, list(self._variables.values()))
+        self._optimizer.apply(gradients, list(self._trained.values()))
         self._average.update(step)
         return loss, after
 
@@ -172,7 +177,7 @@ class TrainingLoop:
         with tf.GradientTape() as tape:
             share, after = self._loss_share(batch, state, lengths, seed)
         # Dense: the global norm of an embedding's sparse gradient would be that of its parts, not of their sum.
-        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(share, [*self._variables.values()])]
+        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(share, [*self._trained.values()])]
         loss, gradients = self._workers.sum((share, gradients))
         return loss, gradients, after
 
@@ -187,10 +192,16 @@ class TrainingLoop:
         return self._network.nats(inputs, targets, weights, state, lengths, seed)
 
     def _checkpoint(self) -> Checkpoint:
-        tensors = {f"weights.{name}": array for name, array in self._average.trained().items()}
+        weights = {name: variable.value.numpy() for name, variable in self._frozen.items()} | self._average.trained()
+        tensors = {f"weights.{name}": array for name, array in weights.items()}
         tensors |= {name: variable.numpy() for name, variable in self._other_variables().items()}
         tensors |= {f"state.{i}": array for i, array in enumerate(self._carried.to_arrays())}
-        numbers = {"nats": self._loss.nats, "characters": self._loss.characters, "progress": self._plateau.to_json()}
+        numbers = {
+            "nats": self._loss.nats,
+            "characters": self._loss.characters,
+            "progress": self._plateau.to_json(),
+            "learning_rate": self._options.learning_rate,
+        }
         return Checkpoint(self._position, tensors, numbers)
 
     def _other_variables(self) -> dict[str, Any]:
@@ -211,6 +222,29 @@ class TrainingLoop:
         self._loss = _MeanLoss(checkpoint.numbers["nats"], checkpoint.numbers["characters"])
         self._plateau = Plateau.from_json(checkpoint.numbers["progress"])
         self._position = checkpoint.position
+        if checkpoint.numbers.get("learning_rate", self._options.learning_rate) != self._options.learning_rate:
+            self._optimizer.learning_rate = self._options.learning_rate  # changed on resuming
+
+
+def frozen_names(names: Iterable[str], freeze: Sequence[str]) -> set[str]:
+    """The names of the weights that training leaves as they are.
+
+    Args:
+        names: of all weights.
+        freeze: names, or first parts of names up to a dot: ``"layers.0"`` stands for ``"layers.0.kernel"``.
+
+    Raises:
+        OptionError: if one stands for no weight, or none is left to train.
+    """
+    names, frozen = list(names), set[str]()
+    for part in freeze:
+        found = {name for name in names if name == part or name.startswith(f"{part}.")}
+        if not found:
+            raise OptionError(f"training.freeze: the model has no weights {part!r}; it has {', '.join(names)}")
+        frozen |= found
+    if frozen == set(names):
+        raise OptionError("training.freeze leaves no weights to train; name fewer of " + ", ".join(names))
+    return frozen
 
 
 @dataclass

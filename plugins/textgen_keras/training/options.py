@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_serializer, model_validator
@@ -13,7 +14,16 @@ from textgen import TrainingOptions
 class GradientOptions(TrainingOptions):
     """The training options of models that train by gradient."""
 
-    resumable: ClassVar[tuple[str, ...]] = (*TrainingOptions.resumable, "callbacks")
+    resumable: ClassVar[tuple[str, ...]] = (
+        *TrainingOptions.resumable,
+        *("learning_rate", "clip_norm", "weight_decay", "callbacks"),
+    )
+    from_trained: ClassVar[Mapping[str, Any]] = {
+        "learning_rate": 1e-3,
+        "schedule": "cosine",
+        "warmup_steps": 100,
+        "freeze": (),
+    }
 
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = Field("adam", description="Rule that changes the weights.")
     learning_rate: float = Field(2e-3, gt=0, description="Highest step size of the schedule.")
@@ -36,6 +46,11 @@ class GradientOptions(TrainingOptions):
         "nothing.",
     )
     clip_norm: float | None = Field(1.0, gt=0, description="Upper bound of the gradients' global norm.")
+    freeze: tuple[str, ...] = Field(
+        (),
+        description="Weights that training leaves as they are, by name or by the first parts of it: "
+        '["embedding", "layers.0"].',
+    )
     callbacks: tuple[str | SkipJsonSchema[Any], ...] = Field(
         (), description="Keras callbacks to call, by import path (package.module:Name)."
     )

@@ -1,0 +1,98 @@
+"""Lineage: the run whose trained weights another run begins with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from textgen.base.files import quoted
+from textgen.errors import ArtifactError
+from textgen.model.fitting import Tensors
+from textgen.runs.artifact import Artifact
+
+
+@dataclass(frozen=True)
+class Base:
+    """A run whose trained weights another one begins with.
+
+    Attributes:
+        artifact: the run.
+        weights: its best weights so far, by name.
+        weights_sha256: the SHA-256 of their file.
+    """
+
+    artifact: Artifact
+    weights: Tensors
+    weights_sha256: str
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Reads the weights of a run, which may be finished, interrupted or still in training.
+
+        Raises:
+            ArtifactError: if the folder is not a run, has no weights yet, or was altered; or if it is an export.
+        """
+        artifact = Artifact.open(folder)
+        if artifact.manifest.export is not None:
+            raise ArtifactError(
+                f"{folder} is an export, which has no weights to train on; give the run that it was made from"
+            )
+        if artifact.manifest.weights is None:
+            raise ArtifactError(
+                f"{folder} has no weights yet: it stopped before its first checkpoint; "
+                f"resume it first, with: textgen train --resume {quoted(folder)}"
+            )
+        weights = artifact.weights()  # a process that trains the run may replace the file: its hash is that of now
+        return cls(artifact, weights, str(artifact.weights_sha256))
+
+    @classmethod
+    def of(cls, artifact: Artifact) -> Self:
+        """Reads the weights that a run began with, to begin again.
+
+        Raises:
+            ArtifactError: if they are no longer where they were, or have changed.
+        """
+        begun_with = artifact.manifest.lineage[0]
+        needs = f"{artifact.path} has to begin again with the weights of "
+        try:
+            base = cls.open(Path(begun_with["run"]))
+        except ArtifactError as error:
+            raise ArtifactError(f"{needs}a run that cannot be read: {error}") from None
+        if base.weights_sha256 != begun_with["weights_sha256"]:
+            raise ArtifactError(f"{needs}{begun_with['run']}, which has other weights now; train a new run with --from")
+        return base
+
+    @property
+    def path(self) -> Path:
+        """The folder of the run."""
+        return self.artifact.path
+
+    @property
+    def lineage(self) -> list[dict[str, Any]]:
+        """The lineage of a run that begins with these weights, as its manifest records it."""
+        manifest = self.artifact.manifest
+        own = {
+            "run": str(self.path.absolute()),
+            "weights_sha256": self.weights_sha256,
+            "corpus": manifest.settings["corpus"]["name"],
+            "text_sha256": manifest.provenance.get("text_sha256"),
+            "settings": manifest.settings,
+        }
+        return [own, *manifest.lineage]
+
+
+def describe_lineage(lineage: list[dict[str, Any]]) -> list[str]:
+    """A line per run that the weights come from, the latest first: its name, its corpus, its weights."""
+    return [f"{Path(run['run']).name} on {run['corpus']}, weights {run['weights_sha256'][:12]}" for run in lineage]
+
+
+def describe_changes(changes: list[dict[str, Any]]) -> list[str]:
+    """A line per time that a run was resumed with other options: the batch, and the new values."""
+    return [
+        f"after batch {change['step']}: "
+        + ", ".join(
+            f"{table}.{name}={value}" for table, values in change["settings"].items() for name, value in values.items()
+        )
+        for change in changes
+    ]
