@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, tee
 
 import numpy as np
 
-from textgen.errors import CorpusError, PluginError
+from textgen.errors import CorpusError, PluginError, suggestion
 from textgen.text.corpus import Corpus, Layout
 from textgen.text.encoded import EncodedText
 from textgen.text.id_store import IdStore, smallest_type
+from textgen.text.labels import LabelledTokenizer, label_id
 from textgen.text.tokenizer import Tokenizer
 
 #: Characters counted or encoded, and ids hashed, at a time.
@@ -52,7 +54,8 @@ def count_starts(layout: Layout, text: EncodedText, facts: TextFacts, tokenizer:
     else:
         ids, lengths = tokenizer.encode_batch([line for line in facts.head.splitlines() if line] or [""])
         first = ids[(np.cumsum(lengths) - lengths)[lengths > 0]]
-    found, counts = np.unique(first[~np.isin(first, tokenizer.forbidden_ids)], return_counts=True)
+    of_text = tokenizer.base if isinstance(tokenizer, LabelledTokenizer) else tokenizer  # labels do begin texts
+    found, counts = np.unique(first[~np.isin(first, of_text.forbidden_ids)], return_counts=True)
     return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
 
@@ -71,6 +74,69 @@ def read_documents(corpus: Corpus, name: str) -> Iterator[str]:
         raise CorpusError(f"the corpus {name} is empty")
 
 
+def read_labelled(corpus: Corpus, name: str) -> Iterator[tuple[str, str]]:
+    """Yields the label and the text of each document that :func:`read_documents` yields, in the same order.
+
+    Raises:
+        PluginError: if the corpus is a stream, or a label is not a text.
+    """
+    if corpus.layout != "documents":
+        raise PluginError(f"the corpus {name} has labels, but it is a stream: report this to its author")
+    for label, text in corpus.labelled_documents():
+        if not isinstance(label, str):
+            raise PluginError(
+                f"the corpus {name} has the label {label!r}, which is not a text: report this to its author"
+            )
+        if text:
+            yield label, text
+
+
+def fit_corpus(corpus: Corpus, name: str, tokenizer: Tokenizer) -> Tokenizer:
+    """Builds a tokenizer's vocabulary from a corpus; returns it, with ids for the labels if the documents have any.
+
+    Raises:
+        CorpusError: if the text cannot be read, or is empty.
+    """
+    if not corpus.is_labelled:
+        fit(corpus.layout, read_documents(corpus, name), tokenizer)
+        return tokenizer
+    labels: set[str] = set()
+
+    def texts() -> Iterator[str]:
+        for label, text in read_labelled(corpus, name):
+            labels.add(label)
+            yield text
+        if not labels:
+            raise CorpusError(f"the corpus {name} is empty")
+
+    fit(corpus.layout, texts(), tokenizer)
+    return LabelledTokenizer(tokenizer, sorted(labels))
+
+
+def encode_corpus(corpus: Corpus, name: str, tokenizer: Tokenizer, facts: TextFacts | None = None) -> EncodedText:
+    """Encodes the texts of a corpus, each beginning with the id of its label, if the tokenizer has any.
+
+    Raises:
+        CorpusError: if the text cannot be read, is empty, or has a label that the tokenizer lacks.
+        UnknownCharacterError: if the tokenizer rejects an unknown character.
+    """
+    if not isinstance(tokenizer, LabelledTokenizer) or not corpus.is_labelled:
+        return encode(corpus.layout, read_documents(corpus, name), tokenizer, facts)
+    ids = {label: label_id(tokenizer, label) for label in tokenizer.labels}
+
+    def known() -> Iterator[tuple[int, str]]:
+        for label, text in read_labelled(corpus, name):
+            if label not in ids:
+                raise CorpusError(
+                    f"the corpus {name} has the label {label!r}, which the run does not know; {suggestion(label, ids)}"
+                )
+            yield ids[label], text
+
+    for_labels, for_texts = tee(known())
+    labels, texts = (label for label, _ in for_labels), (text for _, text in for_texts)
+    return encode(corpus.layout, texts, tokenizer, facts, labels)
+
+
 def fit(layout: Layout, documents: Iterable[str], tokenizer: Tokenizer) -> None:
     """Builds a tokenizer's vocabulary from the same texts, ends included, that :func:`encode` passes to it."""
     if layout == "stream":
@@ -81,7 +147,11 @@ def fit(layout: Layout, documents: Iterable[str], tokenizer: Tokenizer) -> None:
 
 
 def encode(
-    layout: Layout, documents: Iterable[str], tokenizer: Tokenizer, facts: TextFacts | None = None
+    layout: Layout,
+    documents: Iterable[str],
+    tokenizer: Tokenizer,
+    facts: TextFacts | None = None,
+    labels: Iterator[int] | None = None,
 ) -> EncodedText:
     """Encodes texts: the pieces of a stream as one text, documents each with their end.
 
@@ -90,6 +160,7 @@ def encode(
         documents: the texts, none of them empty.
         tokenizer: a fitted tokenizer.
         facts: counts the texts on the way.
+        labels: the ids that the documents begin with, one each.
 
     Raises:
         PluginError: if the tokenizer returns ids outside its vocabulary.
@@ -106,6 +177,9 @@ def encode(
         ids, counts = tokenizer.encode_batch(texts)
         if layout == "documents" and (end := tokenizer.eos_id) is not None:
             ids = np.insert(ids, np.cumsum(counts), end)
+            counts = counts + 1
+        if labels is not None:
+            ids = np.insert(ids, np.cumsum(counts) - counts, list(islice(labels, len(texts))))
             counts = counts + 1
         if ids.size and not 0 <= ids.min() <= ids.max() < tokenizer.vocab_size:
             raise PluginError(

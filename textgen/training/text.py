@@ -16,7 +16,8 @@ from textgen.runs.artifact import Artifact
 from textgen.text.boundaries import Boundaries
 from textgen.text.corpus import Corpus, Layout
 from textgen.text.encoded import EncodedText
-from textgen.text.encoding import TextFacts, count_starts, encode, fit, read_documents, text_sha256
+from textgen.text.encoding import TextFacts, count_starts, encode_corpus, fit_corpus, text_sha256
+from textgen.text.labels import labels_of
 from textgen.text.tokenizer import Tokenizer
 from textgen.training.settings import DEFAULT_TOKENIZER
 
@@ -60,7 +61,7 @@ class Text:
             corpus_name=name,
             tokenizer=tokenizer,
             tokenizer_name=settings["tokenizer"]["name"],
-            encoded=encode(corpus.layout, read_documents(corpus, name), tokenizer, facts),
+            encoded=encode_corpus(corpus, name, tokenizer, facts),
             facts=facts,
         )
 
@@ -94,8 +95,11 @@ class Text:
         return {**asdict(self.corpus.provenance()), "layout": self.layout, "text_sha256": self.sha256}
 
     def is_text_of(self, artifact: Artifact) -> bool:
-        """Returns whether a run was trained on this text, with this vocabulary."""
-        same = self.sha256 == artifact.manifest.provenance.get("text_sha256")
+        """Returns whether a run was trained on this text, with this vocabulary and these labels."""
+        manifest = artifact.manifest
+        same = (
+            self.sha256 == manifest.provenance.get("text_sha256") and list(labels_of(self.tokenizer)) == manifest.labels
+        )
         return same and self.tokenizer.to_json() == artifact.tokenizer_json()
 
 
@@ -127,7 +131,7 @@ def read_text(
     tokenizer_settings = {"name": DEFAULT_TOKENIZER[corpus.layout], **settings.get("tokenizer", {})}
     if tokenizer is None:
         tokenizer = registry.make("tokenizer", tokenizer_settings)
-        fit(corpus.layout, read_documents(corpus, corpus_settings["name"]), tokenizer)
+        tokenizer = fit_corpus(corpus, corpus_settings["name"], tokenizer)
     return Text.encode(corpus, tokenizer, {"corpus": corpus_settings, "tokenizer": tokenizer_settings})
 
 
