@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, tee
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from textgen.text.encoded import EncodedText
 from textgen.text.id_store import IdStore, smallest_type
 from textgen.text.labels import LabelledTokenizer, label_id
 from textgen.text.tokenizer import Tokenizer
+
+Item = TypeVar("Item")
 
 #: Characters counted or encoded, and ids hashed, at a time.
 PIECE = 1 << 20
@@ -236,13 +239,18 @@ def _last_break(text: str) -> int:
     return 0
 
 
-def in_pieces(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Yields the texts in lists of at least :data:`PIECE` characters; the last list may be shorter."""
-    piece: list[str] = []
+def in_pieces(texts: Iterable[Item], length: Callable[[Any], int] = len) -> Iterator[list[Item]]:
+    """Yields the texts in lists of at least :data:`PIECE` characters; the last list may be shorter.
+
+    Args:
+        texts: the texts, or items that have one each.
+        length: returns the number of characters of an item.
+    """
+    piece: list[Item] = []
     characters = 0
     for text in texts:
         piece.append(text)
-        characters += len(text)
+        characters += length(text)
         if characters >= PIECE:
             yield piece
             piece, characters = [], 0
