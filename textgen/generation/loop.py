@@ -83,7 +83,8 @@ def generate(
         rows.append(row)
 
     for batch in [[row] for row in rows] if request.stream else [rows]:
-        yield from _write(runtime, tokenizer, request, batch, endless=end_id is None and not request.stop)
+        endless = end_id is None and not request.stop
+        yield from _write(runtime, boundaries.forbidden_ids(tokenizer), request, batch, endless=endless)
 
     scores: Sequence[float | None] = [None] * len(rows)
     if request.score:
@@ -101,10 +102,10 @@ def finish(pieces: Generator[Piece, None, list[Generation]]) -> list[Generation]
 
 
 def _write(
-    runtime: Runtime, tokenizer: Tokenizer, request: Request, rows: list[Row], *, endless: bool
+    runtime: Runtime, forbidden: Sequence[int], request: Request, rows: list[Row], *, endless: bool
 ) -> Generator[Piece, None, None]:
     """Write the text of some rows, side by side."""
-    draw = _start_draw(runtime, tokenizer, request, rows)
+    draw = _start_draw(runtime, forbidden, request, rows)
     last_ids, state = _prefill(runtime, rows, _start(runtime, request, len(rows)))
     # Step 0 of a row's randomness is reserved for its first id.
     first_step = 1 + (request.continuation.step if request.continuation else 0)
@@ -146,9 +147,9 @@ def _start(runtime: Runtime, request: Request, batch: int) -> State:
     return request.continuation.state if request.continuation else runtime.initial_state(batch)
 
 
-def _start_draw(runtime: Runtime, tokenizer: Tokenizer, request: Request, rows: Sequence[Row]) -> Draw:
+def _start_draw(runtime: Runtime, forbidden: Sequence[int], request: Request, rows: Sequence[Row]) -> Draw:
     """The sampler chains of the rows, which have seen the prompts and what was written before them."""
-    draw = Draw([request.chains[row.index] for row in rows], runtime.vocab_size, tokenizer.forbidden_ids)
+    draw = Draw([request.chains[row.index] for row in rows], runtime.vocab_size, forbidden)
     for position, row in enumerate(rows):
         draw.note(np.full(len(row.prompt_ids), position), row.prompt_ids)
     if request.continuation:

@@ -32,6 +32,10 @@ def script(tmp_path_factory) -> Path:
         ("the lazy", {"tokenizer": "char-eos", "sampler": "greedy"}),
         ("", {"tokenizer": "char-eos"}),
         ("", {"tokenizer": "char-index"}),
+        ("the lazy dog", {"tokenizer": "words"}),
+        ("", {"tokenizer": "words", "cell": "lstm"}),
+        ("jumps", {"tokenizer": "byte-bpe", "sampler": LONG}),
+        ("", {"tokenizer": "byte-bpe"}),
     ],
 )
 @pytest.mark.parametrize("seed", [7, 2**64 - 1])
