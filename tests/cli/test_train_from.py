@@ -58,6 +58,12 @@ def characters(run: "Path | str") -> list[str]:
     return found
 
 
+def known_counts(run: str, known: list[str]) -> Any:
+    """The counts of the counting model for three characters in a row, in the order of the given ones."""
+    ids = np.array([characters(run).index(each) + 1 for each in known])
+    return Artifact.open(Path(run)).weights()["counts"][np.ix_(ids + 1, ids, ids)]
+
+
 def test_the_run_s_model_tokenizer_and_options_are_taken_over(textgen, base, new_names):
     textgen("train", new_names, *LINES, "--from", base, "--out", "tuned", "--max-steps", 1)
     old, new = manifest(base).settings, manifest("tuned").settings
@@ -88,12 +94,9 @@ def test_new_characters_are_told_and_known_ones_keep_their_weights(textgen, base
     old, new = characters(base), characters("tuned")
     assert set(new) == {*old, *"ZÅë"}
     # Each count of three known characters is that of the base, or higher.
-    ids = {run: [all_.index(each) + 1 for each in old] for run, all_ in (("base", old), ("tuned", new))}
-    counts = {
-        run: Artifact.open(Path(run)).weights()["counts"][np.ix_(np.add(at, 1), at, at)] for run, at in ids.items()
-    }
-    assert (counts["tuned"] >= counts["base"]).all()
-    assert counts["tuned"].sum() > counts["base"].sum()
+    before, after = (known_counts(run, old) for run in ("base", "tuned"))
+    assert (after >= before).all()
+    assert after.sum() > before.sum()
     assert textgen("sample", "tuned", "--prompt", "Zoë", "--seed", 1, "--num", 3).code == 0
 
 
@@ -140,8 +143,9 @@ def test_from_python(textgen, base, new_names):
     assert generator.generate("Zoë", seed=1)
     assert manifest("tuned").lineage[0]["run"] == str(base.absolute())
     for name in ("model", "tokenizer", "recipe"):
+        named: Any = {name: "counting"}
         with pytest.raises(OptionError, match=f"{name} does not go with from_"):
-            package.train("new.txt", from_="base", **{name: "counting"})
+            package.train("new.txt", from_="base", **named)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +160,10 @@ def test_from_python(textgen, base, new_names):
         (["--set", "model.name=gru"], "model.name cannot change with --from"),
         (["--on-unknown", "skip"], "tokenizer.on_unknown cannot change with --from"),
         (["--set", "model.units=3"], "model has no option 'units'"),
-        (["--set", "training.layout=lanes", "--set", "training.length=1000"], "characters to train on"),
+        (
+            ["--set", "training.layout=lanes", "--set", "training.length=1000"],
+            "to train on, a window of training.length=1000",
+        ),
         (["--out", "base", "--overwrite"], "--out would replace base"),
     ],
 )
@@ -282,6 +289,24 @@ def test_a_stack_of_recurrent_layers_grows(textgen, names, new_names):
     assert new["head.bias"][added] == pytest.approx(old["head.bias"].min())
     assert np.abs(new["embedding"][added] - old["embedding"].mean(axis=0)).max() < old["embedding"].std(axis=0).max()
     assert len(np.unique(new["embedding"][added], axis=0)) == 3
+
+
+def test_the_card_of_an_export_has_the_lineage(textgen, names, new_names):
+    with registered(fixed):
+        textgen("train", names, *LINES, "--model", "fixed-gru", *QUICK[2:-2], "--epochs", 1, "--out", "base")
+        textgen("train", new_names, *LINES, "--from", "base", "--epochs", 1, "--out", "tuned")
+        done = textgen("export", "tuned", "--onnx")
+    assert done.code == 0, done.err
+    sha256 = Artifact.open(Path("base")).weights_sha256
+    card = Path("tuned/onnx/README.md").read_text(encoding="utf-8")
+    assert f"The weights began as those of base, trained on file (SHA-256 {sha256})." in card
+    assert [run["weights_sha256"] for run in manifest("tuned/onnx").lineage] == [sha256]
+
+
+def test_a_missing_plugin_is_named(trained, new_names, command_line):
+    code, _, err = command_line("train", new_names, *LINES, "--from", trained["documents"])
+    assert (code, err.count("\n")) == (2, 1)
+    assert "was made with the model 'counting' of textgen-counting" in err
 
 
 @pytest.mark.parametrize("run", ["gru-names", "gru-trees", "lstm-trees"])

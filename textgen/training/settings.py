@@ -159,8 +159,7 @@ def changes_to(recorded: Settings, wanted: Settings, registry: Registry) -> Sett
             changes[table] = {"name": values["name"]}
         elif options := {option: value for option, value in values.items() if option != "name"}:
             before = {option: value for option, value in recorded[table].items() if option != "name"}
-            schema = _schema(table, recorded, registry)
-            then, now = (build_options(schema, each, where=table) for each in (before, before | options))
+            then, now = (_validated(table, each, recorded, registry) for each in (before, before | options))
             new = now.model_dump(mode="json", include=set(options))
             differs = [option for option in options if _plain(getattr(then, option)) != _plain(getattr(now, option))]
             if differs:
@@ -175,15 +174,15 @@ def _plain(value: Any) -> Any:
     return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
-def _schema(table: str, settings: Settings, registry: Registry) -> type[Options]:
+def _validated(table: str, values: Mapping[str, Any], recorded: Settings, registry: Registry) -> Options:
+    """The options of a table, for the plugin that is recorded for it."""
     if table == "generation":
-        return GenerationOptions
-    schema: type[Options]
+        return build_options(GenerationOptions, values, where=table)
     if table == "training":
-        schema = registry.get("model", settings["model"]["name"]).TrainingOptions
-    else:
-        schema = registry.get(table, settings[table]["name"]).Options
-    return schema
+        model = recorded["model"]["name"]
+        return training_options(registry.get("model", model).TrainingOptions, values, model)
+    schema: type[Options] = registry.get(table, recorded[table]["name"]).Options
+    return build_options(schema, values, where=table)
 
 
 def check_resumable(artifact: Artifact, recorded: Settings, changes: Settings, registry: Registry) -> None:

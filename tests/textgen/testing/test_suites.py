@@ -656,6 +656,26 @@ class RunsNowhere(CountingModel):
     native_runtime = "nowhere"
 
 
+@fails("test_options_that_it_declares_exist")
+class DeclaresTheUnknown(CountingModel):
+    adjustable = ("dropout",)
+
+
+@fails("test_fitting_starts_from_loaded_weights")
+class ForgetsWhatItLoaded(CountingModel):
+    def fit(self, dataset, run):
+        if run.checkpoint is None:
+            self._counts = np.zeros_like(self._counts)
+        super().fit(dataset, run)
+
+
+@fails("test_weights_are_converted_to_a_vocabulary_that_grew")
+class AddsAtTheEnd(CountingModel):
+    def grow_weights(self, tensors, old_ids):
+        more = len(old_ids) - tensors["counts"].shape[1]
+        return {"counts": np.pad(tensors["counts"], [(0, more)] * 3)}
+
+
 @fails("test_suggested_options_exist")
 class SuggestsTheUnknown(CountingModel):
     @classmethod

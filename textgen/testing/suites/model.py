@@ -13,7 +13,7 @@ import pytest
 import safetensors.numpy
 
 from textgen import Checkpoint, Dataset, Layout, Model, ModelRuntime, Position, RecurrentNetwork, State, Tensors, load
-from textgen.errors import ArtifactError
+from textgen.errors import ArtifactError, UnsupportedModelError
 from textgen.options import build_options
 from textgen.plugins.registry import plugins
 from textgen.testing.memory import MemoryRun
@@ -111,6 +111,12 @@ class ModelSuite(ForwardCases, OptionsSuite):
             suggested = type(self.model()).suggested_options(characters)
             build_options(type(self.model()).Options, suggested, where="model")
 
+    def test_options_that_it_declares_exist(self) -> None:
+        model = self.model()
+        assert {*model.adjustable} <= type(model).Options.model_fields.keys()
+        assert {*model.TrainingOptions.resumable} <= model.TrainingOptions.model_fields.keys()
+        build_options(model.TrainingOptions, model.TrainingOptions.from_trained, where="training")
+
     @pytest.mark.parametrize("dataset", [stream(), documents()], ids=["stream", "documents"])
     def test_fitting_reports_what_it_does(self, dataset: Dataset) -> None:
         _, run = self.fit(dataset, epochs=2)
@@ -133,6 +139,15 @@ class ModelSuite(ForwardCases, OptionsSuite):
             pytest.skip("learns = False")
         _, metrics, _ = fitted[1].epochs[-1]
         assert metrics["held_out_loss"] < math.log(V) - 1e-3, "better than a uniform prediction"
+
+    def test_fitting_starts_from_loaded_weights(self, fitted: tuple[Model, MemoryRun]) -> None:
+        if not self.learns:
+            pytest.skip("learns = False")
+        model, dataset = self.model(), stream()
+        model.load_weights(through_files(fitted[0].weights()))
+        run = MemoryRun(dataset, model.TrainingOptions, **{"epochs": 1, "seed": 5, **self.training})
+        model.fit(dataset, run)
+        assert run.losses[0] < fitted[1].losses[0], "the first batch is better predicted than by a new model"
 
     def test_the_seed_decides(self, fitted: tuple[Model, MemoryRun]) -> None:
         again, _ = self.fit(stream())
@@ -161,6 +176,23 @@ class ModelSuite(ForwardCases, OptionsSuite):
         again.load_weights(through_files(subject.weights()))
         same_tensors(again.weights(), subject.weights())
         same(again.forward(ids, start)[0], subject.forward(ids, start)[0], self.tolerance)
+
+    def test_weights_are_converted_to_a_vocabulary_that_grew(self, subject: Model, ids: Ids, start: State) -> None:
+        again = self.model()
+        again.load_weights(again.grow_weights(through_files(subject.weights()), np.arange(V, dtype=np.int32)))
+        same_tensors(again.weights(), subject.weights())
+        old_ids = np.array([0, 1, 2, -1, *range(3, V), -1], np.int32)
+        larger: Model = plugins().make("model", {"name": self.name, **self.options}, len(old_ids))
+        try:
+            grown = larger.grow_weights(through_files(subject.weights()), old_ids)
+        except UnsupportedModelError:
+            pytest.skip("it cannot take on another vocabulary")
+        larger.load_weights(through_files(grown))
+        kept = np.flatnonzero(old_ids >= 0)  # the new id of each old one
+        logits = larger.forward(kept[ids].astype(np.int32), larger.state_spec.initial_state(len(ids)))[0]
+        likeliest = subject.forward(ids, subject.state_spec.initial_state(len(ids)))[0].argmax(axis=-1)
+        assert np.isfinite(logits).all()
+        np.testing.assert_array_equal(logits[..., kept].argmax(axis=-1), likeliest)
 
     def test_weights_that_do_not_fit_are_refused(self, subject: Model) -> None:
         weights = dict(subject.weights())

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.keras
 V = 5
 
 #: Ids 0, 2 and 4 are those that were 0, 1 and 3; id 2 of before is gone.
-OLD_IDS = np.int32([0, -1, 1, -1, 3])
+OLD_IDS = np.array([0, -1, 1, -1, 3], np.int32)
 
 
 def make(model, vocab_size=V, **options):
@@ -33,7 +33,7 @@ def make(model, vocab_size=V, **options):
 def test_a_network_that_grew_computes_the_same_for_the_ids_it_kept(model, options):
     before, after = make(model, 4, **options), make(model, V, **options)
     after.load_weights(after.grow_weights(before.weights(), OLD_IDS))
-    ids = np.int32([[2, 0, 4, 4, 2]])  # of the new vocabulary
+    ids = np.array([[2, 0, 4, 4, 2]], np.int32)  # of the new vocabulary
     old = NumpyRuntime(before.describe(before.weights())).forward(
         OLD_IDS[ids], before.state_spec.initial_state(batch=1)
     )
@@ -47,9 +47,9 @@ def test_a_network_that_grew_computes_the_same_for_the_ids_it_kept(model, option
 def test_new_ids_are_less_likely_than_known_ones_on_average():
     before, after = make(GRU, 4), make(GRU, V)
     weights = {name: array + 0.0 for name, array in before.weights().items()}
-    weights["head.bias"] = np.float32([0, -1, 2, 3])
+    weights["head.bias"] = np.array([0, -1, 2, 3], np.float32)
     grown = after.grow_weights(weights, OLD_IDS)
-    np.testing.assert_array_equal(grown["head.bias"], np.float32([0, -1, -1, -1, 3]))
+    np.testing.assert_array_equal(grown["head.bias"], [0, -1, -1, -1, 3])
     assert grown["embedding"].dtype == np.float32
     again = after.grow_weights(weights, OLD_IDS)
     assert all(np.array_equal(again[name], grown[name]) for name in grown), "a function of the arguments"
@@ -107,12 +107,14 @@ def test_a_learning_rate_that_changed_on_resuming_is_used(command_line, tmp_path
     fixed = ["--set", f"training.schedule={name}", "--set", f"training.warmup_steps={warmup}"]
     train(command_line, "verse.txt", *BASE, *fixed, "--epochs", 1, "--out", "run")
     before = read_checkpoint(Artifact.open(Path("run")))
+    assert before is not None
     changed = ["--set", "training.learning_rate=1e-30", "--set", "training.clip_norm=none"]
     train(command_line, "--resume", "run", "--epochs", 2, *changed, "--set", "training.weight_decay=0")
     run = Artifact.open(Path("run"))
     settings = {"training": {"learning_rate": 1e-30, "clip_norm": None, "epochs": 2}}
     assert run.manifest.changes == [{"step": before.position.total, "settings": settings}]
     after = read_checkpoint(run)
+    assert after is not None
     assert after.position.total == 2 * before.position.total
     for name in (name for name in before.tensors if name.startswith("weights.")):
         np.testing.assert_array_equal(after.tensors[name], before.tensors[name], err_msg=name)
