@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,12 +55,13 @@ class Text:
             UnknownCharacterError: if the tokenizer rejects one of its characters.
         """
         name, facts = settings["corpus"]["name"], TextFacts()
+        tokenizer_name = settings["tokenizer"]["name"]
         return cls(
             corpus=corpus,
             corpus_name=name,
             tokenizer=tokenizer,
-            tokenizer_name=settings["tokenizer"]["name"],
-            encoded=encode(corpus.layout, read_documents(corpus, name), tokenizer, facts),
+            tokenizer_name=tokenizer_name,
+            encoded=encode(corpus.layout, _documents(corpus, name, tokenizer, tokenizer_name), tokenizer, facts),
             facts=facts,
         )
 
@@ -127,8 +128,25 @@ def read_text(
     tokenizer_settings = {"name": DEFAULT_TOKENIZER[corpus.layout], **settings.get("tokenizer", {})}
     if tokenizer is None:
         tokenizer = registry.make("tokenizer", tokenizer_settings)
-        fit(corpus.layout, read_documents(corpus, corpus_settings["name"]), tokenizer)
+        documents = _documents(corpus, corpus_settings["name"], tokenizer, tokenizer_settings["name"])
+        fit(corpus.layout, documents, tokenizer)
     return Text.encode(corpus, tokenizer, {"corpus": corpus_settings, "tokenizer": tokenizer_settings})
+
+
+def _documents(corpus: Corpus, name: str, tokenizer: Tokenizer, tokenizer_name: str) -> Iterator[str]:
+    """Yields the texts of a corpus that are not empty.
+
+    Raises:
+        OptionError: at a document of several lines, if the tokenizer ends documents with a newline: it would be several.
+    """
+    one_line = corpus.layout == "documents" and not tokenizer.has_eos
+    for number, text in enumerate(read_documents(corpus, name), 1):
+        if one_line and "\n" in text:
+            raise OptionError(
+                f"document {number} of the corpus {name} has several lines, and {tokenizer_name} ends a document at the "
+                f"end of a line; use --tokenizer {DEFAULT_TOKENIZER['documents']}"
+            )
+        yield text
 
 
 def named_options(name: str, options: Options) -> dict[str, Any]:
