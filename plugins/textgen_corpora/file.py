@@ -141,7 +141,7 @@ class File(Corpus):
             delimiters = {
                 file.name: "tab" if file.delimiter == "\t" else file.delimiter
                 for file in files
-                if file.delimiter not in (None, DELIMITED[file.format])
+                if file.delimiter != DELIMITED.get(file.format)
             }
             self._tell(delimiters, "read with the delimiter {}")
         return files
@@ -243,6 +243,7 @@ class File(Corpus):
         return Columns(
             text=None if text is None else str(text),
             label=None if label is None or label in PLACES else str(label),
+            drop_nul=self.options.drop_nul,
             command=self._command,
         )
 

@@ -115,11 +115,8 @@ def _facts(name: str, corpus: Corpus, statistics: CorpusStatistics) -> dict[str,
     facts = {"corpus": name, "layout": corpus.layout, **counts, **corpus.findings}
     if corpus.is_labelled:
         facts["labels"] = dict(Counter(label for label, _ in corpus.labelled_documents()).most_common())
-    facts |= {
-        "options": corpus.settled_options.model_dump(mode="json", exclude_defaults=True),
-        "licence": provenance.licence,
-    }
-    return {**facts, "homepage": provenance.homepage, "files": _files(corpus)}
+    facts["options"] = corpus.settled_options.model_dump(mode="json", exclude_defaults=True)
+    return {**facts, "licence": provenance.licence, "homepage": provenance.homepage, "files": _files(corpus)}
 
 
 def _files(corpus: Corpus) -> list[dict[str, str]]:

@@ -137,14 +137,14 @@ def _documents(corpus: Corpus, name: str, tokenizer: Tokenizer, tokenizer_name: 
     """Yields the texts of a corpus that are not empty.
 
     Raises:
-        OptionError: at a document of several lines, if the tokenizer ends documents with a newline: it would be several.
+        OptionError: at a document of several lines, if the tokenizer ends documents with a newline.
     """
     one_line = corpus.layout == "documents" and not tokenizer.has_eos
     for number, text in enumerate(read_documents(corpus, name), 1):
         if one_line and "\n" in text:
             raise OptionError(
-                f"document {number} of the corpus {name} has several lines, and {tokenizer_name} ends a document at the "
-                f"end of a line; use --tokenizer {DEFAULT_TOKENIZER['documents']}"
+                f"document {number} of the corpus {name} has several lines, but with {tokenizer_name} a document ends "
+                f"with its line; use --tokenizer {DEFAULT_TOKENIZER['documents']}"
             )
         yield text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -21,11 +22,13 @@ class Columns:
     Attributes:
         text: the name of the column, or, without a header, its number from 0; ``None`` for :data:`DEFAULT`.
         label: the same for the label; ``None`` for no label.
+        drop_nul: whether NUL characters are left out, instead of making a row a bad one.
         command: makes the command that reads the table with other options.
     """
 
     text: str | None
     label: str | None
+    drop_nul: bool
     command: Command
 
     @property
@@ -95,7 +98,7 @@ def texts_of_values(name: str, rows: Iterable[Row], columns: Columns, bad: BadRo
         values = [row.value[key] for key in columns.names]
         if not isinstance(values[0], str):
             raise BadRow(f": the value of {columns.names[0]!r} is not a string or number, but {_kind(values[0])}")
-        return values
+        return [_unescaped(key, value, columns) for key, value in zip(columns.names, values, strict=True)]
 
     yield from _texts(name, rows, pick, bad)
 
@@ -109,13 +112,22 @@ def _texts(name: str, rows: Iterable[Row], pick: Callable[[Row], list[object]], 
             assert isinstance(text, str)
             if not text.strip():
                 continue
-            if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-                raise BadRow(": its text contains half of a surrogate pair, which is not a character")
             pair = (_label(labels[0]) if labels else None, text)
         except BadRow as fault:
             bad.meet(name, row, str(fault))
         else:
             yield pair
+
+
+def _unescaped(key: str, value: object, columns: Columns) -> object:
+    """A value in which escapes may have hidden what no text has: a NUL, half a character, or other line ends."""
+    if not isinstance(value, str) or (value.isascii() and value.isprintable()):
+        return value
+    if re.search("[\ud800-\udfff]", value):
+        raise BadRow(f": the value of {key!r} contains half of a surrogate pair, which is not a character")
+    if "\0" in value and not columns.drop_nul:
+        raise BadRow(f": the value of {key!r} contains NUL ({columns.command(drop_nul='true')} leaves such out)")
+    return value.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _label(value: object) -> str:
