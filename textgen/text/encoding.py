@@ -112,7 +112,7 @@ def fit_corpus(corpus: Corpus, name: str, tokenizer: Tokenizer) -> Tokenizer:
         CorpusError: if the text cannot be read, or is empty.
     """
     if not corpus.is_labelled:
-        fit(corpus.layout, read_documents(corpus, name), tokenizer)
+        fit(corpus.layout, to_learn(corpus, read_documents(corpus, name), tokenizer), tokenizer)
         return tokenizer
     labels: set[str] = set()
 
@@ -123,7 +123,7 @@ def fit_corpus(corpus: Corpus, name: str, tokenizer: Tokenizer) -> Tokenizer:
         if not labels:
             raise CorpusError(f"the corpus {name} is empty")
 
-    fit(corpus.layout, texts(), tokenizer)
+    fit(corpus.layout, to_learn(corpus, texts(), tokenizer), tokenizer)
     return LabelledTokenizer(tokenizer, sorted(labels))
 
 
@@ -149,6 +149,22 @@ def encode_corpus(corpus: Corpus, name: str, tokenizer: Tokenizer, facts: TextFa
     for_labels, for_texts = tee(known())
     labels, texts = (label for label, _ in for_labels), (text for _, text in for_texts)
     return encode(corpus.layout, texts, tokenizer, facts, labels)
+
+
+def to_learn(corpus: Corpus, documents: Iterable[str], tokenizer: Tokenizer) -> Iterator[str]:
+    """Yields the texts of a corpus that a tokenizer may learn: all, unless it ends documents with a newline.
+
+    Raises:
+        CorpusError: at a document of several lines, which would end before its end.
+    """
+    one_line = corpus.layout == "documents" and not tokenizer.has_eos
+    for number, text in enumerate(documents, 1):
+        if one_line and "\n" in text:
+            raise CorpusError(
+                f"document {number} has several lines, but the tokenizer ends a document with its line; "
+                "use --tokenizer char-eos"
+            )
+        yield text
 
 
 def fit(layout: Layout, documents: Iterable[str], tokenizer: Tokenizer) -> None:

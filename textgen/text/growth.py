@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from textgen.errors import PluginError
 from textgen.text.corpus import Corpus
-from textgen.text.encoding import read_documents, read_labelled, with_ends
+from textgen.text.encoding import read_documents, read_labelled, to_learn, with_ends
 from textgen.text.labels import LabelledTokenizer, labels_of
 from textgen.text.tokenizer import Tokenizer
 
@@ -62,7 +62,8 @@ def grow(corpus: Corpus, name: str, tokenizer: Tokenizer) -> NDArray[np.int32]:
         PluginError: if the tokenizer does not return an old id, or -1, for each of its ids.
     """
     before = tokenizer.vocab_size
-    old_ids = np.asarray(tokenizer.grow(with_ends(corpus.layout, read_documents(corpus, name), tokenizer)))
+    documents = to_learn(corpus, read_documents(corpus, name), tokenizer)
+    old_ids = np.asarray(tokenizer.grow(with_ends(corpus.layout, documents, tokenizer)))
     known = old_ids[old_ids >= 0]
     is_whole = old_ids.shape == (tokenizer.vocab_size,) and np.unique(known).size == known.size
     if not is_whole or old_ids.min() < -1 or old_ids.max() >= before:
