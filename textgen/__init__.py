@@ -20,6 +20,7 @@ _HOMES = {
     "textgen.base.environment": ("cache_folder",),
     "textgen.base.files": ("quoted", "sha256", "write_atomically", "write_folder"),
     "textgen.base.machine": ("distribution_version", "parse_device", "signals_handled", "usable_cores"),
+    "textgen.base.spool": ("spool",),
     "textgen.exporting.exporter": ("ExportReport", "ExportSource", "Exporter"),
     "textgen.generation.chain": ("Chain",),
     "textgen.generation.continuation": ("Continuation",),

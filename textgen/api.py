@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,9 +103,10 @@ def cross_validate(
 
 
 def train(
-    corpus: str | Path | None = None,
+    corpus: str | Path | Sequence[str | Path] | None = None,
     model: str | None = None,
     *,
+    text: str | Iterable[str] | None = None,
     tokenizer: str | None = None,
     recipe: str | None = None,
     from_: str | Path | None = None,
@@ -121,8 +122,10 @@ def train(
     others return the same weights from memory, with an artifact that has no files.
 
     Args:
-        corpus: a registered name, or the path of a text file.
+        corpus: a registered name, or the path of a text file, a folder or a pattern, or several of them.
         model: a registered name; ``"gru"`` by default.
+        text: the text itself, instead of a corpus: a string is one long text; a list, another iterable, a NumPy array
+            or a column of a data frame is documents. It is kept in the cache folder, as a file that the run records.
         tokenizer: a registered name; by default one that suits the corpus.
         recipe: a registered name, whose settings are the base of all others.
         from_: a run, by its folder or its name in the folder of runs, whose trained weights to begin with. Its model,
@@ -134,7 +137,7 @@ def train(
         display: shows progress; by default nothing is shown.
 
     Raises:
-        OptionError: if an option is unknown, out of range, or not one of the model's.
+        OptionError: if an option is unknown, out of range, or not one of the model's, or ``text`` is not text.
         CorpusError: if the text cannot be read, or is too short.
         ArtifactError: if the folder is in use, or the run to begin with has no weights that fit.
         UnavailableError: if a library is missing.
@@ -142,6 +145,7 @@ def train(
     Example:
         >>> textgen.train("dinos-lite", settings={"training": {"epochs": 5}}).generate()  # doctest: +SKIP
     """
+    from textgen.text.given import keep_text
     from textgen.training.display import Display
     from textgen.training.plan import make_plan
     from textgen.training.settings import read_settings
@@ -149,6 +153,10 @@ def train(
     from textgen.training.train import train as train_run
 
     registry = plugins()
+    if text is not None:
+        if corpus is not None:
+            raise OptionError(f"give either corpus={str(corpus)!r} or text, not both")
+        corpus = keep_text(text)
     names = {"corpus": corpus, "model": model, "tokenizer": tokenizer}
     for name, value in {"model": model, "tokenizer": tokenizer, "recipe": recipe}.items():
         if from_ is not None and value is not None:

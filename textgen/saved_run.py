@@ -12,6 +12,7 @@ from textgen.plugins.registry import Registry, plugins
 from textgen.runs.artifact import Artifact
 from textgen.runs.folder import find_run
 from textgen.text.boundaries import Boundaries
+from textgen.text.labels import LabelledTokenizer
 
 if TYPE_CHECKING:
     from textgen.generation.chain import Chain
@@ -63,6 +64,8 @@ class SavedRun:
         if self._tokenizer is None:
             tokenizer: Tokenizer = self._make("tokenizer")
             tokenizer.load_json(self.artifact.tokenizer_json())
+            if labels := self.artifact.manifest.labels:
+                tokenizer = LabelledTokenizer(tokenizer, labels)
             vocab_size = self.artifact.manifest.vocab_size
             if tokenizer.vocab_size != vocab_size:
                 raise ArtifactError(

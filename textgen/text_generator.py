@@ -57,7 +57,7 @@ class TextGenerator:
 
         Returns:
             The prompt and the text that continues it: one text for one prompt, a list if there are several prompts,
-            several temperatures, or ``num`` is above 1.
+            several temperatures or labels, or ``num`` is above 1.
 
         Example:
             >>> textgen.load("runs/romeo").generate("ROMEO:", length=400, temperature=0.8, seed=7)  # doctest: +SKIP
@@ -82,6 +82,9 @@ class TextGenerator:
             prompt: text to continue, or several; by default the run's own prompt, or none.
             **options:
                 - ``num``: texts per prompt, by default 1.
+                - ``label``: the label of the texts, if the run has any, or several; with several, every prompt is
+                  continued with each, with the same random numbers. By default a label is drawn for each text, by how
+                  many training documents have it.
                 - ``length``: characters to write, at most; a first character drawn for an empty prompt is not counted.
                 - ``temperature``: one or several; with several, every prompt is continued at each temperature, with the
                   same random numbers.
@@ -90,7 +93,8 @@ class TextGenerator:
                 - ``sampler``: a whole chain such as ``"temperature(0.8) | top-k(40) | multinomial"``; excludes the five
                   options above.
                 - ``seed``: from 0; by default a new one, which each :class:`~textgen.Generation` reports.
-                - ``rows``: the seed of each text; by default 0, 1, 2 and so on, from 0 again for each temperature.
+                - ``rows``: the seed of each text; by default 0, 1, 2 and so on, from 0 again for each temperature and
+                  label.
                 - ``stop``: a text that ends a generation, or several.
                 - ``ignore_eos``: continue after the end of a document.
                 - ``on_unknown``: how to treat characters of the prompt that the vocabulary lacks: ``"error"``,

@@ -10,11 +10,13 @@ from typing import Literal
 from pydantic import Field
 
 from textgen import Layout, Source, notice
-from textgen.errors import UnavailableError
+from textgen.errors import CorpusError, UnavailableError
 from textgen.options import Options
 from textgen_corpora.cache import at_hand, obtain
 from textgen_corpora.published import PublishedCorpus
-from textgen_corpora.reading import csv_cell, csv_rows, not_blank, read_pieces
+from textgen_corpora.reading import not_blank, read_pieces
+from textgen_corpora.tables.delimited import Dialect, read_rows
+from textgen_corpora.text_files.cleaning import Change, backslashes_to_blanks, changed, unescape_html
 
 _FOLDER = "https://raw.githubusercontent.com/mhjabreel/CharCnn_Keras/master/data/ag_news_csv"
 
@@ -30,6 +32,10 @@ TEST = Source(
 )
 
 
+#: The names of the classes, whose numbers begin with 1.
+CLASSES = ("World", "Sports", "Business", "Sci/Tech")
+
+
 class AgNewsOptions(Options):
     """Options of :class:`AgNews`."""
 
@@ -40,10 +46,21 @@ class AgNewsOptions(Options):
         "auto",
         description="train: 120,000 rows; test: 7,600 rows; auto: train, or test if only test is at hand.",
     )
+    label: Literal["class"] | None = Field(
+        None, description="class: the label of each document is World, Sports, Business or Sci/Tech."
+    )
+    unescape_html: bool = Field(
+        False, description="Replace HTML entities, such as &lt;, and the broken ones of this corpus, such as  #39;."
+    )
+    backslash_breaks: bool = Field(
+        False, description="Replace backslashes, which this corpus has for line breaks, by blanks."
+    )
 
 
 class AgNews(PublishedCorpus):
-    """AG News: titles and descriptions of news articles, each exactly as in the file.
+    """AG News: titles and descriptions of news articles, each exactly as in the file unless options change it.
+
+    A header row, as in the copies of Kaggle, is left out.
 
     ``split="auto"`` is resolved when the text is first read or fetched.
     """
@@ -64,9 +81,17 @@ class AgNews(PublishedCorpus):
     def layout(self) -> Layout:
         return "documents"
 
+    @property
+    def is_labelled(self) -> bool:
+        return self.options.label is not None
+
     def documents(self) -> Iterator[str]:
-        rows = csv_rows(self._path, read_pieces(self._path))
-        return not_blank(self._path, (self._text(line, row) for line, row in rows))
+        return not_blank(self._path, (self._text(cells) for cells in self._rows()))
+
+    def labelled_documents(self) -> Iterator[tuple[str, str]]:
+        for cells in self._rows():
+            if (text := self._text(cells)).strip():
+                yield CLASSES[int(cells[0]) - 1], text
 
     @property
     def settled_options(self) -> AgNewsOptions:
@@ -88,8 +113,26 @@ class AgNews(PublishedCorpus):
             notice("agnews: the train split cannot be downloaded; using the test split, which is at hand")
             return obtain(TEST, self.data_dir)
 
-    def _text(self, line: int, row: list[str]) -> str:
-        title, description = (csv_cell(self._path, line, row, column) for column in (1, 2))
+    def _rows(self) -> Iterator[list[str]]:
+        """Yields class, title and description of each article.
+
+        Raises:
+            CorpusError: at a row that is not one.
+        """
+        for row in read_rows(read_pieces(self._path), Dialect()):
+            if row.line == 1 and row.fault is None and not row.value[0].strip().isdecimal():
+                continue  # a header
+            fault = row.fault
+            if fault is None and len(row.value) != 3:
+                fault = f" has {len(row.value)} columns instead of class, title and description"
+            if fault is None and row.value[0] not in ("1", "2", "3", "4"):
+                fault = f" has the class {row.value[0]!r}, which is not a number from 1 to 4"
+            if fault is not None:
+                raise CorpusError(f"{self._path}, line {row.line}{fault}; delete the file to get the published one")
+            yield row.value
+
+    def _text(self, cells: list[str]) -> str:
+        _, title, description = (changed(cell, self._changes) for cell in cells)
         match self.options.field:
             case "title":
                 return title
@@ -98,3 +141,9 @@ class AgNews(PublishedCorpus):
             case "both":
                 title = title.rstrip()
                 return f"{title}{'' if title.endswith(('.', '?', '!')) else '.'} {description}"
+
+    @property
+    def _changes(self) -> tuple[Change, ...]:
+        """The changes to each text, in their order."""
+        entities = (unescape_html,) if self.options.unescape_html else ()
+        return (*entities, backslashes_to_blanks) if self.options.backslash_breaks else entities

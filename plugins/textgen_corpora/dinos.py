@@ -7,7 +7,8 @@ from importlib.resources import files
 
 from textgen import Corpus, Layout, Provenance, Source
 from textgen_corpora.published import PublishedCorpus
-from textgen_corpora.reading import not_blank, read_pieces, split_lines
+from textgen_corpora.reading import not_blank, read_pieces
+from textgen_corpora.text_files.layouts import split_lines
 
 SOURCE = Source(
     file="dinos.txt",

@@ -2,153 +2,271 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from textgen import Corpus, Layout, Provenance, Source, notice
+from textgen.errors import CorpusError, OptionError
+from textgen_corpora.file_options import DELIMITED, PLACES, FileOptions
+from textgen_corpora.reading import no_text, not_all_blank, read_pieces, settled_encoding
+from textgen_corpora.tables.bad_rows import BadRows
+from textgen_corpora.tables.columns import Columns, Labelled, texts_of_cells, texts_of_values
+from textgen_corpora.tables.delimited import Dialect, read_rows, sniff_delimiter
+from textgen_corpora.tables.json_rows import read_lines, read_values
+from textgen_corpora.text_files.cleaning import (
+    Change,
+    backslashes_to_breaks,
+    changed,
+    changed_stream,
+    nfc,
+    unescape_html,
+)
+from textgen_corpora.text_files.encodings import is_wide
+from textgen_corpora.text_files.layouts import has_short_lines, joined, split_lines, split_paragraphs
+from textgen_corpora.text_files.paths import Found, find_files, is_pipe
 
-from textgen import Corpus, Layout, Provenance, Source
-from textgen.errors import CorpusError, suggestion
-from textgen.options import Options
-from textgen_corpora.reading import csv_cell, csv_rows, not_all_blank, not_blank, read_pieces, split_lines
-
-_FORMATS = {".csv": "csv", ".jsonl": "jsonl"}
+#: Characters of a file by which its delimiter, or whether it is a list, is recognised.
+_HEAD = 1 << 16
 
 
-class FileOptions(Options):
-    """Options of :class:`File`."""
+@dataclass(frozen=True)
+class TextFile:
+    """A file of the corpus, and how it is read.
 
-    path: Path = Field(description="The file.")
-    format: Literal["auto", "text", "csv", "jsonl"] = Field(
-        "auto", description="auto: csv for .csv, jsonl for .jsonl, text for every other name."
-    )
-    layout: Literal["auto", "stream", "lines"] = Field(
-        "auto",
-        description="stream: one long text; lines: one document per line or row; auto: stream for text, else lines.",
-    )
-    column: int | str | None = Field(
-        None,
-        description="The text of each row. JSONL: its key. CSV: the name of its column in the header, or, if the file "
-        "has no header, the number of the column from 0. By default 'text'.",
-    )
-    encoding: str = Field(
-        "utf-8", description="Encoding of the file, by its name in Python: utf-8, latin-1, cp1252, utf-16."
-    )
+    Attributes:
+        path: where it is.
+        name: what messages call it.
+        format: one of the formats, none of them ``auto``.
+        encoding: its encoding.
+        delimiter: between its cells; ``None`` if it has none.
+    """
 
-    @field_validator("encoding")
-    @classmethod
-    def _encoding_exists(cls, value: str) -> str:
-        try:
-            b"a".decode(value)
-        except UnicodeDecodeError:
-            pass  # it exists; a single byte is not a character of it
-        except LookupError:
-            raise ValueError("unknown encoding; there are utf-8, latin-1, cp1252, utf-16 and others") from None
-        return value
-
-    @model_validator(mode="after")
-    def _fits_format(self) -> Self:
-        if self.resolved_format == "text" and self.column is not None:
-            raise ValueError("a text file has no columns; leave column out, or set format to csv or jsonl")
-        if self.resolved_format != "text" and self.layout == "stream":
-            raise ValueError(f"{self.resolved_format} has documents; leave layout out, or set format to text")
-        return self
-
-    @property
-    def resolved_format(self) -> str:
-        """The format; ``auto`` is resolved by the suffix of the file."""
-        return _FORMATS.get(self.path.suffix.lower(), "text") if self.format == "auto" else self.format
+    path: Path
+    name: str
+    format: str
+    encoding: str
+    delimiter: str | None = None
 
 
 class File(Corpus):
-    """The user's own text: a stream, lines, or a column of CSV or JSONL. Blank documents are skipped."""
+    """The user's own text: a stream, or documents from lines, paragraphs, files or rows. Blank ones are left out."""
 
     Options = FileOptions
     options: FileOptions
 
+    #: The number of bad rows that the last reading has left out.
+    _bad_rows = 0
+
     @property
     def layout(self) -> Layout:
-        stream = self.options.resolved_format == "text" and self.options.layout != "lines"
-        return "stream" if stream else "documents"
+        return "stream" if self._layout == "stream" else "documents"
+
+    @property
+    def is_labelled(self) -> bool:
+        return self.options.label is not None
+
+    @property
+    def normalization(self) -> Literal["NFC"] | None:
+        return "NFC" if self.options.normalize == "nfc" else None
 
     def documents(self) -> Iterator[str]:
-        pieces = read_pieces(self._path, self.options.encoding)
         if self.layout == "stream":
-            return not_all_blank(self._path, pieces)
-        return not_blank(self._path, self._cut(pieces))
+            return self._stream()
+        return (text for _, text in self._documents())
 
-    def _cut(self, pieces: Iterator[str]) -> Iterator[str]:
-        column = "text" if self.options.column is None else str(self.options.column)
-        match self.options.resolved_format:
-            case "csv":
-                return _csv_column(self._path, pieces, column)
-            case "jsonl":
-                return _jsonl_values(self._path, pieces, column)
-            case _:
-                return split_lines(pieces)
+    def labelled_documents(self) -> Iterator[tuple[str, str]]:
+        for label, text in self._documents():
+            assert label is not None  # the option is set
+            yield label, text
 
     def provenance(self) -> Provenance:
-        return Provenance((Source(self.options.path.name),), licence="the user's own")
+        return Provenance(tuple(Source(file.path.name) for file in self._found), licence="the user's own")
 
     @property
     def settled_options(self) -> FileOptions:
-        return self.options.model_copy(update={"path": self._path.absolute()})
-
-    def fetch(self) -> list[Path]:
-        if not self._path.is_file():
-            raise CorpusError(f"{self._path} is not a file; check the path")
-        return [self._path]
+        """The files that were found, and what was recognised, where it is the same for all of them."""
+        paths = tuple(file.path.absolute() for file in self._found)
+        recognised = {
+            "format": {file.format for file in self._files},
+            "encoding": {file.encoding for file in self._files},
+            "delimiter": {file.delimiter for file in self._files if file.delimiter is not None},
+        }
+        alike = {name: values.pop() for name, values in recognised.items() if len(values) == 1}
+        found = {"path": paths if len(paths) > 1 else paths[0], "layout": self._layout, **alike}
+        return self.options.model_copy(update=found)
 
     @property
-    def _path(self) -> Path:
-        """The file; if it does not exist, the file of that name in the data folder."""
-        path = Path(os.path.expanduser(self.options.path))
-        if self.data_dir is not None and not path.exists() and (self.data_dir / path.name).is_file():
-            return self.data_dir / path.name
-        return path
+    def findings(self) -> dict[str, Any]:
+        return {"bad_rows": self._bad_rows} if self._bad_rows else {}
 
+    def fetch(self) -> list[Path]:
+        for file in self._found:
+            if not file.path.is_file():
+                raise CorpusError(f"{file.name} is not a file; check the path")
+        return [file.path for file in self._found]
 
-def _csv_column(path: Path, pieces: Iterator[str], column: str) -> Iterator[str]:
-    rows = csv_rows(path, pieces)
-    if column.isdecimal():
-        index = int(column)
-    else:
-        first = next(rows, None)
-        if first is None:
-            return
-        _, header = first
-        if column not in header:
-            raise CorpusError(
-                f"{path} has no column {column!r} in its first row; {suggestion(column, header)} "
-                f"(--set corpus.column=NAME, or =NUMBER if it has no header)"
-            )
-        index = header.index(column)
-    for line, row in rows:
-        yield csv_cell(path, line, row, index)
+    @property
+    def _layout(self) -> str:
+        """The layout; ``auto`` is settled by the format of the files."""
+        if self.options.layout != "auto":
+            return self.options.layout
+        has_folder = any(Path(os.path.expanduser(path)).is_dir() for path in self.options.paths)
+        paths = [file.path for file in self._found] if has_folder else self.options.paths
+        return "stream" if all(self.options.format_of(path) == "text" for path in paths) else "lines"
 
-
-def _jsonl_values(path: Path, pieces: Iterator[str], key: str) -> Iterator[str]:
-    for number, line in enumerate(split_lines(pieces), 1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
+    @cached_property
+    def _found(self) -> list[Found]:
+        """The files; found once, because a pipe can be read only once."""
+        options = self.options
+        wide = options.encoding != "auto" and is_wide(options.encoding)
+        found = find_files(options.paths, self.data_dir, form=options.format, wide=wide)
+        first = {options.format_of(file.path): file.name for file in reversed(found)}
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise CorpusError(f"{where} is not JSON: {error}") from None
-        if not isinstance(record, dict):
-            raise CorpusError(f"{where} is not a JSON object, such as {{{json.dumps(key)}: ...}}")
-        if key not in record:
-            raise CorpusError(f"{where} has no key {key!r}; {suggestion(key, record)} (--set corpus.column=KEY)")
-        value = record[key]
-        if not isinstance(value, str):
-            raise CorpusError(f"{where}: the value of {key!r} is not a string")
-        if re.search("[\ud800-\udfff]", value):
-            raise CorpusError(
-                f"{where}: the value of {key!r} contains half of a surrogate pair, which is not a character"
+            options.check(set(first))
+        except ValueError as error:
+            raise OptionError(f"corpus: {error} ({', '.join(first.values())})") from None
+        return found
+
+    @cached_property
+    def _files(self) -> list[TextFile]:
+        """The files, and how each is read."""
+        files = [self._recognise(file) for file in self._found]
+        if self.options.encoding == "auto":
+            self._tell({file.name: file.encoding for file in files if file.encoding != "utf-8"}, "read as {} text")
+        if self.options.delimiter == "auto":
+            delimiters = {
+                file.name: "tab" if file.delimiter == "\t" else file.delimiter
+                for file in files
+                if file.delimiter != DELIMITED.get(file.format)
+            }
+            self._tell(delimiters, "read with the delimiter {}")
+        return files
+
+    def _recognise(self, found: Found) -> TextFile:
+        options = self.options
+        encoding = settled_encoding(found.path, found.name, options.encoding)
+        file = TextFile(found.path, found.name, options.format_of(found.path), encoding)
+        if file.format not in DELIMITED:
+            return file
+        delimiter = options.delimiter
+        if delimiter == "auto":
+            dialect = Dialect(DELIMITED[file.format], options.quote, options.escape)
+            delimiter = sniff_delimiter(self._head(file), dialect, self._columns.names)
+        return replace(file, delimiter=delimiter)
+
+    @staticmethod
+    def _tell(found: dict[str, str], what: str) -> None:
+        """Says how files are read, once for all that are read in the same way."""
+        for value in dict.fromkeys(found.values()):
+            first, *more = (name for name, other in found.items() if other == value)
+            count = f" and {len(more):,} more" if more else ""
+            notice(f"{first}{count}: {what.format(value)}", once=True)
+
+    def _stream(self) -> Iterator[str]:
+        if self.options.layout == "auto":
+            self._suggest_lines()
+        text = joined(self._pieces(file) for file in self._files)
+        return not_all_blank(self._name, changed_stream(text, self._changes))
+
+    def _suggest_lines(self) -> None:
+        if has_short_lines(self._head(self._files[0])):
+            notice(
+                f"{self._files[0].name} is read as one long text; if each of its lines is a text of its own: "
+                f"{self._command(layout='lines')}",
+                once=True,
             )
-        yield value
+
+    def _documents(self) -> Iterator[Labelled]:
+        """Yields label, if there is one, and text of the documents that are not blank."""
+        bad = BadRows(self.options.on_bad_row == "skip", lambda: self._command(on_bad_row="skip"))
+        empty = True
+        for file in self._files:
+            for label, text in self._cut(file, bad):
+                document = changed(text, self._changes)
+                if document.strip():
+                    empty = False
+                    yield label, document
+        bad.report()
+        self._bad_rows = bad.count
+        if empty:
+            raise no_text(self._name)
+
+    def _cut(self, file: TextFile, bad: BadRows) -> Iterator[Labelled]:
+        pieces = self._pieces(file)
+        match file.format:
+            case "csv" | "tsv":
+                assert file.delimiter is not None
+                rows = read_rows(pieces, Dialect(file.delimiter, self.options.quote, self.options.escape))
+                found = texts_of_cells(file.name, rows, self._columns, bad)
+            case "json":
+                found = texts_of_values(file.name, read_values(file.name, pieces), self._columns, bad)
+            case "jsonl":
+                found = texts_of_values(file.name, read_lines(pieces), self._columns, bad)
+            case _:
+                found = ((None, text) for text in self._documents_of(pieces))
+        if self.options.label not in PLACES:
+            return found
+        path = file.path.absolute()
+        label = path.parent.name if self.options.label == "folder" else Path(path.name.removesuffix(".gz")).stem
+        return ((label, text) for _, text in found)
+
+    def _documents_of(self, pieces: Iterator[str]) -> Iterable[str]:
+        match self._layout:
+            case "lines":
+                return split_lines(pieces)
+            case "paragraphs":
+                return split_paragraphs(pieces)
+            case _:
+                return ["".join(pieces).removesuffix("\n")]
+
+    def _pieces(self, file: TextFile) -> Iterator[str]:
+        return read_pieces(
+            file.path, file.encoding, name=file.name, drop_nul=self.options.drop_nul, command=self._command
+        )
+
+    def _head(self, file: TextFile) -> str:
+        """The first characters of a file."""
+        head = ""
+        for piece in self._pieces(file):
+            head += piece[:_HEAD]
+            if len(head) >= _HEAD:
+                break
+        return head[:_HEAD]
+
+    @property
+    def _columns(self) -> Columns:
+        text, label = self.options.column, self.options.label
+        return Columns(
+            text=None if text is None else str(text),
+            label=None if label is None or label in PLACES else str(label),
+            drop_nul=self.options.drop_nul,
+            command=self._command,
+        )
+
+    @property
+    def _changes(self) -> tuple[Change, ...]:
+        """The changes to each text, in their order."""
+        options = self.options
+        chosen = (
+            (options.unescape_html, unescape_html),
+            (options.backslash_breaks, backslashes_to_breaks),
+            (options.normalize == "nfc", nfc),
+        )
+        return tuple(change for is_chosen, change in chosen if is_chosen)
+
+    @property
+    def _name(self) -> str:
+        """What messages call all of the text."""
+        more = len(self._found) - 1
+        return self._found[0].name + (f" and {more:,} more" if more else "")
+
+    def _command(self, **changes: str) -> str:
+        """A command that trains on the same text with other options."""
+        paths = self.options.paths
+        if any(is_pipe(path) for path in paths):  # they cannot be read again
+            paths = tuple(file.path for file in self._found)
+        return self.options.command(paths, **changes)

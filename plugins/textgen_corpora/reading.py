@@ -3,115 +3,168 @@
 from __future__ import annotations
 
 import codecs
-import csv
+import gzip
 import io
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from textgen.errors import CorpusError
-
-_OTHER_ENCODING = "if it is text, name its encoding, as with --corpus file --set corpus.encoding=latin-1"
-
+from textgen_corpora.text_files.encodings import MARK_SIZE, guess, is_wide, marked_encoding
 
 #: Bytes to read at a time.
 PIECE = 1 << 22
 
+#: The first bytes of files that are not text, and what such a file is.
+_NOT_TEXT = {
+    b"PK\x03\x04": "a ZIP archive, as .docx, .xlsx, .epub and .zip files are",
+    b"%PDF-": "a PDF document",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ\0": "compressed with xz",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+    b"PAR1": "a Parquet file",
+}
 
-def read_pieces(path: Path, encoding: str = "utf-8") -> Iterator[str]:
-    """Yields the text of a file in pieces, with its line ends, without a UTF-8 byte-order mark.
+#: Bytes by which it is decided whether a file is text.
+_HEAD = 8000
+
+#: The command that reads the same text with other options, given by their names.
+Command = Callable[..., str]
+
+
+def read_pieces(
+    path: Path,
+    encoding: str = "utf-8",
+    *,
+    name: str | None = None,
+    drop_nul: bool = False,
+    command: Command | None = None,
+) -> Iterator[str]:
+    r"""Yields the text of a file in pieces, without a byte-order mark. Lines end with ``\n``, whatever the file has.
+
+    Args:
+        path: the file, which may be compressed with gzip.
+        encoding: its encoding.
+        name: its name in messages, by default its path.
+        drop_nul: whether NUL characters are left out; otherwise they are an error.
+        command: makes the advice of errors; by default they advise to delete the file, which is downloaded again.
 
     Raises:
         CorpusError: if the file cannot be read, or is not text in this encoding.
     """
-    bytes_read = characters = 0
+    name = name or str(path)
+    newlines = io.IncrementalNewlineDecoder(None, translate=True)
+    for text in _decoded(path, encoding, name, drop_nul, command):
+        if translated := newlines.decode(text):
+            yield translated
+    if rest := newlines.decode("", final=True):  # a carriage return that ends the file
+        yield rest
+
+
+def _decoded(path: Path, encoding: str, name: str, drop_nul: bool, command: Command | None) -> Iterator[str]:
+    head = read_head(path, name, _HEAD)
+    _check_is_text(head, name)
+    codec = codecs.lookup(encoding).name
+    # The codecs utf-16, utf-32 and utf-8-sig leave their mark out. That of UTF-8 is left out in any other encoding.
+    start = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) and not _drops_mark(codec) else 0
     decoder = codecs.getincrementaldecoder(encoding)()
-    has_mark = codecs.lookup(encoding).name == "utf-8"
-    for data in _read_bytes(path):
+    bytes_read, characters = start, int(start > 0)
+    for data in read_bytes(path, name, start):
         pending = len(decoder.getstate()[0])  # bytes of a character that the end of the previous piece cut
         try:
             text = decoder.decode(data, final=not data)
         except UnicodeError as error:
             at = f" at byte {bytes_read - pending + error.start}" if isinstance(error, UnicodeDecodeError) else ""
-            raise CorpusError(f"{path} is not {encoding} text{at}; {_OTHER_ENCODING}") from None
+            raise CorpusError(f"{name} is not {encoding} text{at}; {_advice(path, name, command)}") from None
         nul = text.find("\0")
-        if nul >= 0:
-            raise CorpusError(f"{path} is not {encoding} text: NUL at character {characters + nul}; {_OTHER_ENCODING}")
-        if unmarked := text.removeprefix("\ufeff") if has_mark and not characters else text:
-            yield unmarked
+        if nul >= 0 and not drop_nul:
+            advice = _advice(path, name, command)
+            raise CorpusError(f"{name} is not {encoding} text: NUL at character {characters + nul}; {advice}")
+        kept = text.removeprefix("\ufeff") if is_wide(codec) and not characters and not _drops_mark(codec) else text
         bytes_read += len(data)
         characters += len(text)
+        if kept := kept.replace("\0", ""):
+            yield kept
 
 
-def _read_bytes(path: Path) -> Iterator[bytes]:
-    """Yields the content of a file in pieces; the last piece is empty."""
+def _drops_mark(codec: str) -> bool:
+    return codec in ("utf-8-sig", "utf-16", "utf-32")
+
+
+def _check_is_text(head: bytes, name: str) -> None:
+    for magic, kind in _NOT_TEXT.items():
+        if head.startswith(magic):
+            raise CorpusError(f"{name} is {kind}; save its text as a file of plain text, and train on that")
+
+
+def _advice(path: Path, name: str, command: Command | None) -> str:
+    """What to do about a text in another encoding. The command that it names reads the whole file."""
+    if command is None:
+        return "delete it to get the published one"
+    encoding, has_nul = guess(lambda: read_bytes(path, name))
+    if has_nul and encoding == "utf-8":
+        return f"if it is text, leave such characters out: {command(drop_nul='true')}"
+    nul = {"drop_nul": "true"} if has_nul else {}
+    return f"if it is text, name its encoding, such as {encoding}: {command(encoding=encoding, **nul)}"
+
+
+def settled_encoding(path: Path, name: str, encoding: str) -> str:
+    """The encoding of a file; ``auto`` is UTF-8, or what its byte-order mark says."""
+    if encoding != "auto":
+        return encoding
+    return marked_encoding(read_head(path, name, MARK_SIZE)) or "utf-8"
+
+
+def is_text(path: Path, *, wide: bool) -> bool:
+    """Whether a file seems to be text: it has no NUL among its first bytes, unless its encoding has.
+
+    Args:
+        path: the file.
+        wide: whether its characters are known to have several bytes each.
+    """
+    head = read_head(path, str(path), _HEAD)
+    if any(head.startswith(magic) for magic in _NOT_TEXT):
+        return False
+    return wide or is_wide(marked_encoding(head) or "utf-8") or b"\0" not in head
+
+
+def read_head(path: Path, name: str, size: int) -> bytes:
+    """The first bytes of a file, at most ``size``."""
+    head = b""
+    for data in read_bytes(path, name):
+        head += data
+        if len(head) >= size:
+            break
+    return head[:size]
+
+
+def read_bytes(path: Path, name: str, start: int = 0) -> Iterator[bytes]:
+    """Yields the content of a file, uncompressed, in pieces; the last piece is empty.
+
+    Args:
+        path: the file.
+        name: its name in messages.
+        start: the number of bytes at its beginning to leave out.
+    """
     if path.is_dir():
-        raise CorpusError(f"{path} is a folder; name a file")
-    if path.exists() and not path.is_file():
-        raise CorpusError(f"{path} is a pipe or a device, but the text is read twice; save it to a file")
+        raise CorpusError(f"{name} is a folder; name a file")
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as raw:
+            is_compressed = raw.peek(2)[:2] == b"\x1f\x8b"
+            file = gzip.GzipFile(fileobj=raw) if is_compressed else raw
+            file.read(start)
             while data := file.read(PIECE):
                 yield data
     except FileNotFoundError:
-        raise CorpusError(f"{path} does not exist; check the path") from None
+        raise CorpusError(f"{name} does not exist; check the path") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise CorpusError(f"{name} is compressed with gzip, but is cut short or damaged; get it again") from None
     except OSError as error:
-        raise CorpusError(f"{path} cannot be read: {error.strerror}") from None
+        raise CorpusError(f"{name} cannot be read: {error.strerror}") from None
     yield b""
 
 
-def split_lines(pieces: Iterable[str]) -> Iterator[str]:
-    r"""Splits a text at ``\n`` and ``\r\n`` only: other line separators of Unicode are ordinary characters."""
-    start: list[str] = []
-    for piece in pieces:
-        end, *lines = piece.split("\n")
-        start.append(end)
-        if lines:
-            yield "".join(start).removesuffix("\r")
-            start = [lines.pop()]
-            for line in lines:
-                yield line.removesuffix("\r")
-    yield "".join(start)
-
-
-def csv_rows(path: Path, pieces: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yields the non-empty rows of a CSV text, each with the number of its last line, from 1.
-
-    Raises:
-        CorpusError: if a line is not CSV.
-    """
-    csv.field_size_limit(2**31 - 1)  # a document may be a book
-    reader = csv.reader(_csv_lines(pieces), strict=True)
-    try:
-        for row in reader:
-            if row:
-                yield reader.line_num, row
-    except csv.Error as error:
-        raise CorpusError(f"{path}, line {reader.line_num}: {error}; correct the line") from None
-
-
-def _csv_lines(pieces: Iterable[str]) -> Iterator[str]:
-    r"""Yields lines as the csv module expects them, with their ends: ``\n``, ``\r`` or ``\r\n``."""
-    rest = ""
-    for piece in pieces:
-        lines = io.StringIO(rest + piece, newline="").readlines()
-        rest = lines.pop() if lines else ""  # it may continue in the next piece
-        yield from lines
-    if rest:
-        yield rest
-
-
-def csv_cell(path: Path, line: int, row: list[str], index: int) -> str:
-    """A cell of a row.
-
-    Raises:
-        CorpusError: if the row is too short.
-    """
-    if index >= len(row):
-        raise CorpusError(f"{path}, line {line} has {len(row)} columns, but none with the number {index} (from 0)")
-    return row[index]
-
-
-def not_blank(path: Path, texts: Iterable[str]) -> Iterator[str]:
+def not_blank(name: object, texts: Iterable[str]) -> Iterator[str]:
     """Yields the texts that contain more than white space.
 
     Raises:
@@ -123,10 +176,10 @@ def not_blank(path: Path, texts: Iterable[str]) -> Iterator[str]:
             empty = False
             yield text
     if empty:
-        raise _empty(path)
+        raise no_text(name)
 
 
-def not_all_blank(path: Path, pieces: Iterable[str]) -> Iterator[str]:
+def not_all_blank(name: object, pieces: Iterable[str]) -> Iterator[str]:
     """Yields the pieces of a text unchanged.
 
     Raises:
@@ -137,8 +190,9 @@ def not_all_blank(path: Path, pieces: Iterable[str]) -> Iterator[str]:
         empty = empty and not piece.strip()
         yield piece
     if empty:
-        raise _empty(path)
+        raise no_text(name)
 
 
-def _empty(path: Path) -> CorpusError:
-    return CorpusError(f"the corpus is empty: {path} has no text")
+def no_text(name: object) -> CorpusError:
+    """The error of a corpus without text."""
+    return CorpusError(f"the corpus is empty: {name} has no text")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -111,8 +112,11 @@ def _facts(name: str, corpus: Corpus, statistics: CorpusStatistics) -> dict[str,
     counts = asdict(statistics)
     if corpus.layout == "stream":
         counts = {label: counts[label] for label in ("characters", "distinct_characters")}
-    facts = {"corpus": name, "layout": corpus.layout, **counts, "licence": provenance.licence}
-    return {**facts, "homepage": provenance.homepage, "files": _files(corpus)}
+    facts = {"corpus": name, "layout": corpus.layout, **counts, **corpus.findings}
+    if corpus.is_labelled:
+        facts["labels"] = dict(Counter(label for label, _ in corpus.labelled_documents()).most_common())
+    facts["options"] = corpus.settled_options.model_dump(mode="json", exclude_defaults=True)
+    return {**facts, "licence": provenance.licence, "homepage": provenance.homepage, "files": _files(corpus)}
 
 
 def _files(corpus: Corpus) -> list[dict[str, str]]:
@@ -135,6 +139,14 @@ def _print_facts(facts: dict[str, Any]) -> None:
             continue
         if label == "files":
             shown = [f"{file['path']} ({file['state']})" for file in value]
+        elif label == "labels":
+            shown = [f"{each}: {count:,}" for each, count in value.items()]
+        elif label == "options":
+            shown = [
+                f"{option}={json.dumps(chosen, ensure_ascii=False)}"
+                for option, chosen in value.items()
+                if not isinstance(chosen, list)  # many files, which are listed anyway
+            ]
         elif isinstance(value, int):
             shown = [f"{value:,}"]
         elif isinstance(value, float):

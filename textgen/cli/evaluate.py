@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from textgen.evaluation.evaluate import Evaluation, WrittenTexts
     from textgen.evaluation.folds import CrossValidation
+    from textgen.evaluation.labels import LabelEvaluation
     from textgen.evaluation.novelty import Neighbour
 
 #: The path of the plot in the run's folder.
@@ -114,8 +115,32 @@ def _print_evaluation(evaluation: Evaluation) -> None:
             ("calibration error", f"{score.calibration_error:.4f} ({len(score.bins)} bins)"),
         ],
     )
+    if evaluation.labels:
+        _print_labels(evaluation.labels)
     if evaluation.written:
         _print_texts(evaluation.written)
+
+
+def _print_labels(evaluation: LabelEvaluation) -> None:
+    def share(value: float | None) -> str:
+        return "" if value is None else f"{value:.1%}"
+
+    print()
+    _print_table(
+        ("by label", "held out", "characters", "nats", "recognised", "written", "agree"),
+        [
+            (
+                "all" if score.label is None else score.label,
+                f"{score.documents:,}",
+                f"{score.characters:,}",
+                "" if score.nats is None else f"{score.nats:.4f}",
+                share(score.recognised),
+                f"{score.texts:,}",
+                share(score.agreement),
+            )
+            for score in (*evaluation.labels, evaluation.all)
+        ],
+    )
 
 
 def _print_texts(written: WrittenTexts) -> None:

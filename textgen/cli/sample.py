@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +25,12 @@ def sample(
         typer.Option(metavar="TEXT", help="Text to continue; may be repeated. By default the run's own, or none."),
     ] = None,
     prompts_file: Annotated[Path | None, typer.Option(help="A file with one prompt per line.")] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL", help="The label of the texts, for a run that has labels; repeat it for a block each."
+        ),
+    ] = None,
     num: Annotated[int, typer.Option(min=1, help="Texts per prompt.")] = 1,
     length: Annotated[
         int | None,
@@ -85,14 +92,18 @@ def sample(
 
     if stream and as_json:
         raise OptionError("--stream and --json exclude each other")
-    if save_state is not None and (num > 1 or len(prompt or []) > 1 or prompts_file or len(temperature or []) > 1):
-        raise OptionError("--save-state keeps the state of a single text: use one prompt, one text, one temperature")
+    many = max(len(given or []) for given in (prompt, label, temperature)) > 1
+    if save_state is not None and (num > 1 or many or prompts_file):
+        raise OptionError(
+            "--save-state keeps the state of a single text: use one prompt, one text, one temperature, one label"
+        )
     prompts = [*(prompt or []), *_read_prompts(prompts_file)]
     generator = load(run, runtime=runtime, device=device or "auto")
     continuation = generator.load_continuation(load_state) if load_state else None
     request = generator.request(
         prompts or None,
         num=num,
+        label=label or None,
         length=length,
         temperature=temperature or None,
         top_k=top_k,
@@ -114,7 +125,7 @@ def sample(
         generations = generator.sample(request)
         print(json.dumps([_as_json(generation) for generation in generations], indent=1))
     else:
-        separators = _separators(generator, request, temperature or [])
+        separators = _separators(generator, request, _headings(label or [], temperature or []))
         show = _stream if stream else _print
         generations = show(generator, request, separators)
     if save_state is not None:
@@ -159,17 +170,24 @@ def _read_training(generator: TextGenerator, data_dir: Path | None) -> Iterable[
     return training_documents(generator.run, corpus)
 
 
-def _separators(generator: TextGenerator, request: Request, temperatures: Sequence[float]) -> Iterator[str]:
-    """The separator before each text, with the heading of its block if there are several temperatures.
+def _headings(labels: Sequence[str], temperatures: Sequence[float]) -> list[str]:
+    """The heading of each block of texts: its label if there are several, and its temperature if there are several."""
+    named = [f"label {label}" for label in labels] if len(labels) > 1 else [""]
+    heated = [f"temperature {temperature:g}" for temperature in temperatures] if len(temperatures) > 1 else [""]
+    return [", ".join(filter(None, parts)) for parts in product(named, heated)]
+
+
+def _separators(generator: TextGenerator, request: Request, headings: Sequence[str]) -> Iterator[str]:
+    """The separator before each text, with the heading of its block if it has one.
 
     Documents are printed one per line; texts of several lines have an empty line between them.
     """
     many_lines = generator.boundaries.end_id is None or request.ignore_eos
-    each = len(request.prompts) // (len(temperatures) or 1)
+    each = len(request.prompts) // len(headings)
     for index in range(len(request.prompts)):
         block, row = divmod(index, each)
         gap = "\n" if index and (many_lines or not row) else ""
-        heading = f"--- temperature {temperatures[block]:g}\n" if len(temperatures) > 1 and not row else ""
+        heading = f"--- {headings[block]}\n" if headings[block] and not row else ""
         yield gap + heading
 
 

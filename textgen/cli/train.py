@@ -19,8 +19,14 @@ INTERRUPTED = 130
 
 
 def train(
-    file: Annotated[
-        Path | None, typer.Argument(help="A text file to train on; short for --set corpus.path=FILE.")
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[FILE]...",
+            help="Text to train on: files, folders, patterns such as 'texts/*.txt', or - for standard input; short for "
+            "--set corpus.path=FILE.",
+            show_default=False,
+        ),
     ] = None,
     corpus: Annotated[str | None, typer.Option(help="Corpus, by name; textgen corpora list shows them.")] = None,
     model: Annotated[str | None, typer.Option(help="Model, by name: gru (default), lstm, or a plugin's.")] = None,
@@ -84,7 +90,7 @@ def train(
     )
     if resume is not None:
         names = {"--corpus": corpus, "--model": model, "--tokenizer": tokenizer, "--recipe": recipe, "--from": from_}
-        kept = {"a text file": file, **names, "--out": out, "--overwrite": overwrite, "--dry-run": dry_run}
+        kept = {"a text file": files, **names, "--out": out, "--overwrite": overwrite, "--dry-run": dry_run}
         for name, value in kept.items():
             if value:
                 raise OptionError(f"{name} does not go with --resume: the run keeps what it began with")
@@ -92,11 +98,11 @@ def train(
         with _display(tensorboard) as display:
             artifact = resume_run(find_run(resume), registry, display, changes=changes, data_dir=data_dir)
     else:
-        if file is not None and corpus is not None:
-            raise OptionError(f"give either the text file {file} or --corpus {corpus}, not both")
+        if files and corpus is not None:
+            raise OptionError(f"give either the text file {files[0]} or --corpus {corpus}, not both")
         if overwrite and out is None:
             raise OptionError("--overwrite replaces the run that --out names; give --out FOLDER")
-        chosen = {"corpus": file or corpus, "model": model, "tokenizer": tokenizer}
+        chosen = {"corpus": files or corpus, "model": model, "tokenizer": tokenizer}
         if from_ is not None:
             for name, value in {"--model": model, "--tokenizer": tokenizer, "--recipe": recipe}.items():
                 if value:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textgen.errors import CorpusError, OptionError, UnknownCharacterError
+from textgen.evaluation.labels import LabelEvaluation, evaluate_labels
 from textgen.evaluation.novelty import Documents
 from textgen.evaluation.scoring import Reading, Score, judge
 from textgen.evaluation.statistics import TextStatistics, compare_texts, count_lengths
@@ -18,6 +19,7 @@ from textgen.generation.runtime import Runtime
 from textgen.saved_run import SavedRun
 from textgen.text.corpus import Corpus, Layout
 from textgen.text.encoded import EncodedText
+from textgen.text.labels import LabelledTokenizer
 from textgen.text.tokenizer import Tokenizer
 from textgen.training.held_out import split
 from textgen.training.settings import recorded_layout
@@ -71,6 +73,7 @@ class Evaluation:
         context: the text that each held-out token was predicted from, in words.
         held_out: how well the held-out text was predicted.
         written: the texts that the run writes; ``None`` for a stream.
+        labels: the same by label; ``None`` for a run without labels.
     """
 
     run: str
@@ -82,6 +85,7 @@ class Evaluation:
     context: str
     held_out: Score
     written: WrittenTexts | None
+    labels: LabelEvaluation | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +175,17 @@ def evaluate_run(
         text.characters_per_id,
         lambda done, total: report("held-out tokens", done, total),
     )
+    tokenizer, labels = run.tokenizer(), None
+    if request and isinstance(tokenizer, LabelledTokenizer) and text.held_out and text.training:
+        labels = evaluate_labels(
+            runtime,
+            tokenizer,
+            encoded=text.encoded,
+            held_out=text.held_out,
+            training=text.training,
+            request=request,
+            write=lambda divided: _write(divided, write, report, "texts written by label"),
+        )
     return Evaluation(
         run=str(run.artifact.path),
         runtime=runtime_name,
@@ -181,6 +196,7 @@ def evaluate_run(
         context=reading.context,
         held_out=score,
         written=_judge_texts(request, write, text, report) if request else None,
+        labels=labels,
     )
 
 
@@ -201,6 +217,23 @@ def _judge_texts(
 ) -> WrittenTexts:
     assert text.held_out is not None
     assert text.training is not None
+    generations = _write(request, write, progress, "texts written")
+    written = [generation.whole for generation in generations]
+    return WrittenTexts(
+        sampler=generations[0].sampler,
+        seed=request.seed,
+        length=request.length,
+        ended=float(np.mean([generation.finish_reason != "length" for generation in generations])),
+        texts=compare_texts(written, text.training),
+        held_out=compare_texts(list(islice(text.held_out, len(generations))), text.training),
+        training_lengths=count_lengths(text.training),
+    )
+
+
+def _write(
+    request: Request, write: Callable[[Request], list[Generation]], progress: Progress, what: str
+) -> list[Generation]:
+    """Writes the texts of a request, some at a time."""
     generations: list[Generation] = []
     total = len(request.prompts)
     for at in range(0, total, TEXTS_AT_ONCE):
@@ -210,16 +243,8 @@ def _judge_texts(
             prompts=request.prompts[rows],
             chains=request.chains[rows],
             row_seeds=request.row_seeds[rows],
+            labels=request.labels[rows],
         )
         generations += write(part)
-        progress("texts written", len(generations), total)
-    written = [generation.whole for generation in generations]
-    return WrittenTexts(
-        sampler=generations[0].sampler,
-        seed=request.seed,
-        length=request.length,
-        ended=float(np.mean([generation.finish_reason != "length" for generation in generations])),
-        texts=compare_texts(written, text.training),
-        held_out=compare_texts(list(islice(text.held_out, total)), text.training),
-        training_lengths=count_lengths(text.training),
-    )
+        progress(what, len(generations), total)
+    return generations

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from textgen.saved_run import SavedRun
 from textgen.text.corpus import Corpus
-from textgen.text.encoding import in_pieces, read_documents
+from textgen.text.encoding import in_pieces, read_documents, read_labelled
 from textgen.training.held_out import held_out_documents
 from textgen.training.settings import recorded_layout
+
+Item = TypeVar("Item")
 
 #: Pairs of characters compared at most when searching nearest neighbours (about 20 s), and distances held at a time.
 COMPARISONS, DISTANCES = 5e11, 2**24
@@ -68,10 +71,17 @@ class Documents:
     inverse: bool = False
 
     def __iter__(self) -> Iterator[str]:
+        return self._select(read_documents(self.corpus, self.name))
+
+    def labelled(self) -> Iterator[tuple[str, str]]:
+        """Yields the label and the text of each document, of a corpus that has labels."""
+        return self._select(read_labelled(self.corpus, self.name))
+
+    def _select(self, documents: Iterable[Item]) -> Iterator[Item]:
         numbers = set(self.numbers.tolist())
-        for number, text in enumerate(read_documents(self.corpus, self.name)):
+        for number, document in enumerate(documents):
             if (number in numbers) != self.inverse:
-                yield text
+                yield document
 
 
 def training_documents(run: SavedRun, corpus: Corpus) -> Documents:

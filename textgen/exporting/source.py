@@ -64,7 +64,7 @@ def export_source(run: SavedRun, notice: Callable[[str], None]) -> ExportSource:
         artifact=run.artifact,
         make_model=run.model,
         chain=chain,
-        forbidden_ids=tokenizer.forbidden_ids,
+        forbidden_ids=run.boundaries().forbidden_ids(tokenizer),
         open_runtime=open_runtime,
         measure_loss=lambda runtime: mean_loss(runtime, batches, characters_per_id, carries_state=carries_state),
         text=text,

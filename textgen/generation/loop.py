@@ -23,6 +23,7 @@ from textgen.generation.row import Row
 from textgen.generation.runtime import Block, Ids, Runtime
 from textgen.model.state import State
 from textgen.text.boundaries import Boundaries
+from textgen.text.labels import label_of
 from textgen.text.tokenizer import Tokenizer
 
 #: Steps per chunk if the runtime has no preference: of text that runs to its full length; of text that may end at any
@@ -50,7 +51,8 @@ def generate(
 
     Raises:
         UnknownCharacterError: if a prompt has an unknown character; before anything is written.
-        OptionError: if the numbers of prompts, row seeds and chains differ, or no character of a prompt is known.
+        OptionError: if the numbers of prompts, labels, row seeds and chains differ, no character of a prompt is known,
+            or there is no such label.
     """
     row_seeds = request.row_seeds or range(len(request.prompts))
     if not len(request.prompts) == len(row_seeds) == len(request.chains):
@@ -58,13 +60,15 @@ def generate(
             f"{len(request.prompts)} prompts, {len(row_seeds)} row seeds and {len(request.chains)} chains "
             "do not go together"
         )
+    if request.labels and len(request.labels) != len(request.prompts):
+        raise OptionError(f"{len(request.prompts)} prompts and {len(request.labels)} labels do not go together")
     before = request.continuation
     if before and len(request.prompts) != 1:
         raise OptionError("only one text at a time can be continued")
     end_id = None if request.ignore_eos else boundaries.end_id
     rows = []
     for index, (prompt, seed) in enumerate(zip(request.prompts, row_seeds, strict=True)):
-        ids = first_ids(tokenizer, boundaries, request, prompt, seed)
+        ids = first_ids(tokenizer, boundaries, request, index, seed)
         row = Row(
             index,
             seed,
@@ -73,18 +77,19 @@ def generate(
             length=request.length,
             stop=request.stop,
             end_id=end_id,
-            is_drawn=not prompt and not before,
+            is_drawn=not prompt and not before and label_of(tokenizer, ids) is None,
             before=before,
         )
         rows.append(row)
 
     for batch in [[row] for row in rows] if request.stream else [rows]:
-        yield from _write(runtime, tokenizer, request, batch, endless=end_id is None and not request.stop)
+        endless = end_id is None and not request.stop
+        yield from _write(runtime, boundaries.forbidden_ids(tokenizer), request, batch, endless=endless)
 
     scores: Sequence[float | None] = [None] * len(rows)
     if request.score:
         scores = score_rows(runtime, [row.prompt_ids for row in rows], rows, _start(runtime, request, len(rows)))
-    return [_generation(request, row, score) for row, score in zip(rows, scores, strict=True)]
+    return [_generation(request, row, score, tokenizer) for row, score in zip(rows, scores, strict=True)]
 
 
 def finish(pieces: Generator[Piece, None, list[Generation]]) -> list[Generation]:
@@ -97,10 +102,10 @@ def finish(pieces: Generator[Piece, None, list[Generation]]) -> list[Generation]
 
 
 def _write(
-    runtime: Runtime, tokenizer: Tokenizer, request: Request, rows: list[Row], *, endless: bool
+    runtime: Runtime, forbidden: Sequence[int], request: Request, rows: list[Row], *, endless: bool
 ) -> Generator[Piece, None, None]:
     """Write the text of some rows, side by side."""
-    draw = _start_draw(runtime, tokenizer, request, rows)
+    draw = _start_draw(runtime, forbidden, request, rows)
     last_ids, state = _prefill(runtime, rows, _start(runtime, request, len(rows)))
     # Step 0 of a row's randomness is reserved for its first id.
     first_step = 1 + (request.continuation.step if request.continuation else 0)
@@ -142,9 +147,9 @@ def _start(runtime: Runtime, request: Request, batch: int) -> State:
     return request.continuation.state if request.continuation else runtime.initial_state(batch)
 
 
-def _start_draw(runtime: Runtime, tokenizer: Tokenizer, request: Request, rows: Sequence[Row]) -> Draw:
+def _start_draw(runtime: Runtime, forbidden: Sequence[int], request: Request, rows: Sequence[Row]) -> Draw:
     """The sampler chains of the rows, which have seen the prompts and what was written before them."""
-    draw = Draw([request.chains[row.index] for row in rows], runtime.vocab_size, tokenizer.forbidden_ids)
+    draw = Draw([request.chains[row.index] for row in rows], runtime.vocab_size, forbidden)
     for position, row in enumerate(rows):
         draw.note(np.full(len(row.prompt_ids), position), row.prompt_ids)
     if request.continuation:
@@ -202,9 +207,11 @@ def _keep_states_inside(runtime: Runtime, active: Sequence[Row], block: Block, l
                 row.state = runtime.prefill(np.array([read], np.int32), row.state).copy()
 
 
-def _generation(request: Request, row: Row, score: float | None) -> Generation:
+def _generation(request: Request, row: Row, score: float | None, tokenizer: Tokenizer) -> Generation:
+    before = request.continuation.seen if request.continuation else ()
     return Generation(
         prompt=request.prompts[row.index],
+        label=label_of(tokenizer, [*before, *row.prompt_ids.tolist()]),
         text=row.text,
         ids=tuple(row.ids),
         seed=request.seed,

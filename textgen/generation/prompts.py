@@ -11,6 +11,7 @@ from textgen.generation.draw import uniforms
 from textgen.generation.request import Request
 from textgen.generation.runtime import Ids
 from textgen.text.boundaries import Boundaries
+from textgen.text.labels import label_id, label_of
 from textgen.text.tokenizer import OnUnknown, Tokenizer
 
 
@@ -27,15 +28,25 @@ def encode_prompt(tokenizer: Tokenizer, prompt: str, on_unknown: OnUnknown | Non
     return ids
 
 
-def first_ids(tokenizer: Tokenizer, boundaries: Boundaries, request: Request, prompt: str, row_seed: int) -> Ids:
+def first_ids(tokenizer: Tokenizer, boundaries: Boundaries, request: Request, index: int, row_seed: int) -> Ids:
     """The ids that a row reads before it writes, ``[n]`` int32, at least one.
 
-    They are the ids of its prompt, after the last id of the text that it continues, if any. Without a prompt, they are
-    a drawn first id.
+    They are the ids of its prompt, after the last id of the text that it continues, if any. Where texts begin with a
+    label, the label comes first: the one that is asked for, or a drawn one. Without either, they are a drawn first id.
+
+    Raises:
+        OptionError: if there is no such label, or a text that is continued is to have one.
     """
+    prompt, label = request.prompts[index], request.labels[index] if request.labels else None
     ids = encode_prompt(tokenizer, prompt, request.on_unknown)
     if request.continuation:
+        if label is not None:
+            raise OptionError("a text that is continued has the label that it began with; leave the label out")
         return np.concatenate([[request.continuation.last_id], ids]).astype(np.int32)
+    if label is not None:
+        return np.concatenate([[label_id(tokenizer, label)], ids]).astype(np.int32)
+    if label_of(tokenizer, boundaries.starts) is not None:
+        return np.concatenate([_draw_start(boundaries, request.seed, row_seed), ids])
     return ids if prompt else _draw_start(boundaries, request.seed, row_seed)
 
 

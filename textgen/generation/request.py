@@ -38,6 +38,7 @@ class Wishes(TypedDict, total=False):
     """Options of a request, besides its prompt; :meth:`textgen.text_generator.TextGenerator.request` documents them."""
 
     num: int
+    label: str | Sequence[str] | None
     length: int | None
     temperature: float | Sequence[float] | None
     top_k: int | None
@@ -67,6 +68,7 @@ class Request:
         chains: one per row; all with the same names in the same order.
         seed: of the generation.
         row_seeds: the seed of each row; by default 0, 1, 2 and so on.
+        labels: the label of each row; none for rows whose label is drawn, if the model's texts have any.
         stop: texts that end a row.
         ignore_eos: continue after the end of a document.
         on_unknown: how to treat characters of a prompt that the vocabulary lacks; ``None`` for the tokenizer's default.
@@ -82,6 +84,7 @@ class Request:
     chains: tuple[Chain, ...]
     seed: int = 0
     row_seeds: tuple[int, ...] = ()
+    labels: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
     on_unknown: OnUnknown | None = None
@@ -101,7 +104,8 @@ class Request:
     ) -> Request:
         """Complete wishes with a run's defaults.
 
-        Each temperature is a block of rows: every prompt, ``num`` times, with the row seeds of the other blocks.
+        Each label at each temperature is a block of rows: every prompt, ``num`` times, with the row seeds of the other
+        blocks.
 
         Args:
             defaults: how the run generates.
@@ -129,12 +133,16 @@ class Request:
         row_seeds = range(len(prompts) * num) if row_seeds is None else row_seeds
         _check_seeds([seed, *row_seeds])
         chains = [make_chain(text) for text in _chain_texts(defaults.sampler, wishes)]
+        label = wishes.get("label")
+        labels = [label] if label is None or isinstance(label, str) else list(label) or [None]
+        each, blocks = len(prompts) * num, len(labels) * len(chains)
         return cls(
-            prompts=tuple(text for text in prompts for _ in range(num)) * len(chains),
+            prompts=tuple(text for text in prompts for _ in range(num)) * blocks,
             length=length or defaults.length or DEFAULT_LENGTH,
-            chains=tuple(chain for chain in chains for _ in range(len(prompts) * num)),
+            chains=tuple(chain for chain in chains for _ in range(each)) * len(labels),
             seed=seed,
-            row_seeds=tuple(row_seeds) * len(chains),
+            row_seeds=tuple(row_seeds) * blocks,
+            labels=tuple(label for label in labels if label is not None for _ in range(each * len(chains))),
             stop=defaults.stop if stop is None else (stop,) if isinstance(stop, str) else tuple(stop),
             ignore_eos=wishes.get("ignore_eos", False),
             on_unknown=wishes.get("on_unknown"),
@@ -177,6 +185,7 @@ class Generation:
 
     Attributes:
         prompt: the text that it continues.
+        label: its label, asked for or drawn; ``None`` if the model's texts have none.
         text: the text that was written, without prompt, end of document and stop text.
         ids: every id that was drawn, including those of an end or stop text.
         seed: of the generation.
@@ -195,6 +204,7 @@ class Generation:
     row: int
     sampler: str
     finish_reason: FinishReason
+    label: str | None = None
     log_probability: float | None = None
     continuation: Continuation | None = field(default=None, compare=False, repr=False)
 

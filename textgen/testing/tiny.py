@@ -1,4 +1,7 @@
-"""Two tiny corpora: ``tiny-stream``, one text of nearly a thousand characters, and ``tiny-documents``, 48 words.
+"""Three tiny corpora.
+
+``tiny-stream`` is one text of nearly a thousand characters, ``tiny-documents`` 48 words, and ``tiny-labelled`` the same
+words, labelled by their length.
 
 The module is also a plugin; register it with :func:`textgen.testing.registered`.
 """
@@ -64,8 +67,26 @@ class TinyDocuments(Corpus):
         return Provenance((), "CC0-1.0")
 
 
+class TinyLabelled(TinyDocuments):
+    """The words of :class:`TinyDocuments`, labelled ``short`` up to four letters, ``long`` from six, else ``medium``.
+
+    Example:
+        >>> list(TinyLabelled(TinyLabelled.Options()).labelled_documents())[:3]
+        [('short', 'ash'), ('medium', 'alder'), ('medium', 'apple')]
+    """
+
+    @property
+    def is_labelled(self) -> bool:
+        return True
+
+    def labelled_documents(self) -> Iterator[tuple[str, str]]:
+        for word in self.documents():
+            yield "short" if len(word) <= 4 else "medium" if len(word) == 5 else "long", word
+
+
 @hookimpl
 def textgen_register_corpora(register: Register) -> None:
     """Register the corpora."""
     register("tiny-stream", "textgen.testing.tiny:TinyStream", "Lines of trees.")
     register("tiny-documents", "textgen.testing.tiny:TinyDocuments", "48 trees.")
+    register("tiny-labelled", "textgen.testing.tiny:TinyLabelled", "48 trees, labelled short, medium or long.")

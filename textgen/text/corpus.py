@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from textgen.options import Options as BaseOptions
 
@@ -93,6 +93,14 @@ class Corpus(ABC):
     def normalization(self) -> Literal["NFC"] | None:
         """The Unicode normal form of the texts, to which prompts are converted too; ``None`` for texts as they are."""
         return None
+
+    @property
+    def findings(self) -> Mapping[str, Any]:
+        """What reading has met that options do not tell, by name, such as the number of rows left out.
+
+        Read after :meth:`documents`; ``textgen corpora info`` shows it.
+        """
+        return {}
 
     @property
     def settled_options(self) -> BaseOptions:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import hashlib
 import re
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice, tee
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.errors import CorpusError, PluginError, UnknownCharacterError
+from textgen.errors import CorpusError, PluginError, UnknownCharacterError, suggestion
 from textgen.text.corpus import Corpus, Layout
 from textgen.text.encoded import EncodedText
 from textgen.text.id_store import IdStore, smallest_type
+from textgen.text.labels import LabelledTokenizer, label_id
 from textgen.text.tokenizer import Tokenizer
+
+Item = TypeVar("Item")
 
 #: Characters counted or encoded, and ids hashed, at a time.
 PIECE = 1 << 20
@@ -63,7 +68,8 @@ def count_starts(layout: Layout, text: EncodedText, facts: TextFacts, tokenizer:
             parts = [tokenizer.encode(line, "skip") for line in lines]
             ids, lengths = np.concatenate(parts), np.array([*map(len, parts)])
         first = ids[(np.cumsum(lengths) - lengths)[lengths > 0]]
-    found, counts = np.unique(first[~np.isin(first, tokenizer.forbidden_ids)], return_counts=True)
+    of_text = tokenizer.base if isinstance(tokenizer, LabelledTokenizer) else tokenizer  # labels do begin texts
+    found, counts = np.unique(first[~np.isin(first, of_text.forbidden_ids)], return_counts=True)
     return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
 
@@ -82,6 +88,85 @@ def read_documents(corpus: Corpus, name: str) -> Iterator[str]:
         raise CorpusError(f"the corpus {name} is empty")
 
 
+def read_labelled(corpus: Corpus, name: str) -> Iterator[tuple[str, str]]:
+    """Yields the label and the text of each document that :func:`read_documents` yields, in the same order.
+
+    Raises:
+        PluginError: if the corpus is a stream, or a label is not a text.
+    """
+    if corpus.layout != "documents":
+        raise PluginError(f"the corpus {name} has labels, but it is a stream: report this to its author")
+    for label, text in corpus.labelled_documents():
+        if not isinstance(label, str):
+            raise PluginError(
+                f"the corpus {name} has the label {label!r}, which is not a text: report this to its author"
+            )
+        if text:
+            yield label, text
+
+
+def fit_corpus(corpus: Corpus, name: str, tokenizer: Tokenizer) -> Tokenizer:
+    """Builds a tokenizer's vocabulary from a corpus; returns it, with ids for the labels if the documents have any.
+
+    Raises:
+        CorpusError: if the text cannot be read, or is empty.
+    """
+    if not corpus.is_labelled:
+        fit(corpus.layout, to_learn(corpus, read_documents(corpus, name), tokenizer), tokenizer)
+        return tokenizer
+    labels: set[str] = set()
+
+    def texts() -> Iterator[str]:
+        for label, text in read_labelled(corpus, name):
+            labels.add(label)
+            yield text
+        if not labels:
+            raise CorpusError(f"the corpus {name} is empty")
+
+    fit(corpus.layout, to_learn(corpus, texts(), tokenizer), tokenizer)
+    return LabelledTokenizer(tokenizer, sorted(labels))
+
+
+def encode_corpus(corpus: Corpus, name: str, tokenizer: Tokenizer, facts: TextFacts | None = None) -> EncodedText:
+    """Encodes the texts of a corpus, each beginning with the id of its label, if the tokenizer has any.
+
+    Raises:
+        CorpusError: if the text cannot be read, is empty, or has a label that the tokenizer lacks.
+        UnknownCharacterError: if the tokenizer rejects an unknown character.
+    """
+    if not isinstance(tokenizer, LabelledTokenizer) or not corpus.is_labelled:
+        return encode(corpus.layout, read_documents(corpus, name), tokenizer, facts)
+    ids = {label: label_id(tokenizer, label) for label in tokenizer.labels}
+
+    def known() -> Iterator[tuple[int, str]]:
+        for label, text in read_labelled(corpus, name):
+            if label not in ids:
+                raise CorpusError(
+                    f"the corpus {name} has the label {label!r}, which the run does not know; {suggestion(label, ids)}"
+                )
+            yield ids[label], text
+
+    for_labels, for_texts = tee(known())
+    labels, texts = (label for label, _ in for_labels), (text for _, text in for_texts)
+    return encode(corpus.layout, texts, tokenizer, facts, labels)
+
+
+def to_learn(corpus: Corpus, documents: Iterable[str], tokenizer: Tokenizer) -> Iterator[str]:
+    """Yields the texts of a corpus that a tokenizer may learn: all, unless it ends documents with a newline.
+
+    Raises:
+        CorpusError: at a document of several lines, which would end before its end.
+    """
+    one_line = corpus.layout == "documents" and not tokenizer.has_eos
+    for number, text in enumerate(documents, 1):
+        if one_line and "\n" in text:
+            raise CorpusError(
+                f"document {number} has several lines, but the tokenizer ends a document with its line; "
+                "use --tokenizer char-eos"
+            )
+        yield text
+
+
 def fit(layout: Layout, documents: Iterable[str], tokenizer: Tokenizer) -> None:
     """Builds a tokenizer's vocabulary from the same texts, ends included, that :func:`encode` passes to it."""
     tokenizer.fit(with_ends(layout, documents, tokenizer))
@@ -95,7 +180,11 @@ def with_ends(layout: Layout, documents: Iterable[str], tokenizer: Tokenizer) ->
 
 
 def encode(
-    layout: Layout, documents: Iterable[str], tokenizer: Tokenizer, facts: TextFacts | None = None
+    layout: Layout,
+    documents: Iterable[str],
+    tokenizer: Tokenizer,
+    facts: TextFacts | None = None,
+    labels: Iterator[int] | None = None,
 ) -> EncodedText:
     """Encodes texts: the pieces of a stream as one text, documents each with their end.
 
@@ -104,6 +193,7 @@ def encode(
         documents: the texts, none of them empty.
         tokenizer: a fitted tokenizer.
         facts: counts the texts on the way.
+        labels: the ids that the documents begin with, one each.
 
     Raises:
         PluginError: if the tokenizer returns ids outside its vocabulary.
@@ -120,6 +210,9 @@ def encode(
         ids, counts = tokenizer.encode_batch(texts)
         if layout == "documents" and (end := tokenizer.eos_id) is not None:
             ids = np.insert(ids, np.cumsum(counts), end)
+            counts = counts + 1
+        if labels is not None:
+            ids = np.insert(ids, np.cumsum(counts) - counts, list(islice(labels, len(texts))))
             counts = counts + 1
         if ids.size and not 0 <= ids.min() <= ids.max() < tokenizer.vocab_size:
             raise PluginError(
@@ -176,13 +269,18 @@ def _last_break(text: str) -> int:
     return 0
 
 
-def in_pieces(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Yields the texts in lists of at least :data:`PIECE` characters; the last list may be shorter."""
-    piece: list[str] = []
+def in_pieces(texts: Iterable[Item], length: Callable[[Any], int] = len) -> Iterator[list[Item]]:
+    """Yields the texts in lists of at least :data:`PIECE` characters; the last list may be shorter.
+
+    Args:
+        texts: the texts, or items that have one each.
+        length: returns the number of characters of an item.
+    """
+    piece: list[Item] = []
     characters = 0
     for text in texts:
         piece.append(text)
-        characters += len(text)
+        characters += length(text)
         if characters >= PIECE:
             yield piece
             piece, characters = [], 0

@@ -9,11 +9,41 @@ from numpy.typing import NDArray
 
 from textgen.errors import PluginError
 from textgen.text.corpus import Corpus
-from textgen.text.encoding import read_documents, with_ends
+from textgen.text.encoding import read_documents, read_labelled, to_learn, with_ends
+from textgen.text.labels import LabelledTokenizer, labels_of
 from textgen.text.tokenizer import Tokenizer
 
 #: New tokens that are listed.
 LISTED = 40
+
+
+def grow_for(corpus: Corpus, name: str, tokenizer: Tokenizer) -> tuple[Tokenizer, NDArray[np.int32]]:
+    """Adds to a fitted vocabulary what a corpus has and it lacks, labels included.
+
+    Labels that the corpus lacks keep their ids, unless it has none at all: its documents then have no label to begin
+    with.
+
+    Args:
+        corpus: the corpus.
+        name: its registered name.
+        tokenizer: is changed.
+
+    Returns:
+        The tokenizer of the corpus; and ``[vocab_size]`` int32, for each of its ids the one that the given one had
+        before, -1 for a new one.
+
+    Raises:
+        CorpusError: if the text cannot be read, or is empty.
+        PluginError: if the tokenizer does not return an old id, or -1, for each of its ids.
+    """
+    base = tokenizer.base if isinstance(tokenizer, LabelledTokenizer) else tokenizer
+    before, old_labels = base.vocab_size, labels_of(tokenizer)
+    old_ids = grow(corpus, name, base)
+    if not corpus.is_labelled:
+        return base, old_ids
+    new = sorted({label for label, _ in read_labelled(corpus, name)} - set(old_labels))
+    labels = (*old_labels, *new)
+    return LabelledTokenizer(base, labels), with_labels(old_ids, before, old_labels, labels)
 
 
 def grow(corpus: Corpus, name: str, tokenizer: Tokenizer) -> NDArray[np.int32]:
@@ -32,7 +62,8 @@ def grow(corpus: Corpus, name: str, tokenizer: Tokenizer) -> NDArray[np.int32]:
         PluginError: if the tokenizer does not return an old id, or -1, for each of its ids.
     """
     before = tokenizer.vocab_size
-    old_ids = np.asarray(tokenizer.grow(with_ends(corpus.layout, read_documents(corpus, name), tokenizer)))
+    documents = to_learn(corpus, read_documents(corpus, name), tokenizer)
+    old_ids = np.asarray(tokenizer.grow(with_ends(corpus.layout, documents, tokenizer)))
     known = old_ids[old_ids >= 0]
     is_whole = old_ids.shape == (tokenizer.vocab_size,) and np.unique(known).size == known.size
     if not is_whole or old_ids.min() < -1 or old_ids.max() >= before:

@@ -24,6 +24,7 @@ from textgen.runs.artifact import Artifact
 from textgen.runs.lineage import Base
 from textgen.text.batches import Dataset
 from textgen.text.growth import new_tokens
+from textgen.text.labels import LabelledTokenizer
 from textgen.text.tokenizer import Tokenizer
 from textgen.training.layout import arrange_batches
 from textgen.training.settings import (
@@ -191,7 +192,7 @@ def grown_text(
 
 
 def saved_tokenizer(artifact: Artifact, registry: Registry) -> Tokenizer:
-    """The fitted tokenizer of a run.
+    """The fitted tokenizer of a run, with its labels.
 
     Raises:
         ArtifactError: if its plugin is not installed, or its file was altered.
@@ -199,7 +200,8 @@ def saved_tokenizer(artifact: Artifact, registry: Registry) -> Tokenizer:
     with needing(artifact, registry):
         tokenizer: Tokenizer = registry.make("tokenizer", artifact.manifest.settings["tokenizer"])
     tokenizer.load_json(artifact.tokenizer_json())
-    return tokenizer
+    labels = artifact.manifest.labels
+    return LabelledTokenizer(tokenizer, labels) if labels else tokenizer
 
 
 def _for_layout(text: Text, base: Base, settings: Settings, wanted: Settings) -> dict[str, Any]:

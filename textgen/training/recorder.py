@@ -18,6 +18,7 @@ from textgen.runs.checkpoint import drop_old_checkpoints, save_checkpoint
 from textgen.runs.folder import empty
 from textgen.runs.history import History
 from textgen.runs.manifest import SAMPLES, TOKENIZER, WEIGHTS, Manifest
+from textgen.text.labels import labels_of
 from textgen.training.plan import Plan
 
 
@@ -105,6 +106,7 @@ def make_manifest(plan: Plan, registry: Registry) -> Manifest:
         vocab_size=plan.tokenizer.vocab_size,
         state_spec=plan.model.state_spec.to_json(),
         end_id=boundaries.end_id,
+        labels=list(labels_of(plan.tokenizer)),
         normalization=plan.text.corpus.normalization,
         first_ids=dict(boundaries.starts),
         lineage=plan.base.lineage if plan.base else [],

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ LAYOUT_OPTIONS = ("layout", "carry_state")
 
 def read_settings(
     registry: Registry,
-    names: Mapping[str, str | Path | None],
+    names: Mapping[str, str | Path | Sequence[str | Path] | None],
     *layers: Mapping[str, Mapping[str, Any]],
     recipe: str | None = None,
     config: Path | None = None,
@@ -66,7 +67,8 @@ def read_settings(
 
     Args:
         registry: where names are looked up.
-        names: the plugins named one by one, by table; a corpus may also be the path of a text file.
+        names: the plugins named one by one, by table; a corpus may also be the path of a text file, a folder
+            or a pattern, or several of them.
         *layers: settings by table.
         recipe: the name of a recipe.
         config: a TOML file.
@@ -93,10 +95,13 @@ def read_settings(
     return merge_settings(base, chosen)
 
 
-def _corpus_settings(registry: Registry, corpus: str | Path) -> dict[str, Any]:
+def _corpus_settings(registry: Registry, corpus: str | Path | Sequence[str | Path]) -> dict[str, Any]:
+    if not isinstance(corpus, str | Path):
+        paths = [str(path) for path in corpus]
+        return {"name": "file", "path": paths[0] if len(paths) == 1 else paths}
     is_name = isinstance(corpus, str) and any(item.name == corpus for item in registry.provided("corpus"))
-    is_path = isinstance(corpus, Path) or Path(corpus).exists() or Path(corpus).suffix or Path(corpus).name != corpus
-    if not is_name and is_path:
+    looks_like_path = Path(corpus).suffix or Path(corpus).name != corpus or re.search(r"[*?]|^-$", str(corpus))
+    if not is_name and (isinstance(corpus, Path) or looks_like_path or Path(corpus).exists()):
         return {"name": "file", "path": str(corpus)}
     return {"name": str(corpus)}
 

@@ -19,8 +19,9 @@ from textgen.runs.artifact import Artifact
 from textgen.text.boundaries import Boundaries
 from textgen.text.corpus import Corpus, Layout
 from textgen.text.encoded import EncodedText, usual_longest
-from textgen.text.encoding import TextFacts, count_starts, encode, fit, read_documents, text_sha256
-from textgen.text.growth import grow
+from textgen.text.encoding import TextFacts, count_starts, encode_corpus, fit_corpus, text_sha256
+from textgen.text.growth import grow_for
+from textgen.text.labels import labels_of
 from textgen.text.tokenizer import Tokenizer
 from textgen.training.settings import DEFAULT_TOKENIZER
 
@@ -74,7 +75,7 @@ class Text:
             corpus_name=name,
             tokenizer=tokenizer,
             tokenizer_name=settings["tokenizer"]["name"],
-            encoded=encode(corpus.layout, read_documents(corpus, name), tokenizer, facts),
+            encoded=encode_corpus(corpus, name, tokenizer, facts),
             facts=facts,
             old_ids=old_ids,
         )
@@ -107,7 +108,8 @@ class Text:
             long = int((self.encoded.lengths() > self.usual_longest).sum())
             split = f" ({long} longer than {self.usual_longest:,} tokens, split to train on)" if long else ""
             counts = f"{len(self.encoded):,} documents{split}, {counts}"
-        return counts if (self.characters_per_id == 1).all() else f"{counts}, {len(self.encoded.ids):,} tokens"
+        is_longer = self.encoded.characters_per_target(self.characters_per_id) != 1
+        return f"{counts}, {len(self.encoded.ids):,} tokens" if is_longer else counts
 
     @cached_property
     def sha256(self) -> str:
@@ -128,8 +130,11 @@ class Text:
         return {**asdict(self.corpus.provenance()), "layout": self.layout, "text_sha256": self.sha256}
 
     def is_text_of(self, artifact: Artifact) -> bool:
-        """Returns whether a run was trained on this text, with this vocabulary."""
-        same = self.sha256 == artifact.manifest.provenance.get("text_sha256")
+        """Returns whether a run was trained on this text, with this vocabulary and these labels."""
+        manifest = artifact.manifest
+        same = (
+            self.sha256 == manifest.provenance.get("text_sha256") and list(labels_of(self.tokenizer)) == manifest.labels
+        )
         return same and self.tokenizer.to_json() == artifact.tokenizer_json()
 
 
@@ -163,8 +168,10 @@ def read_text(
     tokenizer_settings = {"name": DEFAULT_TOKENIZER[corpus.layout], **settings.get("tokenizer", {})}
     if tokenizer is None:
         tokenizer = registry.make("tokenizer", tokenizer_settings)
-        fit(corpus.layout, read_documents(corpus, corpus_settings["name"]), tokenizer)
-    old_ids = grow(corpus, corpus_settings["name"], tokenizer) if grows else None
+        tokenizer = fit_corpus(corpus, corpus_settings["name"], tokenizer)
+    old_ids = None
+    if grows:
+        tokenizer, old_ids = grow_for(corpus, corpus_settings["name"], tokenizer)
     return Text.encode(corpus, tokenizer, {"corpus": corpus_settings, "tokenizer": tokenizer_settings}, old_ids)
 
 

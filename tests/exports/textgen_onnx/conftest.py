@@ -93,7 +93,7 @@ def save_run(
 ) -> Artifact:
     """A finished run over a text file beside its folder, with the weights of a :func:`random_network`.
 
-    The text is a stream for ``char-index``, and one document per line for ``char-eos``.
+    The text is one document per line for ``char-eos``, and a stream for the other tokenizers.
     """
     corpus = folder.with_name(f"{folder.name}.txt")
     corpus.parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ LONG = "repetition-penalty(1.3) | temperature(0.9) | top-k(20) | top-p(0.95) | m
 def script(tmp_path_factory) -> Path:
     (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     imports = {line.split()[1] for line in code.splitlines() if line.startswith(("import ", "from "))}
-    assert imports == {"json", "sys", "pathlib", "numpy", "onnxruntime"}
+    assert imports == {"json", "re", "sys", "pathlib", "numpy", "onnxruntime"}
     path: Path = tmp_path_factory.mktemp("script") / "write.py"
     path.write_text(code, encoding="utf-8")
     return path
@@ -30,6 +30,12 @@ def script(tmp_path_factory) -> Path:
         ("T", {"cell": "lstm", "layers": 2, "tokenizer": "char-eos"}),
         ("jumps over", {"cell": "lstm", "tokenizer": "string-lookup", "sampler": LONG}),
         ("the lazy", {"tokenizer": "char-eos", "sampler": "greedy"}),
+        ("", {"tokenizer": "char-eos"}),
+        ("", {"tokenizer": "char-index"}),
+        ("the lazy dog", {"tokenizer": "words"}),
+        ("", {"tokenizer": "words", "cell": "lstm"}),
+        ("jumps", {"tokenizer": "byte-bpe", "sampler": LONG}),
+        ("", {"tokenizer": "byte-bpe"}),
     ],
 )
 @pytest.mark.parametrize("seed", [7, 2**64 - 1])

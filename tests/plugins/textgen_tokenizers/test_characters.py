@@ -196,6 +196,110 @@ def test_the_empty_text_has_no_ids(make, name, options):
     assert tokenizer.decode([]) == ""
 
 
+RARE = "aaaa\nbbbb é ñ é"  # two é, one ñ, three blanks, one line end
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "text", "fate"),
+    [
+        ("string-lookup", {}, "aaaa\nbbbb[UNK][UNK][UNK][UNK][UNK][UNK]", "become [UNK]"),
+        ("string-lookup", {"rare": "drop"}, "aaaa\nbbbb", "are dropped"),
+        ("char-eos", {"order": "frequency"}, "aaaa\nbbbb", "become the unknown id"),
+        ("char-eos", {"rare": "drop"}, "aaaa\nbbbb", "are dropped"),
+        ("char-index", {}, "aaaa\nbbbb", "are dropped"),
+    ],
+)
+def test_rare_characters_of_a_corpus_are_left_out(make, capsys, name, options, text, fate):
+    tokenizer = make(name, **options, min_count=4)
+    tokenizer.fit(iter([RARE]))
+    assert tokenizer.characters == ("a", "b", "\n") if "order" in options else ("\n", "a", "b")
+    said = f"textgen: 3 of 6 characters occur fewer than 4 times, 6 times in all; they {fate}\n"
+    assert capsys.readouterr().err == said
+    for restored in (tokenizer, make(name, **options, min_count=4)):
+        restored.load_json(json.loads(json.dumps(tokenizer.to_json())))
+        ids, lengths = restored.encode_batch(["aé", RARE])
+        kept = fate != "are dropped"
+        assert lengths.tolist() == [1 + kept, len(RARE) if kept else 9]
+        assert restored.decode(ids[1 + kept :]) == text
+        assert ids.tolist().count(restored.unk_id) == (7 if kept else 0)
+
+
+@every_tokenizer
+def test_a_rare_character_of_a_prompt_is_unknown(make, name, options):
+    tokenizer = make(name, **options, min_count=4)
+    tokenizer.fit([RARE])
+    with pytest.raises(UnknownCharacterError, match=r"'é' .* at position 1 "):
+        tokenizer.encode("aé", on_unknown="error")
+    assert tokenizer.decode(tokenizer.encode("aéb", on_unknown="skip")) == "ab"
+
+
+@every_tokenizer
+def test_without_rare_characters_nothing_is_said(make, capsys, name, options):
+    tokenizer = make(name, **options, min_count=2)
+    tokenizer.fit(["abab\n"])  # a line end is never rare: it ends documents
+    assert capsys.readouterr().err == ""
+    assert {*tokenizer.characters} == {*"ab\n"}
+    assert [*tokenizer.to_json()] == ["characters"]
+
+
+@every_tokenizer
+def test_a_corpus_with_rare_characters_only_is_an_error(make, name, options):
+    with pytest.raises(CorpusError, match=r"^no character of the corpus occurs 3 times; lower tokenizer\.min_count$"):
+        make(name, **options, min_count=3).fit(["abab"])
+
+
+def test_char_index_has_no_id_for_rare_characters(make):
+    with pytest.raises(OptionError, match="no option 'rare'"):
+        make("char-index", rare="unk")
+
+
+@every_tokenizer
+@given(text=some_text, other=texts)
+@example(text="bd", other="acab")
+def test_new_characters_follow_those_that_are_known(make, name, options, text, other):
+    tokenizer, restored = make(name, **options), make(name, **options)
+    tokenizer.fit([text])
+    known, size = tokenizer.characters, tokenizer.vocab_size
+    special = [tokenizer.pad_id, tokenizer.unk_id, tokenizer.eos_id]
+    ids = tokenizer.encode(text)
+    before = tokenizer.grow(iter([other]))
+    new = tokenizer.characters[len(known) :]
+    assert tokenizer.characters[: len(known)] == known
+    assert {*new} == {*other} - {*known}
+    assert (before.dtype, len(before)) == (np.int32, size + len(new))
+    assert before[before >= 0].tolist() == list(range(size))
+    assert tokenizer.encode(text).tolist() == ids.tolist()
+    assert tokenizer.decode(tokenizer.encode(other, "error")) == other
+    now = [tokenizer.pad_id, tokenizer.unk_id, tokenizer.eos_id]
+    assert [None if i is None else before[i] for i in now] == special
+    restored.load_json(json.loads(json.dumps(tokenizer.to_json())))
+    assert restored.encode(other).tolist() == tokenizer.encode(other).tolist()
+    assert restored.decode(range(restored.vocab_size)) == tokenizer.decode(range(tokenizer.vocab_size))
+
+
+def test_new_characters_have_the_order_of_the_tokenizer(make):
+    tokenizer = make("char-eos", order="frequency")
+    tokenizer.fit(["ba"])
+    before = tokenizer.grow(["xyyz", "zzab"])
+    assert tokenizer.characters == ("b", "a", "z", "y", "x")
+    assert before.tolist() == [0, 1, 2, -1, -1, -1, 3]
+    tokenizer = make("char-index")
+    tokenizer.fit(["ca"])
+    tokenizer.grow(["bcd"])
+    assert tokenizer.characters == ("a", "c", "b", "d")
+
+
+def test_rare_new_characters_are_not_added(make, capsys):
+    tokenizer = make("string-lookup", min_count=2)
+    tokenizer.fit(["aaé"])
+    capsys.readouterr()
+    assert tokenizer.grow(["ééñxx"]).tolist() == [0, 1, -1, -1]
+    assert tokenizer.characters == ("a", "x", "é"), "what was rare once is known now"
+    assert tokenizer.rare == ("ñ",)
+    said = "textgen: 1 of 3 characters occur fewer than 2 times, 1 times in all; they become [UNK]\n"
+    assert capsys.readouterr().err == said
+
+
 def test_they_are_registered_with_a_summary():
     provided = {item.name: item.summary for item in plugins().provided("tokenizer")}
     assert all(provided[name] for name, _ in TOKENIZERS)

@@ -145,6 +145,6 @@ def test_ids_without_text_end_a_row():
 
 def test_a_replacement_character_that_the_text_has_is_not_lost():
     class Replaced(Parts):
-        texts = ("\ufffd",)
+        texts = ("\ufffd", "\ufffd")
 
     assert write(Replaced(Options()), length=5).text == "\ufffd" * 5

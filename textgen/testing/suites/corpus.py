@@ -52,12 +52,26 @@ class CorpusSuite(OptionsSuite):
         assert list(corpus.documents()) == first
         assert list(self.corpus().documents()) == first
 
+    def test_labels_go_with_the_documents(self) -> None:
+        corpus = self.corpus()
+        if not corpus.is_labelled:
+            return
+        assert corpus.layout == "documents", "only documents can have labels"
+        pairs = list(corpus.labelled_documents())
+        assert [text for _, text in pairs] == list(corpus.documents())
+        assert all(isinstance(label, str) for label, _ in pairs)
+        assert list(corpus.labelled_documents()) == pairs, "each reading gives the same labels"
+        assert list(self.corpus().labelled_documents()) == pairs
+
     def test_settled_options_find_the_same_text(self) -> None:
         corpus = self.corpus()
         text = list(corpus.documents())
         settled = json.loads(json.dumps(corpus.settled_options.model_dump(mode="json")))
         again = plugins().make("corpus", {"name": self.name, **settled}, self.data_dir)
         assert list(again.documents()) == text
+        assert again.is_labelled == corpus.is_labelled
+        if corpus.is_labelled:
+            assert list(again.labelled_documents()) == list(corpus.labelled_documents())
 
     def test_provenance_names_sources_and_licence(self) -> None:
         provenance = self.corpus().provenance()

@@ -3,13 +3,13 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from textgen import OnUnknown, Tokenizer
+from textgen import OnUnknown, PlainDecoder, Tokenizer
 from textgen.errors import ArtifactError, CorpusError, OptionError, UnknownCharacterError
 from textgen.options import Options
 
@@ -20,17 +20,22 @@ class TemplateNameOptions(Options):
     size: int = Field(
         100, ge=0, description="Number of words with their own id: the most frequent ones that occur more than once."
     )
-    on_unknown: OnUnknown = Field("error", description="What to do with an unknown character: error or skip.")
+    on_unknown: Literal["error", "skip"] = Field(
+        "error", description="What to do with an unknown character: error names it and its position, skip drops it."
+    )
 
 
 class TemplateNameTokenizer(Tokenizer):
     """Frequent words are single ids; everything else is encoded character by character.
 
-    The characters come first, by code point, then the words, most frequent first.
+    The characters come first, by code point, then the words, most frequent first; the end of a document is last.
     """
 
     Options = TemplateNameOptions
     options: TemplateNameOptions
+
+    #: Documents end with an id of their own, so they may have line ends.
+    has_eos = True
 
     def __init__(self, options: TemplateNameOptions) -> None:
         super().__init__(options)
@@ -67,10 +72,27 @@ class TemplateNameTokenizer(Tokenizer):
         return np.array(ids, np.int32)
 
     def decode(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> str:
-        return "".join(self._texts[i] for i in ids)
+        return "".join("\n" if i == self.eos_id else self._texts[i] for i in ids)
+
+    def decoder(self) -> PlainDecoder:
+        return PlainDecoder(self.decode)  # each id has a text of its own
+
+    @property
+    def characters_per_id(self) -> NDArray[np.int32]:
+        return np.array([*map(len, self._texts), 1], np.int32)
+
+    def grow(self, texts: Iterable[str]) -> NDArray[np.int32]:
+        known = len(self._texts)
+        new = sorted({character for text in texts for character in text} - self._ids.keys())
+        self._set_vocabulary([*self._texts, *new])
+        return np.array([*range(known), *[-1] * len(new), known], np.int32)  # the end of a document moves
 
     @property
     def vocab_size(self) -> int:
+        return len(self._texts) + 1
+
+    @property
+    def eos_id(self) -> int:
         return len(self._texts)
 
     def to_json(self) -> dict[str, Any]:
@@ -78,6 +100,9 @@ class TemplateNameTokenizer(Tokenizer):
 
     def load_json(self, vocabulary: Mapping[str, Any]) -> None:
         texts = vocabulary.get("texts")
-        if not (isinstance(texts, list) and texts and all(isinstance(text, str) and text for text in texts)):
-            raise ArtifactError('the vocabulary is not {"texts": [...]}; restore it from a copy, or train again')
+        are_texts = isinstance(texts, list) and texts and all(isinstance(text, str) and text for text in texts)
+        if not (are_texts and len(set(texts)) == len(texts)):
+            raise ArtifactError(
+                'the vocabulary is not {"texts": [...]} of distinct texts; restore it from a copy, or train again'
+            )
         self._set_vocabulary(texts)

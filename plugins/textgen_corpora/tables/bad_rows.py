@@ -1,0 +1,71 @@
+"""Rows of tables, and what is done about those that cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from textgen import notice
+from textgen.errors import CorpusError
+
+#: Characters of a row that an error shows.
+_SHOWN = 60
+
+
+class BadRow(Exception):
+    """A row that has no text, or no label. The message continues "table.csv, line 3"."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    Attributes:
+        line: the number of its first line, from 1.
+        source: its first line as it stands in the file.
+        value: its cells, or its JSON value.
+        fault: why it cannot be read; then it has no value.
+    """
+
+    line: int
+    source: str
+    value: Any = None
+    fault: str | None = None
+
+
+class BadRows:
+    """Reports bad rows as errors, or counts them.
+
+    Args:
+        skip: whether to skip and count them.
+        skipping: makes the command that skips them.
+
+    Attributes:
+        count: how many were skipped so far.
+    """
+
+    def __init__(self, skip: bool, skipping: Callable[[], str]) -> None:
+        self.count = 0
+        self._skip, self._skipping = skip, skipping
+        self._first = ""
+
+    def meet(self, name: str, row: Row, fault: str) -> None:
+        """Skips a row and counts it.
+
+        Raises:
+            CorpusError: if rows are not to be skipped.
+        """
+        source = row.source.rstrip("\n")
+        shown = repr(source) if len(source) <= _SHOWN else f"{source[:_SHOWN]!r}..."
+        what = f"{name}, line {row.line}{fault}, in the row {shown}"
+        if not self._skip:
+            raise CorpusError(f"{what}; correct it, or leave such rows out: {self._skipping()}")
+        self.count += 1
+        self._first = self._first or what
+
+    def report(self) -> None:
+        """Says once how many rows were skipped."""
+        if self.count:
+            rows = "1 bad row is" if self.count == 1 else f"{self.count:,} bad rows are"
+            notice(f"{rows} left out; the first: {self._first}", once=True)

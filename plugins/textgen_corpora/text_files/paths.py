@@ -1,0 +1,124 @@
+"""The files that a path stands for: itself, the matches of a pattern, the files of a folder, or the copy of a pipe."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from textgen import notice, spool
+from textgen.errors import CorpusError
+from textgen_corpora.reading import PIECE, is_text
+
+#: The path of standard input.
+STDIN = Path("-")
+
+#: Suffixes of the copy of a pipe, by the format that it is read in.
+_SUFFIXES = {"csv": ".csv", "tsv": ".tsv", "json": ".json", "jsonl": ".jsonl"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file, and what messages call it."""
+
+    path: Path
+    name: str
+
+
+def find_files(paths: Iterable[Path], data_dir: Path | None, *, form: str, wide: bool) -> list[Found]:
+    """Finds the files that paths stand for, each file once.
+
+    Args:
+        paths: files, patterns, folders, pipes, or ``-``.
+        data_dir: where a file is looked for by its name if the path does not exist.
+        form: the format in which pipes are read; decides the suffix of their copy.
+        wide: whether characters are known to have several bytes, so that NUL says nothing about a file.
+
+    Raises:
+        CorpusError: if a pattern matches no file, a folder has no text, or a pipe or device cannot be read.
+    """
+    found: dict[Path, Found] = {}
+    for path in paths:
+        for file in _find(path, data_dir, form, wide):
+            found.setdefault(file.path.absolute(), file)
+    return list(found.values())
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether the content of a path can be read only once: ``-``, a pipe or a device, or a file that a shell opened."""
+    of_process = str(path) == "/dev/stdin" or path.parts[:3] == ("/", "dev", "fd") or path.parts[:2] == ("/", "proc")
+    return path == STDIN or of_process or (path.exists() and not path.is_file() and not path.is_dir())
+
+
+def _find(given: Path, data_dir: Path | None, form: str, wide: bool) -> Iterator[Found]:
+    path = Path(os.path.expanduser(given))
+    if is_pipe(path):
+        yield _kept(path, _SUFFIXES.get(form, ".txt"))
+    elif path.is_dir():
+        yield from _in_folder(path, wide)
+    elif path.exists():
+        yield Found(path, str(path))
+    elif data_dir is not None and (data_dir / path.name).is_file():
+        yield Found(data_dir / path.name, str(data_dir / path.name))
+    elif glob.has_magic(str(path)):
+        yield from _matching(path, wide)
+    elif re.fullmatch("[0-9a-f]{64}", path.stem):
+        raise CorpusError(
+            f"{path}, which was kept of a text without a file, does not exist; put it back, or train anew"
+        )
+    else:
+        yield Found(path, str(path))  # reading it reports that it does not exist
+
+
+def _matching(pattern: Path, wide: bool) -> Iterator[Found]:
+    matches = sorted(glob.glob(str(pattern), recursive=True))
+    if not matches:
+        raise CorpusError(f"no file matches {pattern}; check the pattern")
+    for match in map(Path, matches):
+        if match.is_dir():
+            yield from _in_folder(match, wide, may_be_empty=True)
+        else:
+            yield Found(match, str(match))
+
+
+def _in_folder(folder: Path, wide: bool, may_be_empty: bool = False) -> Iterator[Found]:
+    """Yields the text files of a folder and of the folders in it, sorted by name, without hidden ones."""
+    inside = [path for path in folder.rglob("*") if path.is_file()]
+    shown = [path for path in inside if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    files = sorted(shown, key=lambda path: path.parts)
+    texts = [path for path in files if is_text(path, wide=wide)]
+    if not texts and not may_be_empty:
+        raise CorpusError(f"the folder {folder} has no text files; check the path")
+    if left_out := [path for path in files if path not in set(texts)]:
+        count = "1 file is" if len(left_out) == 1 else f"{len(left_out):,} files are"
+        notice(f"{folder}: {count} left out as not text, such as {left_out[0]}", once=True)
+    for path in texts:
+        yield Found(path, str(path))
+
+
+def _kept(path: Path, suffix: str) -> Found:
+    """Keeps what comes from a pipe, since the text is read more than once, and by later commands."""
+    name = "standard input" if path == STDIN else str(path)
+    if path == STDIN:
+        if sys.stdin.isatty():
+            notice("reading the text from the terminal; end it with Ctrl-D on a line of its own")
+        return Found(spool(_pieces(sys.stdin.buffer), suffix), name)
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if stat.S_ISBLK(mode) or (stat.S_ISCHR(mode) and not file.isatty()):
+                raise CorpusError(f"{name} is a device; name a file or a pipe")
+            return Found(spool(_pieces(file), suffix), name)
+    except OSError as error:
+        raise CorpusError(f"{name} cannot be read: {error.strerror}") from None
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    while data := file.read(PIECE):
+        yield data

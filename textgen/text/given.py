@@ -1,0 +1,84 @@
+"""Texts that a program passes instead of a path."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from textgen.base.spool import spool
+from textgen.errors import CorpusError, OptionError
+
+#: The name of the texts in messages.
+NAME = "text"
+
+
+def keep_text(text: str | Iterable[str]) -> Path:
+    """Keeps a text, or many, as a file that the corpus ``file`` reads.
+
+    Args:
+        text: one long text; or documents: a list, any other iterable, a NumPy array of strings, or a column of a
+            table of pandas or polars.
+
+    Returns:
+        The path: ``.txt`` for one text, ``.jsonl`` for documents.
+
+    Raises:
+        OptionError: if it is neither; names the first item that is not a text.
+        CorpusError: if there is no text, or it has half of a surrogate pair.
+    """
+    if isinstance(text, str):
+        if not text.strip():
+            raise CorpusError(f"{NAME} has no text: it is empty")
+        return spool([_encoded(NAME, text)])
+    return spool(_lines(_items(text)), ".jsonl")
+
+
+def _items(texts: Iterable[str]) -> Iterable[object]:
+    """The items of a collection of texts.
+
+    Raises:
+        OptionError: if iterating would give something else, such as the columns of a table.
+    """
+    kind = type(texts).__name__
+    if hasattr(texts, "columns"):
+        raise OptionError(f"{NAME} is a table ({kind}); pass one of its columns, as in {NAME}=table['title']")
+    if hasattr(texts, "read"):
+        raise OptionError(f"{NAME} is an open file; pass its content, as in {NAME}=file.read(), or corpus=PATH")
+    if isinstance(texts, bytes | bytearray | memoryview):
+        raise OptionError(f"{NAME} is {kind}; decode it, as in {NAME}=data.decode('utf-8')")
+    if isinstance(texts, Path):
+        raise OptionError(f"{NAME} is a path; pass it as corpus={str(texts)!r}")
+    if isinstance(texts, Mapping):
+        raise OptionError(f"{NAME} is a mapping ({kind}); pass its texts, as in {NAME}=list(texts.values())")
+    try:
+        return iter(texts)
+    except TypeError:
+        raise OptionError(f"{NAME} is of type {kind}; pass a str, or a list or column of them") from None
+
+
+def _lines(items: Iterable[object]) -> Iterator[bytes]:
+    """Yields documents as lines of JSON, with the key ``text``."""
+    empty = True
+    for index, item in enumerate(items):
+        if not isinstance(item, str):
+            value = repr(item)
+            raise OptionError(
+                f"{NAME}[{index}] is {value if len(value) <= 40 else type(item).__name__}, which is not a str; "
+                f"leave such rows out, as in {NAME}=[row for row in rows if isinstance(row, str)]"
+            )
+        empty = empty and not item.strip()
+        yield _encoded(f"{NAME}[{index}]", json.dumps({"text": item}, ensure_ascii=False), item) + b"\n"
+    if empty:
+        raise CorpusError(f"{NAME} has no text: it is empty")
+
+
+def _encoded(name: str, written: str, text: str | None = None) -> bytes:
+    try:
+        return written.encode("utf-8")
+    except UnicodeEncodeError as error:
+        shown = (written if text is None else text)[:40]
+        raise CorpusError(
+            f"{name} contains half of a surrogate pair, which is not a character ({error.object[error.start]!r} in "
+            f"{shown!r}); leave it out"
+        ) from None
