@@ -408,3 +408,55 @@ def test_the_advice_to_use_from_works_when_pasted(textgen, base):
 
 def test_a_model_s_shape_needs_a_new_run(textgen, base):
     assert textgen("train", "--resume", base, "--on-unknown", "skip").error.endswith("; train a new run instead")
+
+
+#: A table of towns by country.
+TOWNS = "country,town\nItaly,Roma\nItaly,Parma\nPeru,Lima\nPeru,Ica\nItaly,Bari\nPeru,Cusco\nItaly,Como\nPeru,Tacna\n"
+
+
+@pytest.fixture
+def towns(textgen) -> Path:
+    """A run on labelled documents: the labels Italy and Peru."""
+    Path("towns.csv").write_text(TOWNS)
+    options = ["--set", "corpus.column=town", "--set", "corpus.label=country"]
+    done = textgen("train", "towns.csv", *QUICK, *options, "--epochs", 1, "--out", "towns")
+    assert done.code == 0, done.err
+    return Path("towns")
+
+
+def test_labels_keep_their_weights_and_new_ones_are_added(textgen, towns):
+    Path("more.csv").write_text("country,town\nPeru,Puno\nNepal,Patan\nNepal,Banepa\nPeru,Lima\nNepal,Palpa\n")
+    options = ["--set", "corpus.column=town", "--set", "corpus.label=country"]
+    done = textgen("train", "more.csv", *options, "--from", towns, "--epochs", 1, "--out", "more")
+    assert done.code == 0, done.err
+    assert {"4 new characters: e l p t", "1 new label: Nepal"} <= {*done.err.splitlines()}
+    assert manifest("more").labels == ["Italy", "Peru", "Nepal"]
+    counts = {run: Artifact.open(Path(run)).weights()["counts"] for run in ("towns", "more")}
+    for label in (0, 1):  # how often a label is followed by each character
+        then, now = (
+            counts[run][0, manifest(run).vocab_size - len(manifest(run).labels) + label, np.array(ids)]
+            for run, ids in (
+                (run, [characters(run).index(each) + 1 for each in characters("towns")]) for run in ("towns", "more")
+            )
+        )
+        assert then.sum() > 0
+        assert (now >= then).all()
+    for label in ("Italy", "Nepal"):
+        assert textgen("sample", "more", "--label", label, "--seed", 1).code == 0
+
+
+def test_documents_without_labels_leave_those_of_the_run_behind(textgen, towns, names):
+    done = textgen("train", names, *LINES, "--from", towns, "--epochs", 1, "--out", "plain")
+    assert done.code == 0, done.err
+    assert manifest("plain").labels == []
+    assert textgen("sample", "plain", "--seed", 1).code == 0
+    assert textgen("train", "--resume", "plain", "--epochs", 2).code == 0
+
+
+def test_a_run_without_labels_takes_them_on(textgen, base, towns):
+    options = ["--set", "corpus.column=town", "--set", "corpus.label=country"]
+    done = textgen("train", "towns.csv", *options, "--from", base, "--epochs", 1, "--out", "labelled")
+    assert done.code == 0, done.err
+    assert manifest("labelled").labels == ["Italy", "Peru"]
+    assert textgen("sample", "labelled", "--label", "Peru", "--seed", 1).code == 0
+    assert textgen("train", "--resume", "labelled", "--epochs", 2).code == 0

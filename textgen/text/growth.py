@@ -96,24 +96,30 @@ def with_labels(
     return np.concatenate([old_ids, [known.get(label, -1) for label in labels]]).astype(np.int32)
 
 
-def new_tokens(tokenizer: Tokenizer, old_ids: NDArray[np.int32]) -> list[str]:
-    """The texts of the new ids of a grown vocabulary.
+def new_tokens(tokenizer: Tokenizer, old_ids: NDArray[np.int32]) -> tuple[list[str], list[str]]:
+    """The texts of the new ids of a grown vocabulary, and the new labels.
 
     Args:
         tokenizer: with the grown vocabulary.
         old_ids: ``[ids]`` int32: for each of its ids the one that it had before, -1 for a new one.
     """
-    return [tokenizer.decode([int(i)]) for i in np.flatnonzero(old_ids < 0)]
+    new, labels = np.flatnonzero(old_ids < 0), labels_of(tokenizer)
+    first = tokenizer.vocab_size - len(labels)
+    return [tokenizer.decode([int(i)]) for i in new if i < first], [labels[i - first] for i in new if i >= first]
 
 
-def describe_tokens(tokens: Sequence[str]) -> str:
-    """New tokens, at least one, in a line.
+def describe_new(tokens: Sequence[str], kind: str = "") -> str:
+    """New tokens or labels, at least one, in a line.
+
+    Args:
+        tokens: their texts.
+        kind: what they are, in the singular; by default characters or tokens.
 
     Example:
-        >>> describe_tokens(["Å", " "])
+        >>> describe_new(["Å", " "])
         "2 new characters: Å ' '"
     """
-    kind = "character" if all(len(token) == 1 for token in tokens) else "token"
+    kind = kind or ("character" if all(len(token) == 1 for token in tokens) else "token")
     listed = " ".join(each if each.isprintable() and not each.isspace() else repr(each) for each in tokens[:LISTED])
     more = f" and {len(tokens) - LISTED:,} more" if len(tokens) > LISTED else ""
     return f"{len(tokens):,} new {kind}{'s' * (len(tokens) > 1)}: {listed}{more}"

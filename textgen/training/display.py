@@ -15,7 +15,7 @@ from textgen.base.console import LINE_EVERY, say
 from textgen.base.files import quoted
 from textgen.model.fitting import Position
 from textgen.runs.artifact import Artifact
-from textgen.text.growth import describe_tokens
+from textgen.text.growth import describe_new
 from textgen.training.plan import Plan
 
 
@@ -57,7 +57,9 @@ class LineDisplay(Display):
             f"{plan.text.describe()}, vocabulary {plan.tokenizer.vocab_size}"
         )
         if plan.new_tokens:
-            say(describe_tokens(plan.new_tokens))
+            say(describe_new(plan.new_tokens))
+        if plan.new_labels:
+            say(describe_new(plan.new_labels, "label"))
         resumed = f", resumed after batch {position.total}" if position.total else ""
         epochs = f"{self._epochs} epoch" + "s" * (self._epochs != 1)
         limit = f", at most {plan.training.max_steps} in all" if self._last < self._epochs * self._steps else ""

@@ -70,9 +70,20 @@ class Plan:
         return self.text.tokenizer
 
     @property
+    def _begins_with(self) -> dict[str, Any]:
+        if self.base is None:
+            return {}
+        return {"from": str(self.base.path), "new_tokens": self.new_tokens, "new_labels": self.new_labels}
+
+    @property
     def new_tokens(self) -> list[str]:
         """The texts of the ids that the weights it begins with do not know."""
-        return [] if self.text.old_ids is None else new_tokens(self.tokenizer, self.text.old_ids)
+        return [] if self.text.old_ids is None else new_tokens(self.tokenizer, self.text.old_ids)[0]
+
+    @property
+    def new_labels(self) -> list[str]:
+        """The labels that the weights it begins with do not know."""
+        return [] if self.text.old_ids is None else new_tokens(self.tokenizer, self.text.old_ids)[1]
 
     @property
     def settings(self) -> Settings:
@@ -88,7 +99,7 @@ class Plan:
         """Returns what ``textgen train --dry-run`` prints, as JSON values."""
         held_out = self.dataset.held_out
         return {
-            **({"from": str(self.base.path), "new_tokens": self.new_tokens} if self.base else {}),
+            **self._begins_with,
             "vocab_size": self.tokenizer.vocab_size,
             "documents": len(self.text.encoded),
             "characters": self.text.facts.characters,
