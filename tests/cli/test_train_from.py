@@ -368,6 +368,13 @@ def test_a_changed_text_is_not_resumed(textgen, base, new_names):
         assert "the text of tuned has changed" in textgen("train", "--resume", "tuned", "--epochs", 2).error
 
 
+def test_the_run_is_evaluated_on_its_own_text(textgen, base, new_names):
+    textgen("train", new_names, *LINES, "--from", base, "--epochs", 1, "--out", "tuned")
+    found = json.loads(textgen("evaluate", "tuned", "--json", "--num", 4).out)
+    assert found["same_text"] is True
+    assert found["held_out"]["nats"] == pytest.approx(manifest("tuned").metrics["held_out_loss"], rel=1e-3)
+
+
 def test_folds_begin_with_the_weights_of_the_base(textgen, base, new_names):
     textgen("train", new_names, *LINES, "--from", base, "--epochs", 1, "--out", "tuned")
     assert textgen("evaluate", "tuned", "--folds", 2, "--json").code == 0
