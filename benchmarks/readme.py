@@ -20,7 +20,10 @@ README, PAGE = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
 
 #: The modules, one per question, in the order of the page.
-MODULES = ("generation", "throughput", "training", "learning", "startup", "quality", "tokenizers", "growth")
+MODULES = (
+    *("generation", "throughput", "training", "learning", "startup", "quality", "tokenizers", "growth"),
+    "fine_tuning",
+)
 
 KERAS_LOOP = "Keras, a loop in Python"
 
@@ -121,7 +124,7 @@ def page(results: Mapping[str, Result]) -> str:
     parts = [PAGE_INTRODUCTION]
     for module in MODULES:
         question = (importlib.import_module(f"benchmarks.{module}").__doc__ or "").partition("\n")[0]
-        parts += [f"## {module.capitalize()}", question]
+        parts += [f"## {module.replace('_', ' ').capitalize()}", question]
         if module not in results:
             parts.append(f"Not measured yet: `python -m benchmarks.{module}`.")
         for name in (module, f"{module}-cuda"):
