@@ -68,7 +68,7 @@ class RecurrentModel(KerasModel):
     def grow_weights(self, tensors: Tensors, old_ids: NDArray[np.int32]) -> Tensors:
         grown = RecurrentNetwork.from_tensors(self.cell, tensors).with_ids(old_ids).tensors()
         if self.options.tie_weights:
-            grown["head.kernel"] = np.ascontiguousarray(grown["embedding"].T)
+            grown["embedding"] = np.ascontiguousarray(grown["head.kernel"].T)
         return grown
 
     def describe(self, weights: Tensors) -> RecurrentNetwork:

@@ -287,7 +287,7 @@ def test_a_stack_of_recurrent_layers_grows(textgen, names, new_names):
     np.testing.assert_array_equal(new["layers.0.kernel"], old["layers.0.kernel"])
     added = [characters("tuned").index(each) + 1 for each in "ZÅë"]
     assert new["head.bias"][added] == pytest.approx(old["head.bias"].min())
-    assert np.abs(new["embedding"][added] - old["embedding"].mean(axis=0)).max() < old["embedding"].std(axis=0).max()
+    assert np.abs(new["head.kernel"][:, added].T - old["head.kernel"].mean(axis=1)).max() < old["head.kernel"].std()
     assert len(np.unique(new["embedding"][added], axis=0)) == 3
 
 
@@ -366,6 +366,13 @@ def test_a_changed_text_is_not_resumed(textgen, base, new_names):
     for text in ("Ünal\n" * 9, "Ada\nBo\n" * 9):
         new_names.write_text(text, encoding="utf-8")
         assert "the text of tuned has changed" in textgen("train", "--resume", "tuned", "--epochs", 2).error
+
+
+def test_the_run_is_evaluated_on_its_own_text(textgen, base, new_names):
+    textgen("train", new_names, *LINES, "--from", base, "--epochs", 1, "--out", "tuned")
+    found = json.loads(textgen("evaluate", "tuned", "--json", "--num", 4).out)
+    assert found["same_text"] is True
+    assert found["held_out"]["nats"] == pytest.approx(manifest("tuned").metrics["held_out_loss"], rel=1e-3)
 
 
 def test_folds_begin_with_the_weights_of_the_base(textgen, base, new_names):

@@ -22,6 +22,9 @@ Array = NDArray[np.float32]
 #: candidate (h); LSTM input (i), forget (f), candidate (c), output (o).
 GATES: dict[Cell, int] = {"gru": 3, "lstm": 4}
 
+#: The deviation of new rows of the input, and of new columns of the head, as a share of that of the known ones.
+AS_FAR, NEAR = 1.0, 0.1
+
 
 @dataclass(frozen=True)
 class RecurrentLayer:
@@ -119,26 +122,22 @@ class RecurrentNetwork:
     def with_ids(self, old_ids: NDArray[np.int32]) -> RecurrentNetwork:
         """Returns the network for another vocabulary; it computes the same for ids that it has kept.
 
-        A new id enters as the mean of the known ones, which is what the first layer has learned to read, with a little
-        noise, so that new ids can be told apart. Its logit is the mean of the known ones with the lowest of their
-        biases: it begins unlikely, and the probabilities of known ids stay nearly the same (compare Hewitt,
-        "Initializing New Word Embeddings for Pretrained Language Models", 2021).
+        A new id enters as one drawn around the mean of the known ones, as far from it as they are, so that new ids can
+        be told apart at once. Its logit begins near the mean of the known ones, with the lowest of their biases: it is
+        unlikely, and the probabilities of known ids stay nearly the same (compare Hewitt, "Initializing New Word
+        Embeddings for Pretrained Language Models", 2021). The draw is a function of the sizes alone.
 
         Args:
             old_ids: ``[ids]`` int32: for each id the one that it had in this network, -1 for a new one.
         """
-
-        def rows(table: Array, axis: int = 0) -> Array:
-            return np.ascontiguousarray(np.moveaxis(_with_rows(np.moveaxis(table, axis, 0), old_ids), 0, axis))
-
         layers = self.layers
         if self.embedding is None:
-            layers = (replace(layers[0], kernel=rows(layers[0].kernel)), *layers[1:])
+            layers = (replace(layers[0], kernel=_with_rows(layers[0].kernel, old_ids, AS_FAR)), *layers[1:])
         lowest = self.head_bias[old_ids[old_ids >= 0]].min()
         return RecurrentNetwork(
-            embedding=None if self.embedding is None else rows(self.embedding),
+            embedding=None if self.embedding is None else _with_rows(self.embedding, old_ids, AS_FAR),
             layers=layers,
-            head_kernel=rows(self.head_kernel, axis=1),
+            head_kernel=np.ascontiguousarray(_with_rows(self.head_kernel.T, old_ids, NEAR).T),
             head_bias=np.where(old_ids < 0, lowest, self.head_bias[old_ids]),
         )
 
@@ -181,10 +180,9 @@ def recurrent_state_spec(cell: Cell, units: list[int]) -> StateSpec:
     return StateSpec(tuple(TensorSpec(f"{i}.{part}", (width,)) for i, width in enumerate(units) for part in parts))
 
 
-def _with_rows(table: Array, old_ids: NDArray[np.int32]) -> Array:
-    """The rows ``[V, ...]`` of old ids; a new one is their mean, with noise of a tenth of their deviation."""
+def _with_rows(table: Array, old_ids: NDArray[np.int32], spread: float) -> Array:
+    """The rows ``[V, width]`` of old ids; new ones are drawn around their mean, with a share of their deviation."""
     known = table[old_ids[old_ids >= 0]]
-    noise = np.random.default_rng(len(old_ids)).normal(0, 0.1, (len(old_ids), *table.shape[1:]))
+    noise = np.random.default_rng(len(old_ids)).normal(0, spread, (len(old_ids), table.shape[1]))
     new = known.mean(axis=0) + noise.astype(np.float32) * known.std(axis=0)
-    is_new = (old_ids < 0).reshape(-1, *[1] * (table.ndim - 1))
-    return np.asarray(np.where(is_new, new, table[old_ids]), np.float32)
+    return np.asarray(np.where((old_ids < 0)[:, None], new, table[old_ids]), np.float32)

@@ -222,8 +222,12 @@ class TrainingLoop:
         self._loss = _MeanLoss(checkpoint.numbers["nats"], checkpoint.numbers["characters"])
         self._plateau = Plateau.from_json(checkpoint.numbers["progress"])
         self._position = checkpoint.position
-        if checkpoint.numbers.get("learning_rate", self._options.learning_rate) != self._options.learning_rate:
-            self._optimizer.learning_rate = self._options.learning_rate  # changed on resuming
+        # Without a schedule the optimizer has the rate, which callbacks may have changed, and the user on resuming.
+        # Earlier checkpoints do not say which rate was wanted then.
+        unknown = None if self._options.callbacks else 0.0
+        before = checkpoint.numbers.get("learning_rate", unknown)
+        if before is not None and before != self._options.learning_rate:
+            self._optimizer.learning_rate = self._options.learning_rate
 
 
 def frozen_names(names: Iterable[str], freeze: Sequence[str]) -> set[str]:

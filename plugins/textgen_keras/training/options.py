@@ -19,7 +19,7 @@ class GradientOptions(TrainingOptions):
         *("learning_rate", "clip_norm", "weight_decay", "callbacks"),
     )
     from_trained: ClassVar[Mapping[str, Any]] = {
-        "learning_rate": 1e-3,
+        "learning_rate": 2e-3,
         "schedule": "cosine",
         "warmup_steps": 100,
         "freeze": (),

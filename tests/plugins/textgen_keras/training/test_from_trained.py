@@ -90,7 +90,7 @@ def test_from_has_a_learning_rate_and_schedule_of_its_own(command_line, tmp_path
     train(command_line, "other.txt", "--from", "base", *frozen, "--epochs", 2, "--out", "tuned")
     base, tuned = Artifact.open(Path("base")), Artifact.open(Path("tuned"))
     training = tuned.manifest.settings["training"]
-    assert (training["learning_rate"], training["schedule"], training["warmup_steps"]) == (1e-3, "cosine", 100)
+    assert (training["learning_rate"], training["schedule"], training["warmup_steps"]) == (2e-3, "cosine", 100)
     assert (training["batch_size"], training["length"], training["freeze"]) == (4, 20, ["layers"])
     assert tuned.manifest.settings["model"]["dropout"] == 0.4
     for part in ("kernel", "recurrent_kernel", "bias"):
