@@ -124,7 +124,9 @@ class File(Corpus):
         options = self.options
         wide = options.encoding != "auto" and is_wide(options.encoding)
         found = find_files(options.paths, self.data_dir, form=options.format, wide=wide)
-        first = {options.format_of(file.path): file.name for file in reversed(found)}
+        first: dict[str, str] = {}
+        for file in found:
+            first.setdefault(options.format_of(file.path), file.name)
         try:
             options.check(set(first))
         except ValueError as error:
@@ -190,10 +192,11 @@ class File(Corpus):
                 if document.strip():
                     empty = False
                     yield label, document
-        bad.report()
         self._bad_rows = bad.count
         if empty:
-            raise no_text(self._name)
+            raise no_text(self._name, bad.summary())
+        if bad.count:
+            notice(bad.summary(), once=True)
 
     def _cut(self, file: TextFile, bad: BadRows) -> Iterator[Labelled]:
         pieces = self._pieces(file)

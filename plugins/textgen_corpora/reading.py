@@ -193,6 +193,6 @@ def not_all_blank(name: object, pieces: Iterable[str]) -> Iterator[str]:
         raise no_text(name)
 
 
-def no_text(name: object) -> CorpusError:
+def no_text(name: object, reason: str = "") -> CorpusError:
     """The error of a corpus without text."""
-    return CorpusError(f"the corpus is empty: {name} has no text")
+    return CorpusError(f"the corpus is empty: {name} has no text{f' ({reason})' if reason else ''}")

@@ -69,9 +69,7 @@ def _find(given: Path, data_dir: Path | None, form: str, wide: bool) -> Iterator
     elif glob.has_magic(str(path)):
         yield from _matching(path, wide)
     elif re.fullmatch("[0-9a-f]{64}", path.stem):
-        raise CorpusError(
-            f"{path}, which was kept of a text without a file, does not exist; put it back, or train anew"
-        )
+        raise CorpusError(f"{path}, the copy of a text that had no file, does not exist; put it back, or train anew")
     else:
         yield Found(path, str(path))  # reading it reports that it does not exist
 
