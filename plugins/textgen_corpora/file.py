@@ -143,7 +143,7 @@ class File(Corpus):
             delimiters = {
                 file.name: "tab" if file.delimiter == "\t" else file.delimiter
                 for file in files
-                if file.delimiter != DELIMITED.get(file.format)
+                if file.delimiter is not None and file.delimiter != DELIMITED[file.format]
             }
             self._tell(delimiters, "read with the delimiter {}")
         return files

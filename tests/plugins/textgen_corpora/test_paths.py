@@ -23,11 +23,17 @@ def corpus(path: object, data_dir: Path | None = None, **options: object) -> Fil
 
 
 def text(path: object, **options: object) -> str:
-    return "".join(corpus(path, **options).documents())
+    return "".join(corpus(path, None, **options).documents())
+
+
+def settled_path(own: File) -> Path:
+    path = own.settled_options.path
+    assert isinstance(path, Path)
+    return path
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
+def folder(tmp_path, monkeypatch):
     """The working directory, with texts in folders, a hidden file and a picture."""
     here = tmp_path / "here"
     files = {
@@ -158,7 +164,7 @@ def test_standard_input_may_be_a_table_or_compressed(stdin):
     own = corpus("-", format="jsonl")
     assert own.layout == "documents"
     assert list(own.documents()) == ["one"]
-    assert own.settled_options.path.suffix == ".jsonl"
+    assert settled_path(own).suffix == ".jsonl"
 
 
 def test_errors_of_standard_input_name_it_and_advise_on_its_copy(stdin):
@@ -178,7 +184,7 @@ def test_pipes_are_kept_too(tmp_path, cache_dir):
     own = corpus(pipe)
     assert "".join(own.documents()) == "".join(own.documents()) == "through a pipe\n"
     writer.join()
-    assert own.settled_options.path.parent == cache_dir / "texts"
+    assert settled_path(own).parent == cache_dir / "texts"
 
 
 def test_files_that_a_process_opened_are_kept(tmp_path, cache_dir):
@@ -188,7 +194,7 @@ def test_files_that_a_process_opened_are_kept(tmp_path, cache_dir):
         file.seek(0)
         own = corpus(f"/dev/fd/{file.fileno()}")
         assert "".join(own.documents()) == "words\n"
-    assert own.settled_options.path.parent == cache_dir / "texts"
+    assert settled_path(own).parent == cache_dir / "texts"
 
 
 def test_a_device_is_an_error():
@@ -199,7 +205,7 @@ def test_a_device_is_an_error():
 def test_a_copy_that_is_gone_is_told(stdin, cache_dir):
     stdin(b"hello\n")
     own = corpus("-")
-    settled = own.settled_options.path
+    settled = settled_path(own)
     settled.unlink()
     with pytest.raises(CorpusError, match="the copy of a text that had no file, does not exist; put it back"):
         text(settled)

@@ -284,7 +284,8 @@ def test_an_empty_corpus_is_an_error(work, content):
 def test_any_unicode_text_can_be_planned(work, text):
     work.stream.write_bytes(("x" + text).encode())
     plan = work.plan(stream=True)
-    assert plan.tokenizer.decode(plan.dataset.train.text.ids) == ("x" + text)[: len(plan.dataset.train.text.ids)]
+    read = ("x" + text).replace("\r\n", "\n").replace("\r", "\n")
+    assert plan.tokenizer.decode(plan.dataset.train.text.ids) == read[: len(plan.dataset.train.text.ids)]
     assert all(len(start) == 1 and count > 0 for start, count in plan.text.boundaries.starts.items())
 
 
