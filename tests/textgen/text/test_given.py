@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,16 +37,16 @@ class Column:
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch) -> Path:
+def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TEXTGEN_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("TEXTGEN_RUNS_DIR", str(tmp_path / "runs"))
     monkeypatch.setattr("textgen.training.plot.save_training_plot", lambda history, path: write_atomically(path, b""))
     return tmp_path / "cache"
 
 
-def train(text: object, **more: object) -> textgen.TextGenerator:
+def train(text: Any) -> textgen.TextGenerator:
     with registered(counting, name="counting"):
-        return textgen.train(text=text, model="counting", settings=QUICK, **more)
+        return textgen.train(text=text, model="counting", settings=QUICK)
 
 
 def corpus_of(generator: textgen.TextGenerator) -> dict[str, object]:
