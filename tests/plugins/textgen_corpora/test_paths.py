@@ -108,6 +108,18 @@ def test_formats_follow_each_suffix_and_do_not_mix_with_text(folder):
     assert text(["t/x.csv", "a.txt"], format="text") == "text\none\na"
 
 
+@pytest.mark.parametrize("path", ["t", "t/*", "t/**", "~/t"])
+def test_files_of_folders_and_patterns_decide_the_format(folder, monkeypatch, path):
+    monkeypatch.setenv("HOME", str(folder))
+    (folder / "t").mkdir()
+    (folder / "t" / "x.csv").write_text("class,title\na,one\n")
+    own = corpus(path, column="title", label="class")
+    assert own.layout == "documents"
+    assert list(own.labelled_documents()) == [("a", "one")]
+    with pytest.raises(OptionError, match=r"csv has documents.*x\.csv"):
+        text(path, layout="stream")
+
+
 @pytest.mark.parametrize("path", ["", [], [""], ["a.txt", ""]])
 def test_a_path_must_name_something(path):
     with pytest.raises(OptionError, match=r"corpus\.path: name a file, a folder or a pattern"):
