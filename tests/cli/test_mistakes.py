@@ -106,7 +106,7 @@ def test_a_file_that_cannot_be_trained_on(mistake, content, error, dry_run):
 
 def test_a_file_that_is_missing_or_a_folder(mistake):
     assert mistake("train", "nowhere.txt") == "nowhere.txt does not exist; check the path"
-    assert mistake("train", ".") == ". is a folder; name a file"
+    assert mistake("train", ".") == "the folder . has no text files; check the path"
 
 
 def test_fewer_documents_than_a_batch_or_to_hold_out(mistake, names):

@@ -246,5 +246,6 @@ def test_callbacks_are_an_option_that_the_model_must_have(work):
 def test_a_text_that_does_not_exist_is_an_error(work):
     with pytest.raises(CorpusError, match=r"wrods.txt does not exist"):
         textgen.train("wrods.txt", "counting")
-    with pytest.raises(CorpusError, match="is a folder"):
-        textgen.train(work.folder, "counting")
+    (work.folder / "empty").mkdir()
+    with pytest.raises(CorpusError, match="empty has no text files"):
+        textgen.train(work.folder / "empty", "counting")

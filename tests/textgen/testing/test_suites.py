@@ -298,6 +298,22 @@ class ForgetsAnOption(TinyDocuments):
         return CountedOptions(count=6)
 
 
+@fails("test_labels_belong_to_the_documents")
+class LabelsOtherTexts(TinyDocuments):
+    is_labelled = True
+
+    def labelled_documents(self):
+        return (("tree", text) for text in reversed(list(self.documents())))
+
+
+@fails("test_texts_have_the_normal_form_that_it_states")
+class StatesAnotherForm(TinyDocuments):
+    normalization = "NFC"
+
+    def documents(self):
+        yield "e\u0301"
+
+
 @fails("test_provenance_names_sources_and_licence")
 class ReadsAnywhere(TinyDocuments):
     def provenance(self):

@@ -285,9 +285,9 @@ def test_an_empty_corpus_is_an_error(work, content):
 def test_any_unicode_text_can_be_planned(work, text):
     work.stream.write_bytes(("x" + text).encode())
     plan = work.plan(stream=True)
-    assert plan.tokenizer.decode(plan.dataset.train.text.ids) == ("x" + text)[: len(plan.dataset.train.text.ids)]
-    starts = plan.text.boundaries.starts
-    assert sum(starts.values()) == sum(bool(line) for line in ("x" + text).splitlines())
+    read = ("x" + text).replace("\r\n", "\n").replace("\r", "\n")
+    assert plan.tokenizer.decode(plan.dataset.train.text.ids) == read[: len(plan.dataset.train.text.ids)]
+    assert sum(plan.text.boundaries.starts.values()) == sum(bool(line) for line in read.splitlines())
 
 
 def test_a_recipe_for_another_model_lends_what_this_one_has(registry, capsys):
