@@ -1,7 +1,7 @@
 """The recipes: complete settings of the five programs that the project set out to reproduce, and ``agnews-labels``.
 
-The five train as their sources do: Keras's default learning rate for Adam, no gradient clipping, no dropout, no held-out
-text, examples in shuffled order. They also sample text as their sources do.
+The five train as their sources do: Keras's default learning rate for Adam, no gradient clipping, no dropout, no
+held-out text, examples in shuffled order. They also sample text as their sources do.
 """
 
 from __future__ import annotations
