@@ -134,15 +134,15 @@ class Request:
         _check_seeds([seed, *row_seeds])
         chains = [make_chain(text) for text in _chain_texts(defaults.sampler, wishes)]
         label = wishes.get("label")
-        labels = [label] if label is None or isinstance(label, str) else list(label) or [None]
-        each, blocks = len(prompts) * num, len(labels) * len(chains)
+        labels = [label] if isinstance(label, str) else list(label or ())
+        each, label_blocks = len(prompts) * num, len(labels) or 1
         return cls(
-            prompts=tuple(text for text in prompts for _ in range(num)) * blocks,
+            prompts=tuple(text for text in prompts for _ in range(num)) * (label_blocks * len(chains)),
             length=length or defaults.length or DEFAULT_LENGTH,
-            chains=tuple(chain for chain in chains for _ in range(each)) * len(labels),
+            chains=tuple(chain for chain in chains for _ in range(each)) * label_blocks,
             seed=seed,
-            row_seeds=tuple(row_seeds) * blocks,
-            labels=tuple(label for label in labels if label is not None for _ in range(each * len(chains))),
+            row_seeds=tuple(row_seeds) * (label_blocks * len(chains)),
+            labels=tuple(label for label in labels for _ in range(each * len(chains))),
             stop=defaults.stop if stop is None else (stop,) if isinstance(stop, str) else tuple(stop),
             ignore_eos=wishes.get("ignore_eos", False),
             on_unknown=wishes.get("on_unknown"),
