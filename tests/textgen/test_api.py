@@ -105,7 +105,7 @@ def test_single_samplers_edit_the_chain_of_the_run(stream):
         ({"seed": 2**64}, "a seed must be from 0 to"),
         ({"rows": [-1]}, "a seed must be from 0 to"),
         ({"rows": [1, 2]}, "do not go together"),
-        ({"temperature": -0.1}, "temperature.temperature: input should be greater than or equal to 0"),
+        ({"temperature": -0.1}, "temperature must be at least 0"),
         ({"top_k": 0}, "top-k.k: "),
         ({"top_p": 1.5}, "top-p.p: "),
         ({"sampler": "greedy", "top_k": 3, "min_p": 0.1}, "a sampler chain and top-k, min-p exclude each other"),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypedDict, Unpack
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from textgen.errors import OptionError
 from textgen.generation.chain import Chain, edit_chain
@@ -24,7 +24,7 @@ FinishReason = Literal["length", "eos", "stop"]
 class GenerationOptions(Options):
     """The defaults of a run's generation."""
 
-    prompt: str | None = Field(None, description="Text to continue; without one, a first character is drawn.")
+    prompt: str = Field("", description="Text to continue; if it is empty, the first token is drawn.")
     length: int | None = Field(
         None,
         ge=1,
@@ -32,6 +32,11 @@ class GenerationOptions(Options):
     )
     sampler: str = Field("temperature(0.8) | multinomial", description="The sampler chain.")
     stop: tuple[str, ...] = Field((), description="Texts that end a generation; they are not part of it.")
+
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _accept_none(cls, value: object) -> object:
+        return "" if value is None else value  # as runs recorded it, and as Python says it
 
 
 class Wishes(TypedDict, total=False):
