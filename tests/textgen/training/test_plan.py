@@ -254,7 +254,7 @@ def test_a_plan_that_cannot_be_trained_is_an_error_of_one_line(work, options, er
         ({"tokenizer": {"name": "char"}}, UnknownNameError, "unknown tokenizer 'char'; did you mean char-"),
         ({"model": {"smoothing": 0}}, OptionError, "model.smoothing must be above 0, not 0"),
         ({"generation": {"sampler": "top-k"}}, OptionError, "must end in a selector"),
-        ({"generation": {"length": 0}}, OptionError, "generation.length: "),
+        ({"generation": {"length": 0}}, OptionError, "generation.length must be "),
         ({"generation": {"sampler": "topk | greedy"}}, UnknownNameError, "unknown sampler 'topk'; did you mean top-k"),
         ({"corpus": {"colum": 1}}, OptionError, "corpus has no option 'colum'; did you mean column?"),
         ({"modle": {}}, OptionError, "unknown table 'modle'; did you mean model?"),
