@@ -45,7 +45,7 @@ def mistake(textgen):
         (["names.txt", "--set", "model.smoothin=3"], "model has no option 'smoothin'; did you mean smoothing?"),
         (["names.txt", "--set", "model.smoothing=0"], "model.smoothing must be above 0, not 0"),
         (["names.txt", "--set", "training.epochs=x"], "training.epochs must be a whole number, not 'x'"),
-        (["names.txt", "--set", "training.callbacks=['a"], "is not a TOML value"),
+        (["names.txt", "--set", "generation.stop=['a"], "is not a TOML value"),
         (["names.txt", "--set", "smoothing=3"], "'smoothing=3' is not of the form table.option=value"),
         (["names.txt", "--set", "model.smoothing"], "'model.smoothing' is not of the form table.option=value"),
         (["names.txt", "--epochs", 0], "training.epochs must be at least 1, not 0"),

@@ -23,6 +23,7 @@ from textgen.generation.runtime import Ids, Runtime
 from textgen.model.state import State
 from textgen.text.boundaries import Boundaries
 from textgen.text.tokenizer import Tokenizer
+from textgen.text.vocabulary import Unknown, find_unknown
 
 #: Steps per chunk if the runtime has no preference: of text that runs to its full length; of text that may end at any
 #: step, after which the rest of a chunk is wasted; and at first of text that is read while it is written.
@@ -70,7 +71,11 @@ def generate(
     scores: Sequence[float | None] = [None] * len(rows)
     if request.score:
         scores = score_rows(runtime, [row.prompt_ids for row in rows], rows, _start(runtime, request, len(rows)))
-    return [_generation(request, row, score) for row, score in zip(rows, scores, strict=True)]
+    unknown = {prompt: find_unknown(tokenizer, prompt, request.on_unknown) for prompt in dict.fromkeys(request.prompts)}
+    return [
+        _generation(request, row, score, unknown[request.prompts[row.index]])
+        for row, score in zip(rows, scores, strict=True)
+    ]
 
 
 def finish(pieces: Generator[Piece, None, list[Generation]]) -> list[Generation]:
@@ -168,7 +173,7 @@ def _keep_states_inside(runtime: Runtime, active: Sequence[Row], last_ids: Ids, 
                 row.state = runtime.prefill(np.array([read], np.int32), row.state).copy()
 
 
-def _generation(request: Request, row: Row, score: float | None) -> Generation:
+def _generation(request: Request, row: Row, score: float | None, unknown: tuple[Unknown, ...]) -> Generation:
     return Generation(
         prompt=request.prompts[row.index],
         text=row.text,
@@ -177,6 +182,7 @@ def _generation(request: Request, row: Row, score: float | None) -> Generation:
         row=row.seed,
         sampler=str(request.chains[row.index]),
         finish_reason=row.finish_reason or "length",
+        unknown=unknown,
         log_probability=score,
         continuation=None if row.state is None else _continuation(request, row, row.state),
     )

@@ -9,11 +9,12 @@ from typing import Literal, TypedDict, Unpack
 
 from pydantic import Field, field_validator
 
-from textgen.errors import OptionError
+from textgen.errors import OptionError, suggestion
 from textgen.generation.chain import Chain, edit_chain
 from textgen.generation.continuation import Continuation
 from textgen.options import Options
 from textgen.text.tokenizer import OnUnknown
+from textgen.text.vocabulary import Unknown
 
 #: Characters to write if neither the request nor the run says how many.
 DEFAULT_LENGTH = 400
@@ -60,6 +61,7 @@ class Wishes(TypedDict, total=False):
     stream: bool
     keep_state: bool
     continuation: Continuation | None
+    normalize: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +121,8 @@ class Request:
             TypeError: for an unknown option.
         """
         if unknown := wishes.keys() - Wishes.__annotations__.keys():
-            raise TypeError(f"a request has no option {min(unknown)!r}")
+            name = min(unknown)
+            raise TypeError(f"a request has no option {name!r}; {suggestion(name, Wishes.__annotations__)}")
         num, length, chunk = wishes.get("num", 1), wishes.get("length"), wishes.get("chunk")
         seed, row_seeds, stop = wishes.get("seed"), wishes.get("rows"), wishes.get("stop")
         for name, number in (("num", num), ("length", length), ("chunk", chunk)):
@@ -188,6 +191,7 @@ class Generation:
         row: the seed of the row.
         sampler: the chain that drew.
         finish_reason: ``"eos"`` (end of a document), ``"stop"`` (a stop text) or ``"length"``.
+        unknown: what the vocabulary lacks of the prompt, and what became of it.
         log_probability: the sum over ``ids`` of the model's log-probability (nats, temperature 1) given what comes
             before each; a first character drawn for an empty prompt does not count. ``None`` unless requested.
         continuation: the point from which the text can be continued; ``None`` unless requested.
@@ -200,6 +204,7 @@ class Generation:
     row: int
     sampler: str
     finish_reason: FinishReason
+    unknown: tuple[Unknown, ...] = ()
     log_probability: float | None = None
     continuation: Continuation | None = field(default=None, compare=False, repr=False)
 

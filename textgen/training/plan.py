@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from textgen.base.console import notice
 from textgen.errors import OptionError, TextgenError
-from textgen.generation.prompts import encode_prompt
+from textgen.generation.prompts import remarks
 from textgen.generation.request import GenerationOptions
 from textgen.model.fitting import TrainingOptions
 from textgen.model.model import Model
@@ -19,6 +22,7 @@ from textgen.options import Settings, build_options, merge_settings
 from textgen.plugins.registry import Registry
 from textgen.text.batches import Dataset
 from textgen.text.tokenizer import Tokenizer
+from textgen.text.vocabulary import as_in_training
 from textgen.training.layout import arrange_batches
 from textgen.training.settings import DEFAULT_MODEL, default_epochs, default_length, training_options
 from textgen.training.text import Text, named_options, read_text
@@ -107,7 +111,7 @@ def make_plan(
     generation = build_options(GenerationOptions, settings["generation"], where="generation")
     registry.chain(generation.sampler)  # fails before a long text is read
     text = text or read_text(settings, registry, data_dir)
-    _check_prompt(generation.prompt or "", text.tokenizer)
+    generation = _settle_texts(generation, text)
     suggested = model_class.suggested_options(text.facts.characters)
     model_settings = {**suggested, **settings["model"], "name": model_name}
     model = registry.make("model", model_settings, text.tokenizer.vocab_size)
@@ -129,8 +133,16 @@ def make_plan(
     )
 
 
-def _check_prompt(prompt: str, tokenizer: Tokenizer) -> None:
+def _settle_texts(generation: GenerationOptions, text: Text) -> GenerationOptions:
+    """Prompt and stop texts as the training text would have them; a notice says what the vocabulary lacks."""
+    tokenizer, normalization = text.tokenizer, text.corpus.normalization
+    prompt = as_in_training(tokenizer, generation.prompt or "", normalization)
+    stop = tuple(as_in_training(tokenizer, each, normalization) for each in generation.stop)
+    typed = [("--set generation.prompt", prompt), *(("--set generation.stop", each) for each in stop)]
+    compose = f"--set generation.prompt={quote(unicodedata.normalize('NFC', prompt))}"
     try:
-        encode_prompt(tokenizer, prompt)
+        for line in remarks(tokenizer, [prompt], stop, typed=typed, compose=compose):
+            notice(line)
     except TextgenError as error:  # a recipe may have been made for another text
         raise OptionError(f"generation.prompt: {error}; or choose another: --set generation.prompt=TEXT") from None
+    return generation.model_copy(update={"prompt": prompt, "stop": stop})
