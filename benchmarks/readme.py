@@ -20,7 +20,10 @@ README, PAGE = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
 
 #: The modules, one per question, in the order of the page.
-MODULES = ("generation", "throughput", "training", "learning", "startup", "quality", "tokenizers", "labels", "growth")
+MODULES = (
+    *("generation", "throughput", "training", "learning", "startup", "quality", "tokenizers", "labels", "growth"),
+    "memory",
+)
 
 KERAS_LOOP = "Keras, a loop in Python"
 
