@@ -32,15 +32,16 @@ demo: $(STAMP)
 
 # Takes hours, on an otherwise idle machine.
 bench: $(BENCH_STAMP)
-	for name in generation throughput training startup growth learning; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	for name in generation throughput training startup growth memory learning; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 	$(BIN)/python -m benchmarks.quality --train
 	$(BIN)/python -m benchmarks.tokenizers
 	$(BIN)/python -m benchmarks.fine_tuning
+	$(BIN)/python -m benchmarks.labels
 	$(BIN)/python -m benchmarks.readme
 
 # Takes minutes, for a first look; README and docs quote the full measurement.
 bench-quick: $(BENCH_STAMP)
-	for name in generation throughput training startup growth; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
+	for name in generation throughput training startup growth memory; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
 
 clean:
 	rm -rf .venv .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache dist

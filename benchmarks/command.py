@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -133,6 +135,24 @@ def run(
     if result.charts:
         _draw(result, path.with_suffix(".png"))
     print(Result.read(path).markdown())
+
+
+def textgen(session: Session, *arguments: str) -> str:
+    """Runs a command of textgen; returns what it prints.
+
+    Raises:
+        BenchmarkError: if it fails.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "textgen", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **session.environment},
+        check=False,
+    )
+    if done.returncode:
+        raise BenchmarkError(f"textgen {' '.join(arguments)} failed")
+    return done.stdout
 
 
 def environment(folder: Path, device: str) -> dict[str, str]:

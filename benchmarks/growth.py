@@ -70,13 +70,13 @@ def _units(session: Session) -> list[Chart]:
         "For each character, a GRU of U units reads 3 U² recurrent weights: exponent 0 while the cost of a step does "
         "not depend on them, 2 once reading them dominates; it bends there, and when they outgrow a cache."
     )
-    return _models(session, "Units", "units", places, lambda units: _subject(units=units), theory)
+    return _models(session, "Units", "units", places, lambda units: make_subject(units=units), theory)
 
 
 def _layers(session: Session) -> list[Chart]:
     places = QUICK_LAYERS if session.is_quick else LAYERS
     theory = "Each layer is read once per character: exponent 1, or less while other costs still matter."
-    return _models(session, "Layers", "layers", places, lambda layers: _subject(layers=layers), theory)
+    return _models(session, "Layers", "layers", places, lambda layers: make_subject(layers=layers), theory)
 
 
 def _vocabulary(session: Session) -> list[Chart]:
@@ -85,7 +85,7 @@ def _vocabulary(session: Session) -> list[Chart]:
         "The head reads U weights per id, and the draw looks at each id: exponent 0 while the recurrent weights "
         "dominate, 1 once the ids do."
     )
-    return _models(session, "Vocabulary", "ids", places, lambda ids: _subject(vocab_size=ids), theory)
+    return _models(session, "Vocabulary", "ids", places, lambda ids: make_subject(vocab_size=ids), theory)
 
 
 def _models(
@@ -109,7 +109,7 @@ def _models(
 def _prompt(session: Session) -> list[Chart]:
     places = QUICK_PROMPT if session.is_quick else PROMPT
     folder = session.folder / "Prompt"
-    make_runs(_subject(), folder, ["fp32"], session.environment)
+    make_runs(make_subject(), folder, ["fp32"], session.environment)
     contenders = {place: _writer(f"{place:,}", folder, prompt="a" * place, length=1) for place in places}
     theory = "The time of the prompt plus one character: exponent 0 while a call costs more than the prompt, then 1."
     return _charts(session, "Prompt", "characters of the prompt", "character", contenders, theory)
@@ -118,7 +118,7 @@ def _prompt(session: Session) -> list[Chart]:
 def _batch(session: Session) -> list[Chart]:
     places = QUICK_BATCH if session.is_quick else BATCH
     folder = session.folder / "Batch"
-    make_runs(_subject(), folder, ["fp32"], session.environment)
+    make_runs(make_subject(), folder, ["fp32"], session.environment)
     contenders = {place: _writer(f"{place:,}", folder, batch=place, length=50) for place in places}
     theory = (
         "The time per character falls with the number of texts that share one reading of the weights: exponent -1 "
@@ -129,7 +129,7 @@ def _batch(session: Session) -> list[Chart]:
 
 def _training(session: Session) -> list[Chart]:
     """Time per step and peak memory, with length, rows or layers varied."""
-    held = {**_subject().shape, "batch": 64, "length": 100, "own_layers": True}
+    held = {**make_subject().shape, "batch": 64, "length": 100, "own_layers": True}
     charts = []
     for option, (quantity, places, theory) in TRAINING.items():
         contenders = {
@@ -190,7 +190,7 @@ def _install(folder: Path, count: int) -> None:
         )
 
 
-def _subject(*, units: int = UNITS_HELD, layers: int = 1, vocab_size: int = 66) -> Subject:
+def make_subject(*, units: int = UNITS_HELD, layers: int = 1, vocab_size: int = 66) -> Subject:
     """A GRU whose vocabulary consists of the first characters from ``a`` on and the newline."""
     characters = "\n" + "".join(map(chr, _letters(vocab_size - 1)))
     title = f"GRU {units}×{layers}, V = {vocab_size}"

@@ -8,13 +8,10 @@ read from ``TEXTGEN_DATA_DIR``. Each figure is that of ``textgen evaluate``.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from argparse import ArgumentParser
 from pathlib import Path
 
-from benchmarks.command import Findings, Session, notice, run
+from benchmarks.command import Findings, Session, notice, run, textgen
 from benchmarks.harness import BenchmarkError
 from benchmarks.report import Claim, Figures
 
@@ -66,7 +63,7 @@ def _train(session: Session) -> dict[str, Path]:
         found[name] = path = session.options.out / name.replace(", ", "-")
         if not path.exists():
             notice(f"training {name}")
-            _textgen(session, "train", *arguments, "--out", str(path))
+            textgen(session, "train", *arguments, "--out", str(path))
     return found
 
 
@@ -74,7 +71,7 @@ def _exported(session: Session, name: str, path: Path, precision: str) -> Path |
     """The run's export; ``None`` if the exporter rejects it."""
     out = session.folder / name / precision
     try:
-        _textgen(session, "export", str(path), "--onnx", "--precision", precision, "--out", str(out))
+        textgen(session, "export", str(path), "--onnx", "--precision", precision, "--out", str(out))
     except BenchmarkError as error:
         notice(str(error))
         return None
@@ -85,21 +82,8 @@ def _judged(session: Session, path: Path, runtime: str) -> float:
     """Nats per character of the held-out text. Written texts are not used, so one is enough."""
     about = json.loads((path / "textgen.json").read_text(encoding="utf-8"))
     texts = ["--num", "1"] if about["provenance"]["layout"] == "documents" else []
-    answer = _textgen(session, "evaluate", str(path), "--runtime", runtime, "--json", *texts)
+    answer = textgen(session, "evaluate", str(path), "--runtime", runtime, "--json", *texts)
     return float(json.loads(answer)["held_out"]["nats"])
-
-
-def _textgen(session: Session, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "textgen", *arguments],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **session.environment},
-        check=False,
-    )
-    if done.returncode:
-        raise BenchmarkError(f"textgen {' '.join(arguments)} failed")
-    return done.stdout
 
 
 def _add_arguments(parser: ArgumentParser) -> None:

@@ -42,6 +42,7 @@ _HOMES = {
     "textgen.text.decoder": ("Decoder", "PlainDecoder"),
     "textgen.text.encoding": ("in_pieces",),
     "textgen.text.tokenizer": ("OnUnknown", "Tokenizer"),
+    "textgen.text.vocabulary": ("Unknown",),
     "textgen.text_generator": ("TextGenerator",),
     "textgen.base.cluster": ("Cluster",),
     "textgen.training.display": ("Display", "LineDisplay", "make_display"),

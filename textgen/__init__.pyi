@@ -69,6 +69,7 @@ from textgen.text.decoder import PlainDecoder as PlainDecoder
 from textgen.text.encoding import in_pieces as in_pieces
 from textgen.text.tokenizer import OnUnknown as OnUnknown
 from textgen.text.tokenizer import Tokenizer as Tokenizer
+from textgen.text.vocabulary import Unknown as Unknown
 from textgen.text_generator import TextGenerator as TextGenerator
 from textgen.training.display import Display as Display
 from textgen.training.display import LineDisplay as LineDisplay

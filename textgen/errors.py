@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -54,13 +55,25 @@ class UnknownCharacterError(TextgenError):
         character: the text, at least one code point.
         position: its index in the whole text, from 0, in code points.
         ways: the other values of ``on_unknown`` that the tokenizer has: ``"skip"``, ``"unk"`` or both.
+        remedy: what to do first; by default to remove the character.
     """
 
-    def __init__(self, character: str, position: int, ways: Iterable[str] = ("skip",)) -> None:
+    def __init__(
+        self, character: str, position: int, ways: Iterable[str] = ("skip",), remedy: str = "remove it"
+    ) -> None:
         self.character, self.position, self.ways = character, position, tuple(ways)
-        what = f"character {character!r} (U+{ord(character):04X})" if len(character) == 1 else repr(character)
         advice = f", or use --on-unknown {' or '.join(self.ways)}" if self.ways else ""
-        super().__init__(f"{what} at position {position} is not in the vocabulary; remove it{advice}")
+        where = f"{'character ' * (len(character) == 1)}{describe_character(character)} at position {position}"
+        super().__init__(f"{where} is not in the vocabulary; {remedy}{advice}")
+
+
+def describe_character(text: str) -> str:
+    """A character with its code point, or a longer text as it is, for messages."""
+    if len(text) != 1:
+        return repr(text)
+    # A combining mark would change the quote before it.
+    shown = repr(text) if unicodedata.combining(text) == 0 else f"'\u25cc{text}'"
+    return f"{shown} (U+{ord(text):04X})"
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

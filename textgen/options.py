@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -31,41 +35,210 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Typed(str):
+    """Text typed on a command line: what it means follows from the type of its option (:func:`build_options`)."""
+
+
 OptionsT = TypeVar("OptionsT", bound=Options)
+
+#: The types of options that are lists.
+_LISTS = (list, tuple, set, frozenset, Sequence)
+
+#: How a list of texts begins; ``[END]`` is a text.
+_LIST_OF_TEXTS = re.compile(r"""\[\s*(['"]|\])""")
+
+#: What a value must be, by pydantic's name of the error.
+_RULES = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a smaller whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text",
+    "path_type": "a path",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "none_required": "none",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+    "multiple_of": "a multiple of {multiple_of}",
+    "literal_error": "{expected}",
+    "enum": "{expected}",
+    "too_short": "a list of at least {min_length}",
+    "too_long": "a list of at most {max_length}",
+    "string_too_short": "at least {min_length} characters long",
+    "string_too_long": "at most {max_length} characters long",
+}
 
 
 def build_options(schema: type[OptionsT], values: Mapping[str, Any], *, where: str) -> OptionsT:
     """Validates ``values`` against ``schema``.
 
+    Text of a command line (:class:`Typed`) means what the type of its option says: an option that is text keeps it
+    exactly, blanks and brackets included; lists, tables and numbers are parsed. For an option that may be ``None``,
+    ``"none"`` is ``None``. A list may be given as its only element.
+
     Args:
         schema: the options' class.
-        values: raw values; strings are converted to the types of the fields, ``"none"`` to ``None``.
+        values: raw values; strings are converted to the types of the fields.
         where: the table of the values, for error messages (``"model"`` gives ``model.units``).
 
     Raises:
         OptionError: if options are unknown or out of range; names all of them.
     """
+    meant = {name: _meant(schema, name, value, where) for name, value in values.items()}
     try:
-        return schema.model_validate({name: None if value == "none" else value for name, value in values.items()})
+        return schema.model_validate(meant)
     except ValidationError as error:
-        problems = "; ".join(_problem(schema, where, detail) for detail in error.errors())
-        raise OptionError(problems) from None
+        errors = groupby(error.errors(), key=lambda detail: detail["loc"][:1])
+        problems = [problem for _, details in errors for problem in _problems(schema, where, list(details))]
+        raise OptionError("; ".join(problems)) from None
 
 
-def _problem(schema: type[Options], where: str, detail: Any) -> str:
-    name = ".".join(str(part) for part in detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        return f"{where} has no option {name!r}; {suggestion(name, schema.model_fields)}"
+def _meant(schema: type[Options], name: str, value: Any, where: str) -> Any:
+    """What a value stands for, before pydantic validates it."""
+    if name not in schema.model_fields:
+        return value
+    kinds = _kinds(schema.model_fields[name].annotation)
+    takes_text = _takes_text(kinds)
+    is_none = str(value) == "none" if takes_text or not isinstance(value, str) else value.strip() == "none"
+    if is_none and NoneType in kinds and "none" not in kinds:
+        return None
+    if isinstance(value, Typed):
+        return _parse(value, kinds, _path(where, name))
+    if isinstance(value, str | int | float) and not takes_text and any(_outer(kind) in _LISTS for kind in kinds):
+        return [value]
+    return value
+
+
+def _parse(typed: Typed, kinds: Sequence[Any], path: str) -> Any:
+    """What text on a command line means for an option of these kinds."""
+    text, bare = str(typed), typed.strip()
+    lists = next((kind for kind in kinds if _outer(kind) in _LISTS), None)
+    items = _kinds(*get_args(lists)[:1])
+    if bare.startswith("["):
+        only_texts = _takes_text(items) and not {int, float, bool} & {*items}
+        if Any in kinds or (lists is not None and (not only_texts or _LIST_OF_TEXTS.match(bare))):
+            return _read_toml(bare, path)
+    if bare.startswith("{") and any(_outer(kind) is dict or _is_table(kind) or kind is Any for kind in kinds):
+        return _read_toml(bare, path)
+    if _takes_text(kinds):
+        return _number(bare, kinds, text)
+    if lists is not None:
+        only = _number(bare, items, text) if _takes_text(items) else bare
+        return [] if only == "" else [only]
+    return next((kind for kind in kinds if str(kind) == bare), bare)  # a choice of numbers
+
+
+def _kinds(*annotations: Any) -> list[Any]:
+    """The types that make up annotations, without unions; the values of a literal stand for themselves."""
+    kinds: list[Any] = []
+    for annotation in annotations:
+        origin, arguments = get_origin(annotation), get_args(annotation)
+        if origin in (Union, UnionType):
+            kinds += _kinds(*arguments)
+        elif origin is Annotated:
+            kinds += _kinds(arguments[0])
+        elif origin is Literal:
+            kinds += arguments
+        else:
+            kinds.append(annotation)
+    return kinds
+
+
+def _outer(kind: Any) -> Any:
+    return get_origin(kind) or kind
+
+
+def _is_table(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _takes_text(kinds: Sequence[Any]) -> bool:
+    """Whether one of the types is text, a path, or anything else that is written as text."""
+    return any(
+        isinstance(kind, type) and not issubclass(kind, int | float | NoneType | BaseModel | list | tuple | set | dict)
+        for kind in kinds
+    )
+
+
+def _number(bare: str, kinds: Sequence[Any], text: str) -> Any:
+    """The number that a text is, if the option may be a number, too; otherwise the text."""
+    if bool in kinds and bare in ("true", "false"):
+        return bare == "true"
+    for kind in (int, float):
+        if kind in kinds:
+            with suppress(ValueError):
+                return kind(bare)
+    return text
+
+
+def _read_toml(text: str, path: str) -> Any:
+    import tomllib
+
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError as error:
+        advice = 'a list is written ["a", "b"]' if text[0] == "[" else "a table is written {a = 1, b = 2}"
+        raise OptionError(f"{path}: {text!r} is not a TOML value: {error}; {advice}") from None
+
+
+def _path(where: str, *parts: Any) -> str:
+    """The name of an option in messages; that of a sampler's main option is the sampler's own."""
+    return ".".join([where, *(str(part) for part in parts if part != where)])
+
+
+def _problems(schema: type[Options], where: str, details: Sequence[Any]) -> list[str]:
+    """What is wrong with one option: a part for each of its values that are wrong."""
+    name = str(details[0]["loc"][0]) if details[0]["loc"] else ""
+    if details[0]["type"] == "extra_forbidden":
+        return [f"{where} has no option {name!r}; {suggestion(name, schema.model_fields)}"]
+    if details[0]["type"] == "missing":
+        return [f"{_path(where, name)} is required; set it with --set {_path(where, name)}=VALUE"]
+    rules = {_rule(detail): None for detail in details}
+    kinds = _kinds(schema.model_fields[name].annotation) if name else []
+    if len({*kinds} - {NoneType}) > 1 and None not in rules:  # an error for each type that the value is not
+        return [f"{_path(where, name)} must be {' or '.join(map(str, rules))}, not {_show(details[0]['input'])}"]
+    return [_problem(where, detail) for detail in details]
+
+
+def _problem(where: str, detail: Any) -> str:
+    path, rule, shown = _path(where, *detail["loc"]), _rule(detail), _show(detail["input"])
+    if rule is not None:
+        return f"{path} must be {rule}, not {shown}"
     message = detail["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    path = f"{where}.{name}" if name else where
-    if detail["type"] == "missing":
-        return f"{path} is required; set it with --set {path}=VALUE"
-    return f"{path}: {message}, got {detail['input']!r}" if name else f"{path}: {message}"
+    message = message[:1].lower() + message[1:]
+    return f"{path}: {message}, got {shown}" if detail["loc"] else f"{path}: {message}"
+
+
+def _rule(detail: Any) -> str | None:
+    """What a value must be, in words; ``None`` if the message of the error says it better."""
+    rule = _RULES.get(detail["type"])
+    bounds = {
+        name: f"{value:g}" if isinstance(value, float) else value for name, value in detail.get("ctx", {}).items()
+    }
+    return None if rule is None else rule.format(**bounds)
+
+
+def _show(value: Any) -> str:
+    """A value in a message: a number that came as text without quotes."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            float(value)
+            return value
+    return repr(value)
 
 
 def parse_settings(assignments: Iterable[str]) -> Settings:
-    """Parses command-line assignments such as ``model.units=512`` into settings.
+    """Takes command-line assignments such as ``model.units=512`` apart; their values are :class:`Typed`.
 
     Raises:
         OptionError: if one is not ``table.option=value`` with a table of :data:`TABLES`.
@@ -77,12 +250,13 @@ def parse_settings(assignments: Iterable[str]) -> Settings:
         if not (equals and dot and option):
             raise OptionError(f"--set {assignment!r} is not of the form table.option=value, such as model.units=512")
         _check_table(table)
-        settings.setdefault(table, {})[option] = _parse_value(text.strip())
+        option = option.strip()
+        settings.setdefault(table, {})[option] = text.strip() if option == "name" else Typed(text)
     return settings
 
 
 def parse_options(assignments: Iterable[str]) -> dict[str, Any]:
-    """Parses command-line assignments such as ``precision=int8``, the options of a single plugin.
+    """Takes apart command-line assignments such as ``precision=int8``, the options of a single plugin.
 
     Raises:
         OptionError: if one is not ``option=value``.
@@ -92,20 +266,8 @@ def parse_options(assignments: Iterable[str]) -> dict[str, Any]:
         option, equals, text = assignment.partition("=")
         if not (option.strip() and equals):
             raise OptionError(f"--set {assignment!r} is not of the form option=value, such as precision=int8")
-        options[option.strip()] = _parse_value(text.strip())
+        options[option.strip()] = Typed(text)
     return options
-
-
-def _parse_value(text: str) -> Any:
-    """Parses lists and tables as TOML; anything else stays a string, which the schema converts."""
-    if text[:1] in ("[", "{"):
-        import tomllib
-
-        try:
-            return tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError as error:
-            raise OptionError(f"{text!r} is not a TOML value: {error}") from None
-    return text
 
 
 def read_config(path: Path) -> Settings:
@@ -117,8 +279,12 @@ def read_config(path: Path) -> Settings:
     import tomllib
 
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        settings = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise OptionError(
+            f"cannot read the configuration {path}: it is not UTF-8 at byte {error.start}; save it as UTF-8"
+        ) from None
+    except (OSError, tomllib.TOMLDecodeError) as error:
         raise OptionError(f"cannot read the configuration {path}: {error}") from None
     for table, values in settings.items():
         _check_table(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, overload
 
@@ -15,6 +16,7 @@ from textgen.options import build_options
 from textgen.runs.artifact import Artifact
 from textgen.saved_run import SavedRun
 from textgen.text.tokenizer import Tokenizer
+from textgen.text.vocabulary import as_in_training
 
 if TYPE_CHECKING:
     from textgen.evaluation.evaluate import Evaluation, Progress
@@ -76,7 +78,9 @@ class TextGenerator:
             yield piece.text
 
     def request(self, prompt: str | Sequence[str] | None = None, **options: Unpack[Wishes]) -> Request:
-        """Complete options with the run's defaults.
+        r"""Complete options with the run's defaults.
+
+        Line ends of prompts and stop texts (``\r\n``, ``\r``) are read as ``\n``, as those of the training text were.
 
         Args:
             prompt: text to continue, or several; by default the run's own prompt, or none.
@@ -99,6 +103,8 @@ class TextGenerator:
                 - ``ignore_eos``: continue after the end of a document.
                 - ``on_unknown``: how to treat characters of the prompt that the vocabulary lacks: ``"error"``,
                   ``"skip"`` or ``"unk"``; by default as the tokenizer does.
+                - ``normalize``: compose letters and accents of prompts and stop texts (NFC), as is always done if the
+                  training text was normalised so.
                 - ``score``: compute log-probabilities.
                 - ``chunk``: characters per call of the runtime, by default a number that suits it.
                 - ``stream``: the text is shown while it is written, so write texts one after the other, in small
@@ -110,7 +116,16 @@ class TextGenerator:
             OptionError: for values out of range, or a chain together with single samplers.
             TypeError: for an unknown option.
         """
-        return Request.of(self.defaults, self.run.chain, prompt, **options)
+        normalization = "NFC" if options.pop("normalize", False) else self.artifact.manifest.normalization
+        request = Request.of(self.defaults, self.run.chain, prompt, **options)
+        texts = {
+            text: as_in_training(self.tokenizer, text, normalization) for text in {*request.prompts, *request.stop}
+        }
+        return replace(
+            request,
+            prompts=tuple(texts[prompt] for prompt in request.prompts),
+            stop=tuple(texts[stop] for stop in request.stop),
+        )
 
     def save_continuation(self, path: str | Path, continuation: Continuation) -> None:
         """Write a continuation to a file, for :meth:`load_continuation` with this model in any runtime."""

@@ -64,8 +64,9 @@ class NumpyRuntime(Runtime):
         return logits, state
 
     def prefill(self, ids: Ids, state: State, lengths: Ids | None = None) -> State:
-        for _, _, after in self._read(ids, state, lengths):
-            state = after
+        for piece, counts in self.pieces(ids, lengths):
+            for _, _, after in self._read(piece, state, counts):
+                state = after
         return state
 
     def _read(self, ids: Ids, state: State, lengths: Ids | None) -> Iterator[tuple[slice, Array, State]]:

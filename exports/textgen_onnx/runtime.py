@@ -96,7 +96,9 @@ class OnnxRuntime(Runtime):
         return on_host(found["logits"]), after
 
     def prefill(self, ids: Ids, state: State, lengths: Ids | None = None) -> State:
-        return self._read(ids, state, lengths, [])[1]
+        for piece, counts in self.pieces(ids, lengths):
+            state = self._read(piece, state, counts, [])[1]
+        return state
 
     def _read(self, ids: Ids, state: State, lengths: Ids | None, outputs: list[str]) -> tuple[dict[str, Any], State]:
         batch, time = ids.shape

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,7 +26,7 @@ from textgen_corpora.text_files.cleaning import (
 )
 from textgen_corpora.text_files.encodings import is_wide
 from textgen_corpora.text_files.layouts import has_short_lines, joined, split_lines, split_paragraphs
-from textgen_corpora.text_files.paths import Found, find_files, is_pipe
+from textgen_corpora.text_files.paths import Found, find_files, is_one_file, is_pipe
 
 #: Characters of a file by which its delimiter, or whether it is a list, is recognised.
 _HEAD = 1 << 16
@@ -114,8 +113,8 @@ class File(Corpus):
         """The layout; ``auto`` is settled by the format of the files."""
         if self.options.layout != "auto":
             return self.options.layout
-        has_folder = any(Path(os.path.expanduser(path)).is_dir() for path in self.options.paths)
-        paths = [file.path for file in self._found] if has_folder else self.options.paths
+        are_known = all(map(is_one_file, self.options.paths))
+        paths = self.options.paths if are_known else [file.path for file in self._found]
         return "stream" if all(self.options.format_of(path) == "text" for path in paths) else "lines"
 
     @cached_property
@@ -124,7 +123,9 @@ class File(Corpus):
         options = self.options
         wide = options.encoding != "auto" and is_wide(options.encoding)
         found = find_files(options.paths, self.data_dir, form=options.format, wide=wide)
-        first = {options.format_of(file.path): file.name for file in reversed(found)}
+        first: dict[str, str] = {}
+        for file in found:
+            first.setdefault(options.format_of(file.path), file.name)
         try:
             options.check(set(first))
         except ValueError as error:
@@ -141,7 +142,7 @@ class File(Corpus):
             delimiters = {
                 file.name: "tab" if file.delimiter == "\t" else file.delimiter
                 for file in files
-                if file.delimiter != DELIMITED.get(file.format)
+                if file.delimiter is not None and file.delimiter != DELIMITED[file.format]
             }
             self._tell(delimiters, "read with the delimiter {}")
         return files
@@ -190,10 +191,11 @@ class File(Corpus):
                 if document.strip():
                     empty = False
                     yield label, document
-        bad.report()
         self._bad_rows = bad.count
         if empty:
-            raise no_text(self._name)
+            raise no_text(self._name, bad.summary())
+        if bad.count:
+            notice(bad.summary(), once=True)
 
     def _cut(self, file: TextFile, bad: BadRows) -> Iterator[Labelled]:
         pieces = self._pieces(file)
@@ -262,7 +264,7 @@ class File(Corpus):
     def _name(self) -> str:
         """What messages call all of the text."""
         more = len(self._found) - 1
-        return self._found[0].name + (f" and {more:,} more" if more else "")
+        return self._found[0].name + (f" (with {more:,} more)" if more else "")
 
     def _command(self, **changes: str) -> str:
         """A command that trains on the same text with other options."""

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from textgen.options import Options
+from textgen_corpora.text_files.paths import is_one_file
 
 #: The format of a file by its suffix; every other suffix is for plain text.
 FORMATS = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -104,7 +105,7 @@ class FileOptions(Options):
 
     @model_validator(mode="after")
     def _fits_formats(self) -> Self:
-        if not any(path.is_dir() for path in self.paths):  # a folder's files are known when they are read
+        if all(map(is_one_file, self.paths)):  # the others are known when they are found
             self.check({self.format_of(path) for path in self.paths})
         return self
 

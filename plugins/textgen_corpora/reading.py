@@ -131,20 +131,21 @@ def is_text(path: Path, *, wide: bool) -> bool:
 def read_head(path: Path, name: str, size: int) -> bytes:
     """The first bytes of a file, at most ``size``."""
     head = b""
-    for data in read_bytes(path, name):
+    for data in read_bytes(path, name, at_a_time=size):
         head += data
         if len(head) >= size:
             break
     return head[:size]
 
 
-def read_bytes(path: Path, name: str, start: int = 0) -> Iterator[bytes]:
+def read_bytes(path: Path, name: str, start: int = 0, at_a_time: int | None = None) -> Iterator[bytes]:
     """Yields the content of a file, uncompressed, in pieces; the last piece is empty.
 
     Args:
         path: the file.
         name: its name in messages.
         start: the number of bytes at its beginning to leave out.
+        at_a_time: the most bytes in a piece, by default :data:`PIECE`.
     """
     if path.is_dir():
         raise CorpusError(f"{name} is a folder; name a file")
@@ -153,7 +154,7 @@ def read_bytes(path: Path, name: str, start: int = 0) -> Iterator[bytes]:
             is_compressed = raw.peek(2)[:2] == b"\x1f\x8b"
             file = gzip.GzipFile(fileobj=raw) if is_compressed else raw
             file.read(start)
-            while data := file.read(PIECE):
+            while data := file.read(at_a_time or PIECE):
                 yield data
     except FileNotFoundError:
         raise CorpusError(f"{name} does not exist; check the path") from None
@@ -193,6 +194,6 @@ def not_all_blank(name: object, pieces: Iterable[str]) -> Iterator[str]:
         raise no_text(name)
 
 
-def no_text(name: object) -> CorpusError:
+def no_text(name: object, reason: str = "") -> CorpusError:
     """The error of a corpus without text."""
-    return CorpusError(f"the corpus is empty: {name} has no text")
+    return CorpusError(f"the corpus is empty: {name} has no text{f' ({reason})' if reason else ''}")

@@ -145,7 +145,7 @@ class ByteBPE(Tokenizer):
         return b"".join([self._pieces[i] for i in ids]).decode("utf-8", "replace")
 
     @cached_property
-    def characters_per_id(self) -> NDArray[np.int32]:  # type: ignore[override]
+    def characters_per_id(self) -> NDArray[np.int32]:
         """The number of first bytes of characters in each id, ``[vocab_size]`` int32; the end is one character."""
         return np.array([sum(byte & 0xC0 != 0x80 for byte in piece) for piece in self._pieces], np.int32)
 
@@ -197,8 +197,8 @@ def _untrained() -> tokenizers.Tokenizer:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     untrained = Tokenizer(models.BPE())
-    untrained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-    untrained.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    untrained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    untrained.decoder = decoders.ByteLevel()
     return untrained
 
 

@@ -117,7 +117,7 @@ class CharacterTokenizer(Tokenizer):
         self._ids = np.full(int(max(points.max(), rare_points.max(initial=0))) + 2, UNKNOWN, np.int32)
         self._ids[points] = np.arange(len(points), dtype=np.int32) + len(self.leading)
         self._ids_of_corpus = self._ids.copy()
-        self._ids_of_corpus[rare_points] = DROPPED if self.drops_rare else self.unk_id
+        self._ids_of_corpus[rare_points] = DROPPED if self.drops_rare or self.unk_id is None else self.unk_id
         self._texts = np.array([*self.leading, *characters, *self.trailing], dtype=object)
 
     def encode(self, text: str, on_unknown: OnUnknown | None = None) -> NDArray[np.int32]:

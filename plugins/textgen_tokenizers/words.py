@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -197,16 +197,11 @@ class Words(Tokenizer):
 
     def load_json(self, vocabulary: Mapping[str, Any]) -> None:
         texts, pattern = vocabulary.get("texts"), vocabulary.get("pattern")
-        try:
-            re.compile(pattern)  # type: ignore[arg-type]
-            is_pattern = isinstance(pattern, str)
-        except (re.error, TypeError):
-            is_pattern = False
-        if not (set(vocabulary) == {"texts", "pattern"} and is_pattern and _are_texts(texts)):
+        if not (set(vocabulary) == {"texts", "pattern"} and _is_pattern(pattern) and _are_texts(texts)):
             raise ArtifactError(
                 'the vocabulary is not {"texts": [...], "pattern": "..."} of distinct texts; restore it or train again'
             )
-        self._set(texts, pattern)  # type: ignore[arg-type]
+        self._set(texts, pattern)
 
 
 class _Kept(dict[str, tuple[int, ...]]):
@@ -236,6 +231,14 @@ def _is_word(token: str) -> bool:
     return re.fullmatch(rf"[\s{_MARKS}]+", token) is None
 
 
-def _are_texts(texts: object) -> bool:
-    are_texts = isinstance(texts, list) and bool(texts) and all(isinstance(text, str) and text for text in texts)
-    return are_texts and len(set(texts)) == len(texts)
+def _is_pattern(pattern: object) -> TypeGuard[str]:
+    try:
+        return isinstance(pattern, str) and bool(re.compile(pattern))
+    except re.error:
+        return False
+
+
+def _are_texts(texts: object) -> TypeGuard[list[str]]:
+    if not (isinstance(texts, list) and texts and all(isinstance(text, str) and text for text in texts)):
+        return False
+    return len(set(texts)) == len(texts)

@@ -43,13 +43,13 @@ def mistake(textgen):
         (["names.txt", "--set", "generation.sampler=greed"], "unknown sampler 'greed'; did you mean greedy?"),
         (["names.txt", "--set", "modle.units=3"], "unknown table 'modle'; did you mean model?"),
         (["names.txt", "--set", "model.smoothin=3"], "model has no option 'smoothin'; did you mean smoothing?"),
-        (["names.txt", "--set", "model.smoothing=0"], "model.smoothing: input should be greater than 0, got '0'"),
-        (["names.txt", "--set", "training.epochs=x"], "training.epochs: input should be a valid integer"),
-        (["names.txt", "--set", "training.callbacks=[1"], "'[1' is not a TOML value"),
+        (["names.txt", "--set", "model.smoothing=0"], "model.smoothing must be above 0, not 0"),
+        (["names.txt", "--set", "training.epochs=x"], "training.epochs must be a whole number, not 'x'"),
+        (["names.txt", "--set", "generation.stop=['a"], "is not a TOML value"),
         (["names.txt", "--set", "smoothing=3"], "'smoothing=3' is not of the form table.option=value"),
         (["names.txt", "--set", "model.smoothing"], "'model.smoothing' is not of the form table.option=value"),
-        (["names.txt", "--epochs", 0], "training.epochs: input should be greater than or equal to 1, got 0"),
-        (["names.txt", "--seed", -1], "training.seed: "),
+        (["names.txt", "--epochs", 0], "training.epochs must be at least 1, not 0"),
+        (["names.txt", "--seed", -1], "training.seed must be "),
         (["names.txt", "--device", "tpu"], "training.device: "),
         (["names.txt", "--on-unknown", "unk"], "char-index has no unknown id"),
         (["names.txt", "--set", "generation.prompt=Q"], "generation.prompt: character 'Q'"),
@@ -72,7 +72,7 @@ def test_an_unknown_model_has_its_nearest_names(mistake, names):
         ("model = 3", "model must be a table"),
         ("[modle]\nunits = 3", "unknown table 'modle'; did you mean model?"),
         ("[model", "cannot read the configuration run.toml"),
-        ("[model]\nsmoothing = -1", "model.smoothing: input should be greater than 0"),
+        ("[model]\nsmoothing = -1", "model.smoothing must be above 0"),
         ("[training]\nbatch = 3", "training has no option 'batch' for the model 'counting'; did you mean batch_size?"),
     ],
 )
@@ -106,7 +106,7 @@ def test_a_file_that_cannot_be_trained_on(mistake, content, error, dry_run):
 
 def test_a_file_that_is_missing_or_a_folder(mistake):
     assert mistake("train", "nowhere.txt") == "nowhere.txt does not exist; check the path"
-    assert mistake("train", ".") == ". is a folder; name a file"
+    assert mistake("train", ".") == "the folder . has no text files; check the path"
 
 
 def test_fewer_documents_than_a_batch_or_to_hold_out(mistake, names):
@@ -126,12 +126,12 @@ def test_a_data_folder_that_is_not_a_folder(mistake, names, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["--top-k", 0], "top-k.k: input should be greater than or equal to 1"),
-        (["--top-p", 1.5], "top-p.p: input should be less than or equal to 1"),
-        (["--min-p", -1], "min-p.p: "),
-        (["--temperature", -0.5], "temperature.temperature: input should be greater than or equal to 0"),
-        (["--temperature", "nan"], "temperature.temperature: "),
-        (["--repetition-penalty", 0], "repetition-penalty.penalty: "),
+        (["--top-k", 0], "top-k.k must be at least 1"),
+        (["--top-p", 1.5], "top-p.p must be at most 1"),
+        (["--min-p", -1], "min-p.p must be "),
+        (["--temperature", -0.5], "temperature must be at least 0"),
+        (["--temperature", "nan"], "temperature must be "),
+        (["--repetition-penalty", 0], "repetition-penalty.penalty must be "),
         (["--seed", -1], "a seed must be from 0 to 2**64 - 1, not -1"),
         (["--seed", 2**64], "a seed must be from 0 to 2**64 - 1"),
         (["--sampler", "temperatur(1) | greedy"], "unknown sampler 'temperatur'; did you mean temperature?"),

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from textgen.testing import recurrent, registered
 
 VERSE = "The cat sat on the mat;\nthe hat sat on the cat, naïve 🌲🌲 cat.\n\n  It's the café's cat.\n" * 30
 
-TOKENIZERS = {
+TOKENIZERS: dict[str, dict[str, Any]] = {
     "words": {"name": "words"},
     "words by unk": {"name": "words", "rare": "unk"},
     "byte-bpe": {"name": "byte-bpe", "vocab_size": 300},
@@ -25,7 +26,7 @@ def network():
         yield
 
 
-@pytest.fixture(scope="module", params=TOKENIZERS.values(), ids=TOKENIZERS)
+@pytest.fixture(scope="module", params=TOKENIZERS.values(), ids=list(TOKENIZERS))
 def run(network, request, tmp_path_factory) -> Path:
     folder: Path = tmp_path_factory.mktemp("run")
     (folder / "verse.txt").write_text(VERSE, encoding="utf-8")

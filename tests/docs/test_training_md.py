@@ -8,6 +8,7 @@ import pytest
 
 from textgen.plugins.registry import plugins
 from textgen.training.tensorboard import EVENTS_EVERY
+from textgen_corpora.file_options import FORMATS
 from textgen_keras import GradientOptions
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +27,16 @@ def test_every_option_of_a_model_exists_and_is_named(model):
 
 def test_every_option_of_training_exists_and_is_named():
     assert named("training") == set(GradientOptions.model_fields)
+
+
+def test_every_option_of_own_text_is_named():
+    own, news = (set(plugins().get("corpus", name).Options.model_fields) for name in ("file", "agnews"))
+    assert own <= named("corpus") <= own | news
+
+
+def test_every_suffix_is_named():
+    suffixes = FORMATS.keys() | {".gz"}
+    assert all(f"`{suffix}`" in PAGE for suffix in suffixes)
 
 
 @pytest.mark.parametrize("option", ["layout", "schedule"])

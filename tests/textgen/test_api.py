@@ -105,9 +105,9 @@ def test_single_samplers_edit_the_chain_of_the_run(stream):
         ({"seed": 2**64}, "a seed must be from 0 to"),
         ({"rows": [-1]}, "a seed must be from 0 to"),
         ({"rows": [1, 2]}, "do not go together"),
-        ({"temperature": -0.1}, "temperature.temperature: input should be greater than or equal to 0"),
-        ({"top_k": 0}, "top-k.k: "),
-        ({"top_p": 1.5}, "top-p.p: "),
+        ({"temperature": -0.1}, "temperature must be at least 0"),
+        ({"top_k": 0}, "top-k.k must be "),
+        ({"top_p": 1.5}, "top-p.p must be "),
         ({"sampler": "greedy", "top_k": 3, "min_p": 0.1}, "a sampler chain and top-k, min-p exclude each other"),
         ({"sampler": "greedi"}, "unknown sampler 'greedi'; did you mean greedy?"),
         ({"on_unknown": "unk", "prompt": "aß"}, "no unknown id"),
@@ -246,5 +246,6 @@ def test_callbacks_are_an_option_that_the_model_must_have(work):
 def test_a_text_that_does_not_exist_is_an_error(work):
     with pytest.raises(CorpusError, match=r"wrods.txt does not exist"):
         textgen.train("wrods.txt", "counting")
-    with pytest.raises(CorpusError, match="is a folder"):
-        textgen.train(work.folder, "counting")
+    (work.folder / "empty").mkdir()
+    with pytest.raises(CorpusError, match="empty has no text files"):
+        textgen.train(work.folder / "empty", "counting")

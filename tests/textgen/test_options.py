@@ -1,5 +1,7 @@
+import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -14,6 +16,15 @@ class Cell(Options):
     units: int = Field(default=256, ge=1, le=4096)
     dropout: float | None = Field(default=None, ge=0, lt=1)
     stop: tuple[str, ...] = ()
+    text: str = ""
+    encoding: str | None = None
+    column: int | str | None = None
+    files: Path | list[Path] = Path("a")
+    cell: Literal["gru", "lstm"] | None = None
+    choice: Literal[8, 16] = 8
+    sizes: list[int] = Field(default=[])
+    table: dict[str, int] = Field(default={})
+    flag: bool = False
 
 
 class Needs(Options):
@@ -42,13 +53,22 @@ def test_options_cannot_be_changed():
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
+        ({"cell": "lstn"}, "model.cell must be 'gru' or 'lstm', not 'lstn'"),
+        ({"column": [1]}, "model.column must be a whole number or text, not [1]"),
+        ({"files": ["a", 2]}, "model.files must be a path, not ['a', 2]"),
+        ({"sizes": [1, "x", 0.5]}, "model.sizes.1 must be a whole number, not 'x'; model.sizes.2 must be a whole"),
+        ({"table": 3}, "model.table must be a table, not 3"),
+        ({"flag": "maybe"}, "model.flag must be true or false, not 'maybe'"),
         ({"unit": 3}, "model has no option 'unit'; did you mean units?"),
-        ({"zzz": 3}, "model has no option 'zzz'; there are: dropout, stop, units"),
-        ({"units": "0"}, "model.units: input should be greater than or equal to 1, got '0'"),
-        ({"units": 5000}, "model.units: input should be less than or equal to 4096, got 5000"),
-        ({"units": "many"}, "model.units: input should be a valid integer"),
-        ({"dropout": "nan"}, "model.dropout: input should be less than 1"),
-        ({"stop": ["a", 3]}, "model.stop.1: input should be a valid string, got 3"),
+        (
+            {"zzz": 3},
+            "model has no option 'zzz'; there are: cell, choice, column, dropout, encoding, ",
+        ),
+        ({"units": "0"}, "model.units must be at least 1, not 0"),
+        ({"units": 5000}, "model.units must be at most 4096, not 5000"),
+        ({"units": "many"}, "model.units must be a whole number, not 'many'"),
+        ({"dropout": "nan"}, "model.dropout must be below 1, not nan"),
+        ({"stop": ["a", 3]}, "model.stop.1 must be text, not 3"),
         ({"units": 0, "dropout": 2, "layer": 1}, "model.units"),
     ],
 )
@@ -70,10 +90,92 @@ def test_an_error_of_a_missing_option_says_how_to_set_it():
 def test_assignments_nest_by_table_and_the_last_one_counts():
     assignments = ["model.units=512", "corpus.path=a=b.txt", "model.units = 7 ", "generation.stop=[ 'x', 1]"]
     assert parse_settings(assignments) == {
-        "model": {"units": "7"},
+        "model": {"units": " 7 "},
         "corpus": {"path": "a=b.txt"},
-        "generation": {"stop": ["x", 1]},
+        "generation": {"stop": "[ 'x', 1]"},
     }
+
+
+def typed(option: str, text: str) -> Any:
+    """The value of an option that was typed as ``--set model.OPTION=TEXT``."""
+    values = parse_settings([f"model.{option}={text}"])["model"]
+    return getattr(build_options(Cell, values, where="model"), option)
+
+
+@given(st.text())
+def test_text_that_is_typed_for_an_option_of_text_comes_out_exactly(text):
+    assert typed("text", text) == text
+    assert typed("encoding", text) == (None if text == "none" else text)
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))))
+def test_a_list_of_texts_is_typed_as_toml(texts):
+    written = json.dumps(texts, ensure_ascii=True)
+    # JSON writes characters outside of the basic plane as two surrogates, TOML as they are.
+    written = re.sub(r"\\ud[89ab]..\\ud[c-f]..", lambda pair: json.loads(f'"{pair[0]}"'), written)
+    written = written.replace("\x7f", "\\u007f")
+    assert typed("stop", written) == tuple(texts)
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "expected"),
+    [
+        ("text", "[section]", "[section]"),
+        ("text", "{x}", "{x}"),
+        ("text", "ROMEO: ", "ROMEO: "),
+        ("text", " none", " none"),
+        ("text", "none", "none"),
+        ("text", '["a", "b"]', '["a", "b"]'),
+        ("encoding", "none", None),
+        ("encoding", " none", " none"),
+        ("stop", "END", ("END",)),
+        ("stop", "none", ("none",)),
+        ("stop", "[END]", ("[END]",)),
+        ("stop", "[1]", ("[1]",)),
+        ("stop", "\n", ("\n",)),
+        ("stop", '["a", "b"]', ("a", "b")),
+        ("stop", " [ 'a' ]", ("a",)),
+        ("stop", "[]", ()),
+        ("stop", "", ()),
+        ("column", "3", 3),
+        ("column", "title", "title"),
+        ("column", "none", None),
+        ("files", "[draft] a.txt ", Path("[draft] a.txt ")),
+        ("files", '["a.txt", "b.txt"]', [Path("a.txt"), Path("b.txt")]),
+        ("cell", " lstm", "lstm"),
+        ("cell", "none", None),
+        ("choice", "16", 16),
+        ("sizes", "[3, 4]", [3, 4]),
+        ("sizes", "3", [3]),
+        ("table", "{a = 1}", {"a": 1}),
+        ("flag", "true", True),
+        ("dropout", " none ", None),
+        ("dropout", " 0.5 ", 0.5),
+    ],
+)
+def test_the_type_of_an_option_says_what_was_typed(option, text, expected):
+    assert typed(option, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "expected"),
+    [
+        ("stop", "['x'", "model.stop: \"['x'\" is not a TOML value: "),
+        ("sizes", "[1", 'a list is written ["a", "b"]'),
+        ("table", "{a = }", "a table is written {a = 1, b = 2}"),
+        ("sizes", "many", "model.sizes.0 must be a whole number, not 'many'"),
+    ],
+)
+def test_a_list_or_table_that_is_not_toml_is_an_error(option, text, expected):
+    with pytest.raises(OptionError) as raised:
+        typed(option, text)
+    assert expected in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_text_of_a_configuration_is_a_list_of_one(tmp_path):
+    assert build(stop="END") == build(stop=["END"])
+    assert build(text="none", encoding="none") == Cell(text="none")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +186,6 @@ def test_assignments_nest_by_table_and_the_last_one_counts():
         ("model.=3", "is not of the form"),
         ("=3", "is not of the form"),
         ("modell.units=3", "unknown table 'modell'; did you mean model?"),
-        ("generation.stop=['x'", "\"['x'\" is not a TOML value: "),
     ],
 )
 def test_an_invalid_assignment_is_an_error(assignment, expected):
@@ -100,12 +201,18 @@ def test_a_configuration_is_toml_with_the_tables(tmp_path):
     assert read_config(file) == {"model": {"name": "lstm", "units": 64}, "generation": {"stop": ["\n"]}}
 
 
+def test_a_configuration_may_begin_with_a_byte_order_mark(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_bytes(b"\xef\xbb\xbf[model]\r\nunits = 64\r\n")
+    assert read_config(file) == {"model": {"units": 64}}
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
         (None, "cannot read the configuration"),
         (b"model = [", "cannot read the configuration"),
-        (b"\xff\xfe", "cannot read the configuration"),
+        (b"\xff\xfe", "it is not UTF-8 at byte 0; save it as UTF-8"),
         (b"[modle]\nunits = 1", "unknown table 'modle'; did you mean model?"),
         (b"model = 3", "model must be a table, as in [model]"),
     ],

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +15,7 @@ import typer
 from textgen.cli.parameters import DataDir, Device, OnUnknown, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from textgen.generation.request import Generation, Request
     from textgen.text_generator import TextGenerator
@@ -24,7 +27,13 @@ def sample(
         list[str] | None,
         typer.Option(metavar="TEXT", help="Text to continue; may be repeated. By default the run's own, or none."),
     ] = None,
-    prompts_file: Annotated[Path | None, typer.Option(help="A file with one prompt per line.")] = None,
+    prompt_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file that is one prompt of any length, but for the line end at its very end; - for stdin."
+        ),
+    ] = None,
+    prompts_file: Annotated[Path | None, typer.Option(help="A file with one prompt per line; - for stdin.")] = None,
     label: Annotated[
         list[str] | None,
         typer.Option(
@@ -35,23 +44,23 @@ def sample(
     length: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Characters to write, at most; without a prompt, the drawn first character is not counted."
+            min=1, help="Characters to write, at most; without a prompt, the drawn first token is not counted."
         ),
     ] = None,
     temperature: Annotated[
         list[float] | None,
         typer.Option(metavar="NUMBER", help="Below 1 is safer, above 1 is wilder; repeat it for several blocks."),
     ] = None,
-    top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest characters.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest tokens.")] = None,
     top_p: Annotated[
-        float | None, typer.Option(help="Draw from the likeliest characters that together have this probability.")
+        float | None, typer.Option(help="Draw from the likeliest tokens that together have this probability.")
     ] = None,
     min_p: Annotated[
         float | None,
-        typer.Option(help="Draw from characters whose probability is at least this share of the likeliest one's."),
+        typer.Option(help="Draw from tokens whose probability is at least this share of the likeliest one's."),
     ] = None,
     repetition_penalty: Annotated[
-        float | None, typer.Option(help="Above 1, characters that have occurred become less likely.")
+        float | None, typer.Option(help="Above 1, tokens that have occurred become less likely.")
     ] = None,
     sampler: Annotated[
         str | None, typer.Option(help="A whole chain, as in 'temperature(0.8) | top-k(40) | multinomial'.")
@@ -60,10 +69,14 @@ def sample(
         int | None, typer.Option(help="The same seed gives the same text; by default a new one, which is printed.")
     ] = None,
     stop: Annotated[
-        list[str] | None, typer.Option(metavar="TEXT", help="A text that ends the generation; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="TEXT", help=r"A text that ends the generation, as in $'\n' (in bash); may be repeated."),
     ] = None,
     ignore_eos: Annotated[bool, typer.Option("--ignore-eos", help="Continue after the end of a document.")] = False,
     on_unknown: OnUnknown = None,
+    normalize: Annotated[
+        bool, typer.Option("--normalize", help="Compose letters and accents of prompts and stop texts (NFC).")
+    ] = False,
     runtime: Annotated[
         str, typer.Option(help="The runtime to use: auto, numpy, onnx, keras, or one of a plugin.")
     ] = "auto",
@@ -87,17 +100,18 @@ def sample(
     import json
 
     from textgen.api import load
-    from textgen.base.console import say
+    from textgen.base.console import notice, say
     from textgen.errors import OptionError
+    from textgen.generation.prompts import remarks
 
     if stream and as_json:
         raise OptionError("--stream and --json exclude each other")
-    many = max(len(given or []) for given in (prompt, label, temperature)) > 1
+    prompts = [*(prompt or []), *_read_prompts(prompt_file, prompts_file)]
+    many = max(len(given or []) for given in (prompts, label, temperature)) > 1
     if save_state is not None and (num > 1 or many or prompts_file):
         raise OptionError(
             "--save-state keeps the state of a single text: use one prompt, one text, one temperature, one label"
         )
-    prompts = [*(prompt or []), *_read_prompts(prompts_file)]
     generator = load(run, runtime=runtime, device=device or "auto")
     continuation = generator.load_continuation(load_state) if load_state else None
     request = generator.request(
@@ -115,19 +129,22 @@ def sample(
         stop=stop or None,
         ignore_eos=ignore_eos,
         on_unknown=on_unknown,
+        normalize=normalize,
         score=as_json,
         stream=stream,
         keep_state=save_state is not None,
         continuation=continuation,
     )
+    typed = [*(("--prompt", text) for text in prompt or []), *(("--stop", text) for text in stop or [])]
+    for line in remarks(generator.tokenizer, request.prompts, request.stop, on_unknown=request.on_unknown, typed=typed):
+        notice(line)
     training = _read_training(generator, data_dir) if novelty else None
     if as_json:
         generations = generator.sample(request)
         print(json.dumps([_as_json(generation) for generation in generations], indent=1))
     else:
-        separators = _separators(generator, request, _headings(label or [], temperature or []))
         show = _stream if stream else _print
-        generations = show(generator, request, separators)
+        generations = show(generator, request, Output(generator, request, _headings(label or [], temperature or [])))
     if save_state is not None:
         continued = generations[0].continuation
         assert continued is not None  # the request asked for it
@@ -143,20 +160,45 @@ def sample(
         say(f"{new} of {len(generations)} ({new / len(generations):.0%}) are not training documents")
 
 
-def _read_prompts(path: Path | None) -> list[str]:
+def _read_prompts(whole: Path | None, lines: Path | None) -> list[str]:
+    """The prompt that is a file, and the prompts that are the lines of another."""
     from textgen.errors import OptionError
 
-    if path is None:
-        return []
-    try:
-        prompts = [line for line in path.read_text(encoding="utf-8-sig").split("\n") if line]
-    except OSError as error:
-        raise OptionError(f"the prompts in {path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise OptionError(f"the prompts in {path} are not UTF-8 text at byte {error.start}") from None
-    if not prompts:
-        raise OptionError(f"{path} has no prompts; write one per line")
+    if whole == lines == Path("-"):
+        raise OptionError("--prompt-file - and --prompts-file - cannot both read stdin; give one of them a file")
+    prompts = []
+    if whole is not None:
+        text = _read_text(whole)
+        if not text:
+            raise OptionError(f"{_name(whole)} is empty; for a text without a prompt use --prompt ''")
+        prompts.append(re.sub(r"(\r\n|\n|\r)\Z", "", text))
+    if lines is not None:
+        found = [line for line in re.split(r"\r\n|\n|\r", _read_text(lines)) if line]
+        if not found:
+            raise OptionError(f"{_name(lines)} has no prompts; write one per line")
+        prompts += found
     return prompts
+
+
+def _read_text(path: Path) -> str:
+    """The text of a file, or of stdin for ``-``, without a byte-order mark."""
+    from textgen.errors import OptionError
+
+    try:
+        content = path.read_bytes() if path != Path("-") else sys.stdin.buffer.read() if sys.stdin else b""
+    except OSError as error:
+        raise OptionError(f"the prompts in {_name(path)} cannot be read: {error.strerror}") from None
+    encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise OptionError(
+            f"the prompts in {_name(path)} are not UTF-8 text at byte {error.start}; save them as UTF-8"
+        ) from None
+
+
+def _name(path: Path) -> str:
+    return "stdin" if path == Path("-") else str(path)
 
 
 def _read_training(generator: TextGenerator, data_dir: Path | None) -> Iterable[str]:
@@ -177,52 +219,73 @@ def _headings(labels: Sequence[str], temperatures: Sequence[float]) -> list[str]
     return [", ".join(filter(None, parts)) for parts in product(named, heated)]
 
 
-def _separators(generator: TextGenerator, request: Request, headings: Sequence[str]) -> Iterator[str]:
-    """The separator before each text, with the heading of its block if it has one.
+class Output:
+    """Texts on stdout: each block under its heading; an empty line between blocks, and between texts of several lines.
 
-    Documents are printed one per line; texts of several lines have an empty line between them.
+    Args:
+        generator: that writes them.
+        request: for them.
+        headings: one per block, empty for none.
     """
-    many_lines = generator.boundaries.end_id is None or request.ignore_eos
-    each = len(request.prompts) // len(headings)
-    for index in range(len(request.prompts)):
-        block, row = divmod(index, each)
-        gap = "\n" if index and (many_lines or not row) else ""
-        heading = f"--- {headings[block]}\n" if headings[block] and not row else ""
-        yield gap + heading
+
+    def __init__(self, generator: TextGenerator, request: Request, headings: Sequence[str]) -> None:
+        from textgen.text.vocabulary import spans_lines
+
+        end_id = None if request.ignore_eos else generator.boundaries.end_id
+        self._prompts = request.prompts
+        self._headings = headings
+        self._spans_lines = len(self._prompts) > 1 and spans_lines(generator.tokenizer, end_id, self._prompts)
+        self._begun = 0
+
+    def begin(self) -> None:
+        """End the text before, and begin the next one with its prompt."""
+        block, row = divmod(self._begun, len(self._prompts) // len(self._headings))
+        gap = "\n" * (2 if self._spans_lines or not row else 1) if self._begun else ""
+        heading = f"--- {self._headings[block]}\n" if self._headings[block] and not row else ""
+        sys.stdout.write(gap + heading + self._prompts[self._begun])
+        self._begun += 1
+
+    def begin_until(self, index: int) -> None:
+        """Begin the texts up to that of an index; a text may turn out to be empty."""
+        while self._begun <= index:
+            self.begin()
+
+    def write(self, text: str) -> None:
+        """Go on with the text that has begun."""
+        self._spans_lines |= "\n" in text  # of a tokenizer of bytes, whose vocabulary says nothing about lines
+        sys.stdout.write(text)
+
+    def end(self) -> None:
+        """Begin the texts that are left, and end the last one."""
+        self.begin_until(len(self._prompts) - 1)
+        sys.stdout.write("\n")
 
 
 def _as_json(generation: Generation) -> dict[str, Any]:
     """The fields of a generation, but for its state."""
-    return {name: value for name, value in vars(generation).items() if name != "continuation"}
+    fields = {name: value for name, value in vars(generation).items() if name != "continuation"}
+    return {**fields, "unknown": [asdict(each) for each in generation.unknown]}
 
 
-def _print(generator: TextGenerator, request: Request, separators: Iterator[str]) -> list[Generation]:
+def _print(generator: TextGenerator, request: Request, output: Output) -> list[Generation]:
     """Write all texts, then print them."""
     generations = generator.sample(request)
-    for separator, generation in zip(separators, generations, strict=True):
-        sys.stdout.write(f"{separator}{generation.whole}\n")
+    for generation in generations:
+        output.begin()
+        output.write(generation.text)
+    output.end()
     return generations
 
 
-def _stream(generator: TextGenerator, request: Request, separators: Iterator[str]) -> list[Generation]:
+def _stream(generator: TextGenerator, request: Request, output: Output) -> list[Generation]:
     """Print the texts while they are written, one after the other."""
     pieces = generator.pieces(request)
-    begun = 0
-
-    def begin_texts(until: int) -> None:
-        """Print what comes before the next texts, up to a number of texts; a text may turn out to be empty."""
-        nonlocal begun
-        for prompt in request.prompts[begun:until]:
-            sys.stdout.write(("\n" if begun else "") + next(separators) + prompt)
-            begun += 1
-
     while True:
         try:
             piece = next(pieces)
         except StopIteration as stop:
-            begin_texts(len(request.prompts))
-            sys.stdout.write("\n")
+            output.end()
             return list(stop.value)
-        begin_texts(piece.index + 1)
-        sys.stdout.write(piece.text)
+        output.begin_until(piece.index)
+        output.write(piece.text)
         sys.stdout.flush()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from textgen.base.files import quoted
 from textgen.errors import ArtifactError
 from textgen.generation.runtime import Runtime
 from textgen.model.state import State
@@ -58,6 +59,8 @@ class Continuation:
         Raises:
             ArtifactError: if the file is missing, was altered, or belongs to another model.
         """
+        if not path.exists():
+            raise ArtifactError(f"{path} does not exist; write one with: textgen sample --save-state {quoted(path)}")
         arrays, about = State.load(path)
         if about.get("format") != _FORMAT:
             raise ArtifactError(f"{path} is not a saved textgen state")

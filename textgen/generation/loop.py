@@ -25,6 +25,7 @@ from textgen.model.state import State
 from textgen.text.boundaries import Boundaries
 from textgen.text.labels import label_of
 from textgen.text.tokenizer import Tokenizer
+from textgen.text.vocabulary import Unknown, find_unknown
 
 #: Steps per chunk if the runtime has no preference: of text that runs to its full length; of text that may end at any
 #: step, after which the rest of a chunk is wasted; and at first of text that is read while it is written.
@@ -89,7 +90,13 @@ def generate(
     scores: Sequence[float | None] = [None] * len(rows)
     if request.score:
         scores = score_rows(runtime, [row.prompt_ids for row in rows], rows, _start(runtime, request, len(rows)))
-    return [_generation(request, row, score, tokenizer) for row, score in zip(rows, scores, strict=True)]
+    unknown = {prompt: find_unknown(tokenizer, prompt, request.on_unknown) for prompt in dict.fromkeys(request.prompts)}
+    return [
+        _generation(
+            request, row, score, label_of(tokenizer, _read_ids(request, row)), unknown[request.prompts[row.index]]
+        )
+        for row, score in zip(rows, scores, strict=True)
+    ]
 
 
 def finish(pieces: Generator[Piece, None, list[Generation]]) -> list[Generation]:
@@ -207,17 +214,24 @@ def _keep_states_inside(runtime: Runtime, active: Sequence[Row], block: Block, l
                 row.state = runtime.prefill(np.array([read], np.int32), row.state).copy()
 
 
-def _generation(request: Request, row: Row, score: float | None, tokenizer: Tokenizer) -> Generation:
-    before = request.continuation.seen if request.continuation else ()
+def _read_ids(request: Request, row: Row) -> list[int]:
+    """The ids that a row has read, in any order, with those of the text that it continues."""
+    return [*(request.continuation.seen if request.continuation else ()), *row.prompt_ids.tolist()]
+
+
+def _generation(
+    request: Request, row: Row, score: float | None, label: str | None, unknown: tuple[Unknown, ...]
+) -> Generation:
     return Generation(
         prompt=request.prompts[row.index],
-        label=label_of(tokenizer, [*before, *row.prompt_ids.tolist()]),
+        label=label,
         text=row.text,
         ids=tuple(row.ids),
         seed=request.seed,
         row=row.seed,
         sampler=str(request.chains[row.index]),
         finish_reason=row.finish_reason or "length",
+        unknown=unknown,
         log_probability=score,
         continuation=None if row.state is None else _continuation(request, row, row.state),
     )

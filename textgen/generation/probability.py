@@ -12,25 +12,49 @@ from textgen.generation.row import Row
 from textgen.generation.runtime import Ids, Runtime
 from textgen.model.state import State
 
-#: Positions per call of the runtime: it bounds the memory that the logits of long texts take.
-SCORED_AT_ONCE = 256
+#: Steps that rows are read side by side for at least: few rows for many steps are faster than many rows for few.
+STEPS_AT_ONCE = 16
 
 
 def score_rows(runtime: Runtime, prompt_ids: Sequence[Ids], rows: Sequence[Row], state: State) -> list[float]:
-    """The log-probability of each row's ids (nats), computed by reading prompt and text once more from ``state``."""
-    texts = [np.concatenate([ids, np.array(row.written, np.int32)]) for ids, row in zip(prompt_ids, rows, strict=True)]
-    inputs, lengths = pad_rows([text[:-1] for text in texts])
-    targets, _ = pad_rows([text[1:] for text in texts])
-    total = np.zeros(len(rows))
-    written_from = np.array([len(ids) - 1 for ids in prompt_ids])[:, None]
-    for at in range(0, inputs.shape[1], SCORED_AT_ONCE):
-        part = slice(at, at + SCORED_AT_ONCE)
-        logits, state = runtime.forward(inputs[:, part], state, np.clip(lengths - at, 0, inputs[:, part].shape[1]))
-        positions = at + np.arange(logits.shape[1])
-        counts = (positions >= written_from) & (positions < lengths[:, None])
-        chosen = np.take_along_axis(log_softmax(logits), targets[:, part, None], axis=2)[:, :, 0]
-        total += np.where(counts, chosen, 0).sum(axis=1)
-    return [float(value) for value in total]
+    """The log-probability of each row's ids (nats), computed by reading prompt and text once more from ``state``.
+
+    Some rows at a time, and pieces of them, so that memory grows neither with the rows nor with their lengths.
+    """
+    scores = np.zeros(len(rows))
+    order = np.argsort([len(row.written) for row in rows], kind="stable")
+    at_once = runtime.rows_at_once(STEPS_AT_ONCE)
+    for first in range(0, len(rows), at_once):
+        group = order[first : first + at_once]
+        prompts, lengths = pad_rows([prompt_ids[i][:-1] for i in group])
+        before = runtime.prefill(prompts, state.select(group), lengths)
+        scores[group] = _score(runtime, [prompt_ids[i][-1] for i in group], [rows[i].written for i in group], before)
+    return [float(score) for score in scores]
+
+
+def _score(
+    runtime: Runtime, last: Sequence[int], written: Sequence[Sequence[int]], state: State
+) -> NDArray[np.float64]:
+    """The log-probabilities of ids that follow ``last``, the last id of each prompt, ``[batch]``."""
+    targets, lengths = pad_rows([np.array(ids, np.int32) for ids in written])
+    inputs = np.concatenate([np.array(last, np.int32)[:, None], targets], axis=1)[:, :-1]
+    total = np.zeros(len(last))
+    start = 0
+    for piece, counts in runtime.pieces(inputs, lengths):
+        logits, state = runtime.forward(piece, state, counts)
+        stop = start + piece.shape[1]
+        chosen = log_probabilities(logits, targets[:, start:stop])
+        total += np.where(np.arange(start, stop) < lengths[:, None], chosen, 0).sum(axis=1)
+        start = stop
+    return total
+
+
+def log_probabilities(logits: NDArray[np.float32], ids: Ids) -> NDArray[np.float64]:
+    """The log-probability (nats) of an id at each place: logits ``[..., vocab]``, ids ``[...]``."""
+    highest = logits.max(axis=-1, keepdims=True)
+    shifted = np.subtract(logits, highest, dtype=np.float64)
+    chosen = np.take_along_axis(shifted, ids[..., None], axis=-1)[..., 0]
+    return np.asarray(chosen - np.log(np.exp(shifted, out=shifted).sum(axis=-1)))
 
 
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

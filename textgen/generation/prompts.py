@@ -1,31 +1,132 @@
-"""The ids that a row reads before it writes: its prompt, or a drawn first id."""
+"""The ids that a row reads before it writes: its prompt, or a drawn first id; and what to remark on prompts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from textgen.errors import OptionError
+from textgen.errors import OptionError, UnknownCharacterError, describe_character
 from textgen.generation.draw import uniforms
 from textgen.generation.request import Request
 from textgen.generation.runtime import Ids
 from textgen.text.boundaries import Boundaries
 from textgen.text.labels import label_id, label_of
 from textgen.text.tokenizer import OnUnknown, Tokenizer
+from textgen.text.vocabulary import Unknown, composed_form, find_unknown, unwritable, writes
+
+#: Unknown characters listed in a remark, and characters of a text that a remark repeats, at most.
+MOST_SHOWN, LONGEST_SHOWN = 10, 60
+
+#: A backslash typed where another character was meant, and these characters by their letters.
+ESCAPE, ESCAPED = r"\\([nrt])", {"n": "a newline", "r": "a line end", "t": "a tab"}
+
+#: How to compose letters and accents in a prompt.
+NORMALIZE = "use --normalize, in Python normalize=True"
 
 
-def encode_prompt(tokenizer: Tokenizer, prompt: str, on_unknown: OnUnknown | None = None) -> Ids:
+def encode_prompt(
+    tokenizer: Tokenizer, prompt: str, on_unknown: OnUnknown | None = None, compose: str = NORMALIZE
+) -> Ids:
     """The ids of a prompt, ``[n]`` int32; an empty array for the empty prompt.
 
     Raises:
-        UnknownCharacterError: if it has an unknown character, under ``"error"``.
+        UnknownCharacterError: if it has an unknown character, under ``"error"``; says how to ``compose`` an accent if
+            the composed character is known.
         OptionError: if it has unknown characters only, under ``"skip"``.
     """
-    ids = tokenizer.encode(prompt, on_unknown)
+    try:
+        ids = tokenizer.encode(prompt, on_unknown)
+    except UnknownCharacterError as error:
+        composed = composed_form(tokenizer, prompt, error.position)
+        if composed is None:
+            raise
+        remedy = f"the composed {describe_character(composed)} is: {compose}"
+        raise UnknownCharacterError(error.character, error.position, error.ways, remedy) from None
     if prompt and not len(ids):
-        raise OptionError(f"nothing of the prompt {prompt!r} is in the vocabulary")
+        raise OptionError(f"nothing of the prompt {_shorten(prompt)!r} is in the vocabulary")
     return ids
+
+
+def remarks(
+    tokenizer: Tokenizer,
+    prompts: Iterable[str],
+    stop: Iterable[str],
+    *,
+    on_unknown: OnUnknown | None = None,
+    typed: Iterable[tuple[str, str]] = (),
+    compose: str = NORMALIZE,
+) -> list[str]:
+    """What to tell the user of prompts and stop texts that may not mean what they seem to, a line each.
+
+    Args:
+        tokenizer: of the model.
+        prompts: the texts to continue.
+        stop: the texts that end a generation.
+        on_unknown: how unknown characters of prompts are treated.
+        typed: the option and the text of each prompt and stop text that was typed on a command line.
+        compose: how to compose letters and accents.
+
+    Raises:
+        OptionError: if a prompt cannot be encoded.
+    """
+    escapes = [(option, text) for option, text in typed if re.search(ESCAPE, text)]
+    if escapes and writes(tokenizer, "\\"):  # the model knows backslashes
+        escapes = []
+    lines = [_explain_escape(option, text) for option, text in escapes]
+    unknown: list[Unknown] = []
+    for prompt in dict.fromkeys(prompts):
+        try:
+            encode_prompt(tokenizer, prompt, on_unknown, compose)
+        except UnknownCharacterError as error:
+            if error.character == "\\" and lines:
+                raise OptionError(f"{error}; {lines[0]}") from None
+            raise
+        unknown += find_unknown(tokenizer, prompt, on_unknown)
+    for treatment, became in (("unk", "replaced by the unknown id"), ("skip", "left out")):
+        if some := [each for each in unknown if each.treatment == treatment]:
+            listed = _list_unknown(some, compose)
+            lines.append(f"characters of the prompt that are not in the vocabulary were {became}: {listed}")
+    for text in stop:
+        if missing := unwritable(tokenizer, text):
+            shown = ", ".join(map(describe_character, missing))
+            lines.append(f"the stop text {_shorten(text)!r} never occurs: the model cannot write {shown}")
+    return lines
+
+
+def _explain_escape(option: str, text: str) -> str:
+    """How to type the newline or tab that a backslash was meant for."""
+    letter = re.findall(ESCAPE, text)[0]
+    escaped = text.replace("'", r"\'").replace("\n", r"\n")
+    written = f"$'{escaped}'" if len(text) <= LONGEST_SHOWN else "$'...'"
+    advice = ", or put the prompt into a file: --prompt-file FILE" if option == "--prompt" else ""
+    return (
+        f"{option} has a backslash and the letter {letter}, not {ESCAPED[letter]}; "
+        f"in bash, type {option}{'=' if '.' in option else ' '}{written}{advice}"
+    )
+
+
+def _list_unknown(unknown: Iterable[Unknown], compose: str) -> str:
+    """Unknown characters with their numbers, and what to do about decomposed ones."""
+    counts: Counter[str] = Counter()
+    composed: dict[str, None] = {}
+    for each in unknown:
+        counts[each.character] += each.count
+        if each.composed:
+            composed[describe_character(each.composed)] = None
+    shown = [
+        describe_character(character) + f" {count:,} times" * (count > 1)
+        for character, count in list(counts.items())[:MOST_SHOWN]
+    ]
+    if len(counts) > MOST_SHOWN:
+        shown.append(f"and {len(counts) - MOST_SHOWN:,} others")
+    return ", ".join(shown) + (f"; the composed {', '.join(composed)} is in it: {compose}" if composed else "")
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 def first_ids(tokenizer: Tokenizer, boundaries: Boundaries, request: Request, index: int, row_seed: int) -> Ids:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypedDict, Unpack
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from textgen.errors import OptionError
+from textgen.errors import OptionError, suggestion
 from textgen.generation.chain import Chain, edit_chain
 from textgen.generation.continuation import Continuation
 from textgen.options import Options
 from textgen.text.tokenizer import OnUnknown
+from textgen.text.vocabulary import Unknown
 
 #: Characters to write if neither the request nor the run says how many.
 DEFAULT_LENGTH = 400
@@ -24,7 +25,7 @@ FinishReason = Literal["length", "eos", "stop"]
 class GenerationOptions(Options):
     """The defaults of a run's generation."""
 
-    prompt: str | None = Field(None, description="Text to continue; without one, a first character is drawn.")
+    prompt: str = Field("", description="Text to continue; if it is empty, the first token is drawn.")
     length: int | None = Field(
         None,
         ge=1,
@@ -32,6 +33,11 @@ class GenerationOptions(Options):
     )
     sampler: str = Field("temperature(0.8) | multinomial", description="The sampler chain.")
     stop: tuple[str, ...] = Field((), description="Texts that end a generation; they are not part of it.")
+
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _accept_none(cls, value: object) -> object:
+        return "" if value is None else value  # as runs recorded it, and as Python says it
 
 
 class Wishes(TypedDict, total=False):
@@ -56,6 +62,7 @@ class Wishes(TypedDict, total=False):
     stream: bool
     keep_state: bool
     continuation: Continuation | None
+    normalize: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +125,8 @@ class Request:
             TypeError: for an unknown option.
         """
         if unknown := wishes.keys() - Wishes.__annotations__.keys():
-            raise TypeError(f"a request has no option {min(unknown)!r}")
+            name = min(unknown)
+            raise TypeError(f"a request has no option {name!r}; {suggestion(name, Wishes.__annotations__)}")
         num, length, chunk = wishes.get("num", 1), wishes.get("length"), wishes.get("chunk")
         seed, row_seeds, stop = wishes.get("seed"), wishes.get("rows"), wishes.get("stop")
         for name, number in (("num", num), ("length", length), ("chunk", chunk)):
@@ -134,15 +142,15 @@ class Request:
         _check_seeds([seed, *row_seeds])
         chains = [make_chain(text) for text in _chain_texts(defaults.sampler, wishes)]
         label = wishes.get("label")
-        labels = [label] if label is None or isinstance(label, str) else list(label) or [None]
-        each, blocks = len(prompts) * num, len(labels) * len(chains)
+        labels = [label] if isinstance(label, str) else list(label or ())
+        each, label_blocks = len(prompts) * num, len(labels) or 1
         return cls(
-            prompts=tuple(text for text in prompts for _ in range(num)) * blocks,
+            prompts=tuple(text for text in prompts for _ in range(num)) * (label_blocks * len(chains)),
             length=length or defaults.length or DEFAULT_LENGTH,
-            chains=tuple(chain for chain in chains for _ in range(each)) * len(labels),
+            chains=tuple(chain for chain in chains for _ in range(each)) * label_blocks,
             seed=seed,
-            row_seeds=tuple(row_seeds) * blocks,
-            labels=tuple(label for label in labels if label is not None for _ in range(each * len(chains))),
+            row_seeds=tuple(row_seeds) * (label_blocks * len(chains)),
+            labels=tuple(label for label in labels for _ in range(each * len(chains))),
             stop=defaults.stop if stop is None else (stop,) if isinstance(stop, str) else tuple(stop),
             ignore_eos=wishes.get("ignore_eos", False),
             on_unknown=wishes.get("on_unknown"),
@@ -192,6 +200,7 @@ class Generation:
         row: the seed of the row.
         sampler: the chain that drew.
         finish_reason: ``"eos"`` (end of a document), ``"stop"`` (a stop text) or ``"length"``.
+        unknown: what the vocabulary lacks of the prompt, and what became of it.
         log_probability: the sum over ``ids`` of the model's log-probability (nats, temperature 1) given what comes
             before each; a first character drawn for an empty prompt does not count. ``None`` unless requested.
         continuation: the point from which the text can be continued; ``None`` unless requested.
@@ -205,6 +214,7 @@ class Generation:
     sampler: str
     finish_reason: FinishReason
     label: str | None = None
+    unknown: tuple[Unknown, ...] = ()
     log_probability: float | None = None
     continuation: Continuation | None = field(default=None, compare=False, repr=False)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     from textgen.runs.artifact import Artifact
 
 Ids = NDArray[np.int32]
+
+#: Numbers that reading a piece of a prompt may compute, about: 16 MB of float32.
+NUMBERS_AT_ONCE = 2**22
+
+#: Numbers per unit of the state and id read, about: gates, their parts and the outputs of a layer.
+NUMBERS_PER_UNIT = 8
 
 
 @dataclass(frozen=True)
@@ -122,8 +129,36 @@ class Runtime(ABC):
         return self.state_spec.initial_state(batch)
 
     def prefill(self, ids: Ids, state: State, lengths: Ids | None = None) -> State:
-        """Read prompts of any lengths, for their state alone; arguments as in :meth:`forward`."""
-        return self.forward(ids, state, lengths)[1]
+        """Read prompts of any lengths, for their state alone; arguments as in :meth:`forward`.
+
+        They are read in :meth:`pieces`, so that memory does not grow with the prompts.
+        """
+        for piece, counts in self.pieces(ids, lengths):
+            state = self.forward(piece, state, counts)[1]
+        return state
+
+    def pieces(self, ids: Ids, lengths: Ids | None = None) -> Iterator[tuple[Ids, Ids | None]]:
+        """Cut rows into pieces whose logits and activations take some 16 MB.
+
+        Args:
+            ids: ``[batch, time]`` int32, rows padded on the right.
+            lengths: ``[batch]`` int32, the number of ids of each row that count; ``None`` for all.
+
+        Yields:
+            Ids ``[batch, piece]``, and the number of ids of each row that count in the piece, ``None`` for all.
+        """
+        steps = max(1, NUMBERS_AT_ONCE // (max(1, len(ids)) * self._numbers_per_id))
+        for start in range(0, ids.shape[1], steps):
+            piece = ids[:, start : start + steps]
+            yield piece, None if lengths is None else np.clip(lengths - start, 0, piece.shape[1]).astype(np.int32)
+
+    def rows_at_once(self, steps: int) -> int:
+        """The number of rows whose logits and activations of so many steps take some 16 MB, at least 1."""
+        return max(1, NUMBERS_AT_ONCE // (steps * self._numbers_per_id))
+
+    @property
+    def _numbers_per_id(self) -> int:
+        return self.vocab_size + NUMBERS_PER_UNIT * sum(prod(tensor.shape) for tensor in self.state_spec.tensors)
 
     def step(self, ids: Ids, state: State) -> tuple[NDArray[np.float32], State]:
         """Read one id per row: ``[batch]`` int32 → logits ``[batch, vocab]`` float32, and the state after it."""

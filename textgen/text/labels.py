@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ class LabelledTokenizer(Tokenizer):
         super().__init__(base.options)
         self.base = base
         self.labels = tuple(labels)
-        self.has_eos = base.has_eos  # type: ignore[misc] - that of the class which it wraps
+        self.has_eos = base.has_eos  # type: ignore[misc]  # a fact about the class that it wraps
 
     def fit(self, texts: Iterable[str]) -> None:
         self.base.fit(texts)
@@ -49,7 +49,7 @@ class LabelledTokenizer(Tokenizer):
         return _TextDecoder(self.base.decoder(), self._text_ids)
 
     def grow(self, texts: Iterable[str]) -> NDArray[np.int32]:
-        labels = self.label_ids
+        labels = self.label_ids  # before it grows
         return np.concatenate([self.base.grow(texts), labels]).astype(np.int32)
 
     @property
@@ -96,7 +96,7 @@ class LabelledTokenizer(Tokenizer):
 class _TextDecoder(Decoder):
     """The decoder of the text, which never sees a label."""
 
-    def __init__(self, decoder: Decoder, text_ids: Any) -> None:
+    def __init__(self, decoder: Decoder, text_ids: Callable[[Any], list[int]]) -> None:
         self._decoder = decoder
         self._text_ids = text_ids
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from textgen.base.console import notice
 from textgen.errors import OptionError, TextgenError, UnknownCharacterError
-from textgen.generation.prompts import encode_prompt
+from textgen.generation.prompts import remarks
 from textgen.generation.request import GenerationOptions
 from textgen.model.fitting import Tensors, TrainingOptions
 from textgen.model.model import Model
@@ -26,6 +29,7 @@ from textgen.text.batches import Dataset
 from textgen.text.growth import new_tokens
 from textgen.text.labels import LabelledTokenizer
 from textgen.text.tokenizer import Tokenizer
+from textgen.text.vocabulary import as_in_training
 from textgen.training.layout import arrange_batches
 from textgen.training.settings import (
     DEFAULT_MODEL,
@@ -155,7 +159,7 @@ def make_plan(
         training = training_options(model_class.TrainingOptions, _for_layout(text, base, settings, wanted), model_name)
         if "prompt" not in wanted["generation"] and not set(generation.prompt or "") <= set(text.facts.head):
             generation = generation.model_copy(update={"prompt": None})
-    _check_prompt(generation.prompt or "", text.tokenizer)
+    generation = _settle_texts(generation, text)
     suggested = model_class.suggested_options(text.facts.characters) if base is None else {}
     model_settings = {**suggested, **settings["model"], "name": model_name}
     model = registry.make("model", model_settings, text.tokenizer.vocab_size)
@@ -221,8 +225,16 @@ def _for_layout(text: Text, base: Base, settings: Settings, wanted: Settings) ->
     return {n: value for n, value in settings["training"].items() if n not in own or n in wanted["training"]}
 
 
-def _check_prompt(prompt: str, tokenizer: Tokenizer) -> None:
+def _settle_texts(generation: GenerationOptions, text: Text) -> GenerationOptions:
+    """Prompt and stop texts as the training text would have them; a notice says what the vocabulary lacks."""
+    tokenizer, normalization = text.tokenizer, text.corpus.normalization
+    prompt = as_in_training(tokenizer, generation.prompt or "", normalization)
+    stop = tuple(as_in_training(tokenizer, each, normalization) for each in generation.stop)
+    typed = [("--set generation.prompt", prompt), *(("--set generation.stop", each) for each in stop)]
+    compose = f"--set generation.prompt={quote(unicodedata.normalize('NFC', prompt))}"
     try:
-        encode_prompt(tokenizer, prompt)
+        for line in remarks(tokenizer, [prompt], stop, typed=typed, compose=compose):
+            notice(line)
     except TextgenError as error:  # a recipe may have been made for another text
         raise OptionError(f"generation.prompt: {error}; or choose another: --set generation.prompt=TEXT") from None
+    return generation.model_copy(update={"prompt": prompt, "stop": stop})

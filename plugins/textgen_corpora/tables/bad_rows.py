@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from textgen import notice
 from textgen.errors import CorpusError
 
 #: Characters of a row that an error shows.
@@ -64,8 +63,7 @@ class BadRows:
         self.count += 1
         self._first = self._first or what
 
-    def report(self) -> None:
-        """Says once how many rows were skipped."""
-        if self.count:
-            rows = "1 bad row is" if self.count == 1 else f"{self.count:,} bad rows are"
-            notice(f"{rows} left out; the first: {self._first}", once=True)
+    def summary(self) -> str:
+        """How many rows were skipped, and why the first one was; empty if there were none."""
+        rows = "1 bad row is" if self.count == 1 else f"{self.count:,} bad rows are"
+        return f"{rows} left out; the first: {self._first}" if self.count else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from textgen.errors import CorpusError, suggestion
@@ -41,12 +41,17 @@ class Columns:
         """Whether the first row of a delimited table names the columns."""
         return not all(name.isdecimal() for name in self.names)
 
-    def advise(self, column: str, names: list[str]) -> str:
-        """What to do about a column that does not exist, by the names of those that do."""
-        near = difflib.get_close_matches(column, names, n=1) or names
+    def naming(self, column: str, cells: Mapping[str, object]) -> str:
+        """A command that names another column instead of one that does not exist.
+
+        Args:
+            column: the one that does not exist.
+            cells: a cell of each that does; the column with the longest one probably has the text.
+        """
+        near = difflib.get_close_matches(column, cells, n=1)
+        longest = max(cells, key=lambda name: len(str(cells[name])), default=column)
         option = "label" if column == self.label else "column"
-        command = f" ({self.command(**{option: near[0]})})" if near else ""
-        return f"{suggestion(column, names)}{command}"
+        return self.command(**{option: near[0] if near else longest})
 
 
 #: The label of a row, if it has one, and its text.
@@ -65,7 +70,7 @@ def texts_of_cells(name: str, rows: Iterator[Row], columns: Columns, bad: BadRow
     cells = [cell.strip() for cell in first.value]
     while columns.has_header and cells and not cells[-1]:
         del cells[-1]  # spreadsheets pad rows
-    places = [_place(name, first.line, column, cells, columns) for column in columns.names]
+    places = [_place(name, first, column, cells, columns, rows) for column in columns.names]
 
     def pick(row: Row) -> list[object]:
         found = len(row.value)
@@ -94,7 +99,8 @@ def texts_of_values(name: str, rows: Iterable[Row], columns: Columns, bad: BadRo
             raise BadRow(f' is not a JSON object, such as {{"{columns.names[0]}": ...}}')
         for key in columns.names:
             if key not in row.value:
-                raise BadRow(f" has no key {key!r}; {columns.advise(key, list(row.value))}")
+                advice = f"{suggestion(key, row.value)} ({columns.naming(key, row.value)})"
+                raise BadRow(f" has no key {key!r}; {advice}")
         values = [row.value[key] for key in columns.names]
         if not isinstance(values[0], str):
             raise BadRow(f": the value of {columns.names[0]!r} is not a string or number, but {_kind(values[0])}")
@@ -151,19 +157,29 @@ def _is_bad(name: str, row: Row, bad: BadRows) -> bool:
     return row.fault is not None
 
 
-def _place(name: str, line: int, column: str, cells: list[str], columns: Columns) -> int:
-    """The number of a column."""
+def _place(name: str, first: Row, column: str, cells: list[str], columns: Columns, rows: Iterator[Row]) -> int:
+    """The number of a column, from 0.
+
+    Args:
+        name: of the file.
+        first: the first row.
+        column: the name of the column, or its number.
+        cells: those of the first row.
+        columns: all columns that are read.
+        rows: the other rows, of which one may be read for advice.
+    """
     if columns.has_header and column in cells:
         return cells.index(column)
     if column.isdecimal():
         if int(column) < len(cells):
             return int(column)
         raise CorpusError(
-            f"{name}, line {line} has {len(cells)} columns, but none with the number {column} (they count from 0)"
+            f"{name}, line {first.line} has {len(cells)} columns, but none with the number {column} (they count from 0)"
         )
+    example = next((row.value for row in rows if row.fault is None), first.value)
     raise CorpusError(
-        f"{name} has no column {column!r} in its first row; {columns.advise(column, cells)}; if this row is no header, "
-        f"give the column by its number, from 0"
+        f"{name} has no column {column!r} in its first row; {suggestion(column, cells)} (or a number from 0, if this "
+        f"row is no header), as in: {columns.naming(column, dict(zip(cells, example, strict=False)))}"
     )
 
 

@@ -13,8 +13,8 @@ from textgen_corpora.text_files.layouts import split_lines
 #: Delimiters to choose from, by what the beginning of a table looks like.
 DELIMITERS = (",", ";", "\t", "|")
 
-#: The least share of rows that must have as many cells as the first one for a delimiter to be chosen.
-_ALIKE = 0.8
+#: The least share of rows that must have as many cells as the first one, unless that one has the names of columns.
+_ALIKE = 0.5
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ def sniff_delimiter(head: str, dialect: Dialect, wanted: Iterable[str]) -> str:
 
     fits = {delimiter: fit(delimiter) for delimiter in DELIMITERS}
     best = max(fits, key=lambda delimiter: fits[delimiter])
-    return best if fits[best][1] >= _ALIKE else dialect.delimiter
+    has_names, share, _, _ = fits[best]
+    return best if has_names or share >= _ALIKE else dialect.delimiter
 
 
 def _reader(lines: Iterable[str], dialect: Dialect, *, strict: bool) -> Iterator[list[str]]:

@@ -32,7 +32,8 @@ def unescape_html(text: str) -> str:
     """
     if ";" not in text:
         return text
-    return html.unescape(_BROKEN.sub(lambda entity: f"&{entity[1] or entity[2]};", text))
+    text = html.unescape(_BROKEN.sub(lambda entity: f"&{entity[1] or entity[2]};", text))
+    return text.replace("\r\n", "\n").replace("\r", "\n")  # carriage returns may be entities
 
 
 def backslashes_to_blanks(text: str) -> str:

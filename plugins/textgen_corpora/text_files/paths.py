@@ -50,6 +50,12 @@ def find_files(paths: Iterable[Path], data_dir: Path | None, *, form: str, wide:
     return list(found.values())
 
 
+def is_one_file(path: Path) -> bool:
+    """Whether a path can only be that of a single file: it is neither a folder nor a pattern."""
+    path = Path(os.path.expanduser(path))
+    return not path.is_dir() and (path.exists() or not glob.has_magic(str(path)))
+
+
 def is_pipe(path: Path) -> bool:
     """Whether the content of a path can be read only once: ``-``, a pipe or a device, or a file that a shell opened."""
     of_process = str(path) == "/dev/stdin" or path.parts[:3] == ("/", "dev", "fd") or path.parts[:2] == ("/", "proc")
@@ -69,9 +75,7 @@ def _find(given: Path, data_dir: Path | None, form: str, wide: bool) -> Iterator
     elif glob.has_magic(str(path)):
         yield from _matching(path, wide)
     elif re.fullmatch("[0-9a-f]{64}", path.stem):
-        raise CorpusError(
-            f"{path}, which was kept of a text without a file, does not exist; put it back, or train anew"
-        )
+        raise CorpusError(f"{path}, the copy of a text that had no file, does not exist; put it back, or train anew")
     else:
         yield Found(path, str(path))  # reading it reports that it does not exist
 

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from textgen.base.files import sha256
+from textgen.errors import CorpusError
 from textgen.options import Options
 from textgen_corpora import agnews, dinos, shakespeare
 from textgen_corpora.agnews import AgNews
@@ -46,6 +47,40 @@ def test_agnews_fields_are_exactly_those_of_the_file(data_dir):
     for both, (_, title, description) in zip(texts["both"], rows, strict=True):
         separator = both.removeprefix(title.rstrip()).removesuffix(description)
         assert separator == (" " if title.rstrip()[-1] in ".?!" else ". ")
+
+
+def test_agnews_classes_are_those_of_its_list(data_dir):
+    names = (data_dir / "agnews" / "classes.txt").read_text().split()
+    corpus = AgNews(AgNews.Options(split="test", label="class"), data_dir)
+    with (data_dir / "agnews" / "test.csv").open(encoding="utf-8", newline="") as file:
+        expected = [(names[int(label) - 1], title) for label, title, _ in csv.reader(file)]
+    assert corpus.is_labelled
+    assert list(corpus.labelled_documents()) == expected
+    assert list(corpus.documents()) == [title for _, title in expected]
+    assert not AgNews(AgNews.Options(split="test"), data_dir).is_labelled
+
+
+def test_agnews_entities_and_backslashes_by_option(data_dir):
+    def read(**options):
+        return list(AgNews(AgNews.Options(split="test", field="description", **options), data_dir).documents())
+
+    plain, clean = read(), read(unescape_html=True, backslash_breaks=True)
+    assert len(plain) == len(clean)
+    assert "competing for the  #36;10 million Ansari X Prize, a contest for\\privately" in plain[1]
+    assert "competing for the $10 million Ansari X Prize, a contest for privately" in clean[1]
+    assert [text for text in clean if re.search(r"&(lt|gt|quot|amp);|#\d+;| (lt|gt|quot|amp);|\\", text)] == []
+    assert not re.search(r"\\", "".join(read(backslash_breaks=True)))
+
+
+def test_agnews_as_kaggle_has_it(tmp_path):
+    (tmp_path / "agnews").mkdir()
+    rows = '"Class Index","Title","Description"\n"3","A title","Its\\description"\n"4","Another","One"\n'
+    (tmp_path / "agnews" / "test.csv").write_text(rows)
+    corpus = AgNews(AgNews.Options(split="test", label="class", field="both", backslash_breaks=True), tmp_path)
+    assert list(corpus.labelled_documents()) == [("Business", "A title. Its description"), ("Sci/Tech", "Another. One")]
+    (tmp_path / "agnews" / "test.csv").write_text('"3","A title","One"\n"5","Another","Two"\n')
+    with pytest.raises(CorpusError, match="line 2 has the class '5', which is not a number from 1 to 4"):
+        list(AgNews(AgNews.Options(split="test", label="class"), tmp_path).documents())
 
 
 @pytest.mark.parametrize(

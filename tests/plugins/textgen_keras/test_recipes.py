@@ -4,10 +4,17 @@ from textgen.options import TABLES, build_options
 from textgen.plugins.registry import plugins
 from textgen_keras import GradientOptions, textgen_register_recipes
 
-NAMES = ("shakespeare-gru", "shakespeare-gru-stateful", "agnews-lstm", "agnews-lstm-frequency", "dinos-gru")
+NAMES = (
+    "shakespeare-gru",
+    "shakespeare-gru-stateful",
+    "agnews-lstm",
+    "agnews-lstm-frequency",
+    "dinos-gru",
+    "agnews-labels",
+)
 
 
-def test_all_five_are_registered():
+def test_all_are_registered():
     names: list[str] = []
 
     def register(name, target, summary=""):
@@ -36,3 +43,11 @@ def test_models_have_the_parameter_counts_that_the_original_programs_print(name,
     model = plugins().get("model", table["name"])
     options = {option: value for option, value in table.items() if option != "name"}
     assert model(build_options(model.Options, options, where="model"), vocab_size).parameter_count == count
+
+
+def test_the_model_of_titles_by_class_is_small():
+    table = plugins().get("recipe", "agnews-labels")["model"]
+    model = plugins().get("model", table["name"])
+    options = {option: value for option, value in table.items() if option != "name"}
+    parameters = model(build_options(model.Options, options, where="model"), 2000 + 4).parameter_count
+    assert parameters == 2004 * 160 + 4 * 160 * (160 + 160 + 1) + 2004 < 600_000

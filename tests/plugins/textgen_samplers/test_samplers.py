@@ -148,17 +148,17 @@ def test_multinomial_inverts_the_cumulative_distribution(draw, row, u):
 @pytest.mark.parametrize(
     ("link", "message"),
     [
-        ("temperature(-1)", "temperature.temperature: input should be greater than or equal to 0"),
-        ("temperature(inf)", "temperature.temperature: input should be"),
-        ("temperature(nan)", "temperature.temperature: input should be"),
-        ("temperature(1e30)", "temperature.temperature: input should be"),
-        ("top-k(0)", "top-k.k: input should be greater than or equal to 1"),
-        ("top-k(1.5)", "top-k.k: input should be a valid integer"),
-        ("top-p(1e-50)", "top-p.p: input should be greater than"),
-        ("top-p(1.1)", "top-p.p: input should be less than or equal to 1"),
-        ("min-p(-0.1)", "min-p.p: input should be greater than or equal to 0"),
-        ("repetition-penalty(0)", "repetition-penalty.penalty: input should be greater than"),
-        ("repetition-penalty(1e9)", "repetition-penalty.penalty: input should be less than"),
+        ("temperature(-1)", "temperature must be at least 0"),
+        ("temperature(inf)", "temperature must be"),
+        ("temperature(nan)", "temperature must be"),
+        ("temperature(1e30)", "temperature must be"),
+        ("top-k(0)", "top-k.k must be at least 1"),
+        ("top-k(1.5)", "top-k.k must be a whole number"),
+        ("top-p(1e-50)", "top-p.p must be at least 1e-06"),
+        ("top-p(1.1)", "top-p.p must be at most 1"),
+        ("min-p(-0.1)", "min-p.p must be at least 0"),
+        ("repetition-penalty(0)", "repetition-penalty.penalty must be"),
+        ("repetition-penalty(1e9)", "repetition-penalty.penalty must be"),
     ],
 )
 def test_a_number_out_of_range_is_named(apply, link, message):

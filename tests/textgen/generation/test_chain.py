@@ -46,7 +46,7 @@ def test_text_that_is_not_a_chain_is_quoted_with_an_example(text):
         ("top-k(3, 4) | greedy", OptionError, r"top-k\(3, 4\) has 2 arguments, top-k takes 1"),
         ("top-k(n=3) | greedy", OptionError, "top-k has no option 'n'; there are: k"),
         ("greedy(1)", OptionError, "has 1 arguments, greedy takes 0"),
-        ("top-k(none) | greedy", OptionError, "top-k.k: "),
+        ("top-k(none) | greedy", OptionError, "top-k.k must be a whole number"),
     ],
 )
 def test_a_chain_that_cannot_be_built_says_why(text, error, message):

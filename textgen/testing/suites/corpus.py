@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
@@ -72,6 +73,21 @@ class CorpusSuite(OptionsSuite):
         assert again.is_labelled == corpus.is_labelled
         if corpus.is_labelled:
             assert list(again.labelled_documents()) == list(corpus.labelled_documents())
+
+    def test_labels_belong_to_the_documents(self) -> None:
+        corpus = self.corpus()
+        if not corpus.is_labelled:
+            return
+        assert corpus.layout == "documents", "a stream has no labels"
+        labelled = list(corpus.labelled_documents())
+        assert [text for _, text in labelled] == list(corpus.documents())
+        assert all(isinstance(label, str) and label.strip() for label, _ in labelled)
+
+    def test_texts_have_the_normal_form_that_it_states(self) -> None:
+        corpus = self.corpus()
+        if corpus.normalization is not None:
+            text = "".join(corpus.documents()) if corpus.layout == "stream" else "\n".join(corpus.documents())
+            assert unicodedata.is_normalized(corpus.normalization, text)
 
     def test_provenance_names_sources_and_licence(self) -> None:
         provenance = self.corpus().provenance()

@@ -83,6 +83,16 @@ class RuntimeSuite(ForwardCases, PluginSuite):
         lengths = np.array([12, 5, 0, 1], np.int32)
         same(subject.prefill(ids, start, lengths), subject.forward(ids, start, lengths)[1], self.tolerance)
 
+    @pytest.mark.parametrize("numbers", [1, 2000, 9000])
+    def test_a_prompt_may_be_read_in_pieces(
+        self, subject: Runtime, ids: Ids, start: State, numbers: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lengths = np.array([12, 5, 0, 1], np.int32)
+        expected = subject.forward(ids, start, lengths)[1]
+        monkeypatch.setattr("textgen.generation.runtime.NUMBERS_AT_ONCE", numbers)
+        same(subject.prefill(ids, start, lengths), expected, self.tolerance)
+        same(subject.prefill(ids, start), subject.forward(ids, start)[1], self.tolerance)
+
     @pytest.mark.parametrize("chain", ["greedy", "temperature(0.8) | top-k(9) | multinomial"])
     def test_one_seed_gives_one_text(self, subject: Runtime, truth: Runtime, run: TinyRun, chain: str) -> None:
         drawn = uniforms(3, range(ROWS), 1, STEPS)

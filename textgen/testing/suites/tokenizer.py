@@ -114,7 +114,8 @@ class TokenizerSuite(OptionsSuite):
     def test_characters_are_counted_by_id(self) -> None:
         tokenizer = self.fitted()
         counts = tokenizer.characters_per_id
-        assert (counts.dtype, counts.shape) == (np.int32, (tokenizer.vocab_size,))
+        assert counts.dtype == np.int32
+        assert counts.shape == (tokenizer.vocab_size,)
         assert counts.min() >= 0
         for text in self.texts:
             assert abs(counts[tokenizer.encode(text)].sum() - len(text)) <= 1
@@ -176,7 +177,8 @@ class TokenizerSuite(OptionsSuite):
         known = [tokenizer.decode([i]) for i in range(tokenizer.vocab_size)]
         special = {name: getattr(tokenizer, name) for name in ("pad_id", "unk_id", "eos_id")}
         before = tokenizer.grow(text for text in (NEW,))
-        assert (before.dtype, before.shape) == (np.int32, (tokenizer.vocab_size,))
+        assert before.dtype == np.int32
+        assert before.shape == (tokenizer.vocab_size,)
         assert sorted(before[before >= 0]) == list(range(len(known))), "each id has one after it has grown"
         for i in np.flatnonzero(before >= 0):
             assert tokenizer.decode([int(i)]) == known[before[i]]

@@ -100,9 +100,8 @@ class TemplateNameTokenizer(Tokenizer):
 
     def load_json(self, vocabulary: Mapping[str, Any]) -> None:
         texts = vocabulary.get("texts")
-        are_texts = isinstance(texts, list) and texts and all(isinstance(text, str) and text for text in texts)
-        if not (are_texts and len(set(texts)) == len(texts)):
-            raise ArtifactError(
-                'the vocabulary is not {"texts": [...]} of distinct texts; restore it from a copy, or train again'
-            )
+        if not (isinstance(texts, list) and texts and all(isinstance(text, str) and text for text in texts)):
+            raise ArtifactError('the vocabulary is not {"texts": [...]}; restore it from a copy, or train again')
+        if len(set(texts)) < len(texts):
+            raise ArtifactError("the vocabulary has a text twice; restore it from a copy, or train again")
         self._set_vocabulary(texts)
