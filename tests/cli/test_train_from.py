@@ -252,7 +252,7 @@ def test_a_prompt_is_kept_if_the_new_text_has_its_characters(textgen, names, new
     assert prompts[:2] == ["To", "Be"]
     new_names.write_text("Åse\nAda\nZoë\nEd\nMax\nMia\nTom\nTim\n", encoding="utf-8")
     planned = json.loads(textgen("train", new_names, *LINES, "--from", "two", "--dry-run").out)
-    assert planned["settings"]["generation"]["prompt"] is None
+    assert planned["settings"]["generation"]["prompt"] == ""
 
 
 def test_a_model_that_cannot_grow_says_so(textgen, base, names, new_names, monkeypatch):

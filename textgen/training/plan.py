@@ -158,7 +158,7 @@ def make_plan(
     if base is not None:
         training = training_options(model_class.TrainingOptions, _for_layout(text, base, settings, wanted), model_name)
         if "prompt" not in wanted["generation"] and not set(generation.prompt or "") <= set(text.facts.head):
-            generation = generation.model_copy(update={"prompt": None})
+            generation = generation.model_copy(update={"prompt": ""})
     generation = _settle_texts(generation, text)
     suggested = model_class.suggested_options(text.facts.characters) if base is None else {}
     model_settings = {**suggested, **settings["model"], "name": model_name}
