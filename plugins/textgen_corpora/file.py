@@ -184,10 +184,11 @@ class File(Corpus):
     def _documents(self) -> Iterator[Labelled]:
         """Yields label, if there is one, and text of the documents that are not blank."""
         bad = BadRows(self.options.on_bad_row == "skip", lambda: self._command(on_bad_row="skip"))
+        changes = self._changes
         empty = True
         for file in self._files:
             for label, text in self._cut(file, bad):
-                document = changed(text, self._changes)
+                document = changed(text, changes) if changes else text
                 if document.strip():
                     empty = False
                     yield label, document
