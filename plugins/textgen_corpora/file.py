@@ -191,7 +191,8 @@ class File(Corpus):
                 document = changed(text, changes) if changes else text
                 if document.strip():
                     empty = False
-                    yield label, document
+                    # Labels are typed by users; names of files may be in another normal form.
+                    yield label and nfc(label), document
         self._bad_rows = bad.count
         if empty:
             raise no_text(self._name, bad.summary())
