@@ -33,11 +33,13 @@ class TextFacts:
 
     Attributes:
         characters: the number of characters of all texts.
+        multiline: whether a text has several lines.
         head: the first characters of all texts, at most :data:`HEAD`.
     """
 
     def __init__(self) -> None:
         self.characters = 0
+        self.multiline = False
         self._lengths = array("q")
         self.head = ""
 
@@ -45,6 +47,7 @@ class TextFacts:
         """Counts texts, none of them empty."""
         self._lengths.extend(map(len, texts))
         self.characters += sum(map(len, texts))
+        self.multiline = self.multiline or any("\n" in text for text in texts)
         for text in texts:
             if len(self.head) >= HEAD:
                 break
