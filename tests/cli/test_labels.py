@@ -284,7 +284,7 @@ def test_packed_documents_and_streams_of_them_train_too(textgen):
 
 def test_the_labels_of_a_run_are_shown(textgen, run, plain):
     assert "labels      long, medium, short\n" in textgen("runs", "show", run).out
-    assert "labels" not in textgen("runs", "show", plain).out
+    assert "\nlabels" not in textgen("runs", "show", plain).out
 
 
 def test_a_run_with_labels_is_resumed(textgen, run):
