@@ -50,7 +50,10 @@ def test_the_state_of_another_model_is_refused(textgen, run, names):
 
 @pytest.mark.parametrize(
     ("content", "error"),
-    [(None, "a.state does not exist; write one with: textgen sample --save-state a.state"), (b"no tensors", "a.state is not a readable safetensors file")],
+    [
+        (None, "a.state does not exist; write one with: textgen sample"),
+        (b"no tensors", "a.state is not a readable safetensors file"),
+    ],
 )
 def test_a_file_that_is_not_a_state_is_refused(textgen, run, content, error):
     if content is not None:

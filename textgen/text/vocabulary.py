@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
@@ -156,6 +156,11 @@ def spans_lines(tokenizer: Tokenizer, end_id: int | None, prompts: Iterable[str]
         prompts: what the texts continue.
     """
     return end_id is None or any("\n" in prompt for prompt in prompts) or writes(tokenizer, "\n", but=end_id)
+
+
+def join_texts(texts: Sequence[str], tokenizer: Tokenizer, end_id: int | None) -> str:
+    """Generated texts, one per line; with empty lines between them if they may have several lines."""
+    return ("\n\n" if spans_lines(tokenizer, end_id, texts) else "\n").join(texts)
 
 
 def _texts(tokenizer: Tokenizer) -> list[str]:

@@ -18,6 +18,7 @@ from textgen.runs.artifact import Artifact
 from textgen.runs.checkpoint import read_checkpoint
 from textgen.runs.history import History
 from textgen.text.batches import Batch
+from textgen.text.vocabulary import join_texts
 from textgen.training.display import Display
 from textgen.training.plan import Plan
 from textgen.training.recorder import Recorder
@@ -210,7 +211,8 @@ class Run:
             stop=generation.stop,
         )
         pieces = generate(ModelRuntime(self.plan.model), self.plan.tokenizer, self.plan.text.boundaries, request)
-        return "\n".join(written.whole for written in finish(pieces))
+        texts = [written.whole for written in finish(pieces)]
+        return join_texts(texts, self.plan.tokenizer, self.plan.text.boundaries.end_id)
 
     def finish(self) -> None:
         """Closes the run, or leaves it resumable if it was stopped."""
