@@ -1,6 +1,6 @@
 """Text by label: how often news titles by class are recognised as titles of the class that was asked for.
 
-``python -m benchmarks.labels [RUN]`` trains the recipe ``agnews-labels``, or takes a run of it, and lets
+``python -m benchmarks.labels`` trains the recipe ``agnews-labels``, unless the folder of its run exists, and lets
 ``textgen evaluate`` write 2,000 titles, 500 of each class. The classifier learns from the titles that the run was
 trained on; beside its answers on the written titles stand those on the titles that were held out. The corpus is read
 from ``TEXTGEN_DATA_DIR``. It takes minutes.
@@ -31,10 +31,9 @@ SAMPLERS: dict[str, list[str]] = {
 
 
 def find(session: Session) -> Findings:
-    path = session.options.run
-    if path is None:
+    path = session.options.out / RECIPE
+    if not path.exists():
         notice(f"training {RECIPE}")
-        path = session.folder / RECIPE
         textgen(session, "train", "--recipe", RECIPE, "--out", str(path))
     found = {}
     for name, sampler in SAMPLERS.items():
@@ -63,7 +62,7 @@ def _rows(labels: dict[str, Any], *columns: str) -> dict[str, list[float | None]
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("run", nargs="?", type=Path, help="a run of the recipe; by default one is trained")
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="the folder for the run")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,9 @@ def model_card(manifest: Manifest) -> str:
         f"| `past.{t['name']}`, `present.{t['name']}` | float32 | batch × {' × '.join(map(str, t['shape']))} |\n"
         for t in manifest.state_spec
     )
+    labels = ""
+    if manifest.labels:
+        labels = f"\nTexts are written by label: `--label NAME` with one of {', '.join(manifest.labels)}.\n"
     options = "\n".join(
         f"- {table}: " + ", ".join(f"{key} = {value}" for key, value in values.items())
         for table, values in settings.items()
@@ -74,7 +77,7 @@ writes it; only `batch`, `sequence` and `steps` are dynamic.
 ```
 textgen sample FOLDER --runtime onnx
 ```
-
+{labels}
 or with `onnxruntime` and `numpy` alone: see docs/onnx.md of textgen. `golden.safetensors` holds inputs and outputs of
 the graphs, by which a host can check itself; `SHA256SUMS` holds the check sums.
 """

@@ -16,5 +16,5 @@ def textgen_register_corpora(register: Register) -> None:
     register("agnews", "textgen_corpora.agnews:AgNews", "News titles, their descriptions, or both.")
     register("dinos", "textgen_corpora.dinos:Dinos", "1,543 dinosaur names, one per line.")
     register("dinos-lite", "textgen_corpora.dinos:DinosLite", "Dinosaur genera, embedded: needs no download.")
-    register("file", "textgen_corpora.file:File", "Your own text: a stream, lines, or a column of CSV or JSONL.")
+    register("file", "textgen_corpora.file:File", "Your own text: files, folders or a pipe; a stream, or documents.")
     register("shakespeare", "textgen_corpora.shakespeare:Shakespeare", "Tiny Shakespeare: 1.1 million characters.")

@@ -184,13 +184,15 @@ class File(Corpus):
     def _documents(self) -> Iterator[Labelled]:
         """Yields label, if there is one, and text of the documents that are not blank."""
         bad = BadRows(self.options.on_bad_row == "skip", lambda: self._command(on_bad_row="skip"))
+        changes = self._changes
         empty = True
         for file in self._files:
             for label, text in self._cut(file, bad):
-                document = changed(text, self._changes)
+                document = changed(text, changes) if changes else text
                 if document.strip():
                     empty = False
-                    yield label, document
+                    # Labels are typed by users; names of files may be in another normal form.
+                    yield label and nfc(label), document
         self._bad_rows = bad.count
         if empty:
             raise no_text(self._name, bad.summary())

@@ -27,6 +27,9 @@ PART = 1 << 16
 #: Parts of a longer text: cut before white space that follows other text, as no token goes across; else anywhere.
 _PARTS = re.compile(rf"(?s:.){{1,{PART}}}(?:\Z|(?<=\S)(?=\s))|(?s:.){{1,{PART}}}")
 
+#: The environment variable by which the library uses several threads.
+_PARALLELISM = "TOKENIZERS_PARALLELISM"
+
 #: Halves of a character: Python has them in texts, UTF-8 has not.
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -178,14 +181,15 @@ class ByteBPE(Tokenizer):
 
 
 def _import_tokenizers() -> Any:
-    """Imports the library.
-
-    It uses one thread unless ``TOKENIZERS_PARALLELISM=true``: with more, it warns in each process that is forked later.
+    """Imports the library, which uses all cores unless ``TOKENIZERS_PARALLELISM=false``.
 
     Raises:
         UnavailableError: if it is not installed.
     """
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if _PARALLELISM not in os.environ:
+        os.environ[_PARALLELISM] = "true"
+        # Its threads do not survive a fork: the child would wait for them, or warn if the variable were not set.
+        os.register_at_fork(after_in_child=lambda: os.environ.update({_PARALLELISM: "false"}))
     try:
         import tokenizers
     except ImportError as error:

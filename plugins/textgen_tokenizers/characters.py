@@ -89,7 +89,7 @@ class CharacterTokenizer(Tokenizer):
         frequent = self._frequent(counts)
         self._set_vocabulary(self.order_characters(frequent), sorted(counts.keys() - frequent.keys()))
 
-    def _frequent(self, counts: Mapping[str, int]) -> dict[str, int]:
+    def _frequent(self, counts: Mapping[str, int], kind: str = "characters") -> dict[str, int]:
         """The counts of the characters that are not rare; the others are reported."""
         least = self.options.min_count
         frequent = {each: count for each, count in counts.items() if count >= least or each == "\n"}
@@ -97,7 +97,7 @@ class CharacterTokenizer(Tokenizer):
             occurrences = sum(counts[each] for each in rare)
             fate = "are dropped" if self.drops_rare else f"become {self.leading[0] or 'the unknown id'}"
             notice(
-                f"{len(rare):,} of {len(counts):,} characters occur fewer than {least:,} times, {occurrences:,} times "
+                f"{len(rare):,} of {len(counts):,} {kind} occur fewer than {least:,} times, {occurrences:,} times "
                 f"in all; they {fate}"
             )
         return frequent
@@ -147,7 +147,7 @@ class CharacterTokenizer(Tokenizer):
         """Adds new characters that are not rare after those that are known; ids after them move."""
         counts, known_characters = _count_characters(texts), set(self.characters)
         new = {each: count for each, count in counts.items() if each not in known_characters}
-        frequent = self._frequent(new)
+        frequent = self._frequent(new, "new characters")
         rare = ({*self.rare} | new.keys()) - frequent.keys()
         known, all_before = len(self.leading) + len(self.characters), self.vocab_size
         self._set_vocabulary([*self.characters, *self.order_characters(frequent)], sorted(rare))

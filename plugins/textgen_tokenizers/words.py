@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import chain
 from typing import Any, Literal, Self, TypeGuard
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from textgen import OnUnknown, PlainDecoder, Tokenizer
+from textgen import OnUnknown, PlainDecoder, Tokenizer, notice
 from textgen.errors import ArtifactError, CorpusError, OptionError, UnknownCharacterError
 from textgen.options import Options
 
@@ -86,7 +86,7 @@ class Words(Tokenizer):
         """Counts the words and the characters of all texts.
 
         Raises:
-            CorpusError: if they have no character.
+            CorpusError: if they have no character, or with rare=unk only rare words.
         """
         counts: Counter[str] = Counter()
         characters: set[str] = set()
@@ -97,8 +97,10 @@ class Words(Tokenizer):
         if not characters and not counts:
             raise CorpusError("the corpus has no text to build a vocabulary from; give it at least one character")
         kept = [token for token, count in counts.items() if count >= self.options.min_count and token not in characters]
-        frequent = sorted(kept, key=lambda token: (-counts[token], token))
-        self._set([*sorted(characters), *frequent[: self.options.size]], PATTERN)
+        frequent = sorted(kept, key=lambda token: (-counts[token], token))[: self.options.size]
+        if not self._spells:
+            _report_rare({token: count for token, count in counts.items() if _is_word(token)}, set(frequent))
+        self._set([*sorted(characters), *frequent], PATTERN)
 
     def _spelled(self, text: str, tokens: Iterable[str]) -> Iterable[str]:
         """The characters that must be in the vocabulary: of all tokens, or of all but words."""
@@ -225,6 +227,18 @@ class _UnknownTokenError(Exception):
 
     def __init__(self, token: str, piece: str, at: int) -> None:
         self.token, self.piece, self.at = token, piece, at
+
+
+def _report_rare(words: Mapping[str, int], known: Set[str]) -> None:
+    """Says how many words become ``[UNK]``, given the counts of all and those in the vocabulary."""
+    rare = [count for word, count in words.items() if word not in known]
+    if words and len(rare) == len(words):
+        raise CorpusError(
+            "each word of the corpus would be [UNK]: lower tokenizer.min_count, raise tokenizer.size, or use "
+            "tokenizer.rare=spell"
+        )
+    if rare:
+        notice(f"{len(rare):,} of {len(words):,} words are rare, {sum(rare):,} times in all; they become [UNK]")
 
 
 def _is_word(token: str) -> bool:

@@ -4,8 +4,10 @@ import json
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
+import onnxruntime
 import pytest
 
 import textgen as library
@@ -17,6 +19,14 @@ from textgen.testing import recurrent, registered, tiny
 from textgen.testing.tiny import WORDS
 
 LABELS = ["long", "medium", "short"]
+
+
+class Outcome(Protocol):
+    """The outcome of a command."""
+
+    code: int
+    out: str
+
 
 RUNTIMES = ["fixed-gru", "numpy", "onnx"]
 
@@ -60,9 +70,10 @@ def plain(textgen, names) -> Path:
     return Path("plain")
 
 
-def generations(outcome) -> list[dict]:
+def generations(outcome: Outcome) -> list[dict[str, Any]]:
     assert outcome.code == 0
-    return json.loads(outcome.out)
+    found: list[dict[str, Any]] = json.loads(outcome.out)
+    return found
 
 
 def test_the_label_decides_the_text(textgen, run):
@@ -151,8 +162,41 @@ def test_every_runtime_writes_the_same_text_and_so_does_the_export(textgen, netw
     assert textgen("sample", "exported", *options).out == expected
     exported = json.loads(Path("exported/textgen.json").read_text())
     assert exported["labels"] == LABELS
+    assert "`--label NAME` with one of long, medium, short." in Path("exported/README.md").read_text()
     drawn = generations(textgen("sample", "exported", "--num", 30, "--seed", 1, "--json"))
     assert {item["label"] for item in drawn} == set(LABELS)
+
+
+def test_a_host_of_the_graphs_reads_the_label_before_the_prompt(textgen, network):
+    """With onnxruntime and numpy alone, as docs/onnx.md tells."""
+    folder, length, seed = network / "onnx", 12, 6
+    about = json.loads((folder / "textgen.json").read_text())
+    characters = json.loads((folder / "tokenizer.json").read_text())["characters"]
+    label = about["vocab_size"] - len(about["labels"]) + about["labels"].index("medium")
+    for prompt in ("el", ""):
+        ids = np.array([[label, *(1 + characters.index(character) for character in prompt)]])
+        state = {f"past.{t['name']}": np.full((1, *t["shape"]), t["initial"], t["dtype"]) for t in about["state_spec"]}
+        if len(prompt):
+            step = onnxruntime.InferenceSession(folder / "step.onnx")
+            names = [f"present.{t['name']}" for t in about["state_spec"]]
+            state = dict(
+                zip(state, step.run(names, {"ids": ids, "lengths": np.array([len(prompt)]), **state}), strict=True)
+            )
+        words = np.random.Philox(key=np.array([seed, 0], np.uint64)).random_raw(1 + length)[1:]
+        uniforms = ((words >> np.uint64(40)) / 2**24).astype(np.float32)
+        feeds = {"last_ids": ids[:, -1], "uniforms": uniforms[:, None], **state}
+        feeds |= {name: np.array([[value]], np.float32) for name, value in about["export"]["parameters"].items()}
+        written = onnxruntime.InferenceSession(folder / "generate.onnx").run(["ids"], feeds)[0][:, 0].tolist()
+        if about["end_id"] in written:
+            written = written[: written.index(about["end_id"])]
+        options = ["--label", "medium", "--prompt", prompt, "--length", length, "--seed", seed, "--runtime", "onnx"]
+        assert textgen("sample", folder, *options).out == prompt + "".join(characters[i - 1] for i in written) + "\n"
+
+
+def test_the_export_is_evaluated_by_label_too(textgen, network):
+    found = [json.loads(textgen("evaluate", path, "--num", 12, "--json").out) for path in (network, network / "onnx")]
+    assert found[0]["labels"]["all"]["nats"] == pytest.approx(found[1]["labels"]["all"]["nats"], abs=1e-4)
+    assert [row["texts"] for row in found[1]["labels"]["labels"]] == [4, 4, 4]
 
 
 def test_streaming_shows_the_same_texts(textgen, run):
@@ -236,6 +280,11 @@ def test_packed_documents_and_streams_of_them_train_too(textgen):
         assert textgen("train", *options, "--set", f"training.layout={layout}", "--out", layout).code == 0
         (written,) = generations(textgen("sample", layout, "--label", "short", "--seed", 1, "--json"))
         assert written["label"] == "short"
+
+
+def test_the_labels_of_a_run_are_shown(textgen, run, plain):
+    assert "labels      long, medium, short\n" in textgen("runs", "show", run).out
+    assert "\nlabels" not in textgen("runs", "show", plain).out
 
 
 def test_a_run_with_labels_is_resumed(textgen, run):

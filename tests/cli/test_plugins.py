@@ -252,7 +252,7 @@ def test_a_name_is_shown_with_its_options(textgen):
     model = textgen("plugins", "show", "gru").out
     assert re.search(r"^  --set model\.dropout=number, at least 0, below 1, default 0\.0$", model, re.MULTILINE)
     assert "--set model.input=embedding or one-hot, default embedding" in model
-    assert "--set corpus.path=text, required" in textgen("plugins", "show", "file").out
+    assert "--set corpus.path=text or list of text, required" in textgen("plugins", "show", "file").out
     assert "  training.epochs=20\n" in textgen("plugins", "show", "dinos-gru").out
 
 

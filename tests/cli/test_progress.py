@@ -106,6 +106,8 @@ def test_a_line_has_the_learning_rate_and_the_time_left(monkeypatch, capsys, max
         model=SimpleNamespace(parameter_count=1234),
         model_name="gru",
         tokenizer=SimpleNamespace(vocab_size=9),
+        base=None,
+        new_tokens=[],
     )
     now = 1000.0
     monkeypatch.setattr("textgen.training.display.time.monotonic", lambda: now)

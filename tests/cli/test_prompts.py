@@ -301,6 +301,9 @@ def test_documents_of_several_lines_are_set_apart(textgen, stream):
     poems = "poems"
     done = textgen("train", "poems.jsonl", "--model", "counting", "--epochs", 2, "--batch-size", 4, "--out", poems)
     assert done.code == 0, done.err
+    for path, empty_lines in ((poems, True), (run, False)):
+        blocks = (Path(path) / "samples.txt").read_text().split("--- epoch ")[1:]
+        assert [("\n\n" in block) for block in blocks] == [empty_lines] * 2
     one, two = (
         text for text in textgen("sample", poems, "--prompt", "ro", "--num", 2, "--seed", 1, *stream).out.split("\n\n")
     )
@@ -308,3 +311,17 @@ def test_documents_of_several_lines_are_set_apart(textgen, stream):
     assert two.startswith("ro")
     assert "\n\n" not in textgen("sample", run, "--num", 3, "--seed", 1, *stream).out
     assert textgen("sample", run, "--prompt", "A\nB", "--num", 2, "--seed", 1, *stream).out.count("\n\n") == 1
+
+
+def test_a_path_that_is_set_is_taken_as_it_is(textgen):
+    name = "[draft] {1} .txt"
+    Path(name).write_text("the cat sat\n" * 9)
+    assert (
+        json.loads(textgen("corpora", "info", "file", "--set", f"corpus.path={name}", "--json").out)["characters"]
+        == 108
+    )
+
+
+def test_an_unknown_option_of_a_request_suggests_others(textgen, trained):
+    with pytest.raises(TypeError, match=r"a request has no option 'temprature'; did you mean temperature\?"):
+        library.load(trained["stream"]).generate("the", temprature=0.5)  # type: ignore[call-overload]

@@ -158,7 +158,8 @@ def test_closed_streams_are_no_error(trained, environment, closed):
 def test_any_text_can_be_printed_in_any_encoding(trained, process, encoding, shown):
     prompt = ["--prompt", "Ed\U0001f600\udcff", "--on-unknown", "unk"]
     text = process("sample", trained["documents"], *prompt, "--seed", 1, PYTHONIOENCODING=encoding)
-    assert (text.code, text.err) == (0, "")
+    assert text.code == 0
+    assert text.err.startswith("textgen: characters of the prompt that are not in the vocabulary were replaced")
     assert text.out.startswith(shown)
 
 

@@ -51,7 +51,7 @@ def test_the_state_of_another_model_is_refused(textgen, run, names):
 @pytest.mark.parametrize(
     ("content", "error"),
     [
-        (None, "a.state does not exist; write one with: textgen sample --save-state a.state"),
+        (None, "a.state does not exist; write one with: textgen sample"),
         (b"no tensors", "a.state is not a readable safetensors file"),
     ],
 )

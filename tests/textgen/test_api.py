@@ -243,6 +243,19 @@ def test_callbacks_are_an_option_that_the_model_must_have(work):
         textgen.train(work.stream, "counting", callbacks=[print])
 
 
+def test_a_corpus_may_be_several_files_a_pattern_or_a_folder(work, tmp_path, monkeypatch):
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for name in ("b.txt", "a.txt"):
+        (texts / name).write_text("abcd" * 20)
+    monkeypatch.chdir(texts)
+    settings = {"training": {"epochs": 1, "length": 10, "batch_size": 2}}
+    for corpus in (["a.txt", texts / "b.txt"], "*.txt", "[ab]*", texts):
+        generator = textgen.train(corpus, "counting", settings=settings)
+        paths = [str(texts / "a.txt"), str(texts / "b.txt")]
+        assert generator.artifact.manifest.settings["corpus"]["path"] == paths
+
+
 def test_a_text_that_does_not_exist_is_an_error(work):
     with pytest.raises(CorpusError, match=r"wrods.txt does not exist"):
         textgen.train("wrods.txt", "counting")

@@ -69,6 +69,8 @@ def show(
     print(f"run         {artifact.path} ({manifest.status}, begun {manifest.created})")
     print(f"made with   {', '.join(f'{name} {version}' for name, version in manifest.versions.items())}")
     print(f"vocabulary  {manifest.vocab_size}")
+    if manifest.labels:
+        print(f"labels      {', '.join(manifest.labels)}")
     print(f"metrics     {_loss(manifest.metrics)}")
     for line in describe_lineage(manifest.lineage):
         print(f"from        {line}")

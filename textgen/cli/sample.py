@@ -234,7 +234,10 @@ class Output:
         end_id = None if request.ignore_eos else generator.boundaries.end_id
         self._prompts = request.prompts
         self._headings = headings
-        self._spans_lines = len(self._prompts) > 1 and spans_lines(generator.tokenizer, end_id, self._prompts)
+        multiline = generator.artifact.manifest.provenance.get("multiline")
+        self._spans_lines = len(self._prompts) > 1 and spans_lines(
+            generator.tokenizer, end_id, self._prompts, multiline=multiline
+        )
         self._begun = 0
 
     def begin(self) -> None:
@@ -252,7 +255,6 @@ class Output:
 
     def write(self, text: str) -> None:
         """Go on with the text that has begun."""
-        self._spans_lines |= "\n" in text  # of a tokenizer of bytes, whose vocabulary says nothing about lines
         sys.stdout.write(text)
 
     def end(self) -> None:

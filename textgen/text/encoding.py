@@ -33,11 +33,13 @@ class TextFacts:
 
     Attributes:
         characters: the number of characters of all texts.
+        multiline: whether a text has several lines.
         head: the first characters of all texts, at most :data:`HEAD`.
     """
 
     def __init__(self) -> None:
         self.characters = 0
+        self.multiline = False
         self._lengths = array("q")
         self.head = ""
 
@@ -45,6 +47,7 @@ class TextFacts:
         """Counts texts, none of them empty."""
         self._lengths.extend(map(len, texts))
         self.characters += sum(map(len, texts))
+        self.multiline = self.multiline or any("\n" in text for text in texts)
         for text in texts:
             if len(self.head) >= HEAD:
                 break
@@ -69,7 +72,12 @@ def count_starts(layout: Layout, text: EncodedText, facts: TextFacts, tokenizer:
             ids, lengths = np.concatenate(parts), np.array([*map(len, parts)])
         first = ids[(np.cumsum(lengths) - lengths)[lengths > 0]]
     of_text = tokenizer.base if isinstance(tokenizer, LabelledTokenizer) else tokenizer  # labels do begin texts
-    found, counts = np.unique(first[~np.isin(first, of_text.forbidden_ids)], return_counts=True)
+    never = [*of_text.forbidden_ids, *([] if tokenizer.eos_id is None else [tokenizer.eos_id])]
+    known = first[~np.isin(first, never)]
+    if first.size and not known.size:  # each text begins with something rare, as names do under tokenizer.min_count
+        anywhere = np.asarray(text.ids[:HEAD])
+        known = anywhere[~np.isin(anywhere, never)]
+    found, counts = np.unique(known, return_counts=True)
     return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
 

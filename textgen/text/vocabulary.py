@@ -147,15 +147,21 @@ def unwritable(tokenizer: Tokenizer, text: str) -> list[str]:
     return [] if _are_bytes(texts) else [character for character in dict.fromkeys(text) if character not in known]
 
 
-def spans_lines(tokenizer: Tokenizer, end_id: int | None, prompts: Iterable[str] = ()) -> bool:
+def spans_lines(
+    tokenizer: Tokenizer, end_id: int | None, prompts: Iterable[str] = (), *, multiline: bool | None = None
+) -> bool:
     r"""Whether generated texts may have several lines: shown one after the other, an empty line then separates them.
 
     Args:
         tokenizer: fitted.
         end_id: the id that ends a text, which may be that of a newline; ``None`` if nothing but the length ends it.
         prompts: what the texts continue.
+        multiline: whether a training document has several lines; ``None`` if this was not recorded, so that the
+            vocabulary decides.
     """
-    return end_id is None or any("\n" in prompt for prompt in prompts) or writes(tokenizer, "\n", but=end_id)
+    if end_id is None or any("\n" in prompt for prompt in prompts):
+        return True
+    return writes(tokenizer, "\n", but=end_id) if multiline is None else multiline
 
 
 def _texts(tokenizer: Tokenizer) -> list[str]:

@@ -237,4 +237,4 @@ def _settle_texts(generation: GenerationOptions, text: Text) -> GenerationOption
             notice(line)
     except TextgenError as error:  # a recipe may have been made for another text
         raise OptionError(f"generation.prompt: {error}; or choose another: --set generation.prompt=TEXT") from None
-    return generation.model_copy(update={"prompt": prompt, "stop": stop})
+    return generation.model_copy(update={"prompt": prompt or generation.prompt, "stop": stop})

@@ -18,6 +18,7 @@ from textgen.runs.artifact import Artifact
 from textgen.runs.checkpoint import read_checkpoint
 from textgen.runs.history import History
 from textgen.text.batches import Batch
+from textgen.text.vocabulary import spans_lines
 from textgen.training.display import Display
 from textgen.training.plan import Plan
 from textgen.training.recorder import Recorder
@@ -224,8 +225,10 @@ class Run:
             seed=self.options.seed,
             stop=generation.stop,
         )
-        pieces = generate(ModelRuntime(self.plan.model), self.plan.tokenizer, self.plan.text.boundaries, request)
-        return "\n".join(written.whole for written in finish(pieces))
+        text, tokenizer = self.plan.text, self.plan.tokenizer
+        pieces = generate(ModelRuntime(self.plan.model), tokenizer, text.boundaries, request)
+        many_lines = spans_lines(tokenizer, text.boundaries.end_id, request.prompts, multiline=text.facts.multiline)
+        return ("\n\n" if many_lines else "\n").join(written.whole for written in finish(pieces))
 
     def finish(self) -> None:
         """Closes the run, or leaves it resumable if it was stopped."""

@@ -127,7 +127,12 @@ class Text:
     @property
     def provenance(self) -> dict[str, Any]:
         """The provenance that a run records, as JSON values."""
-        return {**asdict(self.corpus.provenance()), "layout": self.layout, "text_sha256": self.sha256}
+        return {
+            **asdict(self.corpus.provenance()),
+            "layout": self.layout,
+            "multiline": self.facts.multiline,
+            "text_sha256": self.sha256,
+        }
 
     def is_text_of(self, artifact: Artifact) -> bool:
         """Returns whether a run was trained on this text, with this vocabulary and these labels."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from textgen.errors import CorpusError
 
@@ -16,8 +15,7 @@ class BadRow(Exception):
     """A row that has no text, or no label. The message continues "table.csv, line 3"."""
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A row of a table.
 
     Attributes:

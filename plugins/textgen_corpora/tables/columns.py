@@ -91,20 +91,20 @@ def texts_of_values(name: str, rows: Iterable[Row], columns: Columns, bad: BadRo
     Raises:
         CorpusError: at a bad row, if they are not to be skipped.
     """
+    keys = columns.names
 
     def pick(row: Row) -> list[object]:
         if isinstance(row.value, str) and columns.text is None and columns.label is None:
             return [row.value]
         if not isinstance(row.value, dict):
-            raise BadRow(f' is not a JSON object, such as {{"{columns.names[0]}": ...}}')
-        for key in columns.names:
+            raise BadRow(f' is not a JSON object, such as {{"{keys[0]}": ...}}')
+        for key in keys:
             if key not in row.value:
                 advice = f"{suggestion(key, row.value)} ({columns.naming(key, row.value)})"
                 raise BadRow(f" has no key {key!r}; {advice}")
-        values = [row.value[key] for key in columns.names]
-        if not isinstance(values[0], str):
-            raise BadRow(f": the value of {columns.names[0]!r} is not a string or number, but {_kind(values[0])}")
-        return [_unescaped(key, value, columns) for key, value in zip(columns.names, values, strict=True)]
+        if not isinstance(value := row.value[keys[0]], str):
+            raise BadRow(f": the value of {keys[0]!r} is not a string or number, but {_kind(value)}")
+        return [_unescaped(key, row.value[key], columns) for key in keys]
 
     yield from _texts(name, rows, pick, bad)
 

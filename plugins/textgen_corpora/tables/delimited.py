@@ -51,8 +51,9 @@ def read_rows(pieces: Iterable[str], dialect: Dialect) -> Iterator[Row]:
             yield Row(lines.row_line, lines.row_source, fault=f": {error}")
             lines.return_to_second_line()
             continue
-        if any(cell.strip() for cell in cells) and not (lines.row_line == 1 and named_delimiter(lines.row_source)):
-            yield Row(lines.row_line, lines.row_source, cells)
+        line, source = lines.row_line, lines.row_source
+        if "".join(cells).strip() and not (line == 1 and named_delimiter(source)):
+            yield Row(line, source, cells)
 
 
 def named_delimiter(line: str) -> str | None:

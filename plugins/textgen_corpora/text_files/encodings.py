@@ -23,8 +23,8 @@ _CP1252 = frozenset(range(0x80, 0xA0))
 #: The bytes that cp1252 leaves open.
 _NOT_CP1252 = frozenset({0x81, 0x8D, 0x8F, 0x90, 0x9D})
 
-#: The least share of NUL among the bytes of a text whose characters have two bytes.
-_WIDE = 0.2
+#: The most values of the higher bytes of UTF-16 text: that of its alphabet, and those of blanks, signs and accents.
+_HIGHER = 4
 
 
 def marked_encoding(head: bytes) -> str | None:
@@ -60,20 +60,21 @@ def guess(read: Callable[[], Iterable[bytes]]) -> tuple[str, bool]:
 def _candidates(read: Callable[[], Iterable[bytes]]) -> Iterator[str]:
     """Yields encodings in the order in which they should be tried; the last one decodes anything."""
     head = b""
-    seen: set[int] = set()
     size = 0
-    nul = [0, 0]  # at even and at odd positions
+    even: set[int] = set()
+    odd: set[int] = set()
     for data in read():
         head = (head + data[:MARK_SIZE])[:MARK_SIZE]
-        seen.update(data)
-        for half in range(2):
-            nul[(size + half) % 2] += data[half::2].count(0)
+        (odd if size % 2 else even).update(data[::2])
+        (even if size % 2 else odd).update(data[1::2])
         size += len(data)
     if marked := marked_encoding(head):
         yield marked
     yield "utf-8"
-    if sum(nul) > _WIDE * size:
-        yield "utf-16-le" if nul[1] > nul[0] else "utf-16-be"
+    for higher, lower, encoding in ((odd, even, "utf-16-le"), (even, odd, "utf-16-be")):
+        if 0 in higher - lower and len(higher) <= min(_HIGHER, len(lower) - 1):
+            yield encoding
+    seen = even | odd
     if seen & _CP1252 and not seen & _NOT_CP1252:
         yield "cp1252"
     yield "latin-1"

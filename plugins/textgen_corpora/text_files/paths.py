@@ -81,29 +81,31 @@ def _find(given: Path, data_dir: Path | None, form: str, wide: bool) -> Iterator
 
 
 def _matching(pattern: Path, wide: bool) -> Iterator[Found]:
-    matches = sorted(glob.glob(str(pattern), recursive=True))
-    if not matches:
+    found = []
+    for match in map(Path, sorted(glob.glob(str(pattern), recursive=True))):
+        found += _text_files(match, wide) if match.is_dir() else [match]
+    if not found:
         raise CorpusError(f"no file matches {pattern}; check the pattern")
-    for match in map(Path, matches):
-        if match.is_dir():
-            yield from _in_folder(match, wide, may_be_empty=True)
-        else:
-            yield Found(match, str(match))
+    yield from (Found(path, str(path)) for path in found)
 
 
-def _in_folder(folder: Path, wide: bool, may_be_empty: bool = False) -> Iterator[Found]:
-    """Yields the text files of a folder and of the folders in it, sorted by name, without hidden ones."""
+def _in_folder(folder: Path, wide: bool) -> Iterator[Found]:
+    texts = _text_files(folder, wide)
+    if not texts:
+        raise CorpusError(f"the folder {folder} has no text files; check the path")
+    yield from (Found(path, str(path)) for path in texts)
+
+
+def _text_files(folder: Path, wide: bool) -> list[Path]:
+    """The text files of a folder and of the folders in it, sorted by name, without hidden ones."""
     inside = [path for path in folder.rglob("*") if path.is_file()]
     shown = [path for path in inside if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     files = sorted(shown, key=lambda path: path.parts)
-    texts = [path for path in files if is_text(path, wide=wide)]
-    if not texts and not may_be_empty:
-        raise CorpusError(f"the folder {folder} has no text files; check the path")
-    if left_out := [path for path in files if path not in set(texts)]:
+    kinds = {path: is_text(path, wide=wide) for path in files}
+    if left_out := [path for path in files if not kinds[path]]:
         count = "1 file is" if len(left_out) == 1 else f"{len(left_out):,} files are"
         notice(f"{folder}: {count} left out as not text, such as {left_out[0]}", once=True)
-    for path in texts:
-        yield Found(path, str(path))
+    return [path for path in files if kinds[path]]
 
 
 def _kept(path: Path, suffix: str) -> Found:

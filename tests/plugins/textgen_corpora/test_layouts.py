@@ -129,6 +129,11 @@ def test_files_and_folders_label_their_documents(tmp_path):
     assert not corpus(tmp_path, layout="lines").is_labelled
 
 
+def test_labels_are_as_users_type_them(tmp_path):
+    (tmp_path / "Cafe\u0301.txt").write_text("one")
+    assert list(corpus(tmp_path, layout="lines", label="filename").labelled_documents()) == [("Café", "one")]
+
+
 def test_a_folder_without_text(tmp_path):
     with pytest.raises(CorpusError, match="has no text files"):
         read(tmp_path)

@@ -296,7 +296,7 @@ def test_rare_new_characters_are_not_added(make, capsys):
     assert tokenizer.grow(["ééñxx"]).tolist() == [0, 1, -1, -1]
     assert tokenizer.characters == ("a", "x", "é"), "what was rare once is known now"
     assert tokenizer.rare == ("ñ",)
-    said = "textgen: 1 of 3 characters occur fewer than 2 times, 1 times in all; they become [UNK]\n"
+    said = "textgen: 1 of 3 new characters occur fewer than 2 times, 1 times in all; they become [UNK]\n"
     assert capsys.readouterr().err == said
 
 

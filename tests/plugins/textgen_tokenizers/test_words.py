@@ -122,6 +122,23 @@ def test_a_rare_word_is_unk(make):
     assert tokenizer.encode("?").tolist() == [tokenizer.unk_id]
 
 
+def test_the_words_that_become_unk_are_counted(make, capsys):
+    fitted(make, "the cat the cat the hat. the act: a", rare="unk")
+    # the, cat, hat, act and a, each with the blank before it; "the" once without, "hat", "act" and "a" once
+    assert capsys.readouterr().err == "textgen: 4 of 6 words are rare, 4 times in all; they become [UNK]\n"
+    fitted(make, "the cat the cat the hat", rare="unk", min_count=1)
+    fitted(make, "the cat the cat the hat")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("options", [{"min_count": 2}, {"min_count": 1, "size": 0}], ids=str)
+def test_only_rare_words_are_an_error(make, options):
+    with pytest.raises(
+        CorpusError, match=r"^each word .* \[UNK\]: lower tokenizer\.min_count, raise tokenizer\.size, or"
+    ):
+        fitted(make, "Ada\n", "Eda\n", rare="unk", **options)
+
+
 def test_a_corpus_has_rare_words_whatever_prompts_may_have(make):
     tokenizer = fitted(make, "the cat the cat the hat", rare="unk", on_unknown="error")
     ids, lengths = tokenizer.encode_batch([" the hat", " the"])

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import textgen
 from textgen.base.files import write_atomically
+from textgen.base.given import keep_text
 from textgen.errors import CorpusError, OptionError, TextgenError
 from textgen.testing import counting, registered
-from textgen.base.given import keep_text
 
 QUICK = {"training": {"epochs": 1, "batch_size": 2, "held_out": 0.25, "length": 10, "sample_every": 0}}
 NAMES = ["Ada", "Adam", "Beatrix", "Bo", "Dora", "Dorian", "Ed", "Eda"]

@@ -59,6 +59,9 @@ class Joined(Table):
     def decode(self, ids):
         return " ".join(self.texts[i] for i in ids)
 
+    def encode(self, text, on_unknown=None):
+        return super().encode(text.split(), on_unknown)
+
 
 TOKENIZERS = {kind.__name__: kind(Options()) for kind in (Bytes, Parts, Joined)}
 
@@ -131,7 +134,7 @@ def test_a_stop_text_may_begin_and_end_inside_tokens(kind, seed, chunk, stop):
 
 def test_words_after_a_prompt_are_joined_to_it():
     tokenizer = TOKENIZERS["Joined"]
-    text = write(tokenizer, prompts=(["one"],), length=12).text
+    text = write(tokenizer, prompts=("one",), length=12).text
     assert text[0] == " "
 
 

@@ -165,8 +165,7 @@ def test_a_corpus_that_breaks_the_rules_of_labels_is_refused(pairs, layout, erro
 def run(work):
     """A run of ``tiny-labelled``."""
     with registered(tiny, name="tiny"), registered(recurrent, name="recurrent"):
-        settings = {"corpus": {"name": "tiny-labelled"}, "model": {"name": "fixed-gru"}, "training": {"epochs": 1}}
-        yield textgen.train(settings=settings, out=work.folder / "run")
+        yield textgen.train("tiny-labelled", "fixed-gru", settings={"training": {"epochs": 1}}, out=work.folder / "run")
 
 
 def test_a_run_holds_its_labels_beside_the_vocabulary_of_its_text(run):

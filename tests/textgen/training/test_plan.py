@@ -39,7 +39,8 @@ def test_the_description_counts_text_batches_and_parameters(work):
 def test_settings_are_complete_and_give_the_same_plan_again(work):
     plan = work.plan({"generation": {"stop": ["x"]}})
     assert plan.settings["model"] == {"name": "counting", "smoothing": 1.0}
-    assert plan.settings["tokenizer"] == {"name": "char-eos", "order": "sorted", "on_unknown": None}
+    options = {"order": "sorted", "on_unknown": None, "min_count": 1, "rare": "unk"}
+    assert plan.settings["tokenizer"] == {"name": "char-eos", **options}
     assert plan.settings["generation"]["length"] == 2 * max(map(len, work.words))
     assert plan.settings["training"]["patience"] is None
     again = make_plan(json.loads(json.dumps(plan.settings)), work.registry)
