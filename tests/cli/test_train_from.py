@@ -448,8 +448,8 @@ def test_labels_keep_their_weights_and_new_ones_are_added(textgen, towns):
         )
         assert then.sum() > 0
         assert (now >= then).all()
-    for label in ("Italy", "Nepal"):
-        assert textgen("sample", "more", "--label", label, "--seed", 1).code == 0
+    for country in ("Italy", "Nepal"):
+        assert textgen("sample", "more", "--label", country, "--seed", 1).code == 0
 
 
 def test_documents_without_labels_leave_those_of_the_run_behind(textgen, towns, names):
