@@ -23,7 +23,7 @@ Ids = NDArray[np.int32]
 
 #: Numbers that reading a piece of a prompt may compute, about (16 MB of float32), and its ids per row at most: more of
 #: them are no faster.
-NUMBERS_AT_ONCE, STEPS_AT_ONCE = 2**22, 512
+NUMBERS_AT_ONCE, STEPS_AT_ONCE = 2**22, 2048
 
 #: Numbers per unit of the state and id read, about: gates, their parts and the outputs of a layer.
 NUMBERS_PER_UNIT = 8
