@@ -22,6 +22,9 @@ ON_UNKNOWN = (
 #: What becomes of rare characters of a corpus.
 Rare = Literal["unk", "drop"]
 
+#: Characters that are looked up at a time.
+AT_ONCE = 1 << 16
+
 #: Marks in the tables of ids: an unknown character, and a rare one that is dropped.
 UNKNOWN, DROPPED = -1, -2
 
@@ -124,7 +127,7 @@ class CharacterTokenizer(Tokenizer):
         return self._encode(text, self._ids, on_unknown or self.on_unknown)
 
     def _encode(self, text: str, table: NDArray[np.int32], way: OnUnknown) -> NDArray[np.int32]:
-        ids = table.take(_code_points(text), mode="clip")
+        ids = _look_up(table, text)
         unknown = ids == UNKNOWN
         if way == "unk":
             if self.unk_id is None:
@@ -133,10 +136,11 @@ class CharacterTokenizer(Tokenizer):
         elif way == "error" and unknown.any():
             position = int(unknown.argmax())
             raise UnknownCharacterError(text[position], position, self._other_ways)
-        return ids[ids >= 0]
+        known = ids >= 0
+        return ids if known.all() else ids[known]
 
     def encode_batch(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        ids = self._ids_of_corpus.take(_code_points("".join(texts)), mode="clip")
+        ids = _look_up(self._ids_of_corpus, "".join(texts))
         lengths: Iterable[int] = map(len, texts)
         if (ids < 0).any():  # it may change the lengths, or be an error that names the position in its text
             parts = [self._encode(text, self._ids_of_corpus, self.on_unknown) for text in texts]
@@ -206,6 +210,15 @@ def _count_characters(texts: Iterable[str]) -> dict[str, int]:
             order |= dict.fromkeys(piece)
         counts[: len(here)] += here
     return {character: int(counts[ord(character)]) for character in order}
+
+
+def _look_up(table: NDArray[np.int32], text: str) -> NDArray[np.int32]:
+    """The entries of a table for the code points of a text; some at a time, which takes less memory."""
+    found = np.empty(len(text), np.int32)
+    for start in range(0, len(text), AT_ONCE):
+        part = text[start : start + AT_ONCE]
+        table.take(_code_points(part), mode="clip", out=found[start : start + len(part)])
+    return found
 
 
 def _code_points(text: str) -> NDArray[np.uint32]:

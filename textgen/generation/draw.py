@@ -56,8 +56,8 @@ class Draw:
         self.note(np.arange(len(ids)), ids)
         return ids
 
-    def note(self, rows: NDArray[np.intp], ids: NDArray[np.int32]) -> None:
-        """Mark ids as seen in rows."""
+    def note(self, rows: NDArray[np.intp] | int, ids: NDArray[np.int32]) -> None:
+        """Mark ids as seen in rows, or in one row."""
         if self.seen is not None:
             self.seen[rows, ids] = True
 

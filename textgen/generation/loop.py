@@ -17,7 +17,7 @@ from textgen.errors import OptionError
 from textgen.generation.continuation import Continuation
 from textgen.generation.draw import Draw, uniforms
 from textgen.generation.probability import score_rows
-from textgen.generation.prompts import first_ids, pad_rows
+from textgen.generation.prompts import first_ids, pad_rows, read_prompt
 from textgen.generation.request import Generation, Piece, Request
 from textgen.generation.row import Row
 from textgen.generation.runtime import Block, Ids, Runtime
@@ -25,11 +25,15 @@ from textgen.model.state import State
 from textgen.text.boundaries import Boundaries
 from textgen.text.labels import label_of
 from textgen.text.tokenizer import Tokenizer
-from textgen.text.vocabulary import Unknown, find_unknown
+from textgen.text.vocabulary import Unknown
 
 #: Steps per chunk if the runtime has no preference: of text that runs to its full length; of text that may end at any
 #: step, after which the rest of a chunk is wasted; and at first of text that is read while it is written.
 STEPS, STEPS_TO_END, STEPS_STREAMED = 64, 16, 8
+
+#: Rows are written side by side as long as the logits of a step are no more than so many (4 MB; drawing copies them
+#: several times), but so many rows at least.
+LOGITS_AT_ONCE, LEAST_ROWS_AT_ONCE = 2**20, 64
 
 #: The most ids that a character takes: bytes of UTF-8. A row that writes ids without text ends all the same.
 MOST_IDS_PER_CHARACTER = 4
@@ -67,9 +71,10 @@ def generate(
     if before and len(request.prompts) != 1:
         raise OptionError("only one text at a time can be continued")
     end_id = None if request.ignore_eos else boundaries.end_id
+    read = {prompt: read_prompt(tokenizer, prompt, request.on_unknown) for prompt in dict.fromkeys(request.prompts)}
     rows = []
     for index, (prompt, seed) in enumerate(zip(request.prompts, row_seeds, strict=True)):
-        ids = first_ids(tokenizer, boundaries, request, index, seed)
+        ids = first_ids(tokenizer, boundaries, request, index, seed, read[prompt][0])
         row = Row(
             index,
             seed,
@@ -78,22 +83,23 @@ def generate(
             length=request.length,
             stop=request.stop,
             end_id=end_id,
-            is_drawn=not prompt and not before and label_of(tokenizer, ids) is None,
+            is_drawn=not prompt and not before and label_of(tokenizer, ids[:1]) is None,
             before=before,
         )
         rows.append(row)
 
-    for batch in [[row] for row in rows] if request.stream else [rows]:
+    at_once = 1 if request.stream else max(LEAST_ROWS_AT_ONCE, LOGITS_AT_ONCE // runtime.vocab_size)
+    for first in range(0, len(rows), at_once):
+        batch = rows[first : first + at_once]
         endless = end_id is None and not request.stop
         yield from _write(runtime, boundaries.forbidden_ids(tokenizer), request, batch, endless=endless)
 
     scores: Sequence[float | None] = [None] * len(rows)
     if request.score:
         scores = score_rows(runtime, [row.prompt_ids for row in rows], rows, _start(runtime, request, len(rows)))
-    unknown = {prompt: find_unknown(tokenizer, prompt, request.on_unknown) for prompt in dict.fromkeys(request.prompts)}
     return [
         _generation(
-            request, row, score, label_of(tokenizer, _read_ids(request, row)), unknown[request.prompts[row.index]]
+            request, row, score, label_of(tokenizer, _ids_with_label(request, row)), read[request.prompts[row.index]][1]
         )
         for row, score in zip(rows, scores, strict=True)
     ]
@@ -158,10 +164,10 @@ def _start_draw(runtime: Runtime, forbidden: Sequence[int], request: Request, ro
     """The sampler chains of the rows, which have seen the prompts and what was written before them."""
     draw = Draw([request.chains[row.index] for row in rows], runtime.vocab_size, forbidden)
     for position, row in enumerate(rows):
-        draw.note(np.full(len(row.prompt_ids), position), row.prompt_ids)
+        draw.note(position, row.prompt_ids)
     if request.continuation:
         seen = np.array(request.continuation.seen, np.int32)
-        draw.note(np.zeros(len(seen), np.intp), seen)
+        draw.note(0, seen)
     return draw
 
 
@@ -214,9 +220,9 @@ def _keep_states_inside(runtime: Runtime, active: Sequence[Row], block: Block, l
                 row.state = runtime.prefill(np.array([read], np.int32), row.state).copy()
 
 
-def _read_ids(request: Request, row: Row) -> list[int]:
-    """The ids that a row has read, in any order, with those of the text that it continues."""
-    return [*(request.continuation.seen if request.continuation else ()), *row.prompt_ids.tolist()]
+def _ids_with_label(request: Request, row: Row) -> list[int]:
+    """Ids with the label of a row, if it has one: it comes first, or somewhere in the text that the row continues."""
+    return [*(request.continuation.seen if request.continuation else ()), int(row.prompt_ids[0])]
 
 
 def _generation(
@@ -239,13 +245,13 @@ def _generation(
 
 def _continuation(request: Request, row: Row, state: State) -> Continuation:
     before = request.continuation
-    ids = [*row.prompt_ids.tolist(), *row.written]
+    seen = np.unique(np.concatenate([row.prompt_ids, np.array(row.written, np.int32)])).tolist()
     return Continuation(
         state=state,
         tail=tuple(row.tail()),
         unread=row.unread,
         step=(before.step if before else 0) + len(row.written),
-        seen=tuple(sorted({*ids, *(before.seen if before else ())})),
+        seen=tuple(sorted({*seen, *(before.seen if before else ())})),
         seed=request.seed,
         row=row.seed,
     )

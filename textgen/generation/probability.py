@@ -50,11 +50,13 @@ def _score(
 
 
 def log_probabilities(logits: NDArray[np.float32], ids: Ids) -> NDArray[np.float64]:
-    """The log-probability (nats) of an id at each place: logits ``[..., vocab]``, ids ``[...]``."""
-    highest = logits.max(axis=-1, keepdims=True)
-    shifted = np.subtract(logits, highest, dtype=np.float64)
-    chosen = np.take_along_axis(shifted, ids[..., None], axis=-1)[..., 0]
-    return np.asarray(chosen - np.log(np.exp(shifted, out=shifted).sum(axis=-1)))
+    """The log-probability (nats) of an id at each place: logits ``[batch, time, vocab]``, ids ``[batch, time]``."""
+    found = np.empty(ids.shape, np.float64)
+    for row, (values, chosen) in enumerate(zip(logits, ids, strict=True)):  # float64 takes twice the memory
+        shifted = np.subtract(values, values.max(axis=-1, keepdims=True), dtype=np.float64)
+        picked = np.take_along_axis(shifted, chosen[:, None], axis=-1)[:, 0]
+        found[row] = picked - np.log(np.exp(shifted, out=shifted).sum(axis=-1))
+    return found
 
 
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -27,16 +27,20 @@ ESCAPE, ESCAPED = r"\\([nrt])", {"n": "a newline", "r": "a line end", "t": "a ta
 NORMALIZE = "use --normalize, in Python normalize=True"
 
 
-def encode_prompt(
+def read_prompt(
     tokenizer: Tokenizer, prompt: str, on_unknown: OnUnknown | None = None, compose: str = NORMALIZE
-) -> Ids:
-    """The ids of a prompt, ``[n]`` int32; an empty array for the empty prompt.
+) -> tuple[Ids, tuple[Unknown, ...]]:
+    """The ids of a prompt, ``[n]`` int32, none for the empty prompt; and what the vocabulary lacks of it.
 
     Raises:
         UnknownCharacterError: if it has an unknown character, under ``"error"``; says how to ``compose`` an accent if
             the composed character is known.
         OptionError: if it has unknown characters only, under ``"skip"``.
     """
+    try:
+        return tokenizer.encode(prompt, "error"), ()
+    except UnknownCharacterError:
+        pass
     try:
         ids = tokenizer.encode(prompt, on_unknown)
     except UnknownCharacterError as error:
@@ -45,9 +49,9 @@ def encode_prompt(
             raise
         remedy = f"the composed {describe_character(composed)} is: {compose}"
         raise UnknownCharacterError(error.character, error.position, error.ways, remedy) from None
-    if prompt and not len(ids):
+    if not len(ids):
         raise OptionError(f"nothing of the prompt {_shorten(prompt)!r} is in the vocabulary")
-    return ids
+    return ids, find_unknown(tokenizer, prompt, on_unknown)
 
 
 def remarks(
@@ -79,12 +83,11 @@ def remarks(
     unknown: list[Unknown] = []
     for prompt in dict.fromkeys(prompts):
         try:
-            encode_prompt(tokenizer, prompt, on_unknown, compose)
+            unknown += read_prompt(tokenizer, prompt, on_unknown, compose)[1]
         except UnknownCharacterError as error:
             if error.character == "\\" and lines:
                 raise OptionError(f"{error}; {lines[0]}") from None
             raise
-        unknown += find_unknown(tokenizer, prompt, on_unknown)
     for treatment, became in (("unk", "replaced by the unknown id"), ("skip", "left out")):
         if some := [each for each in unknown if each.treatment == treatment]:
             listed = _list_unknown(some, compose)
@@ -129,17 +132,19 @@ def _shorten(text: str) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
-def first_ids(tokenizer: Tokenizer, boundaries: Boundaries, request: Request, index: int, row_seed: int) -> Ids:
+def first_ids(
+    tokenizer: Tokenizer, boundaries: Boundaries, request: Request, index: int, row_seed: int, ids: Ids
+) -> Ids:
     """The ids that a row reads before it writes, ``[n]`` int32, at least one.
 
-    They are the ids of its prompt, after the last id of the text that it continues, if any. Where texts begin with a
-    label, the label comes first: the one that is asked for, or a drawn one. Without either, they are a drawn first id.
+    They are ``ids``, those of its prompt, after the last id of the text that it continues, if any. Where texts begin
+    with a label, the label comes first: the one that is asked for, or a drawn one. Without either, they are a drawn
+    first id.
 
     Raises:
         OptionError: if there is no such label, or a text that is continued is to have one.
     """
     prompt, label = request.prompts[index], request.labels[index] if request.labels else None
-    ids = encode_prompt(tokenizer, prompt, request.on_unknown)
     if request.continuation:
         if label is not None:
             raise OptionError("a text that is continued has the label that it began with; leave the label out")
@@ -164,6 +169,8 @@ def _draw_start(boundaries: Boundaries, seed: int, row_seed: int) -> Ids:
 def pad_rows(rows: Sequence[Ids]) -> tuple[Ids, Ids]:
     """Pad rows of any lengths on the right with id 0: ``[batch, time]`` int32, and their lengths, ``[batch]`` int32."""
     lengths = np.array([len(ids) for ids in rows], np.int32)
+    if len(rows) == 1:
+        return rows[0][None], lengths  # not copied
     padded = np.zeros((len(rows), lengths.max(initial=0)), np.int32)
     for row, ids in zip(padded, rows, strict=True):
         row[: len(ids)] = ids

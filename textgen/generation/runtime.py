@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 Ids = NDArray[np.int32]
 
-#: Numbers that reading a piece of a prompt may compute, about: 16 MB of float32.
-NUMBERS_AT_ONCE = 2**22
+#: Numbers that reading a piece of a prompt may compute, about (16 MB of float32), and its ids per row at most: more of
+#: them are no faster.
+NUMBERS_AT_ONCE, STEPS_AT_ONCE = 2**22, 2048
 
 #: Numbers per unit of the state and id read, about: gates, their parts and the outputs of a layer.
 NUMBERS_PER_UNIT = 8
@@ -138,7 +139,7 @@ class Runtime(ABC):
         return state
 
     def pieces(self, ids: Ids, lengths: Ids | None = None) -> Iterator[tuple[Ids, Ids | None]]:
-        """Cut rows into pieces whose logits and activations take some 16 MB.
+        """Cut rows into pieces whose logits and activations take at most some 16 MB.
 
         Args:
             ids: ``[batch, time]`` int32, rows padded on the right.
@@ -147,7 +148,7 @@ class Runtime(ABC):
         Yields:
             Ids ``[batch, piece]``, and the number of ids of each row that count in the piece, ``None`` for all.
         """
-        steps = max(1, NUMBERS_AT_ONCE // (max(1, len(ids)) * self._numbers_per_id))
+        steps = max(1, min(STEPS_AT_ONCE, NUMBERS_AT_ONCE // (max(1, len(ids)) * self._numbers_per_id)))
         for start in range(0, ids.shape[1], steps):
             piece = ids[:, start : start + steps]
             yield piece, None if lengths is None else np.clip(lengths - start, 0, piece.shape[1]).astype(np.int32)
