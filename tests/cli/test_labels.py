@@ -167,6 +167,19 @@ def test_every_runtime_writes_the_same_text_and_so_does_the_export(textgen, netw
     assert {item["label"] for item in drawn} == set(LABELS)
 
 
+@pytest.mark.parametrize("tokenizer", ["words", "byte-bpe", "string-lookup"])
+def test_labels_go_with_every_tokenizer(textgen, tokenizer):
+    options = ["--corpus", "tiny-labelled", "--model", "fixed-gru", "--epochs", 1, "--tokenizer", tokenizer]
+    assert textgen("train", *options, "--out", "run").code == 0
+    assert textgen("export", "run", "--onnx").code == 0
+    ask = ["--label", "long", "--label", "short", "--num", 4, "--seed", 9, "--length", 30]
+    texts = [textgen("sample", "run", "--runtime", runtime, *ask).out for runtime in RUNTIMES]
+    assert len(set(texts)) == 1
+    assert "--- label long\n" in texts[0]
+    found = json.loads(textgen("evaluate", "run", "--num", 9, "--json").out)
+    assert found["labels"]["all"]["characters"] == found["held_out"]["characters"]
+
+
 def test_a_host_of_the_graphs_reads_the_label_before_the_prompt(textgen, network):
     """With onnxruntime and numpy alone, as docs/onnx.md tells."""
     folder, length, seed = network / "onnx", 12, 6
