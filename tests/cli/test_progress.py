@@ -108,6 +108,7 @@ def test_a_line_has_the_learning_rate_and_the_time_left(monkeypatch, capsys, max
         tokenizer=SimpleNamespace(vocab_size=9),
         base=None,
         new_tokens=[],
+        new_labels=[],
     )
     now = 1000.0
     monkeypatch.setattr("textgen.training.display.time.monotonic", lambda: now)

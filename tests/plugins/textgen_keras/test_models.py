@@ -22,11 +22,11 @@ def zeros(model: RecurrentModel) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"units": 0}, "model.units: .*greater than or equal to 1"),
-        ({"units": 4097}, "model.units: .*less than or equal to 4096"),
-        ({"layers": 9}, "model.layers: .*less than or equal to 8"),
-        ({"dropout": 1}, "model.dropout: .*less than 1"),
-        ({"input": "onehot"}, "model.input: .*'embedding' or 'one-hot'"),
+        ({"units": 0}, "model.units must be at least 1"),
+        ({"units": 4097}, "model.units must be at most 4096"),
+        ({"layers": 9}, "model.layers must be at most 8"),
+        ({"dropout": 1}, "model.dropout must be below 1"),
+        ({"input": "onehot"}, "model.input must be 'embedding' or 'one-hot'"),
         ({"input": "one-hot", "embedding_dim": 8}, "embedding_dim has no meaning with input=one-hot; leave it out"),
         ({"unit": 8}, "did you mean units"),
     ],

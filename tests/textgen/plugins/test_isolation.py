@@ -285,6 +285,9 @@ def textgen(tmp_path, monkeypatch, command_line) -> Iterator[Command]:
 
 FAILED = "plugin faulty of acme 0 failed: "
 
+#: Without it, a file of short lines gets a notice.
+LINES = ("--set", "corpus.layout=lines")
+
 
 @pytest.mark.parametrize(
     ("sampler", "error"),
@@ -313,8 +316,11 @@ def test_a_sampler_that_fails_in_use_is_reported_on_one_line(textgen, work, tmp_
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["train", "WORDS", "--model", "unfit"], f"{FAILED}IndexError: off the end ("),
-        (["train", "WORDS", "--model", "stillborn"], "model 'stillborn' of acme 0 cannot be made: ZeroDivisionError\n"),
+        (["train", "WORDS", *LINES, "--model", "unfit"], f"{FAILED}IndexError: off the end ("),
+        (
+            ["train", "WORDS", *LINES, "--model", "stillborn"],
+            "model 'stillborn' of acme 0 cannot be made: ZeroDivisionError\n",
+        ),
         (["train", "--corpus", "silent", "--model", "counting"], f"{FAILED}UnicodeError: mumbled ("),
         (["sample", "RUN", "--runtime", "closed"], f"{FAILED}TypeError: shut ("),
         (["shout"], f"{FAILED}ValueError: hoarse ("),

@@ -35,7 +35,7 @@ from textgen.testing.suites import (
     SelectorSuite,
     TokenizerSuite,
 )
-from textgen.testing.tiny import TinyDocuments
+from textgen.testing.tiny import TinyDocuments, TinyLabelled
 from textgen.text.corpus import Provenance, Source
 from textgen.text.decoder import PlainDecoder
 from textgen.text.tokenizer import Tokenizer
@@ -176,6 +176,7 @@ class Last(Selector):
 #: The good plugins, each with its suite, its hook, and the attributes of the suite.
 GOOD: dict[type, tuple[type, str, dict[str, Any]]] = {
     TinyDocuments: (CorpusSuite, "corpora", {}),
+    TinyLabelled: (CorpusSuite, "corpora", {}),
     Letters: (TokenizerSuite, "tokenizers", {}),
     Bytes: (TokenizerSuite, "tokenizers", {}),
     Words: (TokenizerSuite, "tokenizers", {}),
@@ -757,6 +758,14 @@ class StepsFromTheStart(ModelRuntime):
 class PrefillsPadding(ModelRuntime):
     def prefill(self, ids, state, lengths=None):
         return super().prefill(ids, state)
+
+
+@fails("test_a_prompt_may_be_read_in_pieces")
+class ReadsPiecesFromTheStart(ModelRuntime):
+    def prefill(self, ids, state, lengths=None):
+        for piece, counts in self.pieces(ids, lengths):
+            after = self.forward(piece, state, counts)[1]
+        return after
 
 
 @fails("test_one_seed_gives_one_text")

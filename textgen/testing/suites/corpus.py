@@ -53,17 +53,6 @@ class CorpusSuite(OptionsSuite):
         assert list(corpus.documents()) == first
         assert list(self.corpus().documents()) == first
 
-    def test_labels_go_with_the_documents(self) -> None:
-        corpus = self.corpus()
-        if not corpus.is_labelled:
-            return
-        assert corpus.layout == "documents", "only documents can have labels"
-        pairs = list(corpus.labelled_documents())
-        assert [text for _, text in pairs] == list(corpus.documents())
-        assert all(isinstance(label, str) for label, _ in pairs)
-        assert list(corpus.labelled_documents()) == pairs, "each reading gives the same labels"
-        assert list(self.corpus().labelled_documents()) == pairs
-
     def test_settled_options_find_the_same_text(self) -> None:
         corpus = self.corpus()
         text = list(corpus.documents())
@@ -82,6 +71,7 @@ class CorpusSuite(OptionsSuite):
         labelled = list(corpus.labelled_documents())
         assert [text for _, text in labelled] == list(corpus.documents())
         assert all(isinstance(label, str) and label.strip() for label, _ in labelled)
+        assert list(corpus.labelled_documents()) == labelled, "each reading gives the same labels"
 
     def test_texts_have_the_normal_form_that_it_states(self) -> None:
         corpus = self.corpus()
