@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from textgen import OnUnknown, Tokenizer, in_pieces
 from textgen.errors import ArtifactError, CorpusError, OptionError, UnavailableError, UnknownCharacterError
@@ -44,18 +44,11 @@ class ByteBPEOptions(Options):
         "has no more pairs to merge.",
     )
     min_frequency: int = Field(2, ge=1, description="Merge only pairs that occur at least so often in the corpus.")
-    on_unknown: OnUnknown = Field(
+    on_unknown: Literal["error", "skip"] = Field(
         "error",
         description="What to do with halves of a character (lone surrogates), which UTF-8 does not have: error names "
         "the first and its position, skip drops them.",
     )
-
-    @field_validator("on_unknown")
-    @classmethod
-    def _refuse_unk(cls, value: OnUnknown) -> OnUnknown:
-        if value == "unk":
-            raise ValueError("byte-bpe has no unknown id; use error or skip")
-        return value
 
 
 class ByteBPE(Tokenizer):

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from typing import Literal
 
-from textgen import OnUnknown
-from textgen_tokenizers.characters import ON_UNKNOWN, CharacterOptions, CharacterTokenizer
+from pydantic import Field
+
+from textgen_tokenizers.characters import CharacterOptions, CharacterTokenizer
 
 
 class CharIndexOptions(CharacterOptions):
     """Options of :class:`CharIndex`."""
 
-    on_unknown: OnUnknown = Field("error", description=f"{ON_UNKNOWN}, which char-index does not have.")
-
-    @field_validator("on_unknown")
-    @classmethod
-    def _refuse_unk(cls, value: OnUnknown) -> OnUnknown:
-        if value == "unk":
-            raise ValueError("char-index has no unknown id; use error or skip")
-        return value
+    on_unknown: Literal["error", "skip"] = Field(
+        "error",
+        description="What to do with characters outside the vocabulary: error names the first and its position, skip "
+        "drops them.",
+    )
 
 
 class CharIndex(CharacterTokenizer):

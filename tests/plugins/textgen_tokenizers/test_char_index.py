@@ -28,7 +28,7 @@ def test_an_unknown_character_is_an_error_by_default(make):
 
 
 def test_unk_as_an_option_is_an_error(make):
-    with pytest.raises(OptionError, match=r"^tokenizer\.on_unknown: char-index has no unknown id; use error or skip"):
+    with pytest.raises(OptionError, match=r"^tokenizer\.on_unknown must be 'error' or 'skip', not 'unk'"):
         make("char-index", on_unknown="unk")
 
 
