@@ -1,13 +1,15 @@
 """Text by label: training, sampling, continuing, evaluating and exporting, all by the command line."""
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime
 import pytest
 
 import textgen as library
@@ -180,30 +182,20 @@ def test_labels_go_with_every_tokenizer(textgen, tokenizer):
     assert found["labels"]["all"]["characters"] == found["held_out"]["characters"]
 
 
-def test_a_host_of_the_graphs_reads_the_label_before_the_prompt(textgen, network):
-    """With onnxruntime and numpy alone, as docs/onnx.md tells."""
-    folder, length, seed = network / "onnx", 12, 6
-    about = json.loads((folder / "textgen.json").read_text())
-    characters = json.loads((folder / "tokenizer.json").read_text())["characters"]
-    label = about["vocab_size"] - len(about["labels"]) + about["labels"].index("medium")
-    for prompt in ("el", ""):
-        ids = np.array([[label, *(1 + characters.index(character) for character in prompt)]])
-        state = {f"past.{t['name']}": np.full((1, *t["shape"]), t["initial"], t["dtype"]) for t in about["state_spec"]}
-        if len(prompt):
-            step = onnxruntime.InferenceSession(folder / "step.onnx")
-            names = [f"present.{t['name']}" for t in about["state_spec"]]
-            state = dict(
-                zip(state, step.run(names, {"ids": ids, "lengths": np.array([len(prompt)]), **state}), strict=True)
-            )
-        words = np.random.Philox(key=np.array([seed, 0], np.uint64)).random_raw(1 + length)[1:]
-        uniforms = ((words >> np.uint64(40)) / 2**24).astype(np.float32)
-        feeds = {"last_ids": ids[:, -1], "uniforms": uniforms[:, None], **state}
-        feeds |= {name: np.array([[value]], np.float32) for name, value in about["export"]["parameters"].items()}
-        written = onnxruntime.InferenceSession(folder / "generate.onnx").run(["ids"], feeds)[0][:, 0].tolist()
-        if about["end_id"] in written:
-            written = written[: written.index(about["end_id"])]
-        options = ["--label", "medium", "--prompt", prompt, "--length", length, "--seed", seed, "--runtime", "onnx"]
-        assert textgen("sample", folder, *options).out == prompt + "".join(characters[i - 1] for i in written) + "\n"
+@pytest.mark.parametrize("label", [(), ("medium",)])
+@pytest.mark.parametrize("prompt", ["el", ""])
+def test_the_script_of_the_docs_writes_text_by_label(textgen, network, tmp_path, label, prompt):
+    """With onnxruntime and numpy alone; a label is drawn if none is asked for."""
+    page = Path(__file__).parents[2] / "docs" / "onnx.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    script = tmp_path / "write.py"
+    script.write_text(code, encoding="utf-8")
+    for seed in range(4):
+        arguments = [sys.executable, script, network / "onnx", prompt, "12", str(seed), *label]
+        printed = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
+        options = [option for each in label for option in ("--label", each)]
+        options += ["--prompt", prompt, "--length", 12, "--seed", seed, "--runtime", "onnx"]
+        assert printed == textgen("sample", network / "onnx", *options).out
 
 
 def test_the_export_is_evaluated_by_label_too(textgen, network):
