@@ -76,12 +76,17 @@ def describe_character(text: str) -> str:
     return f"{shown} (U+{ord(text):04X})"
 
 
+#: Names that :func:`suggestion` lists at most.
+LISTED = 40
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """The end of an error message: the known names similar to ``name``, or all of them if there are none."""
+    """The end of an error message: the known names similar to ``name``, or the first ones if there are none."""
     import difflib
 
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if near:
         return f"did you mean {' or '.join(near)}?"
-    return f"there are: {', '.join(names)}" if names else "there are none"
+    more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
+    return f"there are: {', '.join(names[:LISTED])}{more}" if names else "there are none"

@@ -51,7 +51,7 @@ def mistake(textgen):
         (["names.txt", "--epochs", 0], "training.epochs must be at least 1, not 0"),
         (["names.txt", "--seed", -1], "training.seed must be "),
         (["names.txt", "--device", "tpu"], "training.device: "),
-        (["names.txt", "--on-unknown", "unk"], "char-index has no unknown id"),
+        (["names.txt", "--on-unknown", "unk"], "tokenizer.on_unknown must be 'error' or 'skip', not 'unk'"),
         (["names.txt", "--set", "generation.prompt=Q"], "generation.prompt: character 'Q'"),
         (["names.txt", "--corpus", "dinos-lite"], "give either the text file names.txt or --corpus dinos-lite"),
         ([], "no corpus is chosen"),

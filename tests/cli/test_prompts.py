@@ -325,3 +325,13 @@ def test_a_path_that_is_set_is_taken_as_it_is(textgen):
 def test_an_unknown_option_of_a_request_suggests_others(textgen, trained):
     with pytest.raises(TypeError, match=r"a request has no option 'temprature'; did you mean temperature\?"):
         library.load(trained["stream"]).generate("the", temprature=0.5)  # type: ignore[call-overload]
+
+
+def test_each_of_many_unknown_words_is_reported(textgen):
+    run = train(textgen, "run", CAFES, "--tokenizer", "words", "--set", "tokenizer.rare=unk")
+    words = [f"w{number}" for number in range(2000)]
+    Path("prompt.txt").write_text(" ".join(words), encoding="utf-8")
+    shown = textgen("sample", run, "--prompt-file", "prompt.txt", "--length", 5, "--json")
+    (generation,) = json.loads(shown.out)
+    assert [unknown["character"] for unknown in generation["unknown"]] == words
+    assert [unknown["position"] for unknown in generation["unknown"]][:3] == [0, 3, 6]

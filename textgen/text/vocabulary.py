@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from textgen.text.tokenizer import OnUnknown, Tokenizer
 
 #: The vowels and final consonants of Hangul, which join the character before them as combining marks do.
 _HANGUL = range(0x1160, 0x1200)
+
+#: The parts in which a text is searched for unknown pieces: cut before white space, if there is any.
+_PARTS = re.compile(r"(?s:.){1,512}(?:\Z|(?=\s))|(?s:.){1,512}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,15 +63,27 @@ def find_unknown(tokenizer: Tokenizer, text: str, on_unknown: OnUnknown | None =
 
 
 def _unknown_pieces(tokenizer: Tokenizer, text: str) -> Iterator[tuple[str, int, int]]:
-    """Yields unknown pieces with their position and number; a character once, with all its occurrences."""
-    start, filler = 0, None
+    """Yields unknown pieces with their position and number, part by part of a text.
+
+    A tokenizer reports one unknown piece at a time, so the time is quadratic in the length of a part.
+    """
+    filler = None
+    for part in _PARTS.finditer(text):
+        if not _is_known(tokenizer, part[0]):
+            filler = filler or _known_character(tokenizer, text)
+            for piece, position, count in _unknown_in_part(tokenizer, part[0], filler):
+                yield piece, part.start() + position, count
+
+
+def _unknown_in_part(tokenizer: Tokenizer, text: str, filler: str | None) -> Iterator[tuple[str, int, int]]:
+    """Yields unknown pieces; a character once, with all its occurrences, if there is a known one to replace it by."""
+    start = 0
     while True:
         try:
             tokenizer.encode(text[start:], "error")
             return
         except UnknownCharacterError as error:
             piece, position = error.character, start + error.position
-        filler = filler or _known_character(tokenizer, text)
         count = text.count(piece, start)
         if len(piece) == 1 and filler and count:
             yield piece, position, count
