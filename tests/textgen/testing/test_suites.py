@@ -340,6 +340,23 @@ class StreamsPartsOfCharacters(Bytes):
         return PlainDecoder(self.decode)
 
 
+@fails("test_a_text_can_be_continued_wherever_it_is_cut")
+class CountsFromTheStart(Letters):
+    def decode(self, ids):
+        texts = (Letters.decode(self, [i]) for i in ids)
+        return "".join(text if number % 3 else text.upper() for number, text in enumerate(texts))
+
+    def decoder(self):
+        read: list[int] = []
+
+        def feed(ids):
+            before = len(self.decode(read))
+            read.extend(ids)
+            return self.decode(read)[before:]
+
+        return SimpleNamespace(feed=feed, flush=lambda: "")
+
+
 @fails("test_ids_are_decoded_as_they_come")
 class ForgetsToFlush(Bytes):
     def decoder(self):

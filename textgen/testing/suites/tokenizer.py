@@ -227,6 +227,16 @@ class TokenizerSuite(OptionsSuite):
                 assert "".join(streamed) == text
 
     @both_layouts
+    def test_a_text_can_be_continued_wherever_it_is_cut(self, writer: Writer, layout: Layout) -> None:
+        generator, prompt = writer(layout), self.texts[0][:9]
+        whole = generator.generate(prompt, length=40, seed=4, ignore_eos=True)
+        for length in (1, 6, 13, 22, 31):
+            first = generator.request(prompt, length=length, seed=4, ignore_eos=True, keep_state=True)
+            (part,) = generator.sample(first)
+            rest = generator.request("", length=40 - length, ignore_eos=True, continuation=part.continuation)
+            assert part.whole + generator.sample(rest)[0].text == whole
+
+    @both_layouts
     def test_a_text_ends_at_a_stop_text(self, writer: Writer, layout: Layout) -> None:
         generator = writer(layout)
         (whole,) = generator.sample(generator.request("", length=80, seed=3, ignore_eos=True))
