@@ -118,7 +118,9 @@ class Words(Tokenizer):
         way = on_unknown or self._on_unknown
         if way == "unk" and self._spells:
             raise OptionError("words has no [UNK] with rare=spell; use --on-unknown error or skip")
-        kept = self._kept.setdefault(way, _Kept(self, way))
+        if way not in self._kept:
+            self._kept[way] = _Kept(self, way)
+        kept = self._kept[way]
         tokens = self._find(text)
         try:
             return np.fromiter(chain.from_iterable(map(kept.__getitem__, tokens)), np.int32)

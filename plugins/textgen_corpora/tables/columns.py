@@ -120,7 +120,7 @@ def _texts(name: str, rows: Iterable[Row], pick: Callable[[Row], list[object]], 
                 continue
             pair = (_label(labels[0]) if labels else None, text)
         except BadRow as fault:
-            bad.meet(name, row, str(fault))
+            bad.handle(name, row, str(fault))
         else:
             yield pair
 
@@ -153,7 +153,7 @@ def _label(value: object) -> str:
 
 def _is_bad(name: str, row: Row, bad: BadRows) -> bool:
     if row.fault is not None:
-        bad.meet(name, row, row.fault)
+        bad.handle(name, row, row.fault)
     return row.fault is not None
 
 
