@@ -37,7 +37,7 @@ class Options(BaseModel):
 
 
 class Typed(str):
-    """Text typed on a command line: what it means follows from the type of its option (:func:`build_options`)."""
+    """Text typed on a command line: its meaning follows from the type of its option (:func:`build_options`)."""
 
 
 OptionsT = TypeVar("OptionsT", bound=Options)
@@ -48,7 +48,7 @@ _LISTS = (list, tuple, set, frozenset, Sequence)
 #: How a list of texts begins; ``[END]`` is a text.
 _LIST_OF_TEXTS = re.compile(r"""\[\s*(['"]|\])""")
 
-#: What a value must be, by pydantic's name of the error.
+#: The rules that a value can break, by pydantic's name of the error.
 _RULES = {
     "int_type": "a whole number",
     "int_parsing": "a whole number",
@@ -83,7 +83,7 @@ _RULES = {
 def build_options(schema: type[OptionsT], values: Mapping[str, Any], *, where: str) -> OptionsT:
     """Validates ``values`` against ``schema``.
 
-    Text of a command line (:class:`Typed`) means what the type of its option says: an option that is text keeps it
+    Text of a command line (:class:`Typed`) is read by the type of its option: an option that is text keeps it
     exactly, blanks and brackets included; lists, tables and numbers are parsed. For an option that may be ``None``,
     ``"none"`` is ``None``. A list may be given as its only element.
 

@@ -38,7 +38,7 @@ class TextFile:
 
     Attributes:
         path: where it is.
-        name: what messages call it.
+        name: its name in messages.
         format: one of the formats, none of them ``auto``.
         encoding: its encoding.
         delimiter: between its cells; ``None`` if it has none.
@@ -161,7 +161,7 @@ class File(Corpus):
 
     @staticmethod
     def _report(found: dict[str, str], what: str) -> None:
-        """Says how files are read, once for all that are read in the same way."""
+        """Reports how files are read, once per way of reading."""
         for value in dict.fromkeys(found.values()):
             first, *more = (name for name, other in found.items() if other == value)
             count = f" and {len(more):,} more" if more else ""
@@ -264,7 +264,7 @@ class File(Corpus):
 
     @property
     def _name(self) -> str:
-        """What messages call all of the text."""
+        """The name of the whole text in messages."""
         more = len(self._found) - 1
         return self._found[0].name + (f" (with {more:,} more)" if more else "")
 

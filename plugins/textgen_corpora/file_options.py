@@ -53,8 +53,8 @@ class FileOptions(Options):
     )
     encoding: str = Field(
         "auto",
-        description="Encoding, by its name in Python: utf-8, latin-1, cp1252, utf-16. auto: utf-8, or what the "
-        "byte-order mark of a file says.",
+        description="Encoding, by its name in Python: utf-8, latin-1, cp1252, utf-16. auto: utf-8, or the one that "
+        "the byte-order mark of a file declares.",
     )
     drop_nul: bool = Field(False, description="Leave out NUL characters, which are an error otherwise.")
     delimiter: str = Field(

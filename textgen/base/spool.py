@@ -1,4 +1,4 @@
-"""Texts that have no file of their own, such as that of a pipe, kept as files of the cache folder."""
+"""Texts that have no file of their own, such as the text of a pipe, kept as files of the cache folder."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from textgen.errors import UnavailableError
 def spool(pieces: Iterable[bytes], suffix: str = ".txt") -> Path:
     """Writes a text to ``texts`` in the cache folder, so that it can be read again.
 
+    Errors raised by ``pieces`` pass through, except ``OSError``; nothing is kept then.
+
     Args:
-        pieces: its bytes; they need not fit in memory.
+        pieces: its bytes, which need not fit in memory.
         suffix: of the file, such as ``".jsonl"``.
 
     Returns:
         The path, whose name is the SHA-256 of the bytes: the same text always has the same path.
 
     Raises:
-        UnavailableError: if the file cannot be written.
+        UnavailableError: if the file cannot be written, or ``pieces`` raise ``OSError``.
     """
     folder = cache_folder() / "texts"
     temporary = None

@@ -179,7 +179,7 @@ def _place(name: str, first: Row, column: str, cells: list[str], columns: Column
     example = next((row.value for row in rows if row.fault is None), first.value)
     raise CorpusError(
         f"{name} has no column {column!r} in its first row; {suggestion(column, cells)} (or a number from 0, if this "
-        f"row is no header), as in: {columns.naming(column, dict(zip(cells, example, strict=False)))}"
+        f"row is not a header), as in: {columns.naming(column, dict(zip(cells, example, strict=False)))}"
     )
 
 

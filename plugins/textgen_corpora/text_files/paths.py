@@ -25,7 +25,7 @@ _SUFFIXES = {"csv": ".csv", "tsv": ".tsv", "json": ".json", "jsonl": ".jsonl"}
 
 @dataclass(frozen=True)
 class FoundFile:
-    """A file, and what messages call it."""
+    """A file, and its name in messages."""
 
     path: Path
     name: str
@@ -38,7 +38,7 @@ def find_files(paths: Iterable[Path], data_dir: Path | None, *, form: str, wide:
         paths: files, patterns, folders, pipes, or ``-``.
         data_dir: where a file is looked for by its name if the path does not exist.
         form: the format in which pipes are read; decides the suffix of their copy.
-        wide: whether characters are known to have several bytes, so that NUL says nothing about a file.
+        wide: whether characters are known to have several bytes, so that NUL does not mean that a file is not text.
 
     Raises:
         CorpusError: if a pattern matches no file, a folder has no text, or a pipe or device cannot be read.
