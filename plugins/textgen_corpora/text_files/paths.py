@@ -111,11 +111,11 @@ def _text_files(folder: Path, wide: bool) -> list[Path]:
 def _kept(path: Path, suffix: str) -> FoundFile:
     """Keeps what comes from a pipe, since the text is read more than once, and by later commands."""
     name = "standard input" if path == STDIN else str(path)
-    if path == STDIN:
-        if sys.stdin.isatty():
-            notice("reading the text from the terminal; end it with Ctrl-D on a line of its own")
-        return FoundFile(spool(_pieces(sys.stdin.buffer), suffix), name)
     try:
+        if path == STDIN:
+            if sys.stdin.isatty():
+                notice("reading the text from the terminal; end it with Ctrl-D on a line of its own")
+            return FoundFile(spool(_pieces(sys.stdin.buffer), suffix), name)
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if stat.S_ISBLK(mode) or (stat.S_ISCHR(mode) and not file.isatty()):
