@@ -1,11 +1,11 @@
-"""Held-out loss on a little text: a model that was trained on much of another, trained on, beside training anew.
+"""Held-out loss on a short text: a model that was trained on another, longer text and fine-tuned, beside new models.
 
 ``python -m benchmarks.fine_tuning [--base RUN] [--minutes N]`` takes the speeches of one speaker in the last fifth of
-tiny Shakespeare (31 KB). It trains on them the weights that ``textgen train --corpus shakespeare --set
-training.held_out=0.2`` has made of the first four fifths, with the default options of ``--from``; and new models, with
-the defaults for such a text, and with more epochs. Without ``--base`` it trains that run first, which takes half an
-hour. All are scored on the same tenth of the speeches, which none of them learns from, and have the same time. The
-corpus is read from ``TEXTGEN_DATA_DIR``.
+tiny Shakespeare (31 KB). It fine-tunes on them, with the default options of ``--from``, the weights of ``textgen train
+--corpus shakespeare --set training.held_out=0.2``, which has learned from the first four fifths; beside that, it trains
+new models, with the defaults for such a text, and with more epochs. Without ``--base`` it trains that run first, which
+takes half an hour. All are scored on the same tenth of the speeches, which none of them learns from, and have the same
+time. The corpus is read from ``TEXTGEN_DATA_DIR``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SPEAKER, HELD_OUT = "DUKE VINCENTIO", 0.2
 #: The claim of issue 14, in nats per character.
 BETTER = 0.25
 
-TUNED, ANEW, LONGER = "trained on, defaults", "anew, defaults", "anew, 4 times the epochs"
+TUNED, NEW, LONGER = "fine-tuned, defaults", "new, defaults", "new, 4 times the epochs"
 
 #: Four times the default number of epochs for such a text.
 EPOCHS = 240
@@ -36,15 +36,15 @@ def find(session: Session) -> Findings:
     text = session.folder / "speeches.txt"
     text.write_text(_speeches(), encoding="utf-8")
     base = session.options.base or _train_base(session)
-    ways: dict[str, dict[str, Any]] = {TUNED: {"from_": str(base)}, ANEW: {}, LONGER: {"epochs": EPOCHS}}
+    ways: dict[str, dict[str, Any]] = {TUNED: {"from_": str(base)}, NEW: {}, LONGER: {"epochs": EPOCHS}}
     lessons: dict[str, list[Lesson]] = {name: [] for name in ways}
     for seed in range(session.options.seeds):
         for name, arguments in ways.items():
             notice(f"{name}, seed {seed}")
             lessons[name].append(_learn(session, text, seed, **arguments))
     best = {name: [min(lesson.nats) for lesson in found] for name, found in lessons.items()}
-    gains = [min(anew, longer) - tuned for tuned, anew, longer in zip(*best.values(), strict=True)]
-    claim = f"{SPEAKER.title()}: held-out loss anew, the better of both, over that of weights that were trained on"
+    gains = [min(new, longer) - tuned for tuned, new, longer in zip(*best.values(), strict=True)]
+    claim = f"{SPEAKER.title()}: held-out loss of the better new model, over that of the fine-tuned one"
     return Findings(
         claims=[Claim(claim, "at least", BETTER, "nats per character more", gains)],
         figures=[_figures(lessons, best, session.options.minutes)],

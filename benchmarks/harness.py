@@ -33,7 +33,7 @@ WayT = TypeVar("WayT")
 
 
 class BenchmarkError(Exception):
-    """A contender that cannot be measured; the message says which one and why."""
+    """A contender that cannot be measured; the message names it and the reason."""
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,17 @@ BEGIN, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
 
 #: The modules, one per question, in the order of the page.
 MODULES = (
-    *("generation", "throughput", "training", "learning", "startup", "quality", "tokenizers", "labels", "growth"),
-    *("memory", "fine_tuning"),
+    "generation",
+    "throughput",
+    "training",
+    "learning",
+    "startup",
+    "quality",
+    "tokenizers",
+    "labels",
+    "growth",
+    "memory",
+    "fine_tuning",
 )
 
 KERAS_LOOP = "Keras, a loop in Python"

@@ -9,15 +9,11 @@ The corpora are read from ``TEXTGEN_DATA_DIR``.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from benchmarks.command import Findings, Session, notice, run
-from benchmarks.harness import BenchmarkError
+from benchmarks.command import Findings, Session, notice, run, textgen
 from benchmarks.report import Figures, Table
 from benchmarks.textgen_runs import writer
 
@@ -56,15 +52,15 @@ def _train(session: Session, corpus: str, tokenizer: str, options: list[str]) ->
     path: Path = session.options.out / f"{corpus}-{tokenizer}".replace(" ", "-").lower()
     if not path.exists():
         notice(f"{corpus}: training with {tokenizer}")
-        _textgen(session, "train", *options, "--out", str(path))
-        _textgen(session, "export", "--onnx", str(path))
+        textgen(session, "train", *options, "--out", str(path))
+        textgen(session, "export", "--onnx", str(path))
     return path
 
 
 def _judge(session: Session, path: Path) -> list[float | None]:
     about = json.loads((path / "textgen.json").read_text(encoding="utf-8"))
     few = ["--num", "1"] if about["provenance"]["layout"] == "documents" else []  # written texts are not used
-    found = json.loads(_textgen(session, "evaluate", str(path), "--runtime", "onnx", "--json", *few))["held_out"]
+    found = json.loads(textgen(session, "evaluate", str(path), "--runtime", "onnx", "--json", *few))["held_out"]
     return [found["nats"], found["nats_per_token"], found["characters"] / found["tokens"], about["vocab_size"]]
 
 
@@ -72,19 +68,6 @@ def _time(session: Session, corpus: str, runs: dict[str, Path]) -> Table:
     shared: dict[str, Any] = {"runtime": "onnx", "prompt": "", "batch": 1, "length": LENGTH, "device": "cpu"}
     contenders = [writer(name, path, **shared) for name, path in runs.items()]
     return session.table(f"{corpus}: one text", "character", "time", "char", contenders)
-
-
-def _textgen(session: Session, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "textgen", *arguments],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **session.environment},
-        check=False,
-    )
-    if done.returncode:
-        raise BenchmarkError(f"textgen {' '.join(arguments)} failed")
-    return done.stdout
 
 
 def _add_arguments(parser: ArgumentParser) -> None:

@@ -145,7 +145,7 @@ def train(
     Example:
         >>> textgen.train("dinos-lite", settings={"training": {"epochs": 5}}).generate()  # doctest: +SKIP
     """
-    from textgen.base.given import keep_text
+    from textgen.base.passed_text import keep_text
     from textgen.training.display import Display
     from textgen.training.plan import make_plan
     from textgen.training.settings import read_settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -36,7 +37,7 @@ class Options(BaseModel):
 
 
 class Typed(str):
-    """Text typed on a command line: what it means follows from the type of its option (:func:`build_options`)."""
+    """Text typed on a command line: its meaning follows from the type of its option (:func:`build_options`)."""
 
 
 OptionsT = TypeVar("OptionsT", bound=Options)
@@ -47,7 +48,7 @@ _LISTS = (list, tuple, set, frozenset, Sequence)
 #: How a list of texts begins; ``[END]`` is a text.
 _LIST_OF_TEXTS = re.compile(r"""\[\s*(['"]|\])""")
 
-#: What a value must be, by pydantic's name of the error.
+#: The rules that a value can break, by pydantic's name of the error.
 _RULES = {
     "int_type": "a whole number",
     "int_parsing": "a whole number",
@@ -82,7 +83,7 @@ _RULES = {
 def build_options(schema: type[OptionsT], values: Mapping[str, Any], *, where: str) -> OptionsT:
     """Validates ``values`` against ``schema``.
 
-    Text of a command line (:class:`Typed`) means what the type of its option says: an option that is text keeps it
+    Text of a command line (:class:`Typed`) is read by the type of its option: an option that is text keeps it
     exactly, blanks and brackets included; lists, tables and numbers are parsed. For an option that may be ``None``,
     ``"none"`` is ``None``. A list may be given as its only element.
 
@@ -94,41 +95,41 @@ def build_options(schema: type[OptionsT], values: Mapping[str, Any], *, where: s
     Raises:
         OptionError: if options are unknown or out of range; names all of them.
     """
-    meant = {name: _meant(schema, name, value, where) for name, value in values.items()}
+    interpreted = {name: _interpret(schema, name, value, where) for name, value in values.items()}
     try:
-        return schema.model_validate(meant)
+        return schema.model_validate(interpreted)
     except ValidationError as error:
         errors = groupby(error.errors(), key=lambda detail: detail["loc"][:1])
         problems = [problem for _, details in errors for problem in _problems(schema, where, list(details))]
         raise OptionError("; ".join(problems)) from None
 
 
-def _meant(schema: type[Options], name: str, value: Any, where: str) -> Any:
-    """What a value stands for, before pydantic validates it."""
+def _interpret(schema: type[Options], name: str, value: Any, where: str) -> Any:
+    """The value that is meant, before pydantic validates it."""
     if name not in schema.model_fields:
         return value
-    kinds = _kinds(schema.model_fields[name].annotation)
+    kinds = _member_types(schema.model_fields[name].annotation)
     takes_text = _takes_text(kinds)
     is_none = str(value) == "none" if takes_text or not isinstance(value, str) else value.strip() == "none"
     if is_none and NoneType in kinds and "none" not in kinds:
         return None
     if isinstance(value, Typed):
         return _parse(value, kinds, _path(where, name))
-    if isinstance(value, str | int | float) and not takes_text and any(_outer(kind) in _LISTS for kind in kinds):
+    if isinstance(value, str | int | float) and not takes_text and any(_origin(kind) in _LISTS for kind in kinds):
         return [value]
     return value
 
 
 def _parse(typed: Typed, kinds: Sequence[Any], path: str) -> Any:
-    """What text on a command line means for an option of these kinds."""
+    """The value that text on a command line has for an option of these types."""
     text, bare = str(typed), typed.strip()
-    lists = next((kind for kind in kinds if _outer(kind) in _LISTS), None)
-    items = _kinds(*get_args(lists)[:1])
+    lists = next((kind for kind in kinds if _origin(kind) in _LISTS), None)
+    items = _member_types(*get_args(lists)[:1])
     if bare.startswith("["):
         only_texts = _takes_text(items) and not {int, float, bool} & {*items}
         if Any in kinds or (lists is not None and (not only_texts or _LIST_OF_TEXTS.match(bare))):
             return _read_toml(bare, path)
-    if bare.startswith("{") and any(_outer(kind) is dict or _is_table(kind) or kind is Any for kind in kinds):
+    if bare.startswith("{") and any(_origin(kind) is dict or _is_table(kind) or kind is Any for kind in kinds):
         return _read_toml(bare, path)
     if _takes_text(kinds):
         return _number(bare, kinds, text)
@@ -138,15 +139,15 @@ def _parse(typed: Typed, kinds: Sequence[Any], path: str) -> Any:
     return next((kind for kind in kinds if str(kind) == bare), bare)  # a choice of numbers
 
 
-def _kinds(*annotations: Any) -> list[Any]:
+def _member_types(*annotations: Any) -> list[Any]:
     """The types that make up annotations, without unions; the values of a literal stand for themselves."""
     kinds: list[Any] = []
     for annotation in annotations:
         origin, arguments = get_origin(annotation), get_args(annotation)
         if origin in (Union, UnionType):
-            kinds += _kinds(*arguments)
+            kinds += _member_types(*arguments)
         elif origin is Annotated:
-            kinds += _kinds(arguments[0])
+            kinds += _member_types(arguments[0])
         elif origin is Literal:
             kinds += arguments
         else:
@@ -154,7 +155,7 @@ def _kinds(*annotations: Any) -> list[Any]:
     return kinds
 
 
-def _outer(kind: Any) -> Any:
+def _origin(kind: Any) -> Any:
     return get_origin(kind) or kind
 
 
@@ -197,21 +198,21 @@ def _path(where: str, *parts: Any) -> str:
 
 
 def _problems(schema: type[Options], where: str, details: Sequence[Any]) -> list[str]:
-    """What is wrong with one option: a part for each of its values that are wrong."""
+    """Describes the errors of one option: a part for each of its values that are wrong."""
     name = str(details[0]["loc"][0]) if details[0]["loc"] else ""
     if details[0]["type"] == "extra_forbidden":
         return [f"{where} has no option {name!r}; {suggestion(name, schema.model_fields)}"]
     if details[0]["type"] == "missing":
         return [f"{_path(where, name)} is required; set it with --set {_path(where, name)}=VALUE"]
     rules = {_rule(detail): None for detail in details}
-    kinds = _kinds(schema.model_fields[name].annotation) if name else []
+    kinds = _member_types(schema.model_fields[name].annotation) if name else []
     if len({*kinds} - {NoneType}) > 1 and None not in rules:  # an error for each type that the value is not
-        return [f"{_path(where, name)} must be {' or '.join(map(str, rules))}, not {_show(details[0]['input'])}"]
+        return [f"{_path(where, name)} must be {' or '.join(map(str, rules))}, not {_shown(details[0]['input'])}"]
     return [_problem(where, detail) for detail in details]
 
 
 def _problem(where: str, detail: Any) -> str:
-    path, rule, shown = _path(where, *detail["loc"]), _rule(detail), _show(detail["input"])
+    path, rule, shown = _path(where, *detail["loc"]), _rule(detail), _shown(detail["input"])
     if rule is not None:
         return f"{path} must be {rule}, not {shown}"
     message = detail["msg"].removeprefix("Value error, ")
@@ -220,7 +221,7 @@ def _problem(where: str, detail: Any) -> str:
 
 
 def _rule(detail: Any) -> str | None:
-    """What a value must be, in words; ``None`` if the message of the error says it better."""
+    """The rule that a value breaks, in words; ``None`` if the message of the error puts it better."""
     rule = _RULES.get(detail["type"])
     bounds = {
         name: f"{value:g}" if isinstance(value, float) else value for name, value in detail.get("ctx", {}).items()
@@ -228,7 +229,7 @@ def _rule(detail: Any) -> str | None:
     return None if rule is None else rule.format(**bounds)
 
 
-def _show(value: Any) -> str:
+def _shown(value: Any) -> str:
     """A value in a message: a number that came as text without quotes."""
     if isinstance(value, str):
         with suppress(ValueError):
@@ -253,6 +254,45 @@ def parse_settings(assignments: Iterable[str]) -> Settings:
         option = option.strip()
         settings.setdefault(table, {})[option] = text.strip() if option == "name" else Typed(text)
     return settings
+
+
+def set_arguments(table: str, values: Mapping[str, Any]) -> list[str]:
+    """Writes options as arguments of a command, the inverse of :func:`parse_settings`.
+
+    Each option gets the same value back from :func:`build_options`, except text where the type of the option allows
+    something else that is written alike: a number, a list, or ``none``.
+
+    Args:
+        table: the table of the options.
+        values: JSON values by option; lists and tables contain no ``None``.
+
+    Returns:
+        Two words per option, not quoted for a shell (see :func:`shlex.join`).
+
+    Example:
+        >>> set_arguments("training", {"epochs": 5, "clip_norm": None, "freeze": ["head"]})
+        ['--set', 'training.epochs=5', '--set', 'training.clip_norm=none', '--set', 'training.freeze=["head"]']
+    """
+    return [word for name, value in values.items() for word in ("--set", f"{table}.{name}={_as_text(value)}")]
+
+
+def _as_text(value: Any) -> str:
+    """A JSON value as ``--set`` reads it: text as it is, everything else as in TOML."""
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else _as_toml(value)
+
+
+def _as_toml(value: Any) -> str:
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # in JSON, it need not be escaped
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_as_toml, value))}]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_as_toml(key)} = {_as_toml(item)}" for key, item in value.items()) + "}"
+    return repr(value)
 
 
 def parse_options(assignments: Iterable[str]) -> dict[str, Any]:

@@ -38,8 +38,19 @@ from textgen_onnx.runtime import OnnxRuntime
 
 #: Fields of the run's manifest that its export keeps.
 KEPT = (
-    *("versions", "providers", "settings", "provenance", "lineage", "metrics", "vocab_size", "state_spec"),
-    *("end_id", "first_ids", "starts", "labels", "normalization"),
+    "versions",
+    "providers",
+    "settings",
+    "provenance",
+    "lineage",
+    "metrics",
+    "vocab_size",
+    "state_spec",
+    "end_id",
+    "first_ids",
+    "starts",
+    "labels",
+    "normalization",
 )
 
 

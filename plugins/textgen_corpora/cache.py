@@ -22,7 +22,7 @@ def at_hand(source: Source, data_dir: Path | None) -> Path | None:
 def obtain(source: Source, data_dir: Path | None) -> Path:
     """The path of a file, which is downloaded to the cache if necessary.
 
-    An existing file is used as it is; if it differs from the published one, a notice says so.
+    An existing file is used as it is; if it differs from the published one, that is reported.
 
     Raises:
         UnavailableError: if the file does not exist and cannot be downloaded; names the file and where to put it.

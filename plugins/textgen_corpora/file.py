@@ -26,7 +26,7 @@ from textgen_corpora.text_files.cleaning import (
 )
 from textgen_corpora.text_files.encodings import is_wide
 from textgen_corpora.text_files.layouts import has_short_lines, joined, split_lines, split_paragraphs
-from textgen_corpora.text_files.paths import Found, find_files, is_one_file, is_pipe
+from textgen_corpora.text_files.paths import FoundFile, find_files, is_one_file, is_pipe
 
 #: Characters of a file by which its delimiter, or whether it is a list, is recognised.
 _HEAD = 1 << 16
@@ -38,7 +38,7 @@ class TextFile:
 
     Attributes:
         path: where it is.
-        name: what messages call it.
+        name: its name in messages.
         format: one of the formats, none of them ``auto``.
         encoding: its encoding.
         delimiter: between its cells; ``None`` if it has none.
@@ -118,7 +118,7 @@ class File(Corpus):
         return "stream" if all(self.options.format_of(path) == "text" for path in paths) else "lines"
 
     @cached_property
-    def _found(self) -> list[Found]:
+    def _found(self) -> list[FoundFile]:
         """The files; found once, because a pipe can be read only once."""
         options = self.options
         wide = options.encoding != "auto" and is_wide(options.encoding)
@@ -137,17 +137,17 @@ class File(Corpus):
         """The files, and how each is read."""
         files = [self._recognise(file) for file in self._found]
         if self.options.encoding == "auto":
-            self._tell({file.name: file.encoding for file in files if file.encoding != "utf-8"}, "read as {} text")
+            self._report({file.name: file.encoding for file in files if file.encoding != "utf-8"}, "read as {} text")
         if self.options.delimiter == "auto":
             delimiters = {
                 file.name: "tab" if file.delimiter == "\t" else file.delimiter
                 for file in files
                 if file.delimiter is not None and file.delimiter != DELIMITED[file.format]
             }
-            self._tell(delimiters, "read with the delimiter {}")
+            self._report(delimiters, "read with the delimiter {}")
         return files
 
-    def _recognise(self, found: Found) -> TextFile:
+    def _recognise(self, found: FoundFile) -> TextFile:
         options = self.options
         encoding = settled_encoding(found.path, found.name, options.encoding)
         file = TextFile(found.path, found.name, options.format_of(found.path), encoding)
@@ -160,8 +160,8 @@ class File(Corpus):
         return replace(file, delimiter=delimiter)
 
     @staticmethod
-    def _tell(found: dict[str, str], what: str) -> None:
-        """Says how files are read, once for all that are read in the same way."""
+    def _report(found: dict[str, str], what: str) -> None:
+        """Reports how files are read, once per way of reading."""
         for value in dict.fromkeys(found.values()):
             first, *more = (name for name, other in found.items() if other == value)
             count = f" and {len(more):,} more" if more else ""
@@ -264,7 +264,7 @@ class File(Corpus):
 
     @property
     def _name(self) -> str:
-        """What messages call all of the text."""
+        """The name of the whole text in messages."""
         more = len(self._found) - 1
         return self._found[0].name + (f" (with {more:,} more)" if more else "")
 

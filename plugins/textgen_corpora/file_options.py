@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from textgen.options import Options
+from textgen.options import Options, set_arguments
 from textgen_corpora.text_files.paths import is_one_file
 
 #: The format of a file by its suffix; every other suffix is for plain text.
@@ -53,8 +53,8 @@ class FileOptions(Options):
     )
     encoding: str = Field(
         "auto",
-        description="Encoding, by its name in Python: utf-8, latin-1, cp1252, utf-16. auto: utf-8, or what the "
-        "byte-order mark of a file says.",
+        description="Encoding, by its name in Python: utf-8, latin-1, cp1252, utf-16. auto: utf-8, or the one that "
+        "the byte-order mark of a file declares.",
     )
     drop_nul: bool = Field(False, description="Leave out NUL characters, which are an error otherwise.")
     delimiter: str = Field(
@@ -63,7 +63,7 @@ class FileOptions(Options):
     quote: str | None = Field('"', description="Around cells that contain delimiters; none: cells have no quotes.")
     escape: str | None = Field(None, description="Before a character that is taken as it is, such as \\; none: none.")
     on_bad_row: Literal["error", "skip"] = Field(
-        "error", description="skip: leave out rows that cannot be read or have no text, and say how many."
+        "error", description="skip: leave out rows that cannot be read or have no text, and report how many."
     )
     unescape_html: bool = Field(
         False, description="Replace HTML entities, such as &lt; and &#39;, also as AG News has them ( lt; and  #39;)."
@@ -152,17 +152,6 @@ class FileOptions(Options):
             paths: the files, as they are to be named.
             **changes: the other options.
         """
-        chosen = {
-            name: value
-            for name, value in self.model_dump(mode="json", exclude={"path"}, exclude_defaults=True).items()
-            if name not in changes
-        }
-        options = [f"corpus.{name}={_written(value)}" for name, value in {**chosen, **changes}.items()]
-        words = [*map(str, paths), *(word for option in options for word in ("--set", option))]
-        return shlex.join(["textgen", "train", *words])
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return str(value).lower()
-    return "tab" if value == "\t" else str(value)
+        chosen = self.model_dump(mode="json", exclude={"path"}, exclude_defaults=True) | changes
+        options = {name: "tab" if value == "\t" else value for name, value in chosen.items()}  # a tab cannot be typed
+        return shlex.join(["textgen", "train", *map(str, paths), *set_arguments("corpus", options)])

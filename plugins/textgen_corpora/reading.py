@@ -98,7 +98,7 @@ def _check_is_text(head: bytes, name: str) -> None:
 
 
 def _advice(path: Path, name: str, command: Command | None) -> str:
-    """What to do about a text in another encoding. The command that it names reads the whole file."""
+    """The advice about a text in another encoding. The command that it names reads the whole file."""
     if command is None:
         return "delete it to get the published one"
     encoding, has_nul = guess(lambda: read_bytes(path, name))
@@ -109,18 +109,25 @@ def _advice(path: Path, name: str, command: Command | None) -> str:
 
 
 def settled_encoding(path: Path, name: str, encoding: str) -> str:
-    """The encoding of a file; ``auto`` is UTF-8, or what its byte-order mark says."""
+    """The encoding of a file; ``auto`` is UTF-8, or the one that its byte-order mark declares.
+
+    Raises:
+        CorpusError: if the file cannot be read.
+    """
     if encoding != "auto":
         return encoding
     return marked_encoding(read_head(path, name, MARK_SIZE)) or "utf-8"
 
 
 def is_text(path: Path, *, wide: bool) -> bool:
-    """Whether a file seems to be text: it has no NUL among its first bytes, unless its encoding has.
+    """Whether a file seems to be text: no NUL is among its first bytes, unless its encoding uses NUL.
 
     Args:
         path: the file.
         wide: whether its characters are known to have several bytes each.
+
+    Raises:
+        CorpusError: if the file cannot be read.
     """
     head = read_head(path, str(path), _HEAD)
     if any(head.startswith(magic) for magic in _NOT_TEXT):
@@ -129,7 +136,11 @@ def is_text(path: Path, *, wide: bool) -> bool:
 
 
 def read_head(path: Path, name: str, size: int) -> bytes:
-    """The first bytes of a file, at most ``size``."""
+    """The first bytes of a file, at most ``size``.
+
+    Raises:
+        CorpusError: if the file cannot be read.
+    """
     head = b""
     for data in read_bytes(path, name, at_a_time=size):
         head += data
@@ -146,6 +157,9 @@ def read_bytes(path: Path, name: str, start: int = 0, at_a_time: int | None = No
         name: its name in messages.
         start: the number of bytes at its beginning to leave out.
         at_a_time: the most bytes in a piece, by default :data:`PIECE`.
+
+    Raises:
+        CorpusError: if the file does not exist, is a folder, cannot be read, or is a damaged gzip file.
     """
     if path.is_dir():
         raise CorpusError(f"{name} is a folder; name a file")

@@ -20,7 +20,7 @@ def resolve_device(device: str) -> str:
         ``"cpu"`` or ``"cuda:N"``.
 
     Raises:
-        UnavailableError: if TensorFlow cannot use that GPU; the message says what is missing.
+        UnavailableError: if TensorFlow cannot use that GPU; the message names what is missing.
         OptionError: for any other string.
     """
     import tensorflow as tf

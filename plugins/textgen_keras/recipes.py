@@ -93,8 +93,8 @@ DINOS_GRU: Settings = {
     "generation": {"prompt": "Ram", "length": 30, "sampler": "temperature(0.2) | multinomial"},
 }
 
-#: Parts of words rather than characters: between the label and a word that depends on it lie few of them, so that the
-#: network still remembers the label.
+#: Parts of words rather than characters: fewer steps separate the label from the words that depend on it, so the
+#: network still remembers it.
 AGNEWS_LABELS: Settings = {
     "corpus": {"name": "agnews", "split": "test", "label": "class"},
     "tokenizer": {"name": "byte-bpe", "vocab_size": 2000},

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 #: Characters that the library encodes as one text, which costs about 100 bytes of memory each.
 PART = 1 << 16
 
-#: Parts of a longer text: cut before white space that follows other text, as no token goes across; else anywhere.
+#: Parts of a longer text: cut before white space that follows other text, which no token spans; else anywhere.
 _PARTS = re.compile(rf"(?s:.){{1,{PART}}}(?:\Z|(?<=\S)(?=\s))|(?s:.){{1,{PART}}}")
 
 #: The environment variable by which the library uses several threads.
 _PARALLELISM = "TOKENIZERS_PARALLELISM"
 
-#: Halves of a character: Python has them in texts, UTF-8 has not.
+#: Surrogates: possible in a Python string, not in UTF-8.
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -55,7 +55,7 @@ class ByteBPE(Tokenizer):
     r"""Ids of pieces of words, in bytes: any text is encoded, and comes back exactly.
 
     The first 256 ids are the bytes, those of merged pairs follow, ``<eos>`` is last. The vocabulary is the JSON of
-    ``tokenizers.Tokenizer``, which does not know ``<eos>``: a text that has "<eos>" is encoded like any other.
+    ``tokenizers.Tokenizer``, which does not contain ``<eos>``: a text with "<eos>" in it is encoded like any other.
 
     Example:
         >>> tokenizer = ByteBPE(ByteBPEOptions(vocab_size=260))
@@ -111,7 +111,7 @@ class ByteBPE(Tokenizer):
         self.__dict__.pop("characters_per_id", None)
 
     def _known(self, text: str, way: OnUnknown) -> str:
-        """The text that UTF-8 has."""
+        """The text without what UTF-8 cannot express."""
         if way == "unk":
             raise OptionError("byte-bpe has no unknown id; use --on-unknown error or skip")
         if text.isascii():

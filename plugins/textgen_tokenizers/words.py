@@ -118,7 +118,9 @@ class Words(Tokenizer):
         way = on_unknown or self._on_unknown
         if way == "unk" and self._spells:
             raise OptionError("words has no [UNK] with rare=spell; use --on-unknown error or skip")
-        kept = self._kept.setdefault(way, _Kept(self, way))
+        if way not in self._kept:
+            self._kept[way] = _Kept(self, way)
+        kept = self._kept[way]
         tokens = self._find(text)
         try:
             return np.fromiter(chain.from_iterable(map(kept.__getitem__, tokens)), np.int32)
@@ -127,7 +129,7 @@ class Words(Tokenizer):
             raise UnknownCharacterError(error.piece, before + error.at, self._other_ways) from None
 
     def encode_batch(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """As the interface has it, but rare words of a corpus are ``[UNK]`` under rare=unk, whatever on_unknown is."""
+        """With rare=unk, the rare words that a corpus still contains are ``[UNK]``, whatever on_unknown is."""
         parts = [self.encode(text, None if self._spells else "unk") for text in texts]
         return np.concatenate(parts), np.fromiter(map(len, parts), np.int64, len(parts))
 
@@ -230,7 +232,7 @@ class _UnknownTokenError(Exception):
 
 
 def _report_rare(words: Mapping[str, int], known: Set[str]) -> None:
-    """Says how many words become ``[UNK]``, given the counts of all and those in the vocabulary."""
+    """Reports how many words become ``[UNK]``, given the counts of all and those in the vocabulary."""
     rare = [count for word, count in words.items() if word not in known]
     if words and len(rare) == len(words):
         raise CorpusError(

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
 from textgen.errors import OptionError
-from textgen.options import TABLES, Options, Settings, build_options, merge_settings, parse_settings, read_config
+from textgen.options import (
+    TABLES,
+    Options,
+    Settings,
+    build_options,
+    merge_settings,
+    parse_settings,
+    read_config,
+    set_arguments,
+)
 
 
 class Cell(Options):
@@ -246,3 +255,39 @@ def test_another_plugin_drops_the_options_of_the_previous_one():
 
 def test_options_before_any_name_are_kept():
     assert merge_settings({"model": {"units": 1}}, {"model": {"name": "lstm"}})["model"] == {"name": "lstm", "units": 1}
+
+
+class Part(Options):
+    share: float
+    texts: tuple[str, ...]
+
+
+class AnyKind(Options):
+    text: str
+    count: int
+    share: float
+    flag: bool
+    maybe: float | None
+    texts: tuple[str, ...]
+    counts: list[int]
+    flags: list[bool]
+    table: dict[str, bool]
+    part: Part
+
+
+SHARES = st.floats(allow_nan=False)
+PARTS = st.builds(Part, share=SHARES, texts=st.lists(st.text(), max_size=2))
+
+
+@given(st.builds(AnyKind, share=SHARES, maybe=st.none() | SHARES, part=PARTS))
+def test_options_written_as_arguments_are_read_as_they_were(options):
+    values = options.model_dump()
+    words = set_arguments("model", values)
+    assert words[::2] == ["--set"] * len(values)
+    assert build_options(AnyKind, parse_settings(words[1::2])["model"], where="model") == options
+
+
+def test_arguments_are_written_as_a_user_would():
+    values = {"text": " a=b", "flag": True, "maybe": None, "texts": ["a", 'b "c"'], "table": {"a": 1}}
+    written = ["text= a=b", "flag=true", "maybe=none", r'texts=["a", "b \"c\""]', 'table={"a" = 1}']
+    assert set_arguments("model", values)[1::2] == [f"model.{assignment}" for assignment in written]

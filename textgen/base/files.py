@@ -39,7 +39,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         if isinstance(error, OSError):
-            error.filename = str(path)  # the name of the temporary file says little
+            error.filename = str(path)  # the name of the temporary file means nothing to users
         raise
 
 

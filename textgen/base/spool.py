@@ -1,22 +1,31 @@
-"""Texts that have no file of their own, such as that of a pipe, kept as files of the cache folder."""
+"""Texts that have no file of their own, such as the text of a pipe, kept as files of the cache folder."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from textgen.base.environment import cache_folder
 from textgen.errors import UnavailableError
 
 
+class _SourceError(Exception):
+    """An error of the source of a text, as opposed to one of the cache folder."""
+
+    def __init__(self, error: OSError) -> None:
+        self.error = error
+
+
 def spool(pieces: Iterable[bytes], suffix: str = ".txt") -> Path:
     """Writes a text to ``texts`` in the cache folder, so that it can be read again.
 
+    Errors raised by ``pieces`` pass through; nothing is kept then.
+
     Args:
-        pieces: its bytes; they need not fit in memory.
+        pieces: its bytes, which need not fit in memory.
         suffix: of the file, such as ``".jsonl"``.
 
     Returns:
@@ -32,7 +41,7 @@ def spool(pieces: Iterable[bytes], suffix: str = ".txt") -> Path:
         handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=folder)
         digest = hashlib.sha256()
         with os.fdopen(handle, "wb") as file:
-            for piece in pieces:
+            for piece in _read(pieces):
                 digest.update(piece)
                 file.write(piece)
             file.flush()
@@ -43,6 +52,8 @@ def spool(pieces: Iterable[bytes], suffix: str = ".txt") -> Path:
     except BaseException as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, _SourceError):
+            raise error.error from None
         if isinstance(error, OSError):
             raise UnavailableError(
                 f"the text cannot be kept in {folder}: {error.strerror or error}; free some space or grant access, "
@@ -50,3 +61,10 @@ def spool(pieces: Iterable[bytes], suffix: str = ".txt") -> Path:
             ) from None
         raise
     return path
+
+
+def _read(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    try:
+        yield from pieces
+    except OSError as error:
+        raise _SourceError(error) from None

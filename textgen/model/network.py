@@ -23,7 +23,7 @@ Array = NDArray[np.float32]
 GATES: dict[Cell, int] = {"gru": 3, "lstm": 4}
 
 #: The deviation of new rows of the input, and of new columns of the head, as a share of that of the known ones.
-AS_FAR, NEAR = 1.0, 0.1
+INPUT_SPREAD, HEAD_SPREAD = 1.0, 0.1
 
 
 @dataclass(frozen=True)
@@ -132,12 +132,12 @@ class RecurrentNetwork:
         """
         layers = self.layers
         if self.embedding is None:
-            layers = (replace(layers[0], kernel=_with_rows(layers[0].kernel, old_ids, AS_FAR)), *layers[1:])
+            layers = (replace(layers[0], kernel=_with_rows(layers[0].kernel, old_ids, INPUT_SPREAD)), *layers[1:])
         lowest = self.head_bias[old_ids[old_ids >= 0]].min()
         return RecurrentNetwork(
-            embedding=None if self.embedding is None else _with_rows(self.embedding, old_ids, AS_FAR),
+            embedding=None if self.embedding is None else _with_rows(self.embedding, old_ids, INPUT_SPREAD),
             layers=layers,
-            head_kernel=np.ascontiguousarray(_with_rows(self.head_kernel.T, old_ids, NEAR).T),
+            head_kernel=np.ascontiguousarray(_with_rows(self.head_kernel.T, old_ids, HEAD_SPREAD).T),
             head_bias=np.where(old_ids < 0, lowest, self.head_bias[old_ids]),
         )
 

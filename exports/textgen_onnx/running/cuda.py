@@ -26,7 +26,7 @@ def resolve_device(device: str) -> str:
         ``"cpu"`` or ``"cuda:N"``.
 
     Raises:
-        UnavailableError: if CUDA is requested and does not work; says what is missing.
+        UnavailableError: if CUDA is requested and does not work; names what is missing.
         OptionError: for any other value.
     """
     kind, index = parse_device(device)
@@ -48,7 +48,7 @@ def why_no_cuda() -> str:
         )
     if not _has_driver():
         return "there is no NVIDIA driver: no GPU device is visible to this process"
-    # The list of providers says what was compiled in; only a session shows whether CUDA and cuDNN can be loaded.
+    # The list of providers shows what was compiled in; only a session shows whether CUDA and cuDNN can be loaded.
     options = onnxruntime.SessionOptions()
     options.log_severity_level = SILENT
     session = onnxruntime.InferenceSession(_identity_graph(), options, providers=["CUDAExecutionProvider"])

@@ -47,7 +47,7 @@ class BadRows:
         self._skip, self._skipping = skip, skipping
         self._first = ""
 
-    def meet(self, name: str, row: Row, fault: str) -> None:
+    def handle(self, name: str, row: Row, fault: str) -> None:
         """Skips a row and counts it.
 
         Raises:

@@ -120,7 +120,7 @@ def _texts(name: str, rows: Iterable[Row], pick: Callable[[Row], list[object]], 
                 continue
             pair = (_label(labels[0]) if labels else None, text)
         except BadRow as fault:
-            bad.meet(name, row, str(fault))
+            bad.handle(name, row, str(fault))
         else:
             yield pair
 
@@ -153,7 +153,7 @@ def _label(value: object) -> str:
 
 def _is_bad(name: str, row: Row, bad: BadRows) -> bool:
     if row.fault is not None:
-        bad.meet(name, row, row.fault)
+        bad.handle(name, row, row.fault)
     return row.fault is not None
 
 
@@ -179,7 +179,7 @@ def _place(name: str, first: Row, column: str, cells: list[str], columns: Column
     example = next((row.value for row in rows if row.fault is None), first.value)
     raise CorpusError(
         f"{name} has no column {column!r} in its first row; {suggestion(column, cells)} (or a number from 0, if this "
-        f"row is no header), as in: {columns.naming(column, dict(zip(cells, example, strict=False)))}"
+        f"row is not a header), as in: {columns.naming(column, dict(zip(cells, example, strict=False)))}"
     )
 
 

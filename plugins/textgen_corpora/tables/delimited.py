@@ -35,7 +35,7 @@ class Dialect:
 def read_rows(pieces: Iterable[str], dialect: Dialect) -> Iterator[Row]:
     """Yields the rows of a table that are not blank.
 
-    After a row that is not well-formed, reading goes on at its second line, so a quote that is never closed costs one.
+    After a malformed row, reading resumes at its second line, so an unclosed quote costs one line.
     A first line such as ``sep=;``, which is for Excel, is left out.
     """
     csv.field_size_limit(2**31 - 1)  # a document may be a book

@@ -10,12 +10,12 @@ from textgen.errors import CorpusError
 from textgen_corpora.tables.bad_rows import Row
 from textgen_corpora.text_files.layouts import split_lines
 
-#: Numbers keep their spelling, since they are read as text; NaN, which is not JSON, is no value.
+#: Numbers keep their spelling, since they are read as text; NaN, which is not JSON, is read as null.
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=lambda name: None)
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 
-#: An error this far from the end of what has been read is not due to the end: no token but a string is as long.
+#: An error this far from the end of what has been read is not due to the end: only strings are longer.
 _TOKEN = 64
 
 
@@ -36,7 +36,7 @@ def read_values(name: str, pieces: Iterable[str]) -> Iterator[Row]:
     Only the value that is being read is held in memory.
 
     Raises:
-        CorpusError: if the text is not JSON; what comes after the mistake cannot be told from it.
+        CorpusError: if the text is not JSON, since reading cannot resume after the mistake.
     """
     text = _Buffer(name, pieces)
     if text.take("["):
@@ -45,9 +45,9 @@ def read_values(name: str, pieces: Iterable[str]) -> Iterator[Row]:
             while text.take(","):
                 yield text.value()
             if not text.take("]"):
-                raise text.error("an array goes on with , or ends with ]")
+                raise text.error("expected , or ] in the array")
         if not text.is_at_end():
-            raise text.error("nothing may come after the array")
+            raise text.error("unexpected text after the array")
     while not text.is_at_end():
         yield text.value()
 
@@ -63,14 +63,14 @@ class _Buffer:
         self._line = 1
 
     def take(self, token: str) -> bool:
-        """Passes white space, and the token if it is next; says whether it was."""
+        """Passes white space, and the token if it is next; returns whether it was."""
         if self.is_at_end() or self._text[self._at] != token:
             return False
         self._at += 1
         return True
 
     def is_at_end(self) -> bool:
-        """Passes white space; says whether the text ends."""
+        """Passes white space; returns whether the text ends."""
         while True:
             space = _SPACE.match(self._text, self._at)
             assert space is not None  # it matches nothing, too
@@ -112,7 +112,7 @@ class _Buffer:
         self._at = end
 
     def _read(self) -> bool:
-        """Reads a piece, and drops what was passed; says whether there was one."""
+        """Reads a piece, and drops what was passed; returns whether there was one."""
         piece = next(self._pieces, None)
         if piece is None:
             return False

@@ -1,11 +1,11 @@
-"""Encodings: told by the mark of a file, or guessed from its bytes."""
+"""Text encodings: declared by a byte-order mark, or guessed from the bytes."""
 
 from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Iterable, Iterator
 
-#: The encodings that a byte-order mark tells. Those of four bytes come first: one begins with a mark of two.
+#: The encodings that byte-order marks declare. Marks of four bytes come first: one begins with a mark of two.
 MARKS = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF32_LE: "utf-32",
@@ -20,7 +20,7 @@ MARK_SIZE = 4
 #: The bytes that are letters and signs in cp1252, but control characters in latin-1.
 _CP1252 = frozenset(range(0x80, 0xA0))
 
-#: The bytes that cp1252 leaves open.
+#: The bytes that cp1252 does not define.
 _NOT_CP1252 = frozenset({0x81, 0x8D, 0x8F, 0x90, 0x9D})
 
 #: The most values of the higher bytes of UTF-16 text: that of its alphabet, and those of blanks, signs and accents.
@@ -28,7 +28,7 @@ _HIGHER = 4
 
 
 def marked_encoding(head: bytes) -> str | None:
-    """The encoding that the first bytes of a text tell; ``None`` without a byte-order mark."""
+    """The encoding that the byte-order mark of a text declares; ``None`` without one."""
     return next((encoding for mark, encoding in MARKS.items() if head.startswith(mark)), None)
 
 
@@ -58,7 +58,7 @@ def guess(read: Callable[[], Iterable[bytes]]) -> tuple[str, bool]:
 
 
 def _candidates(read: Callable[[], Iterable[bytes]]) -> Iterator[str]:
-    """Yields encodings in the order in which they should be tried; the last one decodes anything."""
+    """Yields encodings in the order in which they are to be tried; the last one decodes anything."""
     head = b""
     size = 0
     even: set[int] = set()

@@ -24,26 +24,26 @@ _SUFFIXES = {"csv": ".csv", "tsv": ".tsv", "json": ".json", "jsonl": ".jsonl"}
 
 
 @dataclass(frozen=True)
-class Found:
-    """A file, and what messages call it."""
+class FoundFile:
+    """A file, and its name in messages."""
 
     path: Path
     name: str
 
 
-def find_files(paths: Iterable[Path], data_dir: Path | None, *, form: str, wide: bool) -> list[Found]:
+def find_files(paths: Iterable[Path], data_dir: Path | None, *, form: str, wide: bool) -> list[FoundFile]:
     """Finds the files that paths stand for, each file once.
 
     Args:
         paths: files, patterns, folders, pipes, or ``-``.
         data_dir: where a file is looked for by its name if the path does not exist.
         form: the format in which pipes are read; decides the suffix of their copy.
-        wide: whether characters are known to have several bytes, so that NUL says nothing about a file.
+        wide: whether characters are known to have several bytes, so that NUL does not mean that a file is not text.
 
     Raises:
         CorpusError: if a pattern matches no file, a folder has no text, or a pipe or device cannot be read.
     """
-    found: dict[Path, Found] = {}
+    found: dict[Path, FoundFile] = {}
     for path in paths:
         for file in _find(path, data_dir, form, wide):
             found.setdefault(file.path.absolute(), file)
@@ -62,38 +62,38 @@ def is_pipe(path: Path) -> bool:
     return path == STDIN or of_process or (path.exists() and not path.is_file() and not path.is_dir())
 
 
-def _find(given: Path, data_dir: Path | None, form: str, wide: bool) -> Iterator[Found]:
+def _find(given: Path, data_dir: Path | None, form: str, wide: bool) -> Iterator[FoundFile]:
     path = Path(os.path.expanduser(given))
     if is_pipe(path):
         yield _kept(path, _SUFFIXES.get(form, ".txt"))
     elif path.is_dir():
         yield from _in_folder(path, wide)
     elif path.exists():
-        yield Found(path, str(path))
+        yield FoundFile(path, str(path))
     elif data_dir is not None and (data_dir / path.name).is_file():
-        yield Found(data_dir / path.name, str(data_dir / path.name))
+        yield FoundFile(data_dir / path.name, str(data_dir / path.name))
     elif glob.has_magic(str(path)):
         yield from _matching(path, wide)
     elif re.fullmatch("[0-9a-f]{64}", path.stem):
         raise CorpusError(f"{path}, the copy of a text that had no file, does not exist; put it back, or train anew")
     else:
-        yield Found(path, str(path))  # reading it reports that it does not exist
+        yield FoundFile(path, str(path))  # reading it reports that it does not exist
 
 
-def _matching(pattern: Path, wide: bool) -> Iterator[Found]:
+def _matching(pattern: Path, wide: bool) -> Iterator[FoundFile]:
     found = []
     for match in map(Path, sorted(glob.glob(str(pattern), recursive=True))):
         found += _text_files(match, wide) if match.is_dir() else [match]
     if not found:
         raise CorpusError(f"no file matches {pattern}; check the pattern")
-    yield from (Found(path, str(path)) for path in found)
+    yield from (FoundFile(path, str(path)) for path in found)
 
 
-def _in_folder(folder: Path, wide: bool) -> Iterator[Found]:
+def _in_folder(folder: Path, wide: bool) -> Iterator[FoundFile]:
     texts = _text_files(folder, wide)
     if not texts:
         raise CorpusError(f"the folder {folder} has no text files; check the path")
-    yield from (Found(path, str(path)) for path in texts)
+    yield from (FoundFile(path, str(path)) for path in texts)
 
 
 def _text_files(folder: Path, wide: bool) -> list[Path]:
@@ -108,19 +108,19 @@ def _text_files(folder: Path, wide: bool) -> list[Path]:
     return [path for path in files if kinds[path]]
 
 
-def _kept(path: Path, suffix: str) -> Found:
+def _kept(path: Path, suffix: str) -> FoundFile:
     """Keeps what comes from a pipe, since the text is read more than once, and by later commands."""
     name = "standard input" if path == STDIN else str(path)
-    if path == STDIN:
-        if sys.stdin.isatty():
-            notice("reading the text from the terminal; end it with Ctrl-D on a line of its own")
-        return Found(spool(_pieces(sys.stdin.buffer), suffix), name)
     try:
+        if path == STDIN:
+            if sys.stdin.isatty():
+                notice("reading the text from the terminal; end it with Ctrl-D on a line of its own")
+            return FoundFile(spool(_pieces(sys.stdin.buffer), suffix), name)
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if stat.S_ISBLK(mode) or (stat.S_ISCHR(mode) and not file.isatty()):
                 raise CorpusError(f"{name} is a device; name a file or a pipe")
-            return Found(spool(_pieces(file), suffix), name)
+            return FoundFile(spool(_pieces(file), suffix), name)
     except OSError as error:
         raise CorpusError(f"{name} cannot be read: {error.strerror}") from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from textgen import Batch, Checkpoint, Dataset, Position, TrainingRun
-from textgen.errors import OptionError
 from textgen_keras.shapes import check_shapes
 from textgen_keras.stateful_network import IDS, StatefulNetwork, as_graph
 from textgen_keras.training.averaging import WeightAverage
 from textgen_keras.training.callbacks import load_callbacks, make_callback_list
 from textgen_keras.training.carried_state import CarriedState
+from textgen_keras.training.freezing import frozen_names
 from textgen_keras.training.optimizer import make_optimizer
 from textgen_keras.training.options import GradientOptions
 from textgen_keras.training.schedule import Plateau, rate_at
@@ -123,11 +123,11 @@ class TrainingLoop:
             self._callbacks.on_train_batch_begin(before.step)
             self._set_rate()
             rate = float(self._optimizer.learning_rate)
-            loss, characters = self._read(self._learn, batch, self._carried, np.int64(before.total))
-            self._loss.add(loss, characters)
+            loss, targets = self._read(self._learn, batch, self._carried, np.int64(before.total))
+            self._loss.add(loss, targets)
             self._position = Position(before.epoch, before.step + 1, before.total + 1)
             self._callbacks.on_train_batch_end(before.step, {"loss": loss})
-            self._run.batch_ended(self._position, loss, characters, rate)
+            self._run.batch_ended(self._position, loss, targets, rate)
 
     def _end_epoch(self) -> None:
         done = self._position.epoch
@@ -150,17 +150,17 @@ class TrainingLoop:
         loss = _MeanLoss()
         for batch in self._dataset.held_out.batches(epoch=0) if self._dataset.held_out else ():
             loss.add(*self._read(self._judge, batch, carried))
-        return loss.mean if loss.characters else None
+        return loss.mean if loss.targets else None
 
     def _read(self, step: Callable[..., Any], batch: Batch, carried: CarriedState, *extra: Any) -> tuple[float, int]:
         """Run a step on a batch; returns the mean loss and the number of targets. Without targets, nothing is run."""
         state = carried.before(batch)
-        characters = int(np.count_nonzero(batch.weights))
-        if not characters:
+        targets = int(np.count_nonzero(batch.weights))
+        if not targets:
             return 0.0, 0
         arrays = tuple(self._workers.share(array) for array in (batch.inputs, batch.targets, batch.weights))
         loss, carried.tensors = step(arrays, state, *extra, lengths=carried.lengths(batch))
-        return float(loss), characters
+        return float(loss), targets
 
     def _learning_step(self, batch: Any, state: Any, step: Any, lengths: Any = None) -> tuple[Any, Any]:
         # Each worker draws the dropout of its own rows.
@@ -198,7 +198,7 @@ class TrainingLoop:
         tensors |= {f"state.{i}": array for i, array in enumerate(self._carried.to_arrays())}
         numbers = {
             "nats": self._loss.nats,
-            "characters": self._loss.characters,
+            "characters": self._loss.targets,  # the name that existing checkpoints have
             "progress": self._plateau.to_json(),
             "learning_rate": self._options.learning_rate,
         }
@@ -222,49 +222,31 @@ class TrainingLoop:
         self._loss = _MeanLoss(checkpoint.numbers["nats"], checkpoint.numbers["characters"])
         self._plateau = Plateau.from_json(checkpoint.numbers["progress"])
         self._position = checkpoint.position
-        # Without a schedule the optimizer has the rate, which callbacks may have changed, and the user on resuming.
-        # Earlier checkpoints do not say which rate was wanted then.
-        unknown = None if self._options.callbacks else 0.0
-        before = checkpoint.numbers.get("learning_rate", unknown)
-        if before is not None and before != self._options.learning_rate:
+        # Without a schedule, the rate is a variable of the optimizer, and so part of the checkpoint. Callbacks may have
+        # changed it: it stays as it is, unless the option was changed on resuming. Checkpoints of earlier versions do
+        # not have the option; then the option decides, unless there are callbacks.
+        if "learning_rate" in checkpoint.numbers:
+            was_changed = checkpoint.numbers["learning_rate"] != self._options.learning_rate
+        else:
+            was_changed = not self._options.callbacks
+        if was_changed:
             self._optimizer.learning_rate = self._options.learning_rate
-
-
-def frozen_names(names: Iterable[str], freeze: Sequence[str]) -> set[str]:
-    """The names of the weights that training leaves as they are.
-
-    Args:
-        names: of all weights.
-        freeze: names, or first parts of names up to a dot: ``"layers.0"`` stands for ``"layers.0.kernel"``.
-
-    Raises:
-        OptionError: if one stands for no weight, or none is left to train.
-    """
-    names, frozen = list(names), set[str]()
-    for part in freeze:
-        found = {name for name in names if name == part or name.startswith(f"{part}.")}
-        if not found:
-            raise OptionError(f"training.freeze: the model has no weights {part!r}; it has {', '.join(names)}")
-        frozen |= found
-    if frozen == set(names):
-        raise OptionError("training.freeze leaves no weights to train; name fewer of " + ", ".join(names))
-    return frozen
 
 
 @dataclass
 class _MeanLoss:
-    """A mean over characters, accumulated batch by batch in double precision."""
+    """A mean over targets, accumulated batch by batch in double precision."""
 
     nats: float = 0.0
-    characters: int = 0
+    targets: int = 0
 
-    def add(self, mean: float, characters: int) -> None:
-        self.nats += mean * characters
-        self.characters += characters
+    def add(self, mean: float, targets: int) -> None:
+        self.nats += mean * targets
+        self.targets += targets
 
     @property
     def mean(self) -> float:
-        return self.nats / max(self.characters, 1)
+        return self.nats / max(self.targets, 1)
 
 
 def _describe(variables: Mapping[str, Any], dataset: Dataset, run: TrainingRun) -> str:

@@ -16,7 +16,10 @@ class GradientOptions(TrainingOptions):
 
     resumable: ClassVar[tuple[str, ...]] = (
         *TrainingOptions.resumable,
-        *("learning_rate", "clip_norm", "weight_decay", "callbacks"),
+        "learning_rate",
+        "clip_norm",
+        "weight_decay",
+        "callbacks",
     )
     from_trained: ClassVar[Mapping[str, Any]] = {
         "learning_rate": 2e-3,

@@ -1,5 +1,6 @@
 """Which files a path stands for: several, patterns, folders, gzip, standard input and pipes."""
 
+import errno
 import gzip
 import hashlib
 import io
@@ -217,7 +218,7 @@ def test_a_device_is_an_error():
         text("/dev/zero")
 
 
-def test_a_copy_that_is_gone_is_told(stdin, cache_dir):
+def test_a_copy_that_is_gone_is_reported(stdin, cache_dir):
     stdin(b"hello\n")
     own = corpus("-")
     settled = settled_path(own)
@@ -226,7 +227,18 @@ def test_a_copy_that_is_gone_is_told(stdin, cache_dir):
         text(settled)
 
 
-def test_a_cache_that_cannot_be_written_is_told(stdin, tmp_path, monkeypatch):
+def test_standard_input_that_cannot_be_read_is_not_blamed_on_the_cache(monkeypatch, cache_dir):
+    def fail(size: int) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    broken = SimpleNamespace(buffer=SimpleNamespace(read=fail), isatty=lambda: False)
+    monkeypatch.setattr(sys, "stdin", broken)
+    with pytest.raises(CorpusError, match=r"^standard input cannot be read: Input/output error$"):
+        text("-")
+    assert list((cache_dir / "texts").iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_reported(stdin, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TEXTGEN_CACHE_DIR", str(tmp_path / "file"))
     stdin(b"hello\n")

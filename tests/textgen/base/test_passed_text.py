@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import textgen
 from textgen.base.files import write_atomically
-from textgen.base.given import keep_text
+from textgen.base.passed_text import keep_text
 from textgen.errors import CorpusError, OptionError, TextgenError
 from textgen.testing import counting, registered
 

@@ -1,4 +1,4 @@
-"""Texts that a program passes instead of a path."""
+"""Texts that a Python program passes to ``train(text=...)`` instead of a path."""
 
 from __future__ import annotations
 
