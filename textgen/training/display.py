@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -15,8 +15,10 @@ from textgen.base.console import LINE_EVERY, say
 from textgen.base.files import quoted
 from textgen.model.fitting import Position
 from textgen.runs.artifact import Artifact
-from textgen.text.growth import describe_new
 from textgen.training.plan import Plan
+
+#: New tokens that are listed.
+LISTED = 40
 
 
 class Display:
@@ -148,6 +150,23 @@ class BarDisplay(LineDisplay):
         """Removes the bar, and prints the folder of the run."""
         self._at_exit.close()
         super().ended(artifact)
+
+
+def describe_new(tokens: Sequence[str], kind: str = "") -> str:
+    """New tokens or labels, at least one, in a line.
+
+    Args:
+        tokens: their texts.
+        kind: what they are, in the singular; by default characters or tokens.
+
+    Example:
+        >>> describe_new(["Å", " "])
+        "2 new characters: Å ' '"
+    """
+    kind = kind or ("character" if all(len(token) == 1 for token in tokens) else "token")
+    listed = " ".join(each if each.isprintable() and not each.isspace() else repr(each) for each in tokens[:LISTED])
+    more = f" and {len(tokens) - LISTED:,} more" if len(tokens) > LISTED else ""
+    return f"{len(tokens):,} new {kind}{'s' * (len(tokens) > 1)}: {listed}{more}"
 
 
 def describe_losses(record: Mapping[str, float]) -> str:

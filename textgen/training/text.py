@@ -21,7 +21,7 @@ from textgen.text.corpus import Corpus, Layout
 from textgen.text.encoded import EncodedText, usual_longest
 from textgen.text.encoding import TextFacts, count_starts, encode_corpus, fit_corpus, text_sha256
 from textgen.text.growth import grow_for
-from textgen.text.labels import labels_of
+from textgen.text.labels import labels_of, without_labels
 from textgen.text.tokenizer import Tokenizer
 from textgen.training.settings import DEFAULT_TOKENIZER
 
@@ -94,7 +94,7 @@ class Text:
     def boundaries(self) -> Boundaries:
         """The beginnings and the end of the texts."""
         end_id = None if self.layout == "stream" else int(self.encoded.ids[-1])
-        return Boundaries(end_id, count_starts(self.layout, self.encoded, self.facts, self.tokenizer))
+        return Boundaries(end_id, count_starts(self.layout, self.encoded, self.facts, without_labels(self.tokenizer)))
 
     @cached_property
     def usual_longest(self) -> int:
