@@ -144,21 +144,25 @@ def test_from_python(textgen, base, new_names):
     assert manifest("tuned").lineage[0]["run"] == str(base.absolute())
     for name in ("model", "tokenizer", "recipe"):
         named: Any = {name: "counting"}
-        with pytest.raises(OptionError, match=f"{name} does not go with from_"):
+        with pytest.raises(OptionError, match=f"{name} cannot be combined with from_"):
             package.train("new.txt", from_="base", **named)
 
 
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["--model", "counting"], "--model does not go with --from"),
-        (["--tokenizer", "char-eos"], "--tokenizer does not go with --from"),
-        (["--recipe", "dinos-gru"], "--recipe does not go with --from"),
-        (["--resume", "base"], "a text file does not go with --resume"),
-        (["--set", "tokenizer.order=frequency"], "tokenizer.order cannot change with --from"),
-        (["--set", "tokenizer.name=char-index"], "tokenizer.name cannot change with --from"),
-        (["--set", "model.name=gru"], "model.name cannot change with --from"),
-        (["--on-unknown", "skip"], "tokenizer.on_unknown cannot change with --from"),
+        (["--model", "counting"], "--model cannot be combined with --from"),
+        (["--tokenizer", "char-eos"], "--tokenizer cannot be combined with --from"),
+        (["--recipe", "dinos-gru"], "--recipe cannot be combined with --from"),
+        (["--resume", "base"], "a text file cannot be combined with --resume"),
+        (["--set", "tokenizer.order=frequency"], "tokenizer.order cannot change: the weights of base depend on this"),
+        (["--set", "tokenizer.name=char-index"], "tokenizer.name cannot change: the weights of base depend on this"),
+        (["--set", "model.name=gru"], "model.name cannot change: the weights of base depend on this"),
+        (["--on-unknown", "skip"], "tokenizer.on_unknown cannot change: the weights of base depend on this"),
+        (
+            ["--on-unknown", "skip", "--set", "model.name=gru"],
+            "tokenizer.on_unknown, model.name cannot change: the weights of base depend on this",
+        ),
         (["--set", "model.units=3"], "model has no option 'units'"),
         (
             ["--set", "training.layout=lanes", "--set", "training.length=1000"],
@@ -400,10 +404,10 @@ def test_resuming_may_change_what_the_model_declares_and_records_it(textgen, bas
 
 def test_the_advice_to_use_from_works_when_pasted(textgen, base):
     error = textgen("train", "--resume", base, "--seed", 5, "--set", "generation.stop=['x y']").error
-    assert "training.seed, generation.stop cannot change when a run is resumed; " in error.replace(
+    assert "training.seed, generation.stop cannot change when a run is resumed " in error.replace(
         "generation.stop, training.seed", "training.seed, generation.stop"
     )
-    command = error.partition("to train its weights on: ")[2]
+    command = error.partition("to fine-tune its weights: ")[2]
     program, *arguments = shlex.split(command)
     assert program == "textgen"
     done = textgen(*arguments, "--epochs", 1, "--out", "again")

@@ -137,7 +137,7 @@ class Request:
             seed = continuation.seed if seed is None else seed
             row_seeds = [continuation.row] if row_seeds is None else row_seeds
         seed = secrets.randbits(32) if seed is None else seed
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt or [defaults.prompt or ""])
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt or [defaults.prompt])
         row_seeds = range(len(prompts) * num) if row_seeds is None else row_seeds
         _check_seeds([seed, *row_seeds])
         chains = [make_chain(text) for text in _chain_texts(defaults.sampler, wishes)]

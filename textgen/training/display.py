@@ -15,6 +15,7 @@ from textgen.base.console import LINE_EVERY, say
 from textgen.base.files import quoted
 from textgen.model.fitting import Position
 from textgen.runs.artifact import Artifact
+from textgen.text.batches import PaddedDocuments
 from textgen.training.plan import Plan
 
 #: New tokens that are listed.
@@ -54,9 +55,12 @@ class LineDisplay(Display):
         self._last = min(self._epochs * self._steps, plan.training.max_steps or math.inf)
         self._begun: tuple[int, float] | None = None
         self._said = time.monotonic()
+        text = plan.text.describe(
+            splits_long=isinstance(plan.dataset.train, PaddedDocuments), has_long_tokens=plan.dataset.has_long_tokens
+        )
         say(
             f"{plan.model_name} with {plan.model.parameter_count:,} parameters on {plan.text.corpus_name}: "
-            f"{plan.text.describe()}, vocabulary {plan.tokenizer.vocab_size}"
+            f"{text}, vocabulary {plan.tokenizer.vocab_size}"
         )
         if plan.new_tokens:
             say(describe_new(plan.new_tokens))
@@ -172,12 +176,12 @@ def describe_new(tokens: Sequence[str], kind: str = "") -> str:
 def describe_losses(record: Mapping[str, float]) -> str:
     """The losses of a line of the history, in nats and bits per character; in nats per token if tokens are longer."""
     parts = []
-    for name, label in (("loss", "loss"), ("held_out_loss", "held out")):
-        if name in record:
-            bits = record[name.replace("loss", "bits")]
-            parts.append(f"{label} {record[name]:.3f} nats ({bits:.3f} bits) per character")
-        if f"{name}_per_token" in record:
-            parts[-1] += f", {record[f'{name}_per_token']:.3f} nats per token"
+    for part, label in (("", "loss"), ("held_out_", "held out")):
+        nats, bits, per_token = (record.get(f"{part}{name}") for name in ("loss", "bits", "loss_per_token"))
+        if nats is not None:
+            parts.append(f"{label} {nats:.3f} nats ({bits:.3f} bits) per character")
+        if per_token is not None:
+            parts.append(f"{per_token:.3f} nats per token")
     if record.get("characters_per_second"):
         parts.append(f"{record['characters_per_second']:,.0f} characters/s")
     return ", ".join(parts)

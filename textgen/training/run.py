@@ -179,7 +179,7 @@ class Run:
             ("loss", dataset.characters_per_target),
             ("held_out_loss", dataset.held_out_characters_per_target),
         ):
-            if name in metrics and characters != 1:
+            if name in metrics and dataset.has_long_tokens:
                 found |= {name: metrics[name] / characters, f"{name}_per_token": metrics[name]}
         return found
 

@@ -98,18 +98,22 @@ class Text:
 
     @cached_property
     def usual_longest(self) -> int:
-        """The number of ids from which on a document is long, and is split to train on."""
+        """The number of ids above which a document is long; padded documents that are long are split to train on."""
         return usual_longest(self.encoded.lengths())
 
-    def describe(self) -> str:
-        """The size of the text, in words: its documents, characters and, if they differ, tokens."""
+    def describe(self, *, splits_long: bool, has_long_tokens: bool) -> str:
+        """The size of the text, in words: its documents, characters and tokens.
+
+        Args:
+            splits_long: whether long documents are split to train on; their number is then given.
+            has_long_tokens: whether tokens stand for more or fewer characters than one; their number is then given.
+        """
         counts = f"{self.facts.characters:,} characters"
         if self.layout == "documents":
-            long = int((self.encoded.lengths() > self.usual_longest).sum())
+            long = int((self.encoded.lengths() > self.usual_longest).sum()) if splits_long else 0
             split = f" ({long} longer than {self.usual_longest:,} tokens, split to train on)" if long else ""
             counts = f"{len(self.encoded):,} documents{split}, {counts}"
-        is_longer = self.encoded.characters_per_target(self.characters_per_id) != 1
-        return f"{counts}, {len(self.encoded.ids):,} tokens" if is_longer else counts
+        return f"{counts}, {len(self.encoded.ids):,} tokens" if has_long_tokens else counts
 
     @cached_property
     def sha256(self) -> str:
