@@ -275,7 +275,7 @@ def test_a_tokenizer_that_cannot_grow_says_so(textgen, base, new_names, monkeypa
     textgen("train", "names.txt", *QUICK, *LINES, "--tokenizer", "char-index", "--epochs", 1, "--out", "index")
     monkeypatch.setattr("textgen_tokenizers.characters.CharacterTokenizer.grow", Tokenizer.grow)
     error = textgen("train", new_names, *LINES, "--from", "index").error
-    assert "the tokenizer 'char-index' of index cannot take in 'Å': remove it from the text, or train a new" in error
+    assert "the tokenizer 'char-index' of index cannot learn 'Å': remove it from the text, or train a new" in error
 
 
 def test_a_stack_of_recurrent_layers_grows(textgen, names, new_names):

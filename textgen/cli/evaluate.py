@@ -116,9 +116,9 @@ def _print_evaluation(evaluation: Evaluation) -> None:
             ("calibration error", f"{score.calibration_error:.4f} ({len(score.bins)} bins)"),
         ],
     )
-    if evaluation.labels:
+    if evaluation.labels is not None:
         _print_labels(evaluation.labels)
-    if evaluation.written:
+    if evaluation.written is not None:
         _print_texts(evaluation.written)
 
 

@@ -176,7 +176,8 @@ def evaluate_run(
         lambda done, total: report("held-out tokens", done, total),
     )
     tokenizer, labels = run.tokenizer(), None
-    if request and isinstance(tokenizer, LabelledTokenizer) and text.held_out and text.training:
+    has_labels = request is not None and isinstance(tokenizer, LabelledTokenizer)
+    if has_labels and text.held_out is not None and text.training is not None:
         labels = evaluate_labels(
             runtime,
             tokenizer,
@@ -195,7 +196,7 @@ def evaluate_run(
         documents=len(text.encoded) if text.layout == "documents" else None,
         context=reading.context,
         held_out=score,
-        written=_judge_texts(request, write, text, report) if request else None,
+        written=None if request is None else _judge_texts(request, write, text, report),
         labels=labels,
     )
 

@@ -207,17 +207,17 @@ def grown_text(
     """Reads and encodes a text with the tokenizer of a run, whose vocabulary grows.
 
     Raises:
-        OptionError: if there is no corpus, or the tokenizer cannot take in one of its characters.
+        OptionError: if there is no corpus, or the tokenizer cannot learn one of its characters.
         CorpusError: if the text cannot be read, or is empty.
     """
     if "name" not in settings["corpus"]:
-        raise OptionError(f"no text is chosen to train {base.path} on: give a text file or --corpus NAME")
+        raise OptionError(f"no text is chosen to fine-tune {base.path} on: give a text file or --corpus NAME")
     tokenizer = recorded_tokenizer(base.artifact, registry)
     try:
         text = read_text(settings, registry, data_dir, tokenizer=tokenizer, grows=True)
     except UnknownCharacterError as error:
         raise OptionError(
-            f"the tokenizer {settings['tokenizer']['name']!r} of {base.path} cannot take in {error.character!r}: "
+            f"the tokenizer {settings['tokenizer']['name']!r} of {base.path} cannot learn {error.character!r}: "
             "remove it from the text, or train a new run without --from"
         ) from None
     return text

@@ -163,7 +163,7 @@ def read_text(
         data_dir: a folder searched for the corpus's files before anything is downloaded; by default
             ``TEXTGEN_DATA_DIR``.
         tokenizer: a fitted tokenizer; by default the one that settings name is made and fitted to the corpus.
-        grows: whether the given tokenizer first takes in what the corpus has and its vocabulary lacks.
+        grows: whether the given tokenizer first adds to its vocabulary what the corpus has and it lacks.
 
     Raises:
         OptionError: if an option is unknown or out of range.
