@@ -87,7 +87,7 @@ def test_training_starts_from_the_trained_weights(textgen, base, names):
     np.testing.assert_array_equal(after, 2 * before)
 
 
-def test_new_characters_are_told_and_known_ones_keep_their_weights(textgen, base, new_names):
+def test_new_characters_are_reported_and_known_ones_keep_their_weights(textgen, base, new_names):
     done = textgen("train", new_names, *LINES, "--from", base, "--epochs", 1, "--out", "tuned")
     assert "3 new characters: Z Å ë" in done.err.splitlines()
     assert "from the weights of base, into tuned" in done.err
@@ -188,7 +188,7 @@ def test_an_option_on_which_no_weight_depends_may_change(textgen, base, new_name
 
 def test_a_text_must_be_named(textgen, base):
     assert textgen("train", "--from", base).error == (
-        "no text is chosen to train base on: give a text file or --corpus NAME"
+        "no text is chosen to fine-tune base on: give a text file or --corpus NAME"
     )
 
 
@@ -265,7 +265,7 @@ def test_a_model_that_cannot_grow_says_so(textgen, base, names, new_names, monke
 
     monkeypatch.setattr(CountingModel, "grow_weights", Model.grow_weights)
     error = textgen("train", new_names, *LINES, "--from", base).error
-    assert error.endswith("its weights can only be trained on with text of the characters that they were trained with")
+    assert error.endswith("its weights can be fine-tuned only on text with the same characters")
     assert textgen("train", names, *LINES, "--from", base, "--epochs", 1).code == 0
 
 

@@ -124,8 +124,8 @@ class RecurrentNetwork:
 
         A new id enters as one drawn around the mean of the known ones, as far from it as they are, so that new ids
         differ from the first batch on. Its logit begins near the mean of the known ones, with the lowest of their
-        biases: it is unlikely, and the probabilities of known ids stay nearly the same (compare Hewitt, "Initializing New Word
-        Embeddings for Pretrained Language Models", 2021). The draw is a function of the sizes alone.
+        biases: it is unlikely, and the probabilities of known ids stay nearly the same (compare Hewitt, "Initializing
+        New Word Embeddings for Pretrained Language Models", 2021). The draw is a function of the sizes alone.
 
         Args:
             old_ids: ``[ids]`` int32: for each id the one that it had in this network, -1 for a new one.
