@@ -176,8 +176,9 @@ def evaluate_run(
         lambda done, total: report("held-out tokens", done, total),
     )
     tokenizer, labels = run.tokenizer(), None
-    has_labels = request is not None and isinstance(tokenizer, LabelledTokenizer)
-    if has_labels and text.held_out is not None and text.training is not None:
+    if request is not None and isinstance(tokenizer, LabelledTokenizer):
+        assert text.held_out is not None  # texts are only asked for beside documents
+        assert text.training is not None
         labels = evaluate_labels(
             runtime,
             tokenizer,

@@ -219,7 +219,7 @@ class Run:
         chain = self._registry.chain(generation.sampler)
         count = 1 if self.plan.text.layout == "stream" else 5
         request = Request(
-            prompts=(generation.prompt or "",) * count,
+            prompts=(generation.prompt,) * count,
             length=generation.length or 400,
             chains=(chain,) * count,
             seed=self.options.seed,
