@@ -70,8 +70,8 @@ class Request:
     """A request for texts, one row per prompt.
 
     Attributes:
-        prompts: one per row; for an empty one the first character is drawn.
-        length: ids to write per row, at most; a first character drawn for an empty prompt is not counted.
+        prompts: one per row; for an empty one the first token is drawn.
+        length: characters to write per row, at most; a first token drawn for an empty prompt is not counted.
         chains: one per row; all with the same names in the same order.
         seed: of the generation.
         row_seeds: the seed of each row; by default 0, 1, 2 and so on.
