@@ -148,20 +148,20 @@ def train(
     from textgen.base.passed_text import keep_text
     from textgen.training.display import Display
     from textgen.training.plan import make_plan
-    from textgen.training.settings import read_settings
+    from textgen.training.settings import check_begins_with, read_settings
     from textgen.training.train import is_chief, open_base
     from textgen.training.train import train as train_run
 
     registry = plugins()
     if text is not None:
         if corpus is not None:
-            raise OptionError(f"give either corpus={str(corpus)!r} or text, not both")
+            raise OptionError(f"give either corpus={str(corpus)!r} or text=…, not both")
         corpus = keep_text(text)
     names = {"corpus": corpus, "model": model, "tokenizer": tokenizer}
-    for name, value in {"model": model, "tokenizer": tokenizer, "recipe": recipe}.items():
-        if from_ is not None and value is not None:
-            raise OptionError(f"{name} does not go with from_: model, tokenizer and options are the run's")
-    base = None if from_ is None else open_base(Path(from_), registry)
+    base = None
+    if from_ is not None:
+        check_begins_with("from_", {"model": model, "tokenizer": tokenizer, "recipe": recipe})
+        base = open_base(Path(from_), registry)
     wanted = read_settings(registry, names, settings or {}, recipe=recipe)
     if callbacks:
         named = wanted["training"].get("callbacks", ())

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textgen.base.console import notice
-from textgen.errors import ArtifactError, PluginError, UnavailableError, UnsupportedModelError
-from textgen.plugins.recorded import needing, report_changes
+from textgen.errors import PluginError, UnavailableError, UnsupportedModelError
+from textgen.plugins.recorded import needing, recorded_tokenizer, report_changes
 from textgen.plugins.registry import Registry, plugins
 from textgen.runs.artifact import Artifact
 from textgen.runs.folder import find_run
 from textgen.text.boundaries import Boundaries
-from textgen.text.labels import LabelledTokenizer
 
 if TYPE_CHECKING:
     from textgen.generation.chain import Chain
@@ -62,16 +61,7 @@ class SavedRun:
             ArtifactError: if its plugin is not installed, its file was altered, or it does not fit the model.
         """
         if self._tokenizer is None:
-            tokenizer: Tokenizer = self._make("tokenizer")
-            tokenizer.load_json(self.artifact.tokenizer_json())
-            if labels := self.artifact.manifest.labels:
-                tokenizer = LabelledTokenizer(tokenizer, labels)
-            vocab_size = self.artifact.manifest.vocab_size
-            if tokenizer.vocab_size != vocab_size:
-                raise ArtifactError(
-                    f"{self.artifact.path}: the tokenizer has {tokenizer.vocab_size} ids, the model {vocab_size}"
-                )
-            self._tokenizer = tokenizer
+            self._tokenizer = recorded_tokenizer(self.artifact, self.registry)
         return self._tokenizer
 
     def boundaries(self) -> Boundaries:

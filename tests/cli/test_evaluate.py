@@ -133,14 +133,22 @@ def test_folds_are_judged_in_a_table_and_as_json(textgen, runs):
     assert rows[5][1] == f"{found['nats_deviation']:.4f}"
 
 
+def test_folds_report_once_what_the_prompt_lacks(textgen, names, monkeypatch):
+    quick = ["--model", "counting", "--epochs", 1, "--set", "corpus.layout=lines", "--set", "training.held_out=0.25"]
+    lacking = ["--set", "generation.prompt=Zoe", "--set", "tokenizer.on_unknown=skip"]
+    assert textgen("train", names, *quick, *lacking, "--out", "run").code == 0
+    monkeypatch.setattr(console, "_noticed", set())  # as in a new process
+    assert textgen("evaluate", "run", "--folds", 3).err.count("characters of the prompt that are not in") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["documents", "--num", 0], "--num"),
         (["documents", "--folds", 1], "--folds"),
         (["documents", "--folds", 13], "folds must be between 2 and 12 (the number of documents), not 13"),
-        (["documents", "--folds", 3, "--runtime", "numpy"], "--runtime does not go with --folds"),
-        (["documents", "--folds", 3, "--temperature", 1], "--temperature does not go with --folds"),
+        (["documents", "--folds", 3, "--runtime", "numpy"], "--runtime cannot be combined with --folds"),
+        (["documents", "--folds", 3, "--temperature", 1], "--temperature cannot be combined with --folds"),
         (["documents", "--context", 5], "a context is for streams"),
         (["documents", "--runtime", "numpy"], "use --runtime counting"),
         (["documents", "--seed", -1], "a seed must be from 0"),

@@ -254,7 +254,7 @@ def test_an_unknown_label_is_refused(textgen, run, label, message):
 
 
 def test_labels_of_a_run_without_any_are_refused(textgen, plain):
-    assert "there is no label 'short': the run was trained on documents without labels" in (
+    assert "the run has no labels; to train one with labels, set corpus.label" in (
         textgen("sample", plain, "--label", "short").error
     )
     assert generations(textgen("sample", plain, "--json"))[0]["label"] is None

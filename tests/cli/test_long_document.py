@@ -32,6 +32,12 @@ def test_a_book_among_lines_is_split_to_train_on(textgen, texts):
     assert json.loads(evaluated.out)["written"]["length"] == 400
 
 
+def test_documents_laid_end_to_end_are_not_split(textgen, texts):
+    train = ("train", texts, "--set", "corpus.layout=lines", "--set", "training.layout=packed")
+    done = textgen(*train, "--model", "counting", "--epochs", 1, "--out", texts.parent / "run")
+    assert f"on file: 100 documents, {len(BOOK) + sum(map(len, LINES)):,} characters, vocabulary " in done.err
+
+
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=20), st.integers(1, 60))
 def test_pieces_are_the_documents(lengths, limit):
     text = EncodedText.join([np.full(length, number, np.int32) for number, length in enumerate(lengths)])

@@ -100,9 +100,9 @@ def test_a_long_epoch_prints_a_line_from_time_to_time(textgen, names, monkeypatc
 def test_a_line_has_the_learning_rate_and_the_time_left(monkeypatch, capsys, max_steps, left):
     training = SimpleNamespace(epochs=11, max_steps=max_steps)
     plan: Any = SimpleNamespace(
-        dataset=SimpleNamespace(train=SimpleNamespace(steps=10)),
+        dataset=SimpleNamespace(train=SimpleNamespace(steps=10), has_long_tokens=False),
         training=training,
-        text=SimpleNamespace(corpus_name="verse", describe=lambda: "5,678 characters"),
+        text=SimpleNamespace(corpus_name="verse", describe=lambda **about: "5,678 characters"),
         model=SimpleNamespace(parameter_count=1234),
         model_name="gru",
         tokenizer=SimpleNamespace(vocab_size=9),

@@ -172,7 +172,7 @@ def test_a_model_of_texts_with_backslashes_gets_no_hint(textgen):
     assert texts(textgen, run, "--prompt", r'"a\n')[1] == ""
 
 
-def test_unknown_characters_are_told_once_and_in_json(textgen, trained):
+def test_unknown_characters_are_reported_once_and_in_json(textgen, trained):
     options = ["--prompt", "Aéé☃", "--prompt", "éB", "--prompt", "Bo", "--num", 2]
     found, told = texts(textgen, trained["documents"], *options)
     assert told == (
@@ -254,12 +254,12 @@ def test_errors_suggest_only_what_the_tokenizer_has(textgen, tokenizer, ways):
 
 
 @pytest.mark.parametrize("stop", ["ß", "the endß"])
-def test_a_stop_text_that_cannot_occur_is_told(textgen, trained, stop):
+def test_a_stop_text_that_cannot_occur_is_reported(textgen, trained, stop):
     _, told = texts(textgen, trained["stream"], "--prompt", "the", "--stop", stop, "--stop", "mat")
     assert told == f"textgen: the stop text {stop!r} never occurs: the model cannot write 'ß' (U+00DF)\n"
 
 
-def test_the_prompt_of_a_run_is_told_at_training_time(textgen):
+def test_the_prompt_of_a_run_is_checked_at_training_time(textgen):
     Path("names.txt").write_text("Ada\nBo\nZoé\n" * 30, encoding="utf-8")
     command = ["train", "names.txt", "--model", "counting", "--set", "corpus.layout=lines", "--dry-run"]
     shown = textgen(*command, "--set", "generation.prompt=Aß", "--set", "generation.stop=ß")

@@ -171,11 +171,11 @@ def test_a_finished_run_is_resumed_for_more_epochs(textgen, names, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["names.txt"], "a text file does not go with --resume"),
-        (["--corpus", "dinos-lite"], "--corpus does not go with --resume"),
-        (["--out", "other"], "--out does not go with --resume"),
-        (["--overwrite"], "--overwrite does not go with --resume"),
-        (["--dry-run"], "--dry-run does not go with --resume"),
+        (["names.txt"], "a text file cannot be combined with --resume"),
+        (["--corpus", "dinos-lite"], "--corpus cannot be combined with --resume"),
+        (["--out", "other"], "--out cannot be combined with --resume"),
+        (["--overwrite"], "--overwrite cannot be combined with --resume"),
+        (["--dry-run"], "--dry-run cannot be combined with --resume"),
         (["--seed", 3], "training.seed cannot change"),
         (["--batch-size", 3], "training.batch_size cannot change"),
         (["--on-unknown", "skip"], "tokenizer.on_unknown cannot change"),

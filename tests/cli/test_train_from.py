@@ -87,7 +87,7 @@ def test_training_starts_from_the_trained_weights(textgen, base, names):
     np.testing.assert_array_equal(after, 2 * before)
 
 
-def test_new_characters_are_told_and_known_ones_keep_their_weights(textgen, base, new_names):
+def test_new_characters_are_reported_and_known_ones_keep_their_weights(textgen, base, new_names):
     done = textgen("train", new_names, *LINES, "--from", base, "--epochs", 1, "--out", "tuned")
     assert "3 new characters: Z Å ë" in done.err.splitlines()
     assert "from the weights of base, into tuned" in done.err
@@ -144,21 +144,25 @@ def test_from_python(textgen, base, new_names):
     assert manifest("tuned").lineage[0]["run"] == str(base.absolute())
     for name in ("model", "tokenizer", "recipe"):
         named: Any = {name: "counting"}
-        with pytest.raises(OptionError, match=f"{name} does not go with from_"):
+        with pytest.raises(OptionError, match=f"{name} cannot be combined with from_"):
             package.train("new.txt", from_="base", **named)
 
 
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["--model", "counting"], "--model does not go with --from"),
-        (["--tokenizer", "char-eos"], "--tokenizer does not go with --from"),
-        (["--recipe", "dinos-gru"], "--recipe does not go with --from"),
-        (["--resume", "base"], "a text file does not go with --resume"),
-        (["--set", "tokenizer.order=frequency"], "tokenizer.order cannot change with --from"),
-        (["--set", "tokenizer.name=char-index"], "tokenizer.name cannot change with --from"),
-        (["--set", "model.name=gru"], "model.name cannot change with --from"),
-        (["--on-unknown", "skip"], "tokenizer.on_unknown cannot change with --from"),
+        (["--model", "counting"], "--model cannot be combined with --from"),
+        (["--tokenizer", "char-eos"], "--tokenizer cannot be combined with --from"),
+        (["--recipe", "dinos-gru"], "--recipe cannot be combined with --from"),
+        (["--resume", "base"], "a text file cannot be combined with --resume"),
+        (["--set", "tokenizer.order=frequency"], "tokenizer.order cannot change: the weights of base depend on this"),
+        (["--set", "tokenizer.name=char-index"], "tokenizer.name cannot change: the weights of base depend on this"),
+        (["--set", "model.name=gru"], "model.name cannot change: the weights of base depend on this"),
+        (["--on-unknown", "skip"], "tokenizer.on_unknown cannot change: the weights of base depend on this"),
+        (
+            ["--on-unknown", "skip", "--set", "model.name=gru"],
+            "tokenizer.on_unknown, model.name cannot change: the weights of base depend on this",
+        ),
         (["--set", "model.units=3"], "model has no option 'units'"),
         (
             ["--set", "training.layout=lanes", "--set", "training.length=1000"],
@@ -184,7 +188,7 @@ def test_an_option_on_which_no_weight_depends_may_change(textgen, base, new_name
 
 def test_a_text_must_be_named(textgen, base):
     assert textgen("train", "--from", base).error == (
-        "no text is chosen to train base on: give a text file or --corpus NAME"
+        "no text is chosen to fine-tune base on: give a text file or --corpus NAME"
     )
 
 
@@ -261,7 +265,7 @@ def test_a_model_that_cannot_grow_says_so(textgen, base, names, new_names, monke
 
     monkeypatch.setattr(CountingModel, "grow_weights", Model.grow_weights)
     error = textgen("train", new_names, *LINES, "--from", base).error
-    assert error.endswith("its weights can only be trained on with text of the characters that they were trained with")
+    assert error.endswith("its weights can be fine-tuned only on text with the same characters")
     assert textgen("train", names, *LINES, "--from", base, "--epochs", 1).code == 0
 
 
@@ -271,7 +275,7 @@ def test_a_tokenizer_that_cannot_grow_says_so(textgen, base, new_names, monkeypa
     textgen("train", "names.txt", *QUICK, *LINES, "--tokenizer", "char-index", "--epochs", 1, "--out", "index")
     monkeypatch.setattr("textgen_tokenizers.characters.CharacterTokenizer.grow", Tokenizer.grow)
     error = textgen("train", new_names, *LINES, "--from", "index").error
-    assert "the tokenizer 'char-index' of index cannot take in 'Å': remove it from the text, or train a new" in error
+    assert "the tokenizer 'char-index' of index cannot learn 'Å': remove it from the text, or train a new" in error
 
 
 def test_a_stack_of_recurrent_layers_grows(textgen, names, new_names):
@@ -400,10 +404,10 @@ def test_resuming_may_change_what_the_model_declares_and_records_it(textgen, bas
 
 def test_the_advice_to_use_from_works_when_pasted(textgen, base):
     error = textgen("train", "--resume", base, "--seed", 5, "--set", "generation.stop=['x y']").error
-    assert "training.seed, generation.stop cannot change when a run is resumed; " in error.replace(
+    assert "training.seed, generation.stop cannot change when a run is resumed " in error.replace(
         "generation.stop, training.seed", "training.seed, generation.stop"
     )
-    command = error.partition("to train its weights on: ")[2]
+    command = error.partition("to fine-tune its weights: ")[2]
     program, *arguments = shlex.split(command)
     assert program == "textgen"
     done = textgen(*arguments, "--epochs", 1, "--out", "again")

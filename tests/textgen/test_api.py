@@ -104,7 +104,7 @@ def test_single_samplers_edit_the_chain_of_the_run(stream):
         ({"seed": -1}, r"a seed must be from 0 to 2\*\*64 - 1, not -1"),
         ({"seed": 2**64}, "a seed must be from 0 to"),
         ({"rows": [-1]}, "a seed must be from 0 to"),
-        ({"rows": [1, 2]}, "do not go together"),
+        ({"rows": [1, 2]}, "there must be as many of each"),
         ({"temperature": -0.1}, "temperature must be at least 0"),
         ({"top_k": 0}, "top-k.k must be "),
         ({"top_p": 1.5}, "top-p.p must be "),

@@ -62,7 +62,9 @@ def evaluate(
     if folds is not None:
         for name, value in {"runtime": runtime, "context": context, **texts}.items():
             if value is not None:
-                raise OptionError(f"--{name} does not go with --folds, which trains models of its own and judges those")
+                raise OptionError(
+                    f"--{name} cannot be combined with --folds, which trains models of its own and judges those"
+                )
         with show_progress() as progress:
             validation = cross_validate(run, folds=folds, device=device, data_dir=data_dir, progress=progress)
         if as_json:
@@ -102,9 +104,8 @@ def _report(evaluation: Evaluation, plot: Path) -> None:
 def _print_evaluation(evaluation: Evaluation) -> None:
     score = evaluation.held_out
     documents = "" if evaluation.documents is None else f"{evaluation.documents:,} documents, "
-    is_longer = score.tokens != score.characters
-    tokens = f", {score.tokens:,} tokens" if is_longer else ""
-    per_token = f", {score.nats_per_token:.4f} nats per token" if is_longer else ""
+    tokens = f", {score.tokens:,} tokens" if score.has_long_tokens else ""
+    per_token = f", {score.nats_per_token:.4f} nats per token" if score.has_long_tokens else ""
     _print_table(
         ("", f"{evaluation.run}, {evaluation.runtime} on {evaluation.device}"),
         [
@@ -115,9 +116,9 @@ def _print_evaluation(evaluation: Evaluation) -> None:
             ("calibration error", f"{score.calibration_error:.4f} ({len(score.bins)} bins)"),
         ],
     )
-    if evaluation.labels:
+    if evaluation.labels is not None:
         _print_labels(evaluation.labels)
-    if evaluation.written:
+    if evaluation.written is not None:
         _print_texts(evaluation.written)
 
 

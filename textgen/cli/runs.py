@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -58,7 +59,6 @@ def show(
 
     from textgen.runs.artifact import Artifact
     from textgen.runs.folder import find_run
-    from textgen.runs.lineage import describe_changes, describe_lineage
 
     artifact = Artifact.open(find_run(run))
     artifact.verify()
@@ -72,14 +72,30 @@ def show(
     if manifest.labels:
         print(f"labels      {', '.join(manifest.labels)}")
     print(f"metrics     {_loss(manifest.metrics)}")
-    for line in describe_lineage(manifest.lineage):
+    for line in _describe_lineage(manifest.lineage):
         print(f"from        {line}")
-    for line in describe_changes(manifest.changes):
+    for line in _describe_changes(manifest.changes):
         print(f"changed     {line}")
     for table, values in manifest.settings.items():
         settings = ", ".join(f"{name}={value}" for name, value in values.items() if name != "name")
         print(f"{table:<11} {' '.join(part for part in (values.get('name', ''), settings) if part)}")
     print(f"files       {len(manifest.files)}, all as recorded")
+
+
+def _describe_lineage(lineage: list[dict[str, Any]]) -> list[str]:
+    """A line per run that the weights come from, the latest first: its name, its corpus, its weights."""
+    return [f"{Path(run['run']).name} on {run['corpus']}, weights {run['weights_sha256'][:12]}" for run in lineage]
+
+
+def _describe_changes(changes: list[dict[str, Any]]) -> list[str]:
+    """A line per time that a run was resumed with other options: the batch, and the new values."""
+    return [
+        f"after batch {change['step']}: "
+        + ", ".join(
+            f"{table}.{name}={value}" for table, values in change["settings"].items() for name, value in values.items()
+        )
+        for change in changes
+    ]
 
 
 def _loss(metrics: Mapping[str, float]) -> str:

@@ -254,7 +254,7 @@ class Output:
             self.begin()
 
     def write(self, text: str) -> None:
-        """Go on with the text that has begun."""
+        """Continue the text that has begun."""
         sys.stdout.write(text)
 
     def end(self) -> None:

@@ -12,7 +12,12 @@ import typer
 from textgen.cli.parameters import DataDir, Device, OnUnknown
 
 if TYPE_CHECKING:
+    from textgen.runs.artifact import Artifact
     from textgen.training.display import Display
+    from textgen.training.plan import Plan
+
+#: Settings by table; later ones take precedence.
+Layers = tuple[dict[str, dict[str, Any]], ...]
 
 #: Exit code of a run that was asked to stop, as of a command that Ctrl-C ends, so that scripts can react to it.
 INTERRUPTED = 130
@@ -62,63 +67,101 @@ def train(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan as JSON, and train nothing.")] = False,
 ) -> None:
-    """Train a model on a corpus, train on from the weights of a run (--from), or resume one that stopped (--resume).
+    """Train a model on a corpus, fine-tune a run's weights (--from), or resume a stopped run (--resume).
 
     --config overrides a recipe, --set overrides both, and options with a name of their own override all of them.
     Ctrl-C stops after the current batch, saves everything, and exits with code 130.
     """
     import json
 
-    from textgen.errors import OptionError
     from textgen.options import parse_settings
-    from textgen.plugins.registry import plugins
-    from textgen.runs.folder import find_run
-    from textgen.training.plan import make_plan
-    from textgen.training.settings import read_settings
-    from textgen.training.train import open_base
-    from textgen.training.train import resume as resume_run
-    from textgen.training.train import train as train_run
 
-    registry = plugins()
     training = {"epochs": epochs, "max_steps": max_steps, "batch_size": batch_size, "seed": seed, "device": device}
     layers = (
         parse_settings(assignments or []),
-        {
-            "training": _given(training),
-            "tokenizer": _given({"on_unknown": on_unknown}),
-        },
+        {"training": _given(training), "tokenizer": _given({"on_unknown": on_unknown})},
     )
     if resume is not None:
-        names = {"--corpus": corpus, "--model": model, "--tokenizer": tokenizer, "--recipe": recipe, "--from": from_}
-        kept = {"a text file": files, **names, "--out": out, "--overwrite": overwrite, "--dry-run": dry_run}
-        for name, value in kept.items():
-            if value:
-                raise OptionError(f"{name} does not go with --resume: the run keeps what it began with")
-        changes = read_settings(registry, {}, *layers, config=config)
-        with _display(tensorboard) as display:
-            artifact = resume_run(find_run(resume), registry, display, changes=changes, data_dir=data_dir)
+        named = {"--corpus": corpus, "--model": model, "--tokenizer": tokenizer, "--recipe": recipe, "--from": from_}
+        kept = {"a text file": files, **named, "--out": out, "--overwrite": overwrite, "--dry-run": dry_run}
+        artifact = _resume(resume, layers, config, data_dir, kept=kept, tensorboard=tensorboard)
     else:
-        if files and corpus is not None:
-            raise OptionError(f"give either the text file {files[0]} or --corpus {corpus}, not both")
-        if overwrite and out is None:
-            raise OptionError("--overwrite replaces the run that --out names; give --out FOLDER")
-        chosen = {"corpus": files or corpus, "model": model, "tokenizer": tokenizer}
-        if from_ is not None:
-            for name, value in {"--model": model, "--tokenizer": tokenizer, "--recipe": recipe}.items():
-                if value:
-                    raise OptionError(f"{name} does not go with --from: model, tokenizer and options are the run's")
-        base = None if from_ is None else open_base(from_, registry)
-        if base is not None and overwrite and out is not None and out.resolve() == base.path.resolve():
-            raise OptionError(f"--out would replace {out}, whose weights the run begins with; choose another folder")
-        settings = read_settings(registry, chosen, *layers, recipe=recipe, config=config)
-        plan = make_plan(settings, registry, data_dir, recipe=recipe, base=base)
+        names = {"corpus": corpus, "model": model, "tokenizer": tokenizer, "recipe": recipe}
+        _check_folder(out, from_, overwrite=overwrite)
+        plan = _plan(files, names, layers, config, data_dir, from_)
         if dry_run:
             print(json.dumps(plan.describe(), indent=1))
             return
-        with _display(tensorboard) as display:
-            artifact = train_run(plan, registry, display, folder=out, overwrite=overwrite)
+        artifact = _start(plan, out, overwrite=overwrite, tensorboard=tensorboard)
     if artifact.manifest.status == "interrupted":
         raise typer.Exit(INTERRUPTED)
+
+
+def _resume(
+    run: Path, layers: Layers, config: Path | None, data_dir: Path | None, *, kept: dict[str, Any], tensorboard: bool
+) -> Artifact:
+    """Resume a run; ``kept`` are options, by name, that cannot be given with it."""
+    from textgen.errors import OptionError
+    from textgen.plugins.registry import plugins
+    from textgen.runs.folder import find_run
+    from textgen.training.settings import read_settings
+    from textgen.training.train import resume
+
+    for name, value in kept.items():
+        if value:
+            raise OptionError(f"{name} cannot be combined with --resume: the run keeps what it began with")
+    registry = plugins()
+    changes = read_settings(registry, {}, *layers, config=config)
+    with _display(tensorboard) as display:
+        return resume(find_run(run), registry, display, changes=changes, data_dir=data_dir)
+
+
+def _check_folder(out: Path | None, from_: Path | None, *, overwrite: bool) -> None:
+    """Check that ``--overwrite`` has a run to replace, other than the one that the new run begins with."""
+    from textgen.errors import OptionError
+    from textgen.runs.folder import find_run
+
+    if not overwrite:
+        return
+    if out is None:
+        raise OptionError("--overwrite replaces the run that --out names; give --out FOLDER")
+    if from_ is not None and out.resolve() == find_run(from_).resolve():
+        raise OptionError(f"--out would replace {out}, whose weights the run begins with; choose another folder")
+
+
+def _plan(
+    files: list[Path] | None,
+    names: dict[str, str | None],
+    layers: Layers,
+    config: Path | None,
+    data_dir: Path | None,
+    from_: Path | None,
+) -> Plan:
+    """Plan a new run on text files, or on a corpus by name."""
+    from textgen.errors import OptionError
+    from textgen.plugins.registry import plugins
+    from textgen.training.plan import make_plan
+    from textgen.training.settings import check_begins_with, read_settings
+    from textgen.training.train import open_base
+
+    if files and names["corpus"] is not None:
+        raise OptionError(f"give either the text file {files[0]} or --corpus {names['corpus']}, not both")
+    registry, base, recipe = plugins(), None, names["recipe"]
+    if from_ is not None:
+        check_begins_with("--from", {f"--{name}": names[name] for name in ("model", "tokenizer", "recipe")})
+        base = open_base(from_, registry)
+    chosen = {"corpus": files or names["corpus"], "model": names["model"], "tokenizer": names["tokenizer"]}
+    settings = read_settings(registry, chosen, *layers, recipe=recipe, config=config)
+    return make_plan(settings, registry, data_dir, recipe=recipe, base=base)
+
+
+def _start(plan: Plan, out: Path | None, *, overwrite: bool, tensorboard: bool) -> Artifact:
+    """Train a new run."""
+    from textgen.plugins.registry import plugins
+    from textgen.training.train import train
+
+    with _display(tensorboard) as display:
+        return train(plan, plugins(), display, folder=out, overwrite=overwrite)
 
 
 @contextmanager

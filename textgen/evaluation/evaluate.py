@@ -176,7 +176,9 @@ def evaluate_run(
         lambda done, total: report("held-out tokens", done, total),
     )
     tokenizer, labels = run.tokenizer(), None
-    if request and isinstance(tokenizer, LabelledTokenizer) and text.held_out and text.training:
+    if request is not None and isinstance(tokenizer, LabelledTokenizer):
+        assert text.held_out is not None  # texts are only asked for beside documents
+        assert text.training is not None
         labels = evaluate_labels(
             runtime,
             tokenizer,
@@ -195,7 +197,7 @@ def evaluate_run(
         documents=len(text.encoded) if text.layout == "documents" else None,
         context=reading.context,
         held_out=score,
-        written=_judge_texts(request, write, text, report) if request else None,
+        written=None if request is None else _judge_texts(request, write, text, report),
         labels=labels,
     )
 

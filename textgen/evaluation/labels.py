@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from textgen.text.labels import LabelledTokenizer
 #: The characters of the n-grams that the classifier looks at: 1 to this many.
 LONGEST = 6
 
-#: n-grams are told apart by a hash of at most this many bits; the counts of all labels are at most so many numbers.
+#: n-grams are distinguished by a hash of at most this many bits; the counts of all labels are at most so many numbers.
 BITS, COUNTS = 20, 2**24
 
 #: Added to each count of an n-gram.
@@ -28,7 +29,7 @@ SMOOTHING = 0.3
 
 @dataclass(frozen=True, kw_only=True)
 class LabelScore:
-    """What there is to say of one label, or of all of them.
+    """The scores of one label, or of all labels together.
 
     Attributes:
         label: the label; ``None`` for all.
@@ -72,7 +73,7 @@ class LabelClassifier:
 
     Args:
         documents: the label and the text of each document to learn from; read once.
-        labels: the labels to tell apart.
+        labels: the labels to choose from; every document has one of them.
 
     Example:
         >>> classifier = LabelClassifier([("sea", "waves"), ("land", "hills"), ("sea", "a wave")], ["land", "sea"])
@@ -135,32 +136,38 @@ def evaluate_labels(
     Args:
         runtime: the loaded model.
         tokenizer: the run's.
-        encoded: the held-out documents.
-        held_out: the same as texts.
+        encoded: the held-out documents, each beginning with the id of its label.
+        held_out: the same as texts, in the same order.
         training: the documents that the classifier learns from.
-        request: texts without labels; they are divided evenly among the labels.
-        write: writes the texts of a request.
+        request: texts without labels; they are divided evenly among the labels, and the first labels get those that
+            are left over.
+        write: writes the texts of a request, one generation per row, in the order of the rows.
+
+    Returns:
+        The scores of each label, some of them ``None`` where there are no documents or no texts, and of all labels.
     """
     labels = tokenizer.labels
     classifier = LabelClassifier(training.labelled(), labels)
-    known = list(held_out.labelled())
-    named = classifier.classify([text for _, text in known])
-    right = _by_label(labels, (label for label, _ in known), named)
+    documents = list(held_out.labelled())
+    named = classifier.classify([text for _, text in documents])
+    right = _by_label(labels, [label for label, _ in documents], named)
     generations = write(_divided(request, labels))
     asked = [generation.label or "" for generation in generations]
     agrees = _by_label(labels, asked, classifier.classify([generation.whole for generation in generations]))
     first = encoded.ids[encoded.offsets[:-1]]
     scores = []
-    for label, own in zip(labels, tokenizer.label_ids, strict=True):
-        reading = Reading.documents(encoded.select(np.flatnonzero(first == own)))
-        score = judge(runtime, reading, tokenizer.characters_per_id) if reading.predictions else None
-        scores.append(
-            _score(label, score.characters if score else 0, score.nats if score else None, right[label], agrees[label])
-        )
-    characters = sum(score.characters for score in scores)
-    nats = sum(score.nats * score.characters for score in scores if score.nats is not None)
-    everything = [[ok for answers in found.values() for ok in answers] for found in (right, agrees)]
-    total = _score(None, characters, nats / characters if characters else None, *everything)
+    for label, label_id in zip(labels, tokenizer.label_ids, strict=True):
+        characters, nats = 0, None
+        reading = Reading.documents(encoded.select(np.flatnonzero(first == label_id)))
+        if reading.predictions:
+            judged = judge(runtime, reading, tokenizer.characters_per_id)
+            characters, nats = judged.characters, judged.nats
+        scores.append(_score(label, characters, nats, right[label], agrees[label]))
+    all_characters = sum(score.characters for score in scores)
+    all_nats = sum(score.nats * score.characters for score in scores if score.nats is not None)
+    mean_nats = all_nats / all_characters if all_characters else None
+    all_right, all_agrees = (list(chain.from_iterable(found.values())) for found in (right, agrees))
+    total = _score(None, all_characters, mean_nats, all_right, all_agrees)
     return LabelEvaluation(labels=tuple(scores), all=total)
 
 

@@ -75,6 +75,11 @@ class Score:
     calibration_error: float
     bins: tuple[Bin, ...]
 
+    @property
+    def has_long_tokens(self) -> bool:
+        """Whether tokens stand for more or fewer characters than one, so that figures per token differ."""
+        return self.tokens != self.characters
+
 
 class Tally:
     """Sums over predictions.

@@ -7,7 +7,7 @@ on the size of the chunks, or on whether the text is streamed.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from math import ceil
 from time import perf_counter
 
@@ -17,7 +17,7 @@ from textgen.errors import OptionError
 from textgen.generation.continuation import Continuation
 from textgen.generation.draw import Draw, uniforms
 from textgen.generation.probability import score_rows
-from textgen.generation.prompts import first_ids, pad_rows, read_prompt
+from textgen.generation.prompts import ReadPrompt, first_ids, pad_rows, read_prompt
 from textgen.generation.request import Generation, Piece, Request
 from textgen.generation.row import Row
 from textgen.generation.runtime import Block, Ids, Runtime
@@ -59,47 +59,23 @@ def generate(
         OptionError: if the numbers of prompts, labels, row seeds and chains differ, no character of a prompt is known,
             or there is no such label.
     """
-    row_seeds = request.row_seeds or range(len(request.prompts))
-    if not len(request.prompts) == len(row_seeds) == len(request.chains):
-        raise OptionError(
-            f"{len(request.prompts)} prompts, {len(row_seeds)} row seeds and {len(request.chains)} chains "
-            "do not go together"
-        )
-    if request.labels and len(request.labels) != len(request.prompts):
-        raise OptionError(f"{len(request.prompts)} prompts and {len(request.labels)} labels do not go together")
-    before = request.continuation
-    if before and len(request.prompts) != 1:
-        raise OptionError("only one text at a time can be continued")
-    end_id = None if request.ignore_eos else boundaries.end_id
+    _check_counts(request)
     read = {prompt: read_prompt(tokenizer, prompt, request.on_unknown) for prompt in dict.fromkeys(request.prompts)}
-    rows = []
-    for index, (prompt, seed) in enumerate(zip(request.prompts, row_seeds, strict=True)):
-        ids = first_ids(tokenizer, boundaries, request, index, seed, read[prompt][0])
-        row = Row(
-            index,
-            seed,
-            ids,
-            tokenizer,
-            length=request.length,
-            stop=request.stop,
-            end_id=end_id,
-            is_drawn=not prompt and not before and label_of(tokenizer, ids[:1]) is None,
-            before=before,
-        )
-        rows.append(row)
-
+    rows = _make_rows(tokenizer, boundaries, request, read)
+    forbidden, endless = boundaries.forbidden_ids(tokenizer), _end_id(boundaries, request) is None and not request.stop
     at_once = 1 if request.stream else max(LEAST_ROWS_AT_ONCE, LOGITS_AT_ONCE // runtime.vocab_size)
     for first in range(0, len(rows), at_once):
-        batch = rows[first : first + at_once]
-        endless = end_id is None and not request.stop
-        yield from _write(runtime, boundaries.forbidden_ids(tokenizer), request, batch, endless=endless)
-
+        yield from _write(runtime, forbidden, request, rows[first : first + at_once], endless=endless)
     scores: Sequence[float | None] = [None] * len(rows)
     if request.score:
         scores = score_rows(runtime, [row.prompt_ids for row in rows], rows, _start(runtime, request, len(rows)))
     return [
         _generation(
-            request, row, score, label_of(tokenizer, _ids_with_label(request, row)), read[request.prompts[row.index]][1]
+            request,
+            row,
+            score=score,
+            label=label_of(tokenizer, _ids_with_label(request, row)),
+            unknown=read[request.prompts[row.index]].unknown,
         )
         for row, score in zip(rows, scores, strict=True)
     ]
@@ -112,6 +88,51 @@ def finish(pieces: Generator[Piece, None, list[Generation]]) -> list[Generation]
             next(pieces)
         except StopIteration as stop:
             return list(stop.value)
+
+
+def _check_counts(request: Request) -> None:
+    """Check that there is one of everything per row."""
+    prompts, chains = len(request.prompts), len(request.chains)
+    seeds, labels = len(_row_seeds(request)), len(request.labels)
+    if not prompts == seeds == chains:
+        raise OptionError(
+            f"there are {prompts} prompts, {seeds} row seeds and {chains} chains; there must be as many of each"
+        )
+    if labels and labels != prompts:
+        raise OptionError(f"there are {prompts} prompts and {labels} labels; there must be as many of each")
+    if request.continuation and prompts != 1:
+        raise OptionError("only one text at a time can be continued")
+
+
+def _row_seeds(request: Request) -> Sequence[int]:
+    return request.row_seeds or range(len(request.prompts))
+
+
+def _end_id(boundaries: Boundaries, request: Request) -> int | None:
+    """The id that ends a row, or ``None``."""
+    return None if request.ignore_eos else boundaries.end_id
+
+
+def _make_rows(
+    tokenizer: Tokenizer, boundaries: Boundaries, request: Request, read: Mapping[str, ReadPrompt]
+) -> list[Row]:
+    """The rows before they are written, given the prompts that they begin with, by text."""
+    rows = []
+    for index, (prompt, seed) in enumerate(zip(request.prompts, _row_seeds(request), strict=True)):
+        ids = first_ids(tokenizer, boundaries, request, index, seed, read[prompt].ids)
+        row = Row(
+            index,
+            seed,
+            ids,
+            tokenizer,
+            length=request.length,
+            stop=request.stop,
+            end_id=_end_id(boundaries, request),
+            is_drawn=not prompt and not request.continuation and label_of(tokenizer, ids[:1]) is None,
+            before=request.continuation,
+        )
+        rows.append(row)
+    return rows
 
 
 def _write(
@@ -226,8 +247,9 @@ def _ids_with_label(request: Request, row: Row) -> list[int]:
 
 
 def _generation(
-    request: Request, row: Row, score: float | None, label: str | None, unknown: tuple[Unknown, ...]
+    request: Request, row: Row, *, score: float | None, label: str | None, unknown: tuple[Unknown, ...]
 ) -> Generation:
+    assert row.finish_reason is not None  # it has been written
     return Generation(
         prompt=request.prompts[row.index],
         label=label,
@@ -236,7 +258,7 @@ def _generation(
         seed=request.seed,
         row=row.seed,
         sampler=str(request.chains[row.index]),
-        finish_reason=row.finish_reason or "length",
+        finish_reason=row.finish_reason,
         unknown=unknown,
         log_probability=score,
         continuation=None if row.state is None else _continuation(request, row, row.state),

@@ -12,18 +12,27 @@ from textgen.generation.row import Row
 from textgen.generation.runtime import Ids, Runtime
 from textgen.model.state import State
 
-#: Steps that rows are read side by side for at least: few rows for many steps are faster than many rows for few.
-STEPS_AT_ONCE = 16
+#: The least ids per row that are read at once: few rows for many steps are faster than many rows for few.
+LEAST_STEPS = 16
 
 
 def score_rows(runtime: Runtime, prompt_ids: Sequence[Ids], rows: Sequence[Row], state: State) -> list[float]:
     """The log-probability of each row's ids (nats), computed by reading prompt and text once more from ``state``.
 
     Some rows at a time, and pieces of them, so that memory grows neither with the rows nor with their lengths.
+
+    Args:
+        runtime: the loaded model.
+        prompt_ids: the ids that each row read before it wrote, ``[n]`` int32, at least one.
+        rows: the rows after they were written; their ids after ``prompt_ids`` are scored.
+        state: of as many rows, before ``prompt_ids``.
+
+    Returns:
+        The sum over a row's ids, in the order of the rows; 0 for a row without any.
     """
     scores = np.zeros(len(rows))
     order = np.argsort([len(row.written) for row in rows], kind="stable")
-    at_once = runtime.rows_at_once(STEPS_AT_ONCE)
+    at_once = runtime.rows_at_once(LEAST_STEPS)
     for first in range(0, len(rows), at_once):
         group = order[first : first + at_once]
         prompts, lengths = pad_rows([prompt_ids[i][:-1] for i in group])

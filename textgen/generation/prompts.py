@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,10 +28,22 @@ ESCAPE, ESCAPED = r"\\([nrt])", {"n": "a newline", "r": "a line end", "t": "a ta
 NORMALIZE = "use --normalize, in Python normalize=True"
 
 
+class ReadPrompt(NamedTuple):
+    """A prompt as the model reads it.
+
+    Attributes:
+        ids: its ids, ``[n]`` int32; none for the empty prompt.
+        unknown: the pieces of it that the vocabulary lacks.
+    """
+
+    ids: Ids
+    unknown: tuple[Unknown, ...] = ()
+
+
 def read_prompt(
     tokenizer: Tokenizer, prompt: str, on_unknown: OnUnknown | None = None, compose: str = NORMALIZE
-) -> tuple[Ids, tuple[Unknown, ...]]:
-    """The ids of a prompt, ``[n]`` int32, none for the empty prompt; and what the vocabulary lacks of it.
+) -> ReadPrompt:
+    """Encodes a prompt.
 
     Raises:
         UnknownCharacterError: if it has an unknown character, under ``"error"``; says how to ``compose`` an accent if
@@ -38,7 +51,7 @@ def read_prompt(
         OptionError: if it has unknown characters only, under ``"skip"``.
     """
     try:
-        return tokenizer.encode(prompt, "error"), ()
+        return ReadPrompt(tokenizer.encode(prompt, "error"))
     except UnknownCharacterError:
         pass
     try:
@@ -51,7 +64,7 @@ def read_prompt(
         raise UnknownCharacterError(error.character, error.position, error.ways, remedy) from None
     if not len(ids):
         raise OptionError(f"nothing of the prompt {_shorten(prompt)!r} is in the vocabulary")
-    return ids, find_unknown(tokenizer, prompt, on_unknown)
+    return ReadPrompt(ids, find_unknown(tokenizer, prompt, on_unknown))
 
 
 def remarks(
@@ -63,7 +76,7 @@ def remarks(
     typed: Iterable[tuple[str, str]] = (),
     compose: str = NORMALIZE,
 ) -> list[str]:
-    """What to tell the user of prompts and stop texts that may not mean what they seem to, a line each.
+    """Remarks on prompts and stop texts that may not mean what they seem to, a line each.
 
     Args:
         tokenizer: of the model.
@@ -83,7 +96,7 @@ def remarks(
     unknown: list[Unknown] = []
     for prompt in dict.fromkeys(prompts):
         try:
-            unknown += read_prompt(tokenizer, prompt, on_unknown, compose)[1]
+            unknown += read_prompt(tokenizer, prompt, on_unknown, compose).unknown
         except UnknownCharacterError as error:
             if error.character == "\\" and lines:
                 raise OptionError(f"{error}; {lines[0]}") from None
@@ -142,7 +155,8 @@ def first_ids(
     first id.
 
     Raises:
-        OptionError: if there is no such label, or a text that is continued is to have one.
+        OptionError: if there is no such label, or a text that is continued is to have one; or if a first id is to be
+            drawn, and the model does not know how texts begin.
     """
     prompt, label = request.prompts[index], request.labels[index] if request.labels else None
     if request.continuation:

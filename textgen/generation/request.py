@@ -70,8 +70,8 @@ class Request:
     """A request for texts, one row per prompt.
 
     Attributes:
-        prompts: one per row; for an empty one the first character is drawn.
-        length: ids to write per row, at most; a first character drawn for an empty prompt is not counted.
+        prompts: one per row; for an empty one the first token is drawn.
+        length: characters to write per row, at most; a first token drawn for an empty prompt is not counted.
         chains: one per row; all with the same names in the same order.
         seed: of the generation.
         row_seeds: the seed of each row; by default 0, 1, 2 and so on.
@@ -137,7 +137,7 @@ class Request:
             seed = continuation.seed if seed is None else seed
             row_seeds = [continuation.row] if row_seeds is None else row_seeds
         seed = secrets.randbits(32) if seed is None else seed
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt or [defaults.prompt or ""])
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt or [defaults.prompt])
         row_seeds = range(len(prompts) * num) if row_seeds is None else row_seeds
         _check_seeds([seed, *row_seeds])
         chains = [make_chain(text) for text in _chain_texts(defaults.sampler, wishes)]

@@ -63,9 +63,9 @@ class Row:
         self._tokenizer = tokenizer
         self._stop = StopTexts(stop)
         self._end_id = end_id
-        self._drawn = self._before = len(self.ids)
-        self._given = 0
-        self._searched = 0
+        self._drawn_count = self._extended_from = len(self.ids)
+        self._given_length = 0
+        self._searched_length = 0
         self._decoder = tokenizer.decoder()
         # The text of an id may depend on the ids before it.
         self._read = [*(before.tail[:-1] if before else ()), *prompt_ids[-CONTEXT:].tolist()][-CONTEXT:]
@@ -74,32 +74,36 @@ class Row:
             self.text = read
         elif before and len(prompt_ids) == 1:
             self.text = read[len(read) - before.unread :]
-        self._most = length + (len(self.text) if is_drawn else 0)
-        if len(self.text) >= self._most:
-            self._cut(len(self.text), self._most, "length")
+        self._length_limit = length + (len(self.text) if is_drawn else 0)
+        if len(self.text) >= self._length_limit:
+            self._cut(len(self.text), self._length_limit, "length")
 
     @property
     def written(self) -> list[int]:
         """The ids that follow ``prompt_ids``."""
-        return self.ids[self._drawn :]
+        return self.ids[self._drawn_count :]
 
     @property
     def new_ids(self) -> list[int]:
         """The ids that the last call of :meth:`extend` added."""
-        return self.ids[self._before :]
+        return self.ids[self._extended_from :]
 
-    def tail(self, count: int | None = None) -> list[int]:
-        """The last ids that were read or written, up to some of :attr:`ids`; by default up to all of them."""
-        return [*self._read, *self.ids[self._drawn : count]][-CONTEXT:]
+    def tail(self, upto: int | None = None) -> list[int]:
+        """The last ids that were read or written.
+
+        Args:
+            upto: the number of :attr:`ids` to consider; by default all.
+        """
+        return [*self._read, *self.ids[self._drawn_count : upto]][-CONTEXT:]
 
     @property
     def characters_left(self) -> int:
         """The number of characters that may still be written."""
-        return self._most - len(self.text)
+        return self._length_limit - len(self.text)
 
     def extend(self, ids: NDArray[np.int32]) -> str:
         """Append drawn ids, up to the end of the row; return the new text that can no longer change."""
-        self._before, start = len(self.ids), len(self.text)
+        self._extended_from, start = len(self.ids), len(self.text)
         new = ids.tolist()
         if is_ended := self._end_id in new:
             new = new[: new.index(self._end_id)]
@@ -107,13 +111,13 @@ class Row:
         self.text += self._decoder.feed(new)
         if is_ended:
             self.text += self._decoder.flush()
-        hit = self._stop.find(self.text, self._searched)
-        self._searched = len(self.text)
-        if hit and hit[1] <= self._most:
+        hit = self._stop.find(self.text, self._searched_length)
+        self._searched_length = len(self.text)
+        if hit and hit[1] <= self._length_limit:
             self._cut(start, hit[1], "stop")
             self.text = self.text[: hit[0]]
-        elif len(self.text) >= self._most:
-            self._cut(start, self._most, "length")
+        elif len(self.text) >= self._length_limit:
+            self._cut(start, self._length_limit, "length")
         elif is_ended:
             assert self._end_id is not None
             self.ids.append(self._end_id)
@@ -126,20 +130,20 @@ class Row:
         return self._give(len(self.text))
 
     def _give(self, end: int) -> str:
-        piece, self._given = self.text[self._given : end], max(end, self._given)
+        piece, self._given_length = self.text[self._given_length : end], max(end, self._given_length)
         return piece
 
     def _cut(self, start: int, end: int, reason: FinishReason) -> None:
         """End the row after ``end`` characters, of which the new ids have those from ``start`` on."""
         kept, characters = self._count_ids(end - start)
-        del self.ids[self._before + kept :]
+        del self.ids[self._extended_from + kept :]
         self.text = self.text[:end]
         self.unread = start + characters - end
         self.finish_reason = reason
 
     def _count_ids(self, characters: int) -> tuple[int, int]:
         """The number of new ids that it takes to write some characters, and the number that they do write."""
-        before, new = self.tail(self._before), self.new_ids
+        before, new = self.tail(self._extended_from), self.new_ids
 
         def written(count: int) -> int:
             decoder = self._tokenizer.decoder()

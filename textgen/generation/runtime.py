@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 Ids = NDArray[np.int32]
 
-#: Numbers that reading a piece of a prompt may compute, about (16 MB of float32), and its ids per row at most: more of
-#: them are no faster.
-NUMBERS_AT_ONCE, STEPS_AT_ONCE = 2**22, 2048
+#: Numbers that reading a piece of a prompt may compute, about (16 MB of float32), and the most ids per row that are
+#: read at once: more of them are not faster.
+NUMBERS_AT_ONCE, MOST_STEPS = 2**22, 2048
 
 #: Numbers per unit of the state and id read, about: gates, their parts and the outputs of a layer.
 NUMBERS_PER_UNIT = 8
@@ -148,7 +148,7 @@ class Runtime(ABC):
         Yields:
             Ids ``[batch, piece]``, and the number of ids of each row that count in the piece, ``None`` for all.
         """
-        steps = max(1, min(STEPS_AT_ONCE, NUMBERS_AT_ONCE // (max(1, len(ids)) * self._numbers_per_id)))
+        steps = max(1, min(MOST_STEPS, NUMBERS_AT_ONCE // (max(1, len(ids)) * self._numbers_per_id)))
         for start in range(0, ids.shape[1], steps):
             piece = ids[:, start : start + steps]
             yield piece, None if lengths is None else np.clip(lengths - start, 0, piece.shape[1]).astype(np.int32)

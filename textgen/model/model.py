@@ -39,7 +39,7 @@ class Model(ABC):
     #: Default number of epochs; ``None`` for a number that suits the corpus.
     suggested_epochs: ClassVar[int | None] = None
 
-    #: The options, such as dropout, on which no weight depends. They may change when trained weights are trained on.
+    #: The options, such as dropout, on which no weight depends. They may change when weights are fine-tuned.
     adjustable: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, options: BaseOptions, vocab_size: int) -> None:
@@ -88,7 +88,7 @@ class Model(ABC):
         """
 
     def grow_weights(self, tensors: Tensors, old_ids: NDArray[np.int32]) -> Tensors:
-        """Converts weights that were trained with another vocabulary, to train them on.
+        """Converts weights that were trained with another vocabulary, to fine-tune them.
 
         The default takes them as they are if no id is new or has moved. A stack of GRU or LSTM layers can use
         :meth:`textgen.RecurrentNetwork.with_ids`.
@@ -106,8 +106,8 @@ class Model(ABC):
         """
         if not np.array_equal(old_ids, np.arange(self.vocab_size)):
             raise UnsupportedModelError(
-                f"{type(self).__name__} cannot take on another vocabulary: its weights can only be trained on with "
-                "text of the characters that they were trained with"
+                f"{type(self).__name__} cannot take another vocabulary: its weights can be fine-tuned only on text "
+                "with the same characters"
             )
         return tensors
 

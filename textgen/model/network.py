@@ -122,14 +122,19 @@ class RecurrentNetwork:
     def with_ids(self, old_ids: NDArray[np.int32]) -> RecurrentNetwork:
         """Returns the network for another vocabulary; it computes the same for ids that it has kept.
 
-        A new id enters as one drawn around the mean of the known ones, as far from it as they are, so that new ids can
-        be told apart at once. Its logit begins near the mean of the known ones, with the lowest of their biases: it is
-        unlikely, and the probabilities of known ids stay nearly the same (compare Hewitt, "Initializing New Word
-        Embeddings for Pretrained Language Models", 2021). The draw is a function of the sizes alone.
+        A new id enters as one drawn around the mean of the known ones, as far from it as they are, so that new ids
+        differ from the first batch on. Its logit begins near the mean of the known ones, with the lowest of their
+        biases: it is unlikely, and the probabilities of known ids stay nearly the same (compare Hewitt, "Initializing
+        New Word Embeddings for Pretrained Language Models", 2021). The draw is a function of the sizes alone.
 
         Args:
             old_ids: ``[ids]`` int32: for each id the one that it had in this network, -1 for a new one.
+
+        Raises:
+            ValueError: if no id is kept, so that there is nothing to draw new ones around.
         """
+        if not (old_ids >= 0).any():
+            raise ValueError("a network for another vocabulary must keep at least one id")
         layers = self.layers
         if self.embedding is None:
             layers = (replace(layers[0], kernel=_with_rows(layers[0].kernel, old_ids, INPUT_SPREAD)), *layers[1:])

@@ -15,6 +15,8 @@ from textgen.plugins.discovery import DISTRIBUTION, Plugin, is_file
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.runs.manifest import Manifest
+from textgen.text.labels import LabelledTokenizer
+from textgen.text.tokenizer import Tokenizer
 
 #: The only hook that changes what a run is made of; all others observe.
 TRANSFORM = "textgen_transform_batch"
@@ -89,6 +91,29 @@ def needing(artifact: Artifact, registry: Registry) -> Iterator[None]:
                 made_with = f"the {error.kind} {error.name!r} of "
                 raise ArtifactError(_advise(artifact, registry, made_with, distribution)) from None
         raise
+
+
+def recorded_tokenizer(artifact: Artifact, registry: Registry) -> Tokenizer:
+    """The fitted tokenizer of a run, with its labels.
+
+    Args:
+        artifact: the run.
+        registry: where the tokenizer is looked up.
+
+    Raises:
+        ArtifactError: if its plugin is not installed, its file was altered, or it does not fit the model.
+    """
+    manifest = artifact.manifest
+    with needing(artifact, registry):
+        tokenizer: Tokenizer = registry.make("tokenizer", manifest.settings["tokenizer"])
+    tokenizer.load_json(artifact.tokenizer_json())
+    if manifest.labels:
+        tokenizer = LabelledTokenizer(tokenizer, manifest.labels)
+    if tokenizer.vocab_size != manifest.vocab_size:
+        raise ArtifactError(
+            f"{artifact.path}: the tokenizer has {tokenizer.vocab_size} ids, the model {manifest.vocab_size}"
+        )
+    return tokenizer
 
 
 def check_transforms(artifact: Artifact, registry: Registry) -> None:

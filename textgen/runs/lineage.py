@@ -80,19 +80,3 @@ class Base:
             "settings": manifest.settings,
         }
         return [own, *manifest.lineage]
-
-
-def describe_lineage(lineage: list[dict[str, Any]]) -> list[str]:
-    """A line per run that the weights come from, the latest first: its name, its corpus, its weights."""
-    return [f"{Path(run['run']).name} on {run['corpus']}, weights {run['weights_sha256'][:12]}" for run in lineage]
-
-
-def describe_changes(changes: list[dict[str, Any]]) -> list[str]:
-    """A line per time that a run was resumed with other options: the batch, and the new values."""
-    return [
-        f"after batch {change['step']}: "
-        + ", ".join(
-            f"{table}.{name}={value}" for table, values in change["settings"].items() for name, value in values.items()
-        )
-        for change in changes
-    ]

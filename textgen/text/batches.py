@@ -234,6 +234,11 @@ class Dataset:
     characters_per_target: float = 1.0
     held_out_characters_per_target: float = 1.0
 
+    @property
+    def has_long_tokens(self) -> bool:
+        """Whether tokens stand for more or fewer characters than one, so that figures per token differ."""
+        return self.characters_per_target != 1 or self.held_out_characters_per_target != 1
+
     def check(self) -> None:
         """Checks that there is at least one batch.
 

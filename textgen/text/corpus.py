@@ -96,7 +96,7 @@ class Corpus(ABC):
 
     @property
     def findings(self) -> Mapping[str, Any]:
-        """What reading has met that options do not tell, by name, such as the number of rows left out.
+        """Facts met while reading that options do not show, by name, such as the number of rows left out.
 
         Read after :meth:`documents`; ``textgen corpora info`` shows it.
         """

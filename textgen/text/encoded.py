@@ -15,9 +15,9 @@ Ids = NDArray[np.int32]
 #: Ids copied at a time.
 PIECE = 1 << 20
 
-#: A document is long if it has more than so many times the length that so many percent of the documents do not exceed,
-#: and more than this length in any case.
-LONG, USUAL, SHORT = 4, 95, 200
+#: A document is long if it exceeds ``LONG_FACTOR`` times the length that ``USUAL_PERCENTILE`` percent of the documents
+#: do not exceed; no document of at most ``LEAST_LONG`` ids is long.
+LONG_FACTOR, USUAL_PERCENTILE, LEAST_LONG = 4, 95, 200
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class EncodedText:
         return characters / targets if characters else 1.0
 
     def split_long(self, limit: int) -> EncodedText:
-        """Cuts documents of more than ``limit`` ids into pieces of at most as many; the others stay whole."""
+        """Cuts documents of more than ``limit`` ids into pieces of at most ``limit``."""
         lengths = self.lengths()
         if not (lengths > limit).any():
             return self
@@ -107,7 +107,7 @@ def usual_longest(lengths: NDArray[np.int64]) -> int:
 
     A single book among titles must not decide on the width of a batch, or the length of a sample.
     """
-    return max(SHORT, LONG * int(np.percentile(lengths, USUAL, method="lower")))
+    return max(LEAST_LONG, LONG_FACTOR * int(np.percentile(lengths, USUAL_PERCENTILE, method="lower")))
 
 
 def draw_documents(count: int, share: float, seed: int) -> NDArray[np.intp]:

@@ -60,7 +60,14 @@ class TextFacts:
 
 
 def count_starts(layout: Layout, text: EncodedText, facts: TextFacts, tokenizer: Tokenizer) -> dict[int, int]:
-    """Counts how texts begin: the number of documents, or of the first lines of a stream, that begin with each id."""
+    """Counts how texts begin: the number of documents, or of the first lines of a stream, that begin with each id.
+
+    Args:
+        layout: the layout of the corpus.
+        text: the texts, encoded.
+        facts: of the same texts.
+        tokenizer: without labels, which do begin texts; no text begins with one of its forbidden ids, or its end.
+    """
     if layout == "documents":
         first = text.ids[text.offsets[:-1]]
     else:
@@ -71,8 +78,7 @@ def count_starts(layout: Layout, text: EncodedText, facts: TextFacts, tokenizer:
             parts = [tokenizer.encode(line, "skip") for line in lines]
             ids, lengths = np.concatenate(parts), np.array([*map(len, parts)])
         first = ids[(np.cumsum(lengths) - lengths)[lengths > 0]]
-    of_text = tokenizer.base if isinstance(tokenizer, LabelledTokenizer) else tokenizer  # labels do begin texts
-    never = [*of_text.forbidden_ids, *([] if tokenizer.eos_id is None else [tokenizer.eos_id])]
+    never = [*tokenizer.forbidden_ids, *([] if tokenizer.eos_id is None else [tokenizer.eos_id])]
     known = first[~np.isin(first, never)]
     if first.size and not known.size:  # each text begins with something rare, as names do under tokenizer.min_count
         anywhere = np.asarray(text.ids[:HEAD])
@@ -100,17 +106,22 @@ def read_labelled(corpus: Corpus, name: str) -> Iterator[tuple[str, str]]:
     """Yields the label and the text of each document that :func:`read_documents` yields, in the same order.
 
     Raises:
+        CorpusError: at the end, if there were none.
         PluginError: if the corpus is a stream, or a label is not a text.
     """
     if corpus.layout != "documents":
         raise PluginError(f"the corpus {name} has labels, but it is a stream: report this to its author")
+    empty = True
     for label, text in corpus.labelled_documents():
         if not isinstance(label, str):
             raise PluginError(
                 f"the corpus {name} has the label {label!r}, which is not a text: report this to its author"
             )
         if text:
+            empty = False
             yield label, text
+    if empty:
+        raise CorpusError(f"the corpus {name} is empty")
 
 
 def fit_corpus(corpus: Corpus, name: str, tokenizer: Tokenizer) -> Tokenizer:
@@ -128,8 +139,6 @@ def fit_corpus(corpus: Corpus, name: str, tokenizer: Tokenizer) -> Tokenizer:
         for label, text in read_labelled(corpus, name):
             labels.add(label)
             yield text
-        if not labels:
-            raise CorpusError(f"the corpus {name} is empty")
 
     fit(corpus.layout, to_learn(corpus, texts(), tokenizer), tokenizer)
     return LabelledTokenizer(tokenizer, sorted(labels))

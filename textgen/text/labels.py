@@ -88,7 +88,7 @@ class LabelledTokenizer(Tokenizer):
         self.base.load_json(vocabulary)
 
     def _text_ids(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> list[int]:
-        """The ids that are no labels."""
+        """The ids that are not labels."""
         first = self.base.vocab_size
         return [int(i) for i in ids if i < first]
 
@@ -112,6 +112,11 @@ def labels_of(tokenizer: Tokenizer) -> tuple[str, ...]:
     return tokenizer.labels if isinstance(tokenizer, LabelledTokenizer) else ()
 
 
+def without_labels(tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer of the text alone. Labels have the ids from its ``vocab_size`` on."""
+    return tokenizer.base if isinstance(tokenizer, LabelledTokenizer) else tokenizer
+
+
 def label_id(tokenizer: Tokenizer, label: str) -> int:
     """The id of a label.
 
@@ -121,16 +126,15 @@ def label_id(tokenizer: Tokenizer, label: str) -> int:
     labels = labels_of(tokenizer)
     if not labels:
         raise OptionError(
-            f"there is no label {label!r}: the run was trained on documents without labels; train one on documents "
-            "with labels, as --set corpus.label=COLUMN reads them from a table"
+            "the run has no labels; to train one with labels, set corpus.label, as in --set corpus.label=COLUMN"
         )
     if label not in labels:
         raise OptionError(f"the run has no label {label!r}; {suggestion(label, labels)}")
-    return tokenizer.vocab_size - len(labels) + labels.index(label)
+    return without_labels(tokenizer).vocab_size + labels.index(label)
 
 
 def label_of(tokenizer: Tokenizer, ids: Iterable[int]) -> str | None:
     """The first label among ids; ``None`` if there is none."""
     labels = labels_of(tokenizer)
-    first = tokenizer.vocab_size - len(labels)
+    first = without_labels(tokenizer).vocab_size
     return next((labels[i - first] for i in ids if i >= first), None)

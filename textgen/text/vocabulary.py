@@ -1,4 +1,4 @@
-"""What a fitted tokenizer knows of a text that someone typed, and what its ids can write."""
+"""The parts of a typed text that a fitted tokenizer knows, and the characters that its ids can write."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Unknown:
 
 
 def find_unknown(tokenizer: Tokenizer, text: str, on_unknown: OnUnknown | None = None) -> tuple[Unknown, ...]:
-    """What the vocabulary lacks of a text, by the first position of each piece.
+    """Finds the pieces of a text that the vocabulary lacks, in the order of their first positions.
 
     Raises:
         UnknownCharacterError: under ``"error"``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -15,8 +15,11 @@ from textgen.base.console import LINE_EVERY, say
 from textgen.base.files import quoted
 from textgen.model.fitting import Position
 from textgen.runs.artifact import Artifact
-from textgen.text.growth import describe_new
+from textgen.text.batches import PaddedDocuments
 from textgen.training.plan import Plan
+
+#: New tokens that are listed.
+LISTED = 40
 
 
 class Display:
@@ -52,9 +55,12 @@ class LineDisplay(Display):
         self._last = min(self._epochs * self._steps, plan.training.max_steps or math.inf)
         self._begun: tuple[int, float] | None = None
         self._said = time.monotonic()
+        text = plan.text.describe(
+            splits_long=isinstance(plan.dataset.train, PaddedDocuments), has_long_tokens=plan.dataset.has_long_tokens
+        )
         say(
             f"{plan.model_name} with {plan.model.parameter_count:,} parameters on {plan.text.corpus_name}: "
-            f"{plan.text.describe()}, vocabulary {plan.tokenizer.vocab_size}"
+            f"{text}, vocabulary {plan.tokenizer.vocab_size}"
         )
         if plan.new_tokens:
             say(describe_new(plan.new_tokens))
@@ -150,15 +156,32 @@ class BarDisplay(LineDisplay):
         super().ended(artifact)
 
 
+def describe_new(tokens: Sequence[str], kind: str = "") -> str:
+    """New tokens or labels, at least one, in a line.
+
+    Args:
+        tokens: their texts.
+        kind: what they are, in the singular; by default characters or tokens.
+
+    Example:
+        >>> describe_new(["Å", " "])
+        "2 new characters: Å ' '"
+    """
+    kind = kind or ("character" if all(len(token) == 1 for token in tokens) else "token")
+    listed = " ".join(each if each.isprintable() and not each.isspace() else repr(each) for each in tokens[:LISTED])
+    more = f" and {len(tokens) - LISTED:,} more" if len(tokens) > LISTED else ""
+    return f"{len(tokens):,} new {kind}{'s' * (len(tokens) > 1)}: {listed}{more}"
+
+
 def describe_losses(record: Mapping[str, float]) -> str:
     """The losses of a line of the history, in nats and bits per character; in nats per token if tokens are longer."""
     parts = []
-    for name, label in (("loss", "loss"), ("held_out_loss", "held out")):
-        if name in record:
-            bits = record[name.replace("loss", "bits")]
-            parts.append(f"{label} {record[name]:.3f} nats ({bits:.3f} bits) per character")
-        if f"{name}_per_token" in record:
-            parts[-1] += f", {record[f'{name}_per_token']:.3f} nats per token"
+    for part, label in (("", "loss"), ("held_out_", "held out")):
+        nats, bits, per_token = (record.get(f"{part}{name}") for name in ("loss", "bits", "loss_per_token"))
+        if nats is not None:
+            parts.append(f"{label} {nats:.3f} nats ({bits:.3f} bits) per character")
+        if per_token is not None:
+            parts.append(f"{per_token:.3f} nats per token")
     if record.get("characters_per_second"):
         parts.append(f"{record['characters_per_second']:,.0f} characters/s")
     return ", ".join(parts)

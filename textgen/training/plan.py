@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -21,13 +21,11 @@ from textgen.generation.request import GenerationOptions
 from textgen.model.fitting import Tensors, TrainingOptions
 from textgen.model.model import Model
 from textgen.options import Settings, build_options, merge_settings
-from textgen.plugins.recorded import needing
+from textgen.plugins.recorded import needing, recorded_tokenizer
 from textgen.plugins.registry import Registry
-from textgen.runs.artifact import Artifact
 from textgen.runs.lineage import Base
 from textgen.text.batches import Dataset
 from textgen.text.growth import new_tokens
-from textgen.text.labels import LabelledTokenizer
 from textgen.text.tokenizer import Tokenizer
 from textgen.text.vocabulary import as_in_training
 from textgen.training.layout import arrange_batches
@@ -82,12 +80,16 @@ class Plan:
     @property
     def new_tokens(self) -> list[str]:
         """The texts of the ids that the weights it begins with do not know."""
-        return [] if self.text.old_ids is None else new_tokens(self.tokenizer, self.text.old_ids)[0]
+        return self._new[0]
 
     @property
     def new_labels(self) -> list[str]:
         """The labels that the weights it begins with do not know."""
-        return [] if self.text.old_ids is None else new_tokens(self.tokenizer, self.text.old_ids)[1]
+        return self._new[1]
+
+    @cached_property
+    def _new(self) -> tuple[list[str], list[str]]:
+        return ([], []) if self.text.old_ids is None else new_tokens(self.tokenizer, self.text.old_ids)
 
     @property
     def settings(self) -> Settings:
@@ -142,45 +144,60 @@ def make_plan(
     Raises:
         OptionError: if an option is unknown, out of range, or not one of the model's.
         CorpusError: if the text cannot be read, or is too short for one batch.
-        UnsupportedModelError: if the model cannot take on the vocabulary that has grown.
+        UnsupportedModelError: if the model cannot take the vocabulary that has grown.
     """
     wanted = merge_settings(settings)
+    options = _settle_options(wanted, registry, base)
+    if text is None:
+        read = read_text if base is None else partial(grown_text, base)
+        text = read(options.settings, registry, data_dir)
+    training = options.training if base is None else _settle_layout(options, text, base, wanted)
+    keeps_prompt = base is None or "prompt" in wanted["generation"]
+    generation = _settle_generation(options.generation, text, keeps_prompt=keeps_prompt)
+    suggested = options.model_class.suggested_options(text.facts.characters) if base is None else {}
+    model_settings = {**suggested, **options.settings["model"], "name": options.model_name}
+    model = registry.make("model", model_settings, text.tokenizer.vocab_size)
+    weights = None if base is None or text.old_ids is None else model.grow_weights(base.weights, text.old_ids)
+    dataset = arrange_batches(text, training, held_out)
+    return Plan(
+        text=text,
+        dataset=dataset,
+        model=model,
+        model_name=options.model_name,
+        training=_settle_epochs(training, model, dataset),
+        generation=generation,
+        recipe=recipe,
+        base=base,
+        weights=weights,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    """The settings of a run, and the options that are settled before its text is read."""
+
+    settings: Settings
+    model_name: str
+    model_class: type[Model]
+    training: TrainingOptions
+    generation: GenerationOptions
+
+
+def _settle_options(wanted: Settings, registry: Registry, base: Base | None) -> _Options:
+    """Completes the wanted settings and checks them, so that mistakes are found before a long text is read."""
     with nullcontext() if base is None else needing(base.artifact, registry):
         settings = wanted if base is None else settings_from(base, wanted, registry)
         model_name = settings["model"].get("name", DEFAULT_MODEL)
         model_class = registry.get("model", model_name)
         training = training_options(model_class.TrainingOptions, settings["training"], model_name)
         generation = build_options(GenerationOptions, settings["generation"], where="generation")
-        registry.chain(generation.sampler)  # fails before a long text is read
-    if text is None:
-        read = read_text if base is None else partial(grown_text, base)
-        text = read(settings, registry, data_dir)
-    if base is not None:
-        training = training_options(model_class.TrainingOptions, _for_layout(text, base, settings, wanted), model_name)
-        if "prompt" not in wanted["generation"] and not set(generation.prompt or "") <= set(text.facts.head):
-            generation = generation.model_copy(update={"prompt": ""})
-    generation = _settle_texts(generation, text)
-    suggested = model_class.suggested_options(text.facts.characters) if base is None else {}
-    model_settings = {**suggested, **settings["model"], "name": model_name}
-    model = registry.make("model", model_settings, text.tokenizer.vocab_size)
-    weights = None if base is None or text.old_ids is None else model.grow_weights(base.weights, text.old_ids)
-    dataset = arrange_batches(text, training, held_out)
-    if "epochs" not in training.model_fields_set:
-        epochs = model.suggested_epochs or default_epochs(dataset.train.steps)
-        training = training.model_copy(update={"epochs": epochs})
-    if generation.length is None:
-        length = default_length(text.layout, text.facts.lengths)
-        generation = generation.model_copy(update={"length": length})
-    return Plan(
-        text=text,
-        dataset=dataset,
-        model=model,
+        registry.chain(generation.sampler)
+    return _Options(
+        settings=settings,
         model_name=model_name,
+        model_class=model_class,
         training=training,
         generation=generation,
-        recipe=recipe,
-        base=base,
-        weights=weights,
     )
 
 
@@ -190,51 +207,66 @@ def grown_text(
     """Reads and encodes a text with the tokenizer of a run, whose vocabulary grows.
 
     Raises:
-        OptionError: if there is no corpus, or the tokenizer cannot take in one of its characters.
+        OptionError: if there is no corpus, or the tokenizer cannot learn one of its characters.
         CorpusError: if the text cannot be read, or is empty.
     """
     if "name" not in settings["corpus"]:
-        raise OptionError(f"no text is chosen to train {base.path} on: give a text file or --corpus NAME")
-    tokenizer = saved_tokenizer(base.artifact, registry)
+        raise OptionError(f"no text is chosen to fine-tune {base.path} on: give a text file or --corpus NAME")
+    tokenizer = recorded_tokenizer(base.artifact, registry)
     try:
         text = read_text(settings, registry, data_dir, tokenizer=tokenizer, grows=True)
     except UnknownCharacterError as error:
         raise OptionError(
-            f"the tokenizer {settings['tokenizer']['name']!r} of {base.path} cannot take in {error.character!r}: "
+            f"the tokenizer {settings['tokenizer']['name']!r} of {base.path} cannot learn {error.character!r}: "
             "remove it from the text, or train a new run without --from"
         ) from None
     return text
 
 
-def saved_tokenizer(artifact: Artifact, registry: Registry) -> Tokenizer:
-    """The fitted tokenizer of a run, with its labels.
-
-    Raises:
-        ArtifactError: if its plugin is not installed, or its file was altered.
-    """
-    with needing(artifact, registry):
-        tokenizer: Tokenizer = registry.make("tokenizer", artifact.manifest.settings["tokenizer"])
-    tokenizer.load_json(artifact.tokenizer_json())
-    labels = artifact.manifest.labels
-    return LabelledTokenizer(tokenizer, labels) if labels else tokenizer
-
-
-def _for_layout(text: Text, base: Base, settings: Settings, wanted: Settings) -> dict[str, Any]:
+def _settle_layout(options: _Options, text: Text, base: Base, wanted: Settings) -> TrainingOptions:
     """The options of training; those of the base that belong to streams do not apply to documents, and the reverse."""
     own = LAYOUT_OPTIONS if text.layout != base.artifact.manifest.provenance.get("layout", text.layout) else ()
-    return {n: value for n, value in settings["training"].items() if n not in own or n in wanted["training"]}
+    values = options.settings["training"]
+    kept = {name: value for name, value in values.items() if name not in own or name in wanted["training"]}
+    return training_options(options.model_class.TrainingOptions, kept, options.model_name)
 
 
-def _settle_texts(generation: GenerationOptions, text: Text) -> GenerationOptions:
-    """Prompt and stop texts as the training text would have them; a notice says what the vocabulary lacks."""
+def _settle_epochs(training: TrainingOptions, model: Model, dataset: Dataset) -> TrainingOptions:
+    """The options of training, with a number of epochs."""
+    if "epochs" in training.model_fields_set:
+        return training
+    epochs = model.suggested_epochs or default_epochs(dataset.train.steps)
+    return training.model_copy(update={"epochs": epochs})
+
+
+def _settle_generation(generation: GenerationOptions, text: Text, *, keeps_prompt: bool) -> GenerationOptions:
+    """The options of generation, with a length, and with prompt and stop texts as the training text would have them.
+
+    A notice says what the vocabulary lacks of them.
+
+    Args:
+        generation: the options.
+        text: the training text.
+        keeps_prompt: whether the prompt may have characters that the beginning of the text lacks; it is left out
+            otherwise.
+    """
     tokenizer, normalization = text.tokenizer, text.corpus.normalization
-    prompt = as_in_training(tokenizer, generation.prompt or "", normalization)
+    prompt = generation.prompt if keeps_prompt or set(generation.prompt) <= set(text.facts.head) else ""
+    prompt = as_in_training(tokenizer, prompt, normalization)
     stop = tuple(as_in_training(tokenizer, each, normalization) for each in generation.stop)
+    _report_unknown(tokenizer, prompt, stop)
+    length = generation.length
+    if length is None:
+        length = default_length(text.layout, text.facts.lengths)
+    return generation.model_copy(update={"prompt": prompt, "stop": stop, "length": length})
+
+
+def _report_unknown(tokenizer: Tokenizer, prompt: str, stop: Sequence[str]) -> None:
+    """Reports what the vocabulary lacks of a run's prompt and stop texts, once for all folds of a cross-validation."""
     typed = [("--set generation.prompt", prompt), *(("--set generation.stop", each) for each in stop)]
     compose = f"--set generation.prompt={quote(unicodedata.normalize('NFC', prompt))}"
     try:
         for line in remarks(tokenizer, [prompt], stop, typed=typed, compose=compose):
-            notice(line)
+            notice(line, once=True)
     except TextgenError as error:  # a recipe may have been made for another text
         raise OptionError(f"generation.prompt: {error}; or choose another: --set generation.prompt=TEXT") from None
-    return generation.model_copy(update={"prompt": prompt or generation.prompt, "stop": stop})

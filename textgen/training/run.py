@@ -179,7 +179,7 @@ class Run:
             ("loss", dataset.characters_per_target),
             ("held_out_loss", dataset.held_out_characters_per_target),
         ):
-            if name in metrics and characters != 1:
+            if name in metrics and dataset.has_long_tokens:
                 found |= {name: metrics[name] / characters, f"{name}_per_token": metrics[name]}
         return found
 
@@ -219,7 +219,7 @@ class Run:
         chain = self._registry.chain(generation.sampler)
         count = 1 if self.plan.text.layout == "stream" else 5
         request = Request(
-            prompts=(generation.prompt or "",) * count,
+            prompts=(generation.prompt,) * count,
             length=generation.length or 400,
             chains=(chain,) * count,
             seed=self.options.seed,

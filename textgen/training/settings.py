@@ -206,11 +206,12 @@ def check_resumable(artifact: Artifact, recorded: Settings, changes: Settings, r
     fixed = [(t, o) for t, values in changes.items() for o in values if t != "training" or o not in schema.resumable]
     if not fixed:
         return
-    allowed = ", ".join(f"training.{name}" for name in schema.resumable)
-    message = f"{_listed(fixed)} cannot change when a run is resumed; {allowed} can"
+    allowed = _listed(("training", name) for name in schema.resumable)
+    message = f"{_listed(fixed)} cannot change when a run is resumed{f' (these can: {allowed})' if allowed else ''}"
     if _unchangeable(changes, recorded, registry):
         raise OptionError(f"{message}; train a new run instead")
-    raise OptionError(f"{message}; to train its weights on: {_from_command(artifact, recorded, changes, registry)}")
+    command = _from_command(artifact, recorded, changes, registry)
+    raise OptionError(f"{message}; to fine-tune its weights: {command}")
 
 
 def _listed(options: Iterable[tuple[str, str]]) -> str:
@@ -225,7 +226,7 @@ def _unchangeable(changes: Settings, recorded: Settings, registry: Registry) -> 
 
 
 def _from_command(artifact: Artifact, recorded: Settings, changes: Settings, registry: Registry) -> str:
-    """The command that trains a run's weights on with changed options, on the same text unless that changes too."""
+    """The command that fine-tunes a run's weights with changed options, on the same text unless that changes too."""
     settings = merge_settings(recorded, changes)
     corpus = dict(settings["corpus"])
     name = corpus.pop("name")
@@ -249,6 +250,21 @@ def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def check_begins_with(run: str, named: Mapping[str, object]) -> None:
+    """Checks that nothing is named that a run takes over with the weights that it begins with.
+
+    Args:
+        run: the option that names the run which has these weights.
+        named: the options that may not be given with it, by name: those of the model, tokenizer and recipe.
+
+    Raises:
+        OptionError: if one is given.
+    """
+    for name, value in named.items():
+        if value is not None:
+            raise OptionError(f"{name} cannot be combined with {run}: model, tokenizer and options are the run's")
+
+
 def settings_from(base: Base, wanted: Settings, registry: Registry) -> Settings:
     """Returns the settings of a run that begins with the weights of another one: what is wanted, over its settings.
 
@@ -268,9 +284,10 @@ def settings_from(base: Base, wanted: Settings, registry: Registry) -> Settings:
     fixed = _unchangeable(changes_to(recorded, parts, registry), recorded, registry)
     if fixed:
         adjustable = registry.get("model", recorded["model"]["name"]).adjustable
-        allowed = "; " + ", ".join(f"model.{name}" for name in adjustable) + " can" if adjustable else ""
+        allowed = _listed(("model", name) for name in adjustable)
         raise OptionError(
-            f"{_listed(fixed)} cannot change with --from: the weights of {base.path} depend on it{allowed}"
+            f"{_listed(fixed)} cannot change: the weights of {base.path} depend on this"
+            + (f"; these can: {allowed}" if allowed else "")
         )
     schema = registry.get("model", recorded["model"]["name"]).TrainingOptions
     taken = {

@@ -21,7 +21,7 @@ from textgen.text.corpus import Corpus, Layout
 from textgen.text.encoded import EncodedText, usual_longest
 from textgen.text.encoding import TextFacts, count_starts, encode_corpus, fit_corpus, text_sha256
 from textgen.text.growth import grow_for
-from textgen.text.labels import labels_of
+from textgen.text.labels import labels_of, without_labels
 from textgen.text.tokenizer import Tokenizer
 from textgen.training.settings import DEFAULT_TOKENIZER
 
@@ -94,22 +94,26 @@ class Text:
     def boundaries(self) -> Boundaries:
         """The beginnings and the end of the texts."""
         end_id = None if self.layout == "stream" else int(self.encoded.ids[-1])
-        return Boundaries(end_id, count_starts(self.layout, self.encoded, self.facts, self.tokenizer))
+        return Boundaries(end_id, count_starts(self.layout, self.encoded, self.facts, without_labels(self.tokenizer)))
 
     @cached_property
     def usual_longest(self) -> int:
-        """The number of ids from which on a document is long, and is split to train on."""
+        """The number of ids above which a document is long; padded documents that are long are split to train on."""
         return usual_longest(self.encoded.lengths())
 
-    def describe(self) -> str:
-        """The size of the text, in words: its documents, characters and, if they differ, tokens."""
+    def describe(self, *, splits_long: bool, has_long_tokens: bool) -> str:
+        """The size of the text, in words: its documents, characters and tokens.
+
+        Args:
+            splits_long: whether long documents are split to train on; their number is then given.
+            has_long_tokens: whether tokens stand for more or fewer characters than one; their number is then given.
+        """
         counts = f"{self.facts.characters:,} characters"
         if self.layout == "documents":
-            long = int((self.encoded.lengths() > self.usual_longest).sum())
+            long = int((self.encoded.lengths() > self.usual_longest).sum()) if splits_long else 0
             split = f" ({long} longer than {self.usual_longest:,} tokens, split to train on)" if long else ""
             counts = f"{len(self.encoded):,} documents{split}, {counts}"
-        is_longer = self.encoded.characters_per_target(self.characters_per_id) != 1
-        return f"{counts}, {len(self.encoded.ids):,} tokens" if is_longer else counts
+        return f"{counts}, {len(self.encoded.ids):,} tokens" if has_long_tokens else counts
 
     @cached_property
     def sha256(self) -> str:
@@ -159,7 +163,7 @@ def read_text(
         data_dir: a folder searched for the corpus's files before anything is downloaded; by default
             ``TEXTGEN_DATA_DIR``.
         tokenizer: a fitted tokenizer; by default the one that settings name is made and fitted to the corpus.
-        grows: whether the given tokenizer first takes in what the corpus has and its vocabulary lacks.
+        grows: whether the given tokenizer first adds to its vocabulary what the corpus has and it lacks.
 
     Raises:
         OptionError: if an option is unknown or out of range.

@@ -12,13 +12,13 @@ from textgen.base.cluster import Cluster
 from textgen.base.machine import signals_handled
 from textgen.errors import ArtifactError, OptionError, UnknownCharacterError
 from textgen.options import Settings, merge_settings
-from textgen.plugins.recorded import check_transforms, needing, report_changes
+from textgen.plugins.recorded import check_transforms, needing, recorded_tokenizer, report_changes
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.runs.folder import claimed, find_run, name_run, new_folder
 from textgen.runs.lineage import Base
 from textgen.training.display import Display
-from textgen.training.plan import Plan, make_plan, saved_tokenizer
+from textgen.training.plan import Plan, make_plan
 from textgen.training.recorder import Recorder, make_manifest
 from textgen.training.run import Run
 from textgen.training.settings import changes_to, check_resumable, recorded_settings
@@ -127,7 +127,7 @@ def _plan_again(artifact: Artifact, settings: Settings, registry: Registry, data
         return make_plan(settings, registry, data_dir)
     if artifact.manifest.last_checkpoint is None:
         return make_plan(settings, registry, data_dir, base=Base.of(artifact))
-    tokenizer = saved_tokenizer(artifact, registry)  # its vocabulary comes from the texts of several runs
+    tokenizer = recorded_tokenizer(artifact, registry)  # its vocabulary comes from the texts of several runs
     try:
         text = read_text(settings, registry, data_dir, tokenizer=tokenizer)
     except UnknownCharacterError:

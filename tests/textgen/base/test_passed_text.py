@@ -134,5 +134,5 @@ def test_what_is_not_text_is_an_error_of_one_line(cache, text, error, says):
 
 
 def test_a_text_and_a_corpus_exclude_each_other():
-    with pytest.raises(OptionError, match="give either corpus='dinos-lite' or text, not both"):
+    with pytest.raises(OptionError, match="give either corpus='dinos-lite' or text=…, not both"):
         textgen.train("dinos-lite", text="hello")

@@ -302,7 +302,7 @@ def test_the_seeds_of_rows_are_their_numbers_by_default(plain):
 
 @pytest.mark.parametrize(("seeds", "chains"), [((1,), 2), ((1, 2, 3), 2), ((1, 2), 1)])
 def test_there_is_one_seed_and_one_chain_per_prompt(plain, seeds, chains):
-    with pytest.raises(OptionError, match=f"2 prompts, {len(seeds)} row seeds and {chains} chains do not go together"):
+    with pytest.raises(OptionError, match=f"2 prompts, {len(seeds)} row seeds and {chains} chains; there must be"):
         run(plain, replace(request("a", "b"), chains=(MULTINOMIAL,) * chains, row_seeds=seeds))
 
 

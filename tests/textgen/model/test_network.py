@@ -57,6 +57,11 @@ def test_from_tensors_is_the_inverse_of_tensors(network):
     assert ("embedding" in tensors) == (network.embedding is not None)
 
 
+def test_a_network_for_another_vocabulary_keeps_an_id():
+    with pytest.raises(ValueError, match="must keep at least one id"):
+        make().with_ids(np.full(3, -1, np.int32))
+
+
 def test_the_state_has_one_set_of_tensors_per_layer():
     assert make("gru", (3, 2)).state_spec.tensors == (TensorSpec("0.h", (3,)), TensorSpec("1.h", (2,)))
     assert [tensor.name for tensor in make("lstm", (3, 2)).state_spec.tensors] == ["0.h", "0.c", "1.h", "1.c"]

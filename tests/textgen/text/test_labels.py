@@ -17,6 +17,7 @@ from textgen.saved_run import SavedRun
 from textgen.testing import recurrent, registered, tiny
 from textgen.text import encoding
 from textgen.text.encoding import encode_corpus, fit_corpus
+from textgen.text.growth import grow_for, new_tokens
 from textgen.text.labels import LabelledTokenizer, label_id, label_of, labels_of
 
 every_tokenizer = pytest.mark.parametrize("name", ["char-index", "char-eos", "string-lookup"])
@@ -131,16 +132,37 @@ def test_labels_keep_their_rows_when_the_vocabulary_grows():
     assert [label_id(tokenizer, label) for label in "xy"] == [4, 5]
 
 
+def test_new_labels_follow_the_old_ones_which_keep_their_ids():
+    base = Growing()
+    base.fit(["ab"])
+    grown, old_ids = grow_for(corpus([("z", "bc"), ("x", "a"), ("a", "b")]), "pairs", LabelledTokenizer(base, "yx"))
+    assert labels_of(grown) == ("y", "x", "a", "z")
+    assert old_ids.dtype == np.int32
+    assert old_ids.tolist() == [0, 1, -1, -1, 2, 3, -1, -1]
+    assert new_tokens(grown, old_ids) == (["c", "\n"], ["a", "z"])
+
+
+def test_the_author_of_a_tokenizer_that_grows_wrongly_is_named():
+    class Wrong(Growing):
+        def grow(self, texts):
+            return super().grow(texts)[1:]
+
+    base = Wrong()
+    base.fit(["ab"])
+    with pytest.raises(PluginError, match=r"Wrong\.grow must return .* each of its 4 ids"):
+        grow_for(corpus([("x", "abc")]), "pairs", LabelledTokenizer(base, "x"))
+
+
 def test_a_label_that_is_not_there_is_an_error_that_says_what_is():
     with pytest.raises(OptionError, match="no label 'Sprots'; did you mean Sports"):
         label_id(labelled("Business", "Sports"), "Sprots")
     with pytest.raises(OptionError, match="no label '7'; there are: Business, Sports"):
         label_id(labelled("Business", "Sports"), "7")
-    with pytest.raises(OptionError, match=r"trained on documents without labels.*corpus\.label=COLUMN"):
+    with pytest.raises(OptionError, match=r"the run has no labels; .*corpus\.label=COLUMN"):
         label_id(labelled("x").base, "x")
 
 
-def test_a_new_label_of_the_corpus_is_told():
+def test_a_new_label_of_the_corpus_is_reported():
     tokenizer = fit_corpus(corpus([("sea", "ab")]), "pairs", plugins().make("tokenizer", {"name": "char-eos"}))
     with pytest.raises(CorpusError, match="the corpus pairs has the label 'land', which the run does not know"):
         encode_corpus(corpus([("sea", "ab"), ("land", "ab")]), "pairs", tokenizer)
@@ -159,6 +181,13 @@ def test_a_corpus_that_breaks_the_rules_of_labels_is_refused(pairs, layout, erro
     broken.layout = layout
     with pytest.raises(error, match=message):
         fit_corpus(broken, "pairs", plugins().make("tokenizer", {"name": "char-eos"}))
+
+
+def test_a_labelled_corpus_that_has_lost_its_text_is_empty():
+    tokenizer = fit_corpus(corpus([("sea", "ab")]), "pairs", plugins().make("tokenizer", {"name": "char-eos"}))
+    for pairs in ([], [("sea", "")]):
+        with pytest.raises(CorpusError, match="the corpus pairs is empty"):
+            encode_corpus(corpus(pairs), "pairs", tokenizer)
 
 
 @pytest.fixture

@@ -36,6 +36,11 @@ def test_the_description_counts_text_batches_and_parameters(work):
     }
 
 
+def test_a_prompt_may_be_nothing_but_a_mark_that_the_text_lacks(work):
+    settings = {"generation": {"prompt": "\ufeff"}}
+    assert work.plan(settings).settings["generation"]["prompt"] == ""
+
+
 def test_settings_are_complete_and_give_the_same_plan_again(work):
     plan = work.plan({"generation": {"stop": ["x"]}})
     assert plan.settings["model"] == {"name": "counting", "smoothing": 1.0}

@@ -296,7 +296,7 @@ def test_other_options_cannot_change_on_resuming(work, changes):
 
     artifact = work.train("run")
     before = (artifact.path / "textgen.json").read_bytes()
-    with pytest.raises(OptionError, match=r"cannot change when a run is resumed; training.epochs, training.max_steps"):
+    with pytest.raises(OptionError, match=r"cannot change when a run is resumed \(these can: training\.epochs, "):
         resume(artifact.path, work.registry, Display(), changes=changes)
     assert (artifact.path / "textgen.json").read_bytes() == before
 

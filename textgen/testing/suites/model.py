@@ -186,7 +186,7 @@ class ModelSuite(ForwardCases, OptionsSuite):
         try:
             grown = larger.grow_weights(through_files(subject.weights()), old_ids)
         except UnsupportedModelError:
-            pytest.skip("it cannot take on another vocabulary")
+            pytest.skip("it cannot take another vocabulary")
         larger.load_weights(through_files(grown))
         kept = np.flatnonzero(old_ids >= 0)  # the new id of each old one
         logits = larger.forward(kept[ids].astype(np.int32), larger.state_spec.initial_state(len(ids)))[0]
