@@ -108,3 +108,35 @@ def test_a_stream_is_not_cut_inside_words(textgen, tmp_path):
     arguments = ("train", text, "--tokenizer", "words", "--model", "counting", "--dry-run")
     found = json.loads(textgen(*arguments).out)["vocab_size"]
     assert found == len(set("characteristic words\n")) + len(["characteristic", " words"]) + 1
+
+
+def test_unknown_words_count_as_the_characters_that_they_have(textgen, tmp_path):
+    words = [f"word{number:03}" for number in range(60)]
+    text = "".join(f"the {word} and the {word[::-1]} ran\n" for word in words)
+    (tmp_path / "text.txt").write_text(text, encoding="utf-8")
+    options = ("--tokenizer", "words", "--set", "tokenizer.rare=unk", "--set", "corpus.layout=lines")
+    trained = ("--model", "counting", "--epochs", 1, "--set", "training.held_out=0.5", "--out", tmp_path / "run")
+    assert textgen("train", tmp_path / "text.txt", *options, *trained).code == 0
+    judged = json.loads(textgen("evaluate", tmp_path / "run", "--num", 2, "--json").out)["held_out"]
+    # Every line is as long, and its first token, "the", is not judged; the end counts as a character.
+    assert judged["characters"] == 30 * (len(text.splitlines()[0]) - len("the") + 1)
+
+
+@pytest.mark.parametrize("length", [1, 3, 5, 30])
+def test_a_stop_text_in_the_rest_of_a_token_ends_the_text(textgen, tmp_path, length):
+    (tmp_path / "text.txt").write_text("the elephant sat on the elephant\n" * 40, encoding="utf-8")
+    trained = ("--model", "counting", "--set", "training.length=20", "--epochs", 2, "--out", tmp_path / "run")
+    assert textgen("train", tmp_path / "text.txt", "--tokenizer", "words", *trained).code == 0
+    state = tmp_path / "state"
+    greedy = ("--top-k", 1, "--seed", 1)
+    begun = textgen("sample", tmp_path / "run", "--prompt", "the", "--length", 4, *greedy, "--save-state", state)
+    assert begun.out == "the ele\n"
+    rest = textgen("sample", tmp_path / "run", "--load-state", state, "--length", length, "--stop", "h", *greedy)
+    assert rest.out == "p\n"
+
+
+def test_a_label_may_be_typed_with_a_decomposed_accent(textgen, tmp_path):
+    (tmp_path / "table.csv").write_text("text,label\n" + "abc,caf\u00e9\nabd,tea\n" * 20, encoding="utf-8")
+    options = ("--model", "counting", "--set", "corpus.label=label", "--epochs", 1, "--out", tmp_path / "run")
+    assert textgen("train", tmp_path / "table.csv", *options).code == 0
+    assert textgen("sample", tmp_path / "run", "--label", "cafe\u0301", "--seed", 1).code == 0

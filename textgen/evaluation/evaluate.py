@@ -98,7 +98,7 @@ class SplitText:
         held_out: the same as texts, if these are documents.
         training: the other documents.
         same_text: whether the run was trained on this text.
-        characters_per_id: the number of characters that each id stands for, ``[vocab]`` int32.
+        characters_per_id: the number of characters that each id stands for, ``[vocab]`` float64.
     """
 
     layout: Layout
@@ -106,7 +106,7 @@ class SplitText:
     held_out: Documents | None
     training: Documents | None
     same_text: bool
-    characters_per_id: NDArray[np.int32]
+    characters_per_id: NDArray[np.float64]
 
 
 def read_split(run: SavedRun, corpus: Corpus, tokenizer: Tokenizer) -> SplitText:
@@ -185,6 +185,7 @@ def evaluate_run(
             encoded=text.encoded,
             held_out=text.held_out,
             training=text.training,
+            characters_per_id=text.characters_per_id,
             request=request,
             write=lambda divided: _write(divided, write, report, "texts written by label"),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,6 +129,7 @@ def evaluate_labels(
     encoded: EncodedText,
     held_out: Documents,
     training: Documents,
+    characters_per_id: NDArray[Any],
     request: Request,
     write: Callable[[Request], list[Generation]],
 ) -> LabelEvaluation:
@@ -139,6 +141,7 @@ def evaluate_labels(
         encoded: the held-out documents, each beginning with the id of its label.
         held_out: the same as texts, in the same order.
         training: the documents that the classifier learns from.
+        characters_per_id: the number of characters that each id stands for, ``[vocab]``.
         request: texts without labels; they are divided evenly among the labels, and the first labels get those that
             are left over.
         write: writes the texts of a request, one generation per row, in the order of the rows.
@@ -160,7 +163,7 @@ def evaluate_labels(
         characters, nats = 0, None
         reading = Reading.documents(encoded.select(np.flatnonzero(first == label_id)))
         if reading.predictions:
-            judged = judge(runtime, reading, tokenizer.characters_per_id)
+            judged = judge(runtime, reading, characters_per_id)
             characters, nats = judged.characters, judged.nats
         scores.append(_score(label, characters, nats, right[label], agrees[label]))
     all_characters = sum(score.characters for score in scores)

@@ -85,12 +85,12 @@ class Tally:
     """Sums over predictions.
 
     Args:
-        characters_per_id: the number of characters that each id stands for, ``[vocab]`` int32.
+        characters_per_id: the number of characters that each id stands for, ``[vocab]``.
     """
 
-    def __init__(self, characters_per_id: NDArray[np.int32]) -> None:
+    def __init__(self, characters_per_id: NDArray[Any]) -> None:
         self._characters_per_id = characters_per_id
-        self._characters = 0
+        self._characters = 0.0
         self._nats = 0.0
         # By bin: the number of predictions, the sum of their confidences, the number of right ones.
         self._counts, self._confidence, self._right = np.zeros((3, BINS))
@@ -105,7 +105,7 @@ class Tally:
         """
         found = log_softmax(logits[counts])
         wanted = targets[counts]
-        self._characters += int(self._characters_per_id[wanted].sum())
+        self._characters += float(self._characters_per_id[wanted].sum())
         self._nats -= float(found[np.arange(len(wanted)), wanted].sum())
         confidence = np.exp(found.max(axis=1))
         at = np.clip(np.ceil(confidence * BINS).astype(np.intp) - 1, 0, BINS - 1)
@@ -120,7 +120,7 @@ class Tally:
         columns: Sequence[NDArray[Any]] = (self._counts, self._confidence / filled, self._right / filled)
         nats = self._nats / characters
         return Score(
-            characters=self._characters,
+            characters=round(self._characters),
             tokens=tokens,
             nats=nats,
             bits=nats / math.log(2),
@@ -206,7 +206,7 @@ class Reading:
 def judge(
     runtime: Runtime,
     reading: Reading,
-    characters_per_id: NDArray[np.int32],
+    characters_per_id: NDArray[Any],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Score:
     """Scores a runtime's predictions of a text.
@@ -244,7 +244,7 @@ def judge(
 
 
 def mean_loss(
-    runtime: Runtime, batches: Sequence[Batch], characters_per_id: NDArray[np.int32], *, carries_state: bool
+    runtime: Runtime, batches: Sequence[Batch], characters_per_id: NDArray[Any], *, carries_state: bool
 ) -> float:
     """Returns the mean cross-entropy of the targets that count, in nats per character.
 

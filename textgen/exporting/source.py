@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from textgen.errors import TextgenError
 from textgen.evaluation.scoring import mean_loss
@@ -52,9 +53,10 @@ def export_source(run: SavedRun, notice: Callable[[str], None]) -> ExportSource:
         return run.runtime(name, "cpu", from_weights=True)[1]
 
     chain, tokenizer = run.chain(), run.tokenizer()
-    characters_per_id = tokenizer.characters_per_id
-    dataset = _dataset(run)
-    if dataset is not None:
+    text_of_run = _text(run)
+    characters_per_id = tokenizer.characters_per_id.astype(np.float64)
+    if text_of_run is not None:
+        dataset, characters_per_id = text_of_run
         batches, carries_state = _measured_batches(dataset), dataset.carries_state
         text = "held-out text" if dataset.held_out else "training text"
     else:
@@ -72,11 +74,16 @@ def export_source(run: SavedRun, notice: Callable[[str], None]) -> ExportSource:
     )
 
 
-def _dataset(run: SavedRun) -> Dataset | None:
-    """The batches that the run was trained on; ``None`` if its text is not available, or has changed since."""
+def _text(run: SavedRun) -> tuple[Dataset, NDArray[np.float64]] | None:
+    """The batches that the run was trained on, and the number of characters that each id stands for there.
+
+    ``None`` if its text is not available, or has changed since.
+    """
     try:
         text = read_text(run.settings, run.registry, tokenizer=run.tokenizer())
-        return arrange_batches(text, recorded_layout(run.settings)) if text.is_text_of(run.artifact) else None
+        if not text.is_text_of(run.artifact):
+            return None
+        return arrange_batches(text, recorded_layout(run.settings)), text.characters_per_id
     except TextgenError:
         return None
 

@@ -16,6 +16,9 @@ from textgen.model.state import State
 from textgen.text.decoder import CONTEXT
 from textgen.text.tokenizer import Tokenizer
 
+#: Ids of a prompt that are decoded at once, so that memory does not grow with it.
+READ_AT_ONCE = 4096
+
 
 class Row:
     """A row while it is written.
@@ -69,14 +72,17 @@ class Row:
         self._decoder = tokenizer.decoder()
         # The text of an id may depend on the ids before it.
         self._read = [*(before.tail[:-1] if before else ()), *prompt_ids[-CONTEXT:].tolist()][-CONTEXT:]
-        read = self._decoder.feed(self._read)
         if is_drawn:
-            self.text = read
+            self.text = self._decoder.feed(self._read)
         elif before and len(prompt_ids) == 1:
+            read = self._decoder.feed(self._read)
             self.text = read[len(read) - before.unread :]
+        else:
+            for start in range(0, len(prompt_ids), READ_AT_ONCE):
+                self._decoder.feed(prompt_ids[start : start + READ_AT_ONCE])
         self._length_limit = length + (len(self.text) if is_drawn else 0)
-        if len(self.text) >= self._length_limit:
-            self._cut(len(self.text), self._length_limit, "length")
+        if before:
+            self._end_within(len(self.text))
 
     @property
     def written(self) -> list[int]:
@@ -111,14 +117,8 @@ class Row:
         self.text += self._decoder.feed(new)
         if is_ended:
             self.text += self._decoder.flush()
-        hit = self._stop.find(self.text, self._searched_length)
-        self._searched_length = len(self.text)
-        if hit and hit[1] <= self._length_limit:
-            self._cut(start, hit[1], "stop")
-            self.text = self.text[: hit[0]]
-        elif len(self.text) >= self._length_limit:
-            self._cut(start, self._length_limit, "length")
-        elif is_ended:
+        self._end_within(start)
+        if self.finish_reason is None and is_ended:
             assert self._end_id is not None
             self.ids.append(self._end_id)
             self.finish_reason = "eos"
@@ -132,6 +132,16 @@ class Row:
     def _give(self, end: int) -> str:
         piece, self._given_length = self.text[self._given_length : end], max(end, self._given_length)
         return piece
+
+    def _end_within(self, start: int) -> None:
+        """End the row if its text has a stop text, or its length; the new ids have the characters from ``start`` on."""
+        hit = self._stop.find(self.text, self._searched_length)
+        self._searched_length = len(self.text)
+        if hit and hit[1] <= self._length_limit:
+            self._cut(start, hit[1], "stop")
+            self.text = self.text[: hit[0]]
+        elif len(self.text) >= self._length_limit:
+            self._cut(start, self._length_limit, "length")
 
     def _cut(self, start: int, end: int, reason: FinishReason) -> None:
         """End the row after ``end`` characters, of which the new ids have those from ``start`` on."""

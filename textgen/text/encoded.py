@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -47,7 +48,7 @@ class EncodedText:
         """The number of ids per document, ``[documents]`` int64."""
         return np.diff(self.offsets)
 
-    def characters_per_target(self, characters_per_id: NDArray[np.int32]) -> float:
+    def characters_per_target(self, characters_per_id: NDArray[Any]) -> float:
         """The mean number of characters that a predicted id stands for: all ids but the first of each document.
 
         Args:
@@ -55,12 +56,10 @@ class EncodedText:
         """
         if (characters_per_id == 1).all():
             return 1.0
-        counts = np.zeros(len(characters_per_id), np.int64)
-        for start in range(0, len(self.ids), PIECE):
-            counts += np.bincount(self.ids[start : start + PIECE], minlength=len(counts))
+        counts = count_ids(self.ids, len(characters_per_id))
         first = self.offsets[:-1][self.lengths() > 0]
         counts -= np.bincount(self.ids[first], minlength=len(counts))
-        characters, targets = int(counts @ characters_per_id), int(counts.sum())
+        characters, targets = float(counts @ characters_per_id), int(counts.sum())
         return characters / targets if characters else 1.0
 
     def split_long(self, limit: int) -> EncodedText:
@@ -100,6 +99,14 @@ class EncodedText:
         is_held_out = np.zeros(len(self), np.bool_)
         is_held_out[held_out] = True
         return self.select(np.flatnonzero(~is_held_out)), self.select(np.flatnonzero(is_held_out))
+
+
+def count_ids(ids: StoredIds, vocab_size: int) -> NDArray[np.int64]:
+    """The number of occurrences of each id, ``[vocab_size]`` int64; ids ``[n]`` may be a memory-mapped file."""
+    counts = np.zeros(vocab_size, np.int64)
+    for start in range(0, len(ids), PIECE):
+        counts += np.bincount(ids[start : start + PIECE], minlength=vocab_size)
+    return counts
 
 
 def usual_longest(lengths: NDArray[np.int64]) -> int:

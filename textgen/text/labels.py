@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -128,6 +129,8 @@ def label_id(tokenizer: Tokenizer, label: str) -> int:
         raise OptionError(
             "the run has no labels; to train one with labels, set corpus.label, as in --set corpus.label=COLUMN"
         )
+    if label not in labels:
+        label = unicodedata.normalize("NFC", label)  # as corpora have labels
     if label not in labels:
         raise OptionError(f"the run has no label {label!r}; {suggestion(label, labels)}")
     return without_labels(tokenizer).vocab_size + labels.index(label)

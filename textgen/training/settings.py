@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +16,7 @@ from textgen.base.files import quoted
 from textgen.errors import OptionError, suggestion
 from textgen.generation.request import GenerationOptions
 from textgen.model.fitting import TrainingOptions
-from textgen.options import Options, Settings, build_options, merge_settings, read_config
+from textgen.options import Options, Settings, build_options, merge_settings, read_config, set_arguments
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.runs.lineage import Base
@@ -232,22 +231,14 @@ def _from_command(artifact: Artifact, recorded: Settings, changes: Settings, reg
     name = corpus.pop("name")
     fields = registry.get("corpus", name).Options.model_fields
     is_file = name == "file" and "path" in corpus
-    source = quoted(Path(corpus.pop("path"))) if is_file else f"--corpus {shlex.quote(name)}"
+    source = f"--corpus {shlex.quote(name)}"
+    if is_file:
+        paths = corpus.pop("path")
+        source = " ".join(quoted(Path(path)) for path in ([paths] if isinstance(paths, str) else paths))
     selected = {option: value for option, value in corpus.items() if value != fields[option].get_default()}
     tables = {**changes, "corpus": selected}
-    assigned = [
-        f"--set {shlex.quote(f'{table}.{option}={_as_text(value)}')}"
-        for table, values in tables.items()
-        for option, value in values.items()
-    ]
-    return " ".join(["textgen train", source, f"--from {quoted(artifact.path)}", *assigned])
-
-
-def _as_text(value: Any) -> str:
-    """A JSON value as ``--set`` reads it."""
-    if value is None:
-        return "none"
-    return value if isinstance(value, str) else json.dumps(value)
+    assigned = [word for table, values in tables.items() for word in set_arguments(table, values)]
+    return " ".join(["textgen train", source, f"--from {quoted(artifact.path)}", *map(shlex.quote, assigned)])
 
 
 def check_begins_with(run: str, named: Mapping[str, object]) -> None:

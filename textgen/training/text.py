@@ -18,7 +18,7 @@ from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.text.boundaries import Boundaries
 from textgen.text.corpus import Corpus, Layout
-from textgen.text.encoded import EncodedText, usual_longest
+from textgen.text.encoded import EncodedText, count_ids, usual_longest
 from textgen.text.encoding import TextFacts, count_starts, encode_corpus, fit_corpus, text_sha256
 from textgen.text.growth import grow_for
 from textgen.text.labels import labels_of, without_labels
@@ -86,9 +86,20 @@ class Text:
         return self.corpus.layout
 
     @cached_property
-    def characters_per_id(self) -> NDArray[np.int32]:
-        """The number of characters that each id stands for, ``[vocab]`` int32."""
-        return self.tokenizer.characters_per_id
+    def characters_per_id(self) -> NDArray[np.float64]:
+        """The number of characters that each id stands for, ``[vocab]`` float64.
+
+        The unknown id stands for as many as the pieces have on average that it replaces in this text, such as words.
+        """
+        characters, unknown = self.tokenizer.characters_per_id.astype(np.float64), self.tokenizer.unk_id
+        if unknown is not None:
+            counts = count_ids(self.encoded.ids, len(characters))
+            if counts[unknown]:
+                ends = len(self.encoded) if self.layout == "documents" else 0
+                known = counts @ characters - counts[unknown] * characters[unknown]
+                replaced = self.facts.characters + ends - known
+                characters[unknown] = max(replaced / counts[unknown], 1)
+        return characters
 
     @cached_property
     def boundaries(self) -> Boundaries:
