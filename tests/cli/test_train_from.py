@@ -417,6 +417,14 @@ def test_the_advice_to_use_from_works_when_pasted(textgen, base):
     assert settings["corpus"] == manifest(base).settings["corpus"]
 
 
+def test_the_advice_to_use_from_names_all_files(textgen, names, new_names):
+    textgen("train", names, new_names, *QUICK, *LINES, "--epochs", 1, "--out", "both")
+    error = textgen("train", "--resume", "both", "--batch-size", 5).error
+    command = error.partition("to fine-tune its weights: ")[2]
+    assert textgen(*shlex.split(command)[1:], "--epochs", 1, "--out", "again").code == 0
+    assert len(manifest("again").settings["corpus"]["path"]) == 2
+
+
 def test_a_model_s_shape_needs_a_new_run(textgen, base):
     assert textgen("train", "--resume", base, "--on-unknown", "skip").error.endswith("; train a new run instead")
 
