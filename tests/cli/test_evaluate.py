@@ -138,7 +138,7 @@ def test_folds_report_once_what_the_prompt_lacks(textgen, names, monkeypatch):
     lacking = ["--set", "generation.prompt=Zoe", "--set", "tokenizer.on_unknown=skip"]
     assert textgen("train", names, *quick, *lacking, "--out", "run").code == 0
     monkeypatch.setattr(console, "_noticed", set())  # as in a new process
-    assert textgen("evaluate", "run", "--folds", 3).err.count("characters of the prompt that are not in") == 1
+    assert textgen("evaluate", "run", "--folds", 3).err.count("parts of the prompt that are not in") == 1
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ def test_unknown_characters_are_reported_once_and_in_json(textgen, trained):
     options = ["--prompt", "Aéé☃", "--prompt", "éB", "--prompt", "Bo", "--num", 2]
     found, told = texts(textgen, trained["documents"], *options)
     assert told == (
-        "textgen: characters of the prompt that are not in the vocabulary were replaced by the unknown id: "
+        "textgen: parts of the prompt that are not in the vocabulary were replaced by the unknown id: "
         "'é' (U+00E9) 3 times, '☃' (U+2603)\n"
     )
     known = {"treatment": "unk", "composed": None}
@@ -264,7 +264,7 @@ def test_the_prompt_of_a_run_is_checked_at_training_time(textgen):
     command = ["train", "names.txt", "--model", "counting", "--set", "corpus.layout=lines", "--dry-run"]
     shown = textgen(*command, "--set", "generation.prompt=Aß", "--set", "generation.stop=ß")
     assert shown.code == 0
-    assert "characters of the prompt that are not in the vocabulary were replaced by the unknown id: 'ß'" in shown.err
+    assert "parts of the prompt that are not in the vocabulary were replaced by the unknown id: 'ß'" in shown.err
     assert "the stop text 'ß' never occurs" in shown.err
 
     strict = [*command, "--on-unknown", "error"]

@@ -159,7 +159,7 @@ def test_any_text_can_be_printed_in_any_encoding(trained, process, encoding, sho
     prompt = ["--prompt", "Ed\U0001f600\udcff", "--on-unknown", "unk"]
     text = process("sample", trained["documents"], *prompt, "--seed", 1, PYTHONIOENCODING=encoding)
     assert text.code == 0
-    assert text.err.startswith("textgen: characters of the prompt that are not in the vocabulary were replaced")
+    assert text.err.startswith("textgen: parts of the prompt that are not in the vocabulary were replaced")
     assert text.out.startswith(shown)
 
 

@@ -467,6 +467,7 @@ def test_labels_keep_their_weights_and_new_ones_are_added(textgen, towns):
 def test_documents_without_labels_leave_those_of_the_run_behind(textgen, towns, names):
     done = textgen("train", names, *LINES, "--from", towns, "--epochs", 1, "--out", "plain")
     assert done.code == 0, done.err
+    assert "the labels of towns are dropped: the new text has none" in done.err.splitlines()
     assert manifest("plain").labels == []
     assert textgen("sample", "plain", "--seed", 1).code == 0
     assert textgen("train", "--resume", "plain", "--epochs", 2).code == 0

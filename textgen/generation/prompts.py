@@ -104,7 +104,7 @@ def remarks(
     for treatment, became in (("unk", "replaced by the unknown id"), ("skip", "left out")):
         if some := [each for each in unknown if each.treatment == treatment]:
             listed = _list_unknown(some, compose)
-            lines.append(f"characters of the prompt that are not in the vocabulary were {became}: {listed}")
+            lines.append(f"parts of the prompt that are not in the vocabulary were {became}: {listed}")
     for text in stop:
         if missing := unwritable(tokenizer, text):
             shown = ", ".join(map(describe_character, missing))

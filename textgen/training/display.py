@@ -16,6 +16,7 @@ from textgen.base.files import quoted
 from textgen.model.fitting import Position
 from textgen.runs.artifact import Artifact
 from textgen.text.batches import PaddedDocuments
+from textgen.text.labels import labels_of
 from textgen.training.plan import Plan
 
 #: New tokens that are listed.
@@ -66,11 +67,14 @@ class LineDisplay(Display):
             say(describe_new(plan.new_tokens))
         if plan.new_labels:
             say(describe_new(plan.new_labels, "label"))
+        if plan.base and plan.base.artifact.manifest.labels and not labels_of(plan.tokenizer):
+            say(f"the labels of {plan.base.path} are dropped: the new text has none")
         resumed = f", resumed after batch {position.total}" if position.total else ""
         epochs = f"{self._epochs} epoch" + "s" * (self._epochs != 1)
+        batches = "batch" if self._steps == 1 else "batches"
         limit = f", at most {plan.training.max_steps} in all" if self._last < self._epochs * self._steps else ""
         begins = f", from the weights of {plan.base.path}" if plan.base else ""
-        say(f"{epochs} of {self._steps} batches{limit}{begins}, into {folder}{resumed}")
+        say(f"{epochs} of {self._steps} {batches}{limit}{begins}, into {folder}{resumed}")
 
     def batch(self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None) -> None:
         """Prints a line from time to time."""
