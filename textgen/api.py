@@ -107,6 +107,7 @@ def train(
     model: str | None = None,
     *,
     text: str | Iterable[str] | None = None,
+    labels: Iterable[str] | None = None,
     tokenizer: str | None = None,
     recipe: str | None = None,
     from_: str | Path | None = None,
@@ -126,6 +127,7 @@ def train(
         model: a registered name; ``"gru"`` by default.
         text: the text itself, instead of a corpus: a string is one long text; a list, another iterable, a NumPy array
             or a column of a data frame is documents. It is kept in the cache folder, as a file that the run records.
+        labels: the label of each document of ``text``.
         tokenizer: a registered name; by default one that suits the corpus.
         recipe: a registered name, whose settings are the base of all others.
         from_: a run, by its folder or its name in the folder of runs, whose trained weights to begin with. Its model,
@@ -156,13 +158,19 @@ def train(
     if text is not None:
         if corpus is not None:
             raise OptionError(f"give either corpus={str(corpus)!r} or text=…, not both")
-        corpus = keep_text(text)
+        corpus = keep_text(text, labels)
+    elif labels is not None:
+        raise OptionError(
+            "labels belong to text=…; for a corpus set corpus.label, as in settings={'corpus': {'label': …}}"
+        )
     names = {"corpus": corpus, "model": model, "tokenizer": tokenizer}
     base = None
     if from_ is not None:
         check_begins_with("from_", {"model": model, "tokenizer": tokenizer, "recipe": recipe})
         base = open_base(Path(from_), registry)
     wanted = read_settings(registry, names, settings or {}, recipe=recipe)
+    if labels is not None:
+        wanted = merge_settings(wanted, {"corpus": {"label": "label"}})
     if callbacks:
         named = wanted["training"].get("callbacks", ())
         wanted = merge_settings(wanted, {"training": {"callbacks": [*callbacks, *named]}})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from textgen.base.spool import spool
@@ -13,25 +13,30 @@ from textgen.errors import CorpusError, OptionError
 NAME = "text"
 
 
-def keep_text(text: str | Iterable[str]) -> Path:
+def keep_text(text: str | Iterable[str], labels: Iterable[str] | None = None) -> Path:
     """Keeps a text, or many, as a file that the corpus ``file`` reads.
 
     Args:
         text: one long text; or documents: a list, any other iterable, a NumPy array of strings, or a column of a
             table of pandas or polars.
+        labels: the label of each document, in any of these ways.
 
     Returns:
-        The path: ``.txt`` for one text, ``.jsonl`` for documents.
+        The path: ``.txt`` for one text, ``.jsonl`` for documents, with the keys ``text`` and, if there are labels,
+        ``label``.
 
     Raises:
-        OptionError: if it is neither; names the first item that is not a text.
+        OptionError: if it is neither; names the first item that is not a text. If one text has labels, or there are not
+            as many labels as documents.
         CorpusError: if there is no text, or it has half of a surrogate pair.
     """
     if isinstance(text, str):
         if not text.strip():
             raise CorpusError(f"{NAME} has no text: it is empty")
+        if labels is not None:
+            raise OptionError(f"{NAME} is one text, which has no labels; pass a list of documents")
         return spool([_encoded(NAME, text)])
-    return spool(_lines(_items(text)), ".jsonl")
+    return spool(_lines(_items(text), None if labels is None else [*labels]), ".jsonl")
 
 
 def _items(texts: Iterable[str]) -> Iterable[object]:
@@ -57,10 +62,12 @@ def _items(texts: Iterable[str]) -> Iterable[object]:
         raise OptionError(f"{NAME} is of type {kind}; pass a str, or a list or column of them") from None
 
 
-def _lines(items: Iterable[object]) -> Iterator[bytes]:
-    """Yields documents as lines of JSON, with the key ``text``."""
+def _lines(items: Iterable[object], labels: Sequence[object] | None) -> Iterator[bytes]:
+    """Yields documents as lines of JSON, with the key ``text``, and ``label`` if there are labels."""
     empty = True
+    count = 0
     for index, item in enumerate(items):
+        count += 1
         if not isinstance(item, str):
             value = repr(item)
             raise OptionError(
@@ -68,7 +75,12 @@ def _lines(items: Iterable[object]) -> Iterator[bytes]:
                 f"leave such rows out, as in {NAME}=[row for row in rows if isinstance(row, str)]"
             )
         empty = empty and not item.strip()
-        yield _encoded(f"{NAME}[{index}]", json.dumps({"text": item}, ensure_ascii=False), item) + b"\n"
+        record = {"text": item}
+        if labels is not None and index < len(labels):
+            record["label"] = str(labels[index])
+        yield _encoded(f"{NAME}[{index}]", json.dumps(record, ensure_ascii=False), item) + b"\n"
+    if labels is not None and len(labels) != count:
+        raise OptionError(f"{NAME} has {count:,} documents, but labels has {len(labels):,} items")
     if empty:
         raise CorpusError(f"{NAME} has no text: it is empty")
 

@@ -82,6 +82,21 @@ def test_documents_are_kept_as_they_are(texts):
     assert [json.loads(line) for line in kept if line] == [{"text": text} for text in texts]
 
 
+def test_documents_may_have_labels():
+    kinds = ["long" if len(name) > 3 else "short" for name in NAMES]
+    with registered(counting, name="counting"):
+        generator = textgen.train(text=NAMES, labels=iter(kinds), model="counting", settings=QUICK)
+    assert generator.artifact.manifest.labels == ["long", "short"]
+    assert generator.generate(label="short", seed=1)
+    for text, labels, error in (
+        (NAMES, kinds[1:], "text has 8 documents, but labels has 7 items"),
+        ("Ada", ["short"], "text is one text, which has no labels"),
+        (None, kinds, "labels belong to text="),
+    ):
+        with pytest.raises(OptionError, match=error):
+            textgen.train(text=text, labels=labels, model="counting", settings=QUICK)
+
+
 def test_a_run_of_a_text_can_be_evaluated_and_resumed():
     with registered(counting, name="counting") as registry:
         generator = textgen.train(text=NAMES, model="counting", settings=QUICK)
