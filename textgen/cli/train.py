@@ -20,7 +20,7 @@ INTERRUPTED = 130
 
 def train(
     files: Annotated[
-        list[Path] | None,
+        list[str] | None,  # as paths, ./- and - would be the same
         typer.Argument(
             metavar="[FILE]...",
             help="Text to train on: files, folders, patterns such as 'texts/*.txt', or - for standard input; short for "

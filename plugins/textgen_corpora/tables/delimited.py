@@ -16,6 +16,9 @@ DELIMITERS = (",", ";", "\t", "|")
 #: The least share of rows that must have as many cells as the first one, unless that one has the names of columns.
 _ALIKE = 0.5
 
+#: Lines by which a table is told from a text.
+_FIRST = 10
+
 
 @dataclass(frozen=True)
 class Dialect:
@@ -88,6 +91,19 @@ def sniff_delimiter(head: str, dialect: Dialect, wanted: Iterable[str]) -> str:
     best = max(fits, key=lambda delimiter: fits[delimiter])
     has_names, share, _, _ = fits[best]
     return best if has_names or share >= _ALIKE else dialect.delimiter
+
+
+def looks_like_table(head: str) -> bool:
+    """Whether the first lines of a text, at least three, have the same number of cells, more than one.
+
+    Args:
+        head: the beginning of the text.
+    """
+    lines = [line + "\n" for line in split_lines([head]) if line.strip()][:_FIRST]
+    tables = (list(_reader(lines, Dialect(delimiter), strict=False)) for delimiter in (",", ";", "\t"))
+    return len(lines) > 2 and any(
+        len(rows) > 2 and len(rows[0]) > 1 and all(len(row) == len(rows[0]) for row in rows) for rows in tables
+    )
 
 
 def _reader(lines: Iterable[str], dialect: Dialect, *, strict: bool) -> Iterator[list[str]]:
