@@ -194,7 +194,7 @@ class File(Corpus):
         dialect = Dialect()
         delimiter = sniff_delimiter(head, dialect, [DEFAULT])
         rows = [row.value for row in read_rows([head], replace(dialect, delimiter=delimiter)) if row.fault is None]
-        cells = [cell.strip() for cell in rows[0]]
+        cells = [cell.strip() for cell in rows[0]] if len(rows) > 1 else [DEFAULT]
         if DEFAULT in cells:
             return {"format": "csv"}
         return {"format": "csv", "column": str(column_instead(DEFAULT, cells, rows[1], self._columns))}

@@ -148,7 +148,7 @@ class FileOptions(Options):
         if "text" in formats and not is_text:
             raise ValueError(
                 f"text and {tables} files cannot be one corpus{examples}; name files of one kind, "
-                f"or read all as text: {as_text}"
+                f"or set format to read all as text: {as_text}"
             )
         if is_text and self.column is not None:
             as_table = self.command(paths, without=["layout"], format="csv")

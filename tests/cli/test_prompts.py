@@ -325,3 +325,12 @@ def test_a_path_that_is_set_is_taken_as_it_is(textgen):
 def test_an_unknown_option_of_a_request_suggests_others(textgen, trained):
     with pytest.raises(TypeError, match=r"a request has no option 'temprature'; did you mean temperature\?"):
         library.load(trained["stream"]).generate("the", temprature=0.5)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("option", ["--prompt-file", "--prompts-file"])
+def test_a_file_whose_name_is_that_of_stdin(textgen, trained, stdin, option):
+    Path("-").write_text("the cat\n")
+    stdin(b"mat")
+    for given, prompt in (("./-", "the cat"), ("-", "mat")):
+        done = textgen("sample", trained["stream"], option, given, "--length", 5, "--seed", 1)
+        assert (done.code, done.out[: len(prompt)]) == (0, prompt)

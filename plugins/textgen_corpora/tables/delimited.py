@@ -6,6 +6,7 @@ import csv
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from textgen_corpora.tables.bad_rows import Row
 from textgen_corpora.text_files.layouts import split_lines
@@ -16,7 +17,7 @@ DELIMITERS = (",", ";", "\t", "|")
 #: The least share of rows that must have as many cells as the first one, unless that one has the names of columns.
 _ALIKE = 0.5
 
-#: Lines by which a table is told from a text.
+#: Rows by which a table is told from a text.
 _FIRST = 10
 
 
@@ -94,15 +95,15 @@ def sniff_delimiter(head: str, dialect: Dialect, wanted: Iterable[str]) -> str:
 
 
 def looks_like_table(head: str) -> bool:
-    """Whether the first lines of a text, at least three, have the same number of cells, more than one.
+    """Whether the first rows of a text, at least three, have the same number of cells, more than one.
 
     Args:
         head: the beginning of the text.
     """
-    lines = [line + "\n" for line in split_lines([head]) if line.strip()][:_FIRST]
-    tables = (list(_reader(lines, Dialect(delimiter), strict=False)) for delimiter in (",", ";", "\t"))
-    return len(lines) > 2 and any(
-        len(rows) > 2 and len(rows[0]) > 1 and all(len(row) == len(rows[0]) for row in rows) for rows in tables
+    tables = (list(islice(read_rows([head], Dialect(delimiter)), _FIRST)) for delimiter in (",", ";", "\t"))
+    return any(
+        len(rows) > 2 and all(row.fault is None and len(row.value) == len(rows[0].value) > 1 for row in rows)
+        for rows in tables
     )
 
 
