@@ -114,10 +114,10 @@ class File(Corpus):
     @property
     def _layout(self) -> str:
         """The layout; ``auto`` is settled by the format of the files."""
+        are_known = all(map(is_one_file, self.options.paths))
+        paths = self.options.paths if are_known else [file.path for file in self._found]  # which checks the options
         if self.options.layout != "auto":
             return self.options.layout
-        are_known = all(map(is_one_file, self.options.paths))
-        paths = self.options.paths if are_known else [file.path for file in self._found]
         return "stream" if all(self.options.format_of(path) == "text" for path in paths) else "lines"
 
     @cached_property
