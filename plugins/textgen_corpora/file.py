@@ -180,24 +180,34 @@ class File(Corpus):
     def _suggest_another_reading(self) -> None:
         """Says that a text looks like a table, if no suffix could tell, or like a list."""
         file, head = self._files[0], self._head(self._files[0])
-        has_suffix = self.options.format != "auto" or not any(map(is_pipe, self.options.paths))
-        if not has_suffix and looks_like_table(head):
-            condition, changes = "if it is a table", self._as_table(head)
+        is_unnamed = self.options.format == "auto" and len(self._files) == 1 and is_pipe(self.options.paths[0])
+        if is_unnamed and (as_table := self._as_table(head)):
+            condition, changes = "if it is a table", as_table
         elif has_short_lines(head):
             condition, changes = "if each of its lines is a text of its own", {"layout": "lines"}
         else:
             return
         notice(f"{file.name} is read as one long text; {condition}: {self._command(**changes)}", once=True)
 
-    def _as_table(self, head: str) -> dict[str, str]:
-        """The options that read a text as a table, as its first characters suggest."""
-        dialect = Dialect()
-        delimiter = sniff_delimiter(head, dialect, [DEFAULT])
-        rows = [row.value for row in read_rows([head], replace(dialect, delimiter=delimiter)) if row.fault is None]
-        cells = [cell.strip() for cell in rows[0]] if len(rows) > 1 else [DEFAULT]
-        if DEFAULT in cells:
-            return {"format": "csv"}
-        return {"format": "csv", "column": str(column_instead(DEFAULT, cells, rows[1], self._columns))}
+    def _as_table(self, head: str) -> dict[str, str] | None:
+        """The options that read a text as a table, if its first characters look like one."""
+        column: str | int | None = DEFAULT
+        value = next((row.value for row in read_lines([head])), None)
+        if isinstance(value, dict):
+            form = "jsonl"
+            texts = {key: each for key, each in value.items() if isinstance(each, str)}
+            if DEFAULT not in value:
+                column = self._columns.instead(DEFAULT, texts)
+        elif looks_like_table(head):
+            form = "csv"
+            delimiter = sniff_delimiter(head, Dialect(), [DEFAULT])
+            rows = [row.value for row in read_rows([head], Dialect(delimiter)) if row.fault is None]
+            cells = [cell.strip() for cell in rows[0]] if len(rows) > 1 else [DEFAULT]
+            if DEFAULT not in cells:
+                column = column_instead(DEFAULT, cells, rows[1], self._columns)
+        else:
+            return None
+        return {"format": form} | ({} if column in (DEFAULT, None) else {"column": str(column)})
 
     def _documents(self) -> Iterator[Labelled]:
         """Yields label, if there is one, and text of the documents that are not blank."""

@@ -65,6 +65,7 @@ class Columns:
         """
         shared = self.shared()
         known = {name: cell for name, cell in cells.items() if shared is None or name in shared}
+        known = {name: cell for name, cell in known.items() if name not in self.names} or known
         near = difflib.get_close_matches(column, known, n=1)
         return near[0] if near else max(known, key=lambda name: _likelihood(known[name]), default=None)
 

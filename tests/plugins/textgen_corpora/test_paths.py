@@ -274,6 +274,8 @@ def test_a_file_whose_name_is_that_of_standard_input(folder, stdin):
         (b"text;n\na b;1\nc d;2\n", "--set corpus.format=csv"),
         (b"id,title\n1,a b\n2,c d\n", "--set corpus.format=csv --set corpus.column=title"),
         (b"1\ta b\n2\tc d\n3\te f\n", "--set corpus.format=csv --set corpus.column=1"),
+        (b'{"text": "a b", "n": 1}\n{"text": "c d", "n": 2}\n{"text": "e", "n": 3}\n', "--set corpus.format=jsonl"),
+        (b'{"title": "a b"}\n', "--set corpus.format=jsonl --set corpus.column=title"),
         (b"One line, and\nanother\none, more\n", ""),
         (b"a,b\n1,2\n", ""),
         (b'"a"b;c\n"a"b;c\n"a"b;c\n', ""),
@@ -290,3 +292,9 @@ def test_a_table_from_standard_input_is_told(stdin, capsys, content, advice):
     if advice:
         options = dict(each.removeprefix("corpus.").split("=") for each in advice.split() if each != "--set")
         assert "a b" in list(corpus(settled_path(own), **options).documents())
+
+
+def test_a_table_from_standard_input_beside_other_texts_is_text(stdin, folder, capsys):
+    stdin(b"id,title\n1,a b\n2,c d\n")
+    assert text(["-", "a.txt"]) == "id,title\n1,a b\n2,c d\na"
+    assert capsys.readouterr().err == ""

@@ -415,6 +415,13 @@ def test_the_command_of_an_error_about_columns_works(write, name, content, optio
     assert read(path, **advised(path, caught.value)) == texts
 
 
+def test_a_label_is_not_advised_to_be_the_text(write):
+    with pytest.raises(CorpusError, match=r"no column 'x'.*--set corpus.column=title --set corpus.label=id$"):
+        labelled(write("a.csv", "id,title\n1,a b\n"), column="title", label="x")
+    with pytest.raises(CorpusError, match=r"no key 'x'.*--set corpus.label=id\)"):
+        labelled(write("a.json", '[{"id": 1, "text": "a b"}]'), label="x")
+
+
 def test_a_duplicated_column_is_named_with_its_numbers(write):
     with pytest.raises(CorpusError, match=r"has 2 columns 'text' in its first row; rename.*\(0 or 2\).*column=0$"):
         read(write("a.csv", "text,id,text\na,1,b\n"))
