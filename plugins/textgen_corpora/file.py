@@ -12,9 +12,9 @@ from textgen import Corpus, Layout, Provenance, Source, notice
 from textgen.errors import CorpusError, OptionError
 from textgen_corpora.file_options import DELIMITED, PLACES, FileOptions
 from textgen_corpora.reading import no_text, not_all_blank, read_pieces, settled_encoding
-from textgen_corpora.tables.bad_rows import BadRows
-from textgen_corpora.tables.columns import Columns, Labelled, texts_of_cells, texts_of_values
-from textgen_corpora.tables.delimited import Dialect, read_rows, sniff_delimiter
+from textgen_corpora.tables.bad_rows import BadRows, Row
+from textgen_corpora.tables.columns import DEFAULT, Columns, Labelled, column_instead, texts_of_cells, texts_of_values
+from textgen_corpora.tables.delimited import Dialect, looks_like_table, read_rows, sniff_delimiter
 from textgen_corpora.tables.json_rows import read_lines, read_values
 from textgen_corpora.text_files.cleaning import (
     Change,
@@ -30,6 +30,9 @@ from textgen_corpora.text_files.paths import FoundFile, find_files, is_one_file,
 
 #: Characters of a file by which its delimiter, or whether it is a list, is recognised.
 _HEAD = 1 << 16
+
+#: More labels than this, in more than half of the documents, are told.
+_MANY_LABELS = 100
 
 
 @dataclass(frozen=True)
@@ -111,10 +114,10 @@ class File(Corpus):
     @property
     def _layout(self) -> str:
         """The layout; ``auto`` is settled by the format of the files."""
+        are_known = all(map(is_one_file, self.options.paths))
+        paths = self.options.paths if are_known else [file.path for file in self._found]  # which checks the options
         if self.options.layout != "auto":
             return self.options.layout
-        are_known = all(map(is_one_file, self.options.paths))
-        paths = self.options.paths if are_known else [file.path for file in self._found]
         return "stream" if all(self.options.format_of(path) == "text" for path in paths) else "lines"
 
     @cached_property
@@ -126,10 +129,11 @@ class File(Corpus):
         first: dict[str, str] = {}
         for file in found:
             first.setdefault(options.format_of(file.path), file.name)
+        paths = [file.path for file in found] if any(map(is_pipe, options.paths)) else options.paths
         try:
-            options.check(set(first))
+            options.check(set(first), paths, f" ({', '.join(first.values())})")
         except ValueError as error:
-            raise OptionError(f"corpus: {error} ({', '.join(first.values())})") from None
+            raise OptionError(f"corpus: {error}") from None
         return found
 
     @cached_property
@@ -169,54 +173,101 @@ class File(Corpus):
 
     def _stream(self) -> Iterator[str]:
         if self.options.layout == "auto":
-            self._suggest_lines()
+            self._suggest_another_reading()
         text = joined(self._pieces(file) for file in self._files)
         return not_all_blank(self._name, changed_stream(text, self._changes))
 
-    def _suggest_lines(self) -> None:
-        if has_short_lines(self._head(self._files[0])):
-            notice(
-                f"{self._files[0].name} is read as one long text; if each of its lines is a text of its own: "
-                f"{self._command(layout='lines')}",
-                once=True,
-            )
+    def _suggest_another_reading(self) -> None:
+        """Says that a text looks like a table, if no suffix could tell, or like a list."""
+        file, head = self._files[0], self._head(self._files[0])
+        is_unnamed = self.options.format == "auto" and len(self._files) == 1 and is_pipe(self.options.paths[0])
+        if is_unnamed and (as_table := self._as_table(head)):
+            condition, changes = "if it is a table", as_table
+        elif has_short_lines(head):
+            condition, changes = "if each of its lines is a text of its own", {"layout": "lines"}
+        else:
+            return
+        notice(f"{file.name} is read as one long text; {condition}: {self._command(**changes)}", once=True)
+
+    def _as_table(self, head: str) -> dict[str, str] | None:
+        """The options that read a text as a table, if its first characters look like one."""
+        column: str | int | None = DEFAULT
+        value = next((row.value for row in read_lines([head])), None)
+        if isinstance(value, dict):
+            form = "jsonl"
+            texts = {key: each for key, each in value.items() if isinstance(each, str)}
+            if DEFAULT not in value:
+                column = self._columns.instead(DEFAULT, texts)
+        elif looks_like_table(head):
+            form = "csv"
+            delimiter = sniff_delimiter(head, Dialect(), [DEFAULT])
+            rows = [row.value for row in read_rows([head], Dialect(delimiter)) if row.fault is None]
+            cells = [cell.strip() for cell in rows[0]] if len(rows) > 1 else [DEFAULT]
+            if DEFAULT not in cells:
+                column = column_instead(DEFAULT, cells, rows[1], self._columns)
+        else:
+            return None
+        return {"format": form} | ({} if column in (DEFAULT, None) else {"column": str(column)})
 
     def _documents(self) -> Iterator[Labelled]:
         """Yields label, if there is one, and text of the documents that are not blank."""
         bad = BadRows(self.options.on_bad_row == "skip", lambda: self._command(on_bad_row="skip"))
         changes = self._changes
-        empty = True
+        count = 0
+        labels: set[str] = set()
         for file in self._files:
-            for label, text in self._cut(file, bad):
+            for found, text in self._cut(file, bad):
                 document = changed(text, changes) if changes else text
                 if document.strip():
-                    empty = False
-                    # Labels are typed by users; names of files may be in another normal form.
-                    yield label and nfc(label), document
+                    count += 1
+                    # Labels are typed by users, on one line; names of files may be in another normal form.
+                    label = None if found is None else nfc(" ".join(found.split()))
+                    if label is not None:
+                        labels.add(label)
+                    yield label, document
         self._bad_rows = bad.count
-        if empty:
+        if not count:
             raise no_text(self._name, bad.summary())
         if bad.count:
             notice(bad.summary(), once=True)
+        if len(labels) > max(_MANY_LABELS, count / 2):
+            notice(
+                f"corpus.label={self.options.label} gives {count:,} texts {len(labels):,} labels; a label is learned "
+                f"from the texts that have it in common, such as those of a class",
+                once=True,
+            )
 
     def _cut(self, file: TextFile, bad: BadRows) -> Iterator[Labelled]:
-        pieces = self._pieces(file)
-        match file.format:
-            case "csv" | "tsv":
-                assert file.delimiter is not None
-                rows = read_rows(pieces, Dialect(file.delimiter, self.options.quote, self.options.escape))
-                found = texts_of_cells(file.name, rows, self._columns, bad)
-            case "json":
-                found = texts_of_values(file.name, read_values(file.name, pieces), self._columns, bad)
-            case "jsonl":
-                found = texts_of_values(file.name, read_lines(pieces), self._columns, bad)
-            case _:
-                found = ((None, text) for text in self._documents_of(pieces))
+        if file.format == "text":
+            found: Iterator[Labelled] = ((None, text) for text in self._documents_of(self._pieces(file)))
+        elif file.format in DELIMITED:
+            found = texts_of_cells(file.name, self._rows(file), self._columns, bad)
+        else:
+            found = texts_of_values(file.name, self._rows(file), self._columns, bad)
         if self.options.label not in PLACES:
             return found
         path = file.path.absolute()
         label = path.parent.name if self.options.label == "folder" else Path(path.name.removesuffix(".gz")).stem
         return ((label, text) for _, text in found)
+
+    def _rows(self, file: TextFile) -> Iterator[Row]:
+        """Yields the rows of a table."""
+        pieces = self._pieces(file)
+        if file.format == "json":
+            return read_values(file.name, pieces)
+        if file.format == "jsonl":
+            return read_lines(pieces)
+        assert file.delimiter is not None
+        return read_rows(pieces, Dialect(file.delimiter, self.options.quote, self.options.escape))
+
+    def _shared_columns(self) -> set[str] | None:
+        """The columns or keys that the first rows of all tables have; ``None`` if there is only one table."""
+        if len(self._files) == 1:
+            return None
+        firsts = [next((row.value for row in self._rows(file) if row.fault is None), None) for file in self._files]
+        return set.intersection(
+            *({name.strip() for name in first} if isinstance(first, list | dict) else set() for first in firsts)
+        )
 
     def _documents_of(self, pieces: Iterator[str]) -> Iterable[str]:
         match self._layout:
@@ -249,6 +300,7 @@ class File(Corpus):
             label=None if label is None or label in PLACES else str(label),
             drop_nul=self.options.drop_nul,
             command=self._command,
+            shared=self._shared_columns,
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from textgen.options import Options, set_arguments
-from textgen_corpora.text_files.paths import is_one_file
+from textgen_corpora.text_files.paths import STDIN, is_one_file
 
 #: The format of a file by its suffix; every other suffix is for plain text.
 FORMATS = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -81,7 +82,12 @@ class FileOptions(Options):
         values = value if isinstance(value, list | tuple) else [value]
         if not values or "" in values:
             raise ValueError("name a file, a folder or a pattern")
-        return tuple(value) if isinstance(value, list | tuple) else value
+        # As paths, ./- and - are the same.
+        values = [
+            os.path.abspath(each) if isinstance(each, str) and each != "-" and Path(each) == STDIN else each
+            for each in values
+        ]
+        return tuple(values) if isinstance(value, list | tuple) else values[0]
 
     @field_validator("encoding")
     @classmethod
@@ -106,7 +112,7 @@ class FileOptions(Options):
     @model_validator(mode="after")
     def _fits_formats(self) -> Self:
         if all(map(is_one_file, self.paths)):  # the others are known when they are found
-            self.check({self.format_of(path) for path in self.paths})
+            self.check({self.format_of(path) for path in self.paths}, self.paths)
         return self
 
     @property
@@ -121,37 +127,64 @@ class FileOptions(Options):
         name = path.name.lower().removesuffix(".gz")
         return FORMATS.get(Path(name).suffix, "text")
 
-    def check(self, formats: set[str]) -> None:
+    def check(self, formats: set[str], paths: Iterable[Path], examples: str = "") -> None:
         """Checks that the options suit the formats of the files.
 
+        Args:
+            formats: of the files.
+            paths: the files, as commands are to name them.
+            examples: what follows the name of the formats, such as a file of each.
+
         Raises:
-            ValueError: if one does nothing, or contradicts them.
+            ValueError: if one does nothing, or contradicts them; the message ends with a command.
         """
         is_text = formats == {"text"}
         tables = " and ".join(sorted(formats - {"text"}))
+        is_place = self.label in PLACES
+        in_stream = self.layout in ("auto", "stream")
+        of_tables = [*_OF_TABLES, *_OF_DELIMITED, *([] if is_place else ["label"])]
+        layout = {"layout": "lines"} if is_place and in_stream else {}
+        as_text = self.command(paths, without=of_tables, format="text", **layout)
         if "text" in formats and not is_text:
-            raise ValueError(f"text and {tables} files cannot be one corpus; name files of one kind, or set format")
+            raise ValueError(
+                f"text and {tables} files cannot be one corpus{examples}; name files of one kind, "
+                f"or set format to read all as text: {as_text}"
+            )
         if is_text and self.column is not None:
-            raise ValueError("a text file has no columns; leave column out, or set format to csv or jsonl")
+            as_table = self.command(paths, without=["layout"], format="csv")
+            raise ValueError(
+                f"a text file has no columns{examples}; leave column out, or read it as a table, as csv, tsv, json or "
+                f"jsonl: {as_table}"
+            )
         if not is_text and self.layout not in ("auto", "lines"):
-            raise ValueError(f"{tables} has documents; leave layout out, or set format to text")
-        if is_text and self.label is not None:
-            if self.layout in ("auto", "stream"):
-                raise ValueError("label is for documents, not for a stream; set layout to lines, paragraphs or files")
-            if self.label not in PLACES:
-                raise ValueError("the label of text files is filename or folder")
-        unused = {**(_OF_TABLES if is_text else {}), **({} if formats & set(DELIMITED) else _OF_DELIMITED)}
-        for name, default in unused.items():
-            if getattr(self, name) != default:
-                raise ValueError(f"{name} does nothing for {tables or 'text'}; leave it out, or set format")
+            raise ValueError(f"{tables} has documents{examples}; leave layout out, or read the file as text: {as_text}")
+        if is_text and self.label is not None and in_stream:
+            changes = {"layout": "files"} if is_place else {"layout": "files", "label": "filename"}
+            raise ValueError(
+                f"label is for documents, not for a stream{examples}; set layout to lines, paragraphs or files: "
+                f"{self.command(paths, **changes)}"
+            )
+        if is_text and self.label is not None and not is_place:
+            raise ValueError(
+                f"the label of text files{examples} is filename or folder: {self.command(paths, label='filename')}"
+            )
+        defaults = {**(_OF_TABLES if is_text else {}), **({} if formats & set(DELIMITED) else _OF_DELIMITED)}
+        if unused := [name for name, default in defaults.items() if getattr(self, name) != default]:
+            raise ValueError(
+                f"{' and '.join(unused)} {'does' if len(unused) == 1 else 'do'} nothing for {tables or 'text'}"
+                f"{examples}; leave {'it' if len(unused) == 1 else 'them'} out, or set format: "
+                f"{self.command(paths, without=unused)}"
+            )
 
-    def command(self, paths: Iterable[Path], **changes: str) -> str:
+    def command(self, paths: Iterable[Path], *, without: Iterable[str] = (), **changes: str) -> str:
         """A command that trains on the same text with other options.
 
         Args:
             paths: the files, as they are to be named.
+            without: options to leave out.
             **changes: the other options.
         """
-        chosen = self.model_dump(mode="json", exclude={"path"}, exclude_defaults=True) | changes
+        given = self.model_dump(mode="json", exclude={"path"}, exclude_defaults=True)
+        chosen = {name: value for name, value in given.items() if name not in without} | changes
         options = {name: "tab" if value == "\t" else value for name, value in chosen.items()}  # a tab cannot be typed
         return shlex.join(["textgen", "train", *map(str, paths), *set_arguments("corpus", options)])

@@ -1,6 +1,7 @@
 """Training on one's own text: from several files, pipes, tables and with labels."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -146,3 +147,67 @@ def test_info_shows_what_was_recognised():
 def test_info_of_several_files_lists_them(texts):
     facts = json.loads(info("--set", "corpus.path=texts", "--json"))
     assert [Path(file["path"]).name for file in facts["files"]] == ["a.txt", "c1.txt", "c2.txt"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["more/*.txt", "--set", "corpus.label=filename"],
+        ["more", "--set", "corpus.label=folder", "--set", "corpus.layout=stream"],
+        ["my.txt", "--set", "corpus.label=class"],
+        ["my.txt", "semi.csv"],
+        ["my.txt", "semi.csv", "--set", "corpus.label=filename"],
+        ["my.txt", "semi.csv", "--set", "corpus.column=title", "--set", "corpus.delimiter=;"],
+        ["my.txt", "--set", "corpus.on_bad_row=skip", "--set", "corpus.delimiter=;"],
+        ["semi.csv", "--set", "corpus.layout=files", "--set", "corpus.column=title"],
+        ["semi.csv", "--set", "corpus.layout=paragraphs", "--set", "corpus.label=filename"],
+        ["table.txt", "--set", "corpus.column=title"],
+        ["folder/*", "--set", "corpus.label=filename"],
+    ],
+)
+def test_commands_of_errors_about_options_work(textgen, given):
+    for name in ("more", "folder"):
+        Path(name).mkdir()
+    for name in ("more/a.txt", "more/b.txt", "my.txt", "folder/c.txt"):
+        Path(name).write_text(f"{name} {VERSE}")
+    for name in ("semi.csv", "table.txt", "folder/d.csv"):
+        Path(name).write_text("id;title\n" + "1;a longer title\n" * 30)
+    error = textgen("train", *given, *QUICK).error
+    (command,) = re.findall(r"textgen train (.*)$", error)
+    assert plan(textgen, *shlex.split(command), "--set", "training.held_out=0")["characters"] > 0
+
+
+def test_a_path_without_the_name_of_a_corpus_is_a_file(textgen, texts):
+    Path("run.toml").write_text('[corpus]\npath = ["texts/c2.txt", "texts/a.txt"]\n')
+    configured = plan(textgen, "--config", "run.toml")["settings"]["corpus"]
+    assert (configured["name"], [Path(path).name for path in configured["path"]]) == ("file", ["c2.txt", "a.txt"])
+    assert plan(textgen, "--set", "corpus.path=texts/a.txt")["settings"]["corpus"]["name"] == "file"
+    assert plan(textgen, "texts/c1.txt", "--config", "run.toml")["settings"]["corpus"]["path"].endswith("c1.txt")
+
+
+def test_a_text_that_is_named_twice_is_an_error(textgen, texts):
+    error = textgen("train", "texts/a.txt", "--set", "corpus.path=texts/c1.txt", *QUICK).error
+    assert error.endswith("give the text either by its name or by --set corpus.path=texts/c1.txt, not both")
+
+
+def test_a_file_whose_name_is_that_of_standard_input(textgen):
+    Path("-").write_text(VERSE)
+    for given in (["./-"], ["--set", "corpus.path=./-"]):
+        assert plan(textgen, *given)["settings"]["corpus"]["path"] == str(Path.cwd() / "-")
+
+
+@pytest.mark.parametrize("name", [b"\xff.txt", b"."])
+def test_a_name_that_is_not_utf_8_leaves_no_run(textgen, name):
+    Path(os.fsdecode(b"\xff.txt")).write_text(VERSE)
+    assert textgen("train", os.fsdecode(name), *QUICK).error.endswith(
+        "\\xff.txt has a name that is not UTF-8; rename it"
+    )
+    assert not Path("runs").exists()
+
+
+def test_standard_input_that_is_closed(environment):
+    command = shlex.join([sys.executable, "-m", "textgen", "train", "-", *map(str, QUICK)])
+    done = subprocess.run(
+        ["bash", "-c", f"{command} <&-"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (2, "textgen: error: standard input is closed; name a file or a pipe\n")

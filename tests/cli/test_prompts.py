@@ -335,3 +335,12 @@ def test_each_of_many_unknown_words_is_reported(textgen):
     (generation,) = json.loads(shown.out)
     assert [unknown["character"] for unknown in generation["unknown"]] == words
     assert [unknown["position"] for unknown in generation["unknown"]][:3] == [0, 3, 6]
+
+
+@pytest.mark.parametrize("option", ["--prompt-file", "--prompts-file"])
+def test_a_file_whose_name_is_that_of_stdin(textgen, trained, stdin, option):
+    Path("-").write_text("the cat\n")
+    stdin(b"mat")
+    for given, prompt in (("./-", "the cat"), ("-", "mat")):
+        done = textgen("sample", trained["stream"], option, given, "--length", 5, "--seed", 1)
+        assert (done.code, done.out[: len(prompt)]) == (0, prompt)

@@ -28,12 +28,15 @@ def sample(
         typer.Option(metavar="TEXT", help="Text to continue; may be repeated. By default the run's own, or none."),
     ] = None,
     prompt_file: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="A file that is one prompt of any length, but for the line end at its very end; - for stdin."
+            metavar="PATH",
+            help="A file that is one prompt of any length, but for the line end at its very end; - for stdin.",
         ),
     ] = None,
-    prompts_file: Annotated[Path | None, typer.Option(help="A file with one prompt per line; - for stdin.")] = None,
+    prompts_file: Annotated[
+        str | None, typer.Option(metavar="PATH", help="A file with one prompt per line; - for stdin.")
+    ] = None,
     label: Annotated[
         list[str] | None,
         typer.Option(
@@ -160,11 +163,11 @@ def sample(
         say(f"{new} of {len(generations)} ({new / len(generations):.0%}) are not training documents")
 
 
-def _read_prompts(whole: Path | None, lines: Path | None) -> list[str]:
+def _read_prompts(whole: str | None, lines: str | None) -> list[str]:
     """The prompt that is a file, and the prompts that are the lines of another."""
     from textgen.errors import OptionError
 
-    if whole == lines == Path("-"):
+    if whole == lines == "-":
         raise OptionError("--prompt-file - and --prompts-file - cannot both read stdin; give one of them a file")
     prompts = []
     if whole is not None:
@@ -180,12 +183,12 @@ def _read_prompts(whole: Path | None, lines: Path | None) -> list[str]:
     return prompts
 
 
-def _read_text(path: Path) -> str:
-    """The text of a file, or of stdin for ``-``, without a byte-order mark."""
+def _read_text(path: str) -> str:
+    """The text of a file, or of stdin for ``-``, without a byte-order mark; ``./-`` is a file."""
     from textgen.errors import OptionError
 
     try:
-        content = path.read_bytes() if path != Path("-") else sys.stdin.buffer.read() if sys.stdin else b""
+        content = Path(path).read_bytes() if path != "-" else sys.stdin.buffer.read() if sys.stdin else b""
     except OSError as error:
         raise OptionError(f"the prompts in {_name(path)} cannot be read: {error.strerror}") from None
     encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
@@ -197,8 +200,8 @@ def _read_text(path: Path) -> str:
         ) from None
 
 
-def _name(path: Path) -> str:
-    return "stdin" if path == Path("-") else str(path)
+def _name(path: str) -> str:
+    return "stdin" if path == "-" else path
 
 
 def _read_training(generator: TextGenerator, data_dir: Path | None) -> Iterable[str]:

@@ -25,7 +25,7 @@ INTERRUPTED = 130
 
 def train(
     files: Annotated[
-        list[Path] | None,
+        list[str] | None,  # as paths, ./- and - would be the same
         typer.Argument(
             metavar="[FILE]...",
             help="Text to train on: files, folders, patterns such as 'texts/*.txt', or - for standard input; short for "
@@ -130,7 +130,7 @@ def _check_folder(out: Path | None, from_: Path | None, *, overwrite: bool) -> N
 
 
 def _plan(
-    files: list[Path] | None,
+    files: list[str] | None,
     names: dict[str, str | None],
     layers: Layers,
     config: Path | None,

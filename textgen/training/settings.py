@@ -16,7 +16,7 @@ from textgen.base.files import quoted
 from textgen.errors import OptionError, suggestion
 from textgen.generation.request import GenerationOptions
 from textgen.model.fitting import TrainingOptions
-from textgen.options import Options, Settings, build_options, merge_settings, read_config, set_arguments
+from textgen.options import Options, Settings, Typed, build_options, merge_settings, read_config, set_arguments
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.runs.lineage import Base
@@ -62,7 +62,8 @@ def read_settings(
 ) -> Settings:
     """Merges settings; later ones take precedence: recipe, configuration file, layers in their order, names.
 
-    A table of the configuration file is left out if it is for another plugin than the one named.
+    A table of the configuration file is left out if it is for another plugin than the one named. A path without the
+    name of a corpus is that of the corpus ``file``.
 
     Args:
         registry: where names are looked up.
@@ -73,12 +74,16 @@ def read_settings(
         config: a TOML file.
 
     Raises:
-        OptionError: if the file cannot be read, or has an unknown table.
+        OptionError: if the file cannot be read, or has an unknown table, or ``--set`` names another text than
+            ``names``.
         UnknownNameError: if there is no such recipe.
     """
     named = {table: {"name": str(name)} for table, name in names.items() if name is not None}
     if (corpus := names.get("corpus")) is not None:
         named["corpus"] = _corpus_settings(registry, corpus)
+        typed = [path for layer in layers if isinstance(path := layer.get("corpus", {}).get("path"), Typed)]
+        if typed and "path" in named["corpus"]:
+            raise OptionError(f"give the text either by its name or by --set corpus.path={typed[0]}, not both")
     configured = {
         table: values
         for table, values in (read_config(config) if config else {}).items()
@@ -86,12 +91,19 @@ def read_settings(
     }
     chosen = merge_settings(configured, *layers, named)
     if recipe is None:
-        return chosen
+        return _with_corpus(chosen)
     base = merge_settings(registry.get("recipe", recipe))
     model = chosen["model"].get("name")
     if model not in (None, base["model"].get("name")):
         base["training"] = _known_to(registry, model, base["training"], f"the recipe {recipe}")
-    return merge_settings(base, chosen)
+    return _with_corpus(merge_settings(base, chosen))
+
+
+def _with_corpus(settings: Settings) -> Settings:
+    """Names the corpus of settings that only have the path of a text."""
+    if "path" in settings["corpus"]:
+        settings["corpus"].setdefault("name", "file")
+    return settings
 
 
 def _corpus_settings(registry: Registry, corpus: str | Path | Sequence[str | Path]) -> dict[str, Any]:

@@ -12,7 +12,16 @@ _SHOWN = 60
 
 
 class BadRow(Exception):
-    """A row that has no text, or no label. The message continues "table.csv, line 3"."""
+    """A row that has no text, or no label.
+
+    Args:
+        fault: what is wrong; continues "table.csv, line 3".
+        advice: what to do, where that is not to correct the row.
+    """
+
+    def __init__(self, fault: str, advice: str = "") -> None:
+        super().__init__(fault)
+        self.advice = advice
 
 
 class Row(NamedTuple):
@@ -40,15 +49,23 @@ class BadRows:
 
     Attributes:
         count: how many were skipped so far.
+        has_good: whether a row was good so far.
     """
 
     def __init__(self, skip: bool, skipping: Callable[[], str]) -> None:
         self.count = 0
+        self.has_good = False
         self._skip, self._skipping = skip, skipping
         self._first = ""
 
-    def handle(self, name: str, row: Row, fault: str) -> None:
+    def handle(self, name: str, row: Row, fault: BadRow, are_others_good: Callable[[], bool]) -> None:
         """Skips a row and counts it.
+
+        Args:
+            name: of the file.
+            row: the bad one.
+            fault: why it is bad.
+            are_others_good: whether a row is left if bad ones are skipped; it may read the rows that follow.
 
         Raises:
             CorpusError: if rows are not to be skipped.
@@ -57,7 +74,10 @@ class BadRows:
         shown = repr(source) if len(source) <= _SHOWN else f"{source[:_SHOWN]!r}..."
         what = f"{name}, line {row.line}{fault}, in the row {shown}"
         if not self._skip:
-            raise CorpusError(f"{what}; correct it, or leave such rows out: {self._skipping()}")
+            if fault.advice:
+                raise CorpusError(f"{what}; {fault.advice}")
+            skipping = f", or leave such rows out: {self._skipping()}" if are_others_good() else ""
+            raise CorpusError(f"{what}; correct it{skipping}")
         self.count += 1
         self._first = self._first or what
 

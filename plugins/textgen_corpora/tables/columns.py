@@ -11,6 +11,12 @@ from textgen.errors import CorpusError, suggestion
 from textgen_corpora.reading import Command
 from textgen_corpora.tables.bad_rows import BadRow, BadRows, Row
 
+#: Names that options read in another way.
+_RESERVED = ("", "none", "filename", "folder")
+
+#: What to do about tables none of whose columns is in all of them.
+NOTHING_SHARED = "the files have no column in common; give them the same columns, or train on one of them"
+
 #: The column of the text, unless another is chosen.
 DEFAULT = "text"
 
@@ -24,12 +30,14 @@ class Columns:
         label: the same for the label; ``None`` for no label.
         drop_nul: whether NUL characters are left out, instead of making a row a bad one.
         command: makes the command that reads the table with other options.
+        shared: finds the columns that all tables of the corpus have; ``None`` if there is only one table.
     """
 
     text: str | None
     label: str | None
     drop_nul: bool
     command: Command
+    shared: Callable[[], set[str] | None] = lambda: None
 
     @property
     def names(self) -> list[str]:
@@ -41,17 +49,25 @@ class Columns:
         """Whether the first row of a delimited table names the columns."""
         return not all(name.isdecimal() for name in self.names)
 
-    def naming(self, column: str, cells: Mapping[str, object]) -> str:
-        """A command that names another column instead of one that does not exist.
+    def choosing(self, column: str, other: object) -> str:
+        """A command that reads another column instead of one that does not exist, or exists twice."""
+        return self.command(**{"label" if column == self.label else "column": str(other)})
+
+    def instead(self, column: str, cells: Mapping[str, object]) -> str | None:
+        """The column that was probably meant by one that does not exist.
 
         Args:
             column: the one that does not exist.
-            cells: a cell of each that does; the column with the longest one probably has the text.
+            cells: a cell of each that does.
+
+        Returns:
+            Its name; ``None`` if no column is in all tables of the corpus.
         """
-        near = difflib.get_close_matches(column, cells, n=1)
-        longest = max(cells, key=lambda name: len(str(cells[name])), default=column)
-        option = "label" if column == self.label else "column"
-        return self.command(**{option: near[0] if near else longest})
+        shared = self.shared()
+        known = {name: cell for name, cell in cells.items() if shared is None or name in shared}
+        known = {name: cell for name, cell in known.items() if name not in self.names} or known
+        near = difflib.get_close_matches(column, known, n=1)
+        return near[0] if near else max(known, key=lambda name: _likelihood(known[name]), default=None)
 
 
 #: The label of a row, if it has one, and its text.
@@ -64,7 +80,13 @@ def texts_of_cells(name: str, rows: Iterator[Row], columns: Columns, bad: BadRow
     Raises:
         CorpusError: if a column does not exist, or at a bad row, if they are not to be skipped.
     """
-    first = next((row for row in rows if not _is_bad(name, row, bad)), None)
+    first = next(rows, None)
+    while first is not None and first.fault is not None:
+        # Without the names of columns, the row after them would be taken for these.
+        bad.handle(
+            name, first, BadRow(first.fault), lambda: not columns.has_header and any(not row.fault for row in rows)
+        )
+        first = next(rows, None)
     if first is None:
         return
     cells = [cell.strip() for cell in first.value]
@@ -77,7 +99,7 @@ def texts_of_cells(name: str, rows: Iterator[Row], columns: Columns, bad: BadRow
         while found > len(cells) and not row.value[found - 1].strip():
             found -= 1
         if found != len(cells):
-            raise BadRow(f" has {found} columns, but the first row {len(cells)}")
+            raise BadRow(f" has {_columns(found)}, but the first row has {len(cells)}")
         return [row.value[place] for place in places]
 
     if not columns.has_header:
@@ -95,44 +117,74 @@ def texts_of_values(name: str, rows: Iterable[Row], columns: Columns, bad: BadRo
 
     def pick(row: Row) -> list[object]:
         if isinstance(row.value, str) and columns.text is None and columns.label is None:
-            return [row.value]
+            return [_unescaped("the string", row.value, columns)]
         if not isinstance(row.value, dict):
             raise BadRow(f' is not a JSON object, such as {{"{keys[0]}": ...}}')
         for key in keys:
             if key not in row.value:
-                advice = f"{suggestion(key, row.value)} ({columns.naming(key, row.value)})"
-                raise BadRow(f" has no key {key!r}; {advice}")
+                raise _without_key(key, row.value, columns)
         if not isinstance(value := row.value[keys[0]], str):
             raise BadRow(f": the value of {keys[0]!r} is not a string or number, but {_kind(value)}")
-        return [_unescaped(key, row.value[key], columns) for key in keys]
+        return [_unescaped(f"the value of {key!r}", row.value[key], columns) for key in keys]
 
-    yield from _texts(name, rows, pick, bad)
+    yield from _texts(name, iter(rows), pick, bad)
 
 
-def _texts(name: str, rows: Iterable[Row], pick: Callable[[Row], list[object]], bad: BadRows) -> Iterator[Labelled]:
-    for row in rows:
-        if _is_bad(name, row, bad):
-            continue
+def _without_key(key: str, value: Mapping[str, object], columns: Columns) -> BadRow:
+    """What is wrong with a JSON object that does not have a key, and what to do."""
+    texts = {name: each for name, each in value.items() if isinstance(each, str) and name not in _RESERVED}
+    for name, each in value.items():
+        if isinstance(each, list) and (not texts or any(isinstance(row, dict) and key in row for row in each)):
+            return BadRow(f" has no key {key!r}", f"the rows are in {name!r}; save that array as a file of its own")
+    if not texts:
+        return BadRow(f" has no key {key!r}, nor another one whose value is a string")
+    other = columns.instead(key, texts)
+    if other is None:
+        return BadRow(f" has no key {key!r}", NOTHING_SHARED)
+    return BadRow(f" has no key {key!r}; {suggestion(key, texts)} ({columns.choosing(key, other)})")
+
+
+def _texts(name: str, rows: Iterator[Row], pick: Callable[[Row], list[object]], bad: BadRows) -> Iterator[Labelled]:
+    def read(row: Row) -> Labelled | None:
+        if row.fault is not None:
+            raise BadRow(row.fault)
+        text, *labels = pick(row)
+        assert isinstance(text, str)
+        return (_label(labels[0]) if labels else None, text) if text.strip() else None
+
+    def is_good(row: Row) -> bool:
         try:
-            text, *labels = pick(row)
-            assert isinstance(text, str)
-            if not text.strip():
-                continue
-            pair = (_label(labels[0]) if labels else None, text)
+            return read(row) is not None
+        except BadRow:
+            return False
+
+    for row in rows:
+        try:
+            pair = read(row)
         except BadRow as fault:
-            bad.handle(name, row, str(fault))
+            bad.handle(name, row, fault, lambda: bad.has_good or _any(map(is_good, rows)))
         else:
-            yield pair
+            if pair is not None:
+                bad.has_good = True
+                yield pair
 
 
-def _unescaped(key: str, value: object, columns: Columns) -> object:
+def _any(good: Iterator[bool]) -> bool:
+    """Whether a row is good; none is, if the rest of the file cannot be read."""
+    try:
+        return any(good)
+    except CorpusError:
+        return False
+
+
+def _unescaped(what: str, value: object, columns: Columns) -> object:
     """A value in which escapes may have hidden what no text has: a NUL, half a character, or other line ends."""
     if not isinstance(value, str) or (value.isascii() and value.isprintable()):
         return value
     if re.search("[\ud800-\udfff]", value):
-        raise BadRow(f": the value of {key!r} contains half of a surrogate pair, which is not a character")
+        raise BadRow(f": {what} contains half of a surrogate pair, which is not a character")
     if "\0" in value and not columns.drop_nul:
-        raise BadRow(f": the value of {key!r} contains NUL ({columns.command(drop_nul='true')} leaves such out)")
+        raise BadRow(f": {what} contains NUL ({columns.command(drop_nul='true')} leaves such out)")
     return value.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -151,12 +203,6 @@ def _label(value: object) -> str:
     return value.strip()
 
 
-def _is_bad(name: str, row: Row, bad: BadRows) -> bool:
-    if row.fault is not None:
-        bad.handle(name, row, row.fault)
-    return row.fault is not None
-
-
 def _place(name: str, first: Row, column: str, cells: list[str], columns: Columns, rows: Iterator[Row]) -> int:
     """The number of a column, from 0.
 
@@ -168,19 +214,77 @@ def _place(name: str, first: Row, column: str, cells: list[str], columns: Column
         columns: all columns that are read.
         rows: the other rows, of which one may be read for advice.
     """
-    if columns.has_header and column in cells:
-        return cells.index(column)
+    alike = [place for place, cell in enumerate(cells) if cell == column] if columns.has_header else []
+    if len(alike) > 1:
+        raise CorpusError(
+            f"{name} has {len(alike)} columns {column!r} in its first row; rename one of them, or choose one by its "
+            f"number ({' or '.join(map(str, alike))}), for which this row may become a text, too: "
+            f"{columns.choosing(column, alike[0])}"
+        )
+    if alike:
+        return alike[0]
     if column.isdecimal():
         if int(column) < len(cells):
             return int(column)
         raise CorpusError(
-            f"{name}, line {first.line} has {len(cells)} columns, but none with the number {column} (they count from 0)"
+            f"{name}, line {first.line} has {_columns(len(cells))}, but none with the number {column} "
+            f"(they count from 0)"
         )
     example = next((row.value for row in rows if row.fault is None), first.value)
+    other = column_instead(column, cells, example, columns)
+    if other is None:
+        raise CorpusError(f"{name} has no column {column!r} in its first row; {NOTHING_SHARED}")
     raise CorpusError(
         f"{name} has no column {column!r} in its first row; {suggestion(column, cells)} (or a number from 0, if this "
-        f"row is not a header), as in: {columns.naming(column, dict(zip(cells, example, strict=False)))}"
+        f"row is not a header), as in: {columns.choosing(column, other)}"
     )
+
+
+def column_instead(column: str, cells: list[str], example: list[str], columns: Columns) -> str | int | None:
+    """The column of a delimited table that was probably meant by one that does not exist.
+
+    Args:
+        column: the one that does not exist.
+        cells: those of the first row.
+        example: those of the second row.
+        columns: all columns that are read.
+
+    Returns:
+        Its name, or its number if it cannot be named; ``None`` if no column is in all tables of the corpus.
+    """
+    if _is_without_header(cells, example):
+        both = [" ".join(pair) for pair in zip(cells, example, strict=False)]
+        return both.index(max(both, key=_likelihood))
+    other = columns.instead(column, dict(zip(cells, example, strict=False)))
+    return other if other is None or _is_nameable(other, cells) else cells.index(other)
+
+
+def _is_without_header(cells: list[str], example: list[str]) -> bool:
+    """Whether a first row looks like the second one: it has numbers, and has them wherever that one has."""
+    pairs = [(_is_number(cell), _is_number(below)) for cell, below in zip(cells, example, strict=False)]
+    return any(map(_is_number, cells)) and all(above or not below for above, below in pairs)
+
+
+def _likelihood(cell: object) -> tuple[bool, int]:
+    """How likely the column of a cell has the text: rather words than a number, and rather a long cell."""
+    return not all(map(_is_number, str(cell).split())), len(str(cell))
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_nameable(name: str, cells: list[str]) -> bool:
+    """Whether an option can name a column: what is empty, a number, or has a meaning of its own cannot be a name."""
+    return cells.count(name) == 1 and name not in _RESERVED and not _is_number(name)
+
+
+def _columns(count: int) -> str:
+    return "1 column" if count == 1 else f"{count} columns"
 
 
 def _kind(value: object) -> str:

@@ -6,6 +6,7 @@ import csv
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from textgen_corpora.tables.bad_rows import Row
 from textgen_corpora.text_files.layouts import split_lines
@@ -15,6 +16,9 @@ DELIMITERS = (",", ";", "\t", "|")
 
 #: The least share of rows that must have as many cells as the first one, unless that one has the names of columns.
 _ALIKE = 0.5
+
+#: Rows by which a table is told from a text.
+_FIRST = 10
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,19 @@ def sniff_delimiter(head: str, dialect: Dialect, wanted: Iterable[str]) -> str:
     best = max(fits, key=lambda delimiter: fits[delimiter])
     has_names, share, _, _ = fits[best]
     return best if has_names or share >= _ALIKE else dialect.delimiter
+
+
+def looks_like_table(head: str) -> bool:
+    """Whether the first rows of a text, at least three, have the same number of cells, more than one.
+
+    Args:
+        head: the beginning of the text.
+    """
+    tables = (list(islice(read_rows([head], Dialect(delimiter)), _FIRST)) for delimiter in (",", ";", "\t"))
+    return any(
+        len(rows) > 2 and all(row.fault is None and len(row.value) == len(rows[0].value) > 1 for row in rows)
+        for rows in tables
+    )
 
 
 def _reader(lines: Iterable[str], dialect: Dialect, *, strict: bool) -> Iterator[list[str]]:

@@ -41,13 +41,25 @@ def find_files(paths: Iterable[Path], data_dir: Path | None, *, form: str, wide:
         wide: whether characters are known to have several bytes, so that NUL does not mean that a file is not text.
 
     Raises:
-        CorpusError: if a pattern matches no file, a folder has no text, or a pipe or device cannot be read.
+        CorpusError: if a pattern matches no file, a folder has no text, a name is not UTF-8, or a pipe or device
+            cannot be read.
     """
     found: dict[Path, FoundFile] = {}
     for path in paths:
         for file in _find(path, data_dir, form, wide):
+            _check_name(file.path.absolute())
             found.setdefault(file.path.absolute(), file)
     return list(found.values())
+
+
+def _check_name(path: Path) -> None:
+    """Checks that a run can record a path: its files are UTF-8."""
+    name = os.fsencode(path)
+    try:
+        name.decode("utf-8")
+    except UnicodeDecodeError:
+        shown = name.decode("utf-8", "backslashreplace")
+        raise CorpusError(f"{shown} has a name that is not UTF-8; rename it") from None
 
 
 def is_one_file(path: Path) -> bool:
@@ -113,6 +125,8 @@ def _kept(path: Path, suffix: str) -> FoundFile:
     name = "standard input" if path == STDIN else str(path)
     try:
         if path == STDIN:
+            if sys.stdin is None:
+                raise CorpusError("standard input is closed; name a file or a pipe")
             if sys.stdin.isatty():
                 notice("reading the text from the terminal; end it with Ctrl-D on a line of its own")
             return FoundFile(spool(_pieces(sys.stdin.buffer), suffix), name)

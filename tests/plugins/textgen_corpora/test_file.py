@@ -138,7 +138,7 @@ def test_lines_and_rows_do_not_depend_on_the_pieces(document):
         ("おはa\0".encode("shift-jis"), {"encoding": "shift-jis"}, "NUL at character 3;"),
         ("おは".encode("shift-jis")[:-1], {"encoding": "shift-jis"}, "not shift-jis text at byte 2;"),
         (b"\xef\xbb\xbfa\0", {}, "NUL at character 2;"),
-        (b"a,text\n1,x\n2\n", {"format": "csv"}, "line 3 has 1 columns"),
+        (b"a,text\n1,x\n2\n", {"format": "csv"}, "line 3 has 1 column,"),
     ],
 )
 def test_places_in_a_file_do_not_depend_on_the_pieces(write, content, options, says):
@@ -221,7 +221,7 @@ def test_provenance_names_the_file_but_not_its_folder(write):
         ("abc".encode("utf-16-le"), {}, "NUL at character 1"),
         ("title,txt\na,b\n", {"format": "csv"}, "no column 'text' in its first row; did you mean txt"),
         ("a,b\n", {"format": "csv", "column": "2"}, "line 1 has 2 columns"),
-        ("a,text\n1,x\n2\n", {"format": "csv"}, "line 3 has 1 columns"),
+        ("a,text\n1,x\n2\n", {"format": "csv"}, "line 3 has 1 column,"),
         ('text\n"never closed\n', {"format": "csv"}, "line 2: unexpected end of data"),
         ("[" * 100_000, {"format": "jsonl"}, "line 1 is not JSON"),
         ('{"text": "a"}\n{"text": \n', {"format": "jsonl"}, "line 2 is not JSON"),

@@ -250,3 +250,63 @@ def test_every_moved_file_is_found_in_the_data_folder(folder, tmp_path):
     own = corpus(["/nowhere/b.txt", "/nowhere/a.txt"], folder)
     assert "".join(own.documents()) == "b\na"
     assert own.settled_options.path == (folder / "b.txt", folder / "a.txt")
+
+
+@pytest.mark.parametrize("given", [b"\xff.txt", b"sub", b"sub/*", b"*.txt", b"\xfe/a.txt", b"\xfe"])
+def test_a_name_that_is_not_utf_8_is_told(tmp_path, monkeypatch, given):
+    monkeypatch.chdir(tmp_path)
+    for name in (b"\xff.txt", b"sub/\xff.txt", b"\xfe/a.txt"):
+        path = Path(os.fsdecode(name))
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("some text\n")
+    with pytest.raises(CorpusError, match=r"\\xf[ef].* has a name that is not UTF-8; rename it$"):
+        text(os.fsdecode(given))
+    Path("\u00e9.txt").write_text("é")
+    assert text("\u00e9.txt") == "é"
+
+
+def test_standard_input_that_is_closed_is_told(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(CorpusError, match="standard input is closed; name a file or a pipe"):
+        text("-")
+
+
+def test_a_file_whose_name_is_that_of_standard_input(folder, stdin):
+    (folder / "-").write_text("a file")
+    stdin(b"stdin")
+    for path in ("./-", ["./-"], ".//-", folder / "-"):
+        assert text(path) == "a file"
+        assert settled_path(corpus(path)) == folder / "-"
+    assert text(["-", "./-"]) == "stdin\na file"
+
+
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        (b"text;n\na b;1\nc d;2\n", "--set corpus.format=csv"),
+        (b"id,title\n1,a b\n2,c d\n", "--set corpus.format=csv --set corpus.column=title"),
+        (b"1\ta b\n2\tc d\n3\te f\n", "--set corpus.format=csv --set corpus.column=1"),
+        (b'{"text": "a b", "n": 1}\n{"text": "c d", "n": 2}\n{"text": "e", "n": 3}\n', "--set corpus.format=jsonl"),
+        (b'{"title": "a b"}\n', "--set corpus.format=jsonl --set corpus.column=title"),
+        (b"One line, and\nanother\none, more\n", ""),
+        (b"a,b\n1,2\n", ""),
+        (b'"a"b;c\n"a"b;c\n"a"b;c\n', ""),
+    ],
+)
+def test_a_table_from_standard_input_is_told(stdin, capsys, content, advice):
+    stdin(content)
+    own = corpus("-")
+    assert "".join(own.documents()) == content.decode()
+    command = f"textgen train {settled_path(own)} {advice}"
+    told = f"textgen: standard input is read as one long text; if it is a table: {command}\n"
+    said = capsys.readouterr().err
+    assert said == (told if advice else "")
+    if advice:
+        options = dict(each.removeprefix("corpus.").split("=") for each in advice.split() if each != "--set")
+        assert "a b" in list(corpus(settled_path(own), **options).documents())
+
+
+def test_a_table_from_standard_input_beside_other_texts_is_text(stdin, folder, capsys):
+    stdin(b"id,title\n1,a b\n2,c d\n")
+    assert text(["-", "a.txt"]) == "id,title\n1,a b\n2,c d\na"
+    assert capsys.readouterr().err == ""

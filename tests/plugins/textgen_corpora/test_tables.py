@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shlex
 import tempfile
 from pathlib import Path
 
@@ -143,25 +144,41 @@ def test_bad_rows_are_skipped_and_counted_on_request(write, capsys):
 @pytest.mark.parametrize(
     ("name", "content", "fault"),
     [
-        ("a.csv", "id,text\n1,one\n2\n", ", line 3 has 1 columns, but the first row 2, in the row '2'"),
-        ("a.csv", "id,text\n1,one, two\n", ", line 2 has 3 columns, but the first row 2, in the row '1,one, two'"),
+        ("a.csv", "id,text\n1,one\n2\n", ", line 3 has 1 column, but the first row has 2, in the row '2'"),
+        (
+            "a.csv",
+            "id,text\n1,one, two\n2,b\n",
+            ", line 2 has 3 columns, but the first row has 2, in the row '1,one, two'",
+        ),
         (
             "a.jsonl",
             '{"text": "a"}\n{"text": null}\n',
             ", line 2: the value of 'text' is not a string or number, but",
         ),
-        ("a.jsonl", '{"text": NaN}\n', ", line 1: the value of 'text' is not a string or number, but null"),
-        ("a.jsonl", '{"text": ["a"]}\n', ", line 1: the value of 'text' is not a string or number, but an array"),
-        ("a.jsonl", '{"text": true}\n', ", line 1: the value of 'text' is not a string or number, but true or false"),
+        (
+            "a.jsonl",
+            '{"text": NaN}\n{"text": "b"}\n',
+            ", line 1: the value of 'text' is not a string or number, but null",
+        ),
+        (
+            "a.jsonl",
+            '{"text": ["a"]}\n{"text": "b"}\n',
+            ", line 1: the value of 'text' is not a string or number, but an array",
+        ),
+        (
+            "a.jsonl",
+            '{"text": true}\n{"text": "b"}\n',
+            ", line 1: the value of 'text' is not a string or number, but true or false",
+        ),
         ("a.ndjson", '{"text": "a"}\nno\n', ", line 2 is not JSON: "),
-        ("a.jsonl", '{"text": "a\\u0000b"}\n', ", line 1: the value of 'text' contains NUL ("),
+        ("a.jsonl", '{"text": "a\\u0000b"}\n{"text": "b"}\n', ", line 1: the value of 'text' contains NUL ("),
         (
             "a.json",
             '[{"text": "a"},\n {"text": null}]',
             ", line 2: the value of 'text' is not a string or number,",
         ),
         ("a.json", '[\n{"text": "a"},\n[]]', ', line 3 is not a JSON object, such as {"text": ...}'),
-        ("a.csv", "id,text\n1," + "x" * 100 + ",3\n", ", in the row '1," + "x" * 58 + "'...; correct it"),
+        ("a.csv", "id,text\n1," + "x" * 100 + ",3\n2,b\n", ", in the row '1," + "x" * 58 + "'...; correct it"),
     ],
 )
 def test_each_kind_of_bad_row_names_its_place_and_the_option(write, name, content, fault):
@@ -237,7 +254,7 @@ def test_json_is_an_array_or_objects_one_after_the_other(write):
         ('["one",\n]', "line 2 is not JSON: "),
         ('["one"]\nmore', "line 2 is not JSON: unexpected text after the array"),
         ("[" * 100_000, "is not JSON: it is nested too deeply"),
-        ('{"data": [{"text": "one"}]}', "line 1 has no key 'text'; there are: data"),
+        ('{"data": [{"text": "one"}]}', "line 1 has no key 'text', in the row"),
     ],
 )
 @pytest.mark.parametrize("on_bad_row", ["error", "skip"])
@@ -287,7 +304,7 @@ def test_an_empty_label_is_a_bad_row_but_a_blank_text_is_no_row(write, capsys):
     assert list(skipping.documents()) == ["one"]
     assert "1 bad row is left out; the first" in capsys.readouterr().err
     with pytest.raises(CorpusError, match=r"line 1: its label is null.*--set corpus.on_bad_row=skip"):
-        labelled(write("a.jsonl", '{"class": null, "text": "one"}\n'), label="class")
+        labelled(write("a.jsonl", '{"class": null, "text": "one"}\n{"class": 1, "text": "two"}\n'), label="class")
 
 
 def test_the_name_of_the_file_may_label_the_rows_of_tables(write):
@@ -344,3 +361,135 @@ def test_settled_options_of_tables_find_the_same_text():
         assert (settled["encoding"], settled["delimiter"], settled["format"]) == ("utf-16", "|", "csv")
         again = File(build_options(File.Options, settled, where="corpus"))
         assert list(again.documents()) == documents == ["a|b"]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ('["a", "b\\u0000c"]', "line 1: the string contains NUL ("),
+        ('["a", "\\ud800"]', "line 1: the string contains half of a surrogate pair"),
+    ],
+)
+def test_bare_strings_are_checked_as_values_of_keys_are(write, content, says):
+    for path in (write("a.json", content), write("a.jsonl", "\n".join(map(json.dumps, json.loads(content))))):
+        with pytest.raises(CorpusError, match=re.escape(says.removeprefix("line 1"))):
+            read(path)
+        assert read(path, on_bad_row="skip") == ["a"]
+
+
+def test_line_ends_and_nul_in_bare_strings(write):
+    assert read(write("a.json", '["a\\r\\nb\\rc"]')) == ["a\nb\nc"]
+    assert read(write("b.jsonl", '"a\\u0000b"\n'), drop_nul=True) == ["ab"]
+
+
+def advised(path: object, error: object) -> dict[str, str]:
+    """The options of the command in an error, the first one if there are several."""
+    (command, *_) = re.findall(r"textgen train ([^)]*)", str(error))
+    words = shlex.split(command.partition(", in the row")[0])
+    paths = [each for each in words if each != "--set" and not each.startswith("corpus.")]
+    assert paths == [str(each) for each in (path if isinstance(path, list) else [path])]
+    return dict(each.removeprefix("corpus.").split("=") for each in words if each.startswith("corpus."))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "texts"),
+    [
+        ("a.csv", "3,T,D\n4,b,c\n", {}, ["T", "b"]),
+        ("a.csv", "3,T D,1.5\n4,b c d,12345.123456789\n", {}, ["T D", "b c d"]),
+        ("a.csv", "id,title,2019\n1,a b,123\n", {}, ["a b"]),
+        ("a.csv", "id,2019\n1,a b\n", {}, ["2019", "a b"]),  # a number cannot be a name
+        ("a.csv", ",id\nlong cell,1\n", {}, ["long cell"]),
+        ("a.csv", "none,x\nlong cell,b\n", {}, ["none", "long cell"]),
+        ("a.csv", "text,text\na,b\n", {}, ["text", "a"]),
+        ("a.csv", "title,title\na,b\n", {}, ["title", "a"]),
+        ("a.csv", "class,text,text\nx,a,b\n", {"label": "class"}, ["a"]),
+        ("a.json", '[{"data": ["x"], "title": "a"}]', {}, ["a"]),
+        ("a.json", '[{"n": 1, "title": "a"}]', {}, ["a"]),
+        ("a.json", '["a", {"text": "b"}, ["c"]]', {}, ["a", "b"]),
+    ],
+)
+def test_the_command_of_an_error_about_columns_works(write, name, content, options, texts):
+    path = write(name, content)
+    with pytest.raises(CorpusError) as caught:
+        read(path, **options)
+    assert read(path, **advised(path, caught.value)) == texts
+
+
+def test_a_label_is_not_advised_to_be_the_text(write):
+    with pytest.raises(CorpusError, match=r"no column 'x'.*--set corpus.column=title --set corpus.label=id$"):
+        labelled(write("a.csv", "id,title\n1,a b\n"), column="title", label="x")
+    with pytest.raises(CorpusError, match=r"no key 'x'.*--set corpus.label=id\)"):
+        labelled(write("a.json", '[{"id": 1, "text": "a b"}]'), label="x")
+
+
+def test_a_duplicated_column_is_named_with_its_numbers(write):
+    with pytest.raises(CorpusError, match=r"has 2 columns 'text' in its first row; rename.*\(0 or 2\).*column=0$"):
+        read(write("a.csv", "text,id,text\na,1,b\n"))
+    with pytest.raises(CorpusError, match=r"has 2 columns 'c' in its first row.*corpus.label=0$"):
+        read(write("b.csv", "c,text,c\na,1,b\n"), label="c")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"data": [{"text": "abc"}, {"text": "d"}]}', '{"version": "1.0", "data": [{"text": "abc"}]}', '{"data": ["a"]}'],
+)
+def test_an_object_around_the_rows_is_told(write, content):
+    with pytest.raises(
+        CorpusError, match=r"no key 'text'.*; the rows are in 'data'; save that array as a file of its"
+    ) as e:
+        read(write("a.json", content))
+    assert "--set" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", '[["a", "b"], ["c"]]'),
+        ("a.json", '[["a"], {"text": " "}]'),
+        ("a.json", '[["a"], {"text": "a"'),
+        ("a.json", '{"n": null}'),
+        ("a.jsonl", "no\nnor this\n"),
+        ("a.csv", 'text,id\n"a"b,1\n'),
+        ("a.csv", '"a"b,text\n1,x\n'),
+    ],
+)
+def test_skipping_is_not_advised_if_it_would_leave_nothing(write, name, content):
+    path = write(name, content)
+    with pytest.raises(CorpusError, match=r"line \d.*; correct it$"):
+        read(path)
+    with pytest.raises(CorpusError):
+        read(path, on_bad_row="skip")
+
+
+def test_files_with_different_columns_are_told(write):
+    paths = [
+        write("semi.csv", "id;title\n1;a b\n"),
+        write("t.tsv", "n\tname\n1\tc d\n"),
+        write("x.csv", "id,title\n1,a"),
+    ]
+    for options in ({}, {"column": "title"}):
+        with pytest.raises(CorpusError, match=r"the files have no column in common; give them") as caught:
+            read(paths[:2], **options)
+        assert "--set" not in str(caught.value)
+    with pytest.raises(CorpusError) as caught:
+        read(paths[::2])
+    assert read(paths[::2], **advised(paths[::2], caught.value)) == ["a b", "a"]
+    values = [write("a.jsonl", '{"name": "a b", "title": "c"}'), write("b.jsonl", '{"title": "d", "body": "e"}')]
+    with pytest.raises(CorpusError) as caught:
+        read(values)
+    assert read(values, **advised(values, caught.value)) == ["c", "d"]
+
+
+def test_labels_are_on_one_line(write, tmp_path):
+    path = write("a.csv", 'class,text\n"L\n1",one\n" L  1 ",two\n')
+    assert labelled(path, label="class") == [("L 1", "one"), ("L 1", "two")]
+    assert labelled(write("b.jsonl", '{"class": "L\\r\\n1", "text": "one"}'), label="class") == [("L 1", "one")]
+    assert labelled(write("L\n1.csv", "text\none\n"), label="filename") == [("L 1", "one")]
+
+
+@pytest.mark.parametrize(("rows", "labels", "said"), [(150, 101, True), (150, 100, False), (202, 101, False)])
+def test_a_label_that_is_an_id_is_told(write, capsys, rows, labels, said):
+    path = write("a.csv", "id,text\n" + "".join(f"{n % labels},text {n}\n" for n in range(rows)))
+    assert len(labelled(path, label="id")) == rows
+    told = f"textgen: corpus.label=id gives {rows} texts {labels} labels; a label is learned from the texts that have"
+    assert (told in capsys.readouterr().err) is said
