@@ -31,7 +31,7 @@ from textgen_corpora.text_files.paths import FoundFile, find_files, is_one_file,
 #: Characters of a file by which its delimiter, or whether it is a list, is recognised.
 _HEAD = 1 << 16
 
-#: More labels than this, in more than half of the documents, are told.
+#: More labels than this, in more than half of the documents, are reported.
 _MANY_LABELS = 100
 
 
@@ -178,7 +178,7 @@ class File(Corpus):
         return not_all_blank(self._name, changed_stream(text, self._changes))
 
     def _suggest_another_reading(self) -> None:
-        """Says that a text looks like a table, if no suffix could tell, or like a list."""
+        """Reports that a text looks like a list, or, if it has no suffix, like a table."""
         file, head = self._files[0], self._head(self._files[0])
         is_unnamed = self.options.format == "auto" and len(self._files) == 1 and is_pipe(self.options.paths[0])
         if is_unnamed and (as_table := self._as_table(head)):

@@ -131,7 +131,7 @@ def texts_of_values(name: str, rows: Iterable[Row], columns: Columns, bad: BadRo
 
 
 def _without_key(key: str, value: Mapping[str, object], columns: Columns) -> BadRow:
-    """What is wrong with a JSON object that does not have a key, and what to do."""
+    """The fault of a JSON object that does not have a key, and what to do."""
     texts = {name: each for name, each in value.items() if isinstance(each, str) and name not in _RESERVED}
     for name, each in value.items():
         if isinstance(each, list) and (not texts or any(isinstance(row, dict) and key in row for row in each)):

@@ -17,7 +17,7 @@ DELIMITERS = (",", ";", "\t", "|")
 #: The least share of rows that must have as many cells as the first one, unless that one has the names of columns.
 _ALIKE = 0.5
 
-#: Rows by which a table is told from a text.
+#: Rows by which a table is recognised.
 _FIRST = 10
 
 
