@@ -145,20 +145,29 @@ class Row:
 
     def _cut(self, start: int, end: int, reason: FinishReason) -> None:
         """End the row after ``end`` characters, of which the new ids have those from ``start`` on."""
-        kept, characters = self._count_ids(end - start)
+        kept, characters = self._count_ids(end - start, len(self.text) - start)
         del self.ids[self._extended_from + kept :]
         self.text = self.text[:end]
         self.unread = start + characters - end
         self.finish_reason = reason
 
-    def _count_ids(self, characters: int) -> tuple[int, int]:
-        """The number of new ids that it takes to write some characters, and the number that they do write."""
-        before, new = self.tail(self._extended_from), self.new_ids
+    def _count_ids(self, characters: int, total: int) -> tuple[int, int]:
+        """The number of new ids that it takes to write some characters, and the number that they do write.
 
-        def written(count: int) -> int:
+        Args:
+            characters: those to write.
+            total: those that all new ids write.
+        """
+        new = self.new_ids
+
+        def written(first: int, count: int) -> int:
+            """The number of characters that some new ids write."""
             decoder = self._tokenizer.decoder()
-            decoder.feed(before)
-            return len(decoder.feed(new[:count]))
+            decoder.feed(self.tail(self._extended_from + first))
+            return len(decoder.feed(new[first : first + count]))
 
-        count = bisect_left(range(len(new)), characters, key=written)
-        return count, written(count)
+        # As a rule all are needed, since a row is written up to its length: then only the last one is decoded again.
+        if new and total - written(len(new) - 1, 1) < characters:
+            return len(new), total
+        count = bisect_left(range(len(new)), characters, key=lambda count: written(0, count))
+        return count, written(0, count)
