@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,30 +17,52 @@ if TYPE_CHECKING:
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write a file completely or not at all: to a temporary file beside it, flushed to the disk, then renamed.
+    """Write a file completely or not at all, as :func:`write_pieces`.
 
     Raises:
         OSError: naming ``path``.
     """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    try:
+        write_pieces(path.parent, [data], lambda: path.name)
+    except OSError as error:
+        error.filename = str(path)  # the name of the temporary file means nothing to users
+        raise
+
+
+def write_pieces(folder: Path, pieces: Iterable[bytes], name: Callable[[], str]) -> Path:
+    """Write a file completely or not at all: to a temporary file beside it, flushed to the disk, then renamed.
+
+    Args:
+        folder: its folder, which is made if it is missing.
+        pieces: its bytes, which need not fit in memory. Errors that they raise pass through.
+        name: returns the name of the file; called when all pieces are written.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
     import tempfile
 
-    data = content.encode("utf-8") if isinstance(content, str) else content
     temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=folder)
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            for piece in pieces:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
+        path = folder / name()
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException as error:
+    except BaseException:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            error.filename = str(path)  # the name of the temporary file means nothing to users
         raise
+    return path
 
 
 @contextmanager

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from textgen.base.environment import cache_folder
+from textgen.base.files import write_pieces
 from textgen.errors import UnavailableError
 
 
@@ -35,32 +34,22 @@ def spool(pieces: Iterable[bytes], suffix: str = ".txt") -> Path:
         UnavailableError: if the file cannot be written.
     """
     folder = cache_folder() / "texts"
-    temporary = None
+    digest = hashlib.sha256()
+
+    def hashed() -> Iterator[bytes]:
+        for piece in _read(pieces):
+            digest.update(piece)
+            yield piece
+
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=folder)
-        digest = hashlib.sha256()
-        with os.fdopen(handle, "wb") as file:
-            for piece in _read(pieces):
-                digest.update(piece)
-                file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-        path = folder / (digest.hexdigest() + suffix)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, _SourceError):
-            raise error.error from None
-        if isinstance(error, OSError):
-            raise UnavailableError(
-                f"the text cannot be kept in {folder}: {error.strerror or error}; free some space or grant access, "
-                f"or set TEXTGEN_CACHE_DIR to another folder"
-            ) from None
-        raise
-    return path
+        return write_pieces(folder, hashed(), lambda: digest.hexdigest() + suffix)
+    except _SourceError as error:
+        raise error.error from None
+    except OSError as error:
+        raise UnavailableError(
+            f"the text cannot be kept in {folder}: {error.strerror or error}; free some space or grant access, "
+            f"or set TEXTGEN_CACHE_DIR to another folder"
+        ) from None
 
 
 def _read(pieces: Iterable[bytes]) -> Iterator[bytes]:
