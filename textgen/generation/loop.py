@@ -31,8 +31,8 @@ from textgen.text.vocabulary import Unknown
 #: step, after which the rest of a chunk is wasted; and at first of text that is read while it is written.
 STEPS, STEPS_TO_END, STEPS_STREAMED = 64, 16, 8
 
-#: Rows are written side by side as long as the logits of a step are no more than so many (4 MB; drawing copies them
-#: several times), but so many rows at least.
+#: Rows are written side by side while the logits of a step are at most this many numbers (4 MB; drawing copies them
+#: several times), but at least this many rows.
 LOGITS_AT_ONCE, LEAST_ROWS_AT_ONCE = 2**20, 64
 
 #: The most ids that a character takes: bytes of UTF-8. A row that writes ids without text ends all the same.

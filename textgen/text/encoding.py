@@ -130,18 +130,9 @@ def fit_corpus(corpus: Corpus, name: str, tokenizer: Tokenizer) -> Tokenizer:
     Raises:
         CorpusError: if the text cannot be read, or is empty.
     """
-    if not corpus.is_labelled:
-        fit(corpus.layout, to_learn(corpus, read_documents(corpus, name), tokenizer), tokenizer)
-        return tokenizer
     labels: set[str] = set()
-
-    def texts() -> Iterator[str]:
-        for label, text in read_labelled(corpus, name):
-            labels.add(label)
-            yield text
-
-    fit(corpus.layout, to_learn(corpus, texts(), tokenizer), tokenizer)
-    return LabelledTokenizer(tokenizer, sorted(labels))
+    fit(corpus.layout, to_learn(corpus, name, tokenizer, labels), tokenizer)
+    return LabelledTokenizer(tokenizer, sorted(labels)) if corpus.is_labelled else tokenizer
 
 
 def encode_corpus(corpus: Corpus, name: str, tokenizer: Tokenizer, facts: TextFacts | None = None) -> EncodedText:
@@ -168,14 +159,18 @@ def encode_corpus(corpus: Corpus, name: str, tokenizer: Tokenizer, facts: TextFa
     return encode(corpus.layout, texts, tokenizer, facts, labels)
 
 
-def to_learn(corpus: Corpus, documents: Iterable[str], tokenizer: Tokenizer) -> Iterator[str]:
-    """Yields the texts of a corpus that a tokenizer may learn: all, unless it ends documents with a newline.
+def to_learn(corpus: Corpus, name: str, tokenizer: Tokenizer, labels: set[str]) -> Iterator[str]:
+    """Yields the texts of a corpus, for a tokenizer to learn; their labels, if they have any, are added to ``labels``.
 
     Raises:
-        CorpusError: at a document of several lines, which would end before its end.
+        CorpusError: if the text cannot be read, or is empty; at a document of several lines, if the tokenizer ends
+            documents with a newline: it would end before its end.
     """
     one_line = corpus.layout == "documents" and not tokenizer.has_eos
-    for number, text in enumerate(documents, 1):
+    labelled = read_labelled(corpus, name) if corpus.is_labelled else ((None, t) for t in read_documents(corpus, name))
+    for number, (label, text) in enumerate(labelled, 1):
+        if label is not None:
+            labels.add(label)
         if one_line and "\n" in text:
             raise CorpusError(
                 f"document {number} has several lines, but the tokenizer ends a document with its line; "

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from textgen.errors import PluginError
 from textgen.text.corpus import Corpus
-from textgen.text.encoding import read_documents, read_labelled, to_learn, with_ends
+from textgen.text.encoding import to_learn, with_ends
 from textgen.text.labels import LabelledTokenizer, labels_of, without_labels
 from textgen.text.tokenizer import Tokenizer
 
@@ -31,21 +31,22 @@ def grow_for(corpus: Corpus, name: str, tokenizer: Tokenizer) -> tuple[Tokenizer
         CorpusError: if the text cannot be read, or is empty.
         PluginError: if the tokenizer does not return an old id, or -1, for each of its ids.
     """
-    base = without_labels(tokenizer)
+    base, labels = without_labels(tokenizer), set[str]()
     if not corpus.is_labelled:
-        return base, grow(corpus, name, base)
-    old_labels, old_ids = labels_of(tokenizer), grow(corpus, name, tokenizer)
-    new = sorted({label for label, _ in read_labelled(corpus, name)} - set(old_labels))
+        return base, grow(corpus, name, base, labels)
+    old_labels, old_ids = labels_of(tokenizer), grow(corpus, name, tokenizer, labels)
+    new = sorted(labels - set(old_labels))
     return LabelledTokenizer(base, (*old_labels, *new)), np.append(old_ids, np.full(len(new), -1, np.int32))
 
 
-def grow(corpus: Corpus, name: str, tokenizer: Tokenizer) -> NDArray[np.int32]:
+def grow(corpus: Corpus, name: str, tokenizer: Tokenizer, labels: set[str]) -> NDArray[np.int32]:
     """Adds to a fitted vocabulary what a corpus has and it lacks.
 
     Args:
         corpus: the corpus.
         name: its registered name.
         tokenizer: is changed.
+        labels: the labels of the corpus are added.
 
     Returns:
         ``[vocab_size]`` int32, as :meth:`textgen.Tokenizer.grow`.
@@ -55,7 +56,7 @@ def grow(corpus: Corpus, name: str, tokenizer: Tokenizer) -> NDArray[np.int32]:
         PluginError: if the tokenizer does not return an old id, or -1, for each of its ids.
     """
     before = tokenizer.vocab_size
-    documents = to_learn(corpus, read_documents(corpus, name), tokenizer)
+    documents = to_learn(corpus, name, tokenizer, labels)
     old_ids = np.asarray(tokenizer.grow(with_ends(corpus.layout, documents, tokenizer)))
     known = old_ids[old_ids >= 0]
     is_whole = old_ids.shape == (tokenizer.vocab_size,) and np.unique(known).size == known.size

@@ -179,11 +179,11 @@ def test_another_vocabulary_is_an_error(make, fitted):
         "without a byte": change(good, model=model | {"vocab": {k: v for k, v in ids.items() if k != "a"}}),
         "an id twice": change(good, model=model | {"vocab": ids | {"a": ids["b"]}}),
         "a gap": change(good, model=model | {"vocab": ids | {"a": 1000}}),
-        "a token that is no bytes": change(good, model=model | {"vocab": ids | {"日": 299}}),
+        "a token that is not bytes": change(good, model=model | {"vocab": ids | {"日": 299}}),
         "dropout": change(good, model=model | {"dropout": 0.5}),
         "another normalizer": change(good, normalizer={"type": "Lowercase"}),
         "a special token": change(good, added_tokens=[special | flags]),
-        "ids that are no numbers": change(good, model=model | {"vocab": ids | {"a": "x"}}),
+        "ids that are not numbers": change(good, model=model | {"vocab": ids | {"a": "x"}}),
     }
     for vocabulary in bad.values():
         with pytest.raises(ArtifactError, match=r"^the vocabulary is not one of byte-bpe[^\n]*$"):
