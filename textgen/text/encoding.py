@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textgen.errors import CorpusError, PluginError, UnknownCharacterError, suggestion
+from textgen.text.boundaries import Boundaries
 from textgen.text.corpus import Corpus, Layout
 from textgen.text.encoded import EncodedText
 from textgen.text.id_store import IdStore, smallest_type
@@ -78,7 +79,7 @@ def count_starts(layout: Layout, text: EncodedText, facts: TextFacts, tokenizer:
             parts = [tokenizer.encode(line, "skip") for line in lines]
             ids, lengths = np.concatenate(parts), np.array([*map(len, parts)])
         first = ids[(np.cumsum(lengths) - lengths)[lengths > 0]]
-    never = [*tokenizer.forbidden_ids, *([] if tokenizer.eos_id is None else [tokenizer.eos_id])]
+    never = Boundaries(end_id=None).forbidden_ids(tokenizer)
     known = first[~np.isin(first, never)]
     if first.size and not known.size:  # each text begins with something rare, as names do under tokenizer.min_count
         anywhere = np.asarray(text.ids[:HEAD])
