@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from textgen import Check, Ids, RecurrentLayer, RecurrentNetwork, Runtime, State
+from textgen import Check, Ids, ModelRuntime, RecurrentLayer, RecurrentNetwork, Runtime, State
 from textgen.errors import UnavailableError, UnsupportedModelError
 from textgen_numpy.cells import PARTS, STEPS, Array, Parts
 
@@ -40,11 +40,15 @@ class NumpyRuntime(Runtime):
         self._names = [[f"{i}.{part}" for part in PARTS[layer.cell]] for i, layer in enumerate(network.layers)]
 
     @classmethod
-    def open(cls, artifact: Artifact, make_model: Callable[[], Model], device: str = "auto") -> Self:
+    def open(cls, artifact: Artifact, make_model: Callable[[], Model], device: str = "auto") -> Runtime:
         if device not in ("auto", "cpu"):
             raise UnavailableError(f"the numpy runtime runs on the CPU only, not on {device!r}; use --device cpu")
         model = make_model()
-        network = model.describe(artifact.weights())
+        weights = artifact.weights()
+        network = model.describe(weights)
+        if network is None and model.native_runtime == "numpy":
+            model.load_weights(weights)
+            return ModelRuntime(model)
         if network is None:
             raise UnsupportedModelError(
                 f"this model is not a GRU or LSTM stack and cannot run in the numpy runtime; "

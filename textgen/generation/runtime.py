@@ -80,7 +80,7 @@ class Runtime(ABC):
 
     @classmethod
     @abstractmethod
-    def open(cls, artifact: Artifact, make_model: Callable[[], Model], device: str = "auto") -> Self:
+    def open(cls, artifact: Artifact, make_model: Callable[[], Model], device: str = "auto") -> Runtime:
         """Load an artifact.
 
         Args:

@@ -58,8 +58,8 @@ class Model(ABC):
 
     @property
     @abstractmethod
-    def parameter_count(self) -> int:
-        """The number of trainable numbers, known without weights."""
+    def parameter_count(self) -> int | None:
+        """The number of trainable numbers, known without weights; ``None`` if it depends on the text."""
 
     @abstractmethod
     def fit(self, dataset: Dataset, run: TrainingRun) -> None:

@@ -59,10 +59,9 @@ class LineDisplay(Display):
         text = plan.text.describe(
             splits_long=isinstance(plan.dataset.train, PaddedDocuments), has_long_tokens=plan.dataset.has_long_tokens
         )
-        say(
-            f"{plan.model_name} with {plan.model.parameter_count:,} parameters on {plan.text.corpus_name}: "
-            f"{text}, vocabulary {plan.tokenizer.vocab_size}"
-        )
+        parameters = plan.model.parameter_count
+        size = "" if parameters is None else f" with {parameters:,} parameters"
+        say(f"{plan.model_name}{size} on {plan.text.corpus_name}: {text}, vocabulary {plan.tokenizer.vocab_size}")
         if plan.new_tokens:
             say(describe_new(plan.new_tokens))
         if plan.new_labels:

@@ -102,8 +102,7 @@ class ModelSuite(ForwardCases, OptionsSuite):
         model = self.model()
         assert model.vocab_size == V
         assert model.state_spec == subject.state_spec
-        assert isinstance(model.parameter_count, int)
-        assert 0 < model.parameter_count == subject.parameter_count
+        assert model.parameter_count is None or 0 < model.parameter_count == subject.parameter_count
         assert plugins().find("runtime", model.native_runtime)
 
     def test_suggested_options_exist(self) -> None:

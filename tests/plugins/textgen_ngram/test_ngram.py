@@ -1,0 +1,211 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import textgen
+import textgen_ngram
+from textgen.errors import ArtifactError, OptionError
+from textgen.model.state import State
+from textgen.testing import registered
+from textgen.testing.suites import ModelSuite
+from textgen_ngram.counts import Counts
+from textgen_ngram.kneser_ney import KneserNey
+from textgen_ngram.model import NGram, NGramOptions
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ngram():
+    with registered(textgen_ngram, name="ngram"):
+        yield
+
+
+class TestNGram(ModelSuite):
+    name = "ngram"
+    options = {"order": 3}
+
+
+#: Rows of ids below V.
+V = 4
+ROWS = st.lists(st.lists(st.integers(0, V - 1), min_size=1, max_size=25), min_size=1, max_size=6)
+
+
+class Definition:
+    """Modified Kneser-Ney after Chen and Goodman, in dictionaries: slow, and as the paper says it.
+
+    A row begins with the mark ``^``, and every id but the mark is predicted.
+    """
+
+    def __init__(self, rows, order):
+        self.order = order
+        self.raw = {}
+        for row in rows:
+            marked = ("^", *row)
+            for end in range(3, len(marked) + 1):  # the first id of a row is only read
+                for length in range(1, min(order, end) + 1):
+                    gram = marked[end - length : end]
+                    self.raw[gram] = self.raw.get(gram, 0) + 1
+        self.numbers = {gram: self._number(gram) for gram in self.raw}
+
+    def _number(self, gram):
+        if len(gram) == self.order or gram[0] == "^":
+            return self.raw[gram]
+        return len({longer[0] for longer in self.raw if longer[1:] == gram})
+
+    def _discounts(self, length):
+        counts = [number for gram, number in self.numbers.items() if len(gram) == length]
+        n1, n2, n3, n4 = (counts.count(k) for k in (1, 2, 3, 4))
+        if not n1 * n2 * n3 * n4:
+            return 0.5, 0.8, 0.9
+        y = n1 / (n1 + 2 * n2)
+        found = (1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3)
+        return tuple(min(max(d, 0.1), k) for k, d in enumerate(found, 1))
+
+    def probability(self, context, following):
+        context = tuple(context)[-(self.order - 1) :]
+        seen = {gram[-1]: number for gram, number in self.numbers.items() if gram[:-1] == context}
+        below = self.probability(context[1:], following) if context else 1 / V
+        if not seen:
+            return below
+        discounts = (0, *self._discounts(len(context) + 1))
+        total = sum(seen.values())
+        left = sum(discounts[min(number, 3)] for number in seen.values())
+        number = seen.get(following, 0)
+        return (number - discounts[min(number, 3)] + left * below) / total
+
+
+def model_of(rows, order):
+    """A model that has counted rows, each from its beginning."""
+    counts = Counts(order, V)
+    for row in rows:
+        digits = np.array([0] * (order - 1) + [i + 1 for i in row])
+        windows = np.lib.stride_tricks.sliding_window_view(digits, order)[1:]
+        counts.add(windows @ (V + 1) ** np.arange(order - 1, -1, -1))
+    counts.merge()
+    model = NGram(NGramOptions(order=order), V)
+    model.load_weights({"ngrams": counts.codes, "counts": counts.counts})
+    return model
+
+
+@given(ROWS, ROWS, st.integers(2, 5))
+def test_probabilities_are_those_of_the_definition(rows, others, order):
+    definition, model = Definition(rows, order), model_of(rows, order)
+    if not definition.raw:
+        return
+    for row in (*rows, *others):
+        logits, _ = model.forward(np.int32([row]), model.state_spec.initial_state(1))
+        expected = [
+            [definition.probability(("^", *row[:end]), following) for following in range(V)]
+            for end in range(1, len(row) + 1)
+        ]
+        np.testing.assert_allclose(np.exp(logits[0]), expected, rtol=1e-5)
+        np.testing.assert_allclose(np.exp(logits[0].astype(np.float64)).sum(axis=1), 1, rtol=1e-5)
+
+
+@given(ROWS, st.lists(st.integers(0, V - 1), min_size=2, max_size=30), st.integers(2, 5), st.data())
+def test_a_text_read_in_pieces_is_as_if_read_at_once(rows, text, order, data):
+    model = model_of(rows, order)
+    whole, end = model.forward(np.int32([text]), model.state_spec.initial_state(1))
+    cut = data.draw(st.integers(1, len(text) - 1))
+    first, state = model.forward(np.int32([text[:cut]]), model.state_spec.initial_state(1))
+    second, state = model.forward(np.int32([text[cut:]]), state)
+    np.testing.assert_array_equal(np.concatenate([first, second], axis=1), whole)
+    assert state["context"] == end["context"]
+
+
+@given(ROWS, st.integers(2, 5))
+def test_one_id_is_judged_as_among_all(rows, order):
+    model = model_of(rows, order)
+    weights = model.weights()
+    if not len(weights["counts"]):
+        return
+    counts = Counts(order, V)
+    counts.add_counted(weights["ngrams"], weights["counts"])
+    smoothed = KneserNey(counts)
+    contexts = np.arange(min((V + 1) ** (order - 1), 300))
+    known = np.full(contexts.shape, order - 1)
+    every = smoothed.distributions(contexts, known)
+    for following in range(V):
+        one = smoothed.probabilities(contexts, known, np.full(contexts.shape, following))
+        np.testing.assert_allclose(one, every[:, following], rtol=1e-12)
+
+
+def test_counts_do_not_depend_on_how_they_come():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(1, 200, 5_000)
+    expected, numbers = np.unique(codes, return_counts=True)
+    for parts in (1, 7, 5_000):
+        counts = Counts(3, 5)
+        for part in np.array_split(codes, parts):
+            counts.add(part)
+        counts.merge()
+        np.testing.assert_array_equal(counts.codes, expected)
+        np.testing.assert_array_equal(counts.counts, numbers)
+
+
+def test_the_order_is_bounded_by_the_vocabulary():
+    NGram(NGramOptions(order=9), vocab_size=100)
+    with pytest.raises(OptionError, match=r"model.order=10 is too large for 100 ids; use at most 9"):
+        NGram(NGramOptions(order=10), vocab_size=100)
+    assert NGram(NGramOptions(), vocab_size=60).order == 8
+    assert NGram(NGramOptions(), vocab_size=30_000).order == 4
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ({"ngrams": np.int64([7]), "counts": np.int64([0])}, "counts below 1"),
+        ({"ngrams": np.int64([7, 6]), "counts": np.int64([1, 1])}, "not sorted n-grams of 3 out of 4 ids"),
+        ({"ngrams": np.int64([125]), "counts": np.int64([1])}, "not sorted n-grams"),
+        ({"ngrams": np.int64([-1]), "counts": np.int64([1])}, "not sorted n-grams"),
+        ({"ngrams": np.int64([5]), "counts": np.int64([1])}, "not sorted n-grams"),  # ends with no id
+        ({"ngrams": np.int64([7]), "counts": np.int64([1, 2])}, "not n-grams and their counts"),
+        ({"ngrams": np.int32([7]), "counts": np.int64([1])}, "not n-grams and their counts"),
+        ({"ngrams": np.int64([7])}, "not n-grams and their counts"),
+    ],
+)
+def test_damaged_weights_are_refused(tensors, message):
+    with pytest.raises(ArtifactError, match=message):
+        NGram(NGramOptions(order=3), V).load_weights(tensors)
+
+
+@pytest.mark.parametrize("node", [-1, 10**6])
+def test_a_state_of_another_model_is_refused(node):
+    with pytest.raises(ArtifactError, match="the state does not belong to this model"):
+        model_of([[0, 1, 2]], 3).forward(np.int32([[0]]), State({"context": np.int32([node])}))
+
+
+def test_names_are_predicted_as_well_as_by_the_published_formula(tmp_path, data_dir):
+    settings = {"model": {"order": 8}, "training": {"sample_every": 0}}
+    generator = textgen.train("dinos", "ngram", settings=settings, out=tmp_path / "run", data_dir=data_dir)
+    # 1.3698 by a program of its own in dictionaries, which also counts the first letters of names.
+    assert generator.artifact.manifest.metrics["held_out_loss"] == pytest.approx(1.3698, abs=2e-3)
+    assert textgen.load(tmp_path / "run", runtime="numpy").generate("Ty", seed=1).startswith("Ty")
+    assert not {"tensorflow", "keras"} & sys.modules.keys()
+
+
+def test_a_run_is_the_same_if_it_was_stopped_and_resumed(command_line, tmp_path):
+    def run(*arguments):
+        code, _, stderr = command_line("train", *arguments, "--plugin", textgen_ngram.__file__)
+        assert code == 0, stderr
+
+    quick = ["--model", "ngram", "--corpus", "dinos-lite", "--set", "training.sample_every=0", "--batch-size", "32"]
+    run(*quick, "--out", tmp_path / "whole")
+    run(*quick, "--out", tmp_path / "parts", "--max-steps", 5)
+    run("--resume", tmp_path / "parts", "--max-steps", 1000)
+    whole, parts = (json.loads((tmp_path / run / "textgen.json").read_text()) for run in ("whole", "parts"))
+    assert whole["files"]["weights.safetensors"] == parts["files"]["weights.safetensors"]
+    assert whole["metrics"]["loss"] == parts["metrics"]["loss"]
+    assert whole["metrics"]["held_out_loss"] == parts["metrics"]["held_out_loss"]
+
+
+def test_a_second_text_adds_to_the_counts(tmp_path):
+    settings = {"training": {"sample_every": 0}}
+    textgen.train(text="abcab" * 30, model="ngram", out=tmp_path / "one", settings=settings)
+    both = textgen.train(text="xyzxw" * 30, from_=tmp_path / "one", out=tmp_path / "both", settings=settings)
+    options = {"length": 12, "seed": 1, "sampler": "greedy"}
+    assert both.generate("abc", **options) == "abcababcababcab"
+    assert both.generate("xyz", **options) == "xyzxwxyzxwxyzxw"
