@@ -104,9 +104,9 @@ class Workshop:
             written = self.textgen("plugins", "new", name, "--kind", kind)
             assert (written.returncode, written.stdout) == (0, ""), written.stderr
             assert f"cd textgen-{name} && pip install -e" in written.stderr
-        for example in ("mingru", "ngram"):  # copies: setuptools writes into the tree that it installs
-            shutil.copytree(ROOT / "docs" / "examples" / f"textgen-{example}", self.package(example))
-        packages = [self.package(name) for name in (*self.names.values(), "mingru", "ngram")]
+        # A copy: setuptools writes into the tree that it installs.
+        shutil.copytree(ROOT / "docs" / "examples" / "textgen-mingru", self.package("mingru"))
+        packages = [self.package(name) for name in (*self.names.values(), "mingru")]
         editable = [argument for package in packages for argument in ("-e", str(package))]
         installed = self.run("-m", "pip", "install", "--quiet", *editable)
         assert installed.returncode == 0, installed.stderr

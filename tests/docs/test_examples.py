@@ -1,4 +1,4 @@
-"""The example packages, installed in an environment of their own and used through the command line."""
+"""The example package, installed in an environment of its own and used through the command line."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ for arguments in json.loads(sys.argv.pop()):
 
 @pytest.fixture
 def command(workshop):
-    """Runs a command in the environment of the packages: its output, or its error if it is to fail."""
+    """Runs a command in the environment of the package: its output, or its error if it is to fail."""
 
     def run(*arguments: object, fails: bool = False, keras: bool = False) -> str:
         done: subprocess.CompletedProcess[str] = workshop.textgen(*arguments, keras=keras)
@@ -48,50 +48,10 @@ def command(workshop):
 
 
 @pytest.mark.slow
-def test_both_are_listed(command):
+def test_it_is_listed(command):
     listed = json.loads(command("plugins", "list", "--json"))["plugins"]
     provided = {row["distribution"]: row["provides"] for row in listed}
     assert {(item["kind"], item["name"]) for item in provided["textgen-mingru"]} == {("model", "mingru")}
-    assert {(item["kind"], item["name"]) for item in provided["textgen-ngram"]} == {
-        ("model", "ngram"),
-        ("runtime", "ngram"),
-    }
-
-
-@pytest.mark.slow
-class TestNGram:
-    """Everything works although neither TensorFlow nor Keras can be imported."""
-
-    def test_its_own_tests_pass(self, workshop):
-        assert len(workshop.test("ngram", keras=False)["ngram"]) > 5
-
-    def test_a_run_of_it(self, workshop, command):
-        command("train", *QUICK, "--model", "ngram", "--out", "whole")
-        command("train", *QUICK, "--model", "ngram", "--out", "parts", "--max-steps", 5)
-        command("train", "--resume", "parts", "--max-steps", 1000)
-        whole, parts = (json.loads((workshop.folder / run / "textgen.json").read_text()) for run in ("whole", "parts"))
-        assert whole["files"]["weights.safetensors"] == parts["files"]["weights.safetensors"]
-        assert whole["metrics"]["held_out_loss"] == parts["metrics"]["held_out_loss"] < 1.7
-        assert (whole["providers"]["model"], whole["versions"]["textgen-ngram"]) == ("textgen-ngram", "0.1.0")
-        assert whole["settings"]["training"]["epochs"] == 1
-
-        names = command("sample", "whole", "--num", 5, "--seed", 1)
-        assert names == command("sample", "parts", "--num", 5, "--seed", 1, "--runtime", "ngram")
-        assert len(set(names.split())) == 5
-
-    def test_it_is_not_exported_to_onnx(self, workshop, command):
-        refusal = command("export", "whole", "--onnx", fails=True)
-        assert refusal.count("\n") == 1
-        assert "is not a GRU or LSTM stack; if it is a Keras model, export it with --via tf2onnx" in refusal
-        refusal = command("export", "whole", "--onnx", "--via", "tf2onnx", fails=True)
-        assert refusal.count("\n") == 1
-        assert "no Keras step function" in refusal
-        assert not (workshop.folder / "whole" / "onnx").exists()
-
-    def test_it_is_evaluated_by_the_core(self, workshop, command):
-        evaluation = json.loads(command("evaluate", "whole", "--num", 20, "--json"))
-        recorded = json.loads((workshop.folder / "whole" / "textgen.json").read_text())["metrics"]["held_out_loss"]
-        assert evaluation["held_out"]["nats"] == pytest.approx(recorded, abs=1e-5)
 
 
 @pytest.mark.keras
