@@ -43,7 +43,7 @@ def find(session: Session) -> Findings:
     own = next(iter(found.values()))
     claims = [
         Claim("written titles recognised as the class asked for", "at least", AGREEMENT, "", [own["all"]["agreement"]]),
-        Claim("parameters", "at most", PARAMETERS, "", [load(path).run.model().parameter_count]),
+        Claim("parameters", "at most", PARAMETERS, "", [load(path).run.model().parameter_count or 0]),
     ]
     return Findings(claims=claims, figures=[_held_out(own), *(_written(name, each) for name, each in found.items())])
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from textgen.evaluation.folds import CrossValidation
     from textgen.evaluation.labels import LabelEvaluation
     from textgen.evaluation.novelty import Neighbour
+    from textgen.evaluation.scoring import Score
 
 #: The path of the plot in the run's folder.
 PLOT = Path("plots") / "evaluation.png"
@@ -31,8 +32,8 @@ def evaluate(
         int | None,
         typer.Option(
             min=1,
-            help="Read a stream in windows of this many tokens, each from the initial state; "
-            "by default the state is carried through the whole text.",
+            help="Also read a stream in windows of this many tokens, each from the initial state; "
+            "by default only with the state carried through the whole text.",
         ),
     ] = None,
     num: Annotated[int | None, typer.Option(min=1, help="Texts to write, for documents; by default 1,000.")] = None,
@@ -111,7 +112,9 @@ def _print_evaluation(evaluation: Evaluation) -> None:
         [
             ("held-out text", f"{documents}{score.characters:,} characters{tokens} judged"),
             ("context", evaluation.context),
-            ("loss", f"{score.nats:.4f} nats ({score.bits:.4f} bits) per character{per_token}"),
+            ("loss", f"{_loss(score)} per character{per_token}"),
+            *([("with carried state", _loss(evaluation.carried))] if evaluation.carried else []),
+            *([("loss of an n-gram", _loss(evaluation.ngram))] if evaluation.ngram else []),
             ("accuracy", f"{score.accuracy:.2%}"),
             ("calibration error", f"{score.calibration_error:.4f} ({len(score.bins)} bins)"),
         ],
@@ -120,6 +123,10 @@ def _print_evaluation(evaluation: Evaluation) -> None:
         _print_labels(evaluation.labels)
     if evaluation.written is not None:
         _print_texts(evaluation.written)
+
+
+def _loss(score: Score) -> str:
+    return f"{score.nats:.4f} nats ({score.bits:.4f} bits)"
 
 
 def _print_labels(evaluation: LabelEvaluation) -> None:

@@ -15,13 +15,14 @@ from textgen.evaluation.novelty import Documents
 from textgen.evaluation.scoring import Reading, Score, judge
 from textgen.evaluation.statistics import TextStatistics, compare_texts, count_lengths
 from textgen.generation.request import Generation, Request
-from textgen.generation.runtime import Runtime
+from textgen.generation.runtime import ModelRuntime, Runtime
 from textgen.saved_run import SavedRun
 from textgen.text.corpus import Corpus, Layout
 from textgen.text.encoded import EncodedText
 from textgen.text.labels import LabelledTokenizer
 from textgen.text.tokenizer import Tokenizer
-from textgen.training.held_out import split
+from textgen.training.held_out import YARDSTICK, count_yardstick, split
+from textgen.training.layout import arrange_batches
 from textgen.training.settings import recorded_layout
 from textgen.training.text import Text
 
@@ -72,6 +73,9 @@ class Evaluation:
         documents: the number of held-out documents; ``None`` for a stream.
         context: the text that each held-out token was predicted from, in words.
         held_out: how well the held-out text was predicted.
+        carried: the same with the state carried through the whole text, if ``held_out`` is not; else ``None``.
+        ngram: how well an n-gram predicts it, counted in the run's training text and given the same context; ``None``
+            for a long text, a run of n-grams, or if the plugin is disabled.
         written: the texts that the run writes; ``None`` for a stream.
         labels: the same by label; ``None`` for a run without labels.
     """
@@ -84,6 +88,8 @@ class Evaluation:
     documents: int | None
     context: str
     held_out: Score
+    carried: Score | None = None
+    ngram: Score | None = None
     written: WrittenTexts | None
     labels: LabelEvaluation | None = None
 
@@ -99,8 +105,10 @@ class SplitText:
         training: the other documents.
         same_text: whether the run was trained on this text.
         characters_per_id: the number of characters that each id stands for, ``[vocab]`` float64.
+        text: the whole text.
     """
 
+    text: Text
     layout: Layout
     encoded: EncodedText
     held_out: Documents | None
@@ -131,6 +139,7 @@ def read_split(run: SavedRun, corpus: Corpus, tokenizer: Tokenizer) -> SplitText
     if (len(parts.held_out.ids) < 2) if numbers is None else not len(numbers):
         raise CorpusError(f"the held-out text of {path} is too short to judge by; the corpus has changed")
     return SplitText(
+        text=text,
         layout=text.layout,
         encoded=parts.held_out,
         held_out=None if numbers is None else Documents(corpus, text.corpus_name, numbers),
@@ -169,12 +178,7 @@ def evaluate_run(
     """
     report = progress or discard_progress
     reading = _choose_reading(text, context)
-    score = judge(
-        runtime,
-        reading,
-        text.characters_per_id,
-        lambda done, total: report("held-out tokens", done, total),
-    )
+    score = _judge(runtime, reading, text, report)
     tokenizer, labels = run.tokenizer(), None
     if request is not None and isinstance(tokenizer, LabelledTokenizer):
         assert text.held_out is not None  # texts are only asked for beside documents
@@ -198,9 +202,24 @@ def evaluate_run(
         documents=len(text.encoded) if text.layout == "documents" else None,
         context=reading.context,
         held_out=score,
+        carried=_judge(runtime, Reading.carried(text.encoded.ids), text, report) if context is not None else None,
+        ngram=_judge_yardstick(run, reading, text, report),
         written=None if request is None else _judge_texts(request, write, text, report),
         labels=labels,
     )
+
+
+def _judge(runtime: Runtime, reading: Reading, text: SplitText, progress: Progress, what: str = "held-out") -> Score:
+    return judge(runtime, reading, text.characters_per_id, lambda done, total: progress(f"{what} tokens", done, total))
+
+
+def _judge_yardstick(run: SavedRun, reading: Reading, text: SplitText, progress: Progress) -> Score | None:
+    """The score of an n-gram that is counted in the run's training text."""
+    if run.settings["model"]["name"] == YARDSTICK:
+        return None
+    dataset = arrange_batches(text.text, recorded_layout(run.settings))
+    found = count_yardstick(dataset, len(text.characters_per_id), run.registry)
+    return None if found is None else _judge(ModelRuntime(found[0]), reading, text, progress, "n-gram, held-out")
 
 
 def _choose_reading(text: SplitText, context: int | None) -> Reading:

@@ -17,6 +17,7 @@ from textgen.model.fitting import Position
 from textgen.runs.artifact import Artifact
 from textgen.text.batches import PaddedDocuments
 from textgen.text.labels import labels_of
+from textgen.training.held_out import YARDSTICK
 from textgen.training.plan import Plan
 
 #: New tokens that are listed.
@@ -111,6 +112,8 @@ class LineDisplay(Display):
             say(f"stopped; everything is saved. Resume with: textgen train --resume {quoted(artifact.path)}")
         else:
             say(f"done: {describe_losses(manifest.metrics)}. Write text with: textgen sample {quoted(artifact.path)}")
+            if (ngram := describe_yardstick(manifest.metrics)) is not None:
+                say(ngram)
 
 
 class BarDisplay(LineDisplay):
@@ -188,6 +191,15 @@ def describe_losses(record: Mapping[str, float]) -> str:
     if record.get("characters_per_second"):
         parts.append(f"{record['characters_per_second']:,.0f} characters/s")
     return ", ".join(parts)
+
+
+def describe_yardstick(metrics: Mapping[str, float]) -> str | None:
+    """How an n-gram predicts the held-out text of a run, in a line; ``None`` if none was counted."""
+    ngram, loss = metrics.get(f"{YARDSTICK}_held_out_loss"), metrics.get("held_out_loss")
+    if ngram is None or loss is None:
+        return None
+    beside = f"an n-gram counted in the same text predicts held-out text with {ngram:.3f} nats per character"
+    return f"{beside}, better than this model: try more dropout, or --model {YARDSTICK}" if ngram < loss else beside
 
 
 def indent(text: str) -> str:

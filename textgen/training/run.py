@@ -20,6 +20,7 @@ from textgen.runs.history import History
 from textgen.text.batches import Batch
 from textgen.text.vocabulary import spans_lines
 from textgen.training.display import Display
+from textgen.training.held_out import YARDSTICK, count_yardstick
 from textgen.training.plan import Plan
 from textgen.training.recorder import Recorder
 
@@ -237,10 +238,20 @@ class Run:
             self._save(self._unsaved, self._history.records[-1], best=math.isinf(self._best_loss))
         self.artifact.manifest.status = "interrupted" if self._was_stopped else "finished"
         if self._recorder is not None:
+            self._measure_yardstick()
             self._recorder.finish(self._history)
         elif self._best_weights is not None:
             self.plan.model.load_weights(self._best_weights)
         self._display.ended(self.artifact)
+
+    def _measure_yardstick(self) -> None:
+        """Puts the held-out loss of an n-gram beside that of a finished run."""
+        metrics, plan = self.artifact.manifest.metrics, self.plan
+        if self._was_stopped or "held_out_loss" not in metrics or plan.model_name == YARDSTICK:
+            return
+        found = count_yardstick(plan.dataset, plan.tokenizer.vocab_size, self._registry, lambda: self._asked_to_stop)
+        if found is not None:
+            metrics[f"{YARDSTICK}_held_out_loss"] = found[1]
 
 
 @dataclass
