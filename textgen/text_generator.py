@@ -137,7 +137,8 @@ class TextGenerator:
         Raises:
             ArtifactError: if the file is missing, was altered, or belongs to another model.
         """
-        return Continuation.load(Path(path), self.runtime, self.artifact.weights_sha256 or "")
+        fingerprint = self.artifact.weights_sha256 or ""
+        return Continuation.load(Path(path), self.runtime, self.tokenizer, fingerprint)
 
     def sample(self, request: Request) -> list[Generation]:
         """Write the texts of a request; the generations are in the order of its prompts."""
