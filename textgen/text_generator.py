@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Unpack, overload
 from textgen.errors import OptionError
 from textgen.generation.continuation import Continuation
 from textgen.generation.loop import finish, generate
-from textgen.generation.request import Generation, GenerationOptions, Piece, Request, Wishes
+from textgen.generation.request import Generation, Piece, Request, Wishes
 from textgen.generation.runtime import Runtime
-from textgen.options import build_options
 from textgen.runs.artifact import Artifact
 from textgen.saved_run import SavedRun
 from textgen.text.tokenizer import Tokenizer
@@ -44,7 +43,7 @@ class TextGenerator:
         self.runtime_name = runtime_name
         self.tokenizer: Tokenizer = run.tokenizer()
         self.boundaries = run.boundaries()
-        self.defaults = build_options(GenerationOptions, run.settings.get("generation", {}), where="generation")
+        self.defaults = run.generation()
 
     @overload
     def generate(self, prompt: str | None = None, **options: Unpack[Wishes]) -> str: ...

@@ -246,8 +246,8 @@ class Manifest(_Strict):
         for part in ("corpus", "tokenizer", "model"):
             if not isinstance(settings.get(part, {}).get("name"), str):
                 raise ValueError(f"{part} has no name")
-        if unknown := settings.keys() - {*TABLES}:
-            raise ValueError(f"there is no table {min(unknown)[:60]!r}")
+        if settings.keys() != {*TABLES}:
+            raise ValueError(f"it does not have the tables {', '.join(TABLES)} and no other")
         return settings
 
     @field_validator("state_spec")
