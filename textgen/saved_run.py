@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from textgen.base.console import notice
 from textgen.errors import ArtifactError, PluginError, UnavailableError, UnknownCharacterError, UnsupportedModelError
-from textgen.model.fitting import TrainingOptions
 from textgen.options import build_options
 from textgen.plugins.recorded import check_recorded, needing, recorded_part, recorded_tokenizer, report_changes
 from textgen.plugins.registry import Registry, plugins
@@ -23,10 +22,6 @@ if TYPE_CHECKING:
     from textgen.model.model import Model
     from textgen.text.corpus import Corpus
     from textgen.text.tokenizer import Tokenizer
-
-
-#: The training options of every model; which devices there are, models say.
-_COMMON = TrainingOptions.model_fields.keys() - {"device"}
 
 
 class SavedRun:
@@ -54,10 +49,18 @@ class SavedRun:
             ArtifactError: if there is no such run, or it cannot be read.
         """
         run = cls(Artifact.open(find_run(None if path is None else Path(path))), registry or plugins())
-        common = {name: each for name, each in run.settings["training"].items() if name in _COMMON}
-        check_recorded(run.artifact, TrainingOptions, common, "training")
+        if run.artifact.manifest.export is None:
+            run._check_training()
         report_changes(run.artifact, run.registry)
         return run
+
+    def _check_training(self) -> None:
+        """Check the recorded training options that every model has; which devices there are, models say."""
+        from textgen.model.fitting import TrainingOptions  # an export is opened without it
+
+        names = TrainingOptions.model_fields.keys() - {"device"}
+        common = {name: each for name, each in self.settings["training"].items() if name in names}
+        check_recorded(self.artifact, TrainingOptions, common, "training")
 
     @property
     def settings(self) -> dict[str, dict[str, Any]]:

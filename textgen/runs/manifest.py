@@ -181,10 +181,10 @@ class _OnnxExport(_Export):
     """The entry ``export`` of the exporter ``onnx``."""
 
     via: Literal["weights", "tf2onnx"] = "weights"
-    precision: Literal["fp32", "fp16", "int8"]
-    opset: Annotated[int, Field(ge=1, le=1000)]
-    ir_version: Annotated[int, Field(ge=1, le=1000)]
-    generate: _Loop | None
+    precision: Literal["fp32", "fp16", "int8"] | None = None
+    opset: Annotated[int, Field(ge=1, le=1000)] | None = None
+    ir_version: Annotated[int, Field(ge=1, le=1000)] | None = None
+    generate: _Loop | None = None
 
 
 class Manifest(_Strict):
