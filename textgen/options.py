@@ -42,6 +42,9 @@ class Typed(str):
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 
+#: The most bytes of a configuration file.
+_CONFIG_LIMIT = 2**24
+
 #: The types of options that are lists.
 _LISTS = (list, tuple, set, frozenset, Sequence)
 
@@ -99,9 +102,29 @@ def build_options(schema: type[OptionsT], values: Mapping[str, Any], *, where: s
     try:
         return schema.model_validate(interpreted)
     except ValidationError as error:
-        errors = groupby(error.errors(), key=lambda detail: detail["loc"][:1])
-        problems = [problem for _, details in errors for problem in _problems(schema, where, list(details))]
-        raise OptionError("; ".join(problems)) from None
+        raise OptionError(_all_problems(schema, where, error)) from None
+
+
+def read_options(schema: type[OptionsT], values: Mapping[str, Any], *, where: str) -> OptionsT:
+    """Validates options that a run has recorded, which are complete: no value is converted.
+
+    Args:
+        schema: the options' class.
+        values: JSON values by option.
+        where: the table of the values, for error messages.
+
+    Raises:
+        OptionError: if options are unknown, of another type, or out of range; names all of them.
+    """
+    try:
+        return schema.model_validate_json(json.dumps(dict(values)), strict=True)
+    except ValidationError as error:
+        raise OptionError(_all_problems(schema, where, error)) from None
+
+
+def _all_problems(schema: type[Options], where: str, error: ValidationError) -> str:
+    errors = groupby(error.errors(), key=lambda detail: detail["loc"][:1])
+    return "; ".join(problem for _, details in errors for problem in _problems(schema, where, list(details)))
 
 
 def _interpret(schema: type[Options], name: str, value: Any, where: str) -> Any:
@@ -187,7 +210,9 @@ def _read_toml(text: str, path: str) -> Any:
 
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise OptionError(f"{path}: the value is nested too deeply") from None
+    except ValueError as error:  # tomllib.TOMLDecodeError, and numbers of thousands of digits
         advice = 'a list is written ["a", "b"]' if text[0] == "[" else "a table is written {a = 1, b = 2}"
         raise OptionError(f"{path}: {text!r} is not a TOML value: {error}; {advice}") from None
 
@@ -318,14 +343,21 @@ def read_config(path: Path) -> Settings:
     """
     import tomllib
 
+    wrong = f"cannot read the configuration {path}: "
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        if not path.is_file() and path.exists():  # a pipe would be waited for
+            raise OptionError(f"{wrong}it is not a regular file; save it as one")
+        with path.open("rb") as file:
+            content = file.read(_CONFIG_LIMIT + 1)
+        if len(content) > _CONFIG_LIMIT:
+            raise OptionError(f"{wrong}it has more than {_CONFIG_LIMIT:,} bytes; name a file of options")
+        settings = tomllib.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise OptionError(
-            f"cannot read the configuration {path}: it is not UTF-8 at byte {error.start}; save it as UTF-8"
-        ) from None
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise OptionError(f"cannot read the configuration {path}: {error}") from None
+        raise OptionError(f"{wrong}it is not UTF-8 at byte {error.start}; save it as UTF-8") from None
+    except RecursionError:
+        raise OptionError(f"{wrong}it is nested too deeply") from None
+    except (OSError, ValueError) as error:  # tomllib.TOMLDecodeError, and numbers of thousands of digits
+        raise OptionError(f"{wrong}{error}") from None
     for table, values in settings.items():
         _check_table(table)
         if not isinstance(values, dict):

@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textgen.base.console import notice
-from textgen.errors import PluginError, UnavailableError, UnsupportedModelError
-from textgen.plugins.recorded import needing, recorded_tokenizer, report_changes
+from textgen.errors import ArtifactError, PluginError, UnavailableError, UnknownCharacterError, UnsupportedModelError
+from textgen.options import build_options
+from textgen.plugins.recorded import check_recorded, needing, recorded_part, recorded_tokenizer, report_changes
 from textgen.plugins.registry import Registry, plugins
 from textgen.runs.artifact import Artifact
 from textgen.runs.folder import find_run
+from textgen.runs.manifest import MANIFEST
 from textgen.text.boundaries import Boundaries
 
 if TYPE_CHECKING:
     from textgen.generation.chain import Chain
+    from textgen.generation.request import GenerationOptions
     from textgen.generation.runtime import Runtime
     from textgen.model.model import Model
     from textgen.text.corpus import Corpus
@@ -46,8 +49,18 @@ class SavedRun:
             ArtifactError: if there is no such run, or it cannot be read.
         """
         run = cls(Artifact.open(find_run(None if path is None else Path(path))), registry or plugins())
+        if run.artifact.manifest.export is None:
+            run._check_training()
         report_changes(run.artifact, run.registry)
         return run
+
+    def _check_training(self) -> None:
+        """Check the recorded training options that every model has; which devices there are, models say."""
+        from textgen.model.fitting import TrainingOptions  # an export is opened without it
+
+        names = TrainingOptions.model_fields.keys() - {"device"}
+        common = {name: each for name, each in self.settings["training"].items() if name in names}
+        check_recorded(self.artifact, TrainingOptions, common, "training")
 
     @property
     def settings(self) -> dict[str, dict[str, Any]]:
@@ -73,7 +86,10 @@ class SavedRun:
         manifest = self.artifact.manifest
         if manifest.first_ids or not manifest.starts:
             return Boundaries(manifest.end_id, manifest.first_ids)
-        ids = [int(self.tokenizer().encode(character)[0]) for character in manifest.starts]
+        try:
+            ids = [int(self.tokenizer().encode(character, "error")[0]) for character in manifest.starts]
+        except UnknownCharacterError as error:
+            raise ArtifactError(f"{self.artifact.path / MANIFEST}: starts: {error.character!r} has no id") from None
         return Boundaries(manifest.end_id, dict(zip(ids, manifest.starts.values(), strict=True)))
 
     def model(self) -> Model:
@@ -103,7 +119,19 @@ class SavedRun:
             ArtifactError: if that was a sampler of the run's own chain.
         """
         with needing(self.artifact, self.registry):
-            return self.registry.chain(self.settings["generation"]["sampler"] if text is None else text)
+            return self.registry.chain(self.generation().sampler if text is None else text)
+
+    def generation(self) -> GenerationOptions:
+        """How the run generates by default.
+
+        Raises:
+            ArtifactError: if an option is not what a run records.
+        """
+        from textgen.generation.request import GenerationOptions
+
+        values = self.settings["generation"]
+        check_recorded(self.artifact, GenerationOptions, values, "generation")
+        return build_options(GenerationOptions, values, where="generation")
 
     def runtime(self, name: str = "auto", device: str = "auto", *, from_weights: bool = False) -> tuple[str, Runtime]:
         """Load the model in a runtime.
@@ -121,6 +149,7 @@ class SavedRun:
             UnavailableError: if a library or the device is missing.
             ArtifactError: if the runtime cannot run the model, or the weights are damaged.
         """
+        self.tokenizer()  # it proves the size of the vocabulary, by which models take memory
         if name != "auto":
             return name, self._open(name, device)
         candidates = self._candidates(from_weights)
@@ -156,10 +185,14 @@ class SavedRun:
         return sorted(priorities, key=lambda name: -priorities[name])
 
     def _open(self, name: str, device: str) -> Runtime:
+        manifest = self.artifact.manifest
         runtime: Runtime = self.registry.get("runtime", name).open(self.artifact, self.model, device)
+        if (runtime.vocab_size, runtime.state_spec) != (manifest.vocab_size, self.artifact.state_spec):
+            raise ArtifactError(
+                f"{self.artifact.path / MANIFEST}: vocab_size or state_spec is not that of the weights; "
+                "restore it from a copy"
+            )
         return runtime
 
     def _make(self, kind: str, *arguments: Any) -> Any:
-        """Make a part from its recorded options; if its plugin is not installed, say which to install."""
-        with needing(self.artifact, self.registry):
-            return self.registry.make(kind, self.settings[kind], *arguments)
+        return recorded_part(self.artifact, self.registry, kind, *arguments)

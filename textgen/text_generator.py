@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Unpack, overload
 from textgen.errors import OptionError
 from textgen.generation.continuation import Continuation
 from textgen.generation.loop import finish, generate
-from textgen.generation.request import Generation, GenerationOptions, Piece, Request, Wishes
+from textgen.generation.request import Generation, Piece, Request, Wishes
 from textgen.generation.runtime import Runtime
-from textgen.options import build_options
 from textgen.runs.artifact import Artifact
 from textgen.saved_run import SavedRun
 from textgen.text.tokenizer import Tokenizer
@@ -44,7 +43,7 @@ class TextGenerator:
         self.runtime_name = runtime_name
         self.tokenizer: Tokenizer = run.tokenizer()
         self.boundaries = run.boundaries()
-        self.defaults = build_options(GenerationOptions, run.settings.get("generation", {}), where="generation")
+        self.defaults = run.generation()
 
     @overload
     def generate(self, prompt: str | None = None, **options: Unpack[Wishes]) -> str: ...
@@ -137,7 +136,8 @@ class TextGenerator:
         Raises:
             ArtifactError: if the file is missing, was altered, or belongs to another model.
         """
-        return Continuation.load(Path(path), self.runtime, self.artifact.weights_sha256 or "")
+        fingerprint = self.artifact.weights_sha256 or ""
+        return Continuation.load(Path(path), self.runtime, self.tokenizer, fingerprint)
 
     def sample(self, request: Request) -> list[Generation]:
         """Write the texts of a request; the generations are in the order of its prompts."""

@@ -50,6 +50,8 @@ class OnnxRuntime(Runtime):
         if export.manifest.export is None or export.manifest.export.get("format") != FOLDER:
             raise UnsupportedModelError(f"{export.path} is not an ONNX export; make one with: textgen export --onnx")
         self._about = export.manifest.export
+        if self._about.get("precision") is None or "generate" not in self._about:
+            raise ArtifactError(f"{export.path} does not say how it was exported; export again")
         if device != "cpu" and self._about["precision"] == "int8":
             raise UnavailableError(
                 f"{export.path} is an int8 export, which runs on the CPU; for {device} export with --precision fp16"

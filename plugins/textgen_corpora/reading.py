@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -163,8 +164,10 @@ def read_bytes(path: Path, name: str, start: int = 0, at_a_time: int | None = No
     """
     if path.is_dir():
         raise CorpusError(f"{name} is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise CorpusError(f"{name} is a pipe or a device; name a file")
     try:
-        with path.open("rb") as raw:
+        with open(path, "rb", opener=_without_waiting) as raw:
             is_compressed = raw.peek(2)[:2] == b"\x1f\x8b"
             file = gzip.GzipFile(fileobj=raw) if is_compressed else raw
             file.read(start)
@@ -177,6 +180,10 @@ def read_bytes(path: Path, name: str, start: int = 0, at_a_time: int | None = No
     except OSError as error:
         raise CorpusError(f"{name} cannot be read: {error.strerror}") from None
     yield b""
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def not_blank(name: object, texts: Iterable[str]) -> Iterator[str]:

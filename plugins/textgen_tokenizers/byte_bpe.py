@@ -159,6 +159,8 @@ class ByteBPE(Tokenizer):
     def load_json(self, vocabulary: Mapping[str, Any]) -> None:
         _import_tokenizers()
         wrong = "the vocabulary is not one of byte-bpe, in the JSON of tokenizers.Tokenizer; restore it or train again"
+        if not _is_like_ours(vocabulary):  # the library ends the process over some others
+            raise ArtifactError(wrong)
         try:
             trained = _untrained().from_str(json.dumps(dict(vocabulary)))
             ids = json.loads(trained.to_str())["model"]["vocab"]
@@ -204,6 +206,31 @@ def _settings(tokenizer: tokenizers.Tokenizer) -> dict[str, Any]:
     settings: dict[str, Any] = json.loads(tokenizer.to_str())
     settings["model"] |= {"vocab": None, "merges": None}
     return settings
+
+
+def _is_like_ours(vocabulary: Mapping[str, Any]) -> bool:
+    """Whether a vocabulary has the settings of :func:`_untrained`, distinct ids, and merges of pieces that have ids."""
+    ours, model = _settings(_untrained()), vocabulary.get("model")
+    if not isinstance(model, dict):
+        return False
+    ids, merges = model.get("vocab"), model.get("merges")
+    found, expected = {**vocabulary, "model": None}, {**ours, "model": None}
+    same = _is_part(found, expected) and _is_part({**model, "vocab": None, "merges": None}, ours["model"])
+    if not (same and isinstance(ids, dict) and isinstance(merges, list)):
+        return False
+    if not all(type(i) is int and 0 <= i < len(ids) for i in ids.values()) or len(set(ids.values())) < len(ids):
+        return False
+    pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]  # as earlier versions write it
+    return all(_is_pair(pair) and pair[0] in ids and pair[1] in ids and "".join(pair) in ids for pair in pairs)
+
+
+def _is_part(found: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+    """Whether each value is the expected one; some may be missing. ``True`` is not 1."""
+    return all(name in expected and json.dumps(value) == json.dumps(expected[name]) for name, value in found.items())
+
+
+def _is_pair(pair: object) -> bool:
+    return isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair)
 
 
 def _parts(text: str) -> Iterator[str]:

@@ -28,6 +28,10 @@ _MARKS = (
 #: last blank before other text.
 PATTERN = rf" ?[^\s{_MARKS}]+(?:['’][^\s{_MARKS}]+)*| ?[{_MARKS}]|\s+(?= \S)|\s+"
 
+#: The patterns that vocabularies may have: this one, and those of earlier versions. A pattern of somebody else could
+#: take forever to match.
+PATTERNS = (PATTERN,)
+
 #: Longer words are never in the vocabulary.
 LONGEST = 64
 
@@ -201,9 +205,10 @@ class Words(Tokenizer):
 
     def load_json(self, vocabulary: Mapping[str, Any]) -> None:
         texts, pattern = vocabulary.get("texts"), vocabulary.get("pattern")
-        if not (set(vocabulary) == {"texts", "pattern"} and _is_pattern(pattern) and _are_texts(texts)):
+        if not (set(vocabulary) == {"texts", "pattern"} and pattern in PATTERNS and _are_texts(texts)):
             raise ArtifactError(
-                'the vocabulary is not {"texts": [...], "pattern": "..."} of distinct texts; restore it or train again'
+                'the vocabulary is not {"texts": [...], "pattern": "..."} of distinct texts and a pattern of words; '
+                "restore it or train again"
             )
         self._set(texts, pattern)
 
@@ -247,14 +252,9 @@ def _is_word(token: str) -> bool:
     return re.fullmatch(rf"[\s{_MARKS}]+", token) is None
 
 
-def _is_pattern(pattern: object) -> TypeGuard[str]:
-    try:
-        return isinstance(pattern, str) and bool(re.compile(pattern))
-    except re.error:
-        return False
-
-
 def _are_texts(texts: object) -> TypeGuard[list[str]]:
-    if not (isinstance(texts, list) and texts and all(isinstance(text, str) and text for text in texts)):
+    if not (isinstance(texts, list) and texts):
+        return False
+    if not all(isinstance(text, str) and 1 <= len(text) <= LONGEST for text in texts):
         return False
     return len(set(texts)) == len(texts)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from textgen.base.reading import parse_json
 from textgen.errors import OptionError
 
 #: The kinds of tasks that train, in the order in which TensorFlow numbers them.
@@ -45,7 +45,7 @@ class Cluster:
         if not text:
             return None
         try:
-            config = json.loads(text)
+            config = parse_json(text)
         except ValueError as error:
             raise OptionError(f"TF_CONFIG is not JSON: {error}; correct it, or unset it to train alone") from None
         cluster = _read(config)

@@ -1,4 +1,4 @@
-"""Reading and writing files: atomic writes, hashes, tensors."""
+"""Writing files: atomic writes, hashes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from textgen.errors import ArtifactError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from textgen.base.reading import open_regular
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -99,26 +95,8 @@ def quoted(path: Path) -> str:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """The SHA-256 of a regular file, in hexadecimal."""
     import hashlib
 
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """The arrays and the metadata of a safetensors file.
-
-    Raises:
-        ArtifactError: if the file is missing, truncated, or not a safetensors file.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            return arrays, dict(file.metadata() or {})
-    except FileNotFoundError:
-        raise ArtifactError(f"{path} is missing") from None
-    except (SafetensorError, OSError) as error:
-        raise ArtifactError(f"{path} is not a readable safetensors file: {error}") from None

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from textgen.generation.request import Generation, Request
     from textgen.text_generator import TextGenerator
 
+#: The most bytes of a file of prompts.
+_PROMPTS_LIMIT = 2**28
+
 
 def sample(
     run: Run = None,
@@ -188,9 +191,11 @@ def _read_text(path: str) -> str:
     from textgen.errors import OptionError
 
     try:
-        content = Path(path).read_bytes() if path != "-" else sys.stdin.buffer.read() if sys.stdin else b""
+        content = _read_bytes(path)
     except OSError as error:
         raise OptionError(f"the prompts in {_name(path)} cannot be read: {error.strerror}") from None
+    if len(content) > _PROMPTS_LIMIT:
+        raise OptionError(f"{_name(path)} has more than {_PROMPTS_LIMIT:,} bytes, too many for prompts; shorten it")
     encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
     try:
         return content.decode(encoding)
@@ -198,6 +203,20 @@ def _read_text(path: str) -> str:
         raise OptionError(
             f"the prompts in {_name(path)} are not UTF-8 text at byte {error.start}; save them as UTF-8"
         ) from None
+
+
+def _read_bytes(path: str) -> bytes:
+    """The bytes of a file, of stdin, or of a pipe that a shell opened, up to one more than the limit."""
+    from textgen.base.reading import open_regular
+    from textgen.errors import OptionError
+
+    if path == "-":
+        return sys.stdin.buffer.read(_PROMPTS_LIMIT + 1) if sys.stdin else b""
+    if path == "/dev/stdin" or path.startswith(("/dev/fd/", "/proc/self/fd/")):
+        with Path(path).open("rb") as file:
+            return file.read(_PROMPTS_LIMIT + 1)
+    with open_regular(Path(path), OptionError) as file:
+        return file.read(_PROMPTS_LIMIT + 1)
 
 
 def _name(path: str) -> str:

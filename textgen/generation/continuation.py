@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from textgen.base.files import quoted
+from textgen.base.reading import LARGEST, check_numbers
 from textgen.errors import ArtifactError
 from textgen.generation.runtime import Runtime
 from textgen.model.state import State
+from textgen.text.decoder import CONTEXT
+from textgen.text.tokenizer import Tokenizer
 
 _FORMAT = "textgen-state-1"
 _SEEN, _LAST = "seen", "last_id"
+_NUMBERS = ("step", "seed", "row", "unread")
+
+#: A whole number as text.
+_WHOLE = r"^(0|[1-9][0-9]{0,19})\z"
+
+#: Bytes of a file besides the state and the ids: its header.
+_MOST_BESIDES = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,27 +68,83 @@ class Continuation:
         State(arrays).save(path, {"format": _FORMAT, "model": model, **numbers})
 
     @classmethod
-    def load(cls, path: Path, runtime: Runtime, model: str) -> Continuation:
+    def load(cls, path: Path, runtime: Runtime, tokenizer: Tokenizer, model: str) -> Continuation:
         """Read a file that :meth:`save` wrote.
+
+        Args:
+            path: the file.
+            runtime: that is to continue the text.
+            tokenizer: of its model.
+            model: the fingerprint of the model's weights.
 
         Raises:
             ArtifactError: if the file is missing, was altered, or belongs to another model.
         """
-        if not path.exists():
+        if not os.path.exists(path):
             raise ArtifactError(f"{path} does not exist; write one with: textgen sample --save-state {quoted(path)}")
-        arrays, about = State.load(path)
+        arrays, about = State.load(path, limit=runtime.state_spec.nbytes + 8 * runtime.vocab_size + _MOST_BESIDES)
         if about.get("format") != _FORMAT:
             raise ArtifactError(f"{path} is not a saved textgen state")
-        if about["model"] != model:
+        if about.get("model") != model:
             raise ArtifactError(f"{path} is the state of another model; load it with the run that it was saved with")
-        state = State({name: array for name, array in arrays.items() if name not in (_SEEN, _LAST)})
-        runtime.state_spec.check(state)
+        try:
+            numbers = _Numbers.model_validate({"unread": "0"} | {name: about[name] for name in about.keys() & _NUMBERS})
+            seen, tail = (_ids(arrays, name, runtime.vocab_size) for name in (_SEEN, _LAST))
+            if not 1 <= len(tail) <= CONTEXT:
+                raise ValueError(f"{_LAST} has {len(tail)} ids")
+            if int(numbers.unread) > len(tokenizer.decode(tail)):
+                raise ValueError(f"unread is {numbers.unread}, more than the text has characters")
+            state = State({name: array for name, array in arrays.items() if name not in (_SEEN, _LAST)})
+            _check_state(state, tail[-1], runtime)
+        except ValueError as error:  # pydantic's, too
+            detail = " ".join(str(error).split())
+            raise ArtifactError(f"{path} was altered: {detail[:200]}; write it again with --save-state") from None
         return cls(
             state=state,
-            tail=tuple(int(i) for i in arrays[_LAST]),
-            step=int(about["step"]),
-            seen=tuple(int(i) for i in arrays[_SEEN]),
-            seed=int(about["seed"]),
-            row=int(about["row"]),
-            unread=int(about.get("unread", 0)),
+            tail=tail,
+            step=int(numbers.step),
+            seen=seen,
+            seed=int(numbers.seed),
+            row=int(numbers.row),
+            unread=int(numbers.unread),
         )
+
+
+class _Numbers(BaseModel):
+    """The numbers of a continuation, as texts."""
+
+    model_config = ConfigDict(strict=True)
+    step: str = Field(pattern=_WHOLE)
+    seed: str = Field(pattern=_WHOLE)
+    row: str = Field(pattern=_WHOLE)
+    unread: str = Field(pattern=_WHOLE)
+
+    @model_validator(mode="after")
+    def _are_words(self) -> Self:
+        if any(int(getattr(self, name)) >= 2**64 for name in _NUMBERS) or int(self.step) >= 2**62:
+            raise ValueError("a number is too large")
+        return self
+
+
+def _ids(arrays: Mapping[str, NDArray[Any]], name: str, vocab_size: int) -> tuple[int, ...]:
+    """The ids of an array ``[n]`` int32."""
+    ids = arrays.get(name)
+    if ids is None or ids.dtype != np.int32 or ids.ndim != 1:
+        raise ValueError(f"{name} is not a list of ids")
+    if len(ids) and not 0 <= ids.min() <= ids.max() < vocab_size:
+        raise ValueError(f"{name} has ids that the model does not have")
+    return tuple(ids.tolist())
+
+
+def _check_state(state: State, last_id: int, runtime: Runtime) -> None:
+    """Check that a state is one of the model's: a step from it gives numbers."""
+    runtime.state_spec.check(state)
+    if len(state) and any(len(array) != 1 for array in state.values()):
+        raise ValueError("the state is not of one row")
+    for name, array in state.items():
+        check_numbers(name, array, LARGEST)
+    with np.errstate(all="ignore"):
+        logits, after = runtime.forward(np.array([[last_id]], np.int32), state)
+        numbers = [logits, *(np.asarray(array) for array in after.values())]
+        if not all(np.isfinite(array).all() for array in numbers):
+            raise ValueError("the state gives numbers that are not finite")

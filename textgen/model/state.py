@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from textgen.base.reading import TENSORS_LIMIT, read_tensors
 from textgen.errors import ArtifactError
 
 
@@ -53,6 +55,11 @@ class StateSpec:
             expected = {t.name: (t.shape, t.dtype) for t in self.tensors}
             found = {name: (array.shape[1:], str(array.dtype)) for name, array in state.items()}
             raise ArtifactError(f"the state does not fit the model: it has {found}, the model needs {expected}")
+
+    @property
+    def nbytes(self) -> int:
+        """The number of bytes of a state of one row."""
+        return sum(prod(tensor.shape) * np.dtype(tensor.dtype).itemsize for tensor in self.tensors)
 
     def to_json(self) -> list[dict[str, Any]]:
         """Returns a JSON list with one object per tensor."""
@@ -108,13 +115,15 @@ class State(Mapping[str, NDArray[Any]]):
         write_atomically(path, save(arrays, metadata=dict(metadata or {})))
 
     @classmethod
-    def load(cls, path: Path) -> tuple[State, dict[str, str]]:
+    def load(cls, path: Path, limit: int = TENSORS_LIMIT) -> tuple[State, dict[str, str]]:
         """Reads a file that :meth:`save` wrote; returns the state and its metadata.
 
-        Raises:
-            ArtifactError: if the file is missing or is not a safetensors file.
-        """
-        from textgen.base.files import read_tensors
+        Args:
+            path: the file.
+            limit: the most bytes that it may have.
 
-        arrays, metadata = read_tensors(path)
+        Raises:
+            ArtifactError: if the file is missing, too large, or not a safetensors file.
+        """
+        arrays, metadata = read_tensors(path, limit=limit, largest=None)
         return cls(arrays), metadata

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePosixPath
+from typing import Any
 
 from textgen.base.console import notice
 from textgen.base.machine import distribution_version
-from textgen.errors import ArtifactError, PluginError, UnknownNameError
+from textgen.errors import ArtifactError, OptionError, PluginError, UnknownNameError
 from textgen.generation.chain import read_links
-from textgen.options import Settings
+from textgen.options import Options, Settings, read_options
 from textgen.plugins.discovery import DISTRIBUTION, Plugin, is_file
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
-from textgen.runs.manifest import Manifest
+from textgen.runs.manifest import MANIFEST, Manifest
 from textgen.text.labels import LabelledTokenizer
 from textgen.text.tokenizer import Tokenizer
 
@@ -93,6 +94,43 @@ def needing(artifact: Artifact, registry: Registry) -> Iterator[None]:
         raise
 
 
+def recorded_part(artifact: Artifact, registry: Registry, kind: str, *arguments: Any) -> Any:
+    """Make a part of a run from its recorded options.
+
+    Args:
+        artifact: the run.
+        registry: where the part is looked up.
+        kind: ``"corpus"``, ``"tokenizer"`` or ``"model"``.
+        *arguments: the arguments of its class besides the options.
+
+    Raises:
+        ArtifactError: if its plugin is not installed, an option has another type than it is recorded with or is out of
+            range, or the options ask for more memory than there is.
+    """
+    settings = artifact.manifest.settings[kind]
+    with needing(artifact, registry):
+        schema = registry.get(kind, settings["name"]).Options
+        check_recorded(artifact, schema, {name: each for name, each in settings.items() if name != "name"}, kind)
+        try:
+            return registry.make(kind, settings, *arguments)
+        except MemoryError:
+            raise ArtifactError(
+                f"{artifact.path / MANIFEST}: settings.{kind} asks for more memory than there is; restore it from a copy"
+            ) from None
+
+
+def check_recorded(artifact: Artifact, schema: type[Options], values: Mapping[str, Any], table: str) -> None:
+    """Check options that a run has recorded, none of which is converted.
+
+    Raises:
+        ArtifactError: if one is unknown, of another type, or out of range.
+    """
+    try:
+        read_options(schema, values, where=table)
+    except OptionError as error:
+        raise ArtifactError(f"{artifact.path / MANIFEST}: settings: {error}; restore it from a copy") from None
+
+
 def recorded_tokenizer(artifact: Artifact, registry: Registry) -> Tokenizer:
     """The fitted tokenizer of a run, with its labels.
 
@@ -104,8 +142,7 @@ def recorded_tokenizer(artifact: Artifact, registry: Registry) -> Tokenizer:
         ArtifactError: if its plugin is not installed, its file was altered, or it does not fit the model.
     """
     manifest = artifact.manifest
-    with needing(artifact, registry):
-        tokenizer: Tokenizer = registry.make("tokenizer", manifest.settings["tokenizer"])
+    tokenizer: Tokenizer = recorded_part(artifact, registry, "tokenizer")
     tokenizer.load_json(artifact.tokenizer_json())
     if manifest.labels:
         tokenizer = LabelledTokenizer(tokenizer, manifest.labels)

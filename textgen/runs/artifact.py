@@ -7,13 +7,14 @@ moment leaves a folder that loads. See docs/artifact.md.
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from numpy.typing import NDArray
 
-from textgen.base.files import quoted, read_tensors, sha256, write_atomically
+from textgen.base.files import quoted, sha256, write_atomically
+from textgen.base.reading import LARGEST, read_json, read_tensors
 from textgen.errors import ArtifactError, UnsupportedModelError
 from textgen.model.state import StateSpec
 from textgen.runs.manifest import FORMAT_VERSION, MANIFEST, TOKENIZER, WEIGHTS, FileRecord, Manifest, read_manifest
@@ -68,7 +69,10 @@ class Artifact:
             raise ArtifactError(f"{self.path / MANIFEST} does not list {name}")
         path = self.path / name
         if not path.is_file():
-            raise ArtifactError(f"{path} is missing; restore it from a copy, or train again")
+            instead = "is not a regular file: the file " if os.path.lexists(path) else ""
+            raise ArtifactError(f"{path} {instead}is missing; restore it from a copy, or train again")
+        if not path.resolve().is_relative_to(self.path.resolve()):
+            raise ArtifactError(f"{path} is a link that leaves the folder; replace it by the file that it names")
         size = path.stat().st_size
         if size != record.size:
             raise ArtifactError(
@@ -96,9 +100,9 @@ class Artifact:
         """
         path = self.verified(TOKENIZER)
         try:
-            vocabulary = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            vocabulary = None
+            vocabulary = read_json(path)
+        except ArtifactError as error:
+            raise ArtifactError(f"{error}; the vocabulary has to be restored from a copy, or trained again") from None
         if not isinstance(vocabulary, dict):
             raise ArtifactError(f"{path} is not a vocabulary; restore it from a copy, or train again")
         return vocabulary
@@ -118,7 +122,7 @@ class Artifact:
                 f"{self.path} has no weights yet: it stopped before its first checkpoint; "
                 f"resume it with: textgen train --resume {quoted(self.path)}"
             )
-        tensors, _ = read_tensors(self._verified_weights(self.manifest.weights))
+        tensors, _ = read_tensors(self._verified_weights(self.manifest.weights), largest=LARGEST)
         prefix = "weights/"
         if self.manifest.weights == WEIGHTS:
             return tensors

@@ -10,16 +10,35 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
-from textgen.base.files import read_tensors
+from textgen.base.reading import parse_json, read_tensors
 from textgen.errors import ArtifactError
 from textgen.model.fitting import Checkpoint, Position, Tensors
 from textgen.runs.artifact import Artifact
-from textgen.runs.manifest import CHECKPOINTS
+from textgen.runs.manifest import CHECKPOINTS, Count
 from textgen.runs.manifest import WEIGHTS as FINAL_WEIGHTS
 
 #: Prefixes of tensor names: the weights, and whatever else the model needs to resume training.
 WEIGHTS, TRAINING = "weights/", "training/"
+
+
+class _Position(BaseModel):
+    """The position of a checkpoint."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    epoch: Count
+    step: Count
+    total: Count
+
+
+class _About(BaseModel):
+    """The metadata of a checkpoint."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    position: _Position
+    numbers: dict[str, Any]
+    shared: dict[str, str] = {}
 
 
 def save_checkpoint(artifact: Artifact, weights: Tensors, checkpoint: Checkpoint) -> Path:
@@ -63,13 +82,14 @@ def read_checkpoint(artifact: Artifact) -> Checkpoint | None:
         return None
     arrays, metadata = read_tensors(artifact.verified(name))
     try:
-        about = json.loads(metadata["checkpoint"])
-        position, numbers = Position(**about["position"]), about["numbers"]
-        shared = {key: arrays[same] for key, same in about.get("shared", {}).items()}
-    except (KeyError, TypeError, ValueError):
-        raise ArtifactError(f"{artifact.path / name} is not a textgen checkpoint") from None
+        about = _About.model_validate(parse_json(metadata["checkpoint"]))
+        shared = {key: arrays[same] for key, same in about.shared.items()}
+    except (KeyError, ValueError):  # pydantic's, too
+        raise ArtifactError(
+            f"{artifact.path / name} is not a textgen checkpoint; restore it from a copy, or train again"
+        ) from None
     tensors = {key.removeprefix(TRAINING): array for key, array in arrays.items() if key.startswith(TRAINING)}
-    return Checkpoint(position, shared | tensors, numbers)
+    return Checkpoint(Position(**about.position.model_dump()), shared | tensors, about.numbers)
 
 
 def _content(array: NDArray[Any]) -> tuple[object, ...]:

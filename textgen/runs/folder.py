@@ -23,8 +23,12 @@ def name_run(settings: Settings) -> str:
 
 def list_runs() -> list[Path]:
     """Returns the runs in :func:`textgen.base.environment.runs_folder`, the latest first."""
-    found = runs_folder().glob(f"*/{MANIFEST}")
-    return [file.parent for file in sorted(found, key=lambda file: (file.stat().st_mtime_ns, file), reverse=True)]
+    found: list[tuple[int, Path]] = []
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(runs_folder()) as entries:
+        for entry in entries:
+            with suppress(OSError):  # no run, or one that this user may not see
+                found.append((os.stat(Path(entry.path, MANIFEST)).st_mtime_ns, Path(entry.path)))
+    return [folder for _, folder in sorted(found, reverse=True)]
 
 
 def find_run(run: Path | None) -> Path:

@@ -5,13 +5,29 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Mapping
-from typing import Self
+from typing import Annotated, Self
 
+from pydantic import AfterValidator, ConfigDict, TypeAdapter
+
+from textgen.base.reading import JSON_LIMIT, parse_json, read_bytes
 from textgen.errors import ArtifactError
 from textgen.model.fitting import Position
 from textgen.runs.artifact import Artifact
-from textgen.runs.manifest import HISTORY, HISTORY_TABLE
+from textgen.runs.manifest import HISTORY, HISTORY_TABLE, Number
+
+
+def _check(record: dict[str, float]) -> dict[str, float]:
+    """A record whose ``epoch`` and ``step`` are whole numbers."""
+    for name in ("epoch", "step"):
+        if not (isinstance(record.get(name), int) and 0 <= record[name] <= 2**53):
+            raise ValueError(f"{name} is not a whole number")
+    return record
+
+
+#: A record; whole numbers stay what they are.
+_RECORD = TypeAdapter(Annotated[dict[str, int | Number], AfterValidator(_check)], config=ConfigDict(strict=True))
 
 
 class History:
@@ -32,13 +48,18 @@ class History:
             ArtifactError: if the file was altered.
         """
         history, path = cls(), artifact.path / HISTORY
+        if not os.path.lexists(path):
+            return history
         try:
-            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-            history.records += [record for record in map(json.loads, lines) if record["step"] <= until.total]
-        except (ValueError, KeyError, TypeError):
+            lines = read_bytes(path, JSON_LIMIT).decode("utf-8").splitlines()
+            records = [_RECORD.validate_python(parse_json(line)) for line in lines]
+        except OSError as error:
+            raise ArtifactError(f"{path} cannot be read: {error.strerror}; restore it from a copy") from None
+        except ValueError:  # pydantic's, too
             raise ArtifactError(
                 f"{path} was altered; restore it from a copy, or delete it to resume without it"
             ) from None
+        history.records += [record for record in records if record["step"] <= until.total]
         return history
 
     def write(self, artifact: Artifact) -> None:

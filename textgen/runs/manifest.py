@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-import json
+import re
 from datetime import UTC, datetime
+from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from textgen.base.reading import read_json
 from textgen.errors import ArtifactError
+from textgen.model.network import recurrent_state_spec
 from textgen.model.state import StateSpec
-from textgen.options import Settings
+from textgen.options import TABLES, Settings
 
 MANIFEST = "textgen.json"
 TOKENIZER = "tokenizer.json"
@@ -28,15 +40,154 @@ FORMAT_VERSION = 2
 Status = Literal["training", "interrupted", "finished"]
 
 
-class FileRecord(BaseModel):
+#: The most bytes of ``textgen.json``; a vocabulary of 100,000 ids takes some MB of it.
+LIMIT = 2**26
+
+#: The most ids of a vocabulary: they are int32.
+MOST_IDS = 2**31 - 1
+
+#: The most numbers in the state of a row.
+MOST_NUMBERS = 2**28
+
+#: A whole number as JSON's keys have it.
+_WHOLE = re.compile("0|[1-9][0-9]{0,9}")
+
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Text = Annotated[str, Field(max_length=10_000)]
+TableT = TypeVar("TableT", bound=BaseModel)
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _relative(name: str) -> str:
+    """A path within the folder, as ``files`` has it."""
+    parts = name.split("/")
+    if not name or any(part in ("", ".", "..") for part in parts) or "\\" in name or "\0" in name or ":" in parts[0]:
+        raise ValueError(f"{name[:60]!r} is not a path within the folder")
+    return name
+
+
+FileName = Annotated[str, Field(max_length=1000), AfterValidator(_relative)]
+
+
+def _with_whole_keys(counts: Any) -> Any:
+    """Ids as numbers: JSON has them as text."""
+    if not isinstance(counts, dict):
+        return counts
+    return {int(key) if isinstance(key, str) and _WHOLE.fullmatch(key) else key: n for key, n in counts.items()}
+
+
+class _Strict(BaseModel):
+    """A table of ``textgen.json``: no value is converted, and no unknown field is taken."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Open(BaseModel):
+    """A table to which plugins and exporters may add fields of their own."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class FileRecord(_Strict):
     """Size in bytes and SHA-256 of a file."""
 
-    model_config = ConfigDict(extra="forbid")
-    size: int
-    sha256: str
+    size: int = Field(ge=0, le=2**53)
+    sha256: Sha256
 
 
-class Manifest(BaseModel):
+class _Tensor(_Strict):
+    """A tensor of the state."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    shape: list[Annotated[int, Field(ge=0, le=MOST_NUMBERS)]] = Field(max_length=8)
+    dtype: Literal[
+        *("float64", "float32", "float16", "int64", "int32", "int16", "int8"),
+        *("uint64", "uint32", "uint16", "uint8", "bool"),
+    ]
+    initial: Number
+
+    @model_validator(mode="after")
+    def _starts_with_a_value_of_its_type(self) -> Self:
+        if not self.dtype.startswith("float") and not -128 <= self.initial <= 127:
+            raise ValueError("initial is not a value of the dtype")
+        if not self.dtype.startswith(("float", "int")) and self.initial < 0:
+            raise ValueError("initial is not a value of the dtype")
+        return self
+
+
+class _Base(_Strict):
+    """An entry of ``lineage``."""
+
+    run: Text
+    weights_sha256: Sha256
+    corpus: Text
+    text_sha256: Sha256 | None = None
+    settings: dict[str, dict[str, Any]] = {}
+
+
+class _Change(_Strict):
+    """An entry of ``changes``."""
+
+    step: Count
+    settings: dict[str, dict[str, Any]]
+
+
+class _Source(_Strict):
+    """A file of the corpus."""
+
+    file: Text
+    addresses: list[Text] | tuple[Text, ...] = []
+    sha256: Sha256 | None = None
+
+
+class _Provenance(_Open):
+    """The entry ``provenance``."""
+
+    sources: list[_Source] | tuple[_Source, ...] = []
+    licence: Text = ""
+    homepage: Text | None = None
+    layout: Literal["stream", "documents"] | None = None
+    multiline: bool | None = None
+    text_sha256: Sha256 | None = None
+
+
+class _Loop(_Strict):
+    """What is fixed in a generating graph."""
+
+    sampler_names: list[Text]
+    selector_options: dict[str, Any]
+    forbidden_ids: list[Annotated[int, Field(ge=0, le=MOST_IDS)]]
+
+
+class _Export(_Open):
+    """The entry ``export``, which exporters may extend."""
+
+    format: Text | None = None
+    weights_sha256: Sha256 | None = None
+    cell: Literal["gru", "lstm"] | None = None
+    units: list[Annotated[int, Field(ge=1, le=MOST_NUMBERS)]] | None = Field(None, min_length=1, max_length=1000)
+    parameters: dict[str, Number] | None = None
+    parity: dict[str, Number | Text] | None = None
+
+    @model_validator(mode="after")
+    def _has_cell_and_units(self) -> Self:
+        if (self.cell is None) != (self.units is None):
+            raise ValueError("cell and units belong together")
+        return self
+
+
+class _OnnxExport(_Export):
+    """The entry ``export`` of the exporter ``onnx``."""
+
+    via: Literal["weights", "tf2onnx"] = "weights"
+    precision: Literal["fp32", "fp16", "int8"] | None = None
+    opset: Annotated[int, Field(ge=1, le=1000)] | None = None
+    ir_version: Annotated[int, Field(ge=1, le=1000)] | None = None
+    generate: _Loop | None = None
+
+
+class Manifest(_Strict):
     """The content of ``textgen.json``.
 
     Attributes:
@@ -63,30 +214,31 @@ class Manifest(BaseModel):
         files: the records of all other files, by path within the folder.
     """
 
-    model_config = ConfigDict(extra="forbid")
     format: Literal["textgen"] = "textgen"
     format_version: int = Field(default=FORMAT_VERSION, ge=1)
-    created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    created: Annotated[str, Field(max_length=100)] = Field(
+        default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds")
+    )
     status: Status = "training"
-    versions: dict[str, str] = {}
-    providers: dict[str, str] = {}
-    transforms: list[str] = []
+    versions: dict[str, Text] = {}
+    providers: dict[str, Text] = {}
+    transforms: list[Text] = []
     settings: Settings
     provenance: dict[str, Any] = {}
-    vocab_size: int
-    state_spec: list[dict[str, Any]]
-    end_id: int | None = None
-    first_ids: dict[int, int] = {}
-    starts: dict[str, int] = {}
-    labels: list[str] = []
+    vocab_size: int = Field(ge=1, le=MOST_IDS)
+    state_spec: list[dict[str, Any]] = Field(max_length=1000)
+    end_id: int | None = Field(None, ge=0)
+    first_ids: Annotated[dict[int, Count], BeforeValidator(_with_whole_keys)] = {}
+    starts: dict[Annotated[str, Field(min_length=1, max_length=1)], Count] = {}
+    labels: list[Text] = []
     normalization: Literal["NFC"] | None = None
     lineage: list[dict[str, Any]] = []
     changes: list[dict[str, Any]] = []
-    metrics: dict[str, float] = {}
+    metrics: dict[str, Number] = {}
     export: dict[str, Any] | None = None
-    weights: str | None = None
-    last_checkpoint: str | None = None
-    files: dict[str, FileRecord] = {}
+    weights: FileName | None = None
+    last_checkpoint: FileName | None = None
+    files: dict[FileName, FileRecord] = {}
 
     @field_validator("settings")
     @classmethod
@@ -94,16 +246,82 @@ class Manifest(BaseModel):
         for part in ("corpus", "tokenizer", "model"):
             if not isinstance(settings.get(part, {}).get("name"), str):
                 raise ValueError(f"{part} has no name")
+        if settings.keys() != {*TABLES}:
+            raise ValueError(f"it does not have the tables {', '.join(TABLES)} and no other")
         return settings
 
     @field_validator("state_spec")
     @classmethod
     def _describes_tensors(cls, tensors: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        try:
-            StateSpec.from_json(tensors)
-        except (KeyError, TypeError):
-            raise ValueError("not a list of tensors") from None
+        described = [_checked(_Tensor, each) for each in tensors]
+        if len({tensor.name for tensor in described}) < len(described):
+            raise ValueError("a name occurs twice")
+        if sum(prod(tensor.shape) for tensor in described) > MOST_NUMBERS:
+            raise ValueError(f"a state has more than {MOST_NUMBERS:,} numbers")
         return tensors
+
+    @field_validator("lineage")
+    @classmethod
+    def _describes_runs(cls, lineage: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        for each in lineage:
+            _checked(_Base, each)
+        return lineage
+
+    @field_validator("changes")
+    @classmethod
+    def _describes_changes(cls, changes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        for each in changes:
+            _checked(_Change, each)
+        return changes
+
+    @field_validator("provenance")
+    @classmethod
+    def _describes_a_text(cls, provenance: dict[str, Any]) -> dict[str, Any]:
+        _checked(_Provenance, provenance)
+        return provenance
+
+    @field_validator("export")
+    @classmethod
+    def _describes_an_export(cls, export: dict[str, Any] | None) -> dict[str, Any] | None:
+        if export is not None:
+            _checked(_OnnxExport if export.get("format") == "onnx" else _Export, export)
+        return export
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        ids = [*self.first_ids, *([] if self.end_id is None else [self.end_id])]
+        if any(not 0 <= i < self.vocab_size for i in ids):
+            raise ValueError(f"first_ids or end_id has an id that is not below vocab_size, which is {self.vocab_size}")
+        if len(set(self.labels)) < len(self.labels) or len(self.labels) >= self.vocab_size:
+            raise ValueError("labels has a label twice, or as many as there are ids")
+        if sum(self.first_ids.values()) > 2**53 or sum(self.starts.values()) > 2**53:
+            raise ValueError("the counts of first_ids or starts are too large")
+        if any(counts and not any(counts.values()) for counts in (self.first_ids, self.starts)):
+            raise ValueError("the counts of first_ids or starts are all 0")
+        if self.export is not None and (units := self.export.get("units")):
+            expected = recurrent_state_spec(self.export["cell"], units)
+            if StateSpec.from_json(self.state_spec) != expected:
+                raise ValueError("state_spec does not fit cell and units of the export")
+            loop = self.export.get("generate") if self.export.get("format") == "onnx" else None
+            if loop and any(i >= self.vocab_size for i in loop["forbidden_ids"]):
+                raise ValueError("export.generate.forbidden_ids has an id that is not below vocab_size")
+        return self
+
+
+def _checked(schema: type[TableT], table: dict[str, Any]) -> TableT:
+    """A table, validated; it stays a table, so that its fields are written as they are."""
+    try:
+        return schema.model_validate(table)
+    except ValidationError as error:
+        raise ValueError(_problem(error)) from None
+
+
+def _problem(error: ValidationError) -> str:
+    """The first problem that pydantic found: where, and what."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part)[:60] for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
 
 
 def read_manifest(file: Path) -> Manifest:
@@ -113,27 +331,24 @@ def read_manifest(file: Path) -> Manifest:
         ArtifactError: if the file is missing or damaged, or has a later format.
     """
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file, LIMIT)
     except (FileNotFoundError, NotADirectoryError):
         raise ArtifactError(
             f"{file.parent} is not a run: it has no {file.name}; textgen runs list shows the runs"
         ) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ArtifactError(f"{file} cannot be read: {' '.join(str(error).split())}") from None
     _check_format(file, content)
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ArtifactError(f"{file} is not valid: {where}: {first['msg']}") from None
+        detail = " ".join(_problem(error).split())
+        raise ArtifactError(f"{file} is not valid: {detail[:300]}; restore it from a copy") from None
 
 
 def _check_format(file: Path, content: Any) -> None:
     if not isinstance(content, dict) or content.get("format") != "textgen":
         raise ArtifactError(f"{file} does not describe a textgen run")
     found = content.get("format_version")
-    if not isinstance(found, int):
+    if type(found) is not int:
         raise ArtifactError(f"{file} has no format_version")
     if found > FORMAT_VERSION:
         raise ArtifactError(

@@ -10,7 +10,9 @@ The module is also a plugin; the model and its runtime are called ``counting``::
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,10 +36,14 @@ from textgen.errors import ArtifactError
 from textgen.options import Options
 
 
+#: What is added to counts at least: less would be 0 in float32.
+_LEAST = 1e-30
+
+
 class CountingOptions(Options):
     """Options of :class:`CountingModel`."""
 
-    smoothing: float = Field(1.0, gt=0, description="Added to every count, so that every id is possible.")
+    smoothing: float = Field(1.0, gt=0, le=1e30, description="Added to every count, so that every id is possible.")
 
 
 class CountingModel(Model):
@@ -60,9 +66,14 @@ class CountingModel(Model):
 
     options: CountingOptions
 
-    def __init__(self, options: CountingOptions, vocab_size: int) -> None:
-        super().__init__(options, vocab_size)
-        self._counts = np.zeros((vocab_size + 1, vocab_size, vocab_size), np.float32)
+    @cached_property
+    def _counts(self) -> NDArray[np.float32]:
+        """The counts ``[vocab_size + 1, vocab_size, vocab_size]``; memory is taken when they are needed."""
+        return np.zeros(self._shape, np.float32)
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        return self.vocab_size + 1, self.vocab_size, self.vocab_size
 
     @property
     def state_spec(self) -> StateSpec:
@@ -71,7 +82,7 @@ class CountingModel(Model):
 
     @property
     def parameter_count(self) -> int:
-        return self._counts.size
+        return math.prod(self._shape)
 
     def fit(self, dataset: Dataset, run: TrainingRun) -> None:
         epoch = self._restore(run.checkpoint) if run.checkpoint else _Epoch(Position())
@@ -95,7 +106,9 @@ class CountingModel(Model):
         self, ids: NDArray[np.int32], state: State, lengths: NDArray[np.int32] | None = None
     ) -> tuple[NDArray[np.float32], State]:
         self.state_spec.check(state)
-        counts = self._counts[self._contexts(ids, state)] + np.float32(self.options.smoothing)
+        if not ((state["before"] >= 0) & (state["before"] <= self.vocab_size)).all():
+            raise ArtifactError("the state is none of the model's: before is not the number of an id")
+        counts = self._counts[self._contexts(ids, state)] + np.float32(max(self.options.smoothing, _LEAST))
         logits = np.log(counts / counts.sum(axis=-1, keepdims=True))
         read = np.concatenate([state["before"][:, None], ids + 1], axis=1)
         last = np.full(len(ids), ids.shape[1]) if lengths is None else lengths
@@ -106,8 +119,10 @@ class CountingModel(Model):
 
     def load_weights(self, tensors: Tensors) -> None:
         shapes = {name: array.shape for name, array in tensors.items()}
-        if shapes != {"counts": self._counts.shape}:
-            raise ArtifactError(f"the weights have the shapes {shapes}, but counts must have {self._counts.shape}")
+        if shapes != {"counts": self._shape}:
+            raise ArtifactError(f"the weights have the shapes {shapes}, but counts must have {self._shape}")
+        if not (tensors["counts"] >= 0).all():
+            raise ArtifactError("the weights have counts below 0")
         self._counts = np.array(tensors["counts"], np.float32)
 
     def grow_weights(self, tensors: Tensors, old_ids: NDArray[np.int32]) -> Tensors:
@@ -147,9 +162,14 @@ class CountingModel(Model):
 
     def _restore(self, checkpoint: Checkpoint) -> _Epoch:
         tensors = dict(checkpoint.tensors)
-        self.load_weights({"counts": tensors.pop("counts")})
+        self.load_weights({name: tensors.pop(name) for name in ("counts",) if name in tensors})
         state = State(tensors) if tensors else None
-        return _Epoch(checkpoint.position, state, checkpoint.numbers["nats"], checkpoint.numbers["characters"])
+        if state is not None:
+            self.forward(np.zeros((state.batch, 0), np.int32), state)  # checks it
+        nats, characters = checkpoint.numbers.get("nats"), checkpoint.numbers.get("characters")
+        if not isinstance(nats, float | int) or type(characters) is not int or characters < 0:
+            raise ArtifactError("the checkpoint has no nats and characters")
+        return _Epoch(checkpoint.position, state, nats, characters)
 
 
 @dataclass

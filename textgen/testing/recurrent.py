@@ -6,6 +6,7 @@ The module is also a plugin; the model and its runtime are called ``fixed-gru``.
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +33,8 @@ from textgen.options import Options
 class FixedGRUOptions(Options):
     """Options of :class:`FixedGRU`."""
 
-    units: int = Field(6, ge=1, description="Width of the state.")
-    seed: int = Field(0, ge=0, description="Seed of the weights.")
+    units: int = Field(6, ge=1, le=4096, description="Width of the state.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of the weights.")
 
 
 class FixedGRU(Model):
@@ -55,8 +56,13 @@ class FixedGRU(Model):
 
     def __init__(self, options: FixedGRUOptions, vocab_size: int) -> None:
         super().__init__(options, vocab_size)
-        rng = np.random.default_rng([options.seed, options.units, vocab_size])
-        units, columns = options.units, 3 * options.units
+        self._loaded: RecurrentNetwork | None = None
+
+    @cached_property
+    def _drawn(self) -> RecurrentNetwork:
+        """The network with the weights of the seed, drawn when they are needed."""
+        units, columns, vocab_size = self.options.units, 3 * self.options.units, self.vocab_size
+        rng = np.random.default_rng([self.options.seed, units, vocab_size])
         tensors = {
             "embedding": rng.normal(0, 1, (vocab_size, 3)),
             "layers.0.kernel": rng.normal(0, 1, (3, columns)),
@@ -65,7 +71,24 @@ class FixedGRU(Model):
             "head.kernel": rng.normal(0, 4 / math.sqrt(units), (units, vocab_size)),
             "head.bias": rng.normal(0, 0.5, vocab_size),
         }
-        self._network = RecurrentNetwork.from_tensors("gru", tensors)
+        return RecurrentNetwork.from_tensors("gru", tensors)
+
+    @property
+    def _network(self) -> RecurrentNetwork:
+        return self._loaded or self._drawn
+
+    @property
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each weight."""
+        units, columns, vocab_size = self.options.units, 3 * self.options.units, self.vocab_size
+        return {
+            "embedding": (vocab_size, 3),
+            "layers.0.kernel": (3, columns),
+            "layers.0.recurrent_kernel": (units, columns),
+            "layers.0.bias": (2, columns),
+            "head.kernel": (units, vocab_size),
+            "head.bias": (vocab_size,),
+        }
 
     @property
     def state_spec(self) -> StateSpec:
@@ -73,7 +96,7 @@ class FixedGRU(Model):
 
     @property
     def parameter_count(self) -> int:
-        return sum(array.size for array in self._network.tensors().values())
+        return sum(map(math.prod, self._shapes.values()))
 
     def fit(self, dataset: Dataset, run: TrainingRun) -> None:
         loss = math.log(self.vocab_size)  # of a uniform prediction
@@ -111,16 +134,15 @@ class FixedGRU(Model):
         return self._network.tensors()
 
     def load_weights(self, tensors: Tensors) -> None:
-        shapes = {name: array.shape for name, array in tensors.items()}
-        expected = {name: array.shape for name, array in self._network.tensors().items()}
-        if shapes != expected:
-            raise ArtifactError(f"the weights have the shapes {shapes}, but must have {expected}")
-        self._network = RecurrentNetwork.from_tensors("gru", tensors)
+        self._loaded = self.describe(tensors)
 
     def grow_weights(self, tensors: Tensors, old_ids: NDArray[np.int32]) -> Tensors:
         return RecurrentNetwork.from_tensors("gru", tensors).with_ids(old_ids).tensors()
 
     def describe(self, weights: Tensors) -> RecurrentNetwork:
+        shapes = {name: array.shape for name, array in weights.items()}
+        if shapes != self._shapes:
+            raise ArtifactError(f"the weights have the shapes {shapes}, but must have {self._shapes}")
         return RecurrentNetwork.from_tensors("gru", weights)
 
 

@@ -17,6 +17,7 @@ from textgen.errors import OptionError, suggestion
 from textgen.generation.request import GenerationOptions
 from textgen.model.fitting import TrainingOptions
 from textgen.options import Options, Settings, Typed, build_options, merge_settings, read_config, set_arguments
+from textgen.plugins.recorded import check_recorded
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.runs.lineage import Base
@@ -146,6 +147,13 @@ def recorded_settings(artifact: Artifact, registry: Registry) -> Settings:
     Training options that an earlier version recorded although the model did not use them are dropped with a notice.
     """
     settings = merge_settings(artifact.manifest.settings)
+    for table in ("corpus", "tokenizer", "model"):
+        if any(item.name == settings[table]["name"] for item in registry.provided(table)):
+            values = {option: value for option, value in settings[table].items() if option != "name"}
+            check_recorded(artifact, registry.get(table, settings[table]["name"]).Options, values, table)
+    schema = registry.get("model", settings["model"]["name"]).TrainingOptions
+    known = {option: value for option, value in settings["training"].items() if option in schema.model_fields}
+    check_recorded(artifact, schema, known, "training")
     training = _known_to(registry, settings["model"]["name"], settings["training"], str(artifact.path))
     return settings | {"training": training}
 

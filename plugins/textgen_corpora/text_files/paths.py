@@ -5,10 +5,13 @@ from __future__ import annotations
 import glob
 import os
 import re
+import select
 import stat
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +21,15 @@ from textgen_corpora.reading import PIECE, is_text
 
 #: The path of standard input.
 STDIN = Path("-")
+
+#: Opens a pipe at once, without waiting for something that writes to it.
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
+
+#: Seconds to wait for something that writes to a pipe.
+WRITER_SECONDS = 2
+
+#: The most bytes of a text that comes through a pipe: it may have no end.
+MOST_BYTES = 2**32
 
 #: Suffixes of the copy of a pipe, by the format that it is read in.
 _SUFFIXES = {"csv": ".csv", "tsv": ".tsv", "json": ".json", "jsonl": ".jsonl"}
@@ -129,16 +141,48 @@ def _kept(path: Path, suffix: str) -> FoundFile:
                 raise CorpusError("standard input is closed; name a file or a pipe")
             if sys.stdin.isatty():
                 notice("reading the text from the terminal; end it with Ctrl-D on a line of its own")
-            return FoundFile(spool(_pieces(sys.stdin.buffer), suffix), name)
-        with path.open("rb") as file:
+            return FoundFile(spool(_pieces(sys.stdin.buffer, name), suffix), name)
+        with open(path, "rb", opener=_without_waiting) as file:
             mode = os.fstat(file.fileno()).st_mode
             if stat.S_ISBLK(mode) or (stat.S_ISCHR(mode) and not file.isatty()):
                 raise CorpusError(f"{name} is a device; name a file or a pipe")
-            return FoundFile(spool(_pieces(file), suffix), name)
+            first = _await_writer(file, name) if stat.S_ISFIFO(mode) else b""
+            if _NONBLOCK:
+                os.set_blocking(file.fileno(), True)
+            return FoundFile(spool(chain([first] if first else [], _pieces(file, name)), suffix), name)
     except OSError as error:
         raise CorpusError(f"{name} cannot be read: {error.strerror}") from None
 
 
-def _pieces(file: BinaryIO) -> Iterator[bytes]:
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | _NONBLOCK)
+
+
+def _await_writer(pipe: BinaryIO, name: str) -> bytes:
+    """Waits until something writes to a pipe that does not block; returns the first byte, if it was read.
+
+    Raises:
+        CorpusError: if nothing does within some seconds.
+    """
+    waiting = select.poll()
+    waiting.register(pipe, select.POLLIN)
+    until = time.monotonic() + WRITER_SECONDS
+    while not waiting.poll(0):  # there are neither bytes nor an end
+        try:
+            if first := os.read(pipe.fileno(), 1):
+                return first
+        except BlockingIOError:  # something has opened it to write
+            return b""
+        if time.monotonic() > until:
+            raise CorpusError(f"{name} is a pipe that nothing writes to; begin to write first, or name a file")
+        time.sleep(0.02)
+    return b""
+
+
+def _pieces(file: BinaryIO, name: str) -> Iterator[bytes]:
+    size = 0
     while data := file.read(PIECE):
+        size += len(data)
+        if size > MOST_BYTES:
+            raise CorpusError(f"{name} has more than {MOST_BYTES:,} bytes; save it as a file and train on that")
         yield data

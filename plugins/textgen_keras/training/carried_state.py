@@ -12,6 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from textgen import Batch
+from textgen.errors import ArtifactError
 from textgen_keras.stateful_network import StatefulNetwork
 from textgen_keras.training.workers import Workers
 
@@ -54,7 +55,16 @@ class CarriedState:
         """The state of the rows of all workers, ``[rows, ...]`` each; an empty list before the first batch."""
         return [self._workers.gather(tensor.numpy(), self._rows) for tensor in self.tensors or []]
 
-    def take(self, arrays: list[NDArray[Any]]) -> None:
-        """Continue from the result of :meth:`to_arrays`; the number of workers may have changed."""
-        self._rows = len(arrays[0])
-        self.tensors = [tf.constant(self._workers.share(array)) for array in arrays]
+    def take(self, arrays: list[NDArray[Any] | None]) -> None:
+        """Continue from the result of :meth:`to_arrays`; the number of workers may have changed.
+
+        Raises:
+            ArtifactError: if it is not a state of the network; ``None`` stands for what is missing.
+        """
+        expected = [(tuple(tensor.shape[1:]), tensor.dtype.name) for tensor in self._network.initial_state(1)]
+        found = [(array.shape[1:], array.dtype.name) for array in arrays if array is not None and array.ndim]
+        whole = [array for array in arrays if array is not None]
+        if found != expected or len(whole) < len(arrays) or len({len(array) for array in whole}) != 1:
+            raise ArtifactError("the checkpoint's carried state is not one of this model")
+        self._rows = len(whole[0])
+        self.tensors = [tf.constant(self._workers.share(array)) for array in whole]

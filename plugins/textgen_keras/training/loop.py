@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from textgen import Batch, Checkpoint, Dataset, Position, TrainingRun
+from textgen.errors import ArtifactError
 from textgen_keras.shapes import check_shapes
 from textgen_keras.stateful_network import IDS, StatefulNetwork, as_graph
 from textgen_keras.training.averaging import WeightAverage
@@ -216,11 +218,18 @@ class TrainingLoop:
         variables = weights | self._other_variables()
         check_shapes("the checkpoint's tensors", saved, {name: tuple(v.shape) for name, v in variables.items()})
         for name, variable in variables.items():
-            variable.assign(saved[name])
+            try:
+                variable.assign(saved[name])
+            except (TypeError, ValueError):
+                raise ArtifactError(f"the checkpoint's tensor {name} has the dtype {saved[name].dtype}") from None
         if state:
-            self._carried.take([checkpoint.tensors[f"state.{i}"] for i in range(len(state))])
-        self._loss = _MeanLoss(checkpoint.numbers["nats"], checkpoint.numbers["characters"])
-        self._plateau = Plateau.from_json(checkpoint.numbers["progress"])
+            self._carried.take([checkpoint.tensors.get(f"state.{i}") for i in range(len(state))])
+        try:
+            numbers = _Numbers.model_validate(checkpoint.numbers)
+        except ValidationError:
+            raise ArtifactError("the checkpoint's numbers are not those of this model") from None
+        self._loss = _MeanLoss(numbers.nats, numbers.characters)
+        self._plateau = Plateau.from_json(numbers.progress.model_dump())
         self._position = checkpoint.position
         # Without a schedule, the rate is a variable of the optimizer, and so part of the checkpoint. Callbacks may have
         # changed it: it stays as it is, unless the option was changed on resuming. Checkpoints of earlier versions do
@@ -231,6 +240,25 @@ class TrainingLoop:
             was_changed = not self._options.callbacks
         if was_changed:
             self._optimizer.learning_rate = self._options.learning_rate
+
+
+class _Progress(BaseModel):
+    """The numbers of :class:`Plateau` in a checkpoint."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    best: float | None
+    since_best: int = Field(ge=0)
+    cuts: int = Field(ge=0)
+
+
+class _Numbers(BaseModel):
+    """The numbers of a checkpoint."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+    nats: float
+    characters: int = Field(ge=0)
+    progress: _Progress
+    learning_rate: float | None = None
 
 
 @dataclass

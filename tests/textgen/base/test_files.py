@@ -14,7 +14,8 @@ import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textgen.base.files import read_tensors, sha256, write_atomically
+from textgen.base.files import sha256, write_atomically
+from textgen.base.reading import read_tensors
 from textgen.errors import ArtifactError
 
 

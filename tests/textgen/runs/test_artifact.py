@@ -20,7 +20,7 @@ from textgen.runs.manifest import FileRecord, Manifest
 def make(path: Path) -> Artifact:
     parts = {kind: {"name": "x"} for kind in ("corpus", "tokenizer", "model", "training", "generation")}
     return Artifact(
-        path, Manifest(settings=parts, vocab_size=3, state_spec=StateSpec((TensorSpec("h", (2,)),)).to_json())
+        path, Manifest(settings=parts, vocab_size=10, state_spec=StateSpec((TensorSpec("h", (2,)),)).to_json())
     )
 
 
@@ -66,7 +66,7 @@ def test_a_name_outside_the_folder_is_refused(tmp_path, name):
     (tmp_path / "outside").write_text("secret")
     artifact = make(tmp_path / "run")
     if name != "unknown":
-        artifact.manifest.files[name] = FileRecord(size=6, sha256="0")
+        artifact.manifest.files[name] = FileRecord(size=6, sha256="0" * 64)
     with pytest.raises(ArtifactError, match="does not list"):
         artifact.verified(name)
 

@@ -10,7 +10,7 @@ import pytest
 import safetensors.numpy
 
 from textgen import Sampler, hookimpl
-from textgen.base.files import read_tensors
+from textgen.base.reading import read_tensors
 from textgen.errors import ArtifactError, CorpusError, OptionError, TextgenError
 from textgen.model.fitting import Position
 from textgen.runs.artifact import Artifact
