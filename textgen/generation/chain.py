@@ -69,7 +69,8 @@ def read_links(text: str) -> list[Link]:
 
 def _quoted(text: str) -> str:
     """A chain in quotes, for a message: its beginning, if it is long."""
-    return repr(text if len(text) <= QUOTED else f"{text[: QUOTED - 1]}…")
+    shown = repr(text)
+    return shown if len(shown) <= QUOTED else f"{shown[:QUOTED]}…{shown[-1]}"
 
 
 def edit_chain(text: str, values: Mapping[str, float]) -> str:
