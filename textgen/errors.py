@@ -6,8 +6,16 @@ import unicodedata
 from collections.abc import Iterable
 
 
+#: The most characters of a message: one that quotes a long value has its middle left out.
+LONGEST = 1_500
+
+
 class TextgenError(Exception):
     """The base class of these errors; the command line prints them on one line and exits with code 2."""
+
+    def __init__(self, message: object = "") -> None:
+        text = str(message)
+        super().__init__(text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}")
 
 
 class OptionError(TextgenError):

@@ -20,7 +20,14 @@ Lookup = Callable[[str], type[Sampler] | type[Selector]]
 #: The order in which single settings (``--top-k 40``) are inserted into a chain that lacks them.
 ORDER = ("repetition-penalty", "temperature", "top-k", "top-p", "min-p")
 
-_LINK = re.compile(r"\s*(?P<name>[a-z][a-z0-9-]*)\s*(?:\((?P<arguments>[^()]*)\))?\s*")
+#: The most characters and links of a written chain, many more than any use of one has.
+MOST_CHARACTERS, MOST_LINKS = 4_000, 100
+
+#: Characters of a chain that a message quotes.
+QUOTED = 100
+
+#: Possessive, so that the time is linear in the length of the text.
+_LINK = re.compile(r"(?P<name>[a-z][a-z0-9-]*+)\s*+(?:\((?P<arguments>[^()]*+)\))?")
 
 
 @dataclass(frozen=True)
@@ -38,19 +45,32 @@ def read_links(text: str) -> list[Link]:
     """Parse a written chain, without looking names up.
 
     Raises:
-        OptionError: if the text is not a chain.
+        OptionError: if the text is not a chain, or has more than :data:`MOST_CHARACTERS` characters or
+            :data:`MOST_LINKS` links.
     """
     links = []
-    for part in text.split("|"):
-        match = _LINK.fullmatch(part)
+    parts = text.split("|") if len(text) <= MOST_CHARACTERS else []
+    if not 1 <= len(parts) <= MOST_LINKS:
+        raise OptionError(
+            f"the sampler chain {_quoted(text)} has more than {MOST_CHARACTERS:,} characters or {MOST_LINKS} links; "
+            "write a shorter one"
+        )
+    for part in parts:
+        match = _LINK.fullmatch(part.strip())
         if not match:
             raise OptionError(
-                f"{part.strip()!r} in the sampler chain {text!r} is not of the form name or name(value), "
+                f"{_quoted(part.strip())} in the sampler chain {_quoted(text)} is not of the form name or name(value), "
                 "as in 'temperature(0.8) | top-k(40) | multinomial'"
             )
         arguments = (match["arguments"] or "").strip()
         links.append(Link(match["name"], tuple(a.strip() for a in arguments.split(",")) if arguments else ()))
     return links
+
+
+def _quoted(text: str) -> str:
+    """A chain in quotes, for a message: its beginning, if it is long."""
+    shown = repr(text)
+    return shown if len(shown) <= QUOTED else f"{shown[:QUOTED]}…{shown[-1]}"
 
 
 def edit_chain(text: str, values: Mapping[str, float]) -> str:
@@ -100,12 +120,12 @@ class Chain:
         *parts, selector = (_build(link, lookup(link.name)) for link in links)
         if not isinstance(selector, Selector):
             raise OptionError(
-                f"the sampler chain {text!r} must end in a selector: append '| multinomial' or '| greedy'"
+                f"the sampler chain {_quoted(text)} must end in a selector: append '| multinomial' or '| greedy'"
             )
         samplers: list[Sampler] = []
         for link, part in zip(links[:-1], parts, strict=True):
             if isinstance(part, Selector):
-                raise OptionError(f"{link} in the sampler chain {text!r} is a selector and can only stand at its end")
+                raise OptionError(f"{link} in the sampler chain {_quoted(text)} is a selector and can only stand at its end")
             samplers.append(part)
         self.text = " | ".join(map(str, links))
         self.names = tuple(link.name for link in links)

@@ -21,6 +21,7 @@ from textgen.generation.prompts import ReadPrompt, first_ids, pad_rows, read_pro
 from textgen.generation.request import Generation, Piece, Request
 from textgen.generation.row import Row
 from textgen.generation.runtime import Block, Ids, Runtime
+from textgen.generation.stop_texts import StopTexts
 from textgen.model.state import State
 from textgen.text.boundaries import Boundaries
 from textgen.text.labels import label_of
@@ -117,7 +118,7 @@ def _make_rows(
     tokenizer: Tokenizer, boundaries: Boundaries, request: Request, read: Mapping[str, ReadPrompt]
 ) -> list[Row]:
     """The rows before they are written, given the prompts that they begin with, by text."""
-    rows = []
+    rows, stop = [], StopTexts(request.stop)
     for index, (prompt, seed) in enumerate(zip(request.prompts, _row_seeds(request), strict=True)):
         ids = first_ids(tokenizer, boundaries, request, index, seed, read[prompt].ids)
         row = Row(
@@ -126,7 +127,7 @@ def _make_rows(
             ids,
             tokenizer,
             length=request.length,
-            stop=request.stop,
+            stop=stop,
             end_id=_end_id(boundaries, request),
             is_drawn=not prompt and not request.continuation and label_of(tokenizer, ids[:1]) is None,
             before=request.continuation,

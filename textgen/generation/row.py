@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +49,7 @@ class Row:
         tokenizer: Tokenizer,
         *,
         length: int,
-        stop: Sequence[str] = (),
+        stop: StopTexts,
         end_id: int | None = None,
         is_drawn: bool = False,
         before: Continuation | None = None,
@@ -64,11 +63,10 @@ class Row:
         self.finish_reason: FinishReason | None = None
         self.state: State | None = None
         self._tokenizer = tokenizer
-        self._stop = StopTexts(stop)
+        self._search = stop.search()
         self._end_id = end_id
         self._drawn_count = self._extended_from = len(self.ids)
         self._given_length = 0
-        self._searched_length = 0
         self._decoder = tokenizer.decoder()
         # The text of an id may depend on the ids before it.
         self._read = [*(before.tail[:-1] if before else ()), *prompt_ids[-CONTEXT:].tolist()][-CONTEXT:]
@@ -122,7 +120,7 @@ class Row:
             assert self._end_id is not None
             self.ids.append(self._end_id)
             self.finish_reason = "eos"
-        return self._give(len(self.text) if self.finish_reason else len(self.text) - self._stop.held_back(self.text))
+        return self._give(len(self.text) if self.finish_reason else len(self.text) - self._search.held_back)
 
     def close(self) -> str:
         """End the row; return the text that was held back."""
@@ -135,8 +133,7 @@ class Row:
 
     def _end_within(self, start: int) -> None:
         """End the row if its text has a stop text, or its length; the new ids have the characters from ``start`` on."""
-        hit = self._stop.find(self.text, self._searched_length)
-        self._searched_length = len(self.text)
+        hit = self._search.feed(self.text[self._search.read :])
         if hit and hit[1] <= self._length_limit:
             self._cut(start, hit[1], "stop")
             self.text = self.text[: hit[0]]

@@ -1,49 +1,139 @@
-"""Texts that end a generation: finding them, and holding back text that may turn out to be one."""
+"""Texts that end a generation: finding them, and holding back text that may turn out to be one.
+
+All stop texts are looked for at once while the text is written (Aho and Corasick, "Efficient string matching", 1975):
+the time per character depends neither on their number nor on their length.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+
+from textgen.errors import OptionError
+
+#: The most characters that the stop texts of a request may have together.
+MOST_CHARACTERS = 100_000
 
 
 class StopTexts:
-    """The stop texts of a row.
+    """The stop texts of a request: every beginning of one is a state, in which a text is that ends in it.
 
     Args:
         texts: the stop texts; empty ones are ignored.
 
+    Raises:
+        OptionError: if they have more than :data:`MOST_CHARACTERS` characters together.
+
     Example:
-        >>> stop = StopTexts(["END"])
-        >>> stop.find("The END of it", 0), stop.held_back("The E")
-        ((4, 7), 1)
+        >>> search = StopTexts(["END"]).search()
+        >>> search.feed("The E"), search.held_back, search.feed("ND of it")
+        (None, 1, (4, 7))
     """
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        self._texts = tuple(text for text in texts if text)
-        self._longest = max(map(len, self._texts), default=1)
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        texts = tuple(filter(None, dict.fromkeys(texts)))
+        if (total := sum(map(len, texts))) > MOST_CHARACTERS:
+            raise OptionError(
+                f"the stop texts have {total:,} characters, more than {MOST_CHARACTERS:,}; give fewer or shorter ones"
+            )
+        # By state, 0 for no beginning: the state that each character leads to, and the characters of the beginning.
+        self._next: list[dict[str, int]] = [{}]
+        self._depth = [0]
+        self._found = [0]
+        for text in texts:
+            self._found[self._add(text)] = len(text)
+        self._shorter = self._link()
 
-    def find(self, text: str, searched: int) -> tuple[int, int] | None:
-        """The first stop text to be complete.
+    def _add(self, text: str) -> int:
+        """Adds the states of a stop text; returns the last one."""
+        state = 0
+        for character in text:
+            following = self._next[state].get(character)
+            if following is None:
+                following = self._next[state][character] = len(self._next)
+                self._depth.append(self._depth[state] + 1)
+                self._next.append({})
+                self._found.append(0)
+            state = following
+        return state
+
+    def _link(self) -> list[int]:
+        """The state of the longest shorter beginning in which each one ends; notes the stop texts that end in it."""
+        shorter = [0] * len(self._next)
+        order = list(self._next[0].values())
+        for state in order:  # grows; short beginnings come first
+            for character, following in self._next[state].items():
+                order.append(following)
+                shorter[following] = self._step(shorter[state], character, shorter)
+                self._found[following] = self._found[following] or self._found[shorter[following]]
+        return shorter
+
+    def _step(self, state: int, character: str, shorter: list[int]) -> int:
+        """The state after one more character."""
+        while state and character not in self._next[state]:
+            state = shorter[state]
+        return self._next[state].get(character, 0)
+
+    def step(self, state: int, text: str) -> tuple[int, int, int]:
+        """Reads text, up to the end of the first stop text.
 
         Args:
-            text: the text so far.
-            searched: characters of it that were searched before.
+            state: of the text before, 0 at first.
+            text: what follows.
 
         Returns:
-            Where it begins and where it ends, or ``None``. Of two that end together, the longer one.
+            The new state, the number of characters read, and the length of the stop text that ends there, or 0.
         """
-        hits = []
-        for stop in self._texts:
-            at = text.find(stop, max(0, searched - len(stop) + 1))
-            if at >= 0:
-                hits.append((at + len(stop), at))
-        if not hits:
-            return None
-        end, start = min(hits)
-        return start, end
+        following, found, shorter = self._next, self._found, self._shorter
+        first = following[0]
+        if not first:  # there are no stop texts
+            return 0, len(text), 0
+        for read, character in enumerate(text, 1):
+            if state:
+                state = self._step(state, character, shorter)
+            elif (at := first.get(character)) is None:
+                continue
+            else:
+                state = at
+            if found[state]:
+                return state, read, found[state]
+        return state, len(text), 0
 
-    def held_back(self, text: str) -> int:
-        """The length of the longest end of a text that may turn out to be the beginning of a stop text."""
-        for size in range(min(self._longest - 1, len(text)), 0, -1):
-            if any(stop.startswith(text[-size:]) for stop in self._texts):
-                return size
-        return 0
+    def length(self, state: int) -> int:
+        """The length of the longest beginning of a stop text in which a text in this state ends."""
+        return self._depth[state]
+
+    def search(self) -> Search:
+        """A search for the stop texts in one text."""
+        return Search(self)
+
+
+class Search:
+    """A search for stop texts in a text that comes in pieces.
+
+    Args:
+        stop: what to look for.
+
+    Attributes:
+        read: the characters read so far.
+    """
+
+    def __init__(self, stop: StopTexts) -> None:
+        self._stop = stop
+        self._state = 0
+        self.read = 0
+
+    def feed(self, text: str) -> tuple[int, int] | None:
+        """Reads more of the text.
+
+        Returns:
+            Where in the whole text the first stop text to be complete begins and ends, or ``None``. Of two that end
+            together, the longer one.
+        """
+        self._state, read, length = self._stop.step(self._state, text)
+        self.read += read
+        return (self.read - length, self.read) if length else None
+
+    @property
+    def held_back(self) -> int:
+        """The length of the longest end of the text that may turn out to be the beginning of a stop text."""
+        return self._stop.length(self._state)

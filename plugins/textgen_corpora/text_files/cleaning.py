@@ -45,7 +45,8 @@ def backslashes_to_blanks(text: str) -> str:
     """
     if "\\" not in text:
         return text
-    text = re.sub(r"\\+(?=\s|$)|(?:(?<=\s)|^)\\+", "", text)
+    # Each run is looked at from its beginning only, and whole, so that the time is linear in its length.
+    text = re.sub(r"(?<!\\)\\++(?=\s|$)|(?:(?<=\s)|^)\\++", "", text)
     return re.sub(r"\\+", " ", text)
 
 

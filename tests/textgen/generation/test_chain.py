@@ -1,3 +1,4 @@
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,23 @@ def test_a_chain_is_links_between_bars(text, expected):
 def test_text_that_is_not_a_chain_is_quoted_with_an_example(text):
     with pytest.raises(OptionError, match="is not of the form name or name"):
         read_links(text)
+
+
+@pytest.mark.parametrize("filler", [" ", "a", "-", "(", ")", ",", "|", "\t", "'", "a ", "()", "a|", "1"])
+@pytest.mark.parametrize("length", [3_900, 40_000, 1_000_000])
+def test_a_long_chain_is_refused_at_once(filler, length):
+    began = perf_counter()
+    for text in (f"a{filler * (length // len(filler))}b c", f"a({filler * (length // len(filler))}"):
+        with pytest.raises(OptionError, match="is not of the form|has more than 4,000 characters or 100 links") as raised:
+            read_links(text)
+        assert len(str(raised.value)) < 400
+    assert perf_counter() - began < 1
+
+
+def test_a_chain_of_a_hundred_links_is_read():
+    assert len(read_links("top-k(4) | " * 99 + "greedy")) == 100
+    with pytest.raises(OptionError, match="100 links; write a shorter one"):
+        read_links("top-k(4) | " * 100 + "greedy")
 
 
 @pytest.mark.parametrize(
