@@ -107,12 +107,13 @@ def test_every_flag_reaches_its_option(textgen, names):
 def test_training_reports_on_stderr_alone_and_names_the_next_command(textgen, names):
     done = textgen("train", names, *QUICK, "--epochs", 2, "--out", "run")
     assert (done.code, done.out) == (0, "")
-    first, second, *epochs, last = done.err.splitlines()
+    first, second, *epochs, yardstick, last = done.err.splitlines()
     assert first.startswith("counting with ")
     lines = names.read_text().split()
     assert f"{len(lines)} documents, {len(''.join(lines))} characters, " in first
     assert second == "2 epochs of 3 batches, into run"
     assert [line.partition(":")[0] for line in epochs] == ["epoch 1/2", "epoch 2/2"]
+    assert yardstick.startswith("an n-gram counted in the same text")
     assert last.endswith("Write text with: textgen sample run")
     assert textgen("sample", "run", "--seed", 1).code == 0
 

@@ -111,9 +111,9 @@ class LineDisplay(Display):
         if manifest.status == "interrupted":
             say(f"stopped; everything is saved. Resume with: textgen train --resume {quoted(artifact.path)}")
         else:
-            say(f"done: {describe_losses(manifest.metrics)}. Write text with: textgen sample {quoted(artifact.path)}")
             if (ngram := describe_yardstick(manifest.metrics)) is not None:
                 say(ngram)
+            say(f"done: {describe_losses(manifest.metrics)}. Write text with: textgen sample {quoted(artifact.path)}")
 
 
 class BarDisplay(LineDisplay):
