@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textgen.base.console import notice
-from textgen.errors import PluginError, UnavailableError, UnsupportedModelError
+from textgen.base.files import delete_leftovers
+from textgen.errors import ArtifactError, PluginError, UnavailableError, UnsupportedModelError
 from textgen.plugins.recorded import needing, recorded_tokenizer, report_changes
 from textgen.plugins.registry import Registry, plugins
 from textgen.runs.artifact import Artifact
@@ -45,7 +46,9 @@ class SavedRun:
         Raises:
             ArtifactError: if there is no such run, or it cannot be read.
         """
-        run = cls(Artifact.open(find_run(None if path is None else Path(path))), registry or plugins())
+        folder = find_run(None if path is None else Path(path))
+        delete_leftovers(folder)
+        run = cls(Artifact.open(folder), registry or plugins())
         report_changes(run.artifact, run.registry)
         return run
 
@@ -135,6 +138,11 @@ class SavedRun:
                 continue  # the model's own runtime may run it
             except PluginError as error:
                 notice(f"{error}; using another runtime", once=True)
+            except ArtifactError as error:
+                runs_export = not self.registry.find("runtime", candidate).load().runs_weights
+                if not runs_export or self.artifact.manifest.export is not None:
+                    raise
+                notice(f"{error}; using the weights of the run instead", once=True)
         native = self.model().native_runtime
         try:
             return native, self._open(native, device)

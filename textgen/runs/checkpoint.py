@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +81,12 @@ def _content(array: NDArray[Any]) -> tuple[object, ...]:
 def drop_old_checkpoints(artifact: Artifact) -> None:
     """Commits, then deletes the weights that ``textgen.json`` no longer points to; the last and the best ones stay.
 
-    Also deletes the leftovers of a killed run: checkpoints that were never recorded, and partially written files.
+    Also deletes checkpoints of a killed run that were never recorded. Partially written files are deleted whenever
+    another one is written, see :func:`textgen.base.files.delete_leftovers`.
     """
     manifest, folder = artifact.manifest, artifact.path
     kept = (manifest.weights, manifest.last_checkpoint)
-    files = [folder / FINAL_WEIGHTS, *(folder / CHECKPOINTS).glob("*step-*.safetensors*"), *folder.rglob(".*.tmp")]
+    files = [folder / FINAL_WEIGHTS, *(folder / CHECKPOINTS).glob("*step-*.safetensors*")]
     old = {file.relative_to(folder).as_posix(): file for file in files}
     for name in kept:
         old.pop(name or "", None)
@@ -92,4 +94,5 @@ def drop_old_checkpoints(artifact: Artifact) -> None:
         manifest.files.pop(name, None)
     artifact.commit()
     for file in old.values():
-        file.unlink(missing_ok=True)
+        with suppress(OSError):  # Windows does not delete a file that somebody reads
+            file.unlink(missing_ok=True)

@@ -3,7 +3,6 @@ import hashlib
 import os
 import resource
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,7 +61,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_file(old):
     assert_untouched(old)
 
 
-@pytest.mark.parametrize("function", ["fsync", "replace", "chmod"])
+@pytest.mark.parametrize("function", ["open", "fsync", "replace", "chmod"])
 def test_a_disk_that_fills_up_leaves_the_old_file(old, monkeypatch, function):
     def full(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -86,10 +85,10 @@ def test_an_interrupted_write_leaves_the_old_file(old, monkeypatch):
 
 
 def test_a_folder_that_takes_no_file_is_named(old, monkeypatch):
-    def denied(**arguments: object) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied", str(old.parent / ".file.json.x.tmp"))
+    def denied(*arguments: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(old.parent / ".textgen-x.tmp"))
 
-    monkeypatch.setattr(tempfile, "mkstemp", denied)
+    monkeypatch.setattr(os, "open", denied)
     with pytest.raises(PermissionError) as raised:
         write_atomically(old, "new")
     assert raised.value.filename == str(old)

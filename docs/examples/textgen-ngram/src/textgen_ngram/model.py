@@ -68,6 +68,8 @@ class NGram(Model):
                 if len(self._new.codes) > len(self._counts.codes):
                     self._merge()
                 run.batch_ended(reading.at, loss, characters)
+                if run.should_save:
+                    run.save(self._checkpoint(reading))
             if reading.at.step < dataset.train.steps:
                 run.interrupted(self._checkpoint(reading))
                 return
@@ -90,8 +92,10 @@ class NGram(Model):
         return np.log(probabilities).astype(np.float32), after
 
     def weights(self) -> Tensors:
-        self._merge()
-        return {"ngrams": self._counts.codes.copy(), "counts": self._counts.counts.copy()}
+        merged = Counts(self.options.order, self.vocab_size)  # training may continue: its counts stay as they are
+        for counts in (self._counts, self._new):
+            merged.add(counts.codes, counts.counts)
+        return {"ngrams": merged.codes, "counts": merged.counts}
 
     def load_weights(self, tensors: Tensors) -> None:
         shapes = {name: (array.dtype.name, array.ndim) for name, array in tensors.items()}
