@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textgen.base.console import notice
-from textgen.base.files import delete_leftovers
 from textgen.errors import ArtifactError, PluginError, UnavailableError, UnsupportedModelError
 from textgen.plugins.recorded import needing, recorded_tokenizer, report_changes
 from textgen.plugins.registry import Registry, plugins
 from textgen.runs.artifact import Artifact
+from textgen.runs.checkpoint import tidy
 from textgen.runs.folder import find_run
 from textgen.text.boundaries import Boundaries
 
@@ -47,8 +47,8 @@ class SavedRun:
             ArtifactError: if there is no such run, or it cannot be read.
         """
         folder = find_run(None if path is None else Path(path))
-        delete_leftovers(folder)
         run = cls(Artifact.open(folder), registry or plugins())
+        tidy(run.artifact)
         report_changes(run.artifact, run.registry)
         return run
 

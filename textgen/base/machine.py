@@ -45,8 +45,8 @@ def parse_device(device: str) -> tuple[Literal["auto", "cpu", "cuda"], int]:
 def signals_handled(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> Iterator[None]:
     """Handles Ctrl-C, SIGTERM and SIGHUP with ``handler`` inside the ``with`` block, then as before.
 
-    SIGHUP comes from a terminal that is closed; under ``nohup`` it stays ignored. Python allows this in the main thread only;
-    in any other thread the block runs without it.
+    SIGHUP comes from a terminal that is closed; under ``nohup`` it stays ignored. Python allows this in the main thread
+    only; in any other thread the block runs without it.
 
     Args:
         handler: as :func:`signal.signal` takes it.

@@ -116,7 +116,8 @@ class Artifact:
 
     def _verify(self) -> None:
         manifest = self.manifest
-        relied_on = [name for name in (TOKENIZER, manifest.weights, manifest.last_checkpoint) if name is not None]
+        with_weights = (TOKENIZER, manifest.weights) if manifest.weights is not None else ()
+        relied_on = [name for name in (*with_weights, manifest.last_checkpoint) if name is not None]
         for name in relied_on if manifest.status == "training" else manifest.files:
             self.verified(name)
 

@@ -53,7 +53,7 @@ def _latest_run() -> Path:
     runs = list_runs()
     if not runs:
         raise ArtifactError(no_runs())
-    passed_over = []
+    passed_over: list[str] = []
     for run in runs:
         reason = _cannot_write(run)
         if reason is None:
@@ -130,8 +130,11 @@ def claimed(folder: Path) -> Iterator[None]:
 
 
 def empty(folder: Path) -> None:
-    """Deletes the content of a folder, but not the folder, so that a claim on it stays."""
-    for entry in folder.iterdir():
+    """Deletes the content of a folder, but not the folder, so that a claim on it stays.
+
+    The manifest is the last to go: if the process is killed before, the folder still counts as a run to be replaced.
+    """
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == MANIFEST):
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:

@@ -45,6 +45,7 @@ class Recorder:
         self._begun = not (self._artifact.path / MANIFEST).exists()
         self._samples = _read_samples(self._artifact.path / SAMPLES, start)
         self._artifact.manifest.status = "training"
+        self._artifact.commit()  # first: a folder that is not empty is a run, which can be resumed or replaced
         self._artifact.put(TOKENIZER, json.dumps(self._plan.tokenizer.to_json()) + "\n")
         self._artifact.commit()
 

@@ -45,7 +45,10 @@ class Run:
         self.options = plan.training
         self.artifact = artifact
         found = read_checkpoint(artifact)
-        self.checkpoint, totals = EpochTotals.taken_from(found) if found else (None, EpochTotals())
+        self.checkpoint: Checkpoint | None = None
+        self._epoch = EpochTotals()
+        if found is not None:
+            self.checkpoint, self._epoch = EpochTotals.taken_from(found)
         self._registry = registry
         self._display = display
         self._recorder = recorder
@@ -56,7 +59,6 @@ class Run:
         self._saved_at = time.monotonic()
         self._asked_to_stop = False
         self._clock = time.perf_counter()
-        self._epoch = totals
         self._characters_per_target = plan.dataset.characters_per_target
 
     @property

@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 import textgen.training.plot
 from textgen import hookimpl
-from textgen.base.files import write_folder
+from textgen.base.folders import write_folder
 from textgen.errors import ArtifactError, OptionError, UnavailableError, UnknownCharacterError
 from textgen.exporting.exporter import Exporter, ExportReport
 from textgen.generation.runtime import Block, ModelRuntime
