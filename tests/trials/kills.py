@@ -60,16 +60,16 @@ COMMON = ["--batch-size", "6", "--epochs", "5", "--set", "generation.length=12"]
 WITHIN = ["--set", "training.checkpoint_minutes=0.00001"]
 
 #: Arguments of ``textgen train`` by kind of run; those of one kind end with the same weights.
+LINES = ["words.txt", "--set", "corpus.layout=lines", *COMMON]
+STREAM = ["verse.txt", "--set", "training.length=20", *COMMON]
 KINDS = {
-    "documents": ["words.txt", "--model", "counting", "--set", "corpus.layout=lines", *COMMON],
-    "smoothed": ["words.txt", "--model", "counting", "--set", "corpus.layout=lines", "--set", "model.smoothing=50"]
-    + [*COMMON, "--set", "training.checkpoint_every=2"],
-    "stream": ["verse.txt", "--model", "counting", "--set", "training.length=20", *COMMON, *WITHIN],
-    "limited": ["verse.txt", "--model", "counting", "--set", "training.length=20", *COMMON, *WITHIN]
-    + ["--max-steps", "11"],
-    "gru": ["words.txt", "--model", "fixed-gru", "--set", "corpus.layout=lines", *COMMON, *WITHIN],
+    "documents": [*LINES, "--model", "counting"],
+    "smoothed": [*LINES, "--model", "counting", "--set", "model.smoothing=50", "--set", "training.checkpoint_every=2"],
+    "stream": [*STREAM, "--model", "counting", *WITHIN],
+    "limited": [*STREAM, "--model", "counting", *WITHIN, "--max-steps", "11"],
+    "gru": [*LINES, "--model", "fixed-gru", *WITHIN],
 }
-KERAS = ["words.txt", "--model", "gru", "--set", "corpus.layout=lines", *COMMON, *WITHIN]
+KERAS = [*LINES, "--model", "gru", *WITHIN]
 KERAS += ["--set", "model.units=16", "--set", "model.embedding_dim=8", "--set", "model.dropout=0.3"]
 
 #: Columns of the history that depend on the clock.

@@ -24,9 +24,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import textgen
+from tests.trials.kills import fork, import_commands
 from textgen.runs.artifact import Artifact
 from textgen.testing import recurrent, registered
-from tests.trials.kills import fork, import_commands
 
 #: Processes that read at the same time.
 READERS = 3
@@ -39,14 +39,14 @@ TRAIN += ["--set", "training.held_out=0.2"]
 def train_forever(folder: Path) -> None:
     """Trains the run, again and again a few epochs more; never returns."""
     os.fsync = lambda handle: None  # a slow disk would make it easy
-    epochs = 3
+    epochs = 40
     command = ["train", "words.txt", *TRAIN, "--out", "run"]
     while True:
         ended = fork(folder, [*command, "--epochs", str(epochs)]).wait()
         if ended.code != 0:
             (folder / "failed.txt").write_text(ended.errors)
             os._exit(1)
-        command, epochs = ["train", "--resume", "run"], epochs + 3
+        command, epochs = ["train", "--resume", "run"], epochs + 40
 
 
 def in_child(work: Callable[[], None]) -> int:
