@@ -125,6 +125,7 @@ def fork(folder: Path, arguments: Sequence[str]) -> Process:
         handle = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(handle, 2)
         os.dup2(os.open("stdout.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")  # those of pytest are others
         from textgen.cli import main
 
         sys.argv = ["textgen", *arguments]

@@ -42,7 +42,7 @@ def export_run(
     Raises:
         ArtifactError: if the run is incomplete, or the export differs too much from it; no file is left then.
     """
-    check_place(folder)
+    check_place(folder.parent)
     factory = run.registry.get("exporter", name)
     exporter: Exporter = factory(build_options(factory.Options, options, where=name))
     run.artifact.keep_weights()  # a process that trains the run may replace them: all parts are of one checkpoint
