@@ -159,7 +159,7 @@ def test_python_refuses_the_files_of_a_run_too(run):
     with registered(counting, name="counting"):
         generator = api.load(run)
         (generation,) = generator.sample(generator.request("Ad", length=5, seed=1, keep_state=True))
-        with pytest.raises(OptionError, match="belongs to .*run and would be destroyed"):
+        with pytest.raises(OptionError, match=r"belongs to .*run and would be destroyed"):
             generator.save_continuation(run / "weights.safetensors", generation.continuation)
     Artifact.open(run).verify()
 
