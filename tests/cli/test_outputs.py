@@ -159,8 +159,10 @@ def test_python_refuses_the_files_of_a_run_too(run):
     with registered(counting, name="counting"):
         generator = api.load(run)
         (generation,) = generator.sample(generator.request("Ad", length=5, seed=1, keep_state=True))
+        state = generation.continuation
+        assert state is not None
         with pytest.raises(OptionError, match=r"belongs to .*run and would be destroyed"):
-            generator.save_continuation(run / "weights.safetensors", generation.continuation)
+            generator.save_continuation(run / "weights.safetensors", state)
     Artifact.open(run).verify()
 
 

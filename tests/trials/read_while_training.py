@@ -38,7 +38,7 @@ TRAIN += ["--set", "training.held_out=0.2"]
 
 def train_forever(folder: Path) -> None:
     """Trains the run, again and again a few epochs more; never returns."""
-    os.fsync = lambda handle: None  # a slow disk would make it easy
+    os.fsync = lambda fd: None  # a slow disk would make it easy
     epochs = 40
     command = ["train", "words.txt", *TRAIN, "--out", "run"]
     while True:

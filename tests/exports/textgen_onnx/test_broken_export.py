@@ -15,8 +15,9 @@ from textgen.runs.artifact import Artifact
 @pytest.fixture
 def run(exported, tmp_path) -> Path:
     """A copy of an exported run."""
-    shutil.copytree(exported("gru").run.path, tmp_path / "run")
-    return tmp_path / "run"
+    folder: Path = tmp_path / "run"
+    shutil.copytree(exported("gru").run.path, folder)
+    return folder
 
 
 def truncate(folder: Path) -> None:

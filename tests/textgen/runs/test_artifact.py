@@ -11,12 +11,11 @@ import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-import textgen.runs.artifact
 from textgen import api
 from textgen.errors import ArtifactError, TextgenError
 from textgen.model.state import StateSpec, TensorSpec
 from textgen.runs.artifact import Artifact
-from textgen.runs.manifest import FileRecord, Manifest
+from textgen.runs.manifest import FileRecord, Manifest, read_manifest
 
 
 def make(path: Path) -> Artifact:
@@ -280,7 +279,7 @@ def under_way(run, monkeypatch):
         (run / former).unlink()
 
     save()
-    reading = textgen.runs.artifact.read_manifest
+    reading = read_manifest
     left = 0
 
     def read(file):
