@@ -58,6 +58,8 @@ class Run:
         self._unsaved: Checkpoint | None = None
         self._saved_at = time.monotonic()
         self._asked_to_stop = False
+        self._is_saving = False
+        self._patient_requests = 1
         self._clock = time.perf_counter()
         self._characters_per_target = plan.dataset.characters_per_target
 
@@ -102,12 +104,21 @@ class Run:
         """Shows what is about to be trained: a model may need a while for its first batch."""
         self._display.started(self.plan, self.artifact.path, self._start)
 
-    @property
-    def was_asked_to_stop(self) -> bool:
-        """True once the user, or another process that trains the run, asked to stop."""
-        return self._asked_to_stop
-
     def ask_to_stop(self) -> None:
+        self._asked_to_stop = True
+
+    def interrupt(self) -> None:
+        """Asks to stop; if that was done before, stops at once.
+
+        While an epoch is sampled and saved, a second request is ignored, so that nothing of it is lost; a third is not.
+
+        Raises:
+            KeyboardInterrupt: to stop at once.
+        """
+        if self._asked_to_stop and (self._patient_requests == 0 or not self._is_saving):
+            raise KeyboardInterrupt
+        if self._asked_to_stop:
+            self._patient_requests -= 1
         self._asked_to_stop = True
 
     @property
@@ -152,6 +163,7 @@ class Run:
         record = self._record(position, self._per_character(metrics))
         self._history.records.append(record)
         self._unsaved = checkpoint
+        self._is_saving = True
         sample = None
         try:
             if self._recorder and self.options.sample_every and position.epoch % self.options.sample_every == 0:
@@ -165,6 +177,7 @@ class Run:
                 self._save(checkpoint, record, best=is_best or held_out is None)
             elif self._recorder is not None:
                 self._recorder.save_logs(self._history)
+        self._is_saving = False
         self._epoch = EpochTotals(position)
         self._display.epoch(record, sample)
         self._notify("textgen_epoch_ended", position=position, metrics=record, folder=self.artifact.path)

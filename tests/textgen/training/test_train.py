@@ -238,6 +238,35 @@ def test_a_run_that_was_stopped_before_its_first_batch_can_be_resumed(work, monk
     assert same_weights(work.resume("part"), work.train("whole"))
 
 
+def test_a_second_ctrl_c_waits_until_an_epoch_is_saved_and_a_third_does_not(work):
+    class Impatient(Sampler):
+        """Presses Ctrl-C while the first epoch is sampled."""
+
+        times = 2
+        pressed = 0
+
+        def transform(self, logits, parameters, seen):
+            if Impatient.pressed < Impatient.times:
+                Impatient.pressed += 1
+                os.kill(os.getpid(), signal.SIGINT)
+            return logits
+
+    plugin = SimpleNamespace(
+        textgen_register_samplers=hookimpl(lambda register: register("impatient", Impatient, "Presses Ctrl-C."))
+    )
+    plugin.textgen_register_samplers.__name__ = "textgen_register_samplers"
+    generation = {"generation": {"sampler": "impatient | multinomial"}}
+    with registered(plugin):
+        part = work.train("part", generation)
+        assert part.manifest.status == "interrupted"
+        assert len(history(part)) == 1
+        resumed, whole = work.resume("part"), work.train("whole", generation)
+        assert (resumed.path / "samples.txt").read_text() == (whole.path / "samples.txt").read_text()
+        Impatient.times, Impatient.pressed = 3, 0
+        with pytest.raises(KeyboardInterrupt):
+            work.train("at once", generation)
+
+
 def test_a_second_ctrl_c_stops_at_once(work):
     class Presses:
         @hookimpl
