@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -645,6 +646,13 @@ class StartsAnew(CountingModel):
         epoch = super()._restore(checkpoint)
         self._counts[:] = 0
         return epoch
+
+
+@fails("test_resuming_from_a_checkpoint_within_an_epoch_gives_the_same")
+class SavesTheMiddleOfAnEpochAsItsBeginning(CountingModel):
+    def _checkpoint(self, epoch):
+        checkpoint = super()._checkpoint(epoch)
+        return replace(checkpoint, numbers={"nats": 0.0, "characters": 0})
 
 
 @fails("test_fitting_reports_what_it_does")
