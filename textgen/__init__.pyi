@@ -10,7 +10,7 @@ from textgen.base.environment import cache_folder as cache_folder
 from textgen.base.files import quoted as quoted
 from textgen.base.files import sha256 as sha256
 from textgen.base.files import write_atomically as write_atomically
-from textgen.base.files import write_folder as write_folder
+from textgen.base.folders import write_folder as write_folder
 from textgen.base.machine import distribution_version as distribution_version
 from textgen.base.machine import parse_device as parse_device
 from textgen.base.machine import signals_handled as signals_handled

@@ -11,6 +11,7 @@ from textgen.options import build_options
 from textgen.plugins.recorded import check_recorded, needing, recorded_part, recorded_tokenizer, report_changes
 from textgen.plugins.registry import Registry, plugins
 from textgen.runs.artifact import Artifact
+from textgen.runs.checkpoint import tidy
 from textgen.runs.folder import find_run
 from textgen.runs.manifest import MANIFEST
 from textgen.text.boundaries import Boundaries
@@ -48,9 +49,11 @@ class SavedRun:
         Raises:
             ArtifactError: if there is no such run, or it cannot be read.
         """
-        run = cls(Artifact.open(find_run(None if path is None else Path(path))), registry or plugins())
+        folder = find_run(None if path is None else Path(path))
+        run = cls(Artifact.open(folder), registry or plugins())
         if run.artifact.manifest.export is None:
             run._check_training()
+        tidy(run.artifact)
         report_changes(run.artifact, run.registry)
         return run
 
@@ -164,6 +167,11 @@ class SavedRun:
                 continue  # the model's own runtime may run it
             except PluginError as error:
                 notice(f"{error}; using another runtime", once=True)
+            except ArtifactError as error:
+                runs_export = not self.registry.find("runtime", candidate).load().runs_weights
+                if not runs_export or self.artifact.manifest.export is not None:
+                    raise
+                notice(f"{error}; using the weights of the run instead", once=True)
         native = self.model().native_runtime
         try:
             return native, self._open(native, device)

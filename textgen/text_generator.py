@@ -127,7 +127,14 @@ class TextGenerator:
         )
 
     def save_continuation(self, path: str | Path, continuation: Continuation) -> None:
-        """Write a continuation to a file, for :meth:`load_continuation` with this model in any runtime."""
+        """Write a continuation to a file, for :meth:`load_continuation` with this model in any runtime.
+
+        Raises:
+            OptionError: if the file cannot be written there, or belongs to a run.
+        """
+        from textgen.runs.output import check_output
+
+        check_output(Path(path), "the state")
         continuation.save(Path(path), self.artifact.weights_sha256 or "")
 
     def load_continuation(self, path: str | Path) -> Continuation:

@@ -54,6 +54,10 @@ KEPT = (
 )
 
 
+#: The manifest of an export, and what Git and file managers put beside it.
+OF_FOLDERS = ("textgen.json", ".gitattributes", ".DS_Store", "Thumbs.db", "desktop.ini")
+
+
 class OnnxOptions(Options):
     """Options of :class:`OnnxExporter`."""
 
@@ -83,10 +87,7 @@ class OnnxExporter(Exporter):
     options: OnnxOptions
 
     def export(self, source: ExportSource, folder: Path) -> ExportReport:
-        if folder.exists() and not _is_export(folder):
-            raise ArtifactError(
-                f"{folder} already exists and is not an export; it will not be overwritten; choose another --out"
-            )
+        _check_replaceable(folder)
         with write_folder(folder) as work:
             reference, graphs, about = self._graphs(source)
             export = Artifact(work, _manifest(source, about))
@@ -148,8 +149,28 @@ def _manifest(source: ExportSource, about: dict[str, Any]) -> Manifest:
     return Manifest(status="finished", export=about, **{name: getattr(manifest, name) for name in KEPT})
 
 
-def _is_export(folder: Path) -> bool:
+def _check_replaceable(folder: Path) -> None:
+    """Checks that a folder has nothing but an export, perhaps a damaged one, or is empty, or does not exist.
+
+    Raises:
+        ArtifactError: otherwise; names what would be lost.
+    """
+    if not folder.exists():
+        return
+    of_an_export = {STEP, GENERATE, BLOCK, TOKENIZER, GOLDEN, CARD, SUMS, *OF_FOLDERS}
     try:
-        return Artifact.open(folder).manifest.export is not None
+        manifest = Artifact.open(folder).manifest
+        is_export, recorded = manifest.export is not None, manifest.files.keys()
     except ArtifactError:
-        return False
+        is_export, recorded = True, {}.keys()
+    found = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    others = [name for name in found if name not in of_an_export and name not in recorded]
+    if not is_export or not folder.is_dir() or (others and others == found):
+        raise ArtifactError(
+            f"{folder} already exists and is not an export; it will not be overwritten; choose another --out"
+        )
+    if others:
+        raise ArtifactError(
+            f"{folder} has {sorted(others)[0]}, which is not of an export and would be lost; move it, or choose "
+            "another --out"
+        )

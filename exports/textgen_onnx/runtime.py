@@ -74,7 +74,7 @@ class OnnxRuntime(Runtime):
             export = Artifact.open(artifact.path / FOLDER)
         except ArtifactError as error:
             if (artifact.path / FOLDER).exists():
-                raise
+                raise ArtifactError(f"{error}; export again with: {command}") from None
             raise UnsupportedModelError(f"{artifact.path} has no ONNX export; make one with: {command}") from error
         runtime = cls(export, _device_for(export, device))
         if artifact.weights_sha256 != runtime._about.get("weights_sha256"):
@@ -82,6 +82,11 @@ class OnnxRuntime(Runtime):
                 f"{export.path} was exported from other weights than {artifact.path} has now; "
                 f"export again with: {command}"
             )
+        try:
+            for name in {STEP, GENERATE} & export.manifest.files.keys():
+                export.verified(name)  # now: once text is written, it is too late to use the weights of the run instead
+        except ArtifactError as error:
+            raise ArtifactError(f"{error}; export again with: {command}") from None
         return runtime
 
     @classmethod

@@ -6,12 +6,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pooch
 import requests
 
-from textgen import Source, notice
+from textgen import Source, notice, write_atomically
 from textgen.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ def download(source: Source, path: Path) -> None:
                     # Compressed transfers would report a length that is not the file's.
                     headers={"Accept-Encoding": "identity"},
                 )
-                pooch.retrieve(address, f"sha256:{source.sha256}", path.name, path.parent, downloader=downloader)
+                with TemporaryDirectory(prefix="textgen-") as folder:  # a killed download leaves nothing in the cache
+                    found = pooch.retrieve(address, f"sha256:{source.sha256}", path.name, folder, downloader=downloader)
+                    write_atomically(path, Path(found).read_bytes())
             return
         except (requests.RequestException, ValueError) as error:
             failures.append(f"{address} ({_reason(error)})")

@@ -123,6 +123,8 @@ def test_the_data_folder_may_come_from_the_environment(tmp_path, monkeypatch):
 
 def test_plot_writes_a_png(names, tmp_path):
     pytest.importorskip("matplotlib")
+    assert "there is no folder" in str(fail("info", *names, "--plot", tmp_path / "plots" / "lengths.png"))
+    (tmp_path / "plots").mkdir()
     succeed("info", *names, "--plot", tmp_path / "plots" / "lengths.png")
     assert (tmp_path / "plots" / "lengths.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert [path.name for path in (tmp_path / "plots").iterdir()] == ["lengths.png"]

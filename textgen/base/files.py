@@ -1,33 +1,97 @@
-"""Writing files: atomic writes, hashes."""
+"""Writing files: atomic writes, leftovers of killed processes, hashes."""
 
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import shlex
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from textgen.base.reading import open_regular
 
+#: Names of the temporary files and folders of textgen, and of nothing else: leftovers are deleted by their names.
+TEMPORARY = re.compile(r"\.textgen-[0-9a-f]{16}\.tmp")
+
+#: Names of folders that are being replaced, see :func:`former_of`.
+FORMER = re.compile(r"\.textgen-(.+)\.old")
+
+#: Seconds after which a temporary file counts as left over where a file system has no locks.
+ABANDONED_AFTER = 24 * 3600
+
+#: Paths that stand for an open file of this process.
+_DESCRIPTORS = re.compile(r"/(?:dev|proc/self)/(?:std(?P<name>in|out|err)|fd/(?P<number>\d+))")
+
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write a file completely or not at all, as :func:`write_pieces`.
+    """Writes a file completely or not at all, as :func:`write_pieces`.
+
+    A link is followed, and stays; the file that it points to is written. A device, a pipe or an open file of this
+    process (``/dev/stdout``) cannot be replaced: the bytes are written to it. A file that exists keeps its permissions;
+    its other names (hard links) keep the former content.
 
     Raises:
         OSError: naming ``path``.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
     try:
-        write_pieces(path.parent, [data], lambda: path.name)
+        target = destination(path)
+        if isinstance(target, int):
+            _write_to(os.dup(target), data)
+        elif is_special(target):
+            _write_to(os.open(target, os.O_WRONLY), data)
+        else:
+            write_pieces(target.parent, [data], lambda: target.name)
     except OSError as error:
         error.filename = str(path)  # the name of the temporary file means nothing to users
         raise
 
 
+def destination(path: Path) -> Path | int:
+    """The place that a path leads to if all its links are followed.
+
+    Returns:
+        The path of a file, which need not exist, or the number of an open file of this process.
+
+    Raises:
+        OSError: if links lead in a circle.
+    """
+    for _ in range(40):  # as many as Linux follows
+        if found := _DESCRIPTORS.fullmatch(os.path.abspath(path)):
+            return int(found["number"] or {"in": 0, "out": 1, "err": 2}[found["name"]])
+        if not path.is_symlink():
+            return path
+        path = path.parent / os.readlink(path)
+    raise OSError("too many links")
+
+
+def is_special(path: Path) -> bool:
+    """Whether a path is something other than a file or a folder: a device, a pipe, a socket."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _write_to(handle: int, data: bytes) -> None:
+    for stream in (sys.stdout, sys.stderr):  # their text comes first
+        with suppress(AttributeError, ValueError):  # closed
+            stream.flush()
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+
+
 def write_pieces(folder: Path, pieces: Iterable[bytes], name: Callable[[], str]) -> Path:
-    """Write a file completely or not at all: to a temporary file beside it, flushed to the disk, then renamed.
+    """Writes a file completely or not at all: to a temporary file beside it, flushed to the disk, then renamed.
+
+    A new file has the permissions that the umask leaves. Temporary files of processes that were killed are deleted.
 
     Args:
         folder: its folder, which is made if it is missing.
@@ -40,53 +104,111 @@ def write_pieces(folder: Path, pieces: Iterable[bytes], name: Callable[[], str])
     Raises:
         OSError: if it cannot be written.
     """
-    import tempfile
-
-    temporary = None
+    folder.mkdir(parents=True, exist_ok=True)
+    delete_leftovers(folder)
+    temporary, handle = _new_file(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=folder)
         with os.fdopen(handle, "wb") as file:
             for piece in pieces:
                 file.write(piece)
             file.flush()
             os.fsync(file.fileno())
-        path = folder / name()
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+            path = folder / name()
+            if path.exists():
+                os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
+            if os.name != "nt":
+                os.replace(temporary, path)  # while the file is locked: see delete_leftovers
+        if os.name == "nt":  # which does not rename an open file
+            os.replace(temporary, path)
     except BaseException:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     return path
 
 
-@contextmanager
-def write_folder(folder: Path) -> Iterator[Path]:
-    """Writes a folder completely or not at all.
+def _new_file(folder: Path) -> tuple[Path, int]:
+    """Makes a temporary file; returns its path, and the open file, which is locked."""
+    while True:
+        path = new_temporary(folder)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        if is_locked_by_us(path, handle):
+            return path, handle
+        os.close(handle)
 
-    Yields:
-        A temporary folder to write to. At the end it becomes ``folder`` and replaces any earlier one; on failure it is
-        removed.
 
-    Example:
-        >>> with write_folder(Path("/tmp/export")) as work:  # doctest: +SKIP
-        ...     (work / "model.json").write_text("{}")
+def new_temporary(folder: Path) -> Path:
+    """A new name for a temporary file or folder, by which it is recognised as a leftover."""
+    return folder / f".textgen-{secrets.token_hex(8)}.tmp"
+
+
+def try_lock(handle: int) -> bool | None:
+    """Locks an open file or folder, until it is closed or the process ends, even if that is killed.
+
+    Returns:
+        ``False`` if another process has locked it; ``None`` if the operating system or the file system has no locks.
     """
-    import tempfile
-
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        os.chmod(work, 0o755)
-        yield work
-        former = work.with_name(work.name + ".old")
-        if folder.exists():
-            folder.rename(former)
-        work.rename(folder)
-        shutil.rmtree(former, ignore_errors=True)
+        import fcntl
+    except ImportError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def is_locked_by_us(path: Path, handle: int) -> bool:
+    """Locks a new temporary file or folder; ``False`` if another process has already taken it for a leftover."""
+    return try_lock(handle) is not False and path.exists()
+
+
+def delete_leftovers(folder: Path) -> None:
+    """Deletes what processes that were killed left in a folder: temporary files and folders that nobody has locked.
+
+    Where there are no locks, they are left over if they have not changed for a day. A folder that was about to be
+    replaced is brought back, see :func:`textgen.base.folders.write_folder`. What cannot be deleted stays.
+    """
+    with suppress(OSError), os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.name.startswith(".textgen-")]
+        for name in names:
+            with suppress(OSError):
+                if TEMPORARY.fullmatch(name):
+                    _delete_if_abandoned(folder / name)
+                elif former := FORMER.fullmatch(name):
+                    bring_back(folder / former[1])
+
+
+def _delete_if_abandoned(path: Path) -> None:
+    handle = None if os.name == "nt" else os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        is_free = None if handle is None else try_lock(handle)
+        if is_free is None:
+            is_free = time.time() - path.stat().st_mtime > ABANDONED_AFTER
+        if is_free and path.is_dir():
+            shutil.rmtree(path)
+        elif is_free:
+            path.unlink()
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def former_of(folder: Path) -> Path:
+    """The name of a folder while a new one takes its place, on platforms that cannot exchange them in one step."""
+    return folder.with_name(f".textgen-{folder.name}.old")
+
+
+def bring_back(folder: Path) -> None:
+    """Brings a folder back that a process was about to replace when it was killed; deletes it if it was replaced."""
+    former = former_of(folder)
+    if folder.exists():
+        shutil.rmtree(former, ignore_errors=True)
+    else:
+        with suppress(OSError):  # it was not about to be replaced, or another process was faster
+            former.rename(folder)
 
 
 def quoted(path: Path) -> str:

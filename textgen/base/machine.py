@@ -43,9 +43,10 @@ def parse_device(device: str) -> tuple[Literal["auto", "cpu", "cuda"], int]:
 
 @contextmanager
 def signals_handled(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> Iterator[None]:
-    """Handles Ctrl-C and SIGTERM with ``handler`` inside the ``with`` block, then as before.
+    """Handles Ctrl-C, SIGTERM and SIGHUP with ``handler`` inside the ``with`` block, then as before.
 
-    Python allows this in the main thread only; in any other thread the block runs without it.
+    SIGHUP comes from a terminal that is closed; under ``nohup`` it stays ignored. Python allows this in the main thread
+    only; in any other thread the block runs without it.
 
     Args:
         handler: as :func:`signal.signal` takes it.
@@ -53,7 +54,10 @@ def signals_handled(handler: Callable[[int, FrameType | None], object] | signal.
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    former = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    former = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:

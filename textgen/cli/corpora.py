@@ -61,14 +61,18 @@ def info(
     ] = None,
 ) -> None:
     """Show the size of a corpus and the lengths of its documents. Downloads it if necessary."""
+    from textgen.base.files import is_special
     from textgen.errors import OptionError
     from textgen.evaluation.statistics import measure
+    from textgen.runs.output import check_output
 
+    if plot is not None:
+        if plot.suffix.lower() != ".png" and not is_special(plot):
+            raise OptionError(f"--plot writes a PNG file; name it {plot}.png")
+        check_output(plot, "--plot")
     corpus = _build(name, assignments or [], data_dir)
     if plot is not None and corpus.layout == "stream":
         raise OptionError(f"--plot draws the lengths of documents, but {name} is one stream of text; leave it out")
-    if plot is not None and plot.suffix.lower() != ".png":
-        raise OptionError(f"--plot writes a PNG file; name it {plot}.png")
     statistics = measure(corpus.documents())
     if plot is not None:
         _plot(statistics.histogram, f"{name}: {statistics.documents:,} documents", plot)

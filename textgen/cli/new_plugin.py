@@ -45,21 +45,25 @@ def write_package(name: str, kind: Kind, folder: Path) -> None:
         OptionError: if the name cannot be used or is taken, or the folder is in use.
     """
     from textgen.base.files import write_atomically
+    from textgen.base.folders import write_folder
 
     _check_name(name, kind)
     is_new = not folder.exists()
     if not is_new and (not folder.is_dir() or any(folder.iterdir())):
         raise OptionError(f"{folder} already exists and is not an empty folder; choose another --out")
     files = _files(name, kind)
-    try:
+    if is_new:
+        with write_folder(folder) as work:
+            for path, text in files.items():
+                write_atomically(work / path, text)
+        return
+    try:  # an empty folder stays the one that it is: it may be the working directory
         for path, text in files.items():
             write_atomically(folder / path, text)
     except BaseException:
         for path in {Path(path).parts[0] for path in files}:
             shutil.rmtree(folder / path, ignore_errors=True)
             (folder / path).unlink(missing_ok=True)
-        if is_new and folder.exists():
-            folder.rmdir()
         raise
 
 

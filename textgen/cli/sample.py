@@ -109,6 +109,7 @@ def sample(
     from textgen.base.console import notice, say
     from textgen.errors import OptionError
     from textgen.generation.prompts import remarks
+    from textgen.runs.output import check_output
 
     if stream and as_json:
         raise OptionError("--stream and --json exclude each other")
@@ -118,6 +119,8 @@ def sample(
         raise OptionError(
             "--save-state keeps the state of a single text: use one prompt, one text, one temperature, one label"
         )
+    if save_state is not None:
+        check_output(save_state, "--save-state")
     generator = load(run, runtime=runtime, device=device or "auto")
     continuation = generator.load_continuation(load_state) if load_state else None
     request = generator.request(

@@ -16,6 +16,7 @@ from textgen.generation.chain import Chain
 from textgen.generation.draw import Draw, uniforms
 from textgen.generation.runtime import Runtime
 from textgen.options import build_options
+from textgen.runs.folder import check_place
 from textgen.saved_run import SavedRun
 from textgen.text.batches import Batch, Dataset
 from textgen.training.layout import arrange_batches
@@ -41,8 +42,10 @@ def export_run(
     Raises:
         ArtifactError: if the run is incomplete, or the export differs too much from it; no file is left then.
     """
+    check_place(folder.parent)
     factory = run.registry.get("exporter", name)
     exporter: Exporter = factory(build_options(factory.Options, options, where=name))
+    run.artifact.keep_weights()  # a process that trains the run may replace them: all parts are of one checkpoint
     return exporter.export(export_source(run, notice), folder)
 
 

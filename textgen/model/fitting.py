@@ -27,6 +27,7 @@ class TrainingOptions(BaseOptions):
         "max_steps",
         "patience",
         "checkpoint_every",
+        "checkpoint_minutes",
         "sample_every",
         "device",
     )
@@ -71,6 +72,9 @@ class TrainingOptions(BaseOptions):
     )
     device: str = Field("auto", pattern=r"^(auto|cpu)$", description="auto or cpu.")
     checkpoint_every: int = Field(1, ge=1, description="Epochs between checkpoints.")
+    checkpoint_minutes: float = Field(
+        10, ge=0, description="Minutes after which a checkpoint is saved within an epoch; 0 saves none there."
+    )
     sample_every: int = Field(1, ge=0, description="Epochs between printed samples; 0 prints none.")
     seed: int = Field(
         0, ge=0, lt=2**32, description="Seed of weights, order of batches, dropout and the held-out draw."
@@ -119,6 +123,10 @@ class TrainingRun(Protocol):
     def should_stop(self) -> bool:
         """True once the user or a limit asks to stop; the model then finishes its batch and returns."""
 
+    @property
+    def should_save(self) -> bool:
+        """True once a checkpoint is due within an epoch; the model then calls :meth:`save`."""
+
     def batches(self, position: Position) -> Iterator[Batch]:
         """Yields the rest of the epoch's training batches, as changed by hooks; ends early on :attr:`should_stop`."""
 
@@ -143,6 +151,13 @@ class TrainingRun(Protocol):
 
         If it stops because ``max_steps`` are done, the held-out loss (nats per target) decides whether these weights
         are the best.
+        """
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Saves a checkpoint within an epoch, between two batches; training then continues.
+
+        Args:
+            checkpoint: the same as for :meth:`interrupted` at this position. The model's weights are those to keep.
         """
 
     def ask_to_stop(self) -> None:

@@ -8,16 +8,22 @@ moment leaves a folder that loads. See docs/artifact.md.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from textgen.base.files import quoted, sha256, write_atomically
+from textgen.base.files import bring_back, quoted, sha256, write_atomically
 from textgen.base.reading import LARGEST, read_json, read_tensors
 from textgen.errors import ArtifactError, UnsupportedModelError
 from textgen.model.state import StateSpec
 from textgen.runs.manifest import FORMAT_VERSION, MANIFEST, TOKENIZER, WEIGHTS, FileRecord, Manifest, read_manifest
+
+Read = TypeVar("Read")
+
+#: Attempts to read files of one manifest while a process that trains the run replaces them.
+ATTEMPTS = 50
 
 
 class Artifact:
@@ -31,6 +37,7 @@ class Artifact:
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
+        self._kept: dict[str, NDArray[Any]] | None = None
 
     @classmethod
     def open(cls, path: Path) -> Artifact:
@@ -39,6 +46,8 @@ class Artifact:
         Raises:
             ArtifactError: if the folder does not hold a run, or one of a later format.
         """
+        if not path.exists():
+            bring_back(path)
         return cls(path, read_manifest(path / MANIFEST))
 
     def commit(self) -> None:
@@ -64,6 +73,12 @@ class Artifact:
         Raises:
             ArtifactError: if the file is not recorded, or is missing, truncated or altered.
         """
+        path, record = self._checked_size(name)
+        if sha256(path) != record.sha256:
+            raise ArtifactError(f"{path} was altered: its SHA-256 is not the one recorded in {MANIFEST}")
+        return path
+
+    def _checked_size(self, name: str) -> tuple[Path, FileRecord]:
         record = self.manifest.files.get(name)
         if record is None or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise ArtifactError(f"{self.path / MANIFEST} does not list {name}")
@@ -78,17 +93,35 @@ class Artifact:
             raise ArtifactError(
                 f"{path} has {size} bytes instead of the recorded {record.size}: it was truncated or altered"
             )
-        if sha256(path) != record.sha256:
-            raise ArtifactError(f"{path} was altered: its SHA-256 is not the one recorded in {MANIFEST}")
-        return path
+        return path, record
+
+    def _unhurried(self, read: Callable[[], Read]) -> Read:
+        """Reads files of one manifest.
+
+        If that fails because a process that trains the run has replaced them in the meantime, reads the manifest anew,
+        and starts again from that.
+        """
+        for _ in range(ATTEMPTS):
+            try:
+                return read()
+            except (ArtifactError, OSError):
+                now = Artifact.open(self.path).manifest
+                if now == self.manifest:
+                    raise
+            self.manifest = now
+        return read()
 
     def verify(self) -> None:
         """Checks every recorded file as :meth:`verified` does.
 
         While a run is training, checks only the files that readers rely on: its logs are ahead of their records.
         """
+        self._unhurried(self._verify)
+
+    def _verify(self) -> None:
         manifest = self.manifest
-        relied_on = [name for name in (TOKENIZER, manifest.weights, manifest.last_checkpoint) if name is not None]
+        with_weights = (TOKENIZER, manifest.weights) if manifest.weights is not None else ()
+        relied_on = [name for name in (*with_weights, manifest.last_checkpoint) if name is not None]
         for name in relied_on if manifest.status == "training" else manifest.files:
             self.verified(name)
 
@@ -110,34 +143,51 @@ class Artifact:
     def weights(self) -> dict[str, NDArray[Any]]:
         """Returns the best weights so far, by name, verified.
 
+        While a process trains the run, they are those of one checkpoint, and :attr:`manifest` is the one that has it.
+
         Raises:
             ArtifactError: if the weights are missing or altered, or the run has none yet.
             UnsupportedModelError: if the folder is an export.
         """
-        if (export := self.manifest.export) is not None:
-            advice = f"use --runtime {export['format']}" if "format" in export else "use the runtime of its exporter"
-            raise UnsupportedModelError(f"{self.path} is an export and has no weights to load; {advice}")
+        if self._kept is not None:
+            return self._kept
+        return self._unhurried(self._read_weights)
+
+    def keep_weights(self) -> None:
+        """Reads the weights and keeps them in memory, so that all later readers of this object get the same.
+
+        Raises:
+            ArtifactError: as :meth:`weights`.
+            UnsupportedModelError: as :meth:`weights`.
+        """
+        self._kept = self.weights()
+
+    def check_weights(self) -> None:
+        """Checks that there are weights, or an export, by the manifest and the size of the file alone.
+
+        Raises:
+            ArtifactError: if there are none yet, or the file is missing or truncated.
+        """
+        if self.manifest.export is None:
+            self._unhurried(lambda: self._checked_size(self._name_of_weights()))
+
+    def _name_of_weights(self) -> str:
         if self.manifest.weights is None:
             raise ArtifactError(
                 f"{self.path} has no weights yet: it stopped before its first checkpoint; "
                 f"resume it with: textgen train --resume {quoted(self.path)}"
             )
-        tensors, _ = read_tensors(self._verified_weights(self.manifest.weights), largest=LARGEST)
-        prefix = "weights/"
-        if self.manifest.weights == WEIGHTS:
+        return self.manifest.weights
+
+    def _read_weights(self) -> dict[str, NDArray[Any]]:
+        if (export := self.manifest.export) is not None:
+            advice = f"use --runtime {export['format']}" if "format" in export else "use the runtime of its exporter"
+            raise UnsupportedModelError(f"{self.path} is an export and has no weights to load; {advice}")
+        name, prefix = self._name_of_weights(), "weights/"
+        tensors, _ = read_tensors(self.verified(name), largest=LARGEST)
+        if name == WEIGHTS:
             return tensors
         return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
-
-    def _verified_weights(self, name: str) -> Path:
-        """Returns the path of the weights; a process that is training may have replaced the file in the meantime."""
-        try:
-            return self.verified(name)
-        except ArtifactError:
-            now = Artifact.open(self.path).manifest
-            if self.manifest.status != "training" or now.weights in (None, name):
-                raise
-        self.manifest = now
-        return self.verified(str(now.weights))
 
     @property
     def weights_sha256(self) -> str | None:

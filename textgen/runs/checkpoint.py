@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from textgen.base.files import delete_leftovers
 from textgen.base.reading import parse_json, read_tensors
 from textgen.errors import ArtifactError
 from textgen.model.fitting import Checkpoint, Position, Tensors
 from textgen.runs.artifact import Artifact
+from textgen.runs.folder import claimed
 from textgen.runs.manifest import CHECKPOINTS, Count
 from textgen.runs.manifest import WEIGHTS as FINAL_WEIGHTS
 
@@ -92,6 +95,23 @@ def read_checkpoint(artifact: Artifact) -> Checkpoint | None:
     return Checkpoint(Position(**about.position.model_dump()), shared | tensors, about.numbers)
 
 
+def tidy(artifact: Artifact) -> None:
+    """Deletes what killed commands left in the folder of a run, unless another process is at work there."""
+    folder = artifact.path
+    for place in (folder, folder / CHECKPOINTS, folder / "plots"):
+        delete_leftovers(place)
+    if artifact.manifest.status == "finished" and _unrecorded(artifact):
+        with suppress(ArtifactError, OSError), claimed(folder):
+            for file in _unrecorded(Artifact.open(folder)):
+                file.unlink(missing_ok=True)
+
+
+def _unrecorded(artifact: Artifact) -> list[Path]:
+    """Checkpoints that the manifest does not point to."""
+    found = (artifact.path / CHECKPOINTS).glob("step-*.safetensors")
+    return [file for file in found if f"{CHECKPOINTS}/{file.name}" not in artifact.manifest.files]
+
+
 def _content(array: NDArray[Any]) -> tuple[object, ...]:
     """A key that equal arrays have in common."""
     return array.shape, array.dtype.str, hashlib.sha256(array.data).digest()
@@ -100,11 +120,12 @@ def _content(array: NDArray[Any]) -> tuple[object, ...]:
 def drop_old_checkpoints(artifact: Artifact) -> None:
     """Commits, then deletes the weights that ``textgen.json`` no longer points to; the last and the best ones stay.
 
-    Also deletes the leftovers of a killed run: checkpoints that were never recorded, and partially written files.
+    Also deletes checkpoints of a killed run that were never recorded. Partially written files are deleted whenever
+    another one is written, see :func:`textgen.base.files.delete_leftovers`.
     """
     manifest, folder = artifact.manifest, artifact.path
     kept = (manifest.weights, manifest.last_checkpoint)
-    files = [folder / FINAL_WEIGHTS, *(folder / CHECKPOINTS).glob("*step-*.safetensors*"), *folder.rglob(".*.tmp")]
+    files = [folder / FINAL_WEIGHTS, *(folder / CHECKPOINTS).glob("*step-*.safetensors*")]
     old = {file.relative_to(folder).as_posix(): file for file in files}
     for name in kept:
         old.pop(name or "", None)
@@ -112,4 +133,5 @@ def drop_old_checkpoints(artifact: Artifact) -> None:
         manifest.files.pop(name, None)
     artifact.commit()
     for file in old.values():
-        file.unlink(missing_ok=True)
+        with suppress(OSError):  # Windows does not delete a file that somebody reads
+            file.unlink(missing_ok=True)

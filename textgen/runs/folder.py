@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from textgen.base.console import notice
 from textgen.base.environment import runs_folder
-from textgen.base.files import quoted
+from textgen.base.files import quoted, try_lock
 from textgen.errors import ArtifactError
 from textgen.options import Settings
+from textgen.runs.artifact import Artifact
 from textgen.runs.manifest import MANIFEST
 
 
@@ -35,19 +37,41 @@ def find_run(run: Path | None) -> Path:
     """Returns the folder of a run.
 
     Args:
-        run: its path, or its name in :func:`textgen.base.environment.runs_folder`; ``None`` for the latest run.
+        run: its path, or its name in :func:`textgen.base.environment.runs_folder`; ``None`` for the latest run that can
+            write text. Later ones that cannot are named on stderr. If none can, it is the latest.
 
     Raises:
         ArtifactError: if the latest run is asked for and there are none.
     """
     if run is None:
-        runs = list_runs()
-        if not runs:
-            raise ArtifactError(no_runs())
-        return runs[0]
+        return _latest_run()
     if not run.exists() and (runs_folder() / run / MANIFEST).exists():
         return runs_folder() / run
     return run
+
+
+def _latest_run() -> Path:
+    runs = list_runs()
+    if not runs:
+        raise ArtifactError(no_runs())
+    passed_over: list[str] = []
+    for run in runs:
+        reason = _cannot_write(run)
+        if reason is None:
+            for line in passed_over:
+                notice(f"{line}; using {run} instead")
+            return run
+        passed_over.append(f"the latest run is passed over: {reason}" if not passed_over else reason)
+    return runs[0]
+
+
+def _cannot_write(run: Path) -> str | None:
+    """Why a run cannot write text; ``None`` if it can, as far as its manifest and the size of its weights show."""
+    try:
+        Artifact.open(run).check_weights()
+    except ArtifactError as error:
+        return str(error)
+    return None
 
 
 def no_runs() -> str:
@@ -70,7 +94,7 @@ def new_folder(folder: Path | None, name: str, *, overwrite: bool = False) -> It
     is_replaced = folder is not None and overwrite and (folder / MANIFEST).is_file()
     if folder is not None and not is_replaced:
         _check_free(folder)
-    _check_place(folder or runs_folder())
+    check_place(folder or runs_folder())
     made: list[Path] = []
     try:
         if folder is None:
@@ -94,29 +118,24 @@ def claimed(folder: Path) -> Iterator[None]:
     Raises:
         ArtifactError: if another process has claimed the folder.
     """
-    try:
-        import fcntl
-    except ImportError:
+    if os.name == "nt":  # which does not open folders
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ArtifactError(
-                f"{folder} is being written by another process; wait until it has ended, or stop it"
-            ) from None
-        except OSError:
-            pass  # a file system without locks
+        if try_lock(handle) is False:
+            raise ArtifactError(f"{folder} is being written by another process; wait until it has ended, or stop it")
         yield
     finally:
         os.close(handle)
 
 
 def empty(folder: Path) -> None:
-    """Deletes the content of a folder, but not the folder, so that a claim on it stays."""
-    for entry in folder.iterdir():
+    """Deletes the content of a folder, but not the folder, so that a claim on it stays.
+
+    The manifest is the last to go: if the process is killed before, the folder still counts as a run to be replaced.
+    """
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == MANIFEST):
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:
@@ -124,16 +143,23 @@ def empty(folder: Path) -> None:
 
 
 def _check_free(folder: Path) -> None:
+    if folder.is_symlink() and not folder.exists():
+        raise ArtifactError(f"{folder} is a link to a folder that does not exist; choose another --out")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ArtifactError(
             f"{folder} already exists; choose another --out, or resume it with: --resume {quoted(folder)}"
         )
 
 
-def _check_place(folder: Path) -> None:
+def check_place(folder: Path) -> None:
+    """Checks that a folder can be made, or written to.
+
+    Raises:
+        ArtifactError: if a file is in the way, or permission is missing.
+    """
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not existing.is_dir():
-        raise ArtifactError(f"{existing} is a file, so a run cannot be written there; choose another --out")
+        raise ArtifactError(f"{existing} is a file, not a folder; choose another --out")
     if not os.access(existing, os.W_OK):
         raise ArtifactError(f"{existing} is not writable; choose another --out")
 

@@ -93,6 +93,8 @@ class CountingModel(Model):
                 np.add.at(self._counts, (*self._contexts(batch.inputs, state), batch.targets), batch.weights)
                 epoch.add(loss, characters, State({"before": batch.inputs[:, -1] + 1}))
                 run.batch_ended(epoch.at, loss, characters)
+                if run.should_save:
+                    run.save(self._checkpoint(epoch))
             if epoch.at.step < dataset.train.steps:
                 run.interrupted(self._checkpoint(epoch))
                 return

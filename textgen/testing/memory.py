@@ -16,12 +16,14 @@ class MemoryRun:
         schema: the class of the training options, as the model declares it.
         checkpoint: the checkpoint to resume from.
         stop_after: the total number of batches after which it asks to stop.
+        save_after: the total number of batches after which it asks for a checkpoint.
         options: the training options.
 
     Attributes:
         positions: the position after each batch; ``losses`` and ``characters`` are those of the batch.
         epochs: the position, metrics and checkpoint of each epoch.
         interruption: the checkpoint of a model that was stopped within an epoch.
+        saved: the checkpoint that a model saved within an epoch when it was asked to.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class MemoryRun:
         *,
         checkpoint: Checkpoint | None = None,
         stop_after: int | None = None,
+        save_after: int | None = None,
         **options: Any,
     ) -> None:
         self.options = schema(**options)
@@ -40,13 +43,23 @@ class MemoryRun:
         self.characters: list[int] = []
         self.epochs: list[tuple[Position, Mapping[str, float], Checkpoint]] = []
         self.interruption: Checkpoint | None = None
+        self.saved: Checkpoint | None = None
         self._dataset = dataset
         self._stop_after = stop_after
+        self._save_after = save_after
         self._asked_to_stop = False
 
     @property
     def should_stop(self) -> bool:
         return self._asked_to_stop or (bool(self.positions) and self.positions[-1].total == self._stop_after)
+
+    @property
+    def should_save(self) -> bool:
+        is_there = bool(self.positions) and self.positions[-1].total == self._save_after
+        return is_there and self.saved is None
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        self.saved = checkpoint
 
     def ask_to_stop(self) -> None:
         self._asked_to_stop = True

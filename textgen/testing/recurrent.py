@@ -105,6 +105,8 @@ class FixedGRU(Model):
             for batch in run.batches(at):
                 at = Position(at.epoch, at.step + 1, at.total + 1)
                 run.batch_ended(at, loss, int(np.count_nonzero(batch.weights)))
+                if run.should_save:
+                    run.save(Checkpoint(at, self.weights()))
             if at.step < dataset.train.steps:
                 run.interrupted(Checkpoint(at, self.weights()))
                 return

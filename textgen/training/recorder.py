@@ -17,7 +17,7 @@ from textgen.runs.artifact import Artifact
 from textgen.runs.checkpoint import drop_old_checkpoints, save_checkpoint
 from textgen.runs.folder import empty
 from textgen.runs.history import History
-from textgen.runs.manifest import SAMPLES, TOKENIZER, WEIGHTS, Manifest
+from textgen.runs.manifest import MANIFEST, SAMPLES, TOKENIZER, WEIGHTS, Manifest
 from textgen.text.labels import labels_of
 from textgen.training.plan import Plan
 
@@ -36,15 +36,23 @@ class Recorder:
         self._plan = plan
         self._overwrite = overwrite
         self._samples = ""
+        self._begun = False
 
     def open(self, start: Position) -> None:
         """Begins to write a run that starts, or is resumed, at a position; samples after it are dropped."""
         if self._overwrite:
             empty(self._artifact.path)
+        self._begun = not (self._artifact.path / MANIFEST).exists()
         self._samples = _read_samples(self._artifact.path / SAMPLES, start)
         self._artifact.manifest.status = "training"
+        self._artifact.commit()  # first: a folder that is not empty is a run, which can be resumed or replaced
         self._artifact.put(TOKENIZER, json.dumps(self._plan.tokenizer.to_json()) + "\n")
         self._artifact.commit()
+
+    def discard(self) -> None:
+        """Deletes what a new run has written; its folder, empty then, is removed by :func:`new_folder`."""
+        if self._begun:
+            empty(self._artifact.path)
 
     def add_sample(self, position: Position, loss: float, sample: str) -> None:
         """Adds a sample to the logs; it is written with them."""
@@ -82,9 +90,9 @@ class Recorder:
         drop_old_checkpoints(self._artifact)
 
     def _put_logs(self, history: History) -> None:
-        history.write(self._artifact)
-        if self._samples:
+        if self._samples:  # first: the history never has an epoch whose sample is missing
             self._artifact.put(SAMPLES, self._samples)
+        history.write(self._artifact)
 
     def _plot(self, history: History) -> None:
         from textgen.training.plot import save_training_plot

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
 
+from textgen.base.files import quoted
 from textgen.errors import TextgenError
 from textgen.generation.loop import finish, generate
 from textgen.generation.request import Request
@@ -43,7 +45,11 @@ class Run:
         self.plan = plan
         self.options = plan.training
         self.artifact = artifact
-        self.checkpoint = read_checkpoint(artifact)
+        found = read_checkpoint(artifact)
+        self.checkpoint: Checkpoint | None = None
+        self._epoch = EpochTotals()
+        if found is not None:
+            self.checkpoint, self._epoch = EpochTotals.taken_from(found)
         self._registry = registry
         self._display = display
         self._recorder = recorder
@@ -51,9 +57,11 @@ class Run:
         self._best_weights: Tensors | None = None
         self._opened = False
         self._unsaved: Checkpoint | None = None
+        self._saved_at = time.monotonic()
         self._asked_to_stop = False
+        self._is_saving = False
+        self._patient_requests = 1
         self._clock = time.perf_counter()
-        self._epoch = EpochTotals()
         self._characters_per_target = plan.dataset.characters_per_target
 
     @property
@@ -97,13 +105,32 @@ class Run:
         """Shows what is about to be trained: a model may need a while for its first batch."""
         self._display.started(self.plan, self.artifact.path, self._start)
 
-    @property
-    def was_asked_to_stop(self) -> bool:
-        """True once the user, or another process that trains the run, asked to stop."""
-        return self._asked_to_stop
-
     def ask_to_stop(self) -> None:
         self._asked_to_stop = True
+
+    def interrupt(self) -> None:
+        """Asks to stop; if that was done before, stops at once.
+
+        While an epoch is sampled and saved, a second request is ignored, so that nothing of it is lost; a third is not.
+
+        Raises:
+            KeyboardInterrupt: to stop at once.
+        """
+        if self._asked_to_stop and (self._patient_requests == 0 or not self._is_saving):
+            raise KeyboardInterrupt
+        if self._asked_to_stop:
+            self._patient_requests -= 1
+        self._asked_to_stop = True
+
+    @property
+    def should_save(self) -> bool:
+        step, minutes = self._epoch.position.step, self.options.checkpoint_minutes
+        is_within = 0 < step < self.plan.dataset.train.steps and self._epoch.position != self._start
+        is_due = minutes > 0 and time.monotonic() - self._saved_at >= 60 * minutes
+        return self._recorder is not None and is_within and is_due and not self.should_stop
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        self._save_within(checkpoint)
 
     def batches(self, position: Position) -> Iterator[Batch]:
         self._open()
@@ -125,11 +152,7 @@ class Run:
     def batch_ended(self, position: Position, loss: float, targets: int, learning_rate: float | None = None) -> None:
         loss /= self._characters_per_target
         characters = targets * self._characters_per_target
-        if not math.isfinite(loss):
-            raise TextgenError(
-                f"the loss is {loss} after batch {position.total}: lower training.learning_rate; "
-                f"what was saved is in {self.artifact.path}"
-            )
+        self._check_finite(position, {"loss": loss})
         now = time.perf_counter()
         seconds, self._clock = now - self._clock, now
         self._epoch.add(position, loss, characters, seconds)
@@ -137,9 +160,11 @@ class Run:
         self._notify("textgen_batch_ended", position=position, loss=loss)
 
     def epoch_ended(self, position: Position, metrics: Mapping[str, float], checkpoint: Checkpoint) -> None:
+        self._check_finite(position, {name: value for name, value in metrics.items() if name.endswith("loss")})
         record = self._record(position, self._per_character(metrics))
         self._history.records.append(record)
         self._unsaved = checkpoint
+        self._is_saving = True
         sample = None
         try:
             if self._recorder and self.options.sample_every and position.epoch % self.options.sample_every == 0:
@@ -153,11 +178,18 @@ class Run:
                 self._save(checkpoint, record, best=is_best or held_out is None)
             elif self._recorder is not None:
                 self._recorder.save_logs(self._history)
+        self._is_saving = False
         self._epoch = EpochTotals(position)
         self._display.epoch(record, sample)
         self._notify("textgen_epoch_ended", position=position, metrics=record, folder=self.artifact.path)
 
     def interrupted(self, checkpoint: Checkpoint, held_out_loss: float | None = None) -> None:
+        if held_out_loss is not None:
+            self._check_finite(checkpoint.position, {"held_out_loss": held_out_loss})
+        self._save_within(checkpoint, held_out_loss)
+
+    def _save_within(self, checkpoint: Checkpoint, held_out_loss: float | None = None) -> None:
+        """Saves a checkpoint within an epoch; the record of that is part of the history only if the run ends there."""
         losses = {"loss": self._epoch.loss} if self._epoch.characters else {}
         if held_out_loss is not None:
             losses |= self._per_character({"held_out_loss": held_out_loss})
@@ -166,7 +198,30 @@ class Run:
         if self._at_limit:
             self._history.records.append(record)
         is_best = math.isinf(self._best_loss) if held_out_loss is None else held_out_loss < self._best_loss
-        self._save(checkpoint, record, best=is_best)
+        self._save(self._epoch.added_to(checkpoint), record, best=is_best)
+
+    def _check_finite(self, position: Position, losses: Mapping[str, float]) -> None:
+        """Ends a run whose weights have become useless; what was saved before stays, and can be resumed.
+
+        Raises:
+            TextgenError: if a loss is not finite; says what is left.
+        """
+        for name, loss in losses.items():
+            if math.isfinite(loss):
+                continue
+            problem = f"the {name.replace('_', '-', 1).replace('_', ' ')} is {loss} after batch {position.total}"
+            has_rate = "learning_rate" in type(self.options).resumable
+            saved = self.artifact.manifest.last_checkpoint
+            if saved is None:
+                if self._recorder is not None:
+                    self._recorder.discard()
+                advice = "; lower training.learning_rate" if has_rate else ""
+                raise TextgenError(f"{problem}, and nothing was saved before{advice}")
+            how, rate = ("with a lower rate", " --set training.learning_rate=NUMBER") if has_rate else ("with", "")
+            raise TextgenError(
+                f"{problem}; {saved} is kept; resume from there {how}: "
+                f"textgen train --resume {quoted(self.artifact.path)}{rate}"
+            )
 
     @property
     def _best_loss(self) -> float:
@@ -204,6 +259,7 @@ class Run:
         if best:
             self.artifact.manifest.metrics = dict(record)
         self._unsaved = None
+        self._saved_at = time.monotonic()
         if self._recorder is not None:
             path = self._recorder.save(checkpoint, self._history, best=best)
             self._notify("textgen_checkpoint_saved", position=checkpoint.position, path=path)
@@ -258,6 +314,9 @@ class Run:
 class EpochTotals:
     """The totals of the batches of an epoch so far."""
 
+    #: The key of the totals in the numbers of a checkpoint within an epoch.
+    KEY: ClassVar = "textgen.epoch"
+
     position: Position = field(default_factory=Position)
     nats: float = 0.0
     characters: float = 0.0
@@ -269,6 +328,18 @@ class EpochTotals:
         self.nats += loss * characters
         self.characters += characters
         self.seconds += seconds
+
+    def added_to(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Adds the totals to a checkpoint, so that the record of the epoch does not depend on an interruption."""
+        totals = {"nats": self.nats, "characters": self.characters, "seconds": self.seconds}
+        return replace(checkpoint, numbers={**checkpoint.numbers, self.KEY: totals})
+
+    @classmethod
+    def taken_from(cls, checkpoint: Checkpoint) -> tuple[Checkpoint, Self]:
+        """The checkpoint as the model made it, and the totals that were added to it, if any."""
+        numbers = dict(checkpoint.numbers)
+        totals = numbers.pop(cls.KEY, {})
+        return replace(checkpoint, numbers=numbers), cls(checkpoint.position, **totals)
 
     @property
     def loss(self) -> float:

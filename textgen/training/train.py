@@ -167,7 +167,8 @@ def _fit(run: Run) -> Artifact:
 
 
 def _stop(run: Run, number: int, frame: FrameType | None) -> None:
-    """Stops a run after the current batch on Ctrl-C or SIGTERM; a second Ctrl-C stops it at once."""
-    if run.was_asked_to_stop and number == signal.SIGINT:
-        raise KeyboardInterrupt
-    run.ask_to_stop()
+    """Stops a run after the current batch on Ctrl-C, SIGTERM or SIGHUP; a second Ctrl-C stops it at once."""
+    if number == signal.SIGINT:
+        run.interrupt()
+    else:
+        run.ask_to_stop()

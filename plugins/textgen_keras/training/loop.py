@@ -71,6 +71,7 @@ class TrainingLoop:
         self._carried = CarriedState(network, dataset.carries_state, workers)
         self._loss = _MeanLoss()
         self._plateau = Plateau()
+        self._save_is_due = False
         if run.checkpoint is not None:
             self._restore(run.checkpoint)
 
@@ -95,8 +96,9 @@ class TrainingLoop:
         return self._held_out_loss() if is_limit else None
 
     def _agree_to_stop(self) -> bool:
-        """Returns whether any worker has to stop: then all stop, at the same batch."""
-        asked, ended = self._workers.any(bool(self._run.should_stop), bool(self._network.stop_training))
+        """Returns whether any worker has to stop: then all stop, at the same batch. They also save at the same one."""
+        flags = (self._run.should_stop, self._network.stop_training, self._run.should_save)
+        asked, ended, self._save_is_due = self._workers.any(*map(bool, flags))
         if asked and not self._run.should_stop:
             self._run.ask_to_stop()
         self._network.stop_training = ended
@@ -121,6 +123,9 @@ class TrainingLoop:
             batch = next(batches, None)
             if self._agree_to_stop() or batch is None:
                 break
+            if self._save_is_due:
+                with self._average.in_place():
+                    self._run.save(self._checkpoint())
             before = self._position
             self._callbacks.on_train_batch_begin(before.step)
             self._set_rate()

@@ -2,8 +2,10 @@ import errno
 import hashlib
 import os
 import resource
+import signal
 import stat
-import tempfile
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,7 @@ import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textgen.base.files import sha256, write_atomically
+from textgen.base.files import sha256, write_atomically, write_pieces
 from textgen.base.reading import read_tensors
 from textgen.errors import ArtifactError
 
@@ -63,7 +65,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_file(old):
     assert_untouched(old)
 
 
-@pytest.mark.parametrize("function", ["fsync", "replace", "chmod"])
+@pytest.mark.parametrize("function", ["open", "fsync", "replace", "chmod"])
 def test_a_disk_that_fills_up_leaves_the_old_file(old, monkeypatch, function):
     def full(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -87,10 +89,10 @@ def test_an_interrupted_write_leaves_the_old_file(old, monkeypatch):
 
 
 def test_a_folder_that_takes_no_file_is_named(old, monkeypatch):
-    def denied(**arguments: object) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied", str(old.parent / ".file.json.x.tmp"))
+    def denied(*arguments: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(old.parent / ".textgen-x.tmp"))
 
-    monkeypatch.setattr(tempfile, "mkstemp", denied)
+    monkeypatch.setattr(os, "open", denied)
     with pytest.raises(PermissionError) as raised:
         write_atomically(old, "new")
     assert raised.value.filename == str(old)
@@ -131,3 +133,106 @@ def test_tensors_that_cannot_be_read_are_an_error_of_one_line(tmp_path):
             read_tensors(path)
         assert "\n" not in str(raised.value)
         assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_new_file_has_the_permissions_that_the_umask_leaves(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        write_atomically(tmp_path / "below" / "new", "")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "below" / "new").stat().st_mode) == mode
+    assert stat.S_IMODE((tmp_path / "below").stat().st_mode) == 0o777 & ~umask
+
+
+def test_a_file_that_exists_keeps_its_permissions(old):
+    old.chmod(0o600)
+    write_atomically(old, "new")
+    assert stat.S_IMODE(old.stat().st_mode) == 0o600
+
+
+def test_links_are_written_through(tmp_path):
+    (tmp_path / "far").mkdir()
+    for name in ("near", "far/file"):
+        (tmp_path / "to").unlink(missing_ok=True)
+        (tmp_path / "chain").unlink(missing_ok=True)
+        (tmp_path / "to").symlink_to(name)
+        (tmp_path / "chain").symlink_to(tmp_path / "to")
+        for text in ("dangling", "there"):
+            write_atomically(tmp_path / "chain", text)
+            assert (tmp_path / name).read_text() == text
+            assert os.readlink(tmp_path / "to") == name
+            assert (tmp_path / "chain").is_symlink()
+    (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(OSError):
+        write_atomically(tmp_path / "circle", "")
+
+
+def test_the_other_names_of_a_file_keep_the_former_content(old):
+    os.link(old, old.with_name("other"))
+    write_atomically(old, "new")
+    assert (old.read_text(), old.with_name("other").read_text()) == ("new", "old")
+
+
+def test_a_pipe_is_written_into(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for path in (tmp_path / "pipe", tmp_path / "link"):
+        reader = subprocess.Popen(["cat", path], stdout=subprocess.PIPE)
+        write_atomically(path, b"x" * 50_000)
+        assert reader.communicate()[0] == b"x" * 50_000
+        assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_a_device_is_written_into(tmp_path):
+    (tmp_path / "null").symlink_to("/dev/null")
+    for path in (Path("/dev/null"), tmp_path / "null"):
+        write_atomically(path, "nothing")
+        assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    assert (tmp_path / "null").is_symlink()
+
+
+@pytest.mark.parametrize("path", ["/dev/stdout", "/dev/fd/1", "link"])
+@pytest.mark.parametrize("kind", ["file", "pipe"])
+def test_stdout_gets_it_after_the_text_before(tmp_path, path, kind):
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    program = (
+        "from pathlib import Path; from textgen.base.files import write_atomically; print('before', end=' ');"
+        f"write_atomically(Path({path!r}), 'state'); print(' after')"
+    )
+    with (tmp_path / "out").open("wb") as out:
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=tmp_path, stdout=out if kind == "file" else subprocess.PIPE, check=True
+        )
+    assert (done.stdout or (tmp_path / "out").read_bytes()) == b"before state after\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_what_a_killed_process_has_begun_to_write_goes_at_the_next_write(old):
+    def pieces() -> Iterator[bytes]:
+        yield b"x" * 100_000
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if not child:
+        try:
+            write_pieces(old.parent, pieces(), lambda: old.name)
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert len(os.listdir(old.parent)) == 2
+    assert old.read_text() == "old"
+    write_atomically(old.with_name("another"), "")
+    assert sorted(os.listdir(old.parent)) == ["another", old.name]
+
+
+def test_two_processes_that_write_at_once_do_not_disturb_each_other(tmp_path):
+    def write(text: str) -> Iterator[bytes]:
+        yield text.encode()
+        if len(text) < 5:
+            write_pieces(tmp_path, write(text + "x"), lambda: text)  # sweeps the folder while this one is at work
+
+    write_pieces(tmp_path, write("a"), lambda: "whole")
+    assert (tmp_path / "whole").read_text() == "a"
+    assert sorted(os.listdir(tmp_path)) == ["a", "ax", "axx", "axxx", "whole"]

@@ -40,6 +40,20 @@ def test_signals_are_handled_inside_the_block_alone():
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
+def test_a_closed_terminal_is_handled_unless_nohup_ignores_it():
+    received = []
+    with signals_handled(lambda number, frame: received.append(number)):
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert received == [signal.SIGHUP]
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals_handled(lambda number, frame: received.append(number)):
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert received == [signal.SIGHUP]
+
+
 def test_in_another_thread_signals_stay_as_they_are():
     seen = []
 

@@ -2,6 +2,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from textgen import api
 from textgen.errors import ArtifactError, TextgenError
 from textgen.model.state import StateSpec, TensorSpec
 from textgen.runs.artifact import Artifact
-from textgen.runs.manifest import FileRecord, Manifest
+from textgen.runs.manifest import FileRecord, Manifest, read_manifest
 
 
 def make(path: Path) -> Artifact:
@@ -256,4 +257,70 @@ def test_the_current_weights_are_read_if_training_has_replaced_the_recorded_ones
     np.testing.assert_array_equal(reader.weights()["counts"], first + 1)
     (run / "checkpoints/step-2.safetensors").unlink()
     with pytest.raises(ArtifactError, match=r"step-2\.safetensors is missing"):
+        reader.weights()
+
+
+@pytest.fixture
+def under_way(run, monkeypatch):
+    """A run whose training replaces the checkpoint whenever somebody has just read the manifest, some times."""
+    writer = Artifact.open(run)
+    counts = writer.weights()["counts"]
+    writer.manifest.status = "training"
+    step = 0
+
+    def save() -> None:
+        nonlocal step
+        step += 1
+        former = writer.manifest.weights
+        name = f"checkpoints/step-{step}.safetensors"
+        writer.put(name, safetensors.numpy.save({"weights/counts": counts + step}))
+        writer.manifest.weights = writer.manifest.last_checkpoint = name
+        writer.commit()
+        (run / former).unlink()
+
+    save()
+    reading = read_manifest
+    left = 0
+
+    def read(file):
+        nonlocal left
+        manifest = reading(file)
+        if left:
+            left -= 1
+            save()
+        return manifest
+
+    def hurry(times: int) -> Artifact:
+        nonlocal left
+        left = times
+        return Artifact.open(run)
+
+    monkeypatch.setattr("textgen.runs.artifact.read_manifest", read)
+    return SimpleNamespace(hurry=hurry, counts=counts, last=lambda: step)
+
+
+@pytest.mark.parametrize("times", [1, 2, 10])
+def test_however_often_training_replaces_the_weights_a_reader_gets_those_of_one_checkpoint(under_way, times):
+    reader = under_way.hurry(times)
+    np.testing.assert_array_equal(reader.weights()["counts"], under_way.counts + under_way.last())
+    assert reader.manifest.weights == f"checkpoints/step-{under_way.last()}.safetensors"
+    reader = under_way.hurry(times)
+    reader.verify()
+    reader = under_way.hurry(times)
+    reader.check_weights()
+
+
+def test_weights_that_are_kept_are_the_same_for_all_later_readers(under_way):
+    reader = under_way.hurry(3)
+    reader.keep_weights()
+    first, digest = reader.weights()["counts"], reader.weights_sha256
+    under_way.hurry(5).weights()
+    np.testing.assert_array_equal(reader.weights()["counts"], first)
+    assert reader.weights_sha256 == digest
+
+
+def test_a_reader_does_not_wait_for_a_file_that_stays_missing(under_way, run):
+    reader = under_way.hurry(0)
+    (run / str(reader.manifest.weights)).unlink()
+    with pytest.raises(ArtifactError, match="is missing"):
         reader.weights()

@@ -1,5 +1,7 @@
+import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,31 @@ def test_the_latest_run_is_the_one_written_last(work, monkeypatch):
     assert find_run(None).name == "third"
     os.utime(runs_folder() / "first" / "textgen.json", (9, 9))
     assert api.load().artifact.path.name == "first"
+
+
+def test_the_latest_run_is_the_latest_that_can_write_text(work, monkeypatch, capsys):
+    monkeypatch.setenv("TEXTGEN_RUNS_DIR", str(work.folder / "runs"))
+    good = work.train("runs/good", epochs=1).path
+    for index, name in enumerate(["no-weights", "damaged", "missing", "truncated"]):
+        folder = runs_folder() / name
+        shutil.copytree(good, folder)
+        manifest = json.loads((folder / "textgen.json").read_text())
+        if name == "no-weights":
+            (folder / "textgen.json").write_text(json.dumps(manifest | {"weights": None, "status": "training"}))
+        elif name == "damaged":
+            (folder / "textgen.json").write_text("{")
+        elif name == "missing":
+            (folder / "weights.safetensors").unlink()
+        else:
+            os.truncate(folder / "weights.safetensors", 100)
+        os.utime(folder / "textgen.json", (2**31 + index, 2**31 + index))
+    assert api.load().artifact.path == good
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith("textgen: ") and line.endswith(f"using {good} instead") for line in lines)
+    shutil.rmtree(good)
+    with pytest.raises(ArtifactError, match=r"truncated.* has 100 bytes"):
+        api.load()
 
 
 def test_a_run_is_found_by_its_path_or_by_its_name(work, monkeypatch):

@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 import textgen.training.plot
 from textgen import hookimpl
-from textgen.base.files import write_folder
+from textgen.base.folders import write_folder
 from textgen.errors import ArtifactError, OptionError, UnavailableError, UnknownCharacterError
 from textgen.exporting.exporter import Exporter, ExportReport
 from textgen.generation.runtime import Block, ModelRuntime
@@ -645,6 +646,13 @@ class StartsAnew(CountingModel):
         epoch = super()._restore(checkpoint)
         self._counts[:] = 0
         return epoch
+
+
+@fails("test_resuming_from_a_checkpoint_within_an_epoch_gives_the_same")
+class SavesTheMiddleOfAnEpochAsItsBeginning(CountingModel):
+    def _checkpoint(self, epoch):
+        checkpoint = super()._checkpoint(epoch)
+        return replace(checkpoint, numbers={"nats": 0.0, "characters": 0})
 
 
 @fails("test_fitting_reports_what_it_does")

@@ -217,8 +217,9 @@ def test_an_interrupted_run_is_resumed_as_if_it_had_not_been(work, diary, option
     assert (whole.path / "samples.txt").read_text() == (resumed.path / "samples.txt").read_text()
 
 
-def test_sigterm_stops_as_ctrl_c_does(work):
-    with registered(stop_after(5, signal.SIGTERM)):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_stop_as_ctrl_c_does(work, number):
+    with registered(stop_after(5, number)):
         assert work.train("part").manifest.status == "interrupted"
     assert same_weights(work.resume("part"), work.train("whole"))
 
@@ -237,6 +238,35 @@ def test_a_run_that_was_stopped_before_its_first_batch_can_be_resumed(work, monk
     with pytest.raises(ArtifactError, match=r"has no weights yet.* resume it with: textgen train --resume"):
         Artifact.open(part.path).weights()
     assert same_weights(work.resume("part"), work.train("whole"))
+
+
+def test_a_second_ctrl_c_waits_until_an_epoch_is_saved_and_a_third_does_not(work):
+    class Impatient(Sampler):
+        """Presses Ctrl-C while the first epoch is sampled."""
+
+        times = 2
+        pressed = 0
+
+        def transform(self, logits, parameters, seen):
+            if Impatient.pressed < Impatient.times:
+                Impatient.pressed += 1
+                os.kill(os.getpid(), signal.SIGINT)
+            return logits
+
+    plugin = SimpleNamespace(
+        textgen_register_samplers=hookimpl(lambda register: register("impatient", Impatient, "Presses Ctrl-C."))
+    )
+    plugin.textgen_register_samplers.__name__ = "textgen_register_samplers"
+    generation = {"generation": {"sampler": "impatient | multinomial"}}
+    with registered(plugin):
+        part = work.train("part", generation)
+        assert part.manifest.status == "interrupted"
+        assert len(history(part)) == 1
+        resumed, whole = work.resume("part"), work.train("whole", generation)
+        assert (resumed.path / "samples.txt").read_text() == (whole.path / "samples.txt").read_text()
+        Impatient.times, Impatient.pressed = 3, 0
+        with pytest.raises(KeyboardInterrupt):
+            work.train("at once", generation)
 
 
 def test_a_second_ctrl_c_stops_at_once(work):
@@ -380,12 +410,122 @@ def test_a_loss_of_nan_ends_the_run_and_keeps_the_last_checkpoint(work, monkeypa
         return (math.nan if self._counts.sum() > 500 else mean), characters
 
     monkeypatch.setattr(CountingModel, "_loss", diverge)
-    with pytest.raises(TextgenError, match=r"the loss is nan after batch .*: lower training.learning_rate"):
+    with pytest.raises(TextgenError, match=r"the loss is nan after batch 16; .*000014.safetensors is kept; resume"):
         work.train("run")
     monkeypatch.undo()
     artifact = Artifact.open(work.folder / "run")
     artifact.verify()
     assert artifact.weights()["counts"].sum() < 500
+
+
+def test_a_loss_of_nan_before_the_first_checkpoint_leaves_nothing(work, monkeypatch):
+    monkeypatch.setattr(CountingModel, "_loss", lambda self, batch, state: (math.nan, 4))
+    with pytest.raises(TextgenError, match="the loss is nan after batch 1, and nothing was saved before"):
+        work.train("new/run")
+    assert not (work.folder / "new").exists()
+    (work.folder / "mine").mkdir()
+    with pytest.raises(TextgenError, match="nothing was saved"):
+        work.train("mine")
+    assert os.listdir(work.folder / "mine") == []
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_held_out_loss_that_is_not_finite_leaves_what_the_error_says(work, monkeypatch, value, epoch):
+    judge, calls = CountingModel._held_out_loss, 0
+
+    def diverge(self, dataset):
+        nonlocal calls
+        calls += 1
+        return value if calls == epoch else judge(self, dataset)
+
+    monkeypatch.setattr(CountingModel, "_held_out_loss", diverge)
+    with pytest.raises(TextgenError, match=rf"the held-out loss is {value} after batch {7 * epoch}") as raised:
+        work.train("run")
+    monkeypatch.undo()
+    if epoch == 1:
+        assert "nothing was saved" in str(raised.value)
+        assert not (work.folder / "run").exists()
+        return
+    assert f"step-00000007.safetensors is kept; resume from there with: textgen train --resume {work.folder}/run" in (
+        str(raised.value)
+    )
+    artifact = Artifact.open(work.folder / "run")
+    artifact.verify()
+    assert artifact.weights()["counts"].sum() > 0
+    assert same_weights(work.resume("run"), work.train("whole"))
+
+
+def every_batch(**options):
+    """Options with which a checkpoint is saved after each batch within an epoch."""
+    return {**options, "checkpoint_minutes": 1e-9}
+
+
+@pytest.mark.parametrize("options", [*LAYOUTS, {"max_steps": 10}, {"max_steps": 10, "held_out": 0}], ids=str)
+def test_a_run_killed_within_an_epoch_is_resumed_as_if_it_had_not_been(work, options):
+    """The process really dies, in the middle of the second epoch; the checkpoint is that of the last batch."""
+    whole = work.train("whole", **options)
+    at = 9
+    child = os.fork()
+    if not child:
+        with registered(stop_after(at + 1, signal.SIGKILL)):
+            work.train("part", **every_batch(**options))
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    part = Artifact.open(work.folder / "part")
+    part.verify()
+    assert part.manifest.last_checkpoint == f"checkpoints/step-{at:08d}.safetensors"
+    part.weights()
+    resumed = work.resume("part")
+    resumed.verify()
+    assert same_weights(whole, resumed)
+    assert history(whole) == history(resumed)
+    assert (whole.path / "samples.txt").read_text() == (resumed.path / "samples.txt").read_text()
+
+
+@pytest.mark.parametrize("at", [3, 8, 9])
+def test_a_run_that_ends_within_an_epoch_after_an_interruption_has_the_same_history(work, at):
+    whole = work.train("whole", max_steps=10)
+    with registered(stop_after(at)):
+        work.train("part", max_steps=10)
+    assert history(work.resume("part")) == history(whole)
+
+
+def test_checkpoints_within_epochs_change_nothing(work):
+    plain, often = work.train("plain"), work.train("often", **every_batch())
+    assert same_weights(plain, often)
+    assert history(plain) == history(often)
+    assert checkpoints(plain) == checkpoints(often)
+
+
+def test_a_checkpoint_is_saved_after_some_minutes(work, monkeypatch):
+    now = 0.0
+
+    class Clock:
+        """Each batch takes three minutes."""
+
+        @hookimpl
+        def textgen_batch_ended(self, position):
+            nonlocal now
+            now += 180
+
+    def saved(**options):
+        positions = []
+
+        class Watcher:
+            @hookimpl
+            def textgen_checkpoint_saved(self, position, path):
+                positions.append((position.epoch, position.step))
+
+        with registered(Clock()), registered(Watcher(), name="watcher"):
+            work.train(f"run-{len(os.listdir(work.folder))}", epochs=2, **options)
+        return positions
+
+    monkeypatch.setattr("textgen.training.run.time.monotonic", lambda: now)
+    assert saved() == [(0, 4), (1, 0), (1, 4), (2, 0)]  # by default, after ten minutes
+    each = [(epoch, step) for epoch in (0, 1) for step in range(1, 7)]
+    assert saved(checkpoint_minutes=3) == sorted([*each, (1, 0), (2, 0)])
+    assert saved(checkpoint_minutes=0) == [(1, 0), (2, 0)]
 
 
 def test_a_prompt_that_cannot_be_encoded_is_an_error_before_training(work):

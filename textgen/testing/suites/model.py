@@ -170,6 +170,23 @@ class ModelSuite(ForwardCases, OptionsSuite):
         assert run.epochs[-1][1] == pytest.approx(fitted[1].epochs[-1][1], abs=1e-5)
         same_tensors(resumed.weights(), fitted[0].weights())
 
+    def test_resuming_from_a_checkpoint_within_an_epoch_gives_the_same(self, fitted: tuple[Model, MemoryRun]) -> None:
+        dataset = stream()
+        after = dataset.train.steps + 2
+        undisturbed, run = self.fit(dataset, save_after=after)
+        if run.saved is None:
+            pytest.skip("it saves at the end of epochs alone")
+        assert run.saved.position == Position(1, 2, after)
+        assert run.losses == fitted[1].losses, "saving changes nothing"
+        same_tensors(undisturbed.weights(), fitted[0].weights())
+        numbers = json.loads(json.dumps(run.saved.numbers))
+        saved = Checkpoint(run.saved.position, through_files(run.saved.tensors), numbers)
+        resumed, rest = self.fit(dataset, checkpoint=saved)
+        assert rest.positions == run.positions[after:]
+        for (_, found, _), (_, expected, _) in zip(rest.epochs, run.epochs[1:], strict=True):
+            assert found == pytest.approx(expected, abs=1e-5), "the loss of an epoch is that of all of its batches"
+        same_tensors(resumed.weights(), undisturbed.weights())
+
     def test_weights_come_back(self, subject: Model, ids: Ids, start: State) -> None:
         again = self.model()
         again.load_weights(through_files(subject.weights()))

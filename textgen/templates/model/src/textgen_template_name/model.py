@@ -52,6 +52,8 @@ class TemplateNameModel(Model):
                 at = Position(at.epoch, at.step + 1, at.total + 1)
                 nats, characters = nats + loss, characters + counted
                 run.batch_ended(at, loss / max(counted, 1), counted)
+                if run.should_save:
+                    run.save(self._checkpoint(at, nats, characters))
             if at.step < dataset.train.steps:
                 run.interrupted(self._checkpoint(at, nats, characters))
                 return
