@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textgen.base import values
 from textgen.errors import OptionError
 from textgen.options import merge_settings
 from textgen.plugins.registry import Registry, plugins
@@ -35,8 +36,8 @@ def load(path: str | Path | None = None, *, runtime: str = "auto", device: str =
         ArtifactError: if the run is missing, incomplete, altered, or of a later format.
         UnavailableError: if a library or the device is missing.
     """
-    run = SavedRun.open(path)
-    name, opened = run.runtime(runtime, device)
+    run = SavedRun.open(_path(path, "path"))
+    name, opened = run.runtime(values.text(runtime, "runtime"), values.text(device, "device"))
     return TextGenerator(run, opened, name)
 
 
@@ -65,9 +66,9 @@ def export(
     """
     from textgen.exporting.source import export_run
 
-    run = SavedRun.open(path)
-    folder = Path(out) if out else run.artifact.path / to
-    return export_run(run, to, options or {}, folder, notice=notice or (lambda line: None))
+    run = SavedRun.open(_path(path, "path"))
+    folder = _path(out, "out") or run.artifact.path / values.text(to, "to")
+    return export_run(run, to, values.table(options or {}, "options"), folder, notice=notice or (lambda line: None))
 
 
 def cross_validate(
@@ -94,10 +95,10 @@ def cross_validate(
     from textgen.evaluation.folds import cross_validate_run
 
     return cross_validate_run(
-        SavedRun.open(path),
-        folds,
-        changes={"training": {} if device is None else {"device": device}},
-        data_dir=None if data_dir is None else Path(data_dir),
+        SavedRun.open(_path(path, "path")),
+        values.whole_number(folds, "folds", 2, 10**6),
+        changes={"training": {} if device is None else {"device": values.text(device, "device")}},
+        data_dir=_path(data_dir, "data_dir"),
         progress=progress,
     )
 
@@ -163,20 +164,47 @@ def train(
         raise OptionError(
             "labels belong to text=…; for a corpus set corpus.label, as in settings={'corpus': {'label': …}}"
         )
-    names = {"corpus": corpus, "model": model, "tokenizer": tokenizer}
+    chosen = {"model": model, "tokenizer": tokenizer, "recipe": recipe}
+    chosen = {name: None if value is None else values.text(value, name) for name, value in chosen.items()}
     base = None
     if from_ is not None:
-        check_begins_with("from_", {"model": model, "tokenizer": tokenizer, "recipe": recipe})
-        base = open_base(Path(from_), registry)
-    wanted = read_settings(registry, names, settings or {}, recipe=recipe)
+        check_begins_with("from_", chosen)
+        base = open_base(values.path(from_, "from_"), registry)
+    names = {"corpus": _corpus(corpus), "model": chosen["model"], "tokenizer": chosen["tokenizer"]}
+    wanted = read_settings(registry, names, _settings(settings), recipe=chosen["recipe"])
     if labels is not None:
         wanted = merge_settings(wanted, {"corpus": {"label": "label"}})
     if callbacks:
         named = wanted["training"].get("callbacks", ())
         wanted = merge_settings(wanted, {"training": {"callbacks": [*callbacks, *named]}})
-    plan = make_plan(wanted, registry, Path(data_dir) if data_dir else None, recipe=recipe, base=base)
-    artifact = train_run(plan, registry, display or Display(), folder=Path(out) if out else None)
+    plan = make_plan(wanted, registry, _path(data_dir, "data_dir"), recipe=chosen["recipe"], base=base)
+    artifact = train_run(plan, registry, display or Display(), folder=_path(out, "out"))
     return load(artifact.path) if is_chief() else _in_memory(artifact, registry, plan)
+
+
+def _path(path: object, name: str) -> Path | None:
+    return None if path is None else values.path(path, name)
+
+
+def _corpus(corpus: object) -> str | Path | list[str | Path] | None:
+    """The name of a corpus, or its path or paths."""
+    if corpus is None or isinstance(found := values.plain(corpus), str):
+        return None if corpus is None else found
+    if isinstance(found, list):
+        if not found:
+            raise OptionError("corpus is empty; name at least one file")
+        return [values.path(each, f"corpus[{index}]") for index, each in enumerate(found)]
+    return values.path(found, "corpus")
+
+
+def _settings(settings: object) -> dict[str, dict[str, Any]]:
+    """Options by table, as plain values."""
+    if settings is None:
+        return {}
+    return {
+        values.text(table, "the name of a table in settings"): values.table(options, f"settings[{table!r}]")
+        for table, options in values.table(settings, "settings").items()
+    }
 
 
 def _in_memory(artifact: Artifact, registry: Registry, plan: Plan) -> TextGenerator:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
-
 #: The most characters of a message: one that quotes a long value has its middle left out.
 LONGEST = 1_500
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, overload
 
+from textgen.base import values
 from textgen.errors import OptionError
 from textgen.generation.continuation import Continuation
 from textgen.generation.loop import finish, generate
@@ -63,8 +64,9 @@ class TextGenerator:
         Example:
             >>> textgen.load("runs/romeo").generate("ROMEO:", length=400, temperature=0.8, seed=7)  # doctest: +SKIP
         """
+        prompt = values.plain(prompt)
         texts = [generation.whole for generation in self.sample(self.request(prompt, **options))]
-        return texts[0] if len(texts) == 1 and (prompt is None or isinstance(prompt, str)) else texts
+        return texts[0] if len(texts) == 1 and not isinstance(prompt, list) else texts
 
     def stream(self, prompt: str | None = None, **options: Unpack[Wishes]) -> Iterator[str]:
         """Write one text, and yield it while it is written: the prompt first; options as for :meth:`request`."""
@@ -112,11 +114,11 @@ class TextGenerator:
                 - ``continuation``: the text to continue, with the same seeds unless others are given.
 
         Raises:
-            OptionError: for values out of range, or a chain together with single samplers.
-            TypeError: for an unknown option.
+            OptionError: for unknown options, values of another type or out of range, or a chain together with single
+                samplers.
         """
-        normalization = "NFC" if options.pop("normalize", False) else self.artifact.manifest.normalization
         request = Request.of(self.defaults, self.run.chain, prompt, **options)
+        normalization = "NFC" if options.get("normalize") else self.artifact.manifest.normalization
         texts = {
             text: as_in_training(self.tokenizer, text, normalization) for text in {*request.prompts, *request.stop}
         }
@@ -134,8 +136,9 @@ class TextGenerator:
         """
         from textgen.runs.output import check_output
 
-        check_output(Path(path), "the state")
-        continuation.save(Path(path), self.artifact.weights_sha256 or "")
+        file = values.path(path, "path")
+        check_output(file, "the state")
+        continuation.save(file, self.artifact.weights_sha256 or "")
 
     def load_continuation(self, path: str | Path) -> Continuation:
         """Read a file that :meth:`save_continuation` wrote.
@@ -144,7 +147,7 @@ class TextGenerator:
             ArtifactError: if the file is missing, was altered, or belongs to another model.
         """
         fingerprint = self.artifact.weights_sha256 or ""
-        return Continuation.load(Path(path), self.runtime, self.tokenizer, fingerprint)
+        return Continuation.load(values.path(path, "path"), self.runtime, self.tokenizer, fingerprint)
 
     def sample(self, request: Request) -> list[Generation]:
         """Write the texts of a request; the generations are in the order of its prompts."""
@@ -189,12 +192,14 @@ class TextGenerator:
         from textgen.evaluation.evaluate import TEXTS, evaluate_run, read_split
 
         texts = {"num": num, "seed": seed, "sampler": sampler, "temperature": temperature}
-        folder = data_folder(None if data_dir is None else Path(data_dir))
+        folder = data_folder(None if data_dir is None else values.path(data_dir, "data_dir"))
+        context = None if context is None else values.whole_number(context, "context", 1, 10**9)
         corpus = self.run.corpus(folder)
         request = None
         if corpus.layout == "documents":
+            wished = 0 if seed is None else seed
             count = TEXTS if num is None else num
-            request = self.request("", num=count, seed=seed or 0, sampler=sampler, temperature=temperature)
+            request = self.request("", num=count, seed=wished, sampler=sampler, temperature=temperature)
         elif given := [name for name, value in texts.items() if value is not None]:
             raise OptionError(f"{', '.join(given)}: for documents only; this run was trained on a stream")
         return evaluate_run(

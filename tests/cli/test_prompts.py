@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 import textgen as library
+from textgen.errors import OptionError
 
 CAFES = "café noir\nthé vert\nété\nnaïve été\n" * 20
 CAFE, DECOMPOSED = "café", unicodedata.normalize("NFD", "café")
@@ -323,7 +324,7 @@ def test_a_path_that_is_set_is_taken_as_it_is(textgen):
 
 
 def test_an_unknown_option_of_a_request_suggests_others(textgen, trained):
-    with pytest.raises(TypeError, match=r"a request has no option 'temprature'; did you mean temperature\?"):
+    with pytest.raises(OptionError, match=r"a request has no option 'temprature'; did you mean temperature\?"):
         library.load(trained["stream"]).generate("the", temprature=0.5)  # type: ignore[call-overload]
 
 

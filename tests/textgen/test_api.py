@@ -98,12 +98,12 @@ def test_single_samplers_edit_the_chain_of_the_run(stream):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num": 0}, "num must be at least 1, not 0"),
-        ({"length": 0}, "must be at least 1"),
-        ({"chunk": 0}, "must be at least 1"),
-        ({"seed": -1}, r"a seed must be from 0 to 2\*\*64 - 1, not -1"),
-        ({"seed": 2**64}, "a seed must be from 0 to"),
-        ({"rows": [-1]}, "a seed must be from 0 to"),
+        ({"num": 0}, "num must be a whole number from 1 to 1,000,000, not 0"),
+        ({"length": 0}, "length must be a whole number from 1"),
+        ({"chunk": 0}, "chunk must be a whole number from 1"),
+        ({"seed": -1}, r"seed must be a whole number from 0 to 2\*\*64 - 1, not -1"),
+        ({"seed": 2**64}, "seed must be a whole number from 0 to"),
+        ({"rows": [-1]}, "seed must be a whole number from 0 to"),
         ({"rows": [1, 2]}, "there must be as many of each"),
         ({"temperature": -0.1}, "temperature must be at least 0"),
         ({"top_k": 0}, "top-k.k must be "),

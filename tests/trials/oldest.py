@@ -128,7 +128,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Try textgen with the versions that pyproject.toml promises.")
     parser.add_argument("--newest", action="store_true", help="the newest versions instead of the lower bounds")
     parser.add_argument("--python", default=sys.executable, help="the interpreter of the environment")
-    parser.add_argument("--host", metavar="VERSION", action="append", default=[], help="of ONNX Runtime, for the script")
+    parser.add_argument(
+        "--host", metavar="VERSION", action="append", default=[], help="of ONNX Runtime, for the script"
+    )
     parser.add_argument("--folder", type=Path, help="keep the environment here, and use it again")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="textgen-trial-") as temporary:

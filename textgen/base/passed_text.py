@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from textgen.base import values
 from textgen.base.spool import spool
 from textgen.errors import CorpusError, OptionError
 
@@ -36,7 +37,8 @@ def keep_text(text: str | Iterable[str], labels: Iterable[str] | None = None) ->
         if labels is not None:
             raise OptionError(f"{NAME} is one text, which has no labels; pass a list of documents")
         return spool([_encoded(NAME, text)])
-    return spool(_lines(_items(text), None if labels is None else [*labels]), ".jsonl")
+    listed = None if labels is None else values.several(labels, "labels", "a list of them, one per document")
+    return spool(_lines(_items(text), listed), ".jsonl")
 
 
 def _items(texts: Iterable[str]) -> Iterable[object]:

@@ -125,7 +125,9 @@ class Chain:
         samplers: list[Sampler] = []
         for link, part in zip(links[:-1], parts, strict=True):
             if isinstance(part, Selector):
-                raise OptionError(f"{link} in the sampler chain {_quoted(text)} is a selector and can only stand at its end")
+                raise OptionError(
+                    f"{link} in the sampler chain {_quoted(text)} is a selector and can only stand at its end"
+                )
             samplers.append(part)
         self.text = " | ".join(map(str, links))
         self.names = tuple(link.name for link in links)

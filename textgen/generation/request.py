@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack, cast, get_args
 
 from pydantic import Field, field_validator
 
+from textgen.base import values
 from textgen.errors import OptionError, suggestion
 from textgen.generation.chain import Chain, edit_chain
 from textgen.generation.continuation import Continuation
 from textgen.options import Options
 from textgen.text.tokenizer import OnUnknown
 from textgen.text.vocabulary import Unknown
+
+#: The bounds of whole numbers in a request. The highest are far above any use: a slip must not fill the memory.
+_BOUNDS = {"num": (1, 10**6), "length": (1, 10**9), "chunk": (1, 2**16), "seed": (0, 2**64 - 1)}
+
+#: The most texts of a request.
+MOST_TEXTS = 10**6
 
 #: Characters to write if neither the request nor the run says how many.
 DEFAULT_LENGTH = 400
@@ -29,6 +36,7 @@ class GenerationOptions(Options):
     length: int | None = Field(
         None,
         ge=1,
+        le=10**9,
         description="Characters to write; by default 400 for a stream, twice the longest document for documents.",
     )
     sampler: str = Field("temperature(0.8) | multinomial", description="The sampler chain.")
@@ -122,28 +130,26 @@ class Request:
 
         Raises:
             OptionError: for values out of range, or a chain together with single samplers.
-            TypeError: for an unknown option.
         """
         if unknown := wishes.keys() - Wishes.__annotations__.keys():
             name = min(unknown)
-            raise TypeError(f"a request has no option {name!r}; {suggestion(name, Wishes.__annotations__)}")
+            raise OptionError(f"a request has no option {name!r}; {suggestion(name, Wishes.__annotations__)}")
+        wishes = _checked(wishes)
         num, length, chunk = wishes.get("num", 1), wishes.get("length"), wishes.get("chunk")
         seed, row_seeds, stop = wishes.get("seed"), wishes.get("rows"), wishes.get("stop")
-        for name, number in (("num", num), ("length", length), ("chunk", chunk)):
-            if number is not None and number < 1:
-                raise OptionError(f"{name} must be at least 1, not {number}")
         if continuation := wishes.get("continuation"):
             prompt = prompt or ""
             seed = continuation.seed if seed is None else seed
             row_seeds = [continuation.row] if row_seeds is None else row_seeds
         seed = secrets.randbits(32) if seed is None else seed
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt or [defaults.prompt])
+        prompts = [] if prompt is None else values.texts(prompt, "prompt")
+        prompts = prompts or [defaults.prompt]
         row_seeds = range(len(prompts) * num) if row_seeds is None else row_seeds
-        _check_seeds([seed, *row_seeds])
         chains = [make_chain(text) for text in _chain_texts(defaults.sampler, wishes)]
-        label = wishes.get("label")
-        labels = [label] if isinstance(label, str) else list(label or ())
+        labels = list(wishes.get("label") or ())
         each, label_blocks = len(prompts) * num, len(labels) or 1
+        if (total := each * len(chains) * label_blocks) > MOST_TEXTS:
+            raise OptionError(f"{total:,} texts are asked for, more than {MOST_TEXTS:,} at a time; ask for fewer")
         return cls(
             prompts=tuple(text for text in prompts for _ in range(num)) * (label_blocks * len(chains)),
             length=length or defaults.length or DEFAULT_LENGTH,
@@ -151,7 +157,7 @@ class Request:
             seed=seed,
             row_seeds=tuple(row_seeds) * (label_blocks * len(chains)),
             labels=tuple(label for label in labels for _ in range(each * len(chains))),
-            stop=defaults.stop if stop is None else (stop,) if isinstance(stop, str) else tuple(stop),
+            stop=defaults.stop if stop is None else tuple(stop),
             ignore_eos=wishes.get("ignore_eos", False),
             on_unknown=wishes.get("on_unknown"),
             score=wishes.get("score", False),
@@ -162,16 +168,39 @@ class Request:
         )
 
 
-def _check_seeds(seeds: Iterable[int]) -> None:
-    for seed in seeds:
-        if not 0 <= seed < 2**64:
-            raise OptionError(f"a seed must be from 0 to 2**64 - 1, not {seed}")
+def _checked(wishes: Wishes) -> Wishes:
+    """Wishes as plain values, in lists where there may be several; those that are ``None`` are left out.
+
+    Raises:
+        OptionError: if one is of another type, or out of range.
+    """
+    return cast(Wishes, {name: _check(name, value) for name, value in wishes.items() if value is not None})
+
+
+def _check(name: str, value: object) -> Any:
+    if name in _BOUNDS:
+        return values.whole_number(value, name, *_BOUNDS[name])
+    if name == "rows":
+        seeds = enumerate(values.several(value, name, "a list of whole numbers"))
+        return [values.whole_number(seed, f"rows[{index}]", *_BOUNDS["seed"]) for index, seed in seeds]
+    if name in ("label", "stop"):
+        return values.texts(value, name)
+    if name == "temperature":
+        return [values.number(each, name) for each in values.several(value, name, "a number or a list of numbers")]
+    if name in ("top_k", "top_p", "min_p", "repetition_penalty"):
+        return values.number(value, name)
+    if name == "sampler":
+        return values.text(value, name)
+    if name == "on_unknown":
+        return values.choice(value, name, get_args(OnUnknown))
+    if name == "continuation":
+        return values.instance(value, name, Continuation)
+    return values.truth(value, name)
 
 
 def _chain_texts(default: str, wishes: Wishes) -> list[str]:
     """The sampler chains that are wished for, one per temperature."""
-    chain, temperature = wishes.get("sampler"), wishes.get("temperature")
-    temperatures = [temperature] if temperature is None or isinstance(temperature, float | int) else [*temperature]
+    chain, temperatures = wishes.get("sampler"), cast("list[float] | None", wishes.get("temperature"))
     single = {
         "top-k": wishes.get("top_k"),
         "top-p": wishes.get("top_p"),
@@ -179,7 +208,7 @@ def _chain_texts(default: str, wishes: Wishes) -> list[str]:
         "repetition-penalty": wishes.get("repetition_penalty"),
     }
     texts = []
-    for value in temperatures or [None]:
+    for value in temperatures or (None,):
         edits = {name: number for name, number in {"temperature": value, **single}.items() if number is not None}
         if chain is not None and edits:
             raise OptionError(f"a sampler chain and {', '.join(edits)} exclude each other; write all into the chain")

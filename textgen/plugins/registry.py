@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import pluggy
 
+from textgen.base import values
 from textgen.base.console import notice
 from textgen.base.environment import allowed_plugins, is_strict
 from textgen.errors import PluginError, TextgenError, UnknownNameError
@@ -343,7 +344,9 @@ def use_plugins(*, files: Iterable[str | Path] = (), without: Collection[str] = 
         >>> textgen.use_plugins(files=["mine.py"]).get("sampler", "typical")  # doctest: +SKIP
     """
     global _registry  # noqa: PLW0603 - one per process
-    registry = Registry(allowed_plugins(), files=map(Path, files), without=without)
+    paths = [values.path(file, "files") for file in values.several(files, "files", "a list of paths")]
+    names = values.texts(without, "without")
+    registry = Registry(allowed_plugins(), files=paths, without=names)
     for problem in registry.problems:
         notice(problem)
     _registry = registry

@@ -43,7 +43,9 @@ def test_text_that_is_not_a_chain_is_quoted_with_an_example(text):
 def test_a_long_chain_is_refused_at_once(filler, length):
     began = perf_counter()
     for text in (f"a{filler * (length // len(filler))}b c", f"a({filler * (length // len(filler))}"):
-        with pytest.raises(OptionError, match="is not of the form|has more than 4,000 characters or 100 links") as raised:
+        with pytest.raises(
+            OptionError, match=r"is not of the form|has more than 4,000 characters or 100 links"
+        ) as raised:
             read_links(text)
         assert len(str(raised.value)) < 400
     assert perf_counter() - began < 1

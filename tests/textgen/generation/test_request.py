@@ -51,7 +51,7 @@ def test_the_defaults_of_the_run_apply_to_all_else():
 
 
 def test_an_unknown_wish_is_a_mistake_of_the_program():
-    with pytest.raises(TypeError, match="a request has no option 'temprature'"):
+    with pytest.raises(OptionError, match="a request has no option 'temprature'"):
         of(temprature=0.5)
     assert {"temperature", "rows", "seed"} < Wishes.__annotations__.keys()
 

@@ -22,7 +22,9 @@ def find(stops: list[str], text: str) -> tuple[int, int] | None:
 
 
 def longest_beginning(stops: list[str], text: str) -> int:
-    return max(size for size in range(len(text) + 1) if any(stop.startswith(text[len(text) - size :]) for stop in stops))
+    return max(
+        size for size in range(len(text) + 1) if any(stop.startswith(text[len(text) - size :]) for stop in stops)
+    )
 
 
 @given(st.lists(LETTERS, max_size=5), st.lists(LETTERS, max_size=6))
