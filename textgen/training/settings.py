@@ -141,13 +141,58 @@ def recorded_layout(settings: Mapping[str, Mapping[str, Any]]) -> TrainingOption
 
 
 def recorded_settings(artifact: Artifact, registry: Registry) -> Settings:
-    """Returns the settings of a run, to plan it again.
+    """Returns the settings of a run, to plan it again, without those that name code: see :func:`recorded_code`.
 
     Training options that an earlier version recorded although the model did not use them are dropped with a notice.
     """
     settings = merge_settings(artifact.manifest.settings)
     training = _known_to(registry, settings["model"]["name"], settings["training"], str(artifact.path))
-    return settings | {"training": training}
+    return settings | {"training": _without(training, _code_options(settings, registry))}
+
+
+def recorded_code(artifact: Artifact, registry: Registry) -> dict[str, Any]:
+    """Returns the training options of a run that name code, for information: what a run's folder names is never run."""
+    settings = artifact.manifest.settings
+    training = settings.get("training", {})
+    return {name: training[name] for name in _code_options(settings, registry) if training.get(name)}
+
+
+def _code_options(settings: Mapping[str, Mapping[str, Any]], registry: Registry) -> tuple[str, ...]:
+    names: tuple[str, ...] = registry.get("model", settings["model"]["name"]).TrainingOptions.names_code
+    return names
+
+
+def check_code(artifact: Artifact, wanted: Settings, registry: Registry) -> Settings:
+    """Returns the wanted training options that name code, after a check that none is left open which the run had.
+
+    Args:
+        artifact: the run to resume.
+        wanted: the user's settings, by table.
+        registry: where names are looked up.
+
+    Raises:
+        OptionError: if the run was trained with such an option, and it is not among the wanted ones.
+    """
+    given = wanted.get("training", {})
+    fields = registry.get("model", artifact.manifest.settings["model"]["name"]).TrainingOptions.model_fields
+    for name, value in recorded_code(artifact, registry).items():
+        if name not in given:
+            values = (value, fields[name].get_default())
+            again, none = (shlex.join(set_arguments("training", {name: each})) for each in values)
+            raise OptionError(
+                f"{artifact.path} was trained with training.{name}, which names code, and a run's folder never says "
+                f"what is run: add {again} if you trust it, or {none} to resume without it"
+            )
+    names = _code_options(artifact.manifest.settings, registry)
+    return {"training": {name: given[name] for name in names if name in given}}
+
+
+def report_code(artifact: Artifact, wanted: Settings, registry: Registry) -> None:
+    """Reports, once, the training options that name code and are not taken over from a run."""
+    for name, value in recorded_code(artifact, registry).items():
+        if name not in wanted.get("training", {}):
+            again = shlex.join(set_arguments("training", {name: value}))
+            notice(f"what training.{name} of {artifact.path} names is not run here: {again}", once=True)
 
 
 def _known_to(registry: Registry, model: str, training: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -283,6 +328,7 @@ def settings_from(base: Base, wanted: Settings, registry: Registry) -> Settings:
         OptionError: if an option is changed that the weights depend on.
     """
     recorded = recorded_settings(base.artifact, registry)
+    report_code(base.artifact, wanted, registry)
     parts = {table: wanted.get(table, {}) for table in ("tokenizer", "model")}
     fixed = _unchangeable(changes_to(recorded, parts, registry), recorded, registry)
     if fixed:

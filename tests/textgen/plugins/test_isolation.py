@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from textgen.cli import main
-from textgen.errors import PluginError, UnknownNameError
+from textgen.errors import ArtifactError, PluginError, UnknownNameError
+from textgen.plugins.recorded import check_transforms
 from textgen.plugins.registry import Registry, plugins, use_plugins
 from textgen.runs.artifact import Artifact
 from textgen.testing import registered
@@ -546,3 +547,20 @@ def test_a_run_records_its_recipe_and_who_changed_its_batches(site):
     assert f"textgen: {made} was made with curriculum 1.2; this is curriculum 1.3\n" in resumed.err
     (info / "entry_points.txt").unlink()
     assert process(site, *resume).err == f'{made_with}which is not loaded: pip install "curriculum==1.2"\n'
+
+
+@pytest.mark.parametrize(
+    ("distribution", "version", "advice"),
+    [
+        ('x"; touch pwned; "', "1.2", "install it"),
+        ("curriculum", '1"; touch pwned; "', "install it"),
+        ("./mine.py; touch pwned", "1", "add --plugin './mine.py; touch pwned'"),
+    ],
+)
+def test_advice_about_plugins_of_a_strangers_run_can_be_pasted(work, registry, distribution, version, advice):
+    artifact = work.train("run")
+    artifact.manifest.transforms = [distribution]
+    artifact.manifest.versions[distribution] = version
+    with pytest.raises(ArtifactError) as raised:
+        check_transforms(artifact, registry)
+    assert str(raised.value).endswith(f"which is not loaded: {advice}" if "add" not in advice else advice)
