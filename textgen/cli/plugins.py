@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from textgen.base.streams import print_result
 from textgen.cli.new_plugin import new
 from textgen.cli.parameters import AsJson
 
@@ -56,14 +57,14 @@ def list_(as_json: AsJson = False) -> None:
             {"plugin": p.plugin.name, "distribution": p.plugin.distribution, "reason": p.reason, "where": p.where}
             for p in registry.problems
         ]
-        print(json.dumps({"plugins": rows, "problems": problems}, indent=1))
+        print_result(json.dumps({"plugins": rows, "problems": problems}, indent=1))
         return
     width = max((len(item.name) for item in provided), default=0)
     for plugin in registry.plugins:
-        print(f"{plugin.name} ({plugin.origin})")
+        print_result(f"{plugin.name} ({plugin.origin})")
         for item in provided:
             if item.plugin == plugin:
-                print(f"  {item.kind:<10} {item.name:<{width}} {item.summary}".rstrip())
+                print_result(f"  {item.kind:<10} {item.name:<{width}} {item.summary}".rstrip())
 
 
 @app.command()
@@ -81,16 +82,18 @@ def doctor(as_json: AsJson = False) -> None:
 
     diagnoses = diagnose(plugins(), COMMANDS)
     if as_json:
-        print(json.dumps([{**asdict(diagnosis), "status": diagnosis.status} for diagnosis in diagnoses], indent=1))
+        print_result(
+            json.dumps([{**asdict(diagnosis), "status": diagnosis.status} for diagnosis in diagnoses], indent=1)
+        )
     else:
         for diagnosis in diagnoses:
             facts = [] if diagnosis.milliseconds is None else [f"{diagnosis.milliseconds:.0f} ms"]
             if diagnosis.imports:
                 facts.append(f"imports {', '.join(diagnosis.imports)}")
-            print(f"{diagnosis.status:<7} {diagnosis.plugin}{': ' if facts else ''}{', '.join(facts)}")
+            print_result(f"{diagnosis.status:<7} {diagnosis.plugin}{': ' if facts else ''}{', '.join(facts)}")
             for finding in diagnosis.findings:
                 place = f" ({finding.where})" if finding.where else ""
-                print(f"        {finding.what}{place}")
+                print_result(f"        {finding.what}{place}")
     if any(diagnosis.status in ("slow", "broken") for diagnosis in diagnoses):
         raise typer.Exit(1)
 
@@ -118,9 +121,9 @@ def show(
         raise UnknownNameError(kind or "name", name, {item.name for item in known})
     described = [_describe(item) for item in matching]
     if as_json:
-        print(json.dumps(described, indent=1))
+        print_result(json.dumps(described, indent=1))
     else:
-        print("\n\n".join(_text(item) for item in described))
+        print_result("\n\n".join(_text(item) for item in described))
 
 
 def _describe(item: Provided) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from textgen.errors import OptionError
 from textgen.generation.sampler import Sampler, Selector
-from textgen.options import build_options
+from textgen.options import Options, build_options
 
 #: Finds the class of a sampler or selector by its name.
 Lookup = Callable[[str], type[Sampler] | type[Selector]]
@@ -114,6 +114,16 @@ class Chain:
 
     def __str__(self) -> str:
         return self.text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Chain) and (self.text, self._options) == (other.text, other._options)
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    @property
+    def _options(self) -> list[Options]:
+        return [part.options for part in (*self.samplers, self.selector)]
 
     @property
     def uses_history(self) -> bool:

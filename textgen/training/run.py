@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from textgen.errors import TextgenError
 from textgen.generation.loop import finish, generate
@@ -95,6 +96,13 @@ class Run:
     def begin(self) -> None:
         """Shows what is about to be trained: a model may need a while for its first batch."""
         self._display.started(self.plan, self.artifact.path, self._start)
+        self._notify("textgen_run_started", settings=self.plan.settings, position=self._start)
+
+    def end(self, status: Literal["finished", "interrupted", "failed"]) -> None:
+        """Tells the plugins that the run has ended, and the user what failed in them."""
+        metrics = self.artifact.manifest.metrics
+        self._notify("textgen_run_ended", settings=self.plan.settings, status=status, metrics=metrics)
+        self._registry.report_failures()
 
     @property
     def was_asked_to_stop(self) -> bool:
@@ -112,7 +120,19 @@ class Run:
             if self.should_stop:
                 return
             here = Position(position.epoch, position.step + step, position.total + step)
-            yield self._registry.transform(TRANSFORM, batch=batch, position=here) if hooked else batch
+            yield self._transformed(batch, here) if hooked else batch
+
+    def _transformed(self, batch: Batch, position: Position) -> Batch:
+        """A batch as plugins have changed it."""
+        changed: Batch = self._registry.transform(
+            TRANSFORM,
+            check=lambda changed: changed.fault(self.plan.tokenizer.vocab_size),
+            options=self.plan.plugin_options,
+            batch=batch,
+            position=position,
+            folder=self.artifact.path,
+        )
+        return changed
 
     def _open(self) -> None:
         """Begins to write, once the model is known to be able to train."""
@@ -154,7 +174,7 @@ class Run:
                 self._recorder.save_logs(self._history)
         self._epoch = EpochTotals(position)
         self._display.epoch(record, sample)
-        self._notify("textgen_epoch_ended", position=position, metrics=record, folder=self.artifact.path)
+        self._notify("textgen_epoch_ended", position=position, metrics=record)
 
     def interrupted(self, checkpoint: Checkpoint, held_out_loss: float | None = None) -> None:
         losses = {"loss": self._epoch.loss} if self._epoch.characters else {}
@@ -211,7 +231,7 @@ class Run:
 
     def _notify(self, hook: str, **arguments: object) -> None:
         if self._recorder is not None:
-            self._registry.notify(hook, **arguments)
+            self._registry.notify(hook, options=self.plan.plugin_options, folder=self.artifact.path, **arguments)
 
     def _sample(self) -> str:
         """Samples the model as it is now, with the run's own prompt, sampler and seed."""

@@ -16,7 +16,7 @@ from textgen.base.files import quoted
 from textgen.errors import OptionError, suggestion
 from textgen.generation.request import GenerationOptions
 from textgen.model.fitting import TrainingOptions
-from textgen.options import Options, Settings, Typed, build_options, merge_settings, read_config, set_arguments
+from textgen.options import PLUGINS, Options, Settings, Typed, build_options, merge_settings, read_config, set_arguments
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.runs.lineage import Base
@@ -147,7 +147,28 @@ def recorded_settings(artifact: Artifact, registry: Registry) -> Settings:
     """
     settings = merge_settings(artifact.manifest.settings)
     training = _known_to(registry, settings["model"]["name"], settings["training"], str(artifact.path))
-    return settings | {"training": _without(training, _code_options(settings, registry))}
+    of_plugins = settings.pop(PLUGINS, {})
+    loaded = registry.schemas()
+    if lost := [name for name in of_plugins if name not in loaded]:
+        notice(f"{artifact.path} was made with options of plugins that are not loaded: {', '.join(lost)}", once=True)
+    kept = {name: options for name, options in of_plugins.items() if name in loaded}
+    settings |= {"training": _without(training, _code_options(settings, registry))}
+    return settings | ({PLUGINS: kept} if kept else {})
+
+
+def plugin_options(wanted: Mapping[str, Mapping[str, Any]], registry: Registry) -> dict[str, Options]:
+    """Validates the options of life-cycle plugins; returns those of each plugin that has some, by its name.
+
+    Raises:
+        OptionError: if an option is unknown or out of range, or a plugin has none.
+    """
+    schemas = registry.schemas()
+    for name in wanted:
+        if name not in schemas:
+            raise OptionError(f"no plugin {name!r} with options is loaded; {suggestion(name, schemas)}")
+    return {
+        name: build_options(schema, wanted.get(name, {}), where=f"{PLUGINS}.{name}") for name, schema in schemas.items()
+    }
 
 
 def recorded_code(artifact: Artifact, registry: Registry) -> dict[str, Any]:
@@ -215,17 +236,32 @@ def changes_to(recorded: Settings, wanted: Settings, registry: Registry) -> Sett
     """
     changes: Settings = {}
     for table, values in wanted.items():
+        if table == PLUGINS:
+            then, now = (plugin_options(each, registry) for each in _plugin_tables(recorded, wanted))
+            if differing := {name: _differing(then[name], now[name], values[name]) for name in values}:
+                changes |= {PLUGINS: differing} if any(differing.values()) else {}
+            continue
         name = recorded[table].get("name")
         if values.get("name", name) != name:
             changes[table] = {"name": values["name"]}
         elif options := {option: value for option, value in values.items() if option != "name"}:
             before = {option: value for option, value in recorded[table].items() if option != "name"}
-            then, now = (_validated(table, each, recorded, registry) for each in (before, before | options))
-            new = now.model_dump(mode="json", include=set(options))
-            differs = [option for option in options if _plain(getattr(then, option)) != _plain(getattr(now, option))]
-            if differs:
-                changes[table] = {option: new[option] for option in differs}
+            old, new = (_validated(table, each, recorded, registry) for each in (before, before | options))
+            if differing := _differing(old, new, options):
+                changes[table] = differing
     return changes
+
+
+def _plugin_tables(recorded: Settings, wanted: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options of plugins as they are recorded, and as they are wanted."""
+    before = {PLUGINS: recorded.get(PLUGINS, {})}
+    return before[PLUGINS], merge_settings(before, {PLUGINS: wanted[PLUGINS]})[PLUGINS]
+
+
+def _differing(then: Options, now: Options, names: Iterable[str]) -> dict[str, Any]:
+    """The options of the given names that differ, with their new values as JSON values."""
+    new = now.model_dump(mode="json", include=set(names))
+    return {name: new[name] for name in names if _plain(getattr(then, name)) != _plain(getattr(now, name))}
 
 
 def _plain(value: Any) -> Any:
@@ -259,7 +295,12 @@ def check_resumable(artifact: Artifact, recorded: Settings, changes: Settings, r
         OptionError: if another option is changed; the message says how to do that, if it can be done.
     """
     schema = registry.get("model", recorded["model"]["name"]).TrainingOptions
-    fixed = [(t, o) for t, values in changes.items() for o in values if t != "training" or o not in schema.resumable]
+    fixed = [
+        (table, option)
+        for table, values in changes.items()
+        for option in values
+        if table != PLUGINS and (table != "training" or option not in schema.resumable)
+    ]
     if not fixed:
         return
     allowed = _listed(("training", name) for name in schema.resumable)

@@ -162,10 +162,15 @@ def is_chief() -> bool:
 def _fit(run: Run) -> Artifact:
     with signals_handled(partial(_stop, run)):
         run.begin()
-        if run.checkpoint is None and run.plan.weights is not None:
-            run.plan.model.load_weights(run.plan.weights)
-        run.plan.model.fit(run.plan.dataset, run)
-        run.finish()
+        try:
+            if run.checkpoint is None and run.plan.weights is not None:
+                run.plan.model.load_weights(run.plan.weights)
+            run.plan.model.fit(run.plan.dataset, run)
+            run.finish()
+        except BaseException as error:
+            run.end("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            raise
+        run.end("interrupted" if run.artifact.manifest.status == "interrupted" else "finished")
     return run.artifact
 
 
