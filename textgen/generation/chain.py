@@ -83,19 +83,22 @@ class Chain:
     Args:
         text: the chain as written.
         lookup: finds classes by name.
+        owner: returns the name in errors of a part whose results have to be checked, such as that of a third party;
+            ``None`` for any other part.
 
     Attributes:
         text: the chain, in the usual form.
         names: of the samplers and the selector, in order.
         samplers: in order.
         selector: the last link.
+        owners: what ``owner`` returned for each part, in order.
 
     Raises:
         OptionError: if the text is not a chain, an argument is out of range, or the last link is not a selector.
         UnknownNameError: if ``lookup`` does not know a name.
     """
 
-    def __init__(self, text: str, lookup: Lookup) -> None:
+    def __init__(self, text: str, lookup: Lookup, owner: Callable[[str], str | None] = lambda name: None) -> None:
         links = read_links(text)
         *parts, selector = (_build(link, lookup(link.name)) for link in links)
         if not isinstance(selector, Selector):
@@ -111,6 +114,7 @@ class Chain:
         self.names = tuple(link.name for link in links)
         self.samplers = tuple(samplers)
         self.selector = selector
+        self.owners = tuple(map(owner, self.names))
 
     def __str__(self) -> str:
         return self.text

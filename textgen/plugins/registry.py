@@ -254,7 +254,12 @@ class Registry:
         """A sampler chain, parsed and built from the registered samplers."""
         from textgen.generation.chain import Chain
 
-        return Chain(text, lambda name: self.get("sampler", name))
+        return Chain(text, lambda name: self.get("sampler", name), lambda name: self.outsider("sampler", name))
+
+    def outsider(self, kind: str, name: str) -> str | None:
+        """A name with its owner, for errors, if the owner is a third party; ``None`` if it is bundled."""
+        provided = self.find(kind, name)
+        return None if is_bundled(provided.plugin) else f"the {provided}"
 
     def notify(self, hook: str, /, *, options: Mapping[str, Options] | None = None, **arguments: Any) -> None:
         """Calls a life-cycle hook of each plugin, in the order of :attr:`plugins`, with copies of the arguments.

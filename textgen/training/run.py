@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from textgen.errors import TextgenError
+from textgen.errors import PluginError, TextgenError
 from textgen.generation.loop import finish, generate
 from textgen.generation.request import Request
 from textgen.generation.runtime import ModelRuntime
@@ -255,6 +255,10 @@ class Run:
         self._open()  # a run may be stopped before its first batch
         if self._unsaved is not None:
             self._save(self._unsaved, self._history.records[-1], best=math.isinf(self._best_loss))
+        if not self._was_stopped and self._recorder is not None and self.artifact.manifest.weights is None:
+            raise PluginError(
+                f"the model {self.plan.model_name!r} ended its training without reporting an epoch: tell its author"
+            )
         self.artifact.manifest.status = "interrupted" if self._was_stopped else "finished"
         if self._recorder is not None:
             self._recorder.finish(self._history)
