@@ -66,7 +66,12 @@ class Tokenizer(ABC):
             UnknownCharacterError: as :meth:`encode`, with the position in its text.
         """
         parts = [self.encode(text) for text in texts]
-        return np.concatenate(parts), np.fromiter(map(len, parts), np.int64, len(parts))
+        try:
+            return np.concatenate(parts), np.fromiter(map(len, parts), np.int64, len(parts))
+        except (TypeError, ValueError):
+            for ids in parts:
+                check_ids(ids, self)
+            raise
 
     @abstractmethod
     def decode(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> str:

@@ -92,10 +92,9 @@ class Text:
         The unknown id stands for as many as the pieces have on average that it replaces in this text, such as words.
         """
         found, unknown = self.tokenizer.characters_per_id, self.tokenizer.unk_id
-        characters = (
-            np.array(found, np.float64) if np.shape(found) == (self.tokenizer.vocab_size,) else np.array([-1.0])
-        )
-        if not np.isfinite(characters).all() or characters.min() < 0:
+        characters = np.array(found, np.float64)
+        good = characters.shape == (self.tokenizer.vocab_size,) and np.isfinite(characters).all()
+        if not good or characters.min() < 0:
             raise PluginError(
                 f"the tokenizer {self.tokenizer_name} does not say how many characters each of its ids stands for: "
                 "report this to its author"
