@@ -91,19 +91,25 @@ class Registry:
     def schemas(self) -> dict[str, type[Options]]:
         """The options of plugins that have some of their own, by the plugin's name.
 
-        They are the attribute ``Options`` of a plugin that implements a life-cycle hook.
+        They are the attribute ``Options`` of a plugin that implements a life-cycle hook: a class, or the path of one,
+        ``"module:attribute"``, which is imported here.
+
+        Raises:
+            PluginError: if the path leads to no class of options.
         """
         from textgen.options import Options
 
-        life_cycle = {
-            implementation.plugin_name for hook in LIFE_CYCLE for implementation in self._implementations(hook)
-        }
+        life_cycle = {each.plugin_name for hook in LIFE_CYCLE for each in self._implementations(hook)}
         found: dict[str, type[Options]] = {}
         for plugin in self.plugins:
             schema = getattr(self.module(plugin), "Options", None)
-            is_own = isinstance(schema, type) and issubclass(schema, Options) and schema is not Options
-            if is_own and _key(plugin) in life_cycle:
-                found[plugin.name] = schema
+            if schema is None or schema is Options or _key(plugin) not in life_cycle:
+                continue
+            if isinstance(schema, str):
+                schema = Provided(kind="options", name=plugin.name, target=schema, summary="", plugin=plugin).load()
+            if not (isinstance(schema, type) and issubclass(schema, Options)):
+                raise PluginError(f"plugin {plugin}: its Options are not a subclass of textgen.options.Options")
+            found[plugin.name] = schema
         return found
 
     def _load(self, candidate: Candidate) -> None:
