@@ -17,9 +17,7 @@ Options = "textgen_template_name.options:TemplateNameOptions"
 
 
 @hookimpl
-def textgen_run_started(
-    folder: Path, settings: Mapping[str, Mapping[str, Any]], options: TemplateNameOptions
-) -> None:
+def textgen_run_started(folder: Path, settings: Mapping[str, Mapping[str, Any]], options: TemplateNameOptions) -> None:
     write(options, folder, {"event": "started", "settings": settings})
 
 
