@@ -69,7 +69,7 @@ def stdout_for_results() -> Iterator[None]:
     global _own  # noqa: PLW0603 - the streams of a process
     former = _own, sys.stdout, sys.stderr
     _own = _own or (sys.stdout, sys.stderr)
-    sys.stdout = sys.stderr = _Messages(_own[1])  # type: ignore[assignment]  # as much of a TextIO as prints need
+    sys.stdout = sys.stderr = _Messages(_own[1])
     try:
         yield
     finally:

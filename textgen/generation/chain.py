@@ -127,7 +127,7 @@ class Chain:
 
     @property
     def _options(self) -> list[Options]:
-        return [part.options for part in (*self.samplers, self.selector)]
+        return [*(sampler.options for sampler in self.samplers), self.selector.options]
 
     @property
     def uses_history(self) -> bool:

@@ -99,7 +99,8 @@ class Draw:
             raise _fault(owner, "leaves no id to draw")
         if not np.isfinite(best).all():
             raise _fault(owner, f"returned the logit {best[~np.isfinite(best)][0]}")
-        return found
+        checked: Logits = found
+        return checked
 
     def _selected(self, owner: str, ids: Any, logits: Logits) -> NDArray[np.int32]:
         """The ids that the selector of a third party drew, after a check."""

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -232,7 +233,8 @@ class ShortState(Faulty):
 class WildBlock(Faulty):
     def generate(self, ids, state, draw, uniforms):
         block = super().generate(ids, state, draw, uniforms)
-        return Block(block.ids.astype(np.int64) + 2**32, block.state)
+        changed: Any = block.ids.astype(np.int64) + 2**32
+        return Block(changed, block.state)
 
 
 class ForbiddenBlock(Faulty):
@@ -318,7 +320,8 @@ def hostile(command_line, registry, tmp_path, monkeypatch):
 @pytest.fixture
 def run(hostile, work) -> Path:
     """A run whose vocabulary has a padding id, 0, which is never drawn."""
-    return work.train("run", {"tokenizer": {"name": "char-eos"}}).path
+    path: Path = work.train("run", {"tokenizer": {"name": "char-eos"}}).path
+    return path
 
 
 def error_of(called: Called) -> str:

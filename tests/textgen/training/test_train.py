@@ -4,7 +4,7 @@ import os
 import signal
 from contextlib import suppress
 from types import SimpleNamespace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -360,12 +360,14 @@ def test_code_that_a_run_names_is_not_taken_over(work, capsys):
         CALLED.clear()
         path = work.train("run", {"model": {"name": "calling"}}, callbacks=["a:b"]).path
         base, corpus = open_base(path, work.registry), {"corpus": work.settings()["corpus"]}
-        assert make_plan(corpus, work.registry, base=base).training.callbacks == ()
+        plan: Any = make_plan(corpus, work.registry, base=base)
+        assert plan.training.callbacks == ()
         assert "what training.callbacks of" in capsys.readouterr().err
         cross_validate_run(SavedRun.open(path, work.registry), 2)
         assert CALLED == ["a:b"]
         given = {**corpus, "training": {"callbacks": ["e:f"]}}
-        assert make_plan(given, work.registry, base=base).training.callbacks == ("e:f",)
+        plan = make_plan(given, work.registry, base=base)
+        assert plan.training.callbacks == ("e:f",)
 
 
 @pytest.mark.parametrize("change", ["more", "renamed", "shuffled"])
