@@ -12,6 +12,9 @@ import textgen
 from textgen.plugins import hookspecs
 from textgen.plugins.registration import KINDS
 
+#: The length of a line of code, as ``ruff format`` has it.
+LINE = 120
+
 HOOKS = Path(__file__).parent / "hooks.md"
 
 INTRODUCTION = """# Hooks
@@ -24,9 +27,10 @@ in any order. `@hookimpl(optionalhook=True)` marks a hook that some versions of 
 called in the order of distribution and plugin name; `tryfirst=True` and `trylast=True` change that. Wrappers are
 rejected.
 
-An error raised by a plugin is reported in one line. At import or registration, the whole plugin is skipped; in a
-life-cycle hook, its hooks are no longer called, and its names stay registered. With `TEXTGEN_STRICT=1`, the error is
-raised instead. [stability.md](stability.md) says how long a hook remains supported.
+An error raised by a plugin is reported in one line. At import or registration, the whole plugin is skipped. A
+life-cycle hook that fails three times in a row is left out; the other hooks and the names of the plugin stay, and the
+end of the run says again what failed. With `TEXTGEN_STRICT=1`, the error is raised instead.
+[stability.md](stability.md) says how long a hook remains supported.
 """
 
 NAMES = """## Names
@@ -45,8 +49,9 @@ is an error that names both.
 
 LIFE_CYCLE = """## Life cycle
 
-Called during training and generation, plugin by plugin. `Batch`, `Position`, `Request` and `Generation` are in
-`textgen`.
+Called during training and generation, plugin by plugin, with copies: what a hook writes to its arguments changes
+nothing. What it prints goes to stderr. `Batch`, `Position`, `Request` and `Generation` are in `textgen`, `Options` in
+`textgen.options`.
 """
 
 
@@ -85,11 +90,21 @@ def _section(name: str, specification: Callable[..., Any]) -> str:
 
 
 def _signature(name: str, function: Callable[..., Any]) -> str:
+    """The signature of a function as ``ruff format`` writes it; annotations are strings."""
     signature = inspect.signature(function)
-    own = [parameter for parameter in signature.parameters.values() if parameter.name != "self"]
-    # Annotations are strings; show them without their quotes.
-    shown = re.sub(r"(?<!')'([^']+)'", r"\1", str(signature.replace(parameters=own)))
-    return f"def {name}{shown}".replace("'", '"')
+    parameters = [_parameter(each) for each in signature.parameters.values() if each.name != "self"]
+    line = f"def {name}({', '.join(parameters)}) -> {signature.return_annotation}"
+    if len(line) + len(": ...") <= LINE:
+        return line
+    inside = f"    {', '.join(parameters)}\n"
+    if len(inside) > LINE:
+        inside = "".join(f"    {parameter},\n" for parameter in parameters)
+    return f"def {name}(\n{inside}) -> {signature.return_annotation}"
+
+
+def _parameter(parameter: inspect.Parameter) -> str:
+    default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+    return f"{parameter.name}: {parameter.annotation}{default}".replace("'", '"')
 
 
 def _arguments(documentation: str) -> str:

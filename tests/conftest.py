@@ -71,6 +71,7 @@ class Workshop:
         "sampler": "cutoff",
         "exporter": "json-file",
         "runtime": "in-slices",
+        "life-cycle": "run-lines",
     }
 
     def __init__(self, folder: Path) -> None:

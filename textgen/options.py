@@ -21,6 +21,9 @@ Settings = dict[str, dict[str, Any]]
 #: The tables of settings; all but the last two select a plugin by ``name``.
 TABLES = ("corpus", "tokenizer", "model", "training", "generation")
 
+#: The table of tables with the options of life-cycle plugins, by the plugin's name: ``plugins.log.folder=runs``.
+PLUGINS = "plugins"
+
 
 class Options(BaseModel):
     """The base class of all options: immutable; an unknown option is an error.
@@ -277,6 +280,12 @@ def parse_settings(assignments: Iterable[str]) -> Settings:
             raise OptionError(f"--set {assignment!r} is not of the form table.option=value, such as model.units=512")
         _check_table(table)
         option = option.strip()
+        if table == PLUGINS:
+            plugin, dot, option = option.partition(".")
+            if not option:
+                raise OptionError(f"--set {assignment!r} is not of the form plugins.NAME.option=value")
+            settings.setdefault(PLUGINS, {}).setdefault(plugin, {})[option] = Typed(text)
+            continue
         settings.setdefault(table, {})[option] = text.strip() if option == "name" else Typed(text)
     return settings
 
@@ -362,14 +371,19 @@ def read_config(path: Path) -> Settings:
         _check_table(table)
         if not isinstance(values, dict):
             raise OptionError(f"{path}: {table} must be a table, as in [{table}]")
+        if table == PLUGINS:
+            for plugin, options in values.items():
+                if not isinstance(options, dict):
+                    raise OptionError(f"{path}: plugins.{plugin} must be a table, as in [plugins.{plugin}]")
+            continue
         if not isinstance(values.get("name", ""), str):
             raise OptionError(f'{path}: {table}.name must be a string, as in name = "{values["name"]}"')
     return settings
 
 
 def _check_table(table: str) -> None:
-    if table not in TABLES:
-        raise OptionError(f"unknown table {table!r}; {suggestion(table, TABLES)}")
+    if table not in (*TABLES, PLUGINS):
+        raise OptionError(f"unknown table {table!r}; {suggestion(table, (*TABLES, PLUGINS))}")
 
 
 def merge_settings(*layers: Mapping[str, Mapping[str, Any]]) -> Settings:
@@ -381,6 +395,10 @@ def merge_settings(*layers: Mapping[str, Mapping[str, Any]]) -> Settings:
     for layer in layers:
         for table, values in layer.items():
             _check_table(table)
+            if table == PLUGINS:
+                tables = merged.setdefault(PLUGINS, {})
+                tables |= {plugin: {**tables.get(plugin, {}), **options} for plugin, options in values.items()}
+                continue
             selected = merged[table].get("name")
             if "name" in values and selected is not None and values["name"] != selected:
                 merged[table] = {}

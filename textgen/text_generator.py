@@ -13,6 +13,7 @@ from textgen.generation.continuation import Continuation
 from textgen.generation.loop import finish, generate
 from textgen.generation.request import Generation, Piece, Request, Wishes
 from textgen.generation.runtime import Runtime
+from textgen.plugins.checks import checked
 from textgen.runs.artifact import Artifact
 from textgen.saved_run import SavedRun
 from textgen.text.tokenizer import Tokenizer
@@ -42,6 +43,7 @@ class TextGenerator:
         self.artifact: Artifact = run.artifact
         self.runtime = runtime
         self.runtime_name = runtime_name
+        self._checked = checked(runtime, runtime_name, run.settings["model"]["name"], run.registry)
         self.tokenizer: Tokenizer = run.tokenizer()
         self.boundaries = run.boundaries()
         self.defaults = run.generation()
@@ -156,7 +158,7 @@ class TextGenerator:
     def pieces(self, request: Request) -> Generator[Piece, None, list[Generation]]:
         """Write the texts of a request: a generator that yields pieces of text, and returns the generations."""
         self.run.registry.notify("textgen_before_generation", request=request)
-        generations = yield from generate(self.runtime, self.tokenizer, self.boundaries, request)
+        generations = yield from generate(self._checked, self.tokenizer, self.boundaries, request)
         self.run.registry.notify("textgen_after_generation", request=request, generations=generations)
         return generations
 
@@ -204,7 +206,7 @@ class TextGenerator:
             raise OptionError(f"{', '.join(given)}: for documents only; this run was trained on a stream")
         return evaluate_run(
             self.run,
-            self.runtime,
+            self._checked,
             read_split(self.run, corpus, self.tokenizer),
             runtime_name=self.runtime_name,
             context=context,

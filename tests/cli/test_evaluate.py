@@ -200,7 +200,8 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(textgen, runs, monk
         "texts written: 50 of 100",
         "texts written: 100 of 100",
     ]
-    monkeypatch.setattr(type(sys.stderr), "isatty", lambda self: self is sys.stderr, raising=False)
+    terminal = sys.stderr
+    monkeypatch.setattr(type(terminal), "isatty", lambda self: self is terminal, raising=False)
     monkeypatch.setenv("TERM", "xterm")
     shown = textgen("evaluate", runs["documents"], "--num", 100)
     assert shown.err.startswith(HIDE_CURSOR)

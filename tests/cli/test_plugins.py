@@ -3,14 +3,20 @@
 import json
 import re
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from pydantic import Field
 
 from textgen import __version__, hookimpl
+from textgen.options import Options
 from textgen.plugins.registration import KINDS
 from textgen.plugins.registry import plugins
 from textgen.testing import registered
+
+#: Without it, a file of short lines gets a notice.
+LINES = ("--set", "corpus.layout=lines")
 
 
 def commands(**targets: object) -> SimpleNamespace:
@@ -286,3 +292,91 @@ def test_a_name_of_two_kinds_is_shown_twice_unless_one_is_chosen(textgen):
 )
 def test_a_name_that_cannot_be_shown(textgen, arguments, error):
     assert textgen("plugins", "show", *arguments).error.startswith(error)
+
+
+class WatchOptions(Options):
+    """Options of the plugin ``watch``."""
+
+    every: int = Field(10, ge=1, description="Batches between two looks.")
+    place: Path = Field(Path("looks"), description="Where to write.")
+
+
+class Watch:
+    """Follows runs."""
+
+    Options = WatchOptions
+
+    def __init__(self):
+        self.seen = []
+
+    @hookimpl
+    def textgen_run_started(self, options, settings):
+        self.seen.append((options.every, settings["plugins"]["watch"]))
+
+    @hookimpl
+    def textgen_batch_ended(self, position, loss, options):
+        assert options.every >= 1
+
+
+@pytest.fixture
+def watch():
+    plugin = Watch()
+    with registered(plugin, name="watch", distribution="acme"):
+        yield plugin
+
+
+def test_options_of_a_plugin_are_set_validated_recorded_and_shown(textgen, watch, names):
+    train = ["train", names, *LINES, "--model", "counting", "--epochs", 1]
+    assert textgen(*train, "--out", "plain").code == 0
+    assert textgen(*train, "--set", "plugins.watch.every=3", "--out", "set").code == 0
+    Path("run.toml").write_text('[plugins.watch]\nevery = 4\nplace = "here"\n')
+    assert textgen(*train, "--config", "run.toml", "--out", "configured").code == 0
+    both = textgen(*train, "--config", "run.toml", "--set", "plugins.watch.every=5", "--out", "both")
+    assert both.code == 0
+    assert watch.seen == [
+        (every, {"every": every, "place": place})
+        for every, place in ((10, "looks"), (3, "looks"), (4, "here"), (5, "here"))
+    ]
+    manifest = json.loads(Path("both/textgen.json").read_text())
+    assert manifest["settings"]["plugins"] == {"watch": {"every": 5, "place": "here"}}
+    assert textgen("train", "--resume", "both", "--epochs", 2).code == 0
+    assert textgen("train", "--resume", "both", "--epochs", 3, "--set", "plugins.watch.every=6").code == 0
+    assert [every for every, _ in watch.seen[4:]] == [5, 6]
+    changes = json.loads(Path("both/textgen.json").read_text())["changes"]
+    assert changes[-1]["settings"] == {"training": {"epochs": 3}, "plugins": {"watch": {"every": 6}}}
+    shown = textgen("plugins", "show", "watch")
+    assert shown.out.startswith("life-cycle watch: Follows runs.\n  from watch (acme 0)\n")
+    assert "  --set plugins.watch.every=whole number, at least 1, default 10\n      Batches" in shown.out
+    (described,) = json.loads(textgen("plugins", "show", "watch", "--json").out)
+    assert [option["name"] for option in described["options"]] == ["every", "place"]
+
+
+def test_a_run_with_options_of_a_plugin_is_resumed_without_it(textgen, names):
+    with registered(Watch(), name="watch", distribution="acme"):
+        assert textgen("train", names, *LINES, "--model", "counting", "--epochs", 1, "--out", "run").code == 0
+    resumed = textgen("train", "--resume", "run", "--epochs", 2)
+    assert resumed.code == 0
+    assert "textgen: run was made with options of plugins that are not loaded: watch\n" in resumed.err
+
+
+@pytest.mark.parametrize(
+    ("assignment", "error"),
+    [
+        ("plugins.watch.evry=3", "plugins.watch has no option 'evry'; did you mean every?"),
+        ("plugins.watch.every=0", "plugins.watch.every must be at least 1, not 0"),
+        ("plugins.wach.every=3", "no plugin 'wach' with options is loaded; did you mean watch?"),
+        ("plugins.keras.every=3", "no plugin 'keras' with options is loaded; there are: watch"),
+        ("plugins.watch=3", "--set 'plugins.watch=3' is not of the form plugins.NAME.option=value"),
+        ("watch.every=3", "unknown table 'watch'; there are: corpus, generation, model, plugins, tokenizer, training"),
+    ],
+)
+def test_an_option_that_no_plugin_has_is_an_error(textgen, watch, names, assignment, error):
+    train = ["train", names, *LINES, "--model", "counting", "--out", "run", "--set", assignment]
+    assert textgen(*train).error.startswith(error)
+    assert not Path("run").exists()
+
+
+def test_a_table_of_a_plugin_must_be_a_table(textgen, watch, names):
+    Path("run.toml").write_text("[plugins]\nwatch = 3\n")
+    error = textgen("train", names, *LINES, "--model", "counting", "--config", "run.toml").error
+    assert error == "run.toml: plugins.watch must be a table, as in [plugins.watch]"

@@ -61,7 +61,7 @@ def test_the_names_on_the_page_exist():
 
     assert set(re.findall(r"\b\w+Suite\b", PAGE)) == set(textgen.testing.suites.__all__)
     assert {name for name in vars(hookspecs) if name.startswith("textgen_")} == set(
-        re.findall(r"`(textgen_(?:register_|transform_|batch_|epoch_|checkpoint_|before_|after_)\w+)`", PAGE)
+        re.findall(r"`(textgen_(?:register_|run_|transform_|batch_|epoch_|checkpoint_|before_|after_)\w+)`", PAGE)
     )
     rows = re.findall(r"^\| (\w+) \| `(textgen_register_\w+)` \|", PAGE, re.MULTILINE)
     assert dict(rows) == KINDS

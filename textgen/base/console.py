@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from textgen.base.streams import messages
+
 #: Seconds between two plain lines of progress.
 LINE_EVERY = 15.0
 
@@ -16,7 +18,7 @@ _noticed: set[str] = set()
 
 def say(text: object) -> None:
     """Print a line on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(text, file=messages(), flush=True)
 
 
 def notice(text: object, *, once: bool = False) -> None:

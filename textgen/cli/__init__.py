@@ -17,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from textgen import __version__
 from textgen.base.console import notice, say
 from textgen.base.environment import is_strict
+from textgen.base.streams import move_stdout, move_stdout_back, stdout_for_results
 from textgen.errors import OptionError, TextgenError
 from textgen.plugins import registry
 from textgen.plugins.discovery import import_object
@@ -75,7 +76,19 @@ def _load(name: str) -> Any:
     else:
         host.command(name)(command)
     root: Any = typer.main.get_command(host)
+    if name in COMMANDS:
+        _keep_stdout_for_results(root.commands[name])
+    else:
+        move_stdout_back()  # what it prints are results
     return root.commands[name]
+
+
+def _keep_stdout_for_results(command: Any) -> None:
+    """Lets a command, or each command of a group, run where plugins cannot print on stdout."""
+    for each in getattr(command, "commands", {}).values():
+        _keep_stdout_for_results(each)
+    if command.callback is not None:
+        command.callback = stdout_for_results()(command.callback)
 
 
 app = typer.Typer(
@@ -163,13 +176,15 @@ def main() -> None:
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
     _open_streams()
+    output = sys.stdout  # a command of a plugin may replace it
     shared = Shared(debug="--debug" in sys.argv)
     try:
         shared = Shared.take(sys.argv[1:])
         if shared.files or shared.without:
             registry.use_plugins(files=shared.files, without=shared.without)
         code = typer.main.get_command(app).main(shared.rest, prog_name="textgen", standalone_mode=False)
-        sys.stdout.flush()
+        if not output.closed:
+            output.flush()
     except BrokenPipeError:
         code = 1  # the reader has seen enough, as in `textgen sample | head`
     except (KeyboardInterrupt, typer.Abort):
@@ -190,6 +205,7 @@ def main() -> None:
             if blame is None:
                 raise
             _complain(f"{blame}; see the traceback with --debug")
+    sys.stdout = output
     _close_output()
     sys.exit(code)
 
@@ -204,12 +220,15 @@ def _open_streams() -> None:
     sys.stderr = sys.stderr or io.StringIO()
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="replace")
+    move_stdout()
 
 
 def _close_output() -> None:
     """Flushes stdout, or discards the rest if that fails: Python would complain about it at exit."""
     try:
         sys.stdout.flush()
+    except ValueError:
+        sys.stdout = io.StringIO()  # a plugin has closed it
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

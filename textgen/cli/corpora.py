@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from textgen.base.console import notice
+from textgen.base.streams import print_result
 from textgen.cli.parameters import AsJson, DataDir
 
 if TYPE_CHECKING:
@@ -42,11 +43,11 @@ def list_corpora(as_json: AsJson = False) -> None:
     corpora = plugins().provided("corpus")
     if as_json:
         rows = [{"name": c.name, "summary": c.summary, "distribution": c.plugin.distribution} for c in corpora]
-        print(json.dumps(rows, indent=1))
+        print_result(json.dumps(rows, indent=1))
         return
     width = max((len(corpus.name) for corpus in corpora), default=0)
     for corpus in corpora:
-        print(f"{corpus.name:{width}}  {corpus.summary}".rstrip())
+        print_result(f"{corpus.name:{width}}  {corpus.summary}".rstrip())
 
 
 @app.command()
@@ -78,11 +79,11 @@ def info(
         _plot(statistics.histogram, f"{name}: {statistics.documents:,} documents", plot)
     facts = _facts(name, corpus, statistics)
     if as_json:
-        print(json.dumps(facts, indent=1))
+        print_result(json.dumps(facts, indent=1))
         return
     _print_facts(facts)
     if corpus.layout == "documents":
-        print("\ncharacters per document")
+        print_result("\ncharacters per document")
         _draw(statistics.histogram)
 
 
@@ -91,7 +92,7 @@ def fetch(name: Name, assignments: Set = None, data_dir: DataDir = None) -> None
     """Download the files of a corpus, unless they are present, and print their paths."""
     paths = _build(name, assignments or [], data_dir).fetch()
     for path in paths:
-        print(path)
+        print_result(path)
     if not paths:
         notice(f"{name} does not read files")
 
@@ -158,7 +159,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
         else:
             shown = [value] if value else []
         for text in shown:
-            print(f"{label.replace('_', ' '):21}{text}")
+            print_result(f"{label.replace('_', ' '):21}{text}")
 
 
 def _draw(histogram: list[Bar]) -> None:
@@ -169,7 +170,7 @@ def _draw(histogram: list[Bar]) -> None:
     for label, bar in zip(labels, histogram, strict=True):
         # At least one block for a bar that is not empty, so that a rare length does not look like a missing one.
         blocks = "█" * -(-bar.documents * room // most)
-        print(f"{label:>{label_width}} {bar.documents:{count_width},} {blocks}".rstrip())
+        print_result(f"{label:>{label_width}} {bar.documents:{count_width},} {blocks}".rstrip())
 
 
 def _plot(histogram: list[Bar], title: str, path: Path) -> None:

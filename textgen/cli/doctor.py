@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from textgen.base.streams import print_result
 from textgen.cli.parameters import AsJson
 
 
@@ -32,10 +33,10 @@ def doctor(as_json: AsJson = False) -> None:
             advice = str(error) if isinstance(error, PluginError) else describe(error)
             checks.append(Check(f"runtime {provided.name} of {provided.plugin.origin}", "broken", advice))
     if as_json:
-        print(json.dumps([asdict(check) for check in checks], indent=1))
+        print_result(json.dumps([asdict(check) for check in checks], indent=1))
     else:
         for check in checks:
             advice = f": {check.advice}" if check.advice else ""
-            print(f"{check.status:<7} {check.what}{advice}")
+            print_result(f"{check.status:<7} {check.what}{advice}")
     if any(check.status == "broken" for check in checks):
         raise typer.Exit(1)

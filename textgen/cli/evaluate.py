@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from textgen.base.streams import print_result, results
 from textgen.cli.parameters import AsJson, DataDir, Device, Run
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def evaluate(
         with show_progress() as progress:
             validation = cross_validate(run, folds=folds, device=device, data_dir=data_dir, progress=progress)
         if as_json:
-            print(json.dumps(asdict(validation), indent=1))
+            print_result(json.dumps(asdict(validation), indent=1))
         else:
             _print_folds(validation)
         return
@@ -77,7 +78,7 @@ def evaluate(
     with show_progress() as progress:
         evaluation = generator.evaluate(context=context, **texts, data_dir=data_dir, progress=progress)
     if as_json:
-        print(json.dumps(asdict(evaluation), indent=1))
+        print_result(json.dumps(asdict(evaluation), indent=1))
     else:
         _print_evaluation(evaluation)
     _report(evaluation, generator.artifact.path / PLOT)
@@ -133,7 +134,7 @@ def _print_labels(evaluation: LabelEvaluation) -> None:
     def share(value: float | None) -> str:
         return "" if value is None else f"{value:.1%}"
 
-    print()
+    print_result()
     _print_table(
         ("by label", "held out", "characters", "nats", "recognised", "written", "agree"),
         [
@@ -154,7 +155,7 @@ def _print_labels(evaluation: LabelEvaluation) -> None:
 def _print_texts(written: WrittenTexts) -> None:
     columns = (written.texts, written.held_out)
     near = [statistics.neighbours for statistics in columns]
-    print()
+    print_result()
     _print_table(
         ("beside the training documents", "written", "held out"),
         [
@@ -169,7 +170,7 @@ def _print_texts(written: WrittenTexts) -> None:
             ("nearest, texts compared", *(f"{each.texts:,}" for each in near)),
         ],
     )
-    print(f"\nwritten with {written.sampler}, seed {written.seed}, at most {written.length} characters\n")
+    print_result(f"\nwritten with {written.sampler}, seed {written.seed}, at most {written.length} characters\n")
     examples: tuple[Neighbour, ...] = written.texts.neighbours.examples
     _print_table(
         ("distance", "written", "nearest training document"),
@@ -198,4 +199,4 @@ def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None
     table = Table(*head, box=None, pad_edge=False, padding=(0, 3, 0, 0), show_header=True)
     for row in rows:
         table.add_row(*row)
-    Console(markup=False, emoji=False, highlight=False).print(table)
+    Console(file=results(), markup=False, emoji=False, highlight=False).print(table)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from textgen.base.streams import print_result
 from textgen.cli.parameters import AsJson, Run
 
 
@@ -53,7 +54,9 @@ def export(
     }
     report = export_run(run, to=name, out=out, options=options, notice=say)
     if as_json:
-        print(json.dumps({"folder": str(report.folder), "files": report.files, "parity": report.parity}, indent=1))
+        print_result(
+            json.dumps({"folder": str(report.folder), "files": report.files, "parity": report.parity}, indent=1)
+        )
         return
     for figure, value in report.parity.items():
         say(f"{figure.replace('_', ' ')}: {value:.4g}")

@@ -13,7 +13,7 @@ from textgen.errors import OptionError
 #: The folder ``common`` and one folder per kind of plugin; in their files, only names are replaced.
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
-Kind = Literal["corpus", "tokenizer", "model", "sampler", "exporter", "runtime"]
+Kind = Literal["corpus", "tokenizer", "model", "sampler", "exporter", "runtime", "life-cycle"]
 
 
 def new(
@@ -101,6 +101,8 @@ def _check_name(name: str, kind: Kind) -> None:
     if name.startswith("textgen-"):
         raise OptionError(f"the package is called textgen-NAME: write just {name.removeprefix('textgen-')!r}")
     owners = [item.plugin.distribution for item in plugins().provided(kind) if item.name == name]
+    if kind == "life-cycle":
+        owners = [plugin.distribution for plugin in plugins().plugins if plugin.name == name]
     if owners:
         raise OptionError(f"{owners[0]} already has a {kind} {name!r}; choose another name")
     package = f"textgen_{name.replace('-', '_')}"

@@ -6,14 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from textgen.base.streams import print_result
 from textgen.cli.new_plugin import new
 from textgen.cli.parameters import AsJson
 
 if TYPE_CHECKING:
+    from textgen.options import Options
     from textgen.plugins.registration import Provided
 
 app = typer.Typer(help="List, examine and describe plugins, or create one.", no_args_is_help=True)
 app.command()(new)
+
+#: The kind, in lists, of a plugin that has options of its own because it implements life-cycle hooks.
+_LIFE_CYCLE = "life-cycle"
 
 #: How to use a name of each kind.
 _USES = {
@@ -56,14 +61,14 @@ def list_(as_json: AsJson = False) -> None:
             {"plugin": p.plugin.name, "distribution": p.plugin.distribution, "reason": p.reason, "where": p.where}
             for p in registry.problems
         ]
-        print(json.dumps({"plugins": rows, "problems": problems}, indent=1))
+        print_result(json.dumps({"plugins": rows, "problems": problems}, indent=1))
         return
     width = max((len(item.name) for item in provided), default=0)
     for plugin in registry.plugins:
-        print(f"{plugin.name} ({plugin.origin})")
+        print_result(f"{plugin.name} ({plugin.origin})")
         for item in provided:
             if item.plugin == plugin:
-                print(f"  {item.kind:<10} {item.name:<{width}} {item.summary}".rstrip())
+                print_result(f"  {item.kind:<10} {item.name:<{width}} {item.summary}".rstrip())
 
 
 @app.command()
@@ -81,16 +86,18 @@ def doctor(as_json: AsJson = False) -> None:
 
     diagnoses = diagnose(plugins(), COMMANDS)
     if as_json:
-        print(json.dumps([{**asdict(diagnosis), "status": diagnosis.status} for diagnosis in diagnoses], indent=1))
+        print_result(
+            json.dumps([{**asdict(diagnosis), "status": diagnosis.status} for diagnosis in diagnoses], indent=1)
+        )
     else:
         for diagnosis in diagnoses:
             facts = [] if diagnosis.milliseconds is None else [f"{diagnosis.milliseconds:.0f} ms"]
             if diagnosis.imports:
                 facts.append(f"imports {', '.join(diagnosis.imports)}")
-            print(f"{diagnosis.status:<7} {diagnosis.plugin}{': ' if facts else ''}{', '.join(facts)}")
+            print_result(f"{diagnosis.status:<7} {diagnosis.plugin}{': ' if facts else ''}{', '.join(facts)}")
             for finding in diagnosis.findings:
                 place = f" ({finding.where})" if finding.where else ""
-                print(f"        {finding.what}{place}")
+                print_result(f"        {finding.what}{place}")
     if any(diagnosis.status in ("slow", "broken") for diagnosis in diagnoses):
         raise typer.Exit(1)
 
@@ -110,17 +117,19 @@ def show(
     from textgen.plugins.registration import KINDS
     from textgen.plugins.registry import plugins
 
-    if kind is not None and kind not in KINDS:
-        raise OptionError(f"unknown kind {kind!r}; {suggestion(kind, KINDS)}")
+    kinds = (*KINDS, _LIFE_CYCLE)
+    if kind is not None and kind not in kinds:
+        raise OptionError(f"unknown kind {kind!r}; {suggestion(kind, kinds)}")
     known = [item for each in ([kind] if kind else KINDS) for item in plugins().provided(each)]
-    matching = [item for item in known if item.name == name]
-    if not matching:
-        raise UnknownNameError(kind or "name", name, {item.name for item in known})
-    described = [_describe(item) for item in matching]
+    schemas = plugins().schemas() if kind in (None, _LIFE_CYCLE) else {}
+    described = [_describe(item) for item in known if item.name == name]
+    described += [_describe_plugin(name, schemas[name])] if name in schemas else []
+    if not described:
+        raise UnknownNameError(kind or "name", name, {item.name for item in known} | schemas.keys())
     if as_json:
-        print(json.dumps(described, indent=1))
+        print_result(json.dumps(described, indent=1))
     else:
-        print("\n\n".join(_text(item) for item in described))
+        print_result("\n\n".join(_text(item) for item in described))
 
 
 def _describe(item: Provided) -> dict[str, Any]:
@@ -145,6 +154,24 @@ def _describe(item: Provided) -> dict[str, Any]:
     return description
 
 
+def _describe_plugin(name: str, schema: type[Options]) -> dict[str, Any]:
+    """Describes a plugin that has options of its own."""
+    from textgen.cli.option_help import describe_options
+    from textgen.plugins.registry import plugins
+
+    plugin = next(each for each in plugins().plugins if each.name == name)
+    return {
+        "kind": _LIFE_CYCLE,
+        "name": name,
+        "summary": (getattr(plugins().module(plugin), "__doc__", None) or "").partition("\n")[0],
+        "plugin": plugin.name,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "use": f"textgen train --set plugins.{name}.OPTION=VALUE",
+        "options": describe_options(schema),
+    }
+
+
 def _text(item: dict[str, Any]) -> str:
     from textgen.cli.option_help import show_option, show_value
     from textgen.options import TABLES
@@ -155,7 +182,9 @@ def _text(item: dict[str, Any]) -> str:
         f"  use  {item['use']}",
     ]
     for option in item["options"]:
-        path = f"--set {item['kind']}.{option['name']}=" if item["kind"] in TABLES else f"{option['name']}: "
+        table = f"plugins.{item['name']}" if item["kind"] == _LIFE_CYCLE else item["kind"]
+        is_set = item["kind"] in (*TABLES, _LIFE_CYCLE)
+        path = f"--set {table}.{option['name']}=" if is_set else f"{option['name']}: "
         lines.append(f"  {path}{show_option(option)}")
         if option["description"]:
             lines.append(f"      {option['description']}")

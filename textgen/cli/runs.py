@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from textgen.base.console import notice
+from textgen.base.streams import print_result
 from textgen.cli.parameters import AsJson, Run
 
 app = typer.Typer(help="List the runs, or show one.", no_args_is_help=True)
@@ -40,13 +41,13 @@ def list_(as_json: AsJson = False) -> None:
             }
         )
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print_result(json.dumps(rows, indent=1))
         return
     if not rows:
         notice(no_runs())
     width = max((len(str(row["run"])) for row in rows), default=0)
     for row in rows:
-        print(f"{row['run']:<{width}}  {row['status']:<11}  {_loss(row['metrics'])}")
+        print_result(f"{row['run']:<{width}}  {row['status']:<11}  {_loss(row['metrics'])}")
 
 
 @app.command()
@@ -64,22 +65,22 @@ def show(
     artifact.verify()
     manifest = artifact.manifest
     if as_json:
-        print(json.dumps(manifest.model_dump(mode="json"), indent=1))
+        print_result(json.dumps(manifest.model_dump(mode="json"), indent=1))
         return
-    print(f"run         {artifact.path} ({manifest.status}, begun {manifest.created})")
-    print(f"made with   {', '.join(f'{name} {version}' for name, version in manifest.versions.items())}")
-    print(f"vocabulary  {manifest.vocab_size}")
+    print_result(f"run         {artifact.path} ({manifest.status}, begun {manifest.created})")
+    print_result(f"made with   {', '.join(f'{name} {version}' for name, version in manifest.versions.items())}")
+    print_result(f"vocabulary  {manifest.vocab_size}")
     if manifest.labels:
-        print(f"labels      {', '.join(manifest.labels)}")
-    print(f"metrics     {_loss(manifest.metrics)}")
+        print_result(f"labels      {', '.join(manifest.labels)}")
+    print_result(f"metrics     {_loss(manifest.metrics)}")
     for line in _describe_lineage(manifest.lineage):
-        print(f"from        {line}")
+        print_result(f"from        {line}")
     for line in _describe_changes(manifest.changes):
-        print(f"changed     {line}")
+        print_result(f"changed     {line}")
     for table, values in manifest.settings.items():
         settings = ", ".join(f"{name}={value}" for name, value in values.items() if name != "name")
-        print(f"{table:<11} {' '.join(part for part in (values.get('name', ''), settings) if part)}")
-    print(f"files       {len(manifest.files)}, all as recorded")
+        print_result(f"{table:<11} {' '.join(part for part in (values.get('name', ''), settings) if part)}")
+    print_result(f"files       {len(manifest.files)}, all as recorded")
 
 
 def _describe_lineage(lineage: list[dict[str, Any]]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from textgen.base.streams import print_result, results
 from textgen.cli.parameters import DataDir, Device, OnUnknown, Run
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def sample(
     training = _read_training(generator, data_dir) if novelty else None
     if as_json:
         generations = generator.sample(request)
-        print(json.dumps([_as_json(generation) for generation in generations], indent=1))
+        print_result(json.dumps([_as_json(generation) for generation in generations], indent=1))
     else:
         show = _stream if stream else _print
         generations = show(generator, request, Output(generator, request, _headings(label or [], temperature or [])))
@@ -270,7 +271,7 @@ class Output:
         block, row = divmod(self._begun, len(self._prompts) // len(self._headings))
         gap = "\n" * (2 if self._spans_lines or not row else 1) if self._begun else ""
         heading = f"--- {self._headings[block]}\n" if self._headings[block] and not row else ""
-        sys.stdout.write(gap + heading + self._prompts[self._begun])
+        results().write(gap + heading + self._prompts[self._begun])
         self._begun += 1
 
     def begin_until(self, index: int) -> None:
@@ -280,12 +281,12 @@ class Output:
 
     def write(self, text: str) -> None:
         """Continue the text that has begun."""
-        sys.stdout.write(text)
+        results().write(text)
 
     def end(self) -> None:
         """Begin the texts that are left, and end the last one."""
         self.begin_until(len(self._prompts) - 1)
-        sys.stdout.write("\n")
+        results().write("\n")
 
 
 def _as_json(generation: Generation) -> dict[str, Any]:
@@ -315,4 +316,4 @@ def _stream(generator: TextGenerator, request: Request, output: Output) -> list[
             return list(stop.value)
         output.begin_until(piece.index)
         output.write(piece.text)
-        sys.stdout.flush()
+        results().flush()

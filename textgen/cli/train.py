@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from textgen.base.streams import print_result
 from textgen.cli.parameters import DataDir, Device, OnUnknown
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def train(
         _check_folder(out, from_, overwrite=overwrite)
         plan = _plan(files, names, layers, config, data_dir, from_)
         if dry_run:
-            print(json.dumps(plan.describe(), indent=1))
+            print_result(json.dumps(plan.describe(), indent=1))
             return
         artifact = _start(plan, out, overwrite=overwrite, tensorboard=tensorboard)
     if artifact.manifest.status == "interrupted":

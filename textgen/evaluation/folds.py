@@ -21,7 +21,7 @@ from textgen.saved_run import SavedRun
 from textgen.text.encoded import draw_folds
 from textgen.training.display import Display
 from textgen.training.plan import Plan, grown_text, make_plan
-from textgen.training.settings import recorded_layout, recorded_settings
+from textgen.training.settings import recorded_layout, recorded_settings, report_code
 from textgen.training.text import read_text
 from textgen.training.train import train
 
@@ -78,6 +78,7 @@ def cross_validate_run(
     scores = []
     with needing(run.artifact, run.registry), tempfile.TemporaryDirectory(prefix="textgen-") as folder:
         recorded = recorded_settings(run.artifact, run.registry)
+        report_code(run.artifact, changes or {}, run.registry)
         settings = merge_settings(recorded, {"training": {"sample_every": 0}}, changes or {})
         base = Base.of(run.artifact) if run.artifact.manifest.lineage else None
         read = partial(grown_text, base) if base else read_text

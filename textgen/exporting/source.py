@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.errors import TextgenError
+from textgen.errors import PluginError, TextgenError
 from textgen.evaluation.scoring import mean_loss
 from textgen.exporting.exporter import Exporter, ExportReport, ExportSource
 from textgen.generation.chain import Chain
@@ -46,7 +46,22 @@ def export_run(
     factory = run.registry.get("exporter", name)
     exporter: Exporter = factory(build_options(factory.Options, options, where=name))
     run.artifact.keep_weights()  # a process that trains the run may replace them: all parts are of one checkpoint
-    return exporter.export(export_source(run, notice), folder)
+    report = exporter.export(export_source(run, notice), folder)
+    if owner := run.registry.outsider("exporter", name):
+        _check_report(report, owner)
+    return report
+
+
+def _check_report(report: Any, owner: str) -> None:
+    """Checks that the exporter of a third party has written what it reports."""
+    if not isinstance(report, ExportReport):
+        raise PluginError(f"{owner} returned {type(report).__name__} instead of a report: tell its author")
+    missing = [file for file in report.files if not Path(report.folder, file).is_file()]
+    if missing or not report.files:
+        what = f"has not written {missing[0]}" if missing else "has written no file"
+        raise PluginError(f"{owner} {what}: report this to its author")
+    if wrong := [name for name, value in report.parity.items() if not np.isfinite(value)]:
+        raise PluginError(f"{owner} has measured no {wrong[0]}: report this to its author")
 
 
 def export_source(run: SavedRun, notice: Callable[[str], None]) -> ExportSource:

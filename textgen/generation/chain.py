@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from textgen.errors import OptionError
 from textgen.generation.sampler import Sampler, Selector
-from textgen.options import build_options
+from textgen.options import Options, build_options
 
 #: Finds the class of a sampler or selector by its name.
 Lookup = Callable[[str], type[Sampler] | type[Selector]]
@@ -103,19 +103,22 @@ class Chain:
     Args:
         text: the chain as written.
         lookup: finds classes by name.
+        owner: returns the name in errors of a part whose results have to be checked, such as that of a third party;
+            ``None`` for any other part.
 
     Attributes:
         text: the chain, in the usual form.
         names: of the samplers and the selector, in order.
         samplers: in order.
         selector: the last link.
+        owners: what ``owner`` returned for each part, in order.
 
     Raises:
         OptionError: if the text is not a chain, an argument is out of range, or the last link is not a selector.
         UnknownNameError: if ``lookup`` does not know a name.
     """
 
-    def __init__(self, text: str, lookup: Lookup) -> None:
+    def __init__(self, text: str, lookup: Lookup, owner: Callable[[str], str | None] = lambda name: None) -> None:
         links = read_links(text)
         *parts, selector = (_build(link, lookup(link.name)) for link in links)
         if not isinstance(selector, Selector):
@@ -133,9 +136,20 @@ class Chain:
         self.names = tuple(link.name for link in links)
         self.samplers = tuple(samplers)
         self.selector = selector
+        self.owners = tuple(map(owner, self.names))
 
     def __str__(self) -> str:
         return self.text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Chain) and (self.text, self._options) == (other.text, other._options)
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    @property
+    def _options(self) -> list[Options]:
+        return [*(sampler.options for sampler in self.samplers), self.selector.options]
 
     @property
     def uses_history(self) -> bool:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.errors import OptionError
+from textgen.errors import OptionError, PluginError
 from textgen.generation.chain import Chain
-from textgen.generation.sampler import Logits
+from textgen.generation.sampler import Logits, Sampler
 
 
 class Draw:
@@ -33,6 +33,7 @@ class Draw:
 
     def __init__(self, chains: Sequence[Chain], vocab_size: int, forbidden: Sequence[int] = ()) -> None:
         self.chain = chains[0]
+        self._vocab_size = vocab_size
         shared = (self.chain.names, self.chain.selector.options)
         if any((chain.names, chain.selector.options) != shared for chain in chains):
             raise OptionError("the rows of one batch must share the names of their sampler chain, and its selector")
@@ -50,11 +51,64 @@ class Draw:
         if len(self.forbidden):
             logits = logits.copy()
             logits[:, self.forbidden] = -np.inf
-        for sampler, parameters in zip(self.chain.samplers, self.parameters, strict=True):
-            logits = sampler.transform(logits, parameters, self.seen)
-        ids = self.chain.selector.select(logits, uniforms)
+        *owners, selector = self.chain.owners
+        for sampler, parameters, owner in zip(self.chain.samplers, self.parameters, owners, strict=True):
+            if owner is None:
+                logits = sampler.transform(logits, parameters, self.seen)
+            else:
+                logits = self._transformed(owner, sampler, logits, parameters)
+        ids = self.chain.selector.select(logits if selector is None else logits.copy(), uniforms)
+        if selector is not None:
+            ids = self._selected(selector, ids, logits)
         self.note(np.arange(len(ids)), ids)
         return ids
+
+    def checked_ids(self, ids: Any, shape: tuple[int, ...], owner: str) -> NDArray[np.int32]:
+        """The ids that a plugin has drawn, as int32, after a check.
+
+        Args:
+            ids: what it returned.
+            shape: what the shape must be.
+            owner: the plugin, as errors name it.
+
+        Raises:
+            PluginError: if these are not whole numbers of that shape, one is not in the vocabulary, or is forbidden.
+        """
+        if not isinstance(ids, np.ndarray) or ids.shape != shape or ids.dtype.kind not in "iu":
+            found = f"{ids.dtype} {ids.shape}" if isinstance(ids, np.ndarray) else type(ids).__name__
+            raise _fault(owner, f"drew {found} instead of ids int32 {shape}")
+        if ids.size and not 0 <= ids.min() <= ids.max() < self._vocab_size:
+            wrong = ids.min() if ids.min() < 0 else ids.max()
+            raise _fault(owner, f"drew the id {wrong}, but ids are from 0 to {self._vocab_size - 1}")
+        if len(self.forbidden) and (drawn := np.intersect1d(ids, self.forbidden)).size:
+            raise _fault(owner, f"drew the id {drawn[0]}, which must never be drawn")
+        return ids.astype(np.int32, copy=False)
+
+    def _transformed(self, owner: str, sampler: Sampler, logits: Logits, parameters: dict[str, Logits]) -> Logits:
+        """What the sampler of a third party makes of logits, after a check; forbidden ids stay excluded."""
+        own = {name: values.copy() for name, values in parameters.items()}
+        found: Any = sampler.transform(logits.copy(), own, None if self.seen is None else self.seen.copy())
+        if not isinstance(found, np.ndarray) or (found.shape, found.dtype) != (logits.shape, np.float32):
+            shown = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
+            raise _fault(owner, f"returned {shown} instead of logits float32 {logits.shape}")
+        if len(self.forbidden):
+            found = found.copy()
+            found[:, self.forbidden] = -np.inf
+        best = found.max(axis=1)
+        if np.isneginf(best).any():
+            raise _fault(owner, "leaves no id to draw")
+        if not np.isfinite(best).all():
+            raise _fault(owner, f"returned the logit {best[~np.isfinite(best)][0]}")
+        checked: Logits = found
+        return checked
+
+    def _selected(self, owner: str, ids: Any, logits: Logits) -> NDArray[np.int32]:
+        """The ids that the selector of a third party drew, after a check."""
+        drawn = self.checked_ids(ids, logits.shape[:1], owner)
+        excluded = drawn[np.isneginf(logits[np.arange(len(drawn)), drawn])]
+        if len(excluded):
+            raise _fault(owner, f"drew the id {excluded[0]}, which the samplers before it exclude")
+        return drawn
 
     def note(self, rows: NDArray[np.intp] | int, ids: NDArray[np.int32]) -> None:
         """Mark ids as seen in rows, or in one row."""
@@ -66,6 +120,10 @@ class Draw:
         self.parameters = [{name: values[rows] for name, values in each.items()} for each in self.parameters]
         if self.seen is not None:
             self.seen = self.seen[rows]
+
+
+def _fault(owner: str, fault: str) -> PluginError:
+    return PluginError(f"{owner} {fault}: report this to its author")
 
 
 def _column(values: Sequence[float]) -> Logits:

@@ -14,8 +14,8 @@ from textgen.generation.draw import uniforms
 from textgen.generation.request import Request
 from textgen.generation.runtime import Ids
 from textgen.text.boundaries import Boundaries
-from textgen.text.labels import label_id, label_of
-from textgen.text.tokenizer import OnUnknown, Tokenizer
+from textgen.text.labels import label_id, label_of, without_labels
+from textgen.text.tokenizer import OnUnknown, Tokenizer, check_ids
 from textgen.text.vocabulary import Unknown, composed_form, find_unknown, unwritable, writes
 
 #: Unknown characters listed in a remark, and characters of a text that a remark repeats, at most.
@@ -51,11 +51,11 @@ def read_prompt(
         OptionError: if it has unknown characters only, under ``"skip"``.
     """
     try:
-        return ReadPrompt(tokenizer.encode(prompt, "error"))
+        return ReadPrompt(_encode(tokenizer, prompt, "error"))
     except UnknownCharacterError:
         pass
     try:
-        ids = tokenizer.encode(prompt, on_unknown)
+        ids = _encode(tokenizer, prompt, on_unknown)
     except UnknownCharacterError as error:
         composed = composed_form(tokenizer, prompt, error.position)
         if composed is None:
@@ -65,6 +65,12 @@ def read_prompt(
     if not len(ids):
         raise OptionError(f"nothing of the prompt {_shorten(prompt)!r} is in the vocabulary")
     return ReadPrompt(ids, find_unknown(tokenizer, prompt, on_unknown))
+
+
+def _encode(tokenizer: Tokenizer, prompt: str, on_unknown: OnUnknown | None) -> Ids:
+    ids = tokenizer.encode(prompt, on_unknown)
+    check_ids(ids, without_labels(tokenizer))
+    return ids
 
 
 def remarks(

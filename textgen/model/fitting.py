@@ -32,6 +32,10 @@ class TrainingOptions(BaseOptions):
         "device",
     )
 
+    #: Options that name code to import, or are code, such as callbacks. A run records their names for information only:
+    #: whoever trains gives them each time, so that no file of a run decides what is run.
+    names_code: ClassVar[tuple[str, ...]] = ()
+
     #: Options that have these values in a run that begins with another one's weights, whatever they were there.
     from_trained: ClassVar[Mapping[str, Any]] = {}
 

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any, Literal
 
 import pluggy
 
+from textgen.base.streams import stdout_for_results
 from textgen.base.version import __version__
 from textgen.errors import PluginError
 from textgen.plugins import hookspecs
@@ -209,7 +209,7 @@ def measure(value: str, targets: Sequence[str]) -> None:
     """
     before = set(sys.modules)
     broken: dict[str, str] = {}
-    with redirect_stdout(sys.stderr):
+    with stdout_for_results():
         started = perf_counter()
         if value.endswith(".py"):
             import_file(Path(value))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import NoReturn
 
+from textgen.base.streams import stdout_for_results
 from textgen.plugins.discovery import Plugin
 
 
@@ -43,6 +48,48 @@ def locate(error: BaseException) -> str | None:
         if _root(frame) not in ("textgen", "importlib", "contextlib", "pluggy")
     ]
     return places[-1] if places else None
+
+
+def exit_place(error: SystemExit) -> str | None:
+    """The file and line that ended the program, unless textgen or its command line did."""
+    frame, line = [*_frames(error)][-1]
+    return None if _root(frame) in ("textgen", "typer", "click") else f"{frame.f_code.co_filename}:{line}"
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Runs code of a plugin: it prints on stderr, and streams and working directory are then as they were before.
+
+    ``os._exit``, which would end the program as if all were done, raises ``SystemExit`` inside the block. All of this
+    holds in the main thread only.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # streams and working directory belong to all threads
+        return
+    process, leave = os.getpid(), os._exit
+
+    def refuse(status: int) -> NoReturn:
+        if os.getpid() != process:
+            leave(status)  # a process that the plugin has started
+        raise SystemExit(f"os._exit({status})")
+
+    folder = _working_directory()
+    try:
+        os._exit = refuse
+        with stdout_for_results():
+            yield
+    finally:
+        os._exit = leave
+        if folder is not None and _working_directory() != folder:
+            os.chdir(folder)
+
+
+def _working_directory() -> str | None:
+    """The working directory, or ``None`` if it has been removed."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
 
 
 def find_culprit(error: BaseException, owners: Mapping[str, Plugin]) -> tuple[Plugin, str] | None:

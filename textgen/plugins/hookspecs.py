@@ -17,13 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pluggy
 
 if TYPE_CHECKING:
     from textgen.generation.request import Generation, Request
     from textgen.model.fitting import Position
+    from textgen.options import Options
     from textgen.text.batches import Batch
 
 PROJECT = "textgen"
@@ -134,17 +135,57 @@ def textgen_register_commands(register: Register) -> None:
 
 
 @hookspec
-def textgen_transform_batch(batch: Batch, position: Position) -> Batch | None:
+def textgen_run_started(
+    folder: Path, settings: Mapping[str, Mapping[str, Any]], position: Position, options: Options | None
+) -> None:
+    """Called when a run begins to train, or is resumed.
+
+    .. versionadded:: 0.1
+
+    Args:
+        folder: the folder of the run.
+        settings: the complete options of the run, by table.
+        position: the progress of training; for a run that is resumed, that of its last checkpoint.
+        options: the plugin's own options; ``None`` if it has none.
+    """
+
+
+@hookspec
+def textgen_run_ended(
+    folder: Path,
+    settings: Mapping[str, Mapping[str, Any]],
+    status: Literal["finished", "interrupted", "failed"],
+    metrics: Mapping[str, float],
+    options: Options | None,
+) -> None:
+    """Called when a run ends, whatever the reason; not if the process is killed.
+
+    .. versionadded:: 0.1
+
+    Args:
+        folder: the folder of the run.
+        settings: the complete options of the run, by table.
+        status: ``"interrupted"`` if the run was asked to stop, ``"failed"`` if an error ended it.
+        metrics: the line of ``history.jsonl`` for the best weights; empty if there are none.
+        options: the plugin's own options; ``None`` if it has none.
+    """
+
+
+@hookspec
+def textgen_transform_batch(batch: Batch, position: Position, folder: Path, options: Options | None) -> Batch | None:
     """Called before each training batch; may replace it, for example for a curriculum.
 
     Each plugin gets the batch that the one before it returned. A run records the plugins that implement this hook and
-    can only be resumed with them.
+    can only be resumed with them. A batch that cannot be trained on (other shapes or dtypes, ids outside the
+    vocabulary, weights that are not finite) ends the run.
 
     .. versionadded:: 0.1
 
     Args:
         batch: the batch, as the plugins called before have left it.
         position: the progress of training before this batch.
+        folder: the folder of the run.
+        options: the plugin's own options; ``None`` if it has none.
 
     Returns:
         The batch to use instead, or ``None`` to keep it.
@@ -152,7 +193,7 @@ def textgen_transform_batch(batch: Batch, position: Position) -> Batch | None:
 
 
 @hookspec
-def textgen_batch_ended(position: Position, loss: float) -> None:
+def textgen_batch_ended(position: Position, loss: float, folder: Path, options: Options | None) -> None:
     """Called after each training batch.
 
     .. versionadded:: 0.1
@@ -160,11 +201,15 @@ def textgen_batch_ended(position: Position, loss: float) -> None:
     Args:
         position: the progress of training, including this batch.
         loss: the mean loss of the batch in nats per character.
+        folder: the folder of the run.
+        options: the plugin's own options; ``None`` if it has none.
     """
 
 
 @hookspec
-def textgen_epoch_ended(position: Position, metrics: Mapping[str, float], folder: Path) -> None:
+def textgen_epoch_ended(
+    position: Position, metrics: Mapping[str, float], folder: Path, options: Options | None
+) -> None:
     """Called after each epoch.
 
     .. versionadded:: 0.1
@@ -173,11 +218,12 @@ def textgen_epoch_ended(position: Position, metrics: Mapping[str, float], folder
         position: the progress of training, including this epoch.
         metrics: the line of ``history.jsonl`` for the epoch.
         folder: the folder of the run.
+        options: the plugin's own options; ``None`` if it has none.
     """
 
 
 @hookspec
-def textgen_checkpoint_saved(position: Position, path: Path) -> None:
+def textgen_checkpoint_saved(position: Position, path: Path, folder: Path, options: Options | None) -> None:
     """Called once a checkpoint is safely on disk.
 
     .. versionadded:: 0.1
@@ -185,6 +231,8 @@ def textgen_checkpoint_saved(position: Position, path: Path) -> None:
     Args:
         position: the progress of training at the checkpoint.
         path: the file of the checkpoint.
+        folder: the folder of the run.
+        options: the plugin's own options; ``None`` if it has none.
     """
 
 

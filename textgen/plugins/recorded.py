@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePosixPath
@@ -21,6 +23,9 @@ from textgen.text.tokenizer import Tokenizer
 
 #: The only hook that changes what a run is made of; all others observe.
 TRANSFORM = "textgen_transform_batch"
+
+#: A distribution with its version, as it may be pasted into a command.
+REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.+!_-]*")
 
 
 def record_plugins(manifest: Manifest, registry: Registry, recipe: str | None = None) -> None:
@@ -177,13 +182,16 @@ def _advise(artifact: Artifact, registry: Registry, made_with: str, distribution
     origin = Plugin("", distribution, version).origin
     skipped = [problem.reason for problem in registry.problems if _provides(problem.plugin, distribution)]
     loaded = [plugin.origin for plugin in registry.plugins if _provides(plugin, distribution)]
-    install = f'pip install "{distribution}=={version}"'
+    requirement = f"{distribution}=={version}"
+    # The manifest may be a stranger's: what it says must not become a command of another kind.
+    install = f'pip install "{requirement}"' if REQUIREMENT.fullmatch(requirement) else "install it"
     if skipped:
         state = f"which was skipped, as it {skipped[0]}"
     elif any(_provides(plugin, distribution) for plugin in registry.left_out):
         state = "which is disabled by TEXTGEN_PLUGINS or --no-plugin; enable it"
     elif is_file(distribution):
-        state = f"which {'no longer provides it' if loaded else f'is not loaded: add --plugin {distribution}'}"
+        again = f"is not loaded: add --plugin {shlex.quote(distribution)}"
+        state = f"which {'no longer provides it' if loaded else again}"
     elif loaded:
         state = f"and {loaded[0]} no longer provides it: {install}"
     else:

@@ -15,7 +15,7 @@ import pluggy
 from textgen.base.environment import is_strict
 from textgen.errors import PluginError, suggestion
 from textgen.plugins.discovery import Plugin
-from textgen.plugins.faults import describe
+from textgen.plugins.faults import describe, guarded
 
 #: The kinds of things that plugins provide, and the hook that registers each.
 KINDS = {
@@ -65,7 +65,8 @@ class Provided:
             return self.target
         module, _, attribute = self.target.partition(":")
         try:
-            return getattr(importlib.import_module(module), attribute)
+            with guarded():
+                return getattr(importlib.import_module(module), attribute)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # some plugins exit if a library is missing

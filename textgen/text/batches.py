@@ -36,6 +36,22 @@ class Batch:
     resets_state: bool = True
     is_padded: bool = True
 
+    def fault(self, vocab_size: int) -> str | None:
+        """What is wrong with a batch that a plugin made, in words; ``None`` if it can be trained on."""
+        arrays = (self.inputs, self.targets, self.weights)
+        if not all(isinstance(array, np.ndarray) and array.ndim == 2 for array in arrays):
+            return "a batch whose inputs, targets and weights are not all arrays [batch, time]"
+        if len({array.shape for array in arrays}) > 1 or not self.inputs.size:
+            return f"a batch of the shapes {', '.join(str(array.shape) for array in arrays)}; they must be the same"
+        if "".join(array.dtype.kind for array in arrays) not in ("iif", "uuf", "iuf", "uif"):
+            return f"a batch of the dtypes {', '.join(str(array.dtype) for array in arrays)}, not int32, int32, float32"
+        for ids in (self.inputs, self.targets):
+            if ids.min() < 0 or ids.max() >= vocab_size:
+                return f"a batch with ids from {ids.min()} to {ids.max()}, but the vocabulary has {vocab_size}"
+        if not np.isfinite(self.weights).all() or self.weights.min() < 0:
+            return "a batch with weights that are negative or not finite"
+        return None
+
     def lengths(self) -> Ids | None:
         """The number of ids of each row before its padding, ``[batch]`` int32; ``None`` without padding.
 

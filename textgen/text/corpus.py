@@ -58,6 +58,9 @@ class Corpus(ABC):
 
     Options: ClassVar[type[BaseOptions]] = BaseOptions
 
+    #: Hashes of the texts, and of the labels, as they were when they were first read to the end; textgen sets it.
+    first_reading: tuple[int, int] | None = None
+
     def __init__(self, options: BaseOptions, data_dir: Path | None = None) -> None:
         self.options = options
         self.data_dir = data_dir

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from textgen.errors import PluginError
+
 #: What decoding shows for bytes that are not a whole character.
 INCOMPLETE = "\ufffd"
 
@@ -39,6 +41,12 @@ class Decoder:
         """Returns the text that ids add, but for an incomplete character at its end."""
         self._ids += [int(i) for i in ids]
         text = self._decode(self._ids)
+        if not isinstance(text, str):
+            owner = type(getattr(self._decode, "__self__", self))
+            raise PluginError(
+                f"the tokenizer decodes ids to {type(text).__name__}, which is not a text: report this to the author "
+                f"of {owner.__module__}.{owner.__name__}"
+            )
         held = text.endswith(INCOMPLETE)
         piece = text[self._given : len(text) - held]
         self._given = max(self._given, len(text) - held)

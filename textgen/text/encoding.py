@@ -17,8 +17,8 @@ from textgen.text.boundaries import Boundaries
 from textgen.text.corpus import Corpus, Layout
 from textgen.text.encoded import EncodedText
 from textgen.text.id_store import IdStore, smallest_type
-from textgen.text.labels import LabelledTokenizer, label_id
-from textgen.text.tokenizer import Tokenizer
+from textgen.text.labels import LabelledTokenizer, label_id, without_labels
+from textgen.text.tokenizer import Tokenizer, check_ids, check_vocabulary
 
 Item = TypeVar("Item")
 
@@ -92,37 +92,53 @@ def read_documents(corpus: Corpus, name: str) -> Iterator[str]:
     """Yields the texts of a corpus that are not empty.
 
     Raises:
-        CorpusError: at the end, if there were none.
+        CorpusError: at the end, if there were none, or if they were others at an earlier reading.
+        PluginError: if one is not a text.
     """
-    empty = True
-    for text in corpus.documents():
-        if text:
-            empty = False
-            yield text
-    if empty:
-        raise CorpusError(f"the corpus {name} is empty")
+    return (text for _, text in _read(((None, text) for text in corpus.documents()), corpus, name))
 
 
 def read_labelled(corpus: Corpus, name: str) -> Iterator[tuple[str, str]]:
     """Yields the label and the text of each document that :func:`read_documents` yields, in the same order.
 
     Raises:
-        CorpusError: at the end, if there were none.
-        PluginError: if the corpus is a stream, or a label is not a text.
+        CorpusError: at the end, if there were none, or if they were others at an earlier reading.
+        PluginError: if the corpus is a stream, or a label or a document is not a text.
     """
     if corpus.layout != "documents":
         raise PluginError(f"the corpus {name} has labels, but it is a stream: report this to its author")
-    empty = True
-    for label, text in corpus.labelled_documents():
-        if not isinstance(label, str):
+    yield from _read(corpus.labelled_documents(), corpus, name)
+
+
+def _read(documents: Iterable[tuple[Any, Any]], corpus: Corpus, name: str) -> Iterator[tuple[Any, str]]:
+    """Yields documents that are not empty, with their labels or ``None``, after checks."""
+    is_stream = corpus.layout == "stream"
+    texts = labels = count = 0
+    for number, (label, text) in enumerate(documents, 1):
+        if label is not None and not isinstance(label, str):
             raise PluginError(
                 f"the corpus {name} has the label {label!r}, which is not a text: report this to its author"
             )
+        if not isinstance(text, str):
+            raise PluginError(
+                f"the corpus {name} has {type(text).__name__} as document {number}, which is not a text: "
+                "report this to its author"
+            )
         if text:
-            empty = False
+            count += 1
+            # The pieces of a stream may be cut elsewhere at each reading.
+            texts = texts + len(text) if is_stream else hash((texts, text))
+            labels = 0 if label is None else hash((labels, label))
             yield label, text
-    if empty:
+    if not count:
         raise CorpusError(f"the corpus {name} is empty")
+    before_texts, before_labels = corpus.first_reading or (texts, labels)
+    if texts != before_texts or (labels and before_labels and labels != before_labels):
+        raise CorpusError(
+            f"the corpus {name} is not the same when it is read again: it must yield the same documents in the same "
+            "order each time, so its files must not change, and nothing in it may be random"
+        )
+    corpus.first_reading = (texts, labels or before_labels)
 
 
 def fit_corpus(corpus: Corpus, name: str, tokenizer: Tokenizer) -> Tokenizer:
@@ -133,6 +149,7 @@ def fit_corpus(corpus: Corpus, name: str, tokenizer: Tokenizer) -> Tokenizer:
     """
     labels: set[str] = set()
     fit(corpus.layout, to_learn(corpus, name, tokenizer, labels), tokenizer)
+    check_vocabulary(tokenizer)
     return LabelledTokenizer(tokenizer, sorted(labels)) if corpus.is_labelled else tokenizer
 
 
@@ -221,17 +238,13 @@ def encode(
         if layout == "documents" and not tokenizer.has_eos:
             texts = [text + "\n" for text in texts]  # noqa: PLW2901 - the end is part of the text
         ids, counts = tokenizer.encode_batch(texts)
+        check_ids(ids, without_labels(tokenizer), len(texts), counts)
         if layout == "documents" and (end := tokenizer.eos_id) is not None:
             ids = np.insert(ids, np.cumsum(counts), end)
             counts = counts + 1
         if labels is not None:
             ids = np.insert(ids, np.cumsum(counts) - counts, list(islice(labels, len(texts))))
             counts = counts + 1
-        if ids.size and not 0 <= ids.min() <= ids.max() < tokenizer.vocab_size:
-            raise PluginError(
-                f"the tokenizer returned ids from {ids.min()} to {ids.max()}, but its vocabulary has "
-                f"{tokenizer.vocab_size}: report this to its author"
-            )
         store.add(ids)
         lengths.append(counts)
     ends = np.cumsum(np.concatenate(lengths))

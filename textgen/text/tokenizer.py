@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from textgen.errors import PluginError
 from textgen.options import Options as BaseOptions
 from textgen.text.decoder import Decoder
 
@@ -65,7 +66,12 @@ class Tokenizer(ABC):
             UnknownCharacterError: as :meth:`encode`, with the position in its text.
         """
         parts = [self.encode(text) for text in texts]
-        return np.concatenate(parts), np.fromiter(map(len, parts), np.int64, len(parts))
+        try:
+            return np.concatenate(parts), np.fromiter(map(len, parts), np.int64, len(parts))
+        except (TypeError, ValueError):
+            for ids in parts:
+                check_ids(ids, self)
+            raise
 
     @abstractmethod
     def decode(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> str:
@@ -149,3 +155,47 @@ class Tokenizer(ABC):
         Raises:
             ArtifactError: if this is not a vocabulary of this tokenizer.
         """
+
+
+def check_vocabulary(tokenizer: Tokenizer) -> None:
+    """Checks the number of ids of a fitted tokenizer, and its special ids.
+
+    Raises:
+        PluginError: if there is no id, or a special id is not in the vocabulary.
+    """
+    size: Any = tokenizer.vocab_size
+    if not isinstance(size, int | np.integer) or size < 1:
+        raise _fault(tokenizer, f"has {size!r} ids")
+    for name in ("pad_id", "unk_id", "eos_id"):
+        special: Any = getattr(tokenizer, name)
+        if special is not None and not (isinstance(special, int | np.integer) and 0 <= special < size):
+            raise _fault(tokenizer, f"has the {name} {special!r}, but its vocabulary has {size}")
+
+
+def check_ids(ids: Any, tokenizer: Tokenizer, texts: int = 1, counts: Any = None) -> None:
+    """Checks the ids of texts.
+
+    Args:
+        ids: what the tokenizer returned.
+        tokenizer: is named in the error.
+        texts: the number of texts.
+        counts: the number of ids of each text, if there are several.
+
+    Raises:
+        PluginError: if these are not whole numbers ``[n]`` in the vocabulary, or not as many as ``counts`` says.
+    """
+    if not isinstance(ids, np.ndarray) or ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
+        found = f"{ids.dtype} {ids.shape}" if isinstance(ids, np.ndarray) else type(ids).__name__
+        raise _fault(tokenizer, f"returned {found} instead of ids int32 [n]")
+    if ids.size and not 0 <= ids.min() <= ids.max() < tokenizer.vocab_size:
+        raise _fault(
+            tokenizer,
+            f"returned ids from {ids.min()} to {ids.max()}, but its vocabulary has {tokenizer.vocab_size}",
+        )
+    if counts is not None and (np.shape(counts) != (texts,) or np.min(counts) < 0 or np.sum(counts) != len(ids)):
+        raise _fault(tokenizer, f"returned {len(ids)} ids, but other numbers of ids for its {texts} texts")
+
+
+def _fault(tokenizer: Tokenizer, fault: str) -> PluginError:
+    kind = type(tokenizer)
+    return PluginError(f"the tokenizer {fault}: report this to the author of {kind.__module__}.{kind.__name__}")

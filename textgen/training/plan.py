@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from shlex import quote
@@ -20,7 +20,8 @@ from textgen.generation.prompts import remarks
 from textgen.generation.request import GenerationOptions
 from textgen.model.fitting import Tensors, TrainingOptions
 from textgen.model.model import Model
-from textgen.options import Settings, build_options, merge_settings
+from textgen.options import PLUGINS, Options, Settings, build_options, merge_settings
+from textgen.plugins.faults import guarded
 from textgen.plugins.recorded import needing, recorded_tokenizer
 from textgen.plugins.registry import Registry
 from textgen.runs.lineage import Base
@@ -34,6 +35,7 @@ from textgen.training.settings import (
     LAYOUT_OPTIONS,
     default_epochs,
     default_length,
+    plugin_options,
     settings_from,
     training_options,
 )
@@ -54,6 +56,7 @@ class Plan:
         recipe: the name of the recipe that the settings come from, if any.
         base: the run whose trained weights it begins with, if any.
         weights: these weights, by the model's ids; ``None`` for new ones.
+        plugin_options: the options of life-cycle plugins, by the plugin's name.
     """
 
     text: Text
@@ -65,6 +68,7 @@ class Plan:
     recipe: str | None
     base: Base | None = None
     weights: Tensors | None = None
+    plugin_options: Mapping[str, Options] = field(default_factory=dict)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -99,7 +103,12 @@ class Plan:
             "model": named_options(self.model_name, self.model.options),
             "training": self.training.model_dump(mode="json"),
             "generation": self.generation.model_dump(mode="json"),
+            **({PLUGINS: self._plugin_settings} if self.plugin_options else {}),
         }
+
+    @property
+    def _plugin_settings(self) -> dict[str, Any]:
+        return {name: options.model_dump(mode="json") for name, options in self.plugin_options.items()}
 
     def describe(self) -> dict[str, Any]:
         """Returns what ``textgen train --dry-run`` prints, as JSON values."""
@@ -150,7 +159,8 @@ def make_plan(
     options = _settle_options(wanted, registry, base)
     if text is None:
         read = read_text if base is None else partial(grown_text, base)
-        text = read(options.settings, registry, data_dir)
+        with guarded():
+            text = read(options.settings, registry, data_dir)
     training = options.training if base is None else _settle_layout(options, text, base, wanted)
     keeps_prompt = base is None or "prompt" in wanted["generation"]
     generation = _settle_generation(options.generation, text, keeps_prompt=keeps_prompt)
@@ -169,6 +179,7 @@ def make_plan(
         recipe=recipe,
         base=base,
         weights=weights,
+        plugin_options=options.plugin_options,
     )
 
 
@@ -181,6 +192,7 @@ class _Options:
     model_class: type[Model]
     training: TrainingOptions
     generation: GenerationOptions
+    plugin_options: Mapping[str, Options]
 
 
 def _settle_options(wanted: Settings, registry: Registry, base: Base | None) -> _Options:
@@ -192,12 +204,14 @@ def _settle_options(wanted: Settings, registry: Registry, base: Base | None) -> 
         training = training_options(model_class.TrainingOptions, settings["training"], model_name)
         generation = build_options(GenerationOptions, settings["generation"], where="generation")
         registry.chain(generation.sampler)
+        of_plugins = plugin_options(settings.get(PLUGINS, {}), registry)
     return _Options(
         settings=settings,
         model_name=model_name,
         model_class=model_class,
         training=training,
         generation=generation,
+        plugin_options=of_plugins,
     )
 
 

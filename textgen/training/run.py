@@ -6,10 +6,10 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from textgen.base.files import quoted
-from textgen.errors import TextgenError
+from textgen.errors import PluginError, TextgenError
 from textgen.generation.loop import finish, generate
 from textgen.generation.request import Request
 from textgen.generation.runtime import ModelRuntime
@@ -104,6 +104,13 @@ class Run:
     def begin(self) -> None:
         """Shows what is about to be trained: a model may need a while for its first batch."""
         self._display.started(self.plan, self.artifact.path, self._start)
+        self._notify("textgen_run_started", settings=self.plan.settings, position=self._start)
+
+    def end(self, status: Literal["finished", "interrupted", "failed"]) -> None:
+        """Tells the plugins that the run has ended, and the user what failed in them."""
+        metrics = self.artifact.manifest.metrics
+        self._notify("textgen_run_ended", settings=self.plan.settings, status=status, metrics=metrics)
+        self._registry.report_failures()
 
     def ask_to_stop(self) -> None:
         self._asked_to_stop = True
@@ -140,7 +147,19 @@ class Run:
             if self.should_stop:
                 return
             here = Position(position.epoch, position.step + step, position.total + step)
-            yield self._registry.transform(TRANSFORM, batch=batch, position=here) if hooked else batch
+            yield self._transformed(batch, here) if hooked else batch
+
+    def _transformed(self, batch: Batch, position: Position) -> Batch:
+        """A batch as plugins have changed it."""
+        changed: Batch = self._registry.transform(
+            TRANSFORM,
+            check=lambda changed: changed.fault(self.plan.tokenizer.vocab_size),
+            options=self.plan.plugin_options,
+            batch=batch,
+            position=position,
+            folder=self.artifact.path,
+        )
+        return changed
 
     def _open(self) -> None:
         """Begins to write, once the model is known to be able to train."""
@@ -181,7 +200,7 @@ class Run:
         self._is_saving = False
         self._epoch = EpochTotals(position)
         self._display.epoch(record, sample)
-        self._notify("textgen_epoch_ended", position=position, metrics=record, folder=self.artifact.path)
+        self._notify("textgen_epoch_ended", position=position, metrics=record)
 
     def interrupted(self, checkpoint: Checkpoint, held_out_loss: float | None = None) -> None:
         if held_out_loss is not None:
@@ -268,7 +287,7 @@ class Run:
 
     def _notify(self, hook: str, **arguments: object) -> None:
         if self._recorder is not None:
-            self._registry.notify(hook, **arguments)
+            self._registry.notify(hook, options=self.plan.plugin_options, folder=self.artifact.path, **arguments)
 
     def _sample(self) -> str:
         """Samples the model as it is now, with the run's own prompt, sampler and seed."""
@@ -292,6 +311,10 @@ class Run:
         self._open()  # a run may be stopped before its first batch
         if self._unsaved is not None:
             self._save(self._unsaved, self._history.records[-1], best=math.isinf(self._best_loss))
+        if not self._was_stopped and self._recorder is not None and self.artifact.manifest.weights is None:
+            raise PluginError(
+                f"the model {self.plan.model_name!r} ended its training without reporting an epoch: tell its author"
+            )
         self.artifact.manifest.status = "interrupted" if self._was_stopped else "finished"
         if self._recorder is not None:
             self._measure_yardstick()

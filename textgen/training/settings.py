@@ -16,7 +16,7 @@ from textgen.base.files import quoted
 from textgen.errors import OptionError, suggestion
 from textgen.generation.request import GenerationOptions
 from textgen.model.fitting import TrainingOptions
-from textgen.options import Options, Settings, Typed, build_options, merge_settings, read_config, set_arguments
+from textgen.options import PLUGINS, Options, Settings, Typed, build_options, merge_settings, read_config, set_arguments
 from textgen.plugins.recorded import check_recorded
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
@@ -142,7 +142,7 @@ def recorded_layout(settings: Mapping[str, Mapping[str, Any]]) -> TrainingOption
 
 
 def recorded_settings(artifact: Artifact, registry: Registry) -> Settings:
-    """Returns the settings of a run, to plan it again.
+    """Returns the settings of a run, to plan it again, without those that name code: see :func:`recorded_code`.
 
     Training options that an earlier version recorded although the model did not use them are dropped with a notice.
     """
@@ -155,7 +155,73 @@ def recorded_settings(artifact: Artifact, registry: Registry) -> Settings:
     known = {option: value for option, value in settings["training"].items() if option in schema.model_fields}
     check_recorded(artifact, schema, known, "training")
     training = _known_to(registry, settings["model"]["name"], settings["training"], str(artifact.path))
-    return settings | {"training": training}
+    of_plugins = settings.pop(PLUGINS, {})
+    loaded = registry.schemas()
+    if lost := [name for name in of_plugins if name not in loaded]:
+        notice(f"{artifact.path} was made with options of plugins that are not loaded: {', '.join(lost)}", once=True)
+    kept = {name: options for name, options in of_plugins.items() if name in loaded}
+    settings |= {"training": _without(training, _code_options(settings, registry))}
+    return settings | ({PLUGINS: kept} if kept else {})
+
+
+def plugin_options(wanted: Mapping[str, Mapping[str, Any]], registry: Registry) -> dict[str, Options]:
+    """Validates the options of life-cycle plugins; returns those of each plugin that has some, by its name.
+
+    Raises:
+        OptionError: if an option is unknown or out of range, or a plugin has none.
+    """
+    schemas = registry.schemas()
+    for name in wanted:
+        if name not in schemas:
+            raise OptionError(f"no plugin {name!r} with options is loaded; {suggestion(name, schemas)}")
+    return {
+        name: build_options(schema, wanted.get(name, {}), where=f"{PLUGINS}.{name}") for name, schema in schemas.items()
+    }
+
+
+def recorded_code(artifact: Artifact, registry: Registry) -> dict[str, Any]:
+    """Returns the training options of a run that name code, for information: what a run's folder names is never run."""
+    settings = artifact.manifest.settings
+    training = settings.get("training", {})
+    return {name: training[name] for name in _code_options(settings, registry) if training.get(name)}
+
+
+def _code_options(settings: Mapping[str, Mapping[str, Any]], registry: Registry) -> tuple[str, ...]:
+    names: tuple[str, ...] = registry.get("model", settings["model"]["name"]).TrainingOptions.names_code
+    return names
+
+
+def check_code(artifact: Artifact, wanted: Settings, registry: Registry) -> Settings:
+    """Returns the wanted training options that name code, after a check that none is left open which the run had.
+
+    Args:
+        artifact: the run to resume.
+        wanted: the user's settings, by table.
+        registry: where names are looked up.
+
+    Raises:
+        OptionError: if the run was trained with such an option, and it is not among the wanted ones.
+    """
+    given = wanted.get("training", {})
+    fields = registry.get("model", artifact.manifest.settings["model"]["name"]).TrainingOptions.model_fields
+    for name, value in recorded_code(artifact, registry).items():
+        if name not in given:
+            values = (value, fields[name].get_default())
+            again, none = (shlex.join(set_arguments("training", {name: each})) for each in values)
+            raise OptionError(
+                f"{artifact.path} was trained with training.{name}, which names code, and a run's folder never says "
+                f"what is run: add {again} if you trust it, or {none} to resume without it"
+            )
+    names = _code_options(artifact.manifest.settings, registry)
+    return {"training": {name: given[name] for name in names if name in given}}
+
+
+def report_code(artifact: Artifact, wanted: Settings, registry: Registry) -> None:
+    """Reports, once, the training options that name code and are not taken over from a run."""
+    for name, value in recorded_code(artifact, registry).items():
+        if name not in wanted.get("training", {}):
+            again = shlex.join(set_arguments("training", {name: value}))
+            notice(f"what training.{name} of {artifact.path} names is not run here: {again}", once=True)
 
 
 def _known_to(registry: Registry, model: str, training: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -178,17 +244,32 @@ def changes_to(recorded: Settings, wanted: Settings, registry: Registry) -> Sett
     """
     changes: Settings = {}
     for table, values in wanted.items():
+        if table == PLUGINS:
+            then, now = (plugin_options(each, registry) for each in _plugin_tables(recorded, wanted))
+            if differing := {name: _differing(then[name], now[name], values[name]) for name in values}:
+                changes |= {PLUGINS: differing} if any(differing.values()) else {}
+            continue
         name = recorded[table].get("name")
         if values.get("name", name) != name:
             changes[table] = {"name": values["name"]}
         elif options := {option: value for option, value in values.items() if option != "name"}:
             before = {option: value for option, value in recorded[table].items() if option != "name"}
-            then, now = (_validated(table, each, recorded, registry) for each in (before, before | options))
-            new = now.model_dump(mode="json", include=set(options))
-            differs = [option for option in options if _plain(getattr(then, option)) != _plain(getattr(now, option))]
-            if differs:
-                changes[table] = {option: new[option] for option in differs}
+            old, new = (_validated(table, each, recorded, registry) for each in (before, before | options))
+            if differing := _differing(old, new, options):
+                changes[table] = differing
     return changes
+
+
+def _plugin_tables(recorded: Settings, wanted: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options of plugins as they are recorded, and as they are wanted."""
+    before = {PLUGINS: recorded.get(PLUGINS, {})}
+    return before[PLUGINS], merge_settings(before, {PLUGINS: wanted[PLUGINS]})[PLUGINS]
+
+
+def _differing(then: Options, now: Options, names: Iterable[str]) -> dict[str, Any]:
+    """The options of the given names that differ, with their new values as JSON values."""
+    new = now.model_dump(mode="json", include=set(names))
+    return {name: new[name] for name in names if _plain(getattr(then, name)) != _plain(getattr(now, name))}
 
 
 def _plain(value: Any) -> Any:
@@ -222,7 +303,12 @@ def check_resumable(artifact: Artifact, recorded: Settings, changes: Settings, r
         OptionError: if another option is changed; the message says how to do that, if it can be done.
     """
     schema = registry.get("model", recorded["model"]["name"]).TrainingOptions
-    fixed = [(t, o) for t, values in changes.items() for o in values if t != "training" or o not in schema.resumable]
+    fixed = [
+        (table, option)
+        for table, values in changes.items()
+        for option in values
+        if table != PLUGINS and (table != "training" or option not in schema.resumable)
+    ]
     if not fixed:
         return
     allowed = _listed(("training", name) for name in schema.resumable)
@@ -291,6 +377,7 @@ def settings_from(base: Base, wanted: Settings, registry: Registry) -> Settings:
         OptionError: if an option is changed that the weights depend on.
     """
     recorded = recorded_settings(base.artifact, registry)
+    report_code(base.artifact, wanted, registry)
     parts = {table: wanted.get(table, {}) for table in ("tokenizer", "model")}
     fixed = _unchangeable(changes_to(recorded, parts, registry), recorded, registry)
     if fixed:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textgen.base.environment import data_folder
-from textgen.errors import OptionError
+from textgen.errors import OptionError, PluginError
 from textgen.options import Options
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
@@ -91,7 +91,14 @@ class Text:
 
         The unknown id stands for as many as the pieces have on average that it replaces in this text, such as words.
         """
-        characters, unknown = self.tokenizer.characters_per_id.astype(np.float64), self.tokenizer.unk_id
+        found, unknown = self.tokenizer.characters_per_id, self.tokenizer.unk_id
+        characters = np.array(found, np.float64)
+        good = characters.shape == (self.tokenizer.vocab_size,) and np.isfinite(characters).all()
+        if not good or characters.min() < 0:
+            raise PluginError(
+                f"the tokenizer {self.tokenizer_name} does not say how many characters each of its ids stands for: "
+                "report this to its author"
+            )
         if unknown is not None:
             counts = count_ids(self.encoded.ids, len(characters))
             if counts[unknown]:

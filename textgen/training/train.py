@@ -21,7 +21,7 @@ from textgen.training.display import Display
 from textgen.training.plan import Plan, make_plan
 from textgen.training.recorder import Recorder, make_manifest
 from textgen.training.run import Run
-from textgen.training.settings import changes_to, check_resumable, recorded_settings
+from textgen.training.settings import changes_to, check_code, check_resumable, recorded_code, recorded_settings
 from textgen.training.text import read_text
 
 
@@ -90,7 +90,8 @@ def resume(
 
     Raises:
         ArtifactError: if the run cannot be read, its text has changed, or another process trains it.
-        OptionError: if another option is changed, or the run is finished and nothing is left to do.
+        OptionError: if another option is changed, the run is finished and nothing is left to do, or it was trained with
+            callbacks, and ``changes`` neither names them again nor says that there are none.
     """
     with claimed(folder) if is_chief() and folder.is_dir() else nullcontext():
         return _resume(Artifact.open(folder), registry, display, changes or {}, data_dir)
@@ -101,11 +102,13 @@ def _resume(
 ) -> Artifact:
     with needing(artifact, registry):
         recorded = recorded_settings(artifact, registry)
-        changes = changes_to(recorded, changes, registry)
+        code = check_code(artifact, changes, registry)
+        known = merge_settings(recorded, {"training": recorded_code(artifact, registry)})
+        changes = changes_to(known, changes, registry)
         check_resumable(artifact, recorded, changes, registry)
         report_changes(artifact, registry)
         check_transforms(artifact, registry)
-        plan = _plan_again(artifact, merge_settings(recorded, changes), registry, data_dir)
+        plan = _plan_again(artifact, merge_settings(recorded, changes, code), registry, data_dir)
     if plan is None or not plan.text.is_text_of(artifact):
         raise ArtifactError(f"the text of {artifact.path} has changed since the run began; train a new run instead")
     if is_chief():
@@ -159,10 +162,15 @@ def is_chief() -> bool:
 def _fit(run: Run) -> Artifact:
     with signals_handled(partial(_stop, run)):
         run.begin()
-        if run.checkpoint is None and run.plan.weights is not None:
-            run.plan.model.load_weights(run.plan.weights)
-        run.plan.model.fit(run.plan.dataset, run)
-        run.finish()
+        try:
+            if run.checkpoint is None and run.plan.weights is not None:
+                run.plan.model.load_weights(run.plan.weights)
+            run.plan.model.fit(run.plan.dataset, run)
+            run.finish()
+        except BaseException as error:
+            run.end("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            raise
+        run.end("interrupted" if run.artifact.manifest.status == "interrupted" else "finished")
     return run.artifact
 
 

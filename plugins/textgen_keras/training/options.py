@@ -21,6 +21,7 @@ class GradientOptions(TrainingOptions):
         "weight_decay",
         "callbacks",
     )
+    names_code: ClassVar[tuple[str, ...]] = ("callbacks",)
     from_trained: ClassVar[Mapping[str, Any]] = {
         "learning_rate": 2e-3,
         "schedule": "cosine",
@@ -55,7 +56,8 @@ class GradientOptions(TrainingOptions):
         '["embedding", "layers.0"].',
     )
     callbacks: tuple[str | SkipJsonSchema[Any], ...] = Field(
-        (), description="Keras callbacks to call, by import path (package.module:Name)."
+        (),
+        description="Keras callbacks to call, by import path (package.module:Name); to be given again on resuming.",
     )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, or cuda[:N].")
     mixed_precision: bool = Field(
@@ -72,5 +74,9 @@ class GradientOptions(TrainingOptions):
 
     @field_serializer("callbacks")
     def _record_import_paths(self, callbacks: tuple[Any, ...]) -> list[str]:
-        """Objects that Python code passes cannot be recorded, and do not belong to a run's settings."""
-        return [callback for callback in callbacks if isinstance(callback, str)]
+        """Import paths as they are given; of an object that Python code passes, the path of its class."""
+        return [callback if isinstance(callback, str) else _class_path(callback) for callback in callbacks]
+
+
+def _class_path(callback: object) -> str:
+    return f"{type(callback).__module__}:{type(callback).__qualname__}"

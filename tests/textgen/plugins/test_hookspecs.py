@@ -2,26 +2,29 @@
 
 import importlib.util
 import inspect
+import math
 import os
 import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, get_origin, get_type_hints
+from types import SimpleNamespace, UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pluggy
 import pytest
 
 from textgen import api, hookimpl
+from textgen.errors import PluginError, TextgenError
+from textgen.generation.chain import Chain
 from textgen.generation.request import Generation, Request
 from textgen.generation.sampler import Sampler
 from textgen.model.fitting import Position
-from textgen.options import Options
+from textgen.options import Options, Settings
 from textgen.plugins import hookspecs
 from textgen.plugins.doctor import diagnose
 from textgen.plugins.registration import KINDS
@@ -29,6 +32,8 @@ from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.testing import CountingModel, registered
 from textgen.text.batches import Batch
+from textgen.training import train as training
+from textgen.training.display import Display
 from textgen.training.settings import read_settings
 
 SPECIFICATIONS: dict[str, Callable[..., Any]] = {
@@ -228,13 +233,16 @@ def test_hook_register_commands(monkeypatch, capsys):
 
 
 def implement(name: str, body: Callable[..., Any]) -> Any:
-    """An implementation of a hook that takes all its arguments, in the order of the specification."""
+    """An implementation of a hook that takes the arguments that its body names, or all, in their order."""
+    wanted = list(inspect.signature(body).parameters)
+    named = set(wanted) <= set(inspect.signature(SPECIFICATIONS[name]).parameters)
 
     def implementation(*arguments: Any) -> Any:
         return body(*arguments)
 
     implementation.__name__ = name
-    implementation.__wrapped__ = SPECIFICATIONS[name]  # type: ignore[attr-defined]  # pluggy reads the names of the arguments from it
+    # pluggy reads the names of the arguments from it
+    implementation.__wrapped__ = body if named else SPECIFICATIONS[name]  # type: ignore[attr-defined]
     return hookimpl(implementation)
 
 
@@ -255,12 +263,14 @@ def test_every_hook_is_called_with_the_arguments_that_are_documented(work):
     with registered(Plugin(**{name: note(name) for name in SPECIFICATIONS})):
         api.load(work.train("run").path).generate("a", length=3, seed=0)
     assert not [name for name, calls in called.items() if not calls], "these are never called"
-    types = {"Batch": Batch, "Generation": Generation, "Request": Request, "Position": Position}
+    types = {"Options": Options, "Batch": Batch, "Generation": Generation, "Request": Request, "Position": Position}
     for name, calls in called.items():
         hints = get_type_hints(SPECIFICATIONS[name], vars(hookspecs) | types)
         for arguments in calls:
             for parameter, value in zip(inspect.signature(SPECIFICATIONS[name]).parameters, arguments, strict=True):
-                wanted = get_origin(hints[parameter]) or hints[parameter]
+                hint = hints[parameter]
+                wanted = get_args(hint) if isinstance(hint, UnionType) else get_origin(hint) or hint
+                wanted = str if wanted is Literal else wanted
                 assert callable(value) if parameter == "register" else isinstance(value, wanted), (name, parameter)
 
 
@@ -292,26 +302,66 @@ def test_hook_epoch_ended(work):
     calls: list[Any] = []
     with registered(Plugin(textgen_epoch_ended=lambda *arguments: calls.append(arguments))):
         artifact = work.train("run", epochs=2)
-    assert [position for position, _, _ in calls] == [Position(1, 0, 7), Position(2, 0, 14)]
-    assert {folder for _, _, folder in calls} == {artifact.path}
-    for _, metrics, _ in calls:
+    assert [position for position, *_ in calls] == [Position(1, 0, 7), Position(2, 0, 14)]
+    assert {folder for _, _, folder, _ in calls} == {artifact.path}
+    for _, metrics, *_ in calls:
         assert {"epoch", "step", "loss", "held_out_loss", "bits", "held_out_bits"} <= metrics.keys()
 
 
 def test_hook_checkpoint_saved(work):
     calls: list[Any] = []
-    plugin = Plugin(textgen_checkpoint_saved=lambda position, path: calls.append((position, path, path.is_file())))
-    with registered(plugin):
+
+    def saved(position: Position, path: Path, folder: Path) -> None:
+        calls.append((position, path, folder, path.is_file()))
+
+    with registered(Plugin(textgen_checkpoint_saved=saved)):
         artifact = work.train("run", epochs=1)
     path = artifact.path / "checkpoints" / "step-00000007.safetensors"
-    assert calls == [(Position(1, 0, 7), path, True)]
+    assert calls == [(Position(1, 0, 7), path, artifact.path, True)]
+
+
+def test_hook_run_started(work):
+    calls: list[Any] = []
+
+    def started(folder: Path, settings: Settings, position: Position) -> None:
+        calls.append((folder, settings["training"]["epochs"], position))
+
+    with registered(Plugin(textgen_run_started=started)):
+        path = work.train("run", epochs=1).path
+        work.resume("run", epochs=2)
+    assert calls == [(path, 1, Position()), (path, 2, Position(1, 0, 7))]
+
+
+def test_hook_run_ended(work, monkeypatch):
+    calls: list[Any] = []
+
+    def ended(folder: Path, settings: Settings, status: str, metrics: dict[str, float]) -> None:
+        calls.append((folder, settings["training"]["epochs"], status, metrics))
+
+    def stop(position: Position) -> None:
+        if position.total == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with registered(Plugin(textgen_run_ended=ended)):
+        finished = work.train("run", epochs=1)
+        with registered(Plugin(textgen_batch_ended=stop), name="stop"):
+            stopped = work.train("stopped")
+        monkeypatch.setattr(CountingModel, "_loss", lambda *arguments: (math.nan, 1))
+        with pytest.raises(TextgenError, match="the loss is nan"):
+            work.train("failed")
+    assert finished.manifest.metrics["held_out_loss"] > 0
+    assert calls == [
+        (finished.path, 1, "finished", finished.manifest.metrics),
+        (stopped.path, 3, "interrupted", stopped.manifest.metrics),
+        (work.folder / "failed", 3, "failed", {}),
+    ]
 
 
 def test_hook_before_generation(work):
     calls: list[Any] = []
     generator = api.load(work.train("run").path)
     request = generator.request(["a", "b"], length=4, seed=3)
-    with registered(Plugin(textgen_before_generation=calls.append)):
+    with registered(Plugin(textgen_before_generation=lambda *arguments: calls.extend(arguments))):
         pieces = generator.pieces(request)
         assert calls == []
         next(pieces)
@@ -375,31 +425,50 @@ def test_a_hook_may_take_some_of_its_arguments(work):
     assert counter.batches == 5
 
 
-def test_a_hook_that_raises_is_reported_once_and_not_called_again(work, capsys):
+def reports(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return [line for line in capsys.readouterr().err.splitlines() if "plugin" in line]
+
+
+def test_a_hook_that_fails_three_times_in_a_row_is_left_out_and_the_end_says_so(work, capsys):
     calls = []
 
-    def fail(*arguments: Any) -> None:
-        calls.append(arguments)
+    def fail(loss: float) -> None:
+        calls.append(loss)
         raise ValueError("of\nno use")
 
-    others = []
-    failing = Plugin(textgen_batch_ended=fail, textgen_epoch_ended=fail)
+    others: list[Any] = []
+    failing = Plugin(textgen_batch_ended=fail, textgen_epoch_ended=lambda position: others.append("the same plugin"))
     with (
         registered(failing, name="fails", distribution="bad-plugin"),
-        registered(Plugin(textgen_batch_ended=lambda position, loss: others.append(position)), name="works"),
+        registered(Plugin(textgen_batch_ended=lambda *arguments: others.append(arguments)), name="works"),
     ):
-        artifact = work.train("run", max_steps=5)
-        assert [str(problem) for problem in work.registry.problems if problem.plugin.name == "fails"] == [
-            "plugin fails of bad-plugin 0: textgen_batch_ended raised ValueError: of no use; "
-            "its hooks are not called again"
-        ]
-    assert len(calls) == 1
-    assert len(others) == 5
+        artifact = work.train("run", epochs=1)
+        (problem,) = [problem for problem in work.registry.problems if problem.plugin.name == "fails"]
+    assert (len(calls), len(others)) == (3, 8)
     assert artifact.manifest.status == "finished"
-    lines = capsys.readouterr().err.splitlines()
-    assert [line for line in lines if "plugin" in line] == [
-        "textgen: plugin fails of bad-plugin 0: textgen_batch_ended raised ValueError: of no use; "
-        "its hooks are not called again"
+    head, fault = "plugin fails of bad-plugin 0: ", "textgen_batch_ended raised ValueError: of no use"
+    assert str(problem) == f"{head}{fault}; it is left out"
+    assert reports(capsys) == [
+        f"textgen: {head}{fault}; it is called again, and left out if it goes on failing",
+        f"textgen: {head}{fault}; it failed 3 times in a row and is left out",
+        f"textgen: {head}3 of 3 calls of textgen_batch_ended failed: raised ValueError: of no use; "
+        "the calls after that are lost, too",
+    ]
+
+
+def test_a_success_resets_the_count_of_failures(work, capsys):
+    calls = []
+
+    def fail(position: Position) -> None:
+        calls.append(position.total)
+        if position.total % 3:
+            raise ValueError("twice")
+
+    with registered(Plugin(textgen_batch_ended=fail), name="fails"):
+        work.train("run", epochs=3)
+    assert calls == list(range(1, 22))
+    assert reports(capsys)[1:] == [
+        "textgen: plugin fails of testing 0: 14 of 21 calls of textgen_batch_ended failed: raised ValueError: twice"
     ]
 
 
@@ -416,7 +485,94 @@ def test_a_transform_that_fails_leaves_the_batch(work, capsys, result, fault):
     with registered(Plugin(textgen_transform_batch=fail), name="fails"):
         changed = work.train("run").weights()["counts"]
     np.testing.assert_array_equal(changed, work.train("plain").weights()["counts"])
-    assert capsys.readouterr().err.count(f"textgen_transform_batch {fault}") == 1
+    assert capsys.readouterr().err.count(f"textgen_transform_batch {fault}it failed 3 times") == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "change", "fault"),
+    [
+        ("inputs", lambda array: array + 10**6, "a batch with ids from 1000001 to 1000005"),
+        ("targets", lambda array: array - 3, "a batch with ids from -3 to "),
+        ("weights", lambda array: array * np.nan, "a batch with weights that are negative or not finite"),
+        ("weights", lambda array: -array, "a batch with weights that are negative or not finite"),
+        ("weights", lambda array: array[:, 1:], "a batch of the shapes "),
+        ("weights", lambda array: None, "a batch whose inputs, targets and weights are not all arrays"),
+        ("inputs", lambda array: array.astype(float), "a batch of the dtypes float64, int32, float32, not int32"),
+        ("inputs", lambda array: array.tolist(), "a batch whose inputs, targets and weights are not all arrays"),
+    ],
+)
+def test_a_batch_that_cannot_be_trained_on_ends_the_run(work, field, change, fault):
+    def wrong(batch: Batch) -> Batch:
+        return replace(batch, **{field: change(getattr(batch, field))})
+
+    with (
+        registered(Plugin(textgen_transform_batch=wrong), name="wrong"),
+        pytest.raises(PluginError, match=f"plugin wrong of testing 0: textgen_transform_batch returned {fault}"),
+    ):
+        work.train("run")
+    assert Artifact.open(work.folder / "run").manifest.last_checkpoint is None
+
+
+def write(value: Any) -> None:
+    """Writes to whatever can be written to in an argument."""
+    if isinstance(value, np.ndarray):
+        value[...] = 0
+    elif isinstance(value, Mapping):  # a state, too
+        for item in value.values():
+            write(item)
+        if isinstance(value, dict):
+            value |= dict.fromkeys(value, 0)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            write(item)
+        if isinstance(value, list):
+            value.clear()
+    elif is_dataclass(value):
+        for each in fields(value):
+            write(getattr(value, each.name))
+            object.__setattr__(value, each.name, None)
+    elif isinstance(value, Chain):
+        value.samplers = value.names = ()
+
+
+def test_hooks_get_copies(work):
+    def results(folder: str) -> Any:
+        artifact = work.train(folder)
+        generator = api.load(artifact.path)
+        request = generator.request(["a", "b"], length=9, seed=3)
+        one = generator.request("c", length=9, seed=3, keep_state=True)
+        texts = [*generator.sample(request), *generator.sample(one)]
+        again = generator.sample(generator.request("", length=9, continuation=texts[-1].continuation))
+        manifest = artifact.manifest
+        written = [(text.prompt, text.text, text.ids) for text in (*texts, *again)]
+        return artifact.weights()["counts"].tolist(), manifest.metrics["loss"], manifest.settings, written
+
+    def write_all(*arguments: Any) -> None:
+        for argument in arguments:
+            write(argument)
+
+    plain = results("plain")
+    names = [name for name in SPECIFICATIONS if "register" not in name]
+    with registered(Plugin(**dict.fromkeys(names, write_all)), name="writer"):
+        assert results("written") == plain
+
+
+def test_a_hook_leaves_the_working_directory_and_the_streams_as_they_were(work, capsys, monkeypatch):
+    monkeypatch.chdir(work.folder)
+
+    def disturb() -> None:
+        print("on stdout")
+        os.chdir("/")
+        sys.stdout = sys.stderr = None
+
+    before = sys.stdout, sys.stderr
+    with registered(Plugin(textgen_batch_ended=disturb), name="disturbs"):
+        artifact = training.train(work.plan(), work.registry, Display(), folder=Path("relative"))
+        assert (Path.cwd(), sys.stdout, sys.stderr) == (work.folder, *before)
+    artifact.verify()
+    assert (work.folder / "relative" / "weights.safetensors").exists()
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err.count("on stdout")) == ("", 21)
 
 
 def test_a_hook_that_raises_stops_everything_in_strict_mode(work, monkeypatch):

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from textgen.cli import main
-from textgen.errors import PluginError, UnknownNameError
+from textgen.errors import ArtifactError, PluginError, UnknownNameError
+from textgen.plugins.recorded import check_transforms
 from textgen.plugins.registry import Registry, plugins, use_plugins
 from textgen.runs.artifact import Artifact
 from textgen.testing import registered
@@ -136,7 +137,7 @@ def test_no_broken_plugin_stops_another_model(work, site):
         reports.append(f"textgen: plugin {name} of {name} 1.2: {reason}")
     for name, (body, reason) in SILENCED.items():
         install(site, name, f"{HEAD}@hookimpl\ndef textgen_before_generation(request): {body}")
-        reports.append(f"textgen: plugin {name} of {name} 1.2: {reason}its hooks are not called again")
+        reports.append(f"textgen: plugin {name} of {name} 1.2: {reason}it is called again, and left out if it goes on")
     install(site, "nowhere", "")
     reports.append("textgen: plugin nowhere of nowhere 1.2: cannot be imported: ModuleNotFoundError: ")
     install(site, "twice", "", "counting_again")
@@ -295,7 +296,7 @@ LINES = ("--set", "corpus.layout=lines")
         ("raises", f"{FAILED}ValueError: no idea (FILE:19); see the traceback with --debug"),
         ("exits", f"{FAILED}SystemExit: 0 (FILE:22); see the traceback with --debug"),
         ("reads", "nowhere.txt: No such file or directory (raised by plugin faulty of acme 0, FILE:25)"),
-        ("shapeless", "Error: "),
+        ("shapeless", "the sampler 'shapeless' of acme 0 returned float32 (7, 3) instead of logits float32 (1, "),
         ("unmade", f"{FAILED}RuntimeError: no licence (FILE:31); see the traceback with --debug"),
         ("nooptions", "plugin faulty of acme 0 in use; see the traceback with --debug"),
         ("lost", "sampler 'lost' of acme 0 cannot be loaded from no_such_module:Lost: ModuleNotFoundError: "),
@@ -546,3 +547,20 @@ def test_a_run_records_its_recipe_and_who_changed_its_batches(site):
     assert f"textgen: {made} was made with curriculum 1.2; this is curriculum 1.3\n" in resumed.err
     (info / "entry_points.txt").unlink()
     assert process(site, *resume).err == f'{made_with}which is not loaded: pip install "curriculum==1.2"\n'
+
+
+@pytest.mark.parametrize(
+    ("distribution", "version", "advice"),
+    [
+        ('x"; touch pwned; "', "1.2", "install it"),
+        ("curriculum", '1"; touch pwned; "', "install it"),
+        ("./mine.py; touch pwned", "1", "add --plugin './mine.py; touch pwned'"),
+    ],
+)
+def test_advice_about_plugins_of_a_strangers_run_can_be_pasted(work, registry, distribution, version, advice):
+    artifact = work.train("run")
+    artifact.manifest.transforms = [distribution]
+    artifact.manifest.versions[distribution] = version
+    with pytest.raises(ArtifactError) as raised:
+        check_transforms(artifact, registry)
+    assert str(raised.value).endswith(f"which is not loaded: {advice}" if "add" not in advice else advice)

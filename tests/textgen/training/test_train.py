@@ -4,12 +4,14 @@ import os
 import signal
 from contextlib import suppress
 from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import safetensors.numpy
+from pydantic import Field
 
-from textgen import Sampler, hookimpl
+from textgen import Sampler, TrainingOptions, hookimpl
 from textgen.base.reading import read_tensors
 from textgen.errors import ArtifactError, CorpusError, OptionError, TextgenError
 from textgen.model.fitting import Position
@@ -331,6 +333,73 @@ def test_other_options_cannot_change_on_resuming(work, changes):
     with pytest.raises(OptionError, match=r"cannot change when a run is resumed \(these can: training\.epochs, "):
         resume(artifact.path, work.registry, Display(), changes=changes)
     assert (artifact.path / "textgen.json").read_bytes() == before
+
+
+CALLED: list[str] = []
+
+
+class CallingOptions(TrainingOptions):
+    resumable: ClassVar[tuple[str, ...]] = (*TrainingOptions.resumable, "callbacks")
+    names_code: ClassVar[tuple[str, ...]] = ("callbacks",)
+    callbacks: tuple[str, ...] = Field((), description="What to call.")
+
+
+class Calling(CountingModel):
+    TrainingOptions = CallingOptions
+
+    def fit(self, dataset, run):
+        CALLED.extend(run.options.callbacks)
+        super().fit(dataset, run)
+
+
+class CallingPlugin:
+    @hookimpl
+    def textgen_register_models(self, register):
+        register("calling", Calling)
+
+
+def test_code_that_a_run_names_is_asked_for_on_resuming(work):
+    model = {"model": {"name": "calling"}}
+    with registered(CallingPlugin()):
+        CALLED.clear()
+        work.train("run", model, callbacks=["a:b", "c:d e"], epochs=2)
+        assert CALLED == ["a:b", "c:d e"]
+        asked = (
+            r"run was trained with training\.callbacks, .*: add --set 'training\.callbacks=\[\"a:b\", \"c:d e\"\]' if"
+        )
+        with pytest.raises(OptionError, match=asked):
+            work.resume("run", epochs=3)
+        assert CALLED == ["a:b", "c:d e"]
+        # The same again is no change; none is one.
+        assert work.resume("run", epochs=3, callbacks=["a:b", "c:d e"]).manifest.changes[-1]["settings"] == {
+            "training": {"epochs": 3}
+        }
+        assert CALLED == ["a:b", "c:d e"] * 2
+        resumed = work.resume("run", epochs=4, callbacks=())
+        assert resumed.manifest.changes[-1]["settings"] == {"training": {"epochs": 4, "callbacks": []}}
+        work.resume("run", epochs=5)
+        assert CALLED == ["a:b", "c:d e"] * 2
+        assert same_weights(Artifact.open(work.folder / "run"), work.train("whole", model, epochs=5))
+
+
+def test_code_that_a_run_names_is_not_taken_over(work, capsys):
+    from textgen.evaluation.folds import cross_validate_run
+    from textgen.saved_run import SavedRun
+    from textgen.training.plan import make_plan
+    from textgen.training.train import open_base
+
+    with registered(CallingPlugin()):
+        CALLED.clear()
+        path = work.train("run", {"model": {"name": "calling"}}, callbacks=["a:b"]).path
+        base, corpus = open_base(path, work.registry), {"corpus": work.settings()["corpus"]}
+        plan: Any = make_plan(corpus, work.registry, base=base)
+        assert plan.training.callbacks == ()
+        assert "what training.callbacks of" in capsys.readouterr().err
+        cross_validate_run(SavedRun.open(path, work.registry), 2)
+        assert CALLED == ["a:b"]
+        given = {**corpus, "training": {"callbacks": ["e:f"]}}
+        plan = make_plan(given, work.registry, base=base)
+        assert plan.training.callbacks == ("e:f",)
 
 
 @pytest.mark.parametrize("change", ["more", "renamed", "shuffled"])

@@ -19,11 +19,12 @@ import pytest
 # A failing assertion then shows its values, as in a test module.
 pytest.register_assert_rewrite(
     *(f"{__name__}.{module}" for module in ("plugin", "forward", "corpus", "tokenizer", "model", "sampler")),
-    *(f"{__name__}.{module}" for module in ("exporter", "runtime")),
+    *(f"{__name__}.{module}" for module in ("exporter", "life_cycle", "runtime")),
 )
 
 from textgen.testing.suites.corpus import CorpusSuite  # noqa: E402
 from textgen.testing.suites.exporter import ExporterSuite  # noqa: E402
+from textgen.testing.suites.life_cycle import LifeCycleSuite  # noqa: E402
 from textgen.testing.suites.model import ModelSuite  # noqa: E402
 from textgen.testing.suites.runtime import RuntimeSuite  # noqa: E402
 from textgen.testing.suites.sampler import SamplerSuite, SelectorSuite  # noqa: E402
@@ -32,6 +33,7 @@ from textgen.testing.suites.tokenizer import TokenizerSuite  # noqa: E402
 __all__ = [
     "CorpusSuite",
     "ExporterSuite",
+    "LifeCycleSuite",
     "ModelSuite",
     "RuntimeSuite",
     "SamplerSuite",

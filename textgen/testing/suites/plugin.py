@@ -61,7 +61,20 @@ def imported_by(module: str, program: str) -> list[str]:
     raise AssertionError(process.communicate()[1])
 
 
-class PluginSuite:
+class Kit:
+    """The plugins that suites need."""
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def kit(cls) -> Iterator[None]:
+        """Registers the tiny corpora and the two models of :mod:`textgen.testing`."""
+        with ExitStack() as stack:
+            for module in (counting, recurrent, tiny):
+                stack.enter_context(registered(module, name=module.__name__, distribution="textgen-testing"))
+            yield
+
+
+class PluginSuite(Kit):
     """The base class of all suites.
 
     Attributes:
@@ -73,15 +86,6 @@ class PluginSuite:
     name: ClassVar[str]
     kind: ClassVar[str]
     interface: ClassVar[type]
-
-    @pytest.fixture(scope="class", autouse=True)
-    @classmethod
-    def kit(cls) -> Iterator[None]:
-        """Registers the tiny corpora and the two models of :mod:`textgen.testing`."""
-        with ExitStack() as stack:
-            for module in (counting, recurrent, tiny):
-                stack.enter_context(registered(module, name=module.__name__, distribution="textgen-testing"))
-            yield
 
     @property
     def provided(self) -> Provided:

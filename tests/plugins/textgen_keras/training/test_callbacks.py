@@ -1,4 +1,6 @@
 import csv
+import json
+import shlex
 import sys
 
 import numpy as np
@@ -147,7 +149,65 @@ def test_an_object_that_is_not_a_callback_is_an_error(fit):
         fit(print)
 
 
-def test_callbacks_are_recorded_by_their_import_paths_alone(recorder):
+def test_callbacks_are_recorded_by_import_paths(recorder):
     options = GradientOptions(callbacks=(recorder(), "my_callbacks:Stop"))
-    assert options.model_dump(mode="json")["callbacks"] == ["my_callbacks:Stop"]
+    path = f"{__name__}:{recorder.__qualname__}"
+    assert options.model_dump(mode="json")["callbacks"] == [path, "my_callbacks:Stop"]
     assert len(options.callbacks) == 2
+
+
+def test_what_a_run_names_is_not_run(command_line, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "planted.py").write_text("open('run', 'w').close()\nimport os\nstop = os.abort\n")
+    (tmp_path / "names.txt").write_text("Ada\nBo\nMia\nTom\n" * 8)
+    train = ["train", "names.txt", "--set", "corpus.layout=lines", "--set", "model.units=4", "--epochs", "1"]
+    assert command_line(*train, "--out", "mine")[0] == 0
+    manifest = json.loads((tmp_path / "mine" / "textgen.json").read_text())
+    manifest["settings"]["training"]["callbacks"] = ["planted:stop"]
+    (tmp_path / "mine" / "textgen.json").write_text(json.dumps(manifest))
+
+    code, out, err = command_line("train", "--resume", "mine", "--epochs", "2")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "--set 'training.callbacks=[\"planted:stop\"]' if you trust it" in err
+    code, _, err = command_line("train", "names.txt", "--from", "mine", "--epochs", "1", "--out", "next")
+    assert (code, err.count("what training.callbacks of mine names is not run here")) == (0, 1)
+    assert command_line("train", "--resume", "mine", "--epochs", "2", "--set", "training.callbacks=[]")[0] == 0
+    for command in (["sample", "mine"], ["evaluate", "mine", "--folds", "2"], ["runs", "show", "mine"]):
+        assert command_line(*command)[0] == 0
+    assert not (tmp_path / "run").exists()
+    assert "planted" not in sys.modules
+
+
+CALLBACK = """
+import keras
+from pathlib import Path
+
+class Halve(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.optimizer.learning_rate = self.model.optimizer.learning_rate / 2
+        with Path("epochs.txt").open("a") as file:
+            print(epoch, file=file)
+"""
+
+
+def test_a_run_is_resumed_exactly_if_its_callbacks_are_given_again(command_line, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "halving.py").write_text(CALLBACK)
+    (tmp_path / "names.txt").write_text("Ada\nBo\nMia\nTom\n" * 8)
+    options = ["corpus.layout=lines", "model.units=4", "training.schedule=constant", "training.warmup_steps=0"]
+    train = ["train", "names.txt", *(word for option in options for word in ("--set", option))]
+    callbacks = ["--set", "training.callbacks=halving:Halve"]
+    assert command_line(*train, *callbacks, "--epochs", "4", "--out", "whole")[0] == 0
+    assert command_line(*train, *callbacks, "--epochs", "2", "--out", "part")[0] == 0
+    assert (tmp_path / "epochs.txt").read_text().split() == [*"0123", *"01"]
+    code, _, err = command_line("train", "--resume", "part", "--epochs", "4")
+    assert code == 2
+    again = shlex.split(err.partition(": add ")[2].partition(" if you")[0])
+    assert command_line("train", "--resume", "part", "--epochs", "4", *again)[0] == 0
+    weights = [(tmp_path / run / "weights.safetensors").read_bytes() for run in ("whole", "part")]
+    assert weights[0] == weights[1]
+    assert (tmp_path / "epochs.txt").read_text().split() == [*"0123", *"01", *"23"]
+    (changed,) = json.loads((tmp_path / "part" / "textgen.json").read_text())["changes"]
+    assert changed["settings"] == {"training": {"epochs": 4}}

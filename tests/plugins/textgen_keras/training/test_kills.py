@@ -53,9 +53,10 @@ def test_runs_that_are_killed_lose_nothing(server, tmp_path, layout):
     kind = ["corpus.layout=stream", "training.length=20"] if layout == "lanes" else ["corpus.layout=lines"]
     options = [*kind, "training.batch_size=16", "model.units=16", "model.dropout=0.3", "training.sample_every=0"]
     options += ["model.embedding_dim=8", "model.weight_dropout=0.2", "training.warmup_steps=5"]
-    options += ["training.callbacks=['killer:Killer']"]
+    again = ["--set", "training.callbacks=['killer:Killer']"]
     command = ["train", "text.txt", "--model", "lstm" if layout == "lanes" else "gru", "--epochs", "8"]
     command += [argument for option in options for argument in ("--set", option)]
+    command += again
 
     alone = server.start(tmp_path, *command, "--out", "alone")
     assert alone.wait() == 0, alone.errors()
@@ -68,7 +69,7 @@ def test_runs_that_are_killed_lose_nothing(server, tmp_path, layout):
         done = False
         while not done:
             exists = (folder / "textgen.json").exists()
-            arguments = ["train", "--resume", folder.name] if exists else [*command, "--out", folder.name]
+            arguments = ["train", "--resume", folder.name, *again] if exists else [*command, "--out", folder.name]
             if not exists and folder.exists():  # killed before it became a run
                 arguments.append("--overwrite")
             is_early = kills % 4 == 0

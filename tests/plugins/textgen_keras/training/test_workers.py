@@ -124,7 +124,7 @@ def test_two_workers_train_the_weights_of_one_and_can_be_resumed_as_one(launch, 
     assert stopped.manifest.last_checkpoint is not None
     assert stopped.manifest.last_checkpoint.endswith("00000016.safetensors")
     # One process resumes what two began, including the carried state.
-    finish(launch("stopped0", "--resume", "run"), 0)
+    finish(launch("stopped0", "--resume", "run", "--set", "training.callbacks=witness:Witness"), 0)
     assert_close(weights(tmp_path / "stopped0"), weights(tmp_path / "alone"))
 
 

@@ -1,0 +1,102 @@
+"""stdout is for results: while a command runs, whatever plugins and libraries print goes to stderr.
+
+A command writes its results with :func:`print_result`. Everything else that prints, print statements in plugins and
+code in C among it, finds stderr in the place of stdout.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
+
+#: stdout and stderr of the program, while others find :class:`_Messages` in their place.
+_own: tuple[TextIO, TextIO] | None = None
+
+
+def results() -> TextIO:
+    """The stream for results: the program's stdout."""
+    return _own[0] if _own else sys.stdout
+
+
+def messages() -> TextIO:
+    """The stream for everything else: the program's stderr."""
+    return _own[1] if _own else sys.stderr
+
+
+def print_result(*values: object, end: str = "\n") -> None:
+    """Prints a result on stdout, as :func:`print` does."""
+    print(*values, end=end, file=results())
+
+
+class _Messages(io.TextIOBase):
+    """stderr, as plugins see it: closing it has no effect."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Does nothing: the stream is not the plugin's."""
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def __getattr__(self, name: str) -> Any:  # encoding, errors, buffer
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def stdout_for_results() -> Iterator[None]:
+    """Inside the ``with`` block, stdout is stderr for all but :func:`results`; then both are as they were before.
+
+    A plugin may replace or close ``sys.stdout`` and ``sys.stderr`` inside the block without harm.
+    """
+    global _own  # noqa: PLW0603 - the streams of a process
+    former = _own, sys.stdout, sys.stderr
+    _own = _own or (sys.stdout, sys.stderr)
+    sys.stdout = sys.stderr = _Messages(_own[1])
+    try:
+        yield
+    finally:
+        _own, sys.stdout, sys.stderr = former
+
+
+def move_stdout() -> None:
+    """Moves stdout to another descriptor, and lets descriptor 1 lead to stderr: code in C prints there."""
+    if sys.stdout is not sys.__stdout__ or not isinstance(sys.stdout, io.TextIOWrapper):
+        return  # stdout is someone else's, such as a test's
+    old = sys.stdout
+    with suppress(OSError, ValueError):  # without stderr, everything stays as it is
+        if (old.fileno(), sys.stderr.fileno()) == (1, 2):
+            old.flush()
+            moved = open(os.dup(1), "wb", buffering=0 if old.write_through else -1)  # noqa: SIM115 - until the end
+            os.dup2(2, 1)
+            sys.stdout = io.TextIOWrapper(
+                moved,
+                encoding=old.encoding,
+                errors=old.errors,
+                line_buffering=old.line_buffering,
+                write_through=old.write_through,
+            )
+
+
+def move_stdout_back() -> None:
+    """Lets descriptor 1 lead to stdout again, for a command of a plugin, which may print as it likes."""
+    with suppress(OSError, ValueError):
+        if sys.stdout is not sys.__stdout__ and sys.__stdout__ is not None and sys.__stdout__.fileno() == 1:
+            os.dup2(sys.stdout.fileno(), 1)
