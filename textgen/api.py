@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ def load(path: str | Path | None = None, *, runtime: str = "auto", device: str =
     """
     run = SavedRun.open(path)
     name, opened = run.runtime(runtime, device)
-    return TextGenerator(run, opened, name)
+    return TextGenerator(run, opened, name, load=partial(load, device=device))
 
 
 def export(
