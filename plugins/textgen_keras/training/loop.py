@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from textgen import Batch, Checkpoint, Dataset, Position, TrainingRun
+from textgen.errors import UnavailableError
 from textgen_keras.shapes import check_shapes
 from textgen_keras.stateful_network import IDS, StatefulNetwork, as_graph
 from textgen_keras.training.averaging import WeightAverage
@@ -44,9 +45,12 @@ class TrainingLoop:
         ArtifactError: if the checkpoint does not fit the network and the optimizer.
         OptionError: if a callback cannot be loaded, ``freeze`` names no weight or leaves none to train, or the workers
             do not train the same run.
+        UnavailableError: within a ``tf.Graph``.
     """
 
     def __init__(self, network: StatefulNetwork, dataset: Dataset, run: TrainingRun, workers: Workers) -> None:
+        if not tf.executing_eagerly():
+            raise UnavailableError("training needs TensorFlow's eager mode: call it outside of tf.Graph and tf.function")
         self._network, self._dataset, self._run, self._workers = network, dataset, run, workers
         assert isinstance(run.options, GradientOptions)
         self._options = options = run.options
