@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +38,9 @@ def load(path: str | Path | None = None, *, runtime: str = "auto", device: str =
         UnavailableError: if a library or the device is missing.
     """
     run = SavedRun.open(_path(path, "path"))
-    name, opened = run.runtime(values.text(runtime, "runtime"), values.text(device, "device"))
-    return TextGenerator(run, opened, name)
+    device = values.text(device, "device")
+    name, opened = run.runtime(values.text(runtime, "runtime"), device)
+    return TextGenerator(run, opened, name, load=partial(load, device=device))
 
 
 def export(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from textgen.base import values
-from textgen.errors import OptionError
+from textgen.errors import ArtifactError, OptionError
 from textgen.generation.continuation import Continuation
 from textgen.generation.loop import finish, generate
 from textgen.generation.request import Generation, Piece, Request, Wishes
@@ -26,10 +26,15 @@ if TYPE_CHECKING:
 class TextGenerator:
     """A trained model that writes text.
 
+    Threads may share it, and a process that was forked may use that of its parent; only CUDA and TensorFlow do not
+    survive a fork. It is pickled by its folder: another process loads the run again, in the same runtime, and refuses
+    to if the weights are others by then. A copy shares the loaded model, which keeps nothing between calls.
+
     Args:
         run: the run that the model comes from.
         runtime: the loaded model.
         runtime_name: the registered name of the runtime.
+        load: loads a run by its folder and the keyword ``runtime``, so that the generator can be pickled.
 
     Attributes:
         artifact: the run's folder.
@@ -38,8 +43,17 @@ class TextGenerator:
         defaults: how the run generates by default.
     """
 
-    def __init__(self, run: SavedRun, runtime: Runtime, runtime_name: str) -> None:
+    def __init__(
+        self,
+        run: SavedRun,
+        runtime: Runtime,
+        runtime_name: str,
+        *,
+        load: Callable[..., TextGenerator] | None = None,
+    ) -> None:
         self.run = run
+        self._folder = run.artifact.path.absolute()  # the working directory may change
+        self._load = load
         self.artifact: Artifact = run.artifact
         self.runtime = runtime
         self.runtime_name = runtime_name
@@ -47,6 +61,22 @@ class TextGenerator:
         self.tokenizer: Tokenizer = run.tokenizer()
         self.boundaries = run.boundaries()
         self.defaults = run.generation()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._load is None:
+            raise ArtifactError("only a generator that textgen.load returned can be pickled, by the folder of its run")
+        again = self._load, str(self._folder), self.runtime_name, self.artifact.weights_sha256
+        return _load_again, again, {"defaults": self.defaults}
+
+    def __copy__(self) -> Self:
+        copied = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        return copied
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        copied = self.__copy__()
+        copied.defaults = self.defaults.model_copy(deep=True)
+        return copied
 
     @overload
     def generate(self, prompt: str | None = None, **options: Unpack[Wishes]) -> str: ...
@@ -214,3 +244,25 @@ class TextGenerator:
             write=self.sample,
             progress=progress,
         )
+
+
+def _load_again(
+    load: Callable[..., TextGenerator], folder: str, runtime: str, weights: str | None
+) -> TextGenerator:
+    """Load the run of a pickled generator.
+
+    Args:
+        load: loads a run.
+        folder: of the run, or of its export.
+        runtime: by name.
+        weights: their SHA-256 when it was pickled.
+
+    Raises:
+        ArtifactError: if the run is gone, or has other weights by now.
+    """
+    generator = load(folder, runtime=runtime)
+    if generator.artifact.weights_sha256 != weights:
+        raise ArtifactError(
+            f"{folder} has other weights than when its generator was pickled; load the run anew and pickle that"
+        )
+    return generator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -62,7 +63,7 @@ class OnnxRuntime(Runtime):
         self._export = export
         self._runner = Runner(export, device, binds=device != "cpu" if binds is None else binds)
         self._writes_blocks = device != "cpu" if blocks is None else blocks
-        self._blocks: dict[tuple[str, int], BlockLoop] = {}
+        self._blocks: dict[tuple[int, str, int], BlockLoop] = {}  # by the process that opened them
         self._outside: set[tuple[str, ...]] = set()  # chains that no graph can have inside
 
     @classmethod
@@ -161,7 +162,7 @@ class OnnxRuntime(Runtime):
         return name
 
     def _block_loop(self, graph: str, draw: Draw, steps: int) -> BlockLoop:
-        key = (graph, steps)
+        key = (os.getpid(), graph, steps)
         if key not in self._blocks:
             content = self._build(draw, block=steps)
             session = open_session(content, "the block graph", self.device, cuda_graph=self.device != "cpu")

@@ -14,7 +14,7 @@ from textgen import Dataset, Model, State, Tensors, TrainingRun
 from textgen.errors import OptionError
 from textgen.options import Options
 from textgen_keras.devices import multiplies_bfloat16, placed_on, resolve_device
-from textgen_keras.libraries import require_tensorflow
+from textgen_keras.libraries import require_tensorflow, usual_settings
 from textgen_keras.shapes import check_shapes
 from textgen_keras.training.memory import keep_freed_memory
 from textgen_keras.training.options import GradientOptions
@@ -72,7 +72,7 @@ class KerasModel(Model):
             )
         if device == "cpu":
             keep_freed_memory()
-        with placed_on(device), workers.reporting_failures():
+        with usual_settings(), placed_on(device), workers.reporting_failures():
             network = self._built(run.options.seed)
             if run.options.mixed_precision:
                 network.use_mixed_precision()
@@ -81,6 +81,7 @@ class KerasModel(Model):
     def forward(
         self, ids: NDArray[np.int32], state: State, lengths: NDArray[np.int32] | None = None
     ) -> tuple[NDArray[np.float32], State]:
+        require_tensorflow()  # which a fork may have lost
         self.state_spec.check(state)
         names = [tensor.name for tensor in self.state_spec.tensors]
         logits, after = self._built().predict_next(ids, [state[name] for name in names], lengths)
@@ -114,8 +115,9 @@ class KerasModel(Model):
     def _built(self, seed: int = 0) -> StatefulNetwork:
         if self._network is None:
             require_tensorflow()
-            self._network = self.make_network(seed)
-            if self._loaded is not None:
-                self._network.set_tensors(self._loaded)
-                self._loaded = None
+            with usual_settings():
+                self._network = self.make_network(seed)
+                if self._loaded is not None:
+                    self._network.set_tensors(self._loaded)
+                    self._loaded = None
         return self._network

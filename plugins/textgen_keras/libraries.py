@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from textgen import cache_folder, usable_cores
 from textgen.errors import UnavailableError
+
+#: Holds the processes that began, by a fork, after TensorFlow had started its threads in their parent.
+_lost: list[int] = []
+
+
+def _after_fork() -> None:
+    context = getattr(sys.modules.get("tensorflow.python.eager.context"), "_context", None)
+    if context is not None and getattr(context, "_initialized", True):
+        _lost.append(os.getpid())
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def require_tensorflow() -> None:
@@ -16,8 +31,14 @@ def require_tensorflow() -> None:
     TensorFlow logs nothing unless ``TF_CPP_MIN_LOG_LEVEL`` is set.
 
     Raises:
-        UnavailableError: if TensorFlow is not installed, or Keras is set to another backend.
+        UnavailableError: if TensorFlow is not installed or cannot be loaded, Keras is set to another backend, or this
+            process was forked from one in which TensorFlow has run.
     """
+    if _lost:
+        raise UnavailableError(
+            "TensorFlow does not survive a fork: start this process with multiprocessing's method spawn, let its "
+            "parent not use TensorFlow, or write text with the runtime onnx or numpy"
+        )
     backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if "keras" in sys.modules:
         backend = sys.modules["keras"].config.backend()
@@ -33,11 +54,86 @@ def require_tensorflow() -> None:
 
 
 def _import_tensorflow() -> None:
+    is_new = "tensorflow" not in sys.modules
+    _name_folder("KERAS_HOME", "keras")
     try:
-        import keras  # noqa: F401
-        import tensorflow  # noqa: F401
-    except ImportError as error:
-        raise UnavailableError('training needs TensorFlow: pip install "textgen-rnn[train]"') from error
+        with usual_warnings():
+            import keras  # noqa: F401
+            import tensorflow as tf
+    except (ImportError, MemoryError) as error:
+        raise UnavailableError(_why_not("TensorFlow", ("tensorflow", "keras"), error)) from error
+    if is_new and usable_cores() < (os.cpu_count() or 1):  # it knows of no quota
+        tf.config.threading.set_intra_op_parallelism_threads(usable_cores())
+        tf.config.threading.set_inter_op_parallelism_threads(usable_cores())
+
+
+def _name_folder(variable: str, name: str) -> None:
+    """Name a folder of a library for a user without a home, or it would make a folder called ``~``."""
+    if not os.path.isabs(os.path.expanduser("~")):
+        os.environ.setdefault(variable, str(cache_folder() / name))
+
+
+def _why_not(library: str, modules: tuple[str, ...], error: ImportError | MemoryError) -> str:
+    """The reason why a library cannot be imported, and what to do."""
+    if isinstance(error, ModuleNotFoundError) and error.name in modules:
+        return f'training needs {library}: pip install "textgen-rnn[train]"'
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, MemoryError) or any(sign in reason for sign in _NO_MEMORY):
+        return f"too little memory to load {library}, which training needs: raise the limit (ulimit -v) ({reason})"
+    return f'{library}, which training needs, is installed but does not work: {reason}; or: pip install "textgen-rnn[train]"'
+
+
+#: What the errors of imports say where memory is short.
+_NO_MEMORY = ("failed to map segment", "annot allocate memory", "bad_alloc", "out of memory", "nable to allocate")
+
+
+@contextmanager
+def usual_warnings() -> Iterator[None]:
+    """A context in which warnings are no errors, whatever the process has chosen."""
+    with warnings.catch_warnings():
+        if any(action == "error" for action, *_ in warnings.filters):
+            warnings.simplefilter("default")
+            for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+                warnings.simplefilter("ignore", category)
+        yield
+
+
+@contextmanager
+def usual_settings() -> Iterator[None]:
+    """A context in which Keras and TensorFlow are set as they are by default, whatever the process has set before.
+
+    These settings are global, and decide what a layer or an optimizer computes from when it is made. They are restored
+    at the end.
+    """
+    import keras
+    import tensorflow as tf
+
+    config, optimizer = keras.config, tf.config.optimizer
+    floatx, policy, layout, epsilon = (
+        config.floatx(),
+        config.dtype_policy(),
+        config.image_data_format(),
+        config.epsilon(),
+    )
+    is_eager, is_jit = tf.config.functions_run_eagerly(), bool(optimizer.get_jit())
+    try:
+        config.set_floatx("float32")
+        config.set_dtype_policy("float32")
+        config.set_image_data_format("channels_last")
+        config.set_epsilon(1e-7)
+        tf.config.run_functions_eagerly(False)
+        if is_jit:
+            optimizer.set_jit(False)
+        with usual_warnings():
+            yield
+    finally:
+        config.set_floatx(floatx)
+        config.set_dtype_policy(policy)
+        config.set_image_data_format(layout)
+        config.set_epsilon(epsilon)
+        tf.config.run_functions_eagerly(is_eager)
+        if is_jit:
+            optimizer.set_jit(True)
 
 
 @contextmanager
@@ -47,11 +143,14 @@ def needs_numba() -> Iterator[None]:
     Raises:
         UnavailableError: if Numba is not installed, or does not work with the installed NumPy.
     """
+    if usable_cores() < (os.cpu_count() or 1):  # it knows of no quota
+        os.environ.setdefault("NUMBA_NUM_THREADS", str(usable_cores()))
+    _name_folder("NUMBA_CACHE_DIR", "numba")
     try:
-        yield
-    except ImportError as error:
-        reason = "" if isinstance(error, ModuleNotFoundError) else f" ({' '.join(str(error).split())})"
-        raise UnavailableError(f'training needs Numba: pip install "textgen-rnn[train]"{reason}') from error
+        with usual_warnings():
+            yield
+    except (ImportError, MemoryError) as error:
+        raise UnavailableError(_why_not("Numba", ("numba", "llvmlite"), error)) from error
 
 
 @contextmanager

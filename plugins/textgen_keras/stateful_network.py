@@ -16,6 +16,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from textgen import StateSpec, Tensors
+from textgen_keras.libraries import usual_settings
 
 #: The signatures of ids and of lengths in :func:`as_graph` functions.
 IDS = tf.TensorSpec([None, None], tf.int32)
@@ -44,7 +45,8 @@ def as_graph(function: Callable[..., Any], *signature: Any) -> Callable[..., Any
 
         # The arguments are flat: looking up a trace by nested lists takes longer than a step of a small network.
         whole = tf.function(of_flat, input_signature=tf.nest.flatten(arguments), autograph=False)
-        return whole.get_concrete_function()  # type: ignore[no-any-return]
+        with usual_settings():
+            return whole.get_concrete_function()  # type: ignore[no-any-return]
 
     def call(*tensors: Any, lengths: NDArray[np.int32] | None = None) -> Any:
         if lengths is None:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
+
+
+#: A folder that does not exist and cannot be made.
+_NOWHERE = Path("/nonexistent/textgen").absolute()
 
 
 class Variable(NamedTuple):
@@ -17,7 +23,11 @@ class Variable(NamedTuple):
 
 RUNS_DIR = Variable("TEXTGEN_RUNS_DIR", "Folder in which runs are kept.", "`runs` in the working directory")
 DATA_DIR = Variable("TEXTGEN_DATA_DIR", "Folder with the corpora's files, searched before any download.", "none")
-CACHE_DIR = Variable("TEXTGEN_CACHE_DIR", "Folder for downloads and measurements.", "the user's cache folder")
+CACHE_DIR = Variable(
+    "TEXTGEN_CACHE_DIR",
+    "Folder for downloads and measurements.",
+    "the user's cache folder; for a user without a home, `textgen-UID` in the folder of temporary files",
+)
 PLUGINS = Variable(
     "TEXTGEN_PLUGINS",
     "Plugins or distributions to load besides the bundled ones, separated by commas; set but empty, none.",
@@ -40,13 +50,41 @@ def data_folder(chosen: Path | None) -> Path | None:
 
 
 def cache_folder() -> Path:
-    """The folder for files that can be made or downloaded again; it may not exist yet."""
+    """The folder for files that can be made or downloaded again; it may not exist yet, or not be writable."""
     named = os.environ.get(CACHE_DIR.name)
     if named:
         return Path(named).absolute()
     import platformdirs
 
-    return platformdirs.user_cache_path("textgen", appauthor=False)
+    try:
+        folder = platformdirs.user_cache_path("textgen", appauthor=False)
+    except RuntimeError:  # there is no home
+        return _without_home()
+    return folder if folder.is_absolute() else _without_home()
+
+
+def has_home() -> bool:
+    """Whether the user of this process has a home folder; in a container, a user may have none."""
+    return os.path.isabs(os.path.expanduser("~"))
+
+
+def _without_home() -> Path:
+    """A folder for temporary files that belongs to the user of this process alone; one that does not exist if need be.
+
+    Other users may write to the folder of temporary files, too: what they put there under this name is not used.
+    """
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    try:
+        parent = Path(tempfile.gettempdir())
+        if parent == Path.cwd():  # which Python takes if no other folder can be written
+            return _NOWHERE
+        folder = parent / f"textgen-{user}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return _NOWHERE
+    is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == user and not found.st_mode & 0o022
+    return folder if is_own else _NOWHERE
 
 
 def allowed_plugins() -> frozenset[str] | None:

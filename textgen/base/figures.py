@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import io
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from textgen.base.environment import cache_folder, has_home
 from textgen.base.files import write_atomically
 from textgen.errors import UnavailableError
 
@@ -14,13 +19,30 @@ def new_figure(width: float, height: float) -> Any:
     """An empty ``matplotlib.figure.Figure`` of the given size in inches.
 
     Raises:
-        UnavailableError: if matplotlib is not installed.
+        UnavailableError: if matplotlib is not installed, or finds no folder for its cache.
     """
     try:
-        from matplotlib.figure import Figure
+        with _cached_somewhere():
+            from matplotlib.figure import Figure
     except ImportError:
         raise UnavailableError('plots need matplotlib: pip install "textgen-rnn[plots]"') from None
+    except OSError:
+        raise UnavailableError("plots need a folder for matplotlib's cache: set MPLCONFIGDIR to one") from None
     return Figure(figsize=(width, height), layout="constrained")
+
+
+@contextmanager
+def _cached_somewhere() -> Iterator[None]:
+    """A context to import matplotlib in: it would warn if it cannot write its cache where it would like to."""
+    if not has_home():
+        os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
+    log = logging.getLogger("matplotlib")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def save_figure(figure: Any, path: Path) -> None:

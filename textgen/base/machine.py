@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
 from types import FrameType
 from typing import Literal, cast
 
@@ -24,9 +25,60 @@ def distribution_version(name: str) -> str:
         return "unknown"
 
 
+#: The file system that tells of control groups; tests put another one in its place.
+ROOT = Path("/")
+
+
 def usable_cores() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The number of cores that this process may use, at least 1: by its affinity, and by the quota of its container.
+
+    Of a quota of 2.5 cores, 2 are counted: threads that wait for each other lose more than half a core wins.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([cores, *map(int, _quotas(ROOT))]))
+
+
+def _quotas(root: Path) -> list[float]:
+    """The quotas of this process's control groups and of those around them, in cores; see cgroups(7).
+
+    Version 2 has ``cpu.max`` ("200000 100000" or "max 100000"), version 1 two files. A group may be anywhere below the
+    folder that is mounted; in a container it is often that folder itself.
+    """
+    quotas = []
+    for mounted, group in _groups(root):
+        for folder in (mounted / group, *(mounted / parent for parent in group.parents)):
+            limit = _read(folder / "cpu.max").split() or [
+                *_read(folder / "cpu.cfs_quota_us").split(),
+                *_read(folder / "cpu.cfs_period_us").split(),
+            ]
+            if len(limit) == 2 and limit[0].isdecimal() and limit[1].isdecimal() and int(limit[1]):
+                quotas.append(int(limit[0]) / int(limit[1]))
+    return quotas
+
+
+def _groups(root: Path) -> Iterator[tuple[Path, PurePosixPath]]:
+    """The mounted hierarchies of control groups that may limit cores, each with this process's group below it."""
+    groups = {}  # by controller; version 2 has no name for its own
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        groups.update(dict.fromkeys(controllers.split(","), PurePosixPath(path)))
+    for line in _read(root / "proc/self/mountinfo").splitlines():
+        place, _, kind = line.partition(" - ")
+        fields, (system, *options) = place.split(), kind.split() or [""]
+        controller = "" if system == "cgroup2" else "cpu" if "cpu" in options[-1].split(",") else None
+        if system not in ("cgroup", "cgroup2") or len(fields) < 5 or controller is None:
+            continue
+        group, top = groups.get(controller, PurePosixPath("/")), PurePosixPath(fields[3])
+        below = group.relative_to(top) if group.is_relative_to(top) else PurePosixPath()
+        yield root / fields[4].lstrip("/"), below
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def parse_device(device: str) -> tuple[Literal["auto", "cpu", "cuda"], int]:

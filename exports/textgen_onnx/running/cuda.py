@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 import onnxruntime
@@ -48,6 +49,8 @@ def why_no_cuda() -> str:
         )
     if not _has_driver():
         return "there is no NVIDIA driver: no GPU device is visible to this process"
+    if lost := why_lost_by_a_fork():
+        return lost
     # The list of providers shows what was compiled in; only a session shows whether CUDA and cuDNN can be loaded.
     options = onnxruntime.SessionOptions()
     options.log_severity_level = SILENT
@@ -55,6 +58,19 @@ def why_no_cuda() -> str:
     if "CUDAExecutionProvider" not in session.get_providers():
         return 'CUDA or cuDNN cannot be loaded: pip install "textgen-rnn[cuda]"'
     return ""
+
+
+def why_lost_by_a_fork() -> str:
+    """The reason why CUDA does not work in a process whose parent has used it, and what to do; empty if it works."""
+    if _first_to_use_cuda() == os.getpid():
+        return ""
+    return "this process was forked from one that uses CUDA: start it with multiprocessing's method spawn"
+
+
+@cache
+def _first_to_use_cuda() -> int:
+    """The process that called this first, of this one and those that it was forked from."""
+    return os.getpid()
 
 
 def _has_driver() -> bool:

@@ -1,7 +1,11 @@
-"""The graphs of an export, run on a device: sessions are opened when they are needed, and kept."""
+"""The graphs of an export, run on a device: sessions are opened when they are needed, and kept.
+
+The threads of a session do not survive a fork, so a process uses only sessions that it has opened itself.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from math import prod
 from typing import Any
@@ -39,7 +43,7 @@ class Runner:
         self._spec = export.state_spec
         self._vocab_size = export.manifest.vocab_size
         self._graphs: dict[str, bytes] = {}
-        self._sessions: dict[tuple[str, int], Any] = {}
+        self._sessions: dict[tuple[int, str, int], Any] = {}  # by the process that opened them
 
     def graph(self, name: str) -> bytes:
         """A serialised graph: one that was added, or a file of the export, verified.
@@ -87,13 +91,13 @@ class Runner:
 
     def _session(self, name: str, batch: int, feeds: Mapping[str, NDArray[Any]], state: State) -> Any:
         """The session of a graph, with the threads that suit batches of this size."""
-        key = (name, batch.bit_length() if self.device == "cpu" else 0)
+        key = (os.getpid(), name, batch.bit_length() if self.device == "cpu" else 0)
         if key in self._sessions:
             return self._sessions[key]
         graph = self.graph(name)
         if self.device == "cpu":
             record = self._export.manifest.files.get(name) or self._export.manifest.files[STEP]
-            identity = f"{onnxruntime.__version__}:{record.sha256[:16]}:{name}:{key[1]}"
+            identity = f"{onnxruntime.__version__}:{record.sha256[:16]}:{name}:{key[2]}"
             measured = _shortened(feeds, self._measured_steps(batch))
             session = choose_threads(
                 identity,

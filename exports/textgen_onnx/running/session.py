@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 from typing import Any
+from weakref import WeakSet
 
 import onnxruntime
 
 from textgen import Check, distribution_version, usable_cores
 from textgen.errors import ArtifactError, UnavailableError
-from textgen_onnx.running.cuda import SILENT, why_no_cuda
+from textgen_onnx.running.cuda import SILENT, why_lost_by_a_fork, why_no_cuda
+
+#: The sessions of this process, and those of its parent if it was forked.
+_opened: WeakSet[Any] = WeakSet()
+
+
+def _never_close() -> None:
+    """Keep all sessions for as long as this process lives.
+
+    Closing a session waits for its threads. After a fork there are none in the child, which would wait for ever.
+    """
+    for session in _opened:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_never_close)
 
 
 def open_session(model: bytes, name: str, device: str, *, threads: int = 0, cuda_graph: bool = False) -> Any:
@@ -26,12 +45,14 @@ def open_session(model: bytes, name: str, device: str, *, threads: int = 0, cuda
         UnavailableError: if the device does not work.
     """
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or usable_cores()
     options.inter_op_num_threads = 1
     options.log_severity_level = SILENT
     providers: list[Any] = ["CPUExecutionProvider"]
     if device != "cpu":
         cuda = {"device_id": device.removeprefix("cuda:"), "enable_cuda_graph": str(int(cuda_graph))}
+        if lost := why_lost_by_a_fork():
+            raise UnavailableError(lost)
         providers = [("CUDAExecutionProvider", cuda), *providers]
         if cuda_graph:
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
@@ -47,6 +68,7 @@ def open_session(model: bytes, name: str, device: str, *, threads: int = 0, cuda
         ) from None
     if device != "cpu" and "CUDAExecutionProvider" not in session.get_providers():
         raise UnavailableError(why_no_cuda() or f"CUDA has no device {device}; use another number, or --device cpu")
+    _opened.add(session)
     return session
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 from collections.abc import Callable
 from contextlib import suppress
@@ -56,12 +57,24 @@ class _FilePerEntry(IndexDataCacheFile):  # type: ignore[misc]  # numba is untyp
         return name
 
 
+class _Places(FunctionCache._impl_class):  # type: ignore[misc]  # numba is untyped
+    """The places of a cache, without the user's folder for a user who has none: Numba would make one called ``~``."""
+
+    _locator_classes = [
+        place
+        for place in FunctionCache._impl_class._locator_classes
+        if os.path.isabs(os.path.expanduser("~")) or "UserWide" not in place.__name__
+    ]
+
+
 class _FolderCache(FunctionCache):  # type: ignore[misc]  # numba is untyped
     """Numba's cache on disk, in which machine code is found only if no file of this folder has changed since.
 
     Numba by itself compares the function and its own file, but machine code contains functions of other files, too. It
     has no public setting for this; the key of an entry is the one place where all that the entry depends on meets.
     """
+
+    _impl_class = _Places
 
     def __init__(self, function: Callable[..., None]) -> None:
         super().__init__(function)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -45,11 +46,16 @@ def on_all_cores(
         call.result()
 
 
-@cache
 def _cores() -> tuple[int, ThreadPoolExecutor]:
     """The number of cores to use, and a pool of that many threads.
 
     Numba counts the cores that this process may use, unless ``NUMBA_NUM_THREADS`` is set.
     """
     count = numba.config.NUMBA_NUM_THREADS
-    return count, ThreadPoolExecutor(count, "textgen-core")
+    return count, _pool(count, os.getpid())
+
+
+@cache
+def _pool(count: int, process: int) -> ThreadPoolExecutor:
+    """The threads of a process; those of its parent do not survive a fork."""
+    return ThreadPoolExecutor(count, "textgen-core")

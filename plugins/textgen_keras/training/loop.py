@@ -12,7 +12,7 @@ import tensorflow as tf
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from textgen import Batch, Checkpoint, Dataset, Position, TrainingRun
-from textgen.errors import ArtifactError
+from textgen.errors import ArtifactError, UnavailableError
 from textgen_keras.shapes import check_shapes
 from textgen_keras.stateful_network import IDS, StatefulNetwork, as_graph
 from textgen_keras.training.averaging import WeightAverage
@@ -46,9 +46,12 @@ class TrainingLoop:
         ArtifactError: if the checkpoint does not fit the network and the optimizer.
         OptionError: if a callback cannot be loaded, ``freeze`` names no weight or leaves none to train, or the workers
             do not train the same run.
+        UnavailableError: within a ``tf.Graph``.
     """
 
     def __init__(self, network: StatefulNetwork, dataset: Dataset, run: TrainingRun, workers: Workers) -> None:
+        if not tf.executing_eagerly():
+            raise UnavailableError("training needs TensorFlow's eager mode: call it outside of tf.Graph and tf.function")
         self._network, self._dataset, self._run, self._workers = network, dataset, run, workers
         assert isinstance(run.options, GradientOptions)
         self._options = options = run.options
