@@ -9,7 +9,7 @@ from textgen.base.console import notice
 from textgen.errors import PluginError, UnavailableError, UnsupportedModelError
 from textgen.plugins.recorded import needing, recorded_tokenizer, report_changes
 from textgen.plugins.registry import Registry, plugins
-from textgen.runs.artifact import Artifact
+from textgen.runs.artifact import Artifact, Trust
 from textgen.runs.folder import find_run
 from textgen.text.boundaries import Boundaries
 
@@ -35,17 +35,20 @@ class SavedRun:
         self._tokenizer: Tokenizer | None = None
 
     @classmethod
-    def open(cls, path: str | Path | None = None, registry: Registry | None = None) -> SavedRun:
+    def open(
+        cls, path: str | Path | None = None, registry: Registry | None = None, trust: Trust = "weights"
+    ) -> SavedRun:
         """Open a run; plugins that have changed since it was made are reported on stderr.
 
         Args:
             path: its folder, or its name in the folder of runs; ``None`` for the latest run.
             registry: the plugins to look names up in, by default those of this process.
+            trust: what in the folder may run; see :class:`~textgen.runs.artifact.Artifact`.
 
         Raises:
             ArtifactError: if there is no such run, or it cannot be read.
         """
-        run = cls(Artifact.open(find_run(None if path is None else Path(path))), registry or plugins())
+        run = cls(Artifact.open(find_run(None if path is None else Path(path)), trust), registry or plugins())
         report_changes(run.artifact, run.registry)
         return run
 

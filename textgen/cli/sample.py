@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from textgen.cli.parameters import DataDir, Device, OnUnknown, Run
+from textgen.cli.parameters import DataDir, Device, OnUnknown, Run, TrustGraph
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -84,6 +84,7 @@ def sample(
         str, typer.Option(help="The runtime to use: auto, numpy, onnx, keras, or one of a plugin.")
     ] = "auto",
     device: Device = None,
+    trust_graph: TrustGraph = False,
     stream: Annotated[bool, typer.Option("--stream", help="Show the text as it is written.")] = False,
     novelty: Annotated[
         bool, typer.Option("--novelty", help="Print the share of texts that are not training documents.")
@@ -115,7 +116,7 @@ def sample(
         raise OptionError(
             "--save-state keeps the state of a single text: use one prompt, one text, one temperature, one label"
         )
-    generator = load(run, runtime=runtime, device=device or "auto")
+    generator = load(run, runtime=runtime, device=device or "auto", trust="graph" if trust_graph else "weights")
     continuation = generator.load_continuation(load_state) if load_state else None
     request = generator.request(
         prompts or None,

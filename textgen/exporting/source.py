@@ -16,6 +16,8 @@ from textgen.generation.chain import Chain
 from textgen.generation.draw import Draw, uniforms
 from textgen.generation.runtime import Runtime
 from textgen.options import build_options
+from textgen.plugins.recorded import with_chain
+from textgen.runs.artifact import Artifact
 from textgen.saved_run import SavedRun
 from textgen.text.batches import Batch, Dataset
 from textgen.training.layout import arrange_batches
@@ -27,7 +29,13 @@ MEASURED_TOKENS, MEASURED_ROWS = 20_000, 40
 
 
 def export_run(
-    run: SavedRun, name: str, options: Mapping[str, Any], folder: Path, *, notice: Callable[[str], None]
+    run: SavedRun,
+    name: str,
+    options: Mapping[str, Any],
+    folder: Path,
+    *,
+    sampler: str | None = None,
+    notice: Callable[[str], None],
 ) -> ExportReport:
     """Export a run with a registered exporter.
 
@@ -36,23 +44,25 @@ def export_run(
         name: the exporter, as registered.
         options: of the exporter.
         folder: the folder to write.
+        sampler: the chain that the export generates with; by default the run's own.
         notice: shows the user a line.
 
     Raises:
+        OptionError: if ``sampler`` is not a chain.
         ArtifactError: if the run is incomplete, or the export differs too much from it; no file is left then.
     """
     factory = run.registry.get("exporter", name)
     exporter: Exporter = factory(build_options(factory.Options, options, where=name))
-    return exporter.export(export_source(run, notice), folder)
+    return exporter.export(export_source(run, notice, sampler), folder)
 
 
-def export_source(run: SavedRun, notice: Callable[[str], None]) -> ExportSource:
+def export_source(run: SavedRun, notice: Callable[[str], None], sampler: str | None = None) -> ExportSource:
     """The source that an exporter starts from; arguments and errors as in :func:`export_run`."""
 
     def open_runtime(name: str) -> Runtime:
         return run.runtime(name, "cpu", from_weights=True)[1]
 
-    chain, tokenizer = run.chain(), run.tokenizer()
+    chain, tokenizer = run.chain(sampler), run.tokenizer()
     text_of_run = _text(run)
     characters_per_id = tokenizer.characters_per_id.astype(np.float64)
     if text_of_run is not None:
@@ -62,8 +72,11 @@ def export_source(run: SavedRun, notice: Callable[[str], None]) -> ExportSource:
     else:
         batches, carries_state = [_own_text(open_runtime("auto"), run.registry.chain("multinomial"))], False
         text = "text of the model itself"
+    artifact = run.artifact
+    if sampler is not None:
+        artifact = Artifact(artifact.path, with_chain(artifact.manifest, run.registry, chain))
     return ExportSource(
-        artifact=run.artifact,
+        artifact=artifact,
         make_model=run.model,
         chain=chain,
         forbidden_ids=run.boundaries().forbidden_ids(tokenizer),

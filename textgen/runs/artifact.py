@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
@@ -18,6 +18,9 @@ from textgen.errors import ArtifactError, UnsupportedModelError
 from textgen.model.state import StateSpec
 from textgen.runs.manifest import FORMAT_VERSION, MANIFEST, TOKENIZER, WEIGHTS, FileRecord, Manifest, read_manifest
 
+#: What of a folder may run; see :class:`Artifact`.
+Trust = Literal["weights", "graph"]
+
 
 class Artifact:
     """The folder of a run or of an export: its manifest, its files and their records.
@@ -25,20 +28,27 @@ class Artifact:
     Attributes:
         path: the folder.
         manifest: the content of ``textgen.json``; changes are written by :meth:`commit`.
+        trust: what in the folder may run. ``"weights"``: nothing; data are read, and graphs are built from them or
+            checked. ``"graph"``: the graphs in it, too, whatever they are.
     """
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: Manifest, trust: Trust = "weights") -> None:
         self.path = path
         self.manifest = manifest
+        self.trust = trust
 
     @classmethod
-    def open(cls, path: Path) -> Artifact:
+    def open(cls, path: Path, trust: Trust = "weights") -> Artifact:
         """Opens a folder; its files are verified when they are read.
+
+        Args:
+            path: the folder.
+            trust: what in it may run.
 
         Raises:
             ArtifactError: if the folder does not hold a run, or one of a later format.
         """
-        return cls(path, read_manifest(path / MANIFEST))
+        return cls(path, read_manifest(path / MANIFEST), trust)
 
     def commit(self) -> None:
         """Writes ``textgen.json``, atomically, in the present format."""
