@@ -44,6 +44,35 @@ _BITS = {
 }
 
 
+def parse(content: bytes) -> onnx.ModelProto:
+    """A model, all of whose tensors are in it.
+
+    Args:
+        content: the model, serialised.
+
+    Raises:
+        Refused: if it is not a model, or a tensor in any part of it lies in another file.
+    """
+    try:
+        model = onnx.load_from_string(content)
+        _check_is_complete(model)
+    except (DecodeError, ValueError):
+        raise Refused("it is not ONNX") from None
+    except RecursionError:
+        raise Refused("its parts lie too deep in each other") from None
+    return model
+
+
+def _check_is_complete(message: Any) -> None:
+    """Check a message of protocol buffers and all that it consists of."""
+    if isinstance(message, TensorProto) and (message.data_location != TensorProto.DEFAULT or message.external_data):
+        raise Refused(f"its tensor {message.name[:50]} lies in another file")
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in value if field.is_repeated else (value,):
+                _check_is_complete(part)
+
+
 class ForeignGraph:
     """A graph that reads text, and that textgen did not build.
 
@@ -57,10 +86,7 @@ class ForeignGraph:
     """
 
     def __init__(self, content: bytes, spec: StateSpec, vocab_size: int) -> None:
-        try:
-            model = onnx.load_from_string(content)
-        except (DecodeError, ValueError):
-            raise Refused("it is not ONNX") from None
+        model = parse(content)
         _check_model(model)
         _check_graph(model.graph, inside=False)
         self._model, self._spec, self._vocab_size = model, spec, vocab_size
@@ -132,10 +158,8 @@ def _tensors(attribute: onnx.AttributeProto) -> Iterator[TensorProto]:
 
 
 def _check_tensor(tensor: TensorProto) -> None:
-    """Check that a tensor's values are in it, as many as its shape says."""
+    """Check that a tensor has as many values as its shape says."""
     name = tensor.name[:50]
-    if tensor.data_location != TensorProto.DEFAULT or tensor.external_data:
-        raise Refused(f"its tensor {name} lies in another file")
     if tensor.HasField("segment"):
         raise Refused(f"its tensor {name} is a part of another")
     bits = _BITS.get(tensor.data_type)

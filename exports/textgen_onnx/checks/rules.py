@@ -1,7 +1,7 @@
 """A rule per operator: the shapes of its outputs by those of its inputs.
 
-The rules are those of the ONNX operators (https://onnx.ai/onnx/operators/). The list has what tf2onnx makes of recurrent Keras models, what textgen's own graphs consist of, and
-operators of arithmetic that are as harmless.
+The rules are those of the ONNX operators (https://onnx.ai/onnx/operators/). The list has what tf2onnx makes of
+recurrent Keras models, what textgen's own graphs consist of, and operators of arithmetic that are as harmless.
 """
 
 from __future__ import annotations

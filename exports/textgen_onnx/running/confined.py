@@ -73,8 +73,9 @@ class ConfinedSession:
             ArtifactError: if the graph fails, or needs more memory than it may use.
         """
         with self._lock:
-            if self._stop is None or self._owner != os.getpid():
-                self._start()  # it was stopped, or belongs to the process that this one was forked from
+            # It may have been stopped, or belong to the process that this one was forked from.
+            if self._stop is None or self._owner != os.getpid() or self._process.poll() is not None:
+                self._start()
             _, found = self._ask({"outputs": list(names)}, feeds)
         if list(found) != list(names):
             raise ArtifactError(f"{self._name} gives other outputs than those asked for")

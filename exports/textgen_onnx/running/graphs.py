@@ -117,13 +117,24 @@ class Graphs:
         if is_known(self._key(name, content, loop)):
             return Runnable(content)
         if self._export.trust == "graph":
-            return Runnable(content, is_confined=True)
+            return self._confined(name, content)
         if not self.about.is_built:
             return self._checked(name, content)
         built = build().SerializeToString()
         if built == content:
             self.remember(name, content)
         return Runnable(built)
+
+    def _confined(self, name: str, content: bytes) -> Runnable:
+        """A file's own graph, for a process of its own; not even there does it read other files."""
+        from textgen_onnx.checks.foreign import parse
+        from textgen_onnx.checks.rules import Refused
+
+        try:
+            parse(content)
+        except Refused as reason:
+            raise ArtifactError(f"{self._export.path / name} cannot be run: {reason}; export again") from None
+        return Runnable(content, is_confined=True)
 
     def _checked(self, name: str, content: bytes) -> Runnable:
         from textgen_onnx.checks.foreign import ForeignGraph

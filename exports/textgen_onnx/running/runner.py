@@ -101,7 +101,7 @@ class Runner:
         return found, DeviceState(values, self.device) if self._binds else State(values)
 
     def _check(self, foreign: ForeignGraph, name: str, rows: int, steps: int) -> None:
-        """Check a foreign graph before it reads another number of ids than before, and before its threads are chosen."""
+        """Check a foreign graph before it reads ids, and before it does so to choose its threads."""
         from textgen_onnx.checks.rules import Refused
 
         try:
