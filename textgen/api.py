@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from textgen.base import values
 from textgen.errors import OptionError
 from textgen.options import merge_settings
 from textgen.plugins.registry import Registry, plugins
-from textgen.runs.artifact import Artifact
+from textgen.runs.artifact import Artifact, Trust
 from textgen.saved_run import SavedRun
 from textgen.text_generator import TextGenerator
 
@@ -25,22 +25,29 @@ if TYPE_CHECKING:
     from textgen.training.plan import Plan
 
 
-def load(path: str | Path | None = None, *, runtime: str = "auto", device: str = "auto") -> TextGenerator:
+def load(
+    path: str | Path | None = None, *, runtime: str = "auto", device: str = "auto", trust: Trust = "weights"
+) -> TextGenerator:
     """Loads a run, or an export of one.
 
     Args:
         path: its folder, or its name in the folder of runs; by default the latest run.
         runtime: ``"auto"`` for the fastest one that runs the model, or its registered name.
         device: ``"auto"``, ``"cpu"`` or ``"cuda[:N]"``.
+        trust: what of the folder may run: with ``"weights"`` nothing, as its graphs are built anew from the weights in
+            it, or checked; with ``"graph"`` the graphs as they are, so give it for folders only whose source you trust.
 
     Raises:
+        OptionError: if ``trust`` is neither.
         ArtifactError: if the run is missing, incomplete, altered, or of a later format.
         UnavailableError: if a library or the device is missing.
     """
-    run = SavedRun.open(_path(path, "path"))
+    if trust not in get_args(Trust):
+        raise OptionError(f"unknown trust {trust!r}; there are: {', '.join(get_args(Trust))}")
+    run = SavedRun.open(_path(path, "path"), trust=trust)
     device = values.text(device, "device")
     name, opened = run.runtime(values.text(runtime, "runtime"), device)
-    return TextGenerator(run, opened, name, load=partial(load, device=device))
+    return TextGenerator(run, opened, name, load=partial(load, device=device, trust=trust))
 
 
 def export(
@@ -48,6 +55,7 @@ def export(
     *,
     to: str = "onnx",
     out: str | Path | None = None,
+    sampler: str | None = None,
     options: Mapping[str, Any] | None = None,
     notice: Callable[[str], None] | None = None,
 ) -> ExportReport:
@@ -57,6 +65,7 @@ def export(
         path: its folder, or its name in the folder of runs; by default the latest run.
         to: the exporter, by registered name.
         out: the folder to write; by default one in the run's folder, named after the exporter.
+        sampler: the sampler chain that the export generates with; by default the run's own.
         options: options of the exporter, such as ``{"precision": "int8"}``.
         notice: called with each line that the exporter reports; by default nothing is shown.
 
@@ -64,13 +73,15 @@ def export(
         The files written, and how far they are from their source.
 
     Raises:
+        OptionError: if ``sampler`` is not a chain.
         ArtifactError: if the export differs too much from the run; nothing is left then.
     """
     from textgen.exporting.source import export_run
 
     run = SavedRun.open(_path(path, "path"))
     folder = _path(out, "out") or run.artifact.path / values.text(to, "to")
-    return export_run(run, to, values.table(options or {}, "options"), folder, notice=notice or (lambda line: None))
+    chosen = values.table(options or {}, "options")
+    return export_run(run, to, chosen, folder, sampler=sampler, notice=notice or (lambda line: None))
 
 
 def cross_validate(

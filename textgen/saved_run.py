@@ -10,7 +10,7 @@ from textgen.errors import ArtifactError, PluginError, UnavailableError, Unknown
 from textgen.options import build_options
 from textgen.plugins.recorded import check_recorded, needing, recorded_part, recorded_tokenizer, report_changes
 from textgen.plugins.registry import Registry, plugins
-from textgen.runs.artifact import Artifact
+from textgen.runs.artifact import Artifact, Trust
 from textgen.runs.checkpoint import tidy
 from textgen.runs.folder import find_run
 from textgen.runs.manifest import MANIFEST
@@ -39,18 +39,21 @@ class SavedRun:
         self._tokenizer: Tokenizer | None = None
 
     @classmethod
-    def open(cls, path: str | Path | None = None, registry: Registry | None = None) -> SavedRun:
+    def open(
+        cls, path: str | Path | None = None, registry: Registry | None = None, trust: Trust = "weights"
+    ) -> SavedRun:
         """Open a run; plugins that have changed since it was made are reported on stderr.
 
         Args:
             path: its folder, or its name in the folder of runs; ``None`` for the latest run.
             registry: the plugins to look names up in, by default those of this process.
+            trust: what in the folder may run; see :class:`~textgen.runs.artifact.Artifact`.
 
         Raises:
             ArtifactError: if there is no such run, or it cannot be read.
         """
         folder = find_run(None if path is None else Path(path))
-        run = cls(Artifact.open(folder), registry or plugins())
+        run = cls(Artifact.open(folder, trust), registry or plugins())
         if run.artifact.manifest.export is None:
             run._check_training()
         tidy(run.artifact)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from textgen.base import values
-from textgen.errors import ArtifactError, OptionError
+from textgen.errors import ArtifactError, CorpusError, OptionError
 from textgen.generation.continuation import Continuation
 from textgen.generation.loop import finish, generate
 from textgen.generation.request import Generation, Piece, Request, Wishes
@@ -234,10 +234,17 @@ class TextGenerator:
             request = self.request("", num=count, seed=wished, sampler=sampler, temperature=temperature)
         elif given := [name for name, value in texts.items() if value is not None]:
             raise OptionError(f"{', '.join(given)}: for documents only; this run was trained on a stream")
+        try:
+            split = read_split(self.run, corpus, self.tokenizer)
+        except CorpusError as error:
+            if self.artifact.manifest.export is None:
+                raise
+            advice = "an export does not say where its corpus is: give --data-dir, or data_dir in Python"
+            raise CorpusError(f"{error}; {advice}") from None
         return evaluate_run(
             self.run,
             self._checked,
-            read_split(self.run, corpus, self.tokenizer),
+            split,
             runtime_name=self.runtime_name,
             context=context,
             request=request,

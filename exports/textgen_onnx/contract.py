@@ -6,11 +6,13 @@ Importing this module imports neither onnx nor onnxruntime.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from textgen import Chain, Draw
+from textgen import Artifact, Cell, Chain, Draw, recurrent_state_spec
+from textgen.errors import ArtifactError, UnsupportedModelError
 
 #: The folder of an export in the run's folder, and the value of ``format`` in its ``textgen.json``.
 FOLDER = "onnx"
@@ -21,8 +23,62 @@ STEP, GENERATE, BLOCK = "step.onnx", "generate.onnx", "block.onnx"
 #: The other files. The tokenizer's is a copy of the run's.
 TOKENIZER, GOLDEN, CARD, SUMS = "tokenizer.json", "golden.safetensors", "README.md", "SHA256SUMS"
 
+#: The file by which Git leaves all files as they are, and its content: with other line ends, no hash would be right.
+GIT_ATTRIBUTES, UNCONVERTED = ".gitattributes", "* -text\n"
+
 #: Version of the operators, and of the file format, that ONNX Runtime 1.14 and later read.
 OPSET, IR_VERSION = 17, 8
+
+Precision = Literal["fp32", "fp16", "int8"]
+
+
+class Description(BaseModel):
+    """The entry ``export`` of an export's ``textgen.json``, as far as running its graphs depends on it.
+
+    Attributes:
+        via: ``"weights"`` if textgen built the graphs from weights; then ``cell`` and ``units`` describe these.
+        precision: of the kernels.
+        cell: of all layers.
+        units: of each layer.
+        generate: the loop in ``generate.onnx``, as :func:`describe_loop` has it; ``None`` if there is no such file.
+        weights_sha256: of the file of weights that was exported.
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True)
+    via: str = ""
+    precision: Precision = "fp32"
+    cell: Cell | None = None
+    units: Annotated[list[Annotated[int, Field(ge=1)]], Field(max_length=1000)] = []
+    generate: dict[str, Any] | None = None
+    weights_sha256: str | None = None
+
+    @property
+    def is_built(self) -> bool:
+        """Whether textgen built the graphs from weights, so that it can build them again."""
+        return self.via == "weights"
+
+
+def read_description(export: Artifact) -> Description:
+    """The description of an export.
+
+    Raises:
+        UnsupportedModelError: if the folder is not an ONNX export.
+        ArtifactError: if it describes no graphs that could be run.
+    """
+    if export.manifest.export is None or export.manifest.export.get("format") != FOLDER:
+        raise UnsupportedModelError(f"{export.path} is not an ONNX export; make one with: textgen export --onnx")
+    where = f"the entry export of {export.path / 'textgen.json'} is not valid"
+    try:
+        about = Description.model_validate(export.manifest.export)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ArtifactError(f"{where}: {place}: {first['msg']}; export again") from None
+    if about.is_built and (about.cell is None or not about.units):
+        raise ArtifactError(f"{where}: it names no cell or no units; export again")
+    if about.cell is not None and about.is_built and export.state_spec != recurrent_state_spec(about.cell, about.units):
+        raise ArtifactError(f"{where}: its state is not that of a {about.cell} of {about.units} units; export again")
+    return about
 
 
 def describe_loop(chain: Chain, forbidden: Sequence[int]) -> dict[str, Any]:

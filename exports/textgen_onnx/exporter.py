@@ -11,47 +11,37 @@ import onnx
 import safetensors.numpy
 from pydantic import Field, model_validator
 
-from textgen import Artifact, Exporter, ExportReport, ExportSource, Manifest, Runtime, sha256, write_folder
+from textgen import Artifact, Exporter, ExportReport, ExportSource, Runtime, sha256, write_folder
 from textgen.errors import ArtifactError, UnsupportedModelError
 from textgen.options import Options
+from textgen_onnx.checks.foreign import ForeignGraph
 from textgen_onnx.checks.golden import golden_vectors
 from textgen_onnx.checks.parity import compare
+from textgen_onnx.checks.rules import Refused
 from textgen_onnx.contract import (
     BLOCK,
     CARD,
     FOLDER,
     GENERATE,
+    GIT_ATTRIBUTES,
     GOLDEN,
     IR_VERSION,
     OPSET,
     STEP,
     SUMS,
     TOKENIZER,
+    UNCONVERTED,
+    Precision,
     default_parameters,
     describe_loop,
 )
+from textgen_onnx.exported_manifest import exported_manifest
 from textgen_onnx.graphs.generate import build_block, build_generate
 from textgen_onnx.graphs.step import build_step
-from textgen_onnx.graphs.weights import GraphWeights, Precision
+from textgen_onnx.graphs.weights import GraphWeights
 from textgen_onnx.model_card import model_card
+from textgen_onnx.running.graphs import Graphs
 from textgen_onnx.runtime import OnnxRuntime
-
-#: Fields of the run's manifest that its export keeps.
-KEPT = (
-    "versions",
-    "providers",
-    "settings",
-    "provenance",
-    "lineage",
-    "metrics",
-    "vocab_size",
-    "state_spec",
-    "end_id",
-    "first_ids",
-    "starts",
-    "labels",
-    "normalization",
-)
 
 
 #: The manifest of an export, and what Git and file managers put beside it.
@@ -90,10 +80,14 @@ class OnnxExporter(Exporter):
         _check_replaceable(folder)
         with write_folder(folder) as work:
             reference, graphs, about = self._graphs(source)
-            export = Artifact(work, _manifest(source, about))
+            export = Artifact(work, exported_manifest(source.artifact.manifest, about))
+            known = Graphs(export)
             for name, graph in graphs.items():
-                export.put(name, graph.SerializeToString())
+                content = graph.SerializeToString()
+                export.put(name, content)
+                known.remember(name, content)
             export.put(TOKENIZER, source.artifact.verified(TOKENIZER).read_bytes())
+            export.put(GIT_ATTRIBUTES, UNCONVERTED)
             runtime = OnnxRuntime(export, "cpu")
             parity = compare(reference, runtime, source)
             parity.check(self.options.precision)
@@ -104,7 +98,7 @@ class OnnxExporter(Exporter):
             export.commit()
             names = sorted(path.name for path in work.iterdir())
             sums = "".join(f"{sha256(work / n)}  {n}\n" for n in names)
-            (work / SUMS).write_text(sums, encoding="utf-8")
+            (work / SUMS).write_bytes(sums.encode())  # its line ends are the same on every system
         return ExportReport(folder, (*names, SUMS), parity.figures())
 
     def _graphs(self, source: ExportSource) -> tuple[Runtime, Mapping[str, onnx.ModelProto], dict[str, Any]]:
@@ -123,7 +117,12 @@ class OnnxExporter(Exporter):
             from textgen_onnx.graphs.from_keras import convert_step
 
             model.load_weights(source.artifact.weights())
-            return source.open_runtime(model.native_runtime), {STEP: convert_step(model)}, about
+            step = convert_step(model)
+            try:
+                ForeignGraph(step.SerializeToString(), model.state_spec, model.vocab_size)
+            except Refused as reason:
+                source.notice(f"on other machines {STEP} will need --trust-graph: {reason}")
+            return source.open_runtime(model.native_runtime), {STEP: step}, about
         network = model.describe(source.artifact.weights())
         if network is None:
             raise UnsupportedModelError(
@@ -142,11 +141,6 @@ class OnnxExporter(Exporter):
         if self.options.block and GENERATE in graphs:
             graphs[BLOCK] = build_block(weights, chain, forbidden, end_id, steps=self.options.block, batch=1)
         return source.open_runtime("auto"), graphs, about | {"cell": weights.cell, "units": list(weights.units)}
-
-
-def _manifest(source: ExportSource, about: dict[str, Any]) -> Manifest:
-    manifest = source.artifact.manifest
-    return Manifest(status="finished", export=about, **{name: getattr(manifest, name) for name in KEPT})
 
 
 def _check_replaceable(folder: Path) -> None:

@@ -16,12 +16,12 @@ from textgen_onnx.contract import FOLDER, GENERATE, STEP, describe_loop, paramet
 from textgen_onnx.running.cuda import resolve_device
 from textgen_onnx.running.cuda_block import BlockLoop
 from textgen_onnx.running.device_state import on_host
+from textgen_onnx.running.graphs import Graphs
 from textgen_onnx.running.runner import Runner
 from textgen_onnx.running.session import check_installation, open_session
 
 if TYPE_CHECKING:
     from textgen import Model
-    from textgen_onnx.graphs.weights import GraphWeights
 
 #: Steps of the blocks that CUDA graphs replay: short for text that may end at any step or is read while it is written,
 #: long for all other text.
@@ -41,6 +41,7 @@ class OnnxRuntime(Runtime):
 
     Raises:
         UnsupportedModelError: if the folder is not an ONNX export.
+        ArtifactError: if its description is not valid.
         UnavailableError: if an int8 export is to run on CUDA.
     """
 
@@ -48,12 +49,8 @@ class OnnxRuntime(Runtime):
     runs_weights: ClassVar[bool] = False
 
     def __init__(self, export: Artifact, device: str, *, blocks: bool | None = None, binds: bool | None = None) -> None:
-        if export.manifest.export is None or export.manifest.export.get("format") != FOLDER:
-            raise UnsupportedModelError(f"{export.path} is not an ONNX export; make one with: textgen export --onnx")
-        self._about = export.manifest.export
-        if self._about.get("precision") is None or "generate" not in self._about:
-            raise ArtifactError(f"{export.path} does not say how it was exported; export again")
-        if device != "cpu" and self._about["precision"] == "int8":
+        self._graphs = Graphs(export)
+        if device != "cpu" and self._graphs.about.precision == "int8":
             raise UnavailableError(
                 f"{export.path} is an int8 export, which runs on the CPU; for {device} export with --precision fp16"
             )
@@ -72,13 +69,13 @@ class OnnxRuntime(Runtime):
             return cls(artifact, _device_for(artifact, device))
         command = f"textgen export --onnx {quoted(artifact.path)}"
         try:
-            export = Artifact.open(artifact.path / FOLDER)
+            export = Artifact.open(artifact.path / FOLDER, artifact.trust)
         except ArtifactError as error:
             if (artifact.path / FOLDER).exists():
                 raise ArtifactError(f"{error}; export again with: {command}") from None
             raise UnsupportedModelError(f"{artifact.path} has no ONNX export; make one with: {command}") from error
         runtime = cls(export, _device_for(export, device))
-        if artifact.weights_sha256 != runtime._about.get("weights_sha256"):
+        if artifact.weights_sha256 != runtime._graphs.about.weights_sha256:
             raise UnsupportedModelError(
                 f"{export.path} was exported from other weights than {artifact.path} has now; "
                 f"export again with: {command}"
@@ -116,6 +113,8 @@ class OnnxRuntime(Runtime):
             "ids": ids.astype(np.int64),
             "lengths": np.full(batch, time) if lengths is None else lengths.astype(np.int64),
         }
+        if not self._runner.has(STEP):
+            self._runner.add(STEP, self._graphs.step())
         return self._runner.run(STEP, batch, feeds, state, outputs)
 
     def generate(self, ids: Ids, state: State, draw: Draw, uniforms: NDArray[np.float32]) -> Block:
@@ -128,33 +127,25 @@ class OnnxRuntime(Runtime):
         # Single rows only: each batch size would be captured anew, and batches shrink as rows end.
         if self._writes_blocks and len(ids) == 1 and len(uniforms) in (SHORT_BLOCK, LONG_BLOCK):
             written, after, draw.seen = self._block_loop(graph, draw, len(uniforms)).run(ids, state, feeds)
-            return Block(written, after)
+            return Block(self.checked_ids(written, draw), after)
         feeds["last_ids"] = ids.astype(np.int64)
         outputs = ["ids"] if draw.seen is None else ["ids", "present.seen"]
         found, after = self._runner.run(graph, len(ids), feeds, state, outputs)
         if draw.seen is not None:
             draw.seen = on_host(found["present.seen"])
-        written = on_host(found["ids"]).astype(np.int32)
-        if written.max(initial=0) >= self.vocab_size:
-            raise ArtifactError(
-                f"{self._export.path / GENERATE} does not belong to this model: "
-                f"it writes ids above {self.vocab_size - 1}"
-            )
-        return Block(written, after)
+        return Block(self.checked_ids(on_host(found["ids"]), draw), after)
 
     def _generating_graph(self, draw: Draw) -> str | None:
         """The name of a graph that has the chain inside, built if need be; ``None`` if it cannot be."""
         if draw.chain.names in self._outside:
             return None
-        if "cell" not in self._about:
-            return None  # exported through tf2onnx, without weights to build a loop from
+        if not self._graphs.about.is_built:
+            return None  # it has no weights to build a loop from
         loop = describe_loop(draw.chain, draw.forbidden.tolist())
-        if loop == self._about["generate"]:
-            return GENERATE
-        name = f"graph for {json.dumps(loop)}"
+        name = GENERATE if loop == self._graphs.about.generate else f"graph for {json.dumps(loop)}"
         if not self._runner.has(name):
             try:
-                self._runner.add(name, self._build(draw))
+                self._runner.add(name, self._graphs.generate(draw))
             except UnsupportedModelError as error:
                 self._outside.add(draw.chain.names)
                 notice(f"{error}; the loop runs outside of the graph, more slowly")
@@ -164,31 +155,10 @@ class OnnxRuntime(Runtime):
     def _block_loop(self, graph: str, draw: Draw, steps: int) -> BlockLoop:
         key = (os.getpid(), graph, steps)
         if key not in self._blocks:
-            content = self._build(draw, block=steps)
+            content = self._graphs.block(draw, steps).content
             session = open_session(content, "the block graph", self.device, cuda_graph=self.device != "cpu")
             self._blocks[key] = BlockLoop(session, self.state_spec, self.device)
         return self._blocks[key]
-
-    def _build(self, draw: Draw, block: int | None = None) -> bytes:
-        """A generating graph: the loop, or a block of steps."""
-        from textgen_onnx.graphs.generate import build_block, build_generate
-
-        parts = (self._weights(), draw.chain, draw.forbidden.tolist(), self._export.manifest.end_id)
-        model = build_block(*parts, steps=block, batch=1) if block else build_generate(*parts)
-        return bytes(model.SerializeToString())
-
-    def _weights(self) -> GraphWeights:
-        from textgen_onnx.graphs.weights import GraphWeights
-
-        about, step = self._about, self._runner.graph(STEP)
-        try:
-            return GraphWeights.from_model(
-                step, about["cell"], tuple(about["units"]), self.vocab_size, about["precision"]
-            )
-        except ArtifactError as error:
-            raise ArtifactError(
-                f"{self._export.path / STEP} does not belong to this model: {error}; export again"
-            ) from None
 
 
 def _device_for(export: Artifact, device: str) -> str:

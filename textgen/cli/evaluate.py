@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from textgen.base.streams import print_result, results
-from textgen.cli.parameters import AsJson, DataDir, Device, Run
+from textgen.cli.parameters import AsJson, DataDir, Device, Run, TrustGraph
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from textgen.evaluation.labels import LabelEvaluation
     from textgen.evaluation.novelty import Neighbour
     from textgen.evaluation.scoring import Score
+    from textgen.runs.artifact import Trust
 
 #: The path of the plot in the run's folder.
 PLOT = Path("plots") / "evaluation.png"
@@ -29,6 +30,7 @@ def evaluate(
         str | None, typer.Option(help="What runs the model: auto (default), numpy, onnx, keras, or a plugin's.")
     ] = None,
     device: Device = None,
+    trust_graph: TrustGraph = False,
     context: Annotated[
         int | None,
         typer.Option(
@@ -62,7 +64,8 @@ def evaluate(
 
     texts: dict[str, Any] = {"num": num, "seed": seed, "sampler": sampler, "temperature": temperature}
     if folds is not None:
-        for name, value in {"runtime": runtime, "context": context, **texts}.items():
+        given = {"runtime": runtime, "trust-graph": trust_graph or None, "context": context, **texts}
+        for name, value in given.items():
             if value is not None:
                 raise OptionError(
                     f"--{name} cannot be combined with --folds, which trains models of its own and judges those"
@@ -74,7 +77,8 @@ def evaluate(
         else:
             _print_folds(validation)
         return
-    generator = load(run, runtime=runtime or "auto", device=device or "auto")
+    trust: Trust = "graph" if trust_graph else "weights"
+    generator = load(run, runtime=runtime or "auto", device=device or "auto", trust=trust)
     with show_progress() as progress:
         evaluation = generator.evaluate(context=context, **texts, data_dir=data_dir, progress=progress)
     if as_json:

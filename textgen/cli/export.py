@@ -26,6 +26,10 @@ def export(
     block: Annotated[
         int | None, typer.Option(help="Also write a loop of this many steps for batch 1, without control flow.")
     ] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(metavar="CHAIN", help="Sampler chain of the export; by default the run's own."),
+    ] = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="OPTION=VALUE", help="An option of the exporter; may be repeated."),
@@ -52,7 +56,7 @@ def export(
     options = parse_options(assignments or []) | {
         option: value for option, value in chosen.items() if value is not None
     }
-    report = export_run(run, to=name, out=out, options=options, notice=say)
+    report = export_run(run, to=name, out=out, sampler=sampler, options=options, notice=say)
     if as_json:
         print_result(
             json.dumps({"folder": str(report.folder), "files": report.files, "parity": report.parity}, indent=1)

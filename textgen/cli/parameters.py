@@ -18,6 +18,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 
 Device = Annotated[str | None, typer.Option(help="Device: auto, cpu or cuda[:N].", show_default=False)]
 
+TrustGraph = Annotated[
+    bool,
+    typer.Option(
+        "--trust-graph", help="Run the graphs of an export as they are; only if you trust where they come from."
+    ),
+]
+
 OnUnknown = Annotated[
     Literal["error", "skip", "unk"] | None,
     typer.Option(help="What to do with characters outside the vocabulary.", show_default=False),

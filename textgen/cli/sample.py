@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from textgen.base.streams import print_result, results
-from textgen.cli.parameters import DataDir, Device, OnUnknown, Run
+from textgen.cli.parameters import DataDir, Device, OnUnknown, Run, TrustGraph
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -88,6 +88,7 @@ def sample(
         str, typer.Option(help="The runtime to use: auto, numpy, onnx, keras, or one of a plugin.")
     ] = "auto",
     device: Device = None,
+    trust_graph: TrustGraph = False,
     stream: Annotated[bool, typer.Option("--stream", help="Show the text as it is written.")] = False,
     novelty: Annotated[
         bool, typer.Option("--novelty", help="Print the share of texts that are not training documents.")
@@ -122,7 +123,7 @@ def sample(
         )
     if save_state is not None:
         check_output(save_state, "--save-state")
-    generator = load(run, runtime=runtime, device=device or "auto")
+    generator = load(run, runtime=runtime, device=device or "auto", trust="graph" if trust_graph else "weights")
     continuation = generator.load_continuation(load_state) if load_state else None
     request = generator.request(
         prompts or None,

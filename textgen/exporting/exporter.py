@@ -25,7 +25,7 @@ class ExportSource:
     Attributes:
         artifact: the run.
         make_model: builds its model, without weights.
-        chain: the sampler chain that the run generates with.
+        chain: the sampler chain that the export generates with: the run's, or one that the user has chosen.
         forbidden_ids: ids that are never drawn.
         open_runtime: opens the run on the CPU as the reference to compare with, in the runtime of a name; ``"auto"`` is
             the fastest that runs the run's own weights.

@@ -16,6 +16,8 @@ from textgen.generation.chain import Chain
 from textgen.generation.draw import Draw, uniforms
 from textgen.generation.runtime import Runtime
 from textgen.options import build_options
+from textgen.plugins.recorded import with_chain
+from textgen.runs.artifact import Artifact
 from textgen.runs.folder import check_place
 from textgen.saved_run import SavedRun
 from textgen.text.batches import Batch, Dataset
@@ -28,7 +30,13 @@ MEASURED_TOKENS, MEASURED_ROWS = 20_000, 40
 
 
 def export_run(
-    run: SavedRun, name: str, options: Mapping[str, Any], folder: Path, *, notice: Callable[[str], None]
+    run: SavedRun,
+    name: str,
+    options: Mapping[str, Any],
+    folder: Path,
+    *,
+    sampler: str | None = None,
+    notice: Callable[[str], None],
 ) -> ExportReport:
     """Export a run with a registered exporter.
 
@@ -37,16 +45,18 @@ def export_run(
         name: the exporter, as registered.
         options: of the exporter.
         folder: the folder to write.
+        sampler: the chain that the export generates with; by default the run's own.
         notice: shows the user a line.
 
     Raises:
+        OptionError: if ``sampler`` is not a chain.
         ArtifactError: if the run is incomplete, or the export differs too much from it; no file is left then.
     """
     check_place(folder.parent)
     factory = run.registry.get("exporter", name)
     exporter: Exporter = factory(build_options(factory.Options, options, where=name))
     run.artifact.keep_weights()  # a process that trains the run may replace them: all parts are of one checkpoint
-    report = exporter.export(export_source(run, notice), folder)
+    report = exporter.export(export_source(run, notice, sampler), folder)
     if owner := run.registry.outsider("exporter", name):
         _check_report(report, owner)
     return report
@@ -64,13 +74,13 @@ def _check_report(report: Any, owner: str) -> None:
         raise PluginError(f"{owner} has measured no {wrong[0]}: report this to its author")
 
 
-def export_source(run: SavedRun, notice: Callable[[str], None]) -> ExportSource:
+def export_source(run: SavedRun, notice: Callable[[str], None], sampler: str | None = None) -> ExportSource:
     """The source that an exporter starts from; arguments and errors as in :func:`export_run`."""
 
     def open_runtime(name: str) -> Runtime:
         return run.runtime(name, "cpu", from_weights=True)[1]
 
-    chain, tokenizer = run.chain(), run.tokenizer()
+    chain, tokenizer = run.chain(sampler), run.tokenizer()
     text_of_run = _text(run)
     characters_per_id = tokenizer.characters_per_id.astype(np.float64)
     if text_of_run is not None:
@@ -80,8 +90,11 @@ def export_source(run: SavedRun, notice: Callable[[str], None]) -> ExportSource:
     else:
         batches, carries_state = [_own_text(open_runtime("auto"), run.registry.chain("multinomial"))], False
         text = "text of the model itself"
+    artifact = run.artifact
+    if sampler is not None:
+        artifact = Artifact(artifact.path, with_chain(artifact.manifest, run.registry, chain))
     return ExportSource(
-        artifact=run.artifact,
+        artifact=artifact,
         make_model=run.model,
         chain=chain,
         forbidden_ids=run.boundaries().forbidden_ids(tokenizer),

@@ -6,12 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.errors import UnavailableError
+from textgen.errors import ArtifactError, UnavailableError
 from textgen.model.state import State, StateSpec
 
 if TYPE_CHECKING:
@@ -180,6 +180,30 @@ class Runtime(ABC):
             logits, state = self.step(ids, state)
             ids = written[position] = draw.draw(logits, row)
         return Block(written, state)
+
+    def checked_ids(self, ids: NDArray[np.integer[Any]], draw: Draw) -> Ids:
+        """Ids that another program wrote, such as a graph, as int32, after checking them.
+
+        Args:
+            ids: of any shape and integer dtype.
+            draw: that they were drawn by.
+
+        Raises:
+            ArtifactError: if one is not in the vocabulary, or is never to be drawn.
+        """
+        least, most = ids.min(initial=0), ids.max(initial=0)
+        if least < 0 or most >= self.vocab_size:
+            wrong = least if least < 0 else most
+            raise ArtifactError(
+                f"what was loaded does not belong to this model: it writes the id {wrong}, but ids are from 0 to "
+                f"{self.vocab_size - 1}; export again"
+            )
+        if len(draw.forbidden) and (drawn := np.intersect1d(ids, draw.forbidden)).size:
+            raise ArtifactError(
+                f"what was loaded does not belong to this model: it writes the id {drawn[0]}, which is never drawn; "
+                "export again"
+            )
+        return ids.astype(np.int32)
 
 
 class ModelRuntime(Runtime):

@@ -12,7 +12,7 @@ from typing import Any
 from textgen.base.console import notice
 from textgen.base.machine import distribution_version
 from textgen.errors import ArtifactError, OptionError, PluginError, UnknownNameError
-from textgen.generation.chain import read_links
+from textgen.generation.chain import Chain, read_links
 from textgen.options import Options, Settings, read_options
 from textgen.plugins.discovery import DISTRIBUTION, Plugin, is_file
 from textgen.plugins.registry import Registry
@@ -43,6 +43,24 @@ def record_plugins(manifest: Manifest, registry: Registry, recipe: str | None = 
     manifest.providers = {key: owner.distribution for key, owner in owners.items()}
     manifest.transforms = sorted({owner.distribution for owner in transforms})
     manifest.versions = dict(sorted({DISTRIBUTION: distribution_version(DISTRIBUTION), **versions}.items()))
+
+
+def with_chain(manifest: Manifest, registry: Registry, chain: Chain) -> Manifest:
+    """A manifest like that of a run, but of another sampler chain to generate with.
+
+    Args:
+        manifest: of the run.
+        registry: the plugins that the chain was made with.
+        chain: the chain.
+    """
+    owners = {f"sampler {name}": registry.find("sampler", name).plugin for name in dict.fromkeys(chain.names)}
+    others = {key: owner for key, owner in manifest.providers.items() if not key.startswith("sampler ")}
+    changes = {
+        "settings": {**manifest.settings, "generation": {**manifest.settings["generation"], "sampler": str(chain)}},
+        "providers": others | {key: owner.distribution for key, owner in owners.items()},
+        "versions": manifest.versions | {owner.distribution: owner.version for owner in owners.values()},
+    }
+    return manifest.model_copy(update=changes)
 
 
 def _parts(settings: Settings) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from numpy.typing import NDArray
 
@@ -24,6 +24,8 @@ Read = TypeVar("Read")
 
 #: Attempts to read files of one manifest while a process that trains the run replaces them.
 ATTEMPTS = 50
+#: What of a folder may run; see :class:`Artifact`.
+Trust = Literal["weights", "graph"]
 
 
 class Artifact:
@@ -32,23 +34,30 @@ class Artifact:
     Attributes:
         path: the folder.
         manifest: the content of ``textgen.json``; changes are written by :meth:`commit`.
+        trust: what in the folder may run. ``"weights"``: nothing; data are read, and graphs are built from them or
+            checked. ``"graph"``: the graphs in it, too, whatever they are.
     """
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: Manifest, trust: Trust = "weights") -> None:
         self.path = path
         self.manifest = manifest
+        self.trust = trust
         self._kept: dict[str, NDArray[Any]] | None = None
 
     @classmethod
-    def open(cls, path: Path) -> Artifact:
+    def open(cls, path: Path, trust: Trust = "weights") -> Artifact:
         """Opens a folder; its files are verified when they are read.
+
+        Args:
+            path: the folder.
+            trust: what in it may run.
 
         Raises:
             ArtifactError: if the folder does not hold a run, or one of a later format.
         """
         if not path.exists():
             bring_back(path)
-        return cls(path, read_manifest(path / MANIFEST))
+        return cls(path, read_manifest(path / MANIFEST), trust)
 
     def commit(self) -> None:
         """Writes ``textgen.json``, atomically, in the present format."""

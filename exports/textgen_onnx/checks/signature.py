@@ -1,4 +1,4 @@
-"""Checks of a graph before it is used: the weights are inside, and inputs and outputs are those of the model."""
+"""Checks of a graph before it is used, and of what it returns: inputs and outputs are those of the model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from textgen import StateSpec
@@ -14,21 +15,8 @@ from textgen.errors import ArtifactError
 #: Element type and shape of an input or output; ``None`` stands for a dynamic dimension.
 Tensor = tuple[str, tuple[int | None, ...]]
 
-#: A tensor of a serialised graph whose values lie in another file has this key in its ``external_data``.
-_EXTERNAL_DATA = b"\x0a\x08location"
-
 #: Inputs whose every dimension is dynamic; of the others only the batch is.
 _DYNAMIC = ("ids", "lengths", "last_ids", "uniforms")
-
-
-def check_weights_are_inside(content: bytes, path: Path) -> None:
-    """Check that a serialised graph needs no other file.
-
-    Raises:
-        ArtifactError: if it keeps weights in another file.
-    """
-    if _EXTERNAL_DATA in content:
-        raise ArtifactError(f"{path} keeps weights in another file, which nothing vouches for; export again")
 
 
 def check_signature(
@@ -69,6 +57,38 @@ def check_signature(
                 )
     if extra := taken.keys() - inputs.keys():
         raise ArtifactError(f"{path} does not belong to this model: it has the input {min(extra)}; export again")
+
+
+def check_outputs(
+    found: Mapping[str, Any], path: Path, spec: StateSpec, vocab_size: int, feeds: Mapping[str, NDArray[Any]]
+) -> None:
+    """Check the shapes of what a graph returned; those that it declares do not bind it.
+
+    Args:
+        found: its outputs by name, as arrays or ``OrtValue``s.
+        path: of the graph, for errors.
+        spec: the model's state.
+        vocab_size: the model's.
+        feeds: what it was run with, besides the state.
+
+    Raises:
+        ArtifactError: if a shape is not as it should be.
+    """
+    rows = feeds["uniforms"].shape if "ids" not in feeds else feeds["ids"].shape
+    batch = rows[1] if "ids" not in feeds else rows[0]
+    expected: dict[str, tuple[int, ...]] = {
+        "logits": (*rows, vocab_size),
+        "ids": rows,
+        "present.seen": (batch, vocab_size),
+    }
+    expected |= {f"present.{tensor.name}": (batch, *tensor.shape) for tensor in spec.tensors}
+    for name, value in found.items():
+        shape = value.shape if isinstance(value, np.ndarray) else value.shape()
+        if name in expected and tuple(shape) != expected[name]:
+            raise ArtifactError(
+                f"{path} does not belong to this model: its output {name} is {list(shape)} instead of "
+                f"{list(expected[name])}; export again"
+            )
 
 
 def _signature(values: Sequence[Any]) -> dict[str, Tensor]:

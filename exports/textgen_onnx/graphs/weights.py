@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
-from textgen import GATES, Cell, RecurrentLayer, RecurrentNetwork
-from textgen.errors import ArtifactError, UnsupportedModelError
+from textgen import GATES, Cell, RecurrentNetwork
+from textgen.errors import UnsupportedModelError
+from textgen_onnx.contract import Precision
 from textgen_onnx.graphs.builder import FLOAT, FLOAT16, Graph
-
-Precision = Literal["fp32", "fp16", "int8"]
+from textgen_onnx.graphs.kinds import parts_of
 
 #: The largest size in bytes of a tensor inside an ONNX file, which is a message of protocol buffers.
 LARGEST_TENSOR = 2**31 - 1
@@ -59,7 +55,7 @@ class GraphWeights:
         and no product has to be split, which makes a batch of 64 1.25 times as fast. In int8 the second rounding of
         the state would cost more than that.
         """
-        return _parts(self.cell, self.precision)
+        return parts_of(self.cell, self.precision)
 
     @property
     def vocab_size(self) -> int:
@@ -81,7 +77,7 @@ class GraphWeights:
                 f"its table would have {table / 2**30:.1f} GiB, and the limit is 2 GiB"
             )
         cell = network.layers[0].cell
-        parts = _parts(cell, precision)
+        parts = parts_of(cell, precision)
         tensors: dict[str, NDArray[Any]] = {}
         kernels: dict[str, NDArray[np.float32]] = {}
         for index, layer in enumerate(network.layers):
@@ -110,31 +106,6 @@ class GraphWeights:
             kind = np.float16 if precision == "fp16" else np.float32
             tensors |= {name: kernel.astype(kind) for name, kernel in kernels.items()}
         return cls(cell, tuple(layer.units for layer in network.layers), precision, tensors)
-
-    @classmethod
-    def from_model(
-        cls, model: bytes, cell: Cell, units: tuple[int, ...], vocab_size: int, precision: Precision
-    ) -> GraphWeights:
-        """The weights of a graph that was built from weights, such as ``step.onnx``.
-
-        Raises:
-            ArtifactError: if its weights have other names, shapes or types than those of the model.
-        """
-        tensors: dict[str, NDArray[Any]] = {}
-        try:
-            graphs = [onnx.load_from_string(model).graph]
-            for graph in graphs:
-                graphs += [each.g for node in graph.node for each in node.attribute if each.HasField("g")]
-                tensors |= {each.name: numpy_helper.to_array(each) for each in graph.initializer}
-        except (DecodeError, ValueError):
-            raise ArtifactError("the graph is not ONNX") from None
-        weights = {name: array for name, array in tensors.items() if not name.startswith("constant.")}
-        expected = cls.from_network(_empty_network(cell, units, vocab_size), precision).tensors
-        if _kinds(weights) != _kinds(expected):
-            raise ArtifactError(
-                f"the graph does not hold the weights of a {cell} of {units} units over {vocab_size} ids"
-            )
-        return cls(cell, units, precision, weights)
 
     def project(self, graph: Graph, values: str, layer: int) -> list[str]:
         """A layer's input times its kernel, with the bias, in :attr:`parts`.
@@ -175,31 +146,6 @@ class GraphWeights:
         else:
             product = graph.add("MatMul", values, name)
         return product if addend is None else graph.add("Add", product, addend)
-
-
-def _empty_network(cell: Cell, units: tuple[int, ...], vocab_size: int) -> RecurrentNetwork:
-    """A network of these shapes, all zeros."""
-
-    def layer(inputs: int, width: int) -> RecurrentLayer:
-        columns = GATES[cell] * width
-        bias = np.zeros((2, columns) if cell == "gru" else columns, np.float32)
-        return RecurrentLayer(
-            cell, np.zeros((inputs, columns), np.float32), np.zeros((width, columns), np.float32), bias
-        )
-
-    layers = tuple(layer(inputs, width) for inputs, width in pairwise((vocab_size, *units)))
-    head = np.zeros((units[-1], vocab_size), np.float32)
-    return RecurrentNetwork(None, layers, head, np.zeros(vocab_size, np.float32))
-
-
-def _kinds(tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    return {name: (array.shape, array.dtype) for name, array in tensors.items()}
-
-
-def _parts(cell: Cell, precision: Precision) -> dict[str, int]:
-    if cell == "gru" and precision != "int8":
-        return {".gates": 2, ".candidate": 1}
-    return {"": GATES[cell]}
 
 
 def _cut(name: str, columns: NDArray[np.float32], parts: dict[str, int]) -> dict[str, NDArray[np.float32]]:

@@ -72,7 +72,7 @@ class BlockLoop:
         last_ids: NDArray[np.int32],
         state: State,
         feeds: Mapping[str, NDArray[Any]],
-    ) -> tuple[NDArray[np.int32], State, NDArray[np.bool_] | None]:
+    ) -> tuple[NDArray[np.int64], State, NDArray[np.bool_] | None]:
         """Write a block.
 
         Args:
@@ -82,7 +82,7 @@ class BlockLoop:
                 uses it, ``seen [batch, vocab]`` bool.
 
         Returns:
-            Ids ``[steps, batch]`` int32, the state before the last of them is read, and ``seen`` after the block.
+            Ids ``[steps, batch]`` int64, the state before the last of them is read, and ``seen`` after the block.
         """
         lent = self._lent[self._turn]
         if lent is None or state is not lent():
@@ -104,7 +104,7 @@ class BlockLoop:
         left = _LentState(values, self._device)
         self._lent[after] = weakref.ref(left)
         seen = self._buffers[after].get("seen")
-        return self._ids.numpy().astype(np.int32), left, None if seen is None else seen.numpy().copy()
+        return self._ids.numpy().copy(), left, None if seen is None else seen.numpy().copy()
 
     def _settle(self, turn: int) -> None:
         """Copy the state out of buffers that are about to be overwritten, if anyone still holds it."""

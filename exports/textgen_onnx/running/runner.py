@@ -8,18 +8,24 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from textgen import Artifact, State
-from textgen_onnx.checks.signature import check_signature, check_weights_are_inside
+from textgen.errors import ArtifactError, UnavailableError
+from textgen_onnx.checks.signature import check_outputs, check_signature
 from textgen_onnx.contract import STEP
+from textgen_onnx.running.confined import ConfinedSession
 from textgen_onnx.running.device_state import DeviceState, place
-from textgen_onnx.running.session import open_session
+from textgen_onnx.running.graphs import Runnable, refusal
+from textgen_onnx.running.session import is_failure, open_session, reason_of
 from textgen_onnx.running.threads import choose_threads
+
+if TYPE_CHECKING:
+    from textgen_onnx.checks.foreign import ForeignGraph
 
 #: Steps of the run that measures threads, at least and at most. Handing rows to threads costs as much as some steps of
 #: a small model, which would then look slower than it is in a whole chunk. So the run has as many steps as it takes to
@@ -42,28 +48,27 @@ class Runner:
         self._binds = binds
         self._spec = export.state_spec
         self._vocab_size = export.manifest.vocab_size
-        self._graphs: dict[str, bytes] = {}
+        self._graphs: dict[str, Runnable] = {}
         self._sessions: dict[tuple[int, str, int], Any] = {}  # by the process that opened them
 
-    def graph(self, name: str) -> bytes:
-        """A serialised graph: one that was added, or a file of the export, verified.
-
-        Raises:
-            ArtifactError: if the file is missing, was altered, or keeps weights in another file.
-        """
-        if name not in self._graphs:
-            path = self._export.verified(name)
-            content = path.read_bytes()
-            check_weights_are_inside(content, path)
-            self._graphs[name] = content
-        return self._graphs[name]
-
     def has(self, name: str) -> bool:
-        """True if a graph was added or read."""
+        """True if a graph was added."""
         return name in self._graphs
 
-    def add(self, name: str, graph: bytes) -> None:
-        """Add a graph that is not a file of the export."""
+    def add(self, name: str, graph: Runnable) -> None:
+        """Add a graph.
+
+        Args:
+            name: of its file in the export; any other name if it has none.
+            graph: may be run.
+
+        Raises:
+            UnavailableError: if it is confined and the device is not the CPU.
+        """
+        if graph.is_confined and self.device != "cpu":
+            raise UnavailableError(
+                f"{self._export.path / name} runs in a process of its own, on the CPU: use --device cpu"
+            )
         self._graphs[name] = graph
 
     def run(
@@ -85,17 +90,40 @@ class Runner:
             ArtifactError: if the graph is damaged, or does not belong to the model.
         """
         present = [f"present.{tensor.name}" for tensor in self._spec.tensors]
-        found = self._run(self._session(name, batch, feeds, state), feeds, state, [*outputs, *present])
+        if (foreign := self._graphs[name].foreign) is not None:
+            self._check(foreign, name, batch, feeds["ids"].shape[1])
+        session = self._session(name, batch, feeds, state)
+        try:
+            found = self._run(session, feeds, state, [*outputs, *present])
+        except Exception as error:
+            # ONNX Runtime has a class of its own for each kind of failure; all of them are in one module.
+            if not is_failure(error):
+                raise
+            raise ArtifactError(f"{self._export.path / name} cannot be run: {reason_of(error)}; export again") from None
+        check_outputs(found, self._export.path / name, self._spec, self._vocab_size, feeds)
         values = {name.removeprefix("present."): found.pop(name) for name in present}
         return found, DeviceState(values, self.device) if self._binds else State(values)
 
+    def _check(self, foreign: ForeignGraph, name: str, rows: int, steps: int) -> None:
+        """Check a foreign graph before it reads ids, and before it does so to choose its threads."""
+        from textgen_onnx.checks.rules import Refused
+
+        try:
+            for each in {steps, min(steps, self._measured_steps(rows))}:
+                foreign.check(rows, each)
+        except Refused as reason:
+            raise ArtifactError(refusal(self._export.path / name, reason)) from None
+
     def _session(self, name: str, batch: int, feeds: Mapping[str, NDArray[Any]], state: State) -> Any:
         """The session of a graph, with the threads that suit batches of this size."""
-        key = (os.getpid(), name, batch.bit_length() if self.device == "cpu" else 0)
+        is_divided = self.device == "cpu" and not self._graphs[name].is_confined
+        key = (os.getpid(), name, batch.bit_length() if is_divided else 0)
         if key in self._sessions:
             return self._sessions[key]
-        graph = self.graph(name)
-        if self.device == "cpu":
+        graph = self._graphs[name].content
+        if self._graphs[name].is_confined:
+            session = self._open_confined(graph, name, feeds)
+        elif self.device == "cpu":
             record = self._export.manifest.files.get(name) or self._export.manifest.files[STEP]
             identity = f"{onnxruntime.__version__}:{record.sha256[:16]}:{name}:{key[2]}"
             measured = _shortened(feeds, self._measured_steps(batch))
@@ -122,10 +150,16 @@ class Runner:
         check_signature(session, path, self._spec, self._vocab_size, feeds)
         return session
 
+    def _open_confined(self, graph: bytes, name: str, feeds: Mapping[str, NDArray[Any]]) -> Any:
+        path = self._export.path / name
+        session = ConfinedSession(graph, str(path))
+        check_signature(session, path, self._spec, self._vocab_size, feeds)
+        return session
+
     def _run(self, session: Any, feeds: Mapping[str, NDArray[Any]], state: State, outputs: list[str]) -> dict[str, Any]:
         """Run a session; with I/O binding, inputs and outputs stay on the device."""
         names = outputs or [value.name for value in session.get_outputs()]
-        if not self._binds:
+        if not self._binds or isinstance(session, ConfinedSession):
             past = {f"past.{name}": array for name, array in state.items()}
             return dict(zip(names, session.run(names, {**feeds, **past}), strict=True))
         binding = session.io_binding()

@@ -30,7 +30,9 @@ if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_never_close)
 
 
-def open_session(model: bytes, name: str, device: str, *, threads: int = 0, cuda_graph: bool = False) -> Any:
+def open_session(
+    model: bytes, name: str, device: str, *, threads: int = 0, cuda_graph: bool = False, optimized: bool = True
+) -> Any:
     """Load a graph.
 
     Args:
@@ -39,6 +41,7 @@ def open_session(model: bytes, name: str, device: str, *, threads: int = 0, cuda
         device: ``"cpu"`` or ``"cuda:N"``.
         threads: inside an operator, on the CPU; 0 for one per core.
         cuda_graph: whether to capture runs as CUDA graphs.
+        optimized: whether to rewrite the graph so that it runs faster, which may compute parts of it at once.
 
     Raises:
         ArtifactError: if ONNX Runtime cannot read the graph.
@@ -48,6 +51,8 @@ def open_session(model: bytes, name: str, device: str, *, threads: int = 0, cuda
     options.intra_op_num_threads = threads or usable_cores()
     options.inter_op_num_threads = 1
     options.log_severity_level = SILENT
+    if not optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     providers: list[Any] = ["CPUExecutionProvider"]
     if device != "cpu":
         cuda = {"device_id": device.removeprefix("cuda:"), "enable_cuda_graph": str(int(cuda_graph))}
@@ -62,14 +67,24 @@ def open_session(model: bytes, name: str, device: str, *, threads: int = 0, cuda
     except Exception as error:  # onnxruntime has a class of its own for each kind of failure
         if device != "cpu" and (missing := why_no_cuda()):
             raise UnavailableError(missing) from None
-        reason = " ".join(str(error).split()).rsplit(") ", 1)[-1]  # without the place in ONNX Runtime's source
         raise ArtifactError(
-            f"ONNX Runtime {onnxruntime.__version__} cannot load {name}; export again, or upgrade it: {reason}"
+            f"ONNX Runtime {onnxruntime.__version__} cannot load {name}; export again, or upgrade it: "
+            f"{reason_of(error)}"
         ) from None
     if device != "cpu" and "CUDAExecutionProvider" not in session.get_providers():
         raise UnavailableError(why_no_cuda() or f"CUDA has no device {device}; use another number, or --device cpu")
     _opened.add(session)
     return session
+
+
+def is_failure(error: Exception) -> bool:
+    """Whether an error is one of ONNX Runtime's, which has a class of its own for each kind of failure."""
+    return type(error).__module__.startswith("onnxruntime")
+
+
+def reason_of(error: BaseException) -> str:
+    """What ONNX Runtime says about a failure, in one line, without the place in its source; else what kind it is."""
+    return " ".join(str(error).split()).rsplit(") ", 1)[-1][:300] or type(error).__name__
 
 
 def check_installation() -> list[Check]:

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from textgen import api
+from textgen.errors import CorpusError
 
 WORDS = "\n".join(["abacus", "baobab", "cabbage", "decade", "façade", "babble", "deface", "accede"] * 5)
 
@@ -24,8 +25,12 @@ def test_an_export_is_evaluated_itself_not_its_run(exported, options, texts, tmp
     assert (found.runtime, expected.runtime) == ("onnx", "numpy")
     assert found.held_out.characters == expected.held_out.characters
     assert 0 < abs(found.held_out.nats / expected.held_out.nats - 1) < 0.01
+    (tmp_path / "corpus").mkdir()
+    shutil.copy(run.manifest.settings["corpus"]["path"], tmp_path / "corpus")
     alone = shutil.copytree(run.path / "onnx", tmp_path / "alone")
-    assert api.load(alone).evaluate(**texts).held_out == found.held_out
+    assert api.load(alone).evaluate(**texts, data_dir=tmp_path / "corpus").held_out == found.held_out
+    with pytest.raises(CorpusError, match="an export does not say where its corpus is: give --data-dir"):
+        api.load(alone).evaluate(**texts)
 
 
 def test_runtimes_agree(exported):

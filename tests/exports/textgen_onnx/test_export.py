@@ -27,6 +27,7 @@ from textgen_onnx.graphs.weights import GraphWeights
 from textgen_onnx.runtime import OnnxRuntime
 
 FILES = {
+    ".gitattributes",
     "README.md",
     "SHA256SUMS",
     "generate.onnx",

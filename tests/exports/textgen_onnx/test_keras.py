@@ -80,6 +80,7 @@ def test_tf2onnx_gives_the_same_signature(converted, tmp_path):
 def test_tf2onnx_meets_the_same_bounds(converted):
     folder = converted.path / "onnx"
     assert {path.name for path in folder.iterdir()} == {
+        ".gitattributes",
         "README.md",
         "SHA256SUMS",
         "golden.safetensors",

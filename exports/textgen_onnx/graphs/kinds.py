@@ -1,0 +1,56 @@
+"""The names, shapes and dtypes of the weights in the graphs. Importing this module does not import onnx."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from textgen import GATES, Cell
+from textgen_onnx.contract import Precision
+
+#: Shape and dtype of each tensor, by name.
+Kinds = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
+
+
+def parts_of(cell: Cell, precision: Precision) -> dict[str, int]:
+    """See :attr:`textgen_onnx.graphs.weights.GraphWeights.parts`."""
+    if cell == "gru" and precision != "int8":
+        return {".gates": 2, ".candidate": 1}
+    return {"": GATES[cell]}
+
+
+def kinds_of_weights(cell: Cell, units: Sequence[int], vocab_size: int, precision: Precision) -> Kinds:
+    """The tensors of :class:`textgen_onnx.graphs.weights.GraphWeights`; none of them is allocated."""
+    single = np.dtype(np.float32)
+    kinds: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
+
+    def add_kernel(name: str, shape: tuple[int, ...]) -> None:
+        if precision == "int8":
+            kinds[f"{name}.quantized"] = (shape, np.dtype(np.int8))
+            kinds[f"{name}.scale"] = (shape[1:], single)
+        else:
+            kinds[name] = (shape, np.dtype(np.float16) if precision == "fp16" else single)
+
+    for index, width in enumerate(units):
+        name = f"layers.{index}"
+        for part, gates in parts_of(cell, precision).items():
+            columns = gates * width
+            add_kernel(f"{name}.recurrent_kernel{part}", (width, columns))
+            if cell == "gru" and part != ".gates":
+                kinds[f"{name}.recurrent_bias{part}"] = ((columns,), single)
+            if index:
+                add_kernel(f"{name}.kernel{part}", (units[index - 1], columns))
+                kinds[f"{name}.bias{part}"] = ((columns,), single)
+            else:
+                kinds[f"input_table{part}"] = ((vocab_size, columns), single)
+    head = np.dtype(np.float16) if precision == "fp16" else single
+    kinds |= {"head.kernel": ((units[-1], vocab_size), head), "head.bias": ((vocab_size,), single)}
+    return kinds
+
+
+def size_of(kinds: Kinds) -> int:
+    """The size of tensors in bytes."""
+    return sum(prod(shape) * dtype.itemsize for shape, dtype in kinds.values())
