@@ -88,6 +88,8 @@ class NGram(Model):
                 reading.add(loss, targets)
                 self._smooth_again(reading)
                 run.batch_ended(reading.at, loss, targets)
+                if run.should_save:
+                    run.save(self._checkpoint(reading))
             if reading.at.step < dataset.train.steps:
                 run.interrupted(self._checkpoint(reading))
                 return

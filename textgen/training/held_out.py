@@ -91,6 +91,7 @@ class _Counting:
     """A run of one epoch that keeps the held-out loss."""
 
     checkpoint: Checkpoint | None = None
+    should_save = False
 
     def __init__(self, dataset: Dataset, should_stop: Callable[[], bool]) -> None:
         self.options = TrainingOptions(epochs=1)
@@ -117,6 +118,9 @@ class _Counting:
 
     def interrupted(self, checkpoint: Checkpoint, held_out_loss: float | None = None) -> None:
         """Leaves no loss."""
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Is never due."""
 
     def ask_to_stop(self) -> None:
         """Is not part of a cluster."""
