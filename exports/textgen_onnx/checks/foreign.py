@@ -32,7 +32,7 @@ LOOPS = ("Loop", "Scan")
 USUAL = ((1, 1), (2, 3), (64, 7))
 
 #: Bits per element, by the data types that tensors may have.
-_BITS = {
+_BITS: dict[int, int] = {
     TensorProto.FLOAT: 32,
     TensorProto.FLOAT16: 16,
     TensorProto.DOUBLE: 64,

@@ -19,7 +19,7 @@ from textgen_onnx.graphs.kinds import kinds_of_weights
 from textgen_onnx.graphs.weights import GraphWeights
 
 #: The dtypes of weights; in a file they are little-endian.
-_DTYPES = {TensorProto.FLOAT: "<f4", TensorProto.FLOAT16: "<f2", TensorProto.INT8: "<i1"}
+_DTYPES: dict[int, str] = {TensorProto.FLOAT: "<f4", TensorProto.FLOAT16: "<f2", TensorProto.INT8: "<i1"}
 
 
 def read_weights(

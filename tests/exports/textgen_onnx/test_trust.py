@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -17,7 +17,7 @@ from textgen.model.state import State
 from textgen.runs.artifact import Artifact
 from textgen_onnx.runtime import OnnxRuntime
 
-SAMPLE = {"length": 60, "seed": 5, "num": 3}
+SAMPLE: dict[str, Any] = {"length": 60, "seed": 5, "num": 3}
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,8 @@ def tensor(model: onnx.ModelProto, name: str) -> TensorProto:
     graphs = [model.graph]
     for graph in graphs:
         graphs += [each.g for node in graph.node for each in node.attribute if each.HasField("g")]
-    return next(each for graph in graphs for each in graph.initializer if each.name == name)
+    found: TensorProto = next(each for graph in graphs for each in graph.initializer if each.name == name)
+    return found
 
 
 def replace_values(model: onnx.ModelProto, name: str, change: Callable[[Any], None]) -> None:
@@ -193,7 +194,7 @@ def with_external(model: onnx.ModelProto, name: str, pair: bytes) -> bytes:
     content = bare.SerializeToString() + pair
     model.doc_string = " " * len(moved.raw_data)
     model.graph.initializer.remove(moved)
-    return model.SerializeToString() + field(7, field(5, content))
+    return bytes(model.SerializeToString()) + field(7, field(5, content))
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
@@ -251,7 +252,7 @@ def test_a_size_that_the_file_does_not_have_allocates_nothing(copied):
 
 def test_another_trust_is_an_error(copied):
     with pytest.raises(OptionError, match="there are: weights, graph"):
-        api.load(copied().path, trust="everything")
+        api.load(copied().path, trust=cast("Any", "everything"))
 
 
 @pytest.mark.parametrize("wrong", [-1, 2**31, 2**32 + 1, -(2**40)])
@@ -260,8 +261,8 @@ def test_ids_of_a_graph_are_checked_before_they_are_narrowed(copied, wrong):
 
     def change(model: onnx.ModelProto) -> None:
         (last,) = [node for node in model.graph.node if "ids" in node.output]
-        model.graph.initializer.append(numpy_helper.from_array(np.int64(wrong), "wrong"))
-        model.graph.initializer.append(numpy_helper.from_array(np.int64(0), "none"))
+        model.graph.initializer.append(numpy_helper.from_array(np.array(wrong), "wrong"))
+        model.graph.initializer.append(numpy_helper.from_array(np.array(0), "none"))
         written = last.input[0]
         last.op_type = "Add"
         model.graph.node.insert(
@@ -279,7 +280,7 @@ def test_ids_that_are_never_drawn_are_not_written(copied):
 
     def change(model: onnx.ModelProto) -> None:
         (last,) = [node for node in model.graph.node if "ids" in node.output]
-        model.graph.initializer.append(numpy_helper.from_array(np.int64(0), "none"))
+        model.graph.initializer.append(numpy_helper.from_array(np.array(0), "none"))
         last.op_type = "Mul"
         last.input[:] = [last.input[0], "none"]
 
@@ -289,7 +290,7 @@ def test_ids_that_are_never_drawn_are_not_written(copied):
 
 
 @pytest.fixture
-def foreign(copied) -> Artifact:
+def foreign(copied: Callable[..., Artifact]) -> Artifact:
     """An export whose step.onnx another converter could have written."""
     export = copied()
     (export.path / "generate.onnx").unlink()

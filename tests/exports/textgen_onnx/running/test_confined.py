@@ -9,8 +9,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -29,10 +31,10 @@ def export(exported, tmp_path, monkeypatch) -> Artifact:
 
 
 @pytest.fixture
-def hostile(export) -> Callable[..., Artifact]:
+def hostile(export: Artifact) -> Callable[..., Artifact]:
     """Replaces the graph by one that adds 0 times the output ``extra`` of some nodes to its logits."""
 
-    def replace(*nodes: object, **tensors: object) -> Artifact:
+    def replace(*nodes: onnx.NodeProto, **tensors: Any) -> Artifact:
         vocab, value = export.manifest.vocab_size, helper.make_tensor_value_info
         given = {"table": np.eye(vocab, dtype=np.float32), "zero": np.float32(0), **tensors}
         graph = helper.make_graph(
@@ -69,7 +71,7 @@ def hostile(export) -> Callable[..., Artifact]:
 
 
 @pytest.fixture
-def endless(hostile) -> Artifact:
+def endless(hostile: Callable[..., Artifact]) -> Artifact:
     """An export that loops for centuries."""
     value = helper.make_tensor_value_info
     body = helper.make_graph(
@@ -82,7 +84,7 @@ def endless(hostile) -> Artifact:
 
 
 def test_the_text_is_the_same(export, exported):
-    options = {"num": 3, "length": 80, "seed": 4}
+    options: dict[str, Any] = {"num": 3, "length": 80, "seed": 4}
     for prompt in ("The", "T"):
         confined = api.load(export.path, trust="graph").generate(prompt, **options)
         assert confined == api.load(exported().run.path, runtime="numpy").generate(prompt, **options)
@@ -103,7 +105,7 @@ def test_it_is_started_again_after_it_was_stopped(export):
     text = generator.generate("The", length=20, seed=1)
     for pid in children(os.getpid()):
         os.kill(pid, signal.SIGKILL)
-        wait_for(lambda pid=pid: not is_alive(pid))
+    wait_for(lambda: not children(os.getpid()))
     assert generator.generate("The", length=20, seed=1) == text
 
 
@@ -127,11 +129,11 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> object:
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        if found := condition():
-            return found
+        if condition():
+            return
         time.sleep(0.05)
     raise AssertionError("it did not happen")
 
@@ -148,7 +150,8 @@ def test_a_graph_without_end_is_stopped_with_its_command(endless, number):
     command = [sys.executable, "-m", "textgen", "sample", endless.path, "--prompt", "The", "--trust-graph"]
     with subprocess.Popen([*command, "--runtime", "onnx"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
-            (child,) = wait_for(lambda: children(process.pid))  # type: ignore[misc]
+            wait_for(lambda: children(process.pid))
+            child = children(process.pid)[0]
             wait_for(lambda: seconds_of(child) > 1.5)  # imports are over, and the loop is under way
             process.send_signal(number)
             began = time.monotonic()

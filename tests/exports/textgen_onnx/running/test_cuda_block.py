@@ -16,8 +16,9 @@ from textgen.model.network import Cell
 from textgen.runs.artifact import Artifact
 from textgen.saved_run import SavedRun
 from textgen.text_generator import TextGenerator
+from textgen_onnx.contract import Precision
 from textgen_onnx.graphs.generate import build_block, build_generate
-from textgen_onnx.graphs.weights import GraphWeights, Precision
+from textgen_onnx.graphs.weights import GraphWeights
 from textgen_onnx.running.cuda import why_no_cuda
 from textgen_onnx.running.cuda_block import BlockLoop
 from textgen_onnx.running.device_state import DeviceState
