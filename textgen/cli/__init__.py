@@ -17,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from textgen import __version__
 from textgen.base.console import notice, say
 from textgen.base.environment import is_strict
+from textgen.base.machine import usable_cores
 from textgen.base.streams import move_stdout, move_stdout_back, stdout_for_results
 from textgen.errors import OptionError, TextgenError
 from textgen.plugins import registry
@@ -171,6 +172,9 @@ def main() -> None:
     # pydantic would read the metadata of every installed distribution to look for plugins of its own, none of which
     # textgen needs: it takes longer than importing pydantic, and fails if a single file cannot be read.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
+    if usable_cores() < (os.cpu_count() or 1):  # NumPy's libraries know of no quota, and read this as they are loaded
+        for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ.setdefault(variable, str(usable_cores()))
     # Imports create many objects that stay. By default, Python looks for garbage among them after every 700 new ones
     # and once more at exit, which takes a fifth of the time of a short command.
     gc.set_threshold(100_000)
@@ -193,7 +197,11 @@ def main() -> None:
         if shared.debug:
             raise
         code = 2
-        if _is_help(error):
+        if _was_interrupted(error):
+            code = 130
+        elif isinstance(error, MemoryError):
+            _complain(f"too little memory: {error or 'an allocation failed'}; use less at a time, or raise the limit")
+        elif _is_help(error):
             say(error)
         elif isinstance(error, TextgenError | typer.TyperException):
             _complain(_describe(error))
@@ -208,6 +216,15 @@ def main() -> None:
     sys.stdout = output
     _close_output()
     sys.exit(code)
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether an error is what a library has made of Ctrl-C."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt) or "KeyboardInterrupt" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _complain(message: str) -> None:
