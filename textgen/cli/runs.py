@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from textgen.base.console import notice
+from textgen.base.console import folded, notice
 from textgen.cli.parameters import AsJson, Run
 
 app = typer.Typer(help="List the runs, or show one.", no_args_is_help=True)
@@ -46,7 +46,7 @@ def list_(as_json: AsJson = False) -> None:
         notice(no_runs())
     width = max((len(str(row["run"])) for row in rows), default=0)
     for row in rows:
-        print(f"{row['run']:<{width}}  {row['status']:<11}  {_loss(row['metrics'])}")
+        print(folded(f"{row['run']:<{width}}  {row['status']:<11}  {_loss(row['metrics'])}", 4))
 
 
 @app.command()
@@ -66,20 +66,20 @@ def show(
     if as_json:
         print(json.dumps(manifest.model_dump(mode="json"), indent=1))
         return
-    print(f"run         {artifact.path} ({manifest.status}, begun {manifest.created})")
-    print(f"made with   {', '.join(f'{name} {version}' for name, version in manifest.versions.items())}")
-    print(f"vocabulary  {manifest.vocab_size}")
+    print(folded(f"run         {artifact.path} ({manifest.status}, begun {manifest.created})", 12))
+    print(folded(f"made with   {', '.join(f'{name} {version}' for name, version in manifest.versions.items())}", 12))
+    print(folded(f"vocabulary  {manifest.vocab_size}", 12))
     if manifest.labels:
-        print(f"labels      {', '.join(manifest.labels)}")
-    print(f"metrics     {_loss(manifest.metrics)}")
+        print(folded(f"labels      {', '.join(manifest.labels)}", 12))
+    print(folded(f"metrics     {_loss(manifest.metrics)}", 12))
     for line in _describe_lineage(manifest.lineage):
-        print(f"from        {line}")
+        print(folded(f"from        {line}", 12))
     for line in _describe_changes(manifest.changes):
-        print(f"changed     {line}")
+        print(folded(f"changed     {line}", 12))
     for table, values in manifest.settings.items():
         settings = ", ".join(f"{name}={value}" for name, value in values.items() if name != "name")
-        print(f"{table:<11} {' '.join(part for part in (values.get('name', ''), settings) if part)}")
-    print(f"files       {len(manifest.files)}, all as recorded")
+        print(folded(f"{table:<11} {' '.join(part for part in (values.get('name', ''), settings) if part)}", 12))
+    print(folded(f"files       {len(manifest.files)}, all as recorded", 12))
 
 
 def _describe_lineage(lineage: list[dict[str, Any]]) -> list[str]:

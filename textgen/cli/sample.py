@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from textgen.cli.parameters import DataDir, Device, OnUnknown, Run
+from textgen.cli.parameters import DataDir, Device, OnUnknown, Run, complete_chain, complete_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -66,7 +66,10 @@ def sample(
         float | None, typer.Option(help="Above 1, tokens that have occurred become less likely.")
     ] = None,
     sampler: Annotated[
-        str | None, typer.Option(help="A whole chain, as in 'temperature(0.8) | top-k(40) | multinomial'.")
+        str | None,
+        typer.Option(
+            help="A whole chain, as in 'temperature(0.8) | top-k(40) | multinomial'.", autocompletion=complete_chain
+        ),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="The same seed gives the same text; by default a new one, which is printed.")
@@ -81,7 +84,10 @@ def sample(
         bool, typer.Option("--normalize", help="Compose letters and accents of prompts and stop texts (NFC).")
     ] = False,
     runtime: Annotated[
-        str, typer.Option(help="The runtime to use: auto, numpy, onnx, keras, or one of a plugin.")
+        str,
+        typer.Option(
+            help="The runtime to use: auto, numpy, onnx, keras, or one of a plugin.", autocompletion=complete_runtime
+        ),
     ] = "auto",
     device: Device = None,
     stream: Annotated[bool, typer.Option("--stream", help="Show the text as it is written.")] = False,
