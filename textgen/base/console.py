@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from textgen.base.streams import messages
 
@@ -19,6 +22,33 @@ _noticed: set[str] = set()
 def say(text: object) -> None:
     """Print a line on stderr."""
     print(text, file=messages(), flush=True)
+
+
+def folded(text: str, indent: int = 0, stream: TextIO | None = None) -> str:
+    """A line broken between words to the width of a terminal; elsewhere as it is.
+
+    Args:
+        text: the line; blanks at its beginning are kept.
+        indent: blanks before the lines that follow the first one.
+        stream: where the line is printed, by default stdout.
+    """
+    if not (stream or sys.stdout).isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    if len(text) <= width:
+        return text
+    start = len(text) - len(text.lstrip())
+    lines = textwrap.wrap(
+        text[start:],
+        max(width, indent + 20),
+        initial_indent=" " * start,
+        subsequent_indent=" " * min(indent, width // 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+        drop_whitespace=True,
+    )
+    return "\n".join(lines)
 
 
 def notice(text: object, *, once: bool = False) -> None:

@@ -18,7 +18,7 @@ from textgen import __version__
 from textgen.base.console import notice, say
 from textgen.base.environment import is_strict
 from textgen.base.machine import usable_cores
-from textgen.base.streams import move_stdout, move_stdout_back, stdout_for_results
+from textgen.base.streams import move_stdout, move_stdout_back, print_result, stdout_for_results
 from textgen.errors import OptionError, TextgenError
 from textgen.plugins import registry
 from textgen.plugins.discovery import import_object
@@ -29,6 +29,7 @@ COMMANDS = {
     "sample": ("textgen.cli.sample:sample", "Write text with a trained model."),
     "export": ("textgen.cli.export:export", "Export a run to files that need no TensorFlow."),
     "evaluate": ("textgen.cli.evaluate:evaluate", "Measure a run on held-out text, and the texts that it writes."),
+    "options": ("textgen.cli.options:options", "List every option: type, range, default and meaning."),
     "doctor": ("textgen.cli.doctor:doctor", "Check what works on this machine, and what to install for the rest."),
     "corpora": ("textgen.cli.corpora:app", "List, describe and download corpora."),
     "runs": ("textgen.cli.runs:app", "List the runs, or show one."),
@@ -105,7 +106,7 @@ app = typer.Typer(
 
 def _show_version(value: bool) -> None:
     if value:
-        print(f"textgen {__version__}")
+        print_result(f"textgen {__version__}")
         raise typer.Exit
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from textgen.base.console import notice
+from textgen.base.console import folded, notice
 from textgen.base.streams import print_result
-from textgen.cli.parameters import AsJson, DataDir
+from textgen.cli.parameters import AsJson, DataDir, complete_corpus
 
 if TYPE_CHECKING:
     from textgen.evaluation.statistics import Bar, CorpusStatistics
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 app = typer.Typer(help="List, describe and download corpora.", no_args_is_help=True)
 
 Name = Annotated[
-    str, typer.Argument(help="The name of a corpus; `textgen corpora list` prints them.", show_default=False)
+    str,
+    typer.Argument(
+        help="The name of a corpus; `textgen corpora list` prints them.",
+        autocompletion=complete_corpus,
+        show_default=False,
+    ),
 ]
 Set = Annotated[
     list[str] | None,
@@ -47,7 +52,7 @@ def list_corpora(as_json: AsJson = False) -> None:
         return
     width = max((len(corpus.name) for corpus in corpora), default=0)
     for corpus in corpora:
-        print_result(f"{corpus.name:{width}}  {corpus.summary}".rstrip())
+        print_result(folded(f"{corpus.name:{width}}  {corpus.summary}".rstrip(), width + 2))
 
 
 @app.command()
@@ -159,7 +164,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
         else:
             shown = [value] if value else []
         for text in shown:
-            print_result(f"{label.replace('_', ' '):21}{text}")
+            print_result(folded(f"{label.replace('_', ' '):21}{text}", 21))
 
 
 def _draw(histogram: list[Bar]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from textgen.base.console import folded
 from textgen.base.streams import print_result
 from textgen.cli.parameters import AsJson
 
@@ -37,6 +38,6 @@ def doctor(as_json: AsJson = False) -> None:
     else:
         for check in checks:
             advice = f": {check.advice}" if check.advice else ""
-            print_result(f"{check.status:<7} {check.what}{advice}")
+            print_result(folded(f"{check.status:<7} {check.what}{advice}", 8))
     if any(check.status == "broken" for check in checks):
         raise typer.Exit(1)

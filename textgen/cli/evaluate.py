@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from textgen.base.streams import print_result, results
-from textgen.cli.parameters import AsJson, DataDir, Device, Run, TrustGraph
+from textgen.cli.parameters import AsJson, DataDir, Device, Run, TrustGraph, complete_chain, complete_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from textgen.evaluation.scoring import Score
     from textgen.runs.artifact import Trust
 
+#: Labels that the table lists, those with the most held-out documents.
+LABELS_LISTED = 40
+
 #: The path of the plot in the run's folder.
 PLOT = Path("plots") / "evaluation.png"
 
@@ -27,7 +30,11 @@ PLOT = Path("plots") / "evaluation.png"
 def evaluate(
     run: Run = None,
     runtime: Annotated[
-        str | None, typer.Option(help="What runs the model: auto (default), numpy, onnx, keras, or a plugin's.")
+        str | None,
+        typer.Option(
+            help="What runs the model: auto (default), numpy, onnx, keras, or a plugin's.",
+            autocompletion=complete_runtime,
+        ),
     ] = None,
     device: Device = None,
     trust_graph: TrustGraph = False,
@@ -42,7 +49,10 @@ def evaluate(
     num: Annotated[int | None, typer.Option(min=1, help="Texts to write, for documents; by default 1,000.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the texts; by default 0.")] = None,
     sampler: Annotated[
-        str | None, typer.Option(help="Chain that draws the texts, as in 'temperature(0.8) | multinomial'.")
+        str | None,
+        typer.Option(
+            help="Chain that draws the texts, as in 'temperature(0.8) | multinomial'.", autocompletion=complete_chain
+        ),
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="Temperature of the texts, instead of the chain's.")] = None,
     folds: Annotated[
@@ -138,6 +148,8 @@ def _print_labels(evaluation: LabelEvaluation) -> None:
     def share(value: float | None) -> str:
         return "" if value is None else f"{value:.1%}"
 
+    most = sorted(evaluation.labels, key=lambda score: -score.documents)[:LABELS_LISTED]
+    listed = [score for score in evaluation.labels if score in most]
     print_result()
     _print_table(
         ("by label", "held out", "characters", "nats", "recognised", "written", "agree"),
@@ -151,9 +163,11 @@ def _print_labels(evaluation: LabelEvaluation) -> None:
                 f"{score.texts:,}",
                 share(score.agreement),
             )
-            for score in (*evaluation.labels, evaluation.all)
+            for score in (*listed, evaluation.all)
         ],
     )
+    if left := len(evaluation.labels) - len(listed):
+        print_result(f"and {left:,} labels with fewer documents; --json lists all")
 
 
 def _print_texts(written: WrittenTexts) -> None:

@@ -8,13 +8,15 @@ from typing import Annotated, Literal
 import typer
 
 from textgen.base.streams import print_result
-from textgen.cli.parameters import AsJson, Run
+from textgen.cli.parameters import AsJson, Run, complete_exporter
 
 
 def export(
     run: Run = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="Export to ONNX; short for --to onnx.")] = False,
-    to: Annotated[str | None, typer.Option(help="Exporter, by name: onnx, or one of a plugin.")] = None,
+    to: Annotated[
+        str | None, typer.Option(help="Exporter, by name: onnx, or one of a plugin.", autocompletion=complete_exporter)
+    ] = None,
     precision: Annotated[
         Literal["fp32", "fp16", "int8"] | None,
         typer.Option(help="Precision of the weights: fp32, fp16 (CUDA) or int8 (CPU)."),
@@ -39,7 +41,10 @@ def export(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Export a run to files that do not need TensorFlow, and compare them with the run."""
+    """Export a run to files that do not need TensorFlow, and compare them with the run.
+
+    The folder of the export is printed on stdout; everything else on stderr.
+    """
     import json
 
     from textgen.api import export as export_run
@@ -67,3 +72,4 @@ def export(
     say(f"{report.folder}: {', '.join(report.files)}")
     if any(item.name == name for item in plugins().provided("runtime")):
         say(f"write text with: textgen sample {quoted(report.folder)} --runtime {name}")
+    print_result(report.folder)

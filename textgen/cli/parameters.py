@@ -2,16 +2,85 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from textgen.base.environment import DATA_DIR
 from textgen.errors import OptionError
+from textgen.options import TABLES
+
+
+def complete(kind: str) -> Callable[[str], list[str]]:
+    """A completion of names of a kind. It reads names only: no corpus, model or library is imported."""
+
+    def complete_one(incomplete: str) -> list[str]:
+        from textgen.plugins.registry import plugins
+
+        return [item.name for item in plugins().provided(kind) if item.name.startswith(incomplete)]
+
+    return complete_one
+
+
+complete_corpus, complete_model, complete_tokenizer = complete("corpus"), complete("model"), complete("tokenizer")
+complete_runtime, complete_exporter, complete_recipe = complete("runtime"), complete("exporter"), complete("recipe")
+
+
+def complete_name(incomplete: str) -> list[str]:
+    """Completes a name of any kind."""
+    from textgen.plugins.registration import KINDS
+
+    return sorted({name for kind in KINDS for name in complete(kind)(incomplete)})
+
+
+def complete_table(incomplete: str) -> list[str]:
+    """Completes the name of a table."""
+    return [table for table in TABLES if table.startswith(incomplete)]
+
+
+def complete_run(incomplete: str) -> list[str]:
+    """Completes the name of a run in the folder of runs; a path is left to the shell."""
+    from textgen.runs.folder import list_runs
+
+    return [name for path in list_runs() if (name := path.name).startswith(incomplete)]
+
+
+def complete_chain(incomplete: str) -> list[str]:
+    """Completes the last sampler of a chain."""
+    before, bar, last = incomplete.rpartition("|")
+    blank = " " * (len(last) - len(last.lstrip()))
+    return [f"{before}{bar}{blank}{name}" for name in complete("sampler")(last.lstrip())]
+
+
+def complete_option(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Completes ``TABLE.OPTION=`` by the corpus, tokenizer and model that are named; by default, those of a stream."""
+    table, dot, option = incomplete.partition(".")
+    if not dot:
+        return [f"{each}." for each in complete_table(table)]
+    if "=" in option or table not in TABLES:
+        return []
+    return [f"{table}.{name}=" for name in _option_names(table, ctx.params) if name.startswith(option)]
+
+
+def _option_names(table: str, given: Mapping[str, Any]) -> list[str]:
+    from textgen.generation.request import GenerationOptions
+    from textgen.plugins.registry import plugins
+
+    if table == "generation":
+        return [*GenerationOptions.model_fields]
+    kind = "model" if table == "training" else table
+    name = given.get(kind) or {"corpus": "file", "tokenizer": "char-index", "model": "gru"}[kind]
+    target = plugins().get(kind, name)
+    return [*(target.TrainingOptions if table == "training" else target.Options).model_fields]
+
 
 Run = Annotated[
-    Path | None, typer.Argument(help="Folder or name of the run; by default the latest.", show_default=False)
+    Path | None,
+    typer.Argument(
+        help="Folder or name of the run; by default the latest.", autocompletion=complete_run, show_default=False
+    ),
 ]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from textgen.base.console import folded
 from textgen.base.streams import print_result
 from textgen.cli.new_plugin import new
-from textgen.cli.parameters import AsJson
+from textgen.cli.parameters import AsJson, complete_name
 
 if TYPE_CHECKING:
     from textgen.options import Options
@@ -68,7 +69,7 @@ def list_(as_json: AsJson = False) -> None:
         print_result(f"{plugin.name} ({plugin.origin})")
         for item in provided:
             if item.plugin == plugin:
-                print_result(f"  {item.kind:<10} {item.name:<{width}} {item.summary}".rstrip())
+                print_result(folded(f"  {item.kind:<10} {item.name:<{width}} {item.summary}".rstrip(), 14))
 
 
 @app.command()
@@ -94,10 +95,12 @@ def doctor(as_json: AsJson = False) -> None:
             facts = [] if diagnosis.milliseconds is None else [f"{diagnosis.milliseconds:.0f} ms"]
             if diagnosis.imports:
                 facts.append(f"imports {', '.join(diagnosis.imports)}")
-            print_result(f"{diagnosis.status:<7} {diagnosis.plugin}{': ' if facts else ''}{', '.join(facts)}")
+            print_result(
+                folded(f"{diagnosis.status:<7} {diagnosis.plugin}{': ' if facts else ''}{', '.join(facts)}", 8)
+            )
             for finding in diagnosis.findings:
                 place = f" ({finding.where})" if finding.where else ""
-                print_result(f"        {finding.what}{place}")
+                print_result(folded(f"        {finding.what}{place}", 8))
     if any(diagnosis.status in ("slow", "broken") for diagnosis in diagnoses):
         raise typer.Exit(1)
 
@@ -105,7 +108,12 @@ def doctor(as_json: AsJson = False) -> None:
 @app.command()
 def show(
     name: Annotated[
-        str, typer.Argument(help="Name of a corpus, tokenizer, model, sampler and so on.", show_default=False)
+        str,
+        typer.Argument(
+            help="Name of a corpus, tokenizer, model, sampler and so on.",
+            autocompletion=complete_name,
+            show_default=False,
+        ),
     ],
     kind: Annotated[str | None, typer.Option(help="The kind to show, if several kinds have the name.")] = None,
     as_json: AsJson = False,
@@ -133,7 +141,7 @@ def show(
 
 
 def _describe(item: Provided) -> dict[str, Any]:
-    from textgen.cli.option_help import describe_options
+    from textgen.cli.options import describe_options
     from textgen.plugins.registry import plugins
 
     target = plugins().get(item.kind, item.name)
@@ -173,11 +181,11 @@ def _describe_plugin(name: str, schema: type[Options]) -> dict[str, Any]:
 
 
 def _text(item: dict[str, Any]) -> str:
-    from textgen.cli.option_help import show_option, show_value
+    from textgen.cli.options import show_option, show_value
     from textgen.options import TABLES
 
     lines = [
-        f"{item['kind']} {item['name']}: {item['summary']}".rstrip(": "),
+        folded(f"{item['kind']} {item['name']}: {item['summary']}".rstrip(": "), 2),
         f"  from {item['plugin']} ({item['distribution']} {item['version']})",
         f"  use  {item['use']}",
     ]
@@ -185,9 +193,9 @@ def _text(item: dict[str, Any]) -> str:
         table = f"plugins.{item['name']}" if item["kind"] == _LIFE_CYCLE else item["kind"]
         is_set = item["kind"] in (*TABLES, _LIFE_CYCLE)
         path = f"--set {table}.{option['name']}=" if is_set else f"{option['name']}: "
-        lines.append(f"  {path}{show_option(option)}")
+        lines.append(folded(f"  {path}{show_option(option)}", 6))
         if option["description"]:
-            lines.append(f"      {option['description']}")
+            lines.append(folded(f"      {option['description']}", 6))
     for table, values in item.get("settings", {}).items():
         lines += [f"  {table}.{name}={show_value(value)}" for name, value in values.items()]
     return "\n".join(lines)

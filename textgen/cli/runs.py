@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from textgen.base.console import notice
+from textgen.base.console import folded, notice
 from textgen.base.streams import print_result
 from textgen.cli.parameters import AsJson, Run
 
@@ -47,7 +47,7 @@ def list_(as_json: AsJson = False) -> None:
         notice(no_runs())
     width = max((len(str(row["run"])) for row in rows), default=0)
     for row in rows:
-        print_result(f"{row['run']:<{width}}  {row['status']:<11}  {_loss(row['metrics'])}")
+        print_result(folded(f"{row['run']:<{width}}  {row['status']:<11}  {_loss(row['metrics'])}", 4))
 
 
 @app.command()
@@ -67,20 +67,22 @@ def show(
     if as_json:
         print_result(json.dumps(manifest.model_dump(mode="json"), indent=1))
         return
-    print_result(f"run         {artifact.path} ({manifest.status}, begun {manifest.created})")
-    print_result(f"made with   {', '.join(f'{name} {version}' for name, version in manifest.versions.items())}")
-    print_result(f"vocabulary  {manifest.vocab_size}")
+    print_result(folded(f"run         {artifact.path} ({manifest.status}, begun {manifest.created})", 12))
+    print_result(
+        folded(f"made with   {', '.join(f'{name} {version}' for name, version in manifest.versions.items())}", 12)
+    )
+    print_result(folded(f"vocabulary  {manifest.vocab_size}", 12))
     if manifest.labels:
-        print_result(f"labels      {', '.join(manifest.labels)}")
-    print_result(f"metrics     {_loss(manifest.metrics)}")
+        print_result(folded(f"labels      {', '.join(manifest.labels)}", 12))
+    print_result(folded(f"metrics     {_loss(manifest.metrics)}", 12))
     for line in _describe_lineage(manifest.lineage):
-        print_result(f"from        {line}")
+        print_result(folded(f"from        {line}", 12))
     for line in _describe_changes(manifest.changes):
-        print_result(f"changed     {line}")
+        print_result(folded(f"changed     {line}", 12))
     for table, values in manifest.settings.items():
         settings = ", ".join(f"{name}={value}" for name, value in values.items() if name != "name")
-        print_result(f"{table:<11} {' '.join(part for part in (values.get('name', ''), settings) if part)}")
-    print_result(f"files       {len(manifest.files)}, all as recorded")
+        print_result(folded(f"{table:<11} {' '.join(part for part in (values.get('name', ''), settings) if part)}", 12))
+    print_result(folded(f"files       {len(manifest.files)}, all as recorded", 12))
 
 
 def _describe_lineage(lineage: list[dict[str, Any]]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from textgen.base.streams import print_result, results
-from textgen.cli.parameters import DataDir, Device, OnUnknown, Run, TrustGraph
+from textgen.cli.parameters import DataDir, Device, OnUnknown, Run, TrustGraph, complete_chain, complete_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -70,7 +70,10 @@ def sample(
         float | None, typer.Option(help="Above 1, tokens that have occurred become less likely.")
     ] = None,
     sampler: Annotated[
-        str | None, typer.Option(help="A whole chain, as in 'temperature(0.8) | top-k(40) | multinomial'.")
+        str | None,
+        typer.Option(
+            help="A whole chain, as in 'temperature(0.8) | top-k(40) | multinomial'.", autocompletion=complete_chain
+        ),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="The same seed gives the same text; by default a new one, which is printed.")
@@ -85,7 +88,10 @@ def sample(
         bool, typer.Option("--normalize", help="Compose letters and accents of prompts and stop texts (NFC).")
     ] = False,
     runtime: Annotated[
-        str, typer.Option(help="The runtime to use: auto, numpy, onnx, keras, or one of a plugin.")
+        str,
+        typer.Option(
+            help="The runtime to use: auto, numpy, onnx, keras, or one of a plugin.", autocompletion=complete_runtime
+        ),
     ] = "auto",
     device: Device = None,
     trust_graph: TrustGraph = False,

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from textgen.base.streams import print_result
-from textgen.cli.parameters import DataDir, Device, OnUnknown
+from textgen.cli.parameters import (
+    DataDir,
+    Device,
+    OnUnknown,
+    complete_corpus,
+    complete_model,
+    complete_option,
+    complete_recipe,
+    complete_run,
+    complete_tokenizer,
+)
 
 if TYPE_CHECKING:
     from textgen.runs.artifact import Artifact
@@ -34,20 +44,37 @@ def train(
             show_default=False,
         ),
     ] = None,
-    corpus: Annotated[str | None, typer.Option(help="Corpus, by name; textgen corpora list shows them.")] = None,
-    model: Annotated[str | None, typer.Option(help="Model, by name: gru (default), lstm, or a plugin's.")] = None,
+    corpus: Annotated[
+        str | None,
+        typer.Option(help="Corpus, by name; textgen corpora list shows them.", autocompletion=complete_corpus),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Model, by name: gru (default), lstm, or a plugin's.", autocompletion=complete_model),
+    ] = None,
     tokenizer: Annotated[
-        str | None, typer.Option(help="Tokenizer, by name; by default one that suits the corpus.")
+        str | None,
+        typer.Option(
+            help="Tokenizer, by name; by default one that suits the corpus.", autocompletion=complete_tokenizer
+        ),
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="A complete set of options, by name, which other options change.")
+        str | None,
+        typer.Option(
+            help="A complete set of options, by name, which other options change.", autocompletion=complete_recipe
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="TOML file of options, with the tables corpus, model and so on.")
     ] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="TABLE.OPTION=VALUE", help="An option, as in model.units=512; may be repeated."),
+        typer.Option(
+            "--set",
+            metavar="TABLE.OPTION=VALUE",
+            help="An option, as in model.units=512; may be repeated. textgen options lists all.",
+            autocompletion=complete_option,
+        ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the text.")] = None,
     max_steps: Annotated[int | None, typer.Option(help="Stop after this many batches in all.")] = None,
@@ -60,22 +87,34 @@ def train(
     data_dir: DataDir = None,
     from_: Annotated[
         Path | None,
-        typer.Option("--from", metavar="RUN", help="Begin with the weights of this run, with its model and options."),
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Begin with the weights of this run, with its model and options.",
+            autocompletion=complete_run,
+        ),
     ] = None,
-    resume: Annotated[Path | None, typer.Option(help="Resume this run from its last checkpoint.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Resume this run from its last checkpoint.", autocompletion=complete_run)
+    ] = None,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write curves to tensorboard/ in the run's folder.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan as JSON, and train nothing.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the run's path, status and metrics as JSON; by default its path.")
+    ] = False,
 ) -> None:
     """Train a model on a corpus, fine-tune a run's weights (--from), or resume a stopped run (--resume).
 
     --config overrides a recipe, --set overrides both, and options with a name of their own override all of them.
-    Ctrl-C stops after the current batch, saves everything, and exits with code 130.
+    Ctrl-C stops after the current batch, saves everything, and exits with code 130. The path of the run is printed on
+    stdout at the end, as in RUN=$(textgen train my.txt); everything else on stderr.
     """
     import json
 
     from textgen.options import parse_settings
+    from textgen.training.train import is_chief
 
     training = {"epochs": epochs, "max_steps": max_steps, "batch_size": batch_size, "seed": seed, "device": device}
     layers = (
@@ -94,6 +133,10 @@ def train(
             print_result(json.dumps(plan.describe(), indent=1))
             return
         artifact = _start(plan, out, overwrite=overwrite, tensorboard=tensorboard)
+    if is_chief():
+        manifest = artifact.manifest
+        report = {"run": str(artifact.path), "status": manifest.status, "metrics": manifest.metrics}
+        print_result(json.dumps(report, indent=1) if as_json else artifact.path)
     if artifact.manifest.status == "interrupted":
         raise typer.Exit(INTERRUPTED)
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from textgen.base.console import LINE_EVERY, say
+from textgen.base.console import LINE_EVERY, folded, say
 from textgen.base.files import quoted
 from textgen.model.fitting import Position
 from textgen.runs.artifact import Artifact
@@ -20,8 +20,16 @@ from textgen.text.labels import labels_of
 from textgen.training.held_out import YARDSTICK
 from textgen.training.plan import Plan
 
+#: The least width of the progress bar, which the figures beside it leave to it.
+LEAST_BAR = 10
+
 #: New tokens that are listed.
 LISTED = 40
+
+
+def _tell(text: str) -> None:
+    """Prints a line that has no command in it, and may be broken."""
+    say(folded(text, 4, sys.stderr))
 
 
 class Display:
@@ -62,46 +70,49 @@ class LineDisplay(Display):
         )
         parameters = plan.model.parameter_count
         size = "" if parameters is None else f" with {parameters:,} parameters"
-        say(f"{plan.model_name}{size} on {plan.text.corpus_name}: {text}, vocabulary {plan.tokenizer.vocab_size}")
+        _tell(f"{plan.model_name}{size} on {plan.text.corpus_name}: {text}, vocabulary {plan.tokenizer.vocab_size}")
         if plan.new_tokens:
-            say(describe_new(plan.new_tokens))
+            _tell(describe_new(plan.new_tokens))
         if plan.new_labels:
-            say(describe_new(plan.new_labels, "label"))
+            _tell(describe_new(plan.new_labels, "label"))
         if plan.base and plan.base.artifact.manifest.labels and not labels_of(plan.tokenizer):
-            say(f"the labels of {plan.base.path} are dropped: the new text has none")
+            _tell(f"the labels of {plan.base.path} are dropped: the new text has none")
         resumed = f", resumed after batch {position.total}" if position.total else ""
         epochs = f"{self._epochs} epoch" + "s" * (self._epochs != 1)
         batches = "batch" if self._steps == 1 else "batches"
         limit = f", at most {plan.training.max_steps} in all" if self._last < self._epochs * self._steps else ""
         begins = f", from the weights of {plan.base.path}" if plan.base else ""
-        say(f"{epochs} of {self._steps} {batches}{limit}{begins}, into {folder}{resumed}")
+        _tell(f"{epochs} of {self._steps} {batches}{limit}{begins}, into {folder}{resumed}")
 
     def batch(self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None) -> None:
         """Prints a line from time to time."""
         figures = self._figures(position, loss, characters_per_second, learning_rate)
         if time.monotonic() - self._said >= LINE_EVERY:
             self._said = time.monotonic()
-            say(f"epoch {position.epoch + 1}/{self._epochs}, batch {position.step}/{self._steps}: {figures}")
+            _tell(
+                f"epoch {position.epoch + 1}/{self._epochs}, batch {position.step}/{self._steps}: {', '.join(figures)}"
+            )
 
     def _figures(
         self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None
-    ) -> str:
+    ) -> list[str]:
+        """The figures of a batch: the loss, the speed, the time left, the step size; the most important ones first."""
         figures = [f"loss {loss:.3f}", f"{characters_per_second:,.0f} characters/s"]
-        if learning_rate is not None:
-            figures.insert(1, f"learning rate {learning_rate:.2g}")
         if self._begun is None:  # the first batch waits for graphs to be compiled
             self._begun = position.total, time.monotonic()
         before, begun = self._begun
         if position.total > before:
             seconds = (time.monotonic() - begun) / (position.total - before) * (self._last - position.total)
             figures.append(f"{timedelta(seconds=round(seconds))} left")
-        return ", ".join(figures)
+        if learning_rate is not None:
+            figures.append(f"learning rate {learning_rate:.2g}")
+        return figures
 
     def epoch(self, record: Mapping[str, float], sample: str | None) -> None:
         """Prints the epoch's losses, and a sample."""
         self._said = time.monotonic()
         rate = f", learning rate {record['learning_rate']:.2g}" if "learning_rate" in record else ""
-        say(f"epoch {record['epoch']}/{self._epochs}: {describe_losses(record)}{rate}")
+        _tell(f"epoch {record['epoch']}/{self._epochs}: {describe_losses(record)}{rate}")
         if sample is not None:
             say(indent(sample))
 
@@ -112,8 +123,11 @@ class LineDisplay(Display):
             say(f"stopped; everything is saved. Resume with: textgen train --resume {quoted(artifact.path)}")
         else:
             if (ngram := describe_yardstick(manifest.metrics)) is not None:
-                say(ngram)
-            say(f"done: {describe_losses(manifest.metrics)}. Write text with: textgen sample {quoted(artifact.path)}")
+                _tell(ngram)
+            kept = manifest.metrics.get("epoch")
+            epoch = "" if kept is None else f"epoch {kept:g} is kept, "
+            _tell(f"done: {epoch}{describe_losses(manifest.metrics)}")
+            say(f"Write text with: textgen sample {quoted(artifact.path)}")
 
 
 class BarDisplay(LineDisplay):
@@ -130,15 +144,17 @@ class BarDisplay(LineDisplay):
         """Prints what is trained, and shows the bar."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.table import Column
 
         super().started(plan, folder, position)
         self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=LEAST_BAR)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[figures]}", table_column=Column(no_wrap=True)),
             console=Console(stderr=True),
             transient=True,
+            expand=True,
         )
         self._task: Any = self._progress.add_task(
             "getting ready", total=self._steps, completed=position.step, figures=""
@@ -152,9 +168,15 @@ class BarDisplay(LineDisplay):
         self._progress.update(
             self._task,
             completed=position.step,
-            description=f"epoch {position.epoch + 1}/{self._epochs}",
-            figures=self._figures(position, loss, characters_per_second, learning_rate),
+            description=(epoch := f"epoch {position.epoch + 1}/{self._epochs}"),
+            figures=self._fitting(self._figures(position, loss, characters_per_second, learning_rate), len(epoch)),
         )
+
+    def _fitting(self, figures: Sequence[str], described: int) -> str:
+        """As many of the first figures as fit beside the bar, whose description has some characters."""
+        batches = 2 * len(str(self._steps)) + 1
+        room = self._progress.console.width - described - batches - LEAST_BAR - 3
+        return next((text for n in range(len(figures), 0, -1) if len(text := ", ".join(figures[:n])) <= room), "")
 
     def ended(self, artifact: Artifact) -> None:
         """Removes the bar, and prints the folder of the run."""
