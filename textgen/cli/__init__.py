@@ -170,12 +170,7 @@ def main() -> None:
     Exit codes: 0 for success, 1 if nothing reads the output any more, 2 for a mistake of the user, 130 for Ctrl-C (and
     for a training run that was asked to stop); the command of a plugin may have its own.
     """
-    # pydantic would read the metadata of every installed distribution to look for plugins of its own, none of which
-    # textgen needs: it takes longer than importing pydantic, and fails if a single file cannot be read.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
-    if usable_cores() < (os.cpu_count() or 1):  # NumPy's libraries know of no quota, and read this as they are loaded
-        for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-            os.environ.setdefault(variable, str(usable_cores()))
+    _set_environment()
     # Imports create many objects that stay. By default, Python looks for garbage among them after every 700 new ones
     # and once more at exit, which takes a fifth of the time of a short command.
     gc.set_threshold(100_000)
@@ -197,26 +192,41 @@ def main() -> None:
     except BaseException as error:  # a plugin may raise anything
         if shared.debug:
             raise
-        code = 2
-        if _was_interrupted(error):
-            code = 130
-        elif isinstance(error, MemoryError):
-            _complain(f"too little memory: {error or 'an allocation failed'}; use less at a time, or raise the limit")
-        elif _is_help(error):
-            say(error)
-        elif isinstance(error, TextgenError | typer.TyperException):
-            _complain(_describe(error))
-        elif isinstance(error, OSError):
-            culprit = registry.plugins().culprit(error)
-            _complain(_describe(error) + (f" (raised by plugin {culprit[0]}, {culprit[1]})" if culprit else ""))
-        else:
-            blame = None if is_strict() else registry.plugins().blame(error)
-            if blame is None:
-                raise
-            _complain(f"{blame}; see the traceback with --debug")
+        code = 130 if _was_interrupted(error) else 2
+        if code == 2 and not _report(error):
+            raise
     sys.stdout = output
     _close_output()
     sys.exit(code)
+
+
+def _set_environment() -> None:
+    """Sets what libraries read as they are loaded."""
+    # pydantic would read the metadata of every installed distribution to look for plugins of its own, none of which
+    # textgen needs: it takes longer than importing pydantic, and fails if a single file cannot be read.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
+    if usable_cores() < (os.cpu_count() or 1):  # NumPy's libraries know of no quota
+        for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ.setdefault(variable, str(usable_cores()))
+
+
+def _report(error: BaseException) -> bool:
+    """Reports an error in one line; ``False`` if it is textgen's own fault, which a traceback tells better."""
+    if isinstance(error, MemoryError):
+        _complain(f"too little memory: {error or 'an allocation failed'}; use less at a time, or raise the limit")
+    elif _is_help(error):
+        say(error)
+    elif isinstance(error, TextgenError | typer.TyperException):
+        _complain(_describe(error))
+    elif isinstance(error, OSError):
+        culprit = registry.plugins().culprit(error)
+        _complain(_describe(error) + (f" (raised by plugin {culprit[0]}, {culprit[1]})" if culprit else ""))
+    else:
+        blame = None if is_strict() else registry.plugins().blame(error)
+        if blame is None:
+            return False
+        _complain(f"{blame}; see the traceback with --debug")
+    return True
 
 
 def _was_interrupted(error: BaseException | None) -> bool:
