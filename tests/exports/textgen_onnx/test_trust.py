@@ -533,3 +533,29 @@ def test_a_folder_that_is_no_export_of_the_run(copied, textgen):
     done = textgen("sample", export.path, "--prompt", "The", "--runtime", "onnx")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "its state is not that of a gru" in done.err
+
+
+@pytest.mark.parametrize("part", [7, 8])
+@pytest.mark.parametrize("depth", ["nodes", "attributes", "deep"])
+def test_a_file_of_empty_parts_is_not_parsed(foreign, monkeypatch, part, depth):
+    """Two bytes of an empty node become 150 in memory."""
+    empty = field(1, b"") * 2**20
+    if depth == "attributes":
+        empty = field(1, field(5, b"") * 2**20)
+    if depth == "deep":
+        empty = field(9, bytes(2**20))  # so that it is looked at
+        for _ in range(70):
+            empty = field(1, field(5, field(6, empty)))
+    foreign.put("step.onnx", field(part, empty))
+    foreign.commit()
+    monkeypatch.setattr("onnx.load_from_string", pytest.fail)
+    for trust in ("weights", "graph"):
+        with pytest.raises(ArtifactError, match=r"besides the values of tensors|too deep"):
+            api.load(foreign.path, trust=cast("Any", trust)).generate("The", **SAMPLE)
+
+
+def test_large_weights_are_no_structure(exported, copied):
+    export = copied(units=400, width=None)
+    assert (export.path / "step.onnx").stat().st_size > 2**20
+    text = api.load(exported(units=400, width=None).run.path, runtime="numpy").generate("The", length=20, seed=1)
+    assert api.load(export.path).generate("The", length=20, seed=1) == text
