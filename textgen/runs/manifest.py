@@ -33,9 +33,6 @@ HISTORY_TABLE = "history.csv"
 SAMPLES = "samples.txt"
 CHECKPOINTS = "checkpoints"
 
-#: The file by which Git leaves the others as they are, and its content: with other line ends, no hash would be right.
-GIT_ATTRIBUTES, UNCONVERTED = ".gitattributes", "* -text\n"
-
 #: The version of the folder's format; a reader rejects later versions.
 FORMAT_VERSION = 2
 

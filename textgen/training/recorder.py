@@ -17,7 +17,7 @@ from textgen.runs.artifact import Artifact
 from textgen.runs.checkpoint import drop_old_checkpoints, save_checkpoint
 from textgen.runs.folder import empty
 from textgen.runs.history import History
-from textgen.runs.manifest import GIT_ATTRIBUTES, MANIFEST, SAMPLES, TOKENIZER, UNCONVERTED, WEIGHTS, Manifest
+from textgen.runs.manifest import MANIFEST, SAMPLES, TOKENIZER, WEIGHTS, Manifest
 from textgen.text.labels import labels_of
 from textgen.training.plan import Plan
 
@@ -46,7 +46,6 @@ class Recorder:
         self._samples = _read_samples(self._artifact.path / SAMPLES, start)
         self._artifact.manifest.status = "training"
         self._artifact.commit()  # first: a folder that is not empty is a run, which can be resumed or replaced
-        self._artifact.put(GIT_ATTRIBUTES, UNCONVERTED)
         self._artifact.put(TOKENIZER, json.dumps(self._plan.tokenizer.to_json()) + "\n")
         self._artifact.commit()
 

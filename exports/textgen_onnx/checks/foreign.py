@@ -18,6 +18,7 @@ from textgen import StateSpec
 from textgen_onnx.checks.rules import RULES, Refused
 from textgen_onnx.checks.shapes import measure
 from textgen_onnx.contract import IR_VERSION, OPSET
+from textgen_onnx.graphs.wire import check_structure
 
 #: The versions of the operators that graphs may use.
 OPSETS = range(13, OPSET + 1)
@@ -53,6 +54,10 @@ def parse(content: bytes) -> onnx.ModelProto:
     Raises:
         Refused: if it is not a model, or a tensor in any part of it lies in another file.
     """
+    try:
+        check_structure(content)
+    except ValueError as error:
+        raise Refused(str(error)) from None
     try:
         model = onnx.load_from_string(content)
         _check_is_complete(model)

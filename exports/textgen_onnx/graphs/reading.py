@@ -17,6 +17,7 @@ from textgen.errors import ArtifactError
 from textgen_onnx.contract import Precision
 from textgen_onnx.graphs.kinds import kinds_of_weights
 from textgen_onnx.graphs.weights import GraphWeights
+from textgen_onnx.graphs.wire import check_structure
 
 #: The dtypes of weights; in a file they are little-endian.
 _DTYPES: dict[int, str] = {TensorProto.FLOAT: "<f4", TensorProto.FLOAT16: "<f2", TensorProto.INT8: "<i1"}
@@ -31,6 +32,10 @@ def read_weights(
         ArtifactError: unless it holds exactly these tensors besides constants, inside the file, with finite values.
     """
     kinds = kinds_of_weights(cell, units, vocab_size, precision)
+    try:
+        check_structure(model)
+    except ValueError as error:
+        raise ArtifactError(str(error)) from None
     try:
         graph = onnx.load_from_string(model).graph
     except (DecodeError, ValueError):

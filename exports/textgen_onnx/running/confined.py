@@ -95,7 +95,7 @@ class ConfinedSession:
         except (OSError, ValueError) as error:
             raise UnavailableError(f"no process can be started to run {self._name} in: {error}") from None
         self._owner = os.getpid()
-        self._stop = weakref.finalize(self, _end, self._process)
+        self._stop = weakref.finalize(self, _end, self._process, self._owner)
         header, _ = self._ask(options, {"graph": np.frombuffer(self._graph, np.uint8)})
         self._inputs, self._outputs = ([_value(each) for each in header.get(key, ())] for key in ("inputs", "outputs"))
 
@@ -129,7 +129,9 @@ class ConfinedSession:
             self._stop = None
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], owner: int) -> None:
+    if os.getpid() != owner:
+        return  # a fork of the process that started it, and that still needs it
     process.kill()
     process.wait()
     for stream in (process.stdin, process.stdout):

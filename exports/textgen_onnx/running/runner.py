@@ -18,7 +18,6 @@ from textgen import Artifact, State
 from textgen.errors import ArtifactError, UnavailableError
 from textgen_onnx.checks.signature import check_outputs, check_signature
 from textgen_onnx.contract import STEP
-from textgen_onnx.running.confined import ConfinedSession
 from textgen_onnx.running.device_state import DeviceState, place
 from textgen_onnx.running.graphs import Runnable, refusal
 from textgen_onnx.running.session import is_failure, open_session, reason_of
@@ -151,6 +150,8 @@ class Runner:
         return session
 
     def _open_confined(self, graph: bytes, name: str, feeds: Mapping[str, NDArray[Any]]) -> Any:
+        from textgen_onnx.running.confined import ConfinedSession
+
         path = self._export.path / name
         session = ConfinedSession(graph, str(path))
         check_signature(session, path, self._spec, self._vocab_size, feeds)
@@ -159,7 +160,7 @@ class Runner:
     def _run(self, session: Any, feeds: Mapping[str, NDArray[Any]], state: State, outputs: list[str]) -> dict[str, Any]:
         """Run a session; with I/O binding, inputs and outputs stay on the device."""
         names = outputs or [value.name for value in session.get_outputs()]
-        if not self._binds or isinstance(session, ConfinedSession):
+        if not self._binds or not hasattr(session, "io_binding"):  # a confined one has none
             past = {f"past.{name}": array for name, array in state.items()}
             return dict(zip(names, session.run(names, {**feeds, **past}), strict=True))
         binding = session.io_binding()

@@ -117,6 +117,12 @@ def test_tf2onnx_writes_the_same_text_by_stepping(converted, tmp_path, capsys):
     assert isinstance(api.load(converted.path / "onnx").runtime, OnnxRuntime)
 
 
+def test_the_graphs_of_tf2onnx_pass_the_checks_of_a_stranger(converted, tmp_path, monkeypatch):
+    expected = api.load(converted.path, runtime="numpy").generate(["The", "T"], length=50, seed=2, num=3)
+    monkeypatch.setenv("TEXTGEN_CACHE_DIR", str(tmp_path / "cache"))
+    assert api.load(converted.path / "onnx").generate(["The", "T"], length=50, seed=2, num=3) == expected
+
+
 def test_golden_vectors_of_tf2onnx_replay_in_plain_onnxruntime(converted, rounding):
     folder = converted.path / "onnx"
     golden = safetensors.numpy.load_file(folder / "golden.safetensors")
@@ -182,7 +188,7 @@ class PairsPlugin:
         register("pairs", ModelRuntime)
 
 
-def test_a_model_that_has_nothing_but_a_step_function(make_run, tmp_path, textgen):
+def test_a_model_that_has_nothing_but_a_step_function(make_run, tmp_path, textgen, monkeypatch):
     run = make_run(tmp_path / "run")
     size = run.manifest.vocab_size
     run.manifest.settings["model"] = {"name": "pairs"}
@@ -196,7 +202,8 @@ def test_a_model_that_has_nothing_but_a_step_function(make_run, tmp_path, textge
         assert "export it with --via tf2onnx" in done.err
         assert not (run.path / "onnx").exists()
 
-        api.export(run.path, options={"via": "tf2onnx"})
+        api.export(run.path, options={"via": "tf2onnx"}, notice=pytest.fail)
+        monkeypatch.setenv("TEXTGEN_CACHE_DIR", str(tmp_path / "cache of a stranger"))
         texts = [
             api.load(run.path, runtime=runtime, device="cpu").generate("The", num=3, length=80, seed=1)
             for runtime in ("onnx", "pairs")

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import onnx
@@ -11,10 +11,12 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from textgen import api
+from textgen import api, hookimpl
 from textgen.errors import ArtifactError, OptionError
 from textgen.model.state import State
-from textgen.runs.artifact import Artifact
+from textgen.runs.artifact import Artifact, Trust
+from textgen.testing import registered
+from textgen_numpy.runtime import NumpyRuntime
 from textgen_onnx.runtime import OnnxRuntime
 
 SAMPLE: dict[str, Any] = {"length": 60, "seed": 5, "num": 3}
@@ -533,3 +535,72 @@ def test_a_folder_that_is_no_export_of_the_run(copied, textgen):
     done = textgen("sample", export.path, "--prompt", "The", "--runtime", "onnx")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "its state is not that of a gru" in done.err
+
+
+@pytest.mark.parametrize("part", [7, 8])
+@pytest.mark.parametrize("depth", ["nodes", "attributes", "deep"])
+def test_a_file_of_empty_parts_is_not_parsed(foreign, monkeypatch, part, depth):
+    """Two bytes of an empty node become 150 in memory."""
+    empty = field(1, b"") * 2**20
+    if depth == "attributes":
+        empty = field(1, field(5, b"") * 2**20)
+    if depth == "deep":
+        empty = field(9, bytes(2**20))  # so that it is looked at
+        for _ in range(70):
+            empty = field(1, field(5, field(6, empty)))
+    foreign.put("step.onnx", field(part, empty))
+    foreign.commit()
+    monkeypatch.setattr("onnx.load_from_string", pytest.fail)
+    for trust in ("weights", "graph"):
+        with pytest.raises(ArtifactError, match=r"besides the values of tensors|too deep"):
+            api.load(foreign.path, trust=cast("Any", trust)).generate("The", **SAMPLE)
+
+
+def test_large_weights_are_no_structure(exported, copied):
+    export = copied(units=400, width=None)
+    assert (export.path / "step.onnx").stat().st_size > 2**20
+    text = api.load(exported(units=400, width=None).run.path, runtime="numpy").generate("The", length=20, seed=1)
+    assert api.load(export.path).generate("The", length=20, seed=1) == text
+
+
+def test_an_evaluation_trusts_a_graph_if_it_is_told_to(foreign, exported, textgen):
+    nodes, tensors, _ = HOSTILE["If"]
+    foreign.put("step.onnx", own_graph(nodes, tensors, foreign.manifest.vocab_size).SerializeToString())
+    foreign.commit()
+    folder = exported().run.path.parent
+    arguments = ("evaluate", foreign.path, "--runtime", "onnx", "--data-dir", folder)
+    refused = textgen(*arguments)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "operator If" in refused.err
+    done = textgen(*arguments, "--trust-graph")
+    assert done.code == 0, done.err
+    assert "nats" in done.out
+    done = textgen("evaluate", exported().run.path, "--folds", 2, "--trust-graph")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "--trust-graph cannot be combined with --folds" in done.err
+
+
+class Stub(NumpyRuntime):
+    """A runtime of a third party, which knows nothing of trust."""
+
+    trusts: ClassVar[list[str]] = []
+
+    @classmethod
+    def open(cls, artifact, make_model, device="auto"):
+        cls.trusts.append(artifact.trust)
+        return super().open(artifact, make_model, device)
+
+
+class StubPlugin:
+    @hookimpl
+    def textgen_register_runtimes(self, register):
+        register("stub", Stub)
+
+
+def test_a_runtime_of_a_third_party_goes_on_as_before(exported):
+    path = exported().run.path
+    with registered(StubPlugin()):
+        trusts: tuple[Trust, ...] = ("weights", "graph")
+        texts = {api.load(path, runtime="stub", trust=trust).generate("The", **SAMPLE)[0] for trust in trusts}
+    assert len(texts) == 1
+    assert Stub.trusts == ["weights", "graph"]

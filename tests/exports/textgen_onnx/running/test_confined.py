@@ -145,6 +145,7 @@ def seconds_of(pid: int) -> float:
 
 
 @PROC
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_graph_without_end_is_stopped_with_its_command(endless, number):
     command = [sys.executable, "-m", "textgen", "sample", endless.path, "--prompt", "The", "--trust-graph"]
