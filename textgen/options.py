@@ -42,6 +42,9 @@ class Typed(str):
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 
+#: The most characters of a value that a message shows.
+_SHOWN = 200
+
 #: The most bytes of a configuration file.
 _CONFIG_LIMIT = 2**24
 
@@ -259,8 +262,9 @@ def _shown(value: Any) -> str:
     if isinstance(value, str):
         with suppress(ValueError):
             float(value)
-            return value
-    return repr(value)
+            return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."
+    shown = repr(value)
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
 
 
 def parse_settings(assignments: Iterable[str]) -> Settings:
