@@ -144,10 +144,14 @@ def run(cases: list[Case], seed: int, processes: int = 2) -> list[Outcome]:
         workers = [Worker(base, Path(scratch, f"worker-{i}"), seed) for i in range(processes)]
         try:
             waiting = list(reversed(cases))
+            shown = len(cases)
             while waiting or any(worker.case for worker in workers):
                 for worker in workers:
                     if worker.case is None and waiting:
                         worker.begin(waiting.pop())
+                if shown - len(waiting) >= 1000:
+                    shown = len(waiting)
+                    print(f"{len(outcomes):,} of {len(cases):,} cases", file=sys.stderr, flush=True)
                 busy = {worker.connection: worker for worker in workers if worker.case}
                 ready = wait(list(busy), timeout=SECONDS)
                 outcomes += [busy[connection].outcome() for connection in ready]  # type: ignore[index]

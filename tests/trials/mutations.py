@@ -146,7 +146,9 @@ def damage_tensors(rng: random.Random, content: bytes) -> Damage:
         case 4:
             name = rng.choice(names)
             shape = about[name]["shape"]
-            about[name]["shape"] = rng.choice(([*shape, 1], shape[::-1], [2**62, 4], [], [-1], [2**40] * 40, [*shape, 0]))
+            about[name]["shape"] = rng.choice(
+                ([*shape, 1], shape[::-1], [2**62, 4], [], [-1], [2**40] * 40, [*shape, 0])
+            )
             what = f"{name} of {about[name]['shape']}"
         case 5 if "__metadata__" in about:
             metadata = about["__metadata__"]
@@ -159,7 +161,9 @@ def damage_tensors(rng: random.Random, content: bytes) -> Damage:
                 )
             what = f"metadata {name} = {metadata[name][:40]!r}"
         case _:
-            name = rng.choice([name for name in names if about[name]["data_offsets"][1] > about[name]["data_offsets"][0]])
+            name = rng.choice(
+                [name for name in names if about[name]["data_offsets"][1] > about[name]["data_offsets"][0]]
+            )
             return header_and(content[: 8 + length], data, rng, name, about[name])
     new = dumps(about).encode()
     return len(new).to_bytes(8, "little") + new + data, what, False
@@ -251,7 +255,9 @@ def damage_toml(rng: random.Random, content: bytes) -> Damage:
     )
     name = lines[at].partition("=")[0].strip()
     if rng.random() < 0.2 or lines[at].startswith("["):
-        name = rng.choice(("[model]", "[x]", "[[model]]", "model", "seed", "path", "[training.x]", '""', "name", "callbacks"))
+        name = rng.choice(
+            ("[model]", "[x]", "[[model]]", "model", "seed", "path", "[training.x]", '""', "name", "callbacks")
+        )
     line = name if name.startswith("[") else f"{name} = {rng.choice(values)}"
     lines[at : at + rng.randrange(2)] = [line]
     return "\n".join(lines).encode(), f"line {at}: {line[:60]!r}", False
@@ -261,9 +267,33 @@ def damage_table(rng: random.Random, content: bytes) -> Damage:
     """A text or a table with other quotes, delimiters, line ends, marks or bytes."""
     at = rng.randrange(len(content) + 1)
     parts = (
-        *(b'"', b'""', b"'", b",", b";", b"\t", b"\r", b"\r\n", b"\n\n\n", b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\xff"),
+        *(
+            b'"',
+            b'""',
+            b"'",
+            b",",
+            b";",
+            b"\t",
+            b"\r",
+            b"\r\n",
+            b"\n\n\n",
+            b"\0",
+            b"\xff\xfe",
+            b"\xef\xbb\xbf",
+            b"\xff",
+        ),
         *(b"\\", b"&#0;", b"\\ud800", b"\xed\xa0\x80", b"sep=;\n", b"{", b"[" * 5000, b'{"a":' * 5000, b"}", b"1e999"),
-        *(b"NaN", b"\xc2\x85", b"\xe2\x80\xa8", b"\x1f\x8b", b"PK\x03\x04", b"a" * 100_000, b"," * 3000, b"\x1a", b"null"),
+        *(
+            b"NaN",
+            b"\xc2\x85",
+            b"\xe2\x80\xa8",
+            b"\x1f\x8b",
+            b"PK\x03\x04",
+            b"a" * 100_000,
+            b"," * 3000,
+            b"\x1a",
+            b"null",
+        ),
     )
     if rng.random() < 0.3:
         return damage_bytes(rng, content)

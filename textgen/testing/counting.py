@@ -35,7 +35,6 @@ from textgen import (
 from textgen.errors import ArtifactError
 from textgen.options import Options
 
-
 #: What is added to counts at least: less would be 0 in float32.
 _LEAST = 1e-30
 

@@ -16,7 +16,10 @@ from textgen.base.reading import parse_json, read_bytes, read_json, read_tensors
 from textgen.errors import ArtifactError
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**200), 10**200) | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**200), 10**200)
+    | st.floats(allow_nan=False, allow_infinity=False)
     # A pair of surrogates would come back as one character.
     | st.text(st.characters(exclude_categories=["Cs"])),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
@@ -91,7 +94,11 @@ def test_a_file_that_is_too_large_is_refused(tmp_path):
 DTYPES = st.sampled_from([*("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")])
 
 
-@given(st.dictionaries(st.text(st.characters(codec="utf-8")), arrays.arrays(DTYPES, arrays.array_shapes(min_dims=0, min_side=0))))
+@given(
+    st.dictionaries(
+        st.text(st.characters(codec="utf-8")), arrays.arrays(DTYPES, arrays.array_shapes(min_dims=0, min_side=0))
+    )
+)
 def test_tensors_are_those_that_the_library_of_the_format_reads(tmp_path_factory, tensors):
     path = tmp_path_factory.mktemp("tensors") / "t"
     tensors.pop("__metadata__", None)
@@ -146,7 +153,10 @@ def _tensor(dtype: object = "F32", shape: object = (1,), offsets: object = (0, 4
         (_file({"a": 1}), "is not described by dtype"),
         (_file(_tensor() | {"__metadata__": {"k": 1}}, bytes(4)), "its metadata are not texts"),
         (_file({"a": {**_tensor()["a"], "more": 1}}, bytes(4)), "is not described by dtype"),  # type: ignore[dict-item]
-        *((_file(_tensor(dtype), bytes(4)), f"has the dtype {dtype!r}") for dtype in ("F8_E4M3", "BF16", "C64", "x", 3)),
+        *(
+            (_file(_tensor(dtype), bytes(4)), f"has the dtype {dtype!r}")
+            for dtype in ("F8_E4M3", "BF16", "C64", "x", 3)
+        ),
         (_file(_tensor(shape=[True]), bytes(4)), "has no shape"),
         (_file(_tensor(shape=[1.0]), bytes(4)), "has no shape"),
         (_file(_tensor(shape=["1"]), bytes(4)), "has no shape"),
