@@ -70,6 +70,7 @@ def damage_json(rng: random.Random, content: bytes) -> Damage:
     if rng.random() < 0.1:
         return damage_bytes(rng, content)
     value = json.loads(content)
+    new: Any
     path = rng.choice(list(places(value)))
     old = get(value, path)
     is_number = isinstance(old, int | float) and not isinstance(old, bool)

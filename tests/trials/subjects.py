@@ -21,7 +21,7 @@ from textgen.testing import tiny
 
 TOKENIZERS = ("char-index", "string-lookup", "char-eos", "words", "byte-bpe")
 
-QUICK = {"training": {"batch_size": 8, "epochs": 1, "sample_every": 0}}
+QUICK: dict[str, dict[str, Any]] = {"training": {"batch_size": 8, "epochs": 1, "sample_every": 0}}
 
 
 class AcceptedError(Exception):
@@ -52,10 +52,10 @@ def make_base(folder: Path) -> None:
     os.chdir(folder)
     words = folder / "words.txt"
     words.write_text("\n".join(tiny.WORDS) + "\n", encoding="utf-8")
-    lines = {"corpus": {"layout": "lines"}, **QUICK}
+    lines: dict[str, dict[str, Any]] = {"corpus": {"layout": "lines"}, **QUICK}
     textgen.train(words, "fixed-gru", settings=lines, out=folder / "gru")
     for name in TOKENIZERS:
-        sized = {"tokenizer": {"vocab_size": 270}} if name == "byte-bpe" else {}
+        sized: dict[str, dict[str, Any]] = {"tokenizer": {"vocab_size": 270}} if name == "byte-bpe" else {}
         textgen.train(words, "fixed-gru", tokenizer=name, settings={**lines, **sized}, out=folder / f"of-{name}")
     textgen.export(folder / "gru", out=folder / "onnx")
     for each in (folder / "gru", *(folder / f"of-{name}" for name in TOKENIZERS)):

@@ -101,10 +101,7 @@ class _Tensor(_Strict):
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
     shape: list[Annotated[int, Field(ge=0, le=MOST_NUMBERS)]] = Field(max_length=8)
-    dtype: Literal[
-        *("float64", "float32", "float16", "int64", "int32", "int16", "int8"),
-        *("uint64", "uint32", "uint16", "uint8", "bool"),
-    ]
+    dtype: Annotated[str, Field(pattern=r"^(float(16|32|64)|u?int(8|16|32|64)|bool)$")]
     initial: Number
 
     @model_validator(mode="after")
