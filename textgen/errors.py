@@ -5,9 +5,21 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
+#: The most characters of a message; a longer one loses its middle.
+LONGEST = 5000
+
 
 class TextgenError(Exception):
-    """The base class of these errors; the command line prints them on one line and exits with code 2."""
+    """The base class of these errors; the command line prints them on one line and exits with code 2.
+
+    Args:
+        message: becomes one line of at most :data:`LONGEST` characters, whatever the file says that it quotes.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        line = " ".join(message.splitlines())
+        half = LONGEST // 2 - 3
+        super().__init__(line if len(line) <= LONGEST else f"{line[:half]} ... {line[-half:]}")
 
 
 class OptionError(TextgenError):

@@ -42,6 +42,9 @@ class Typed(str):
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 
+#: The most problems that a message lists.
+_MOST_PROBLEMS = 20
+
 #: The most characters of a value that a message shows.
 _SHOWN = 200
 
@@ -127,7 +130,9 @@ def read_options(schema: type[OptionsT], values: Mapping[str, Any], *, where: st
 
 def _all_problems(schema: type[Options], where: str, error: ValidationError) -> str:
     errors = groupby(error.errors(), key=lambda detail: detail["loc"][:1])
-    return "; ".join(problem for _, details in errors for problem in _problems(schema, where, list(details)))
+    problems = [problem for _, details in errors for problem in _problems(schema, where, list(details))]
+    more = [f"and {len(problems) - _MOST_PROBLEMS:,} more"] if len(problems) > _MOST_PROBLEMS else []
+    return "; ".join([*problems[:_MOST_PROBLEMS], *more])
 
 
 def _interpret(schema: type[Options], name: str, value: Any, where: str) -> Any:

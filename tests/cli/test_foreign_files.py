@@ -84,7 +84,8 @@ def test_the_list_of_runs_goes_on_after_what_is_no_run(textgen, run, make):
 @pytest.mark.parametrize("option", ["--prompt-file", "--prompts-file", "--load-state"])
 def test_an_option_that_names_something_else_than_a_file_is_refused_at_once(textgen, run, option, make):
     make(Path("x"))
-    assert "x is a" in textgen("sample", run, option, "x").error
+    error = textgen("sample", run, option, "x").error
+    assert "x is a" in error or "x cannot be read: Is a directory" in error
 
 
 @pytest.mark.parametrize("make", MAKERS)
