@@ -3,7 +3,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 BENCH_STAMP := .venv/.bench
 
-.PHONY: test test-fast lint docs demo kills trials bench bench-quick clean
+.PHONY: test test-fast lint docs demo fuzz kills trials bench bench-quick clean
 
 # A process per core, and the tests of a file in one process: they share what they train and export.
 PYTEST := $(BIN)/pytest -n auto --dist loadfile
@@ -20,6 +20,10 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Damaged files of every kind, as many as COUNT, drawn by SEED: none may be a fault. Takes minutes.
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.trials.fuzz --count $(or $(COUNT),20000) --seed $(or $(SEED),0)
 
 docs: $(STAMP)
 	$(BIN)/python docs/generate.py

@@ -10,11 +10,16 @@ LONGEST = 1_500
 
 
 class TextgenError(Exception):
-    """The base class of these errors; the command line prints them on one line and exits with code 2."""
+    """The base class of these errors; the command line prints them on one line and exits with code 2.
+
+    Args:
+        message: becomes one line of at most :data:`LONGEST` characters, whatever the file says that it quotes.
+    """
 
     def __init__(self, message: object = "") -> None:
-        text = str(message)
-        super().__init__(text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}")
+        line = " ".join(str(message).splitlines())
+        half = LONGEST // 2 - 2
+        super().__init__(line if len(line) <= LONGEST else f"{line[:half]} … {line[-half:]}")
 
 
 class OptionError(TextgenError):

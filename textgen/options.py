@@ -45,6 +45,12 @@ class Typed(str):
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 
+#: The most problems that a message lists.
+_MOST_PROBLEMS = 20
+
+#: The most characters of a value that a message shows.
+_SHOWN = 200
+
 #: The most bytes of a configuration file.
 _CONFIG_LIMIT = 2**24
 
@@ -127,7 +133,9 @@ def read_options(schema: type[OptionsT], values: Mapping[str, Any], *, where: st
 
 def _all_problems(schema: type[Options], where: str, error: ValidationError) -> str:
     errors = groupby(error.errors(), key=lambda detail: detail["loc"][:1])
-    return "; ".join(problem for _, details in errors for problem in _problems(schema, where, list(details)))
+    problems = [problem for _, details in errors for problem in _problems(schema, where, list(details))]
+    more = [f"and {len(problems) - _MOST_PROBLEMS:,} more"] if len(problems) > _MOST_PROBLEMS else []
+    return "; ".join([*problems[:_MOST_PROBLEMS], *more])
 
 
 def _interpret(schema: type[Options], name: str, value: Any, where: str) -> Any:
@@ -262,8 +270,9 @@ def _shown(value: Any) -> str:
     if isinstance(value, str):
         with suppress(ValueError):
             float(value)
-            return value
-    return repr(value)
+            return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."
+    shown = repr(value)
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
 
 
 def parse_settings(assignments: Iterable[str]) -> Settings:

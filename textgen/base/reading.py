@@ -8,9 +8,10 @@ import os
 import stat
 import sys
 from collections.abc import Mapping
+from io import BufferedReader
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from textgen.errors import ArtifactError, TextgenError
 
@@ -45,7 +46,7 @@ _KINDS = {
 }
 
 
-def open_regular(path: Path, error: type[TextgenError] = ArtifactError) -> BinaryIO:
+def open_regular(path: Path, error: type[TextgenError] = ArtifactError) -> BufferedReader:
     """Opens a regular file for reading; never waits, as opening a pipe would.
 
     Args:
@@ -185,7 +186,7 @@ def read_tensors(
         raise ArtifactError(f"{path} is not a readable safetensors file: {_line(error)}") from None
 
 
-def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
+def _read_header(file: BufferedReader, size: int) -> tuple[dict[str, Any], int]:
     """The header of a safetensors file, and where its data begin."""
     length = int.from_bytes(file.read(8), "little")
     if size < 8 or length > min(size - 8, HEADER_LIMIT):
@@ -237,7 +238,7 @@ def _are_sizes(values: Any) -> bool:
     return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
 
 
-def _read_array(file: BinaryIO, start: int, name: str, place: _Place, largest: float | None) -> NDArray[Any]:
+def _read_array(file: BufferedReader, start: int, name: str, place: _Place, largest: float | None) -> NDArray[Any]:
     import numpy as np
 
     dtype, shape, begin = place

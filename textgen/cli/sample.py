@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import sys
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
@@ -226,6 +228,8 @@ def _read_bytes(path: str) -> bytes:
     if path == "/dev/stdin" or path.startswith(("/dev/fd/", "/proc/self/fd/")):
         with Path(path).open("rb") as file:
             return file.read(_PROMPTS_LIMIT + 1)
+    if Path(path).is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     with open_regular(Path(path), OptionError) as file:
         return file.read(_PROMPTS_LIMIT + 1)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from textgen.base.files import quoted
 from textgen.base.reading import LARGEST, check_numbers
@@ -22,10 +22,12 @@ from textgen.text.tokenizer import Tokenizer
 
 _FORMAT = "textgen-state-1"
 _SEEN, _LAST = "seen", "last_id"
-_NUMBERS = ("step", "seed", "row", "unread")
+
+#: The numbers of a continuation; each is below this one.
+_BELOW = {"step": 2**62, "seed": 2**64, "row": 2**64, "unread": 2**31}
 
 #: A whole number as text.
-_WHOLE = r"^(0|[1-9][0-9]{0,19})\z"
+_WHOLE = re.compile("0|[1-9][0-9]{0,19}")
 
 #: Bytes of a file besides the state and the ids: its header.
 _MOST_BESIDES = 2**20
@@ -64,7 +66,7 @@ class Continuation:
         arrays = dict(self.state)
         arrays[_SEEN] = np.array(self.seen, np.int32)
         arrays[_LAST] = np.array(self.tail, np.int32)
-        numbers = {name: str(getattr(self, name)) for name in ("step", "seed", "row", "unread")}
+        numbers = {name: str(getattr(self, name)) for name in _BELOW}
         State(arrays).save(path, {"format": _FORMAT, "model": model, **numbers})
 
     @classmethod
@@ -88,42 +90,33 @@ class Continuation:
         if about.get("model") != model:
             raise ArtifactError(f"{path} is the state of another model; load it with the run that it was saved with")
         try:
-            numbers = _Numbers.model_validate({"unread": "0"} | {name: about[name] for name in about.keys() & _NUMBERS})
+            numbers = _numbers(about)
             seen, tail = (_ids(arrays, name, runtime.vocab_size) for name in (_SEEN, _LAST))
             if not 1 <= len(tail) <= CONTEXT:
                 raise ValueError(f"{_LAST} has {len(tail)} ids")
-            if int(numbers.unread) > len(tokenizer.decode(tail)):
-                raise ValueError(f"unread is {numbers.unread}, more than the text has characters")
+            if numbers["unread"] > len(tokenizer.decode(tail)):
+                raise ValueError(f"unread is {numbers['unread']}, more than the text has characters")
             state = State({name: array for name, array in arrays.items() if name not in (_SEEN, _LAST)})
             _check_state(state, tail[-1], runtime)
-        except ValueError as error:  # pydantic's, too
-            detail = " ".join(str(error).split())
-            raise ArtifactError(f"{path} was altered: {detail[:200]}; write it again with --save-state") from None
+        except ValueError as error:
+            raise ArtifactError(f"{path} was altered: {error}; write it again with --save-state") from None
         return cls(
             state=state,
             tail=tail,
-            step=int(numbers.step),
             seen=seen,
-            seed=int(numbers.seed),
-            row=int(numbers.row),
-            unread=int(numbers.unread),
+            **numbers,
         )
 
 
-class _Numbers(BaseModel):
-    """The numbers of a continuation, as texts."""
-
-    model_config = ConfigDict(strict=True)
-    step: str = Field(pattern=_WHOLE)
-    seed: str = Field(pattern=_WHOLE)
-    row: str = Field(pattern=_WHOLE)
-    unread: str = Field(pattern=_WHOLE)
-
-    @model_validator(mode="after")
-    def _are_words(self) -> Self:
-        if any(int(getattr(self, name)) >= 2**64 for name in _NUMBERS) or int(self.step) >= 2**62:
-            raise ValueError("a number is too large")
-        return self
+def _numbers(about: Mapping[str, str]) -> dict[str, int]:
+    """The numbers of a file's metadata, which are texts."""
+    numbers = {}
+    for name, below in _BELOW.items():
+        text = about.get(name, "0" if name == "unread" else "")
+        if not _WHOLE.fullmatch(text) or int(text) >= below:
+            raise ValueError(f"{name} is {text[:40]!r}, not a whole number below {below}")
+        numbers[name] = int(text)
+    return numbers
 
 
 def _ids(arrays: Mapping[str, NDArray[Any]], name: str, vocab_size: int) -> tuple[int, ...]:

@@ -138,7 +138,7 @@ def recorded_part(artifact: Artifact, registry: Registry, kind: str, *arguments:
             return registry.make(kind, settings, *arguments)
         except MemoryError:
             raise ArtifactError(
-                f"{artifact.path / MANIFEST}: settings.{kind} asks for too much memory; restore it from a copy"
+                f"{artifact.path / MANIFEST}: settings.{kind} needs more memory than there is; restore it from a copy"
             ) from None
 
 

@@ -49,6 +49,9 @@ MOST_IDS = 2**31 - 1
 #: The most numbers in the state of a row.
 MOST_NUMBERS = 2**28
 
+#: The most characters of the name of a corpus, tokenizer or model.
+LONGEST_NAME = 200
+
 #: A whole number as JSON's keys have it.
 _WHOLE = re.compile("0|[1-9][0-9]{0,9}")
 
@@ -101,10 +104,7 @@ class _Tensor(_Strict):
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
     shape: list[Annotated[int, Field(ge=0, le=MOST_NUMBERS)]] = Field(max_length=8)
-    dtype: Literal[
-        *("float64", "float32", "float16", "int64", "int32", "int16", "int8"),
-        *("uint64", "uint32", "uint16", "uint8", "bool"),
-    ]
+    dtype: Annotated[str, Field(pattern=r"^(float(16|32|64)|u?int(8|16|32|64)|bool)$")]
     initial: Number
 
     @model_validator(mode="after")
@@ -169,6 +169,13 @@ class _Export(_Open):
     units: list[Annotated[int, Field(ge=1, le=MOST_NUMBERS)]] | None = Field(None, min_length=1, max_length=1000)
     parameters: dict[str, Number] | None = None
     parity: dict[str, Number | Text] | None = None
+
+    @field_validator("parity")
+    @classmethod
+    def _has_figures(cls, parity: dict[str, Any] | None) -> dict[str, Any] | None:
+        if any(isinstance(value, str) for name, value in (parity or {}).items() if name != "text"):
+            raise ValueError("a figure is not a number")
+        return parity
 
     @model_validator(mode="after")
     def _has_cell_and_units(self) -> Self:
@@ -244,7 +251,8 @@ class Manifest(_Strict):
     @classmethod
     def _names_its_parts(cls, settings: Settings) -> Settings:
         for part in ("corpus", "tokenizer", "model"):
-            if not isinstance(settings.get(part, {}).get("name"), str):
+            name = settings.get(part, {}).get("name")
+            if not isinstance(name, str) or len(name) > LONGEST_NAME:
                 raise ValueError(f"{part} has no name")
         if settings.keys() != {*TABLES}:
             raise ValueError(f"it does not have the tables {', '.join(TABLES)} and no other")

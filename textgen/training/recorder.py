@@ -125,6 +125,6 @@ def make_manifest(plan: Plan, registry: Registry) -> Manifest:
 
 def _read_samples(path: Path, until: Position) -> str:
     """Reads the samples up to a position."""
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     lost = (m.start() for m in re.finditer(r"^--- epoch (\d+), ", text, re.MULTILINE) if int(m[1]) > until.epoch)
     return text[: next(lost, len(text))]

@@ -91,6 +91,8 @@ def _file() -> Path:
 
 def _read() -> dict[str, Threads]:
     try:
+        if not _file().is_file():  # a pipe would be waited for
+            return {}
         found = json.loads(_file().read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
