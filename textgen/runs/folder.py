@@ -11,7 +11,7 @@ from pathlib import Path
 
 from textgen.base.console import notice
 from textgen.base.environment import runs_folder
-from textgen.base.files import quoted, try_lock
+from textgen.base.files import WINDOWS, delete_leftovers, quoted, try_lock
 from textgen.errors import ArtifactError
 from textgen.options import Settings
 from textgen.runs.artifact import Artifact
@@ -117,7 +117,7 @@ def claimed(folder: Path) -> Iterator[None]:
     Raises:
         ArtifactError: if another process has claimed the folder.
     """
-    if os.name == "nt":  # which does not open folders
+    if WINDOWS:  # which does not open folders
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -144,7 +144,10 @@ def empty(folder: Path) -> None:
 def _check_free(folder: Path) -> None:
     if folder.is_symlink() and not folder.exists():
         raise ArtifactError(f"{folder} is a link to a folder that does not exist; choose another --out")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not folder.is_dir():
+        raise ArtifactError(f"{folder} is a file, not a folder; choose another --out")
+    delete_leftovers(folder)
+    if folder.exists() and any(folder.iterdir()):
         raise ArtifactError(
             f"{folder} already exists; choose another --out, or resume it with: --resume {quoted(folder)}"
         )
