@@ -10,8 +10,7 @@ from textgen.errors import ArtifactError, PluginError, UnavailableError, Unsuppo
 from textgen.plugins.recorded import needing, recorded_tokenizer, report_changes
 from textgen.plugins.registry import Registry, plugins
 from textgen.runs.artifact import Artifact
-from textgen.runs.checkpoint import tidy
-from textgen.runs.folder import find_run
+from textgen.runs.folder import find_run, tidy
 from textgen.text.boundaries import Boundaries
 
 if TYPE_CHECKING:

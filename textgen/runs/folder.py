@@ -1,4 +1,4 @@
-"""Run folders: naming, finding, creating and locking them."""
+"""Run folders: naming, finding, creating, locking and tidying them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from textgen.base.files import WINDOWS, delete_leftovers, quoted, try_lock
 from textgen.errors import ArtifactError
 from textgen.options import Settings
 from textgen.runs.artifact import Artifact
-from textgen.runs.manifest import MANIFEST
+from textgen.runs.manifest import CHECKPOINTS, MANIFEST
 
 
 def name_run(settings: Settings) -> str:
@@ -127,6 +127,23 @@ def claimed(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def tidy(artifact: Artifact) -> None:
+    """Deletes what killed commands left in the folder of a run, unless another process is at work there."""
+    folder = artifact.path
+    for place in (folder, folder / CHECKPOINTS, folder / "plots"):
+        delete_leftovers(place)
+    if artifact.manifest.status == "finished" and _unrecorded(artifact):
+        with suppress(ArtifactError, OSError), claimed(folder):
+            for file in _unrecorded(Artifact.open(folder)):
+                file.unlink(missing_ok=True)
+
+
+def _unrecorded(artifact: Artifact) -> list[Path]:
+    """Checkpoints that the manifest does not point to."""
+    found = (artifact.path / CHECKPOINTS).glob("step-*.safetensors")
+    return [file for file in found if f"{CHECKPOINTS}/{file.name}" not in artifact.manifest.files]
 
 
 def empty(folder: Path) -> None:
