@@ -11,8 +11,7 @@ from textgen.options import build_options
 from textgen.plugins.recorded import check_recorded, needing, recorded_part, recorded_tokenizer, report_changes
 from textgen.plugins.registry import Registry, plugins
 from textgen.runs.artifact import Artifact, Trust
-from textgen.runs.checkpoint import tidy
-from textgen.runs.folder import find_run
+from textgen.runs.folder import find_run, tidy
 from textgen.runs.manifest import MANIFEST
 from textgen.text.boundaries import Boundaries
 

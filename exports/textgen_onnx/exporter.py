@@ -11,7 +11,7 @@ import onnx
 import safetensors.numpy
 from pydantic import Field, model_validator
 
-from textgen import Artifact, Exporter, ExportReport, ExportSource, Runtime, sha256, write_folder
+from textgen import Artifact, Exporter, ExportReport, ExportSource, Runtime, quoted, sha256, write_folder
 from textgen.errors import ArtifactError, UnsupportedModelError
 from textgen.options import Options
 from textgen_onnx.checks.foreign import ForeignGraph
@@ -151,6 +151,11 @@ def _check_replaceable(folder: Path) -> None:
     """
     if not folder.exists():
         return
+    if folder.is_dir() and (folder.samefile(".") or folder.is_mount()):
+        raise ArtifactError(
+            f"{folder} cannot be replaced: it is the working directory, or a mounted one; choose a folder in it, as in "
+            f"--out {quoted(folder / FOLDER)}"
+        )
     of_an_export = {STEP, GENERATE, BLOCK, TOKENIZER, GOLDEN, CARD, SUMS, *OF_FOLDERS}
     try:
         manifest = Artifact.open(folder).manifest

@@ -22,6 +22,9 @@ TEMPORARY = re.compile(r"\.textgen-[0-9a-f]{16}\.tmp")
 #: Names of folders that are being replaced, see :func:`former_of`.
 FORMER = re.compile(r"\.textgen-(.+)\.old")
 
+#: Whether open files can neither be renamed nor deleted, and folders not be opened.
+WINDOWS = os.name == "nt"
+
 #: Seconds after which a temporary file counts as left over where a file system has no locks.
 ABANDONED_AFTER = 24 * 3600
 
@@ -116,14 +119,26 @@ def write_pieces(folder: Path, pieces: Iterable[bytes], name: Callable[[], str])
             path = folder / name()
             if path.exists():
                 os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
-            if os.name != "nt":
+            if not WINDOWS:
                 os.replace(temporary, path)  # while the file is locked: see delete_leftovers
-        if os.name == "nt":  # which does not rename an open file
-            os.replace(temporary, path)
+        if WINDOWS:  # which does not rename an open file
+            _replace_when_closed(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     return path
+
+
+def _replace_when_closed(temporary: Path, path: Path) -> None:
+    """Renames a file on Windows, which refuses that while somebody reads the former one; waits two seconds at most."""
+    for _ in range(200):
+        try:
+            os.replace(temporary, path)
+        except PermissionError:
+            time.sleep(0.01)
+        else:
+            return
+    os.replace(temporary, path)
 
 
 def _new_file(folder: Path) -> tuple[Path, int]:
@@ -182,7 +197,7 @@ def delete_leftovers(folder: Path) -> None:
 
 
 def _delete_if_abandoned(path: Path) -> None:
-    handle = None if os.name == "nt" else os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    handle = None if WINDOWS else os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         is_free = None if handle is None else try_lock(handle)
         if is_free is None:

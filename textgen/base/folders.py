@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from textgen.base.files import bring_back, delete_leftovers, former_of, is_locked_by_us, new_temporary
+from textgen.base.files import WINDOWS, bring_back, delete_leftovers, former_of, is_locked_by_us, new_temporary
 
 #: Attempts to put a folder in its place: readers may bring the former one back, other processes may be faster.
 ATTEMPTS = 100
@@ -55,7 +55,7 @@ def _new_folder(parent: Path) -> Iterator[Path]:
     while True:
         work = new_temporary(parent)
         work.mkdir()
-        handle = None if os.name == "nt" else os.open(work, os.O_RDONLY)
+        handle = None if WINDOWS else os.open(work, os.O_RDONLY)
         if handle is None or is_locked_by_us(work, handle):
             break
         os.close(handle)

@@ -114,7 +114,7 @@ class Artifact:
             try:
                 return read()
             except (ArtifactError, OSError):
-                now = Artifact.open(self.path).manifest
+                now = read_manifest(self.path / MANIFEST)
                 if now == self.manifest:
                     raise
             self.manifest = now

@@ -13,12 +13,10 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from textgen.base.files import delete_leftovers
 from textgen.base.reading import parse_json, read_tensors
 from textgen.errors import ArtifactError
 from textgen.model.fitting import Checkpoint, Position, Tensors
 from textgen.runs.artifact import Artifact
-from textgen.runs.folder import claimed
 from textgen.runs.manifest import CHECKPOINTS, Count
 from textgen.runs.manifest import WEIGHTS as FINAL_WEIGHTS
 
@@ -93,23 +91,6 @@ def read_checkpoint(artifact: Artifact) -> Checkpoint | None:
         ) from None
     tensors = {key.removeprefix(TRAINING): array for key, array in arrays.items() if key.startswith(TRAINING)}
     return Checkpoint(Position(**about.position.model_dump()), shared | tensors, about.numbers)
-
-
-def tidy(artifact: Artifact) -> None:
-    """Deletes what killed commands left in the folder of a run, unless another process is at work there."""
-    folder = artifact.path
-    for place in (folder, folder / CHECKPOINTS, folder / "plots"):
-        delete_leftovers(place)
-    if artifact.manifest.status == "finished" and _unrecorded(artifact):
-        with suppress(ArtifactError, OSError), claimed(folder):
-            for file in _unrecorded(Artifact.open(folder)):
-                file.unlink(missing_ok=True)
-
-
-def _unrecorded(artifact: Artifact) -> list[Path]:
-    """Checkpoints that the manifest does not point to."""
-    found = (artifact.path / CHECKPOINTS).glob("step-*.safetensors")
-    return [file for file in found if f"{CHECKPOINTS}/{file.name}" not in artifact.manifest.files]
 
 
 def _content(array: NDArray[Any]) -> tuple[object, ...]:

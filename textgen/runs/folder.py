@@ -1,4 +1,4 @@
-"""Run folders: naming, finding, creating and locking them."""
+"""Run folders: naming, finding, creating, locking and tidying them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 from textgen.base.console import notice
 from textgen.base.environment import runs_folder
-from textgen.base.files import quoted, try_lock
+from textgen.base.files import WINDOWS, delete_leftovers, quoted, try_lock
 from textgen.errors import ArtifactError
 from textgen.options import Settings
 from textgen.runs.artifact import Artifact
-from textgen.runs.manifest import MANIFEST
+from textgen.runs.manifest import CHECKPOINTS, MANIFEST
 
 
 def name_run(settings: Settings) -> str:
@@ -118,7 +118,7 @@ def claimed(folder: Path) -> Iterator[None]:
     Raises:
         ArtifactError: if another process has claimed the folder.
     """
-    if os.name == "nt":  # which does not open folders
+    if WINDOWS:  # which does not open folders
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -128,6 +128,23 @@ def claimed(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def tidy(artifact: Artifact) -> None:
+    """Deletes what killed commands left in the folder of a run, unless another process is at work there."""
+    folder = artifact.path
+    for place in (folder, folder / CHECKPOINTS, folder / "plots"):
+        delete_leftovers(place)
+    if artifact.manifest.status == "finished" and _unrecorded(artifact):
+        with suppress(ArtifactError, OSError), claimed(folder):
+            for file in _unrecorded(Artifact.open(folder)):
+                file.unlink(missing_ok=True)
+
+
+def _unrecorded(artifact: Artifact) -> list[Path]:
+    """Checkpoints that the manifest does not point to."""
+    found = (artifact.path / CHECKPOINTS).glob("step-*.safetensors")
+    return [file for file in found if f"{CHECKPOINTS}/{file.name}" not in artifact.manifest.files]
 
 
 def empty(folder: Path) -> None:
@@ -145,7 +162,10 @@ def empty(folder: Path) -> None:
 def _check_free(folder: Path) -> None:
     if folder.is_symlink() and not folder.exists():
         raise ArtifactError(f"{folder} is a link to a folder that does not exist; choose another --out")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not folder.is_dir():
+        raise ArtifactError(f"{folder} is a file, not a folder; choose another --out")
+    delete_leftovers(folder)
+    if folder.exists() and any(folder.iterdir()):
         raise ArtifactError(
             f"{folder} already exists; choose another --out, or resume it with: --resume {quoted(folder)}"
         )

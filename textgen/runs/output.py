@@ -19,7 +19,13 @@ from textgen.runs.manifest import (
 )
 
 #: Files that belong to a run whether or not it has them yet.
-OF_A_RUN = (MANIFEST, TOKENIZER, WEIGHTS, HISTORY, HISTORY_TABLE, SAMPLES)
+OF_A_RUN = (
+    *(MANIFEST, TOKENIZER, WEIGHTS, HISTORY, HISTORY_TABLE, SAMPLES),
+    *("plots/training.png", "plots/evaluation.png"),
+)
+
+#: Folders of a run that have nothing but files of its own.
+FOLDERS_OF_A_RUN = (f"{CHECKPOINTS}/", "tensorboard/")
 
 
 def check_output(path: Path, option: str) -> None:
@@ -72,4 +78,4 @@ def _belongs(name: str, folder: Path) -> bool:
     except ArtifactError:
         is_export, recorded = False, []
     names = {each.casefold() for each in (*OF_A_RUN, *recorded)}  # some file systems do not tell cases apart
-    return is_export or name.casefold() in names or name.casefold().startswith(f"{CHECKPOINTS}/")
+    return is_export or name.casefold() in names or name.casefold().startswith(FOLDERS_OF_A_RUN)

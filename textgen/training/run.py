@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, Self
 
 from textgen.base.files import quoted
-from textgen.errors import PluginError, TextgenError
+from textgen.errors import ArtifactError, PluginError, TextgenError
 from textgen.generation.loop import finish, generate
 from textgen.generation.request import Request
 from textgen.generation.runtime import ModelRuntime
@@ -359,9 +359,17 @@ class EpochTotals:
 
     @classmethod
     def taken_from(cls, checkpoint: Checkpoint) -> tuple[Checkpoint, Self]:
-        """The checkpoint as the model made it, and the totals that were added to it, if any."""
+        """The checkpoint as the model made it, and the totals that were added to it, if any.
+
+        Raises:
+            ArtifactError: if they are not finite numbers of these names.
+        """
         numbers = dict(checkpoint.numbers)
-        totals = numbers.pop(cls.KEY, {})
+        empty = {"nats": 0.0, "characters": 0.0, "seconds": 0.0}
+        totals = numbers.pop(cls.KEY, empty)
+        is_valid = isinstance(totals, dict) and totals.keys() == empty.keys()
+        if not is_valid or not all(type(each) in (int, float) and math.isfinite(each) for each in totals.values()):
+            raise ArtifactError(f"the checkpoint to resume from is damaged: {cls.KEY} has no valid totals")
         return replace(checkpoint, numbers=numbers), cls(checkpoint.position, **totals)
 
     @property

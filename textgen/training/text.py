@@ -16,6 +16,7 @@ from textgen.errors import OptionError, PluginError
 from textgen.options import Options
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
+from textgen.runs.manifest import TOKENIZER
 from textgen.text.boundaries import Boundaries
 from textgen.text.corpus import Corpus, Layout
 from textgen.text.encoded import EncodedText, count_ids, usual_longest
@@ -162,6 +163,8 @@ class Text:
         same = (
             self.sha256 == manifest.provenance.get("text_sha256") and list(labels_of(self.tokenizer)) == manifest.labels
         )
+        if TOKENIZER not in manifest.files:  # killed before it was written; nothing depends on it yet
+            return same
         return same and self.tokenizer.to_json() == artifact.tokenizer_json()
 
 

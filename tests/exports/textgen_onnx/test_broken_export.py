@@ -79,6 +79,15 @@ def test_a_file_that_is_not_of_an_export_is_not_lost_with_it(run, textgen, name)
         assert (run / "onnx" / name / "mine").read_text() == "the only copy"
 
 
+def test_the_working_directory_stays_what_it_is(run, textgen, monkeypatch):
+    (run.parent / "here").mkdir()
+    for folder in (run.parent / "here", run / "onnx"):
+        monkeypatch.chdir(folder)
+        assert "choose a folder in it, as in --out onnx" in textgen("export", "--onnx", run, "--out", ".").err
+        assert os.path.samefile(".", folder)
+    assert textgen("export", "--onnx", run, "--out", "new").code == 0
+
+
 @pytest.mark.parametrize("place", ["parent is a file", "parent is missing"])
 def test_where_an_export_goes_is_checked_first(run, textgen, tmp_path, monkeypatch, place):
     (tmp_path / "file").write_text("")

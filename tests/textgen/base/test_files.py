@@ -16,6 +16,7 @@ import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
+from textgen.base import files
 from textgen.base.files import sha256, write_atomically, write_pieces
 from textgen.base.reading import read_tensors
 from textgen.errors import ArtifactError
@@ -236,3 +237,20 @@ def test_two_processes_that_write_at_once_do_not_disturb_each_other(tmp_path):
     write_pieces(tmp_path, write("a"), lambda: "whole")
     assert (tmp_path / "whole").read_text() == "a"
     assert sorted(os.listdir(tmp_path)) == ["a", "ax", "axx", "axxx", "whole"]
+
+
+def test_as_on_windows_a_file_that_is_read_is_replaced_when_it_is_closed(old, monkeypatch):
+    monkeypatch.setattr(files, "WINDOWS", True)
+    replace, attempts = os.replace, 0
+
+    def busy(source: Path, target: Path) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts < 4:
+            raise PermissionError(errno.EACCES, "Access is denied", str(target))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", busy)
+    write_atomically(old, "new")
+    assert (old.read_text(), attempts) == ("new", 4)
+    assert os.listdir(old.parent) == [old.name]

@@ -1,11 +1,14 @@
 """Folders that are replaced: no reader misses one, and nothing is left of a process that was killed."""
 
 import os
+import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,7 +90,7 @@ def test_a_process_killed_at_any_step_leaves_the_former_folder_or_the_new_one(
     exchange = folders._exchange
     for owner, name in ((os, "open"), (Path, "mkdir"), (Path, "rename"), (folders, "_exchange"), (Path, "write_text")):
         watch(owner, name)
-    watch(folders.shutil, "rmtree")
+    watch(shutil, "rmtree")
     code = -signal.SIGKILL
     while code:
         place = tmp_path / str(at)
@@ -96,11 +99,12 @@ def test_a_process_killed_at_any_step_leaves_the_former_folder_or_the_new_one(
         if has_former:
             write(place / "x", "one")
         steps, at = 0, here
-        code = in_child(lambda place=place: write(place / "x", "two"))
+        code = in_child(partial(write, place / "x", "two"))
         steps, at = 0, 10**9
         if has_former or (place / "x").exists():
             # Artifact.open is how textgen reads a folder.
-            assert Artifact.open(place / "x").manifest in ([{"one"}, {"two"}] if has_former else [{"two"}])
+            found: Any = Artifact.open(place / "x").manifest
+            assert found in ([{"one"}, {"two"}] if has_former else [{"two"}])
         delete_leftovers(place)
         assert os.listdir(place) == (["x"] if (place / "x").exists() else [])
         at = here + 1

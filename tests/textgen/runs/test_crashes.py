@@ -182,7 +182,7 @@ def test_a_folder_that_cannot_be_created_leaves_nothing(work, monkeypatch):
         return opened(path, flags, *arguments)
 
     monkeypatch.setattr(os, "open", denied)
-    with pytest.raises(PermissionError, match=r"Permission denied: '.*/run/tokenizer\.json'"):
+    with pytest.raises(PermissionError, match=r"Permission denied: '.*/run/textgen\.json'"):
         work.train("run")
     assert not contents(work.folder / "run")
     with pytest.raises(ArtifactError, match=r"words\.txt is a file"):

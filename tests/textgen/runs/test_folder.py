@@ -8,8 +8,10 @@ import pytest
 
 from textgen import api
 from textgen.base.environment import runs_folder
+from textgen.base.files import new_temporary
 from textgen.errors import ArtifactError
-from textgen.runs.folder import find_run, list_runs, name_run, new_folder
+from textgen.runs.artifact import Artifact
+from textgen.runs.folder import claimed, find_run, list_runs, name_run, new_folder
 
 
 def test_a_run_is_named_after_time_corpus_and_model():
@@ -84,3 +86,24 @@ def test_the_folder_of_runs_is_called_runs_by_default(monkeypatch):
     assert runs_folder() == Path("runs")
     monkeypatch.setenv("TEXTGEN_RUNS_DIR", "")
     assert runs_folder() == Path("runs")
+
+
+def test_what_a_killed_process_left_in_a_run_goes_when_the_run_is_read_next(work):
+    run = work.train("run", epochs=1).path
+    recorded = Artifact.open(run)
+    recorded.verify()
+    left = [run / "checkpoints" / "step-99999999.safetensors", new_temporary(run), new_temporary(run / "checkpoints")]
+
+    def leave() -> None:
+        for path in left:
+            path.write_bytes(b"half")
+
+    leave()
+    api.load(run)
+    assert not any(path.exists() for path in left)
+    recorded.verify()
+
+    leave()
+    with claimed(run):  # by a process that trains the run
+        api.load(run)
+    assert [path.exists() for path in left] == [True, False, False]

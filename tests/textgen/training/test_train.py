@@ -560,6 +560,20 @@ def test_a_run_that_ends_within_an_epoch_after_an_interruption_has_the_same_hist
     assert history(work.resume("part")) == history(whole)
 
 
+@pytest.mark.parametrize("totals", [3, [], {}, {"nats": 1}, {"nats": "1", "characters": 1, "seconds": 1}, None])
+def test_damaged_totals_of_an_epoch_are_an_error(work, totals):
+    with registered(stop_after(9)):
+        artifact = work.train("run")
+    name = str(artifact.manifest.last_checkpoint)
+    tensors, metadata = read_tensors(artifact.path / name)
+    about = json.loads(metadata["checkpoint"])
+    about["numbers"]["textgen.epoch"] = totals
+    artifact.put(name, safetensors.numpy.save(tensors, metadata={"checkpoint": json.dumps(about)}))
+    artifact.commit()
+    with pytest.raises(ArtifactError, match=r"textgen\.epoch has no valid totals"):
+        work.resume("run")
+
+
 def test_checkpoints_within_epochs_change_nothing(work):
     plain, often = work.train("plain"), work.train("often", **every_batch())
     assert same_weights(plain, often)
