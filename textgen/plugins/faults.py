@@ -73,23 +73,28 @@ def guarded() -> Iterator[None]:
             leave(status)  # a process that the plugin has started
         raise SystemExit(f"os._exit({status})")
 
-    folder = _working_directory()
+    folder = working_directory()
     try:
         os._exit = refuse
         with stdout_for_results():
             yield
     finally:
         os._exit = leave
-        if folder is not None and _working_directory() != folder:
-            os.chdir(folder)
+        return_to(folder)
 
 
-def _working_directory() -> str | None:
+def working_directory() -> str | None:
     """The working directory, or ``None`` if it has been removed."""
     try:
         return os.getcwd()
     except OSError:
         return None
+
+
+def return_to(folder: str | None) -> None:
+    """Makes a folder the working directory again, in case that code of a plugin has left it."""
+    if folder is not None and working_directory() != folder:
+        os.chdir(folder)
 
 
 def find_culprit(error: BaseException, owners: Mapping[str, Plugin]) -> tuple[Plugin, str] | None:

@@ -13,6 +13,7 @@ from textgen.generation.loop import finish, generate
 from textgen.generation.request import Request
 from textgen.generation.runtime import ModelRuntime
 from textgen.model.fitting import Checkpoint, Position, Tensors
+from textgen.plugins.faults import return_to, working_directory
 from textgen.plugins.recorded import TRANSFORM
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
@@ -50,6 +51,7 @@ class Run:
         self._history = History.read(artifact, self.checkpoint.position) if self.checkpoint else History()
         self._best_weights: Tensors | None = None
         self._opened = False
+        self._working_directory = working_directory()
         self._unsaved: Checkpoint | None = None
         self._asked_to_stop = False
         self._clock = time.perf_counter()
@@ -136,6 +138,7 @@ class Run:
 
     def _open(self) -> None:
         """Begins to write, once the model is known to be able to train."""
+        return_to(self._working_directory)
         if not self._opened:
             self._opened = True
             if self._recorder is not None:
@@ -156,6 +159,7 @@ class Run:
         self._notify("textgen_batch_ended", position=position, loss=loss)
 
     def epoch_ended(self, position: Position, metrics: Mapping[str, float], checkpoint: Checkpoint) -> None:
+        return_to(self._working_directory)  # a model or a callback may have left it
         record = self._record(position, self._per_character(metrics))
         self._history.records.append(record)
         self._unsaved = checkpoint
@@ -177,6 +181,7 @@ class Run:
         self._notify("textgen_epoch_ended", position=position, metrics=record)
 
     def interrupted(self, checkpoint: Checkpoint, held_out_loss: float | None = None) -> None:
+        return_to(self._working_directory)  # a model or a callback may have left it
         losses = {"loss": self._epoch.loss} if self._epoch.characters else {}
         if held_out_loss is not None:
             losses |= self._per_character({"held_out_loss": held_out_loss})
