@@ -11,8 +11,9 @@ from typing import Literal
 from textgen.errors import PluginError, TextgenError
 from textgen.generation.loop import finish, generate
 from textgen.generation.request import Request
-from textgen.generation.runtime import ModelRuntime
+from textgen.generation.runtime import ModelRuntime, Runtime
 from textgen.model.fitting import Checkpoint, Position, Tensors
+from textgen.plugins.checks import CheckedRuntime
 from textgen.plugins.faults import return_to, working_directory
 from textgen.plugins.recorded import TRANSFORM
 from textgen.plugins.registry import Registry
@@ -250,8 +251,11 @@ class Run:
             seed=self.options.seed,
             stop=generation.stop,
         )
+        runtime: Runtime = ModelRuntime(self.plan.model)
+        if owner := self._registry.outsider("model", self.plan.model_name):
+            runtime = CheckedRuntime(runtime, owner)
         text, tokenizer = self.plan.text, self.plan.tokenizer
-        pieces = generate(ModelRuntime(self.plan.model), tokenizer, text.boundaries, request)
+        pieces = generate(runtime, tokenizer, text.boundaries, request)
         many_lines = spans_lines(tokenizer, text.boundaries.end_id, request.prompts, multiline=text.facts.multiline)
         return ("\n\n" if many_lines else "\n").join(written.whole for written in finish(pieces))
 

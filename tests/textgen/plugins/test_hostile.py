@@ -200,6 +200,12 @@ class Untrained(CountingModel):
         pass
 
 
+class Senseless(CountingModel):
+    def forward(self, ids, state, lengths=None):
+        logits, after = super().forward(ids, state, lengths)
+        return logits * np.float32(np.nan), after
+
+
 class Roaming(CountingModel):
     def fit(self, dataset, run):
         report = run.batch_ended
@@ -306,7 +312,7 @@ class Hostile:
             "tokenizers", Bytes, OutOfRange, Floats, NoIds, Miscounting, Undecoded, Emptied, EndBeyond, Weightless
         )
     )
-    textgen_register_models = staticmethod(registration("models", Untrained, Roaming))
+    textgen_register_models = staticmethod(registration("models", Untrained, Roaming, Senseless))
     textgen_register_runtimes = staticmethod(
         registration(
             "runtimes", NanLogits, NarrowLogits, WrongState, ShortState, WildBlock, ForbiddenBlock, NoBlock, Faulty
@@ -471,6 +477,12 @@ def test_a_runtime_is_named(hostile, run, name, fault):
 @pytest.mark.parametrize("name", ["nanlogits", "narrowlogits", "wrongstate"])
 def test_a_runtime_is_named_in_evaluation(hostile, run, name):
     assert f"the runtime '{name}' of acme 0 returned" in error_of(hostile("evaluate", run, "--runtime", name))
+
+
+def test_a_model_is_named_if_its_sample_in_training_is_senseless(hostile, work):
+    train = ["train", work.lines, "--set", "corpus.layout=lines", "--model", "senseless", "--out", "made"]
+    assert "the model 'senseless' of acme 0 returned logits that are not finite" in error_of(hostile(*train))
+    assert Artifact.open(Path("made")).manifest.status == "training"
 
 
 def test_a_model_whose_logits_are_wrong_is_named(hostile, run, monkeypatch):
