@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ from typing import NoReturn
 
 from textgen.base.streams import stdout_for_results
 from textgen.plugins.discovery import Plugin
+
+#: The folder of textgen, with a separator at its end.
+_TEXTGEN = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 
 
 @dataclass(frozen=True)
@@ -69,27 +73,33 @@ def guarded() -> Iterator[None]:
     process, leave = os.getpid(), os._exit
 
     def refuse(status: int) -> NoReturn:
-        if os.getpid() != process:
-            leave(status)  # a process that the plugin has started
+        caller = sys._getframe(1).f_code.co_filename
+        if os.getpid() != process or caller.startswith(_TEXTGEN):
+            leave(status)  # a process that the plugin has started, or a signal that textgen handles
         raise SystemExit(f"os._exit({status})")
 
-    folder = _working_directory()
+    folder = working_directory()
     try:
         os._exit = refuse
         with stdout_for_results():
             yield
     finally:
         os._exit = leave
-        if folder is not None and _working_directory() != folder:
-            os.chdir(folder)
+        return_to(folder)
 
 
-def _working_directory() -> str | None:
+def working_directory() -> str | None:
     """The working directory, or ``None`` if it has been removed."""
     try:
         return os.getcwd()
     except OSError:
         return None
+
+
+def return_to(folder: str | None) -> None:
+    """Makes a folder the working directory again, in case that code of a plugin has left it."""
+    if folder is not None and working_directory() != folder:
+        os.chdir(folder)
 
 
 def find_culprit(error: BaseException, owners: Mapping[str, Plugin]) -> tuple[Plugin, str] | None:

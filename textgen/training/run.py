@@ -12,8 +12,10 @@ from textgen.base.files import quoted
 from textgen.errors import ArtifactError, PluginError, TextgenError
 from textgen.generation.loop import finish, generate
 from textgen.generation.request import Request
-from textgen.generation.runtime import ModelRuntime
+from textgen.generation.runtime import ModelRuntime, Runtime
 from textgen.model.fitting import Checkpoint, Position, Tensors
+from textgen.plugins.checks import CheckedRuntime
+from textgen.plugins.faults import return_to, working_directory
 from textgen.plugins.recorded import TRANSFORM
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
@@ -56,6 +58,7 @@ class Run:
         self._history = History.read(artifact, self.checkpoint.position) if self.checkpoint else History()
         self._best_weights: Tensors | None = None
         self._opened = False
+        self._working_directory = working_directory()
         self._unsaved: Checkpoint | None = None
         self._saved_at = time.monotonic()
         self._asked_to_stop = False
@@ -163,6 +166,7 @@ class Run:
 
     def _open(self) -> None:
         """Begins to write, once the model is known to be able to train."""
+        return_to(self._working_directory)
         if not self._opened:
             self._opened = True
             if self._recorder is not None:
@@ -179,6 +183,7 @@ class Run:
         self._notify("textgen_batch_ended", position=position, loss=loss)
 
     def epoch_ended(self, position: Position, metrics: Mapping[str, float], checkpoint: Checkpoint) -> None:
+        return_to(self._working_directory)  # a model or a callback may have left it
         self._check_finite(position, {name: value for name, value in metrics.items() if name.endswith("loss")})
         record = self._record(position, self._per_character(metrics))
         self._history.records.append(record)
@@ -203,6 +208,7 @@ class Run:
         self._notify("textgen_epoch_ended", position=position, metrics=record)
 
     def interrupted(self, checkpoint: Checkpoint, held_out_loss: float | None = None) -> None:
+        return_to(self._working_directory)  # a model or a callback may have left it
         if held_out_loss is not None:
             self._check_finite(checkpoint.position, {"held_out_loss": held_out_loss})
         self._save_within(checkpoint, held_out_loss)
@@ -301,8 +307,11 @@ class Run:
             seed=self.options.seed,
             stop=generation.stop,
         )
+        runtime: Runtime = ModelRuntime(self.plan.model)
+        if owner := self._registry.outsider("model", self.plan.model_name):
+            runtime = CheckedRuntime(runtime, owner)
         text, tokenizer = self.plan.text, self.plan.tokenizer
-        pieces = generate(ModelRuntime(self.plan.model), tokenizer, text.boundaries, request)
+        pieces = generate(runtime, tokenizer, text.boundaries, request)
         many_lines = spans_lines(tokenizer, text.boundaries.end_id, request.prompts, multiline=text.facts.multiline)
         return ("\n\n" if many_lines else "\n").join(written.whole for written in finish(pieces))
 

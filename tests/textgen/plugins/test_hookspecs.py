@@ -18,7 +18,7 @@ import numpy as np
 import pluggy
 import pytest
 
-from textgen import api, hookimpl
+from textgen import ExportReport, api, hookimpl
 from textgen.errors import PluginError, TextgenError
 from textgen.generation.chain import Chain
 from textgen.generation.request import Generation, Request
@@ -198,12 +198,12 @@ def test_hook_register_exporters(work, tmp_path):
         def export(self, source, folder):
             folder.mkdir()
             (folder / "loss.txt").write_text(str(source.measure_loss(source.open_runtime("counting"))))
-            return "reported"
+            return ExportReport(folder, ("loss.txt",), {})
 
     artifact = work.train("run")
     with registered(naming("exporter", Copies)):
-        report: object = api.export(artifact.path, to="mine", out=tmp_path / "out")
-    assert report == "reported"
+        report = api.export(artifact.path, to="mine", out=tmp_path / "out")
+    assert report == ExportReport(tmp_path / "out", ("loss.txt",), {})
     assert float((tmp_path / "out" / "loss.txt").read_text()) == pytest.approx(
         artifact.manifest.metrics["held_out_loss"], rel=1e-5
     )

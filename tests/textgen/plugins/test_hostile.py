@@ -1,10 +1,13 @@
 """Plugins that misbehave in use: each is named in one line with exit code 2, and nothing is done that is not."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -197,6 +200,24 @@ class Untrained(CountingModel):
         pass
 
 
+class Senseless(CountingModel):
+    def forward(self, ids, state, lengths=None):
+        logits, after = super().forward(ids, state, lengths)
+        return logits * np.float32(np.nan if ids.shape[1] == 1 else 1), after  # in its texts, not in training
+
+
+class Roaming(CountingModel):
+    def fit(self, dataset, run):
+        report = run.batch_ended
+
+        def leave(*arguments):
+            report(*arguments)
+            os.chdir("/")
+
+        run.batch_ended = leave
+        super().fit(dataset, run)
+
+
 class Faulty(ModelRuntime):
     """A runtime whose results go wrong, by the name of the subclass."""
 
@@ -291,7 +312,7 @@ class Hostile:
             "tokenizers", Bytes, OutOfRange, Floats, NoIds, Miscounting, Undecoded, Emptied, EndBeyond, Weightless
         )
     )
-    textgen_register_models = staticmethod(registration("models", Untrained))
+    textgen_register_models = staticmethod(registration("models", Untrained, Roaming, Senseless))
     textgen_register_runtimes = staticmethod(
         registration(
             "runtimes", NanLogits, NarrowLogits, WrongState, ShortState, WildBlock, ForbiddenBlock, NoBlock, Faulty
@@ -458,6 +479,12 @@ def test_a_runtime_is_named_in_evaluation(hostile, run, name):
     assert f"the runtime '{name}' of acme 0 returned" in error_of(hostile("evaluate", run, "--runtime", name))
 
 
+def test_a_model_is_named_if_its_sample_in_training_is_senseless(hostile, work):
+    train = ["train", work.lines, "--set", "corpus.layout=lines", "--model", "senseless", "--out", "made"]
+    assert "the model 'senseless' of acme 0 returned logits that are not finite" in error_of(hostile(*train))
+    assert Artifact.open(Path("made")).manifest.status == "training"
+
+
 def test_a_model_whose_logits_are_wrong_is_named(hostile, run, monkeypatch):
     forward = CountingModel.forward
     monkeypatch.setattr(CountingModel, "forward", lambda *arguments: (forward(*arguments)[0] * np.nan, None))
@@ -482,6 +509,29 @@ def test_a_corpus_that_changes_the_folder_does_not_move_the_run(hostile, tmp_pat
     assert (code, out) == (0, "")
     assert "on stdout" in err
     Artifact.open(tmp_path / "made").verify()
+
+
+def test_a_model_that_changes_the_folder_does_not_move_the_run(hostile, work, tmp_path):
+    train = ["train", work.lines, "--set", "corpus.layout=lines", "--model", "roaming"]
+    assert hostile(*train, "--epochs", 2, "--out", "made")[0] == 0
+    Artifact.open(tmp_path / "made").verify()
+
+
+def test_a_run_whose_folder_is_deleted_is_not_finished(hostile, work):
+    @hookimpl
+    def textgen_batch_ended(folder, position):
+        if position.total == 3:
+            shutil.rmtree(folder)
+
+    deleting = SimpleNamespace(textgen_batch_ended=textgen_batch_ended)
+    train = ["train", work.lines, "--set", "corpus.layout=lines", "--model", "counting", "--out", "made"]
+    with registered(deleting, name="deleting"):
+        code, out, err = hostile(*train)
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1].startswith("textgen: error: ")
+    assert "done: " not in err
+    manifest = Path("made", "textgen.json")
+    assert not manifest.exists() or json.loads(manifest.read_text())["status"] == "training"
 
 
 PRINTING = """

@@ -19,6 +19,7 @@ import pytest
 
 import textgen
 from textgen import Batch, Position
+from textgen.base.environment import STRICT
 from textgen.options import Options, build_options
 from textgen.plugins.discovery import Plugin, find_candidates
 from textgen.plugins.hookspecs import PROJECT
@@ -169,7 +170,7 @@ class LifeCycleSuite(Kit):
         assert min(seconds() for _ in range(3)) < SLOWEST, "every batch waits for its hooks"
 
     def test_a_run_works_with_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("TEXTGEN_STRICT", "1")  # errors in hooks are raised
+        monkeypatch.setenv(STRICT.name, "1")  # errors in hooks are raised
         generator = self.train(tmp_path / "run")
         assert generator.artifact.manifest.status == "finished"
         assert generator.generate("a", length=5, seed=1).startswith("a")
