@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from textgen.base.console import LINE_EVERY, say
+from textgen.base.console import LINE_EVERY, progress_bar, say
 from textgen.base.files import quoted
 from textgen.model.fitting import Position
 from textgen.runs.artifact import Artifact
@@ -126,22 +126,16 @@ class BarDisplay(LineDisplay):
 
     def started(self, plan: Plan, folder: Path, position: Position) -> None:
         """Prints what is trained, and shows the bar."""
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
         super().started(plan, folder, position)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
-            console=Console(stderr=True),
-            transient=True,
+        bar = progress_bar(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[figures]}")
         )
+        self._progress = self._at_exit.enter_context(bar)
         self._task: Any = self._progress.add_task(
             "getting ready", total=self._steps, completed=position.step, figures=""
         )
-        self._at_exit.enter_context(self._progress)
 
     def batch(self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None) -> None:
         """Moves the bar."""
