@@ -3,7 +3,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 BENCH_STAMP := .venv/.bench
 
-.PHONY: test test-fast lint docs demo bench bench-quick clean
+.PHONY: test test-fast lint docs demo container bench bench-quick clean
 
 # A process per core, and the tests of a file in one process: they share what they train and export.
 PYTEST := $(BIN)/pytest -n auto --dist loadfile
@@ -29,6 +29,10 @@ demo: $(STAMP)
 	$(BIN)/textgen train --corpus dinos-lite --model gru --set training.sample_every=10 --out .demo
 	$(BIN)/textgen export --onnx .demo
 	$(BIN)/textgen sample .demo --runtime onnx --num 10 --novelty
+
+# A trial: sampling, exporting and evaluating as in a container.
+container: $(STAMP)
+	$(BIN)/python -m tests.trials.container
 
 # Takes hours, on an otherwise idle machine.
 bench: $(BENCH_STAMP)

@@ -232,9 +232,7 @@ class TextGenerator:
         )
 
 
-def _load_again(
-    load: Callable[..., TextGenerator], folder: str, runtime: str, weights: str | None
-) -> TextGenerator:
+def _load_again(load: Callable[..., TextGenerator], folder: str, runtime: str, weights: str | None) -> TextGenerator:
     """Load the run of a pickled generator.
 
     Args:

@@ -11,18 +11,30 @@ import pytest
 
 RUN = Path(__file__).parents[1] / "recorded" / "gru-names"
 
-#: The script ``textgen``, which says on stderr when it begins.
-SCRIPT = "import os; from textgen.__main__ import _handle, _stop, main; _handle(_stop); os.write(2, b'!'); main()"
+#: The script ``textgen``, which says on stderr when it begins to handle signals: before, Python itself starts.
+SCRIPT = """
+import os
+from textgen import __main__
+handle = __main__._handle
+def tell(handler):
+    handle(handler)
+    if handler is __main__._stop:
+        os.write(2, b"!")
+__main__._handle = tell
+__main__.main()
+"""
 
 
-def end(arguments: list[str], delay: float, number: signal.Signals, times: int = 1, **options) -> tuple[int, str, float]:
+def end(
+    arguments: list[str], delay: float, number: signal.Signals, times: int = 1, **options
+) -> tuple[int, str, float]:
     """The exit code, stderr, and the seconds until the end, of a command that gets a signal after a delay."""
     with subprocess.Popen(
         [sys.executable, "-c", SCRIPT, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
         **options,
     ) as process:
         assert process.stderr is not None
@@ -39,8 +51,8 @@ def end(arguments: list[str], delay: float, number: signal.Signals, times: int =
 
 COMMANDS = {
     "help": (["--help"], 0.2),
-    "sample": (["sample", str(RUN), "--runtime", "onnx", "--num", "20000"], 0.8),
-    "numpy": (["sample", str(RUN), "--runtime", "numpy", "--num", "20000"], 0.8),
+    "sample": (["sample", str(RUN), "--runtime", "onnx", "--num", "300000"], 0.8),
+    "numpy": (["sample", str(RUN), "--runtime", "numpy", "--num", "300000"], 0.8),
 }
 
 
@@ -61,7 +73,7 @@ def test_a_command_ends_at_once_and_quietly(command, number, times):
 
 
 def test_an_ignored_signal_stays_ignored():
-    ignoring = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); " + SCRIPT
+    ignoring = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)" + SCRIPT
     with subprocess.Popen(
         [sys.executable, "-c", ignoring, "sample", str(RUN), "--seed", "1"],
         stdout=subprocess.PIPE,
@@ -79,7 +91,7 @@ def test_an_ignored_signal_stays_ignored():
 @pytest.mark.slow
 def test_the_import_of_tensorflow_can_be_interrupted():
     for moment in range(6):
-        code, error, _ = end(["sample", str(RUN), "--runtime", "keras", "--num", "20000"], 0.7 * moment, signal.SIGINT)
+        code, error, _ = end(["sample", str(RUN), "--runtime", "keras", "--num", "300000"], 0.7 * moment, signal.SIGINT)
         assert (code, len(error.splitlines()) <= 1) == (130, True), error
 
 

@@ -18,7 +18,11 @@ EVIL = "a\x1b]0;owned\x07\x1b[2J\x08\x7f\x9b8m\u202eb\u2066c\r\té"
 SHOWN = r"a\x1b]0;owned\x07\x1b[2J\x08\x7f\x9b8m\u202eb\u2066c"
 
 #: What a terminal would act on, besides the colours and the cursor of progress bars and tables.
-ACTING = {*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0)), *"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}
+ACTING = {
+    *map(chr, range(0x20)),
+    *map(chr, range(0x7F, 0xA0)),
+    *"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069",
+}
 
 PLUGIN = f"""
 from textgen import hookimpl

@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import textgen
@@ -178,3 +179,16 @@ def test_tensorflow_does_not_survive_a_fork_and_says_so():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.stdout.count("UnavailableError: TensorFlow does not survive a fork") == 3, done.stderr
     assert done.stdout.endswith("\nTrue\n")
+
+
+@pytest.mark.parametrize("name", ["numpy", "onnx"])
+def test_numpys_errors_of_a_program_change_no_text(run, name):
+    generator = textgen.load(run, runtime=name)
+    options = {"seed": 1, "length": 30, "num": 3, "ignore_eos": True, "temperature": 0.001}
+    expected = generator.generate("A", **options)
+    former = np.seterr(all="raise")
+    try:
+        assert generator.generate("A", **options) == expected
+        assert set(np.geterr().values()) == {"raise"}
+    finally:
+        np.seterr(**former)

@@ -78,7 +78,16 @@ def write_quota(folder: Path, cores: float) -> None:
 def can_seal() -> bool:
     """Whether this user may make a file system read-only, and have no name, in a process of its own."""
     try:
-        command = ["unshare", "--user", "--map-root-user", "--mount", "unshare", "--user", f"--map-user={NOBODY}", "true"]
+        command = [
+            "unshare",
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "unshare",
+            "--user",
+            f"--map-user={NOBODY}",
+            "true",
+        ]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
     except OSError:
         return False

@@ -1,7 +1,7 @@
-"""Everything that textgen prints on stderr; stdout is for results.
+r"""Everything that textgen prints on stderr; stdout is for results.
 
 Texts, names and messages come from corpora, models and plugins, which may be a stranger's. On a terminal, their control
-characters would act: move the cursor, set a title, hide what follows. So they are shown there as ``\\x1b`` and the like.
+characters would move the cursor, set a title, or hide what follows. So they are shown there as ``\x1b`` and the like.
 Files and pipes get them as they are.
 """
 
@@ -24,7 +24,7 @@ LINE_EVERY = 15.0
 _noticed: set[str] = set()
 
 
-#: Characters that a terminal acts on: C0 but for tab and line feed, DEL, C1, and those that reverse the text after them.
+#: Characters that a terminal acts on: C0 but for tab and line feed, DEL, C1, and those that reverse text.
 _ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 

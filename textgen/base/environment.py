@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-
 #: A folder that does not exist and cannot be made.
 _NOWHERE = Path("/nonexistent/textgen").absolute()
 

@@ -163,9 +163,7 @@ def main() -> None:
     # pydantic would read the metadata of every installed distribution to look for plugins of its own, none of which
     # textgen needs: it takes longer than importing pydantic, and fails if a single file cannot be read.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
-    if usable_cores() < (os.cpu_count() or 1):  # NumPy's libraries know of no quota, and read this as they are loaded
-        for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-            os.environ.setdefault(variable, str(usable_cores()))
+    _limit_threads()
     # Imports create many objects that stay. By default, Python looks for garbage among them after every 700 new ones
     # and once more at exit, which takes a fifth of the time of a short command.
     gc.set_threshold(100_000)
@@ -204,6 +202,13 @@ def main() -> None:
             _complain(f"{blame}; see the traceback with --debug")
     _close_output()
     sys.exit(code)
+
+
+def _limit_threads() -> None:
+    """Lets NumPy's libraries use no more cores than there are: they know of no quota, and read this when loaded."""
+    if usable_cores() < (os.cpu_count() or 1):
+        for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ.setdefault(variable, str(usable_cores()))
 
 
 def _was_interrupted(error: BaseException | None) -> bool:

@@ -50,7 +50,9 @@ class TrainingLoop:
 
     def __init__(self, network: StatefulNetwork, dataset: Dataset, run: TrainingRun, workers: Workers) -> None:
         if not tf.executing_eagerly():
-            raise UnavailableError("training needs TensorFlow's eager mode: call it outside of tf.Graph and tf.function")
+            raise UnavailableError(
+                "training needs TensorFlow's eager mode: call it outside of tf.Graph and tf.function"
+            )
         self._network, self._dataset, self._run, self._workers = network, dataset, run, workers
         assert isinstance(run.options, GradientOptions)
         self._options = options = run.options

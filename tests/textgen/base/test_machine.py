@@ -63,7 +63,7 @@ def cgroups(root, files):
 
 
 V2 = "30 23 0:26 / /sys/fs/cgroup ro,nosuid - cgroup2 cgroup rw,nsdelegate\n"
-V1 = "31 23 0:28 {top} /sys/fs/cgroup/cpu,cpuacct ro - cgroup cgroup rw,cpu,cpuacct\n32 23 0:29 / /m ro - cgroup c rw,memory\n"
+V1 = "31 23 0:28 {top} /sys/fs/cgroup/cpu,cpuacct ro - cgroup cgroup rw,cpu,cpuacct\n"
 
 
 @pytest.mark.parametrize(
