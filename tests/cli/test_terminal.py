@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,10 +75,14 @@ def acting(shown: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("evil")
+    folder: Path = tmp_path_factory.mktemp("evil")
     path = folder / "names.txt"
     path.write_text(f"x{EVIL.replace(chr(13), '')}y\n" * 20, encoding="utf-8")
-    settings = {"corpus": {"layout": "lines"}, "training": {"batch_size": 4}, "generation": {"length": 40}}
+    settings: dict[str, dict[str, Any]] = {
+        "corpus": {"layout": "lines"},
+        "training": {"batch_size": 4},
+        "generation": {"length": 40},
+    }
     with registered(counting, name="counting", distribution="textgen-counting"):
         train(path, "counting", settings=settings, out=folder / "run\x1b[2J")
     return folder / "run\x1b[2J"

@@ -35,7 +35,9 @@ def write(generator: textgen.TextGenerator, seed: int = 1) -> list[str]:
 
 @pytest.fixture
 def run(tmp_path) -> Path:
-    return Path(shutil.copytree(RECORDED, tmp_path / "run"))
+    shutil.copytree(RECORDED, tmp_path / "run")
+    folder: Path = tmp_path / "run"
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -184,11 +186,11 @@ def test_tensorflow_does_not_survive_a_fork_and_says_so():
 @pytest.mark.parametrize("name", ["numpy", "onnx"])
 def test_numpys_errors_of_a_program_change_no_text(run, name):
     generator = textgen.load(run, runtime=name)
-    options = {"seed": 1, "length": 30, "num": 3, "ignore_eos": True, "temperature": 0.001}
-    expected = generator.generate("A", **options)
+    cold = partial(generator.generate, "A", seed=1, length=30, num=3, ignore_eos=True, temperature=0.001)
+    expected = cold()
     former = np.seterr(all="raise")
     try:
-        assert generator.generate("A", **options) == expected
+        assert cold() == expected
         assert set(np.geterr().values()) == {"raise"}
     finally:
         np.seterr(**former)

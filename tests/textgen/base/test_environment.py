@@ -60,7 +60,7 @@ def test_plugins_are_listed_with_commas(monkeypatch, listed, allowed):
 
 def test_a_user_without_a_home_has_a_folder_for_temporary_files(monkeypatch, tmp_path):
     monkeypatch.delenv("TEXTGEN_CACHE_DIR", raising=False)
-    monkeypatch.setattr(environment.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
 
     def no_home(*names: object, **options: object) -> Path:
         raise RuntimeError("could not determine the home directory")
