@@ -3,7 +3,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 BENCH_STAMP := .venv/.bench
 
-.PHONY: test test-fast lint docs demo fuzz kills trials bench bench-quick clean
+.PHONY: test test-fast lint docs demo fuzz kills container trials bench bench-quick clean
 
 # A process per core, and the tests of a file in one process: they share what they train and export.
 PYTEST := $(BIN)/pytest -n auto --dist loadfile
@@ -38,8 +38,12 @@ demo: $(STAMP)
 kills: $(STAMP)
 	$(BIN)/python -m tests.trials.kills --rounds 300 $(ARGS)
 
+# A trial: sampling, exporting and evaluating as in a container.
+container: $(STAMP)
+	$(BIN)/python -m tests.trials.container
+
 # Every trial: what tests do for seconds, for minutes.
-trials: kills
+trials: fuzz kills container
 	$(BIN)/python -m tests.trials.read_while_training
 
 # Takes hours, on an otherwise idle machine.

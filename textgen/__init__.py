@@ -15,7 +15,7 @@ from textgen.base.version import __version__
 #: The public names by the module that defines them; ``__init__.pyi`` has the same for type checkers.
 _HOMES = {
     "textgen.api": ("cross_validate", "export", "load", "train"),
-    "textgen.base.console": ("notice",),
+    "textgen.base.console": ("notice", "progress_bar"),
     "textgen.base.environment": ("cache_folder",),
     "textgen.base.files": ("quoted", "sha256", "write_atomically"),
     "textgen.base.folders": ("write_folder",),

@@ -6,6 +6,7 @@ from textgen.api import load as load
 from textgen.api import train as train
 from textgen.base.cluster import Cluster as Cluster
 from textgen.base.console import notice as notice
+from textgen.base.console import progress_bar as progress_bar
 from textgen.base.environment import cache_folder as cache_folder
 from textgen.base.files import quoted as quoted
 from textgen.base.files import sha256 as sha256

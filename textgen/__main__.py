@@ -64,9 +64,9 @@ def main() -> None:
     except KeyboardInterrupt:
         _end(_received[0] if _received else signal.SIGINT)
     except SystemExit as end:
-        _handle(_end)
         if end.code == 128 + signal.SIGINT and _received:
-            raise SystemExit(128 + _received[0]) from None
+            _end(_received[0])  # the command has cleaned up, and nobody waits for the rest
+        _handle(_end)
         raise
 
 

@@ -43,7 +43,6 @@ from textgen_onnx.model_card import model_card
 from textgen_onnx.running.graphs import Graphs
 from textgen_onnx.runtime import OnnxRuntime
 
-
 #: The manifest of an export, and what Git and file managers put beside it.
 OF_FOLDERS = ("textgen.json", ".gitattributes", ".DS_Store", "Thumbs.db", "desktop.ini")
 

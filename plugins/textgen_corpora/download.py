@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pooch
 import requests
 
-from textgen import Source, notice, write_atomically
+from textgen import Source, notice, progress_bar, write_atomically
 from textgen.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -80,11 +80,10 @@ def _progress(name: str) -> Iterator[_Bar | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with progress_bar(*columns) as progress:
         yield _Bar(progress, name)
 
 

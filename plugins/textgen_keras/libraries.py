@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
+
 from textgen import cache_folder, usable_cores
 from textgen.errors import UnavailableError
 
@@ -80,7 +82,8 @@ def _why_not(library: str, modules: tuple[str, ...], error: ImportError | Memory
     reason = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, MemoryError) or any(sign in reason for sign in _NO_MEMORY):
         return f"too little memory to load {library}, which training needs: raise the limit (ulimit -v) ({reason})"
-    return f'{library}, which training needs, is installed but does not work: {reason}; or: pip install "textgen-rnn[train]"'
+    remedy = 'pip install --force-reinstall "textgen-rnn[train]"'
+    return f"{library}, which training needs, does not work: {reason}; reinstall it: {remedy}"
 
 
 #: What the errors of imports say where memory is short.
@@ -124,7 +127,7 @@ def usual_settings() -> Iterator[None]:
         tf.config.run_functions_eagerly(False)
         if is_jit:
             optimizer.set_jit(False)
-        with usual_warnings():
+        with usual_warnings(), np.errstate(all="ignore"):
             yield
     finally:
         config.set_floatx(floatx)

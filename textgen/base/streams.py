@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-#: stdout and stderr of the program, while others find :class:`_Messages` in their place.
+#: stdout of the program, and where its messages go, while others find :class:`_Messages` in the place of both.
 _own: tuple[TextIO, TextIO] | None = None
 
 
@@ -33,16 +33,13 @@ def print_result(*values: object, end: str = "\n") -> None:
 
 
 class _Messages(io.TextIOBase):
-    """stderr, as plugins see it: closing it has no effect."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    """The stream :func:`messages`, as plugins see it: closing it has no effect."""
 
     def write(self, text: str) -> int:
-        return self._stream.write(text)
+        return messages().write(text)
 
     def flush(self) -> None:
-        self._stream.flush()
+        messages().flush()
 
     def close(self) -> None:
         """Does nothing: the stream is not the plugin's."""
@@ -51,13 +48,13 @@ class _Messages(io.TextIOBase):
         return True
 
     def isatty(self) -> bool:
-        return self._stream.isatty()
+        return messages().isatty()
 
     def fileno(self) -> int:
-        return self._stream.fileno()
+        return messages().fileno()
 
     def __getattr__(self, name: str) -> Any:  # encoding, errors, buffer
-        return getattr(self._stream, name)
+        return getattr(messages(), name)
 
 
 @contextmanager
@@ -69,11 +66,25 @@ def stdout_for_results() -> Iterator[None]:
     global _own  # noqa: PLW0603 - the streams of a process
     former = _own, sys.stdout, sys.stderr
     _own = _own or (sys.stdout, sys.stderr)
-    sys.stdout = sys.stderr = _Messages(_own[1])
+    sys.stdout = sys.stderr = _Messages()
     try:
         yield
     finally:
         _own, sys.stdout, sys.stderr = former
+
+
+@contextmanager
+def messages_to(stream: TextIO) -> Iterator[None]:
+    """Inside the ``with`` block, messages go to a stream that wraps the one they went to before."""
+    global _own  # noqa: PLW0603 - the streams of a process
+    former = _own, sys.stderr
+    if _own is None:
+        sys.stderr = stream
+    _own = results(), stream
+    try:
+        yield
+    finally:
+        _own, sys.stderr = former
 
 
 def move_stdout() -> None:

@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from textgen import __version__
-from textgen.base.console import notice, say
+from textgen.base.console import bare, guarded, notice, say
 from textgen.base.environment import is_strict
 from textgen.base.machine import usable_cores
 from textgen.base.streams import move_stdout, move_stdout_back, print_result, stdout_for_results
@@ -70,7 +70,11 @@ class Root(TyperGroup):
 
 def _load(name: str) -> Any:
     """Imports a command."""
-    command = import_object(COMMANDS[name][0]) if name in COMMANDS else registry.plugins().get("command", name)
+    if name in COMMANDS:
+        command = import_object(COMMANDS[name][0])
+    else:
+        command = registry.plugins().get("command", name)
+        sys.stdout, sys.stderr = bare(sys.stdout), bare(sys.stderr)  # it may use colours
     host = typer.Typer(add_completion=False, rich_markup_mode=None)
     host.callback()(lambda: None)  # keeps the name of a single command
     if isinstance(command, typer.Typer):
@@ -243,12 +247,16 @@ def _complain(message: str) -> None:
 
 
 def _open_streams() -> None:
-    """Makes every text printable: characters that the encoding lacks become ``?``; closed streams discard all."""
+    """Makes every text printable: characters that the encoding lacks become ``?``; closed streams discard all.
+
+    On a terminal, what it would act on is made visible.
+    """
     sys.stdout = sys.stdout or io.StringIO()
     sys.stderr = sys.stderr or io.StringIO()
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="replace")
     move_stdout()
+    sys.stdout, sys.stderr = guarded(sys.stdout), guarded(sys.stderr)
 
 
 def _close_output() -> None:

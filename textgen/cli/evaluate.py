@@ -211,10 +211,13 @@ def _print_folds(validation: CrossValidation) -> None:
 
 
 def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+
     from rich.console import Console
     from rich.table import Table
 
+    from textgen.base.console import bare, visible
+
     table = Table(*head, box=None, pad_edge=False, padding=(0, 3, 0, 0), show_header=True)
     for row in rows:
-        table.add_row(*row)
-    Console(file=results(), markup=False, emoji=False, highlight=False).print(table)
+        table.add_row(*(map(visible, row) if results().isatty() else row))
+    Console(file=bare(results()), markup=False, emoji=False, highlight=False).print(table)

@@ -8,6 +8,7 @@ on the size of the chunks, or on whether the text is streamed.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from functools import partial
 from math import ceil
 from time import perf_counter
 
@@ -43,6 +44,9 @@ MOST_IDS_PER_CHARACTER = 4
 #: reader notices no delay.
 LOOK_EVERY = 0.05
 
+#: Numbers may overflow and underflow, whatever the process has set with ``numpy.seterr``.
+_QUIET = partial(np.errstate, all="ignore")
+
 
 def generate(
     runtime: Runtime, tokenizer: Tokenizer, boundaries: Boundaries, request: Request
@@ -69,7 +73,8 @@ def generate(
         yield from _write(runtime, forbidden, request, rows[first : first + at_once], endless=endless)
     scores: Sequence[float | None] = [None] * len(rows)
     if request.score:
-        scores = score_rows(runtime, [row.prompt_ids for row in rows], rows, _start(runtime, request, len(rows)))
+        with _QUIET():
+            scores = score_rows(runtime, [row.prompt_ids for row in rows], rows, _start(runtime, request, len(rows)))
     return [
         _generation(
             request,
@@ -162,7 +167,8 @@ def _write(
         steps = min(chunk, most - done, _steps_left(active))
         began = perf_counter()
         randoms = uniforms(request.seed, [row.seed for row in active], first_step + done, steps)
-        block = runtime.generate(last_ids, state, draw, randoms)
+        with _QUIET():
+            block = runtime.generate(last_ids, state, draw, randoms)
         done += steps
         if may_grow and perf_counter() - began < LOOK_EVERY / 2:
             chunk *= 2
@@ -197,7 +203,8 @@ def _prefill(runtime: Runtime, rows: Sequence[Row], state: State) -> tuple[Ids, 
     """Read the prompts but for the last id of each: those last ids, ``[batch]`` int32, and the state before them."""
     last_ids = np.array([row.prompt_ids[-1] for row in rows], np.int32)
     ids, lengths = pad_rows([row.prompt_ids[:-1] for row in rows])
-    return last_ids, runtime.prefill(ids, state, lengths) if ids.size else state
+    with _QUIET():
+        return last_ids, runtime.prefill(ids, state, lengths) if ids.size else state
 
 
 def _choose_chunk(runtime: Runtime, request: Request, *, endless: bool) -> tuple[int, bool]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,8 +10,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from textgen.base.console import LINE_EVERY, folded, say
+from textgen.base.console import LINE_EVERY, folded, progress_bar, say
 from textgen.base.files import quoted
+from textgen.base.streams import messages
 from textgen.model.fitting import Position
 from textgen.runs.artifact import Artifact
 from textgen.text.batches import PaddedDocuments
@@ -29,7 +29,7 @@ LISTED = 40
 
 def _tell(text: str) -> None:
     """Prints a line that has no command in it, and may be broken."""
-    say(folded(text, 4, sys.stderr))
+    say(folded(text, 4, messages()))
 
 
 class Display:
@@ -52,7 +52,7 @@ class Display:
 def make_display() -> Iterator[Display]:
     """Yields the display that suits stderr: a bar on a terminal, lines elsewhere. The bar is removed at the end."""
     with ExitStack() as at_exit:
-        yield BarDisplay(at_exit) if sys.stderr.isatty() else LineDisplay()
+        yield BarDisplay(at_exit) if messages().isatty() else LineDisplay()
 
 
 class LineDisplay(Display):
@@ -142,24 +142,21 @@ class BarDisplay(LineDisplay):
 
     def started(self, plan: Plan, folder: Path, position: Position) -> None:
         """Prints what is trained, and shows the bar."""
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
         from rich.table import Column
 
         super().started(plan, folder, position)
-        self._progress = Progress(
+        bar = progress_bar(
             TextColumn("{task.description}", table_column=Column(no_wrap=True)),
             BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=LEAST_BAR)),
             MofNCompleteColumn(table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[figures]}", table_column=Column(no_wrap=True)),
-            console=Console(stderr=True),
-            transient=True,
             expand=True,
         )
+        self._progress = self._at_exit.enter_context(bar)
         self._task: Any = self._progress.add_task(
             "getting ready", total=self._steps, completed=position.step, figures=""
         )
-        self._at_exit.enter_context(self._progress)
 
     def batch(self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None) -> None:
         """Moves the bar."""

@@ -99,4 +99,5 @@ def check_installation() -> list[Check]:
         return [Check(what, "broken", advice)]
     missing = why_no_cuda()
     cuda = Check("CUDA in ONNX Runtime", "absent" if missing else "works", missing)
-    return [Check(f"{what} on the CPU, with {usable_cores()} cores", "works"), cuda]
+    cores = usable_cores()
+    return [Check(f"{what} on the CPU, with {cores} core{'s' * (cores != 1)}", "works"), cuda]

@@ -8,7 +8,7 @@ import pickle
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
@@ -60,7 +60,7 @@ class _FilePerEntry(IndexDataCacheFile):  # type: ignore[misc]  # numba is untyp
 class _Places(FunctionCache._impl_class):  # type: ignore[misc]  # numba is untyped
     """The places of a cache, without the user's folder for a user who has none: Numba would make one called ``~``."""
 
-    _locator_classes = [
+    _locator_classes: ClassVar = [
         place
         for place in FunctionCache._impl_class._locator_classes
         if os.path.isabs(os.path.expanduser("~")) or "UserWide" not in place.__name__

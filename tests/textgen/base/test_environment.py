@@ -1,6 +1,7 @@
 """The environment variables: read in one file, which describes them all."""
 
 import ast
+import os
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,25 @@ def test_plugins_are_listed_with_commas(monkeypatch, listed, allowed):
     if listed is not None:
         monkeypatch.setenv("TEXTGEN_PLUGINS", listed)
     assert environment.allowed_plugins() == allowed
+
+
+def test_a_user_without_a_home_has_a_folder_for_temporary_files(monkeypatch, tmp_path):
+    monkeypatch.delenv("TEXTGEN_CACHE_DIR", raising=False)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+
+    def no_home(*names: object, **options: object) -> Path:
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.setattr("platformdirs.user_cache_path", no_home)
+    folder = environment.cache_folder()
+    assert folder == tmp_path / f"textgen-{os.getuid()}"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)  # others could have put something there
+    assert not environment.cache_folder().is_relative_to(tmp_path)
+    folder.rmdir()
+    (tmp_path / "planted").mkdir()
+    folder.symlink_to(tmp_path / "planted")
+    assert not environment.cache_folder().exists()
+    folder.unlink()
+    monkeypatch.chdir(tmp_path)  # where Python looks last
+    assert not environment.cache_folder().is_relative_to(tmp_path)

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 
+from textgen.base import machine
 from textgen.base.machine import distribution_version, parse_device, signals_handled
 from textgen.errors import OptionError
 
@@ -66,3 +67,73 @@ def test_in_another_thread_signals_stay_as_they_are():
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+def cgroups(root, files):
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+
+
+V2 = "30 23 0:26 / /sys/fs/cgroup ro,nosuid - cgroup2 cgroup rw,nsdelegate\n"
+V1 = "31 23 0:28 {top} /sys/fs/cgroup/cpu,cpuacct ro - cgroup cgroup rw,cpu,cpuacct\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, 8),
+        ({"proc/self/cgroup": "0::/\n", "proc/self/mountinfo": V2, "sys/fs/cgroup/cpu.max": "max 100000\n"}, 8),
+        ({"proc/self/cgroup": "0::/\n", "proc/self/mountinfo": V2, "sys/fs/cgroup/cpu.max": "100000 100000\n"}, 1),
+        ({"proc/self/cgroup": "0::/\n", "proc/self/mountinfo": V2, "sys/fs/cgroup/cpu.max": "250000 100000\n"}, 2),
+        ({"proc/self/cgroup": "0::/\n", "proc/self/mountinfo": V2, "sys/fs/cgroup/cpu.max": "20000 100000\n"}, 1),
+        ({"proc/self/cgroup": "0::/\n", "proc/self/mountinfo": V2, "sys/fs/cgroup/cpu.max": "6400000 100000\n"}, 8),
+        ({"proc/self/cgroup": "0::/\n", "proc/self/mountinfo": V2, "sys/fs/cgroup/cpu.max": "nonsense\n"}, 8),
+        (  # nested: the group around it has less
+            {
+                "proc/self/cgroup": "0::/pod/one/inner\n",
+                "proc/self/mountinfo": V2,
+                "sys/fs/cgroup/pod/one/inner/cpu.max": "max 100000\n",
+                "sys/fs/cgroup/pod/one/cpu.max": "400000 100000\n",
+                "sys/fs/cgroup/pod/cpu.max": "300000 100000\n",
+            },
+            3,
+        ),
+        (
+            {
+                "proc/self/cgroup": "4:memory:/\n3:cpu,cpuacct:/box\n0::/\n",
+                "proc/self/mountinfo": V1.format(top="/"),
+                "sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_quota_us": "200000\n",
+                "sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_period_us": "100000\n",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "-1\n",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
+            },
+            2,
+        ),
+        (  # in a container, the mounted folder is the group itself
+            {
+                "proc/self/cgroup": "3:cpu,cpuacct:/docker/abc\n",
+                "proc/self/mountinfo": V1.format(top="/docker/abc"),
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "100000\n",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "50000\n",
+            },
+            2,
+        ),
+        (  # both versions
+            {
+                "proc/self/cgroup": "3:cpu,cpuacct:/\n0::/\n",
+                "proc/self/mountinfo": V1.format(top="/") + "33 23 0:30 / /sys/fs/cgroup/unified rw - cgroup2 c rw\n",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "500000\n",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
+                "sys/fs/cgroup/unified/cpu.max": "max 100000\n",
+            },
+            5,
+        ),
+    ],
+)
+def test_a_quota_counts_as_cores(tmp_path, monkeypatch, files, cores):
+    cgroups(tmp_path, files)
+    monkeypatch.setattr(machine, "ROOT", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    assert machine.usable_cores() == cores

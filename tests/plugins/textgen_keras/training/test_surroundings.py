@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,10 +65,10 @@ def seeds():
     import keras
 
     keras.utils.set_random_seed(99)
-    state, numpy_state = random.getstate(), np.random.get_state()[1].tolist()
+    state, numpy_state = random.getstate(), repr(np.random.get_state())
     yield
     assert random.getstate() == state
-    assert np.random.get_state()[1].tolist() == numpy_state
+    assert repr(np.random.get_state()) == numpy_state
 
 
 @contextmanager
@@ -89,7 +90,7 @@ SURROUNDINGS = (keras_float64, keras_mixed, tensorflow_eager, seeds, errors)
 
 
 def train(folder, path, model="gru"):
-    settings = {
+    settings: dict[str, dict[str, Any]] = {
         "model": {"units": 8, "dropout": 0.2},
         "training": {"length": 10, "batch_size": 4, "epochs": 1, "max_steps": 6, "sample_every": 1, "seed": 3},
         "generation": {"length": 20},

@@ -1,0 +1,112 @@
+"""Signals at any moment: the exit code says which one it was, and nothing else is said."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+RUN = Path(__file__).parents[1] / "recorded" / "gru-names"
+
+#: The script ``textgen``, which says on stderr when it begins to handle signals: before, Python itself starts.
+SCRIPT = """
+import os
+from textgen import __main__
+handle = __main__._handle
+def tell(handler):
+    handle(handler)
+    if handler is __main__._stop:
+        os.write(2, b"!")
+__main__._handle = tell
+__main__.main()
+"""
+
+
+def end(
+    arguments: list[str], delay: float, number: signal.Signals, times: int = 1, **options
+) -> tuple[int, str, float]:
+    """The exit code, stderr, and the seconds until the end, of a command that gets a signal after a delay."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+        **options,
+    ) as process:
+        assert process.stderr is not None
+        os.read(process.stderr.fileno(), 1)
+        time.sleep(delay)
+        began = time.monotonic()
+        for _ in range(times):
+            process.send_signal(number)
+            time.sleep(0.002)
+        error = process.stderr.read().decode()
+        process.wait()
+        return process.returncode, error, time.monotonic() - began
+
+
+COMMANDS = {
+    "help": (["--help"], 0.2),
+    "sample": (["sample", str(RUN), "--runtime", "onnx", "--num", "300000"], 0.8),
+    "numpy": (["sample", str(RUN), "--runtime", "numpy", "--num", "300000"], 0.8),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_ends_at_once_and_quietly(command, number, times):
+    arguments, longest = COMMANDS[command]
+    for moment in range(10):
+        code, error, seconds = end(arguments, longest * moment / 10, number, times)
+        if command == "help" and code == 0:
+            continue  # it had ended
+        assert code == 128 + number, error
+        assert len(error.splitlines()) <= 1, error
+        assert "Traceback" not in error
+        assert seconds < 2
+
+
+def test_an_ignored_signal_stays_ignored():
+    ignoring = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)" + SCRIPT
+    with subprocess.Popen(
+        [sys.executable, "-c", ignoring, "sample", str(RUN), "--seed", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stderr is not None
+        os.read(process.stderr.fileno(), 1)
+        process.send_signal(signal.SIGHUP)
+        out, _ = process.communicate()
+    assert process.returncode == 0
+    assert out
+
+
+@pytest.mark.keras
+@pytest.mark.slow
+def test_the_import_of_tensorflow_can_be_interrupted():
+    for moment in range(6):
+        code, error, _ = end(["sample", str(RUN), "--runtime", "keras", "--num", "300000"], 0.7 * moment, signal.SIGINT)
+        assert (code, len(error.splitlines()) <= 1) == (130, True), error
+
+
+def test_an_error_that_a_library_has_made_of_ctrl_c_is_no_error(textgen, monkeypatch):
+    def fail(path: object = None) -> None:
+        raise ImportError("numpy: Error importing: KeyboardInterrupt")
+
+    monkeypatch.setattr("textgen.saved_run.SavedRun.open", fail)
+    ended = textgen("sample", "run")
+    assert (ended.code, ended.out, ended.err) == (130, "", "")
+
+
+def test_too_little_memory_is_one_line(textgen, monkeypatch):
+    def fail(path: object = None) -> None:
+        raise MemoryError("Unable to allocate 8 GiB")
+
+    monkeypatch.setattr("textgen.saved_run.SavedRun.open", fail)
+    assert "too little memory: Unable to allocate 8 GiB" in textgen("sample", "run").error
