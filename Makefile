@@ -3,7 +3,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 BENCH_STAMP := .venv/.bench
 
-.PHONY: test test-fast lint docs demo bench bench-quick clean
+.PHONY: test test-fast trials lint docs demo bench bench-quick clean
 
 # A process per core, and the tests of a file in one process: they share what they train and export.
 PYTEST := $(BIN)/pytest -n auto --dist loadfile
@@ -15,6 +15,10 @@ test: lint
 # While working: all tests but those that are marked slow, at most three minutes on two cores.
 test-fast: $(STAMP)
 	$(PYTEST) -m "not slow" $(ARGS)
+
+# Minutes, and a package index: what no test of the suite can show.
+trials: $(STAMP)
+	$(BIN)/python tests/trials/oldest.py --host 1.15.0
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
