@@ -3,7 +3,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 BENCH_STAMP := .venv/.bench
 
-.PHONY: test test-fast lint docs demo fuzz kills container trials bench bench-quick clean
+.PHONY: test test-fast lint docs demo fuzz kills container oldest trials bench bench-quick clean
 
 # A process per core, and the tests of a file in one process: they share what they train and export.
 PYTEST := $(BIN)/pytest -n auto --dist loadfile
@@ -42,8 +42,12 @@ kills: $(STAMP)
 container: $(STAMP)
 	$(BIN)/python -m tests.trials.container
 
-# Every trial: what tests do for seconds, for minutes.
-trials: fuzz kills container
+# A trial: the lower bounds of what textgen needs, in an environment of their own; needs a package index.
+oldest: $(STAMP)
+	$(BIN)/python tests/trials/oldest.py --host 1.15.0
+
+# Every trial: what no test of the suite can show.
+trials: fuzz kills container oldest
 	$(BIN)/python -m tests.trials.read_while_training
 
 # Takes hours, on an otherwise idle machine.

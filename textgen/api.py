@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def load(
-    path: str | Path | None = None, *, runtime: str = "auto", device: str = "auto", trust: Trust = "weights"
+    path: str | PathLike[str] | None = None, *, runtime: str = "auto", device: str = "auto", trust: Trust = "weights"
 ) -> TextGenerator:
     """Loads a run, or an export of one.
 
@@ -51,10 +52,10 @@ def load(
 
 
 def export(
-    path: str | Path | None = None,
+    path: str | PathLike[str] | None = None,
     *,
     to: str = "onnx",
-    out: str | Path | None = None,
+    out: str | PathLike[str] | None = None,
     sampler: str | None = None,
     options: Mapping[str, Any] | None = None,
     notice: Callable[[str], None] | None = None,
@@ -85,11 +86,11 @@ def export(
 
 
 def cross_validate(
-    path: str | Path | None = None,
+    path: str | PathLike[str] | None = None,
     *,
     folds: int = 5,
     device: str | None = None,
-    data_dir: str | Path | None = None,
+    data_dir: str | PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> CrossValidation:
     """Judges the options of a run by k-fold cross-validation: one model per fold, scored on the fold it has not seen.
@@ -117,17 +118,17 @@ def cross_validate(
 
 
 def train(
-    corpus: str | Path | Sequence[str | Path] | None = None,
+    corpus: str | PathLike[str] | Iterable[str | PathLike[str]] | None = None,
     model: str | None = None,
     *,
     text: str | Iterable[str] | None = None,
     labels: Iterable[str] | None = None,
     tokenizer: str | None = None,
     recipe: str | None = None,
-    from_: str | Path | None = None,
+    from_: str | PathLike[str] | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
-    out: str | Path | None = None,
-    data_dir: str | Path | None = None,
+    out: str | PathLike[str] | None = None,
+    data_dir: str | PathLike[str] | None = None,
     callbacks: Sequence[Any] = (),
     display: Display | None = None,
 ) -> TextGenerator:

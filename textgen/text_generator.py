@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from textgen.base import values
@@ -160,7 +160,7 @@ class TextGenerator:
             stop=tuple(texts[stop] for stop in request.stop),
         )
 
-    def save_continuation(self, path: str | Path, continuation: Continuation) -> None:
+    def save_continuation(self, path: str | PathLike[str], continuation: Continuation) -> None:
         """Write a continuation to a file, for :meth:`load_continuation` with this model in any runtime.
 
         Raises:
@@ -172,7 +172,7 @@ class TextGenerator:
         check_output(file, "the state")
         continuation.save(file, self.artifact.weights_sha256 or "")
 
-    def load_continuation(self, path: str | Path) -> Continuation:
+    def load_continuation(self, path: str | PathLike[str]) -> Continuation:
         """Read a file that :meth:`save_continuation` wrote.
 
         Raises:
@@ -200,7 +200,7 @@ class TextGenerator:
         seed: int | None = None,
         sampler: str | None = None,
         temperature: float | None = None,
-        data_dir: str | Path | None = None,
+        data_dir: str | PathLike[str] | None = None,
         progress: Progress | None = None,
     ) -> Evaluation:
         """Evaluate the run on its held-out text, and compare the texts that it writes with its training documents.

@@ -106,8 +106,9 @@ def test_every_flag_reaches_its_option(textgen, names):
 
 def test_training_reports_on_stderr_alone_and_names_the_next_command(textgen, names):
     done = textgen("train", names, *QUICK, "--epochs", 2, "--out", "run")
-    assert (done.code, done.out) == (0, "")
-    first, second, *epochs, yardstick, last = done.err.splitlines()
+    assert (done.code, done.out) == (0, "run\n")
+    first, second, *epochs, yardstick, finished, last = done.err.splitlines()
+    assert finished.startswith("done: epoch 2 is kept, loss ")
     assert first.startswith("counting with ")
     lines = names.read_text().split()
     assert f"{len(lines)} documents, {len(''.join(lines))} characters, " in first

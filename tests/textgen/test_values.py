@@ -5,6 +5,7 @@ from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 import textgen
 from textgen import api
 from textgen.errors import TextgenError
+from textgen.generation.request import Wishes
 
 
 class Column:
@@ -29,7 +31,7 @@ class Column:
         return list(self._values)
 
 
-class Located:
+class Located(os.PathLike):
     """A path that is neither a text nor a ``pathlib.Path``."""
 
     def __init__(self, path):
@@ -150,7 +152,7 @@ VALUES = st.recursive(
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.sampled_from(sorted(textgen.generation.request.Wishes.__annotations__)), VALUES)
+@given(st.sampled_from(sorted(Wishes.__annotations__)), VALUES)
 def test_any_value_of_any_option_is_taken_or_a_sentence(generator, option, value):
     options = {"length": 2, "seed": 1, option: value}
     if option == "num" and isinstance(value, int) and value > 100:
@@ -193,12 +195,13 @@ def test_settings_and_corpora_are_ordinary_values(work, tmp_path):
     for file in files:
         file.write_text("abc abd " * 40)
     runs = []
-    for corpus, epochs, held_out in [
+    kinds: list[Any] = [
         ([str(file) for file in files], 2, 0.25),
         (np.array([str(file) for file in files]), np.int64(2), np.float64(0.25)),
         (Column(files), np.array(2), np.array(0.25)),
         ((Located(file) for file in files), np.float32(2), 0.25),
-    ]:
+    ]
+    for corpus, epochs, held_out in kinds:
         settings = OrderedDict(training=OrderedDict(epochs=epochs, held_out=held_out, shuffle=np.bool_(True)))
         runs.append(textgen.train(corpus, np.str_("counting"), settings=settings).artifact)
     assert len({run.weights_sha256 for run in runs}) == 1

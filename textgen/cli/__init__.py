@@ -30,7 +30,7 @@ COMMANDS = {
     "export": ("textgen.cli.export:export", "Export a run to files that need no TensorFlow."),
     "evaluate": ("textgen.cli.evaluate:evaluate", "Measure a run on held-out text, and the texts that it writes."),
     "options": ("textgen.cli.options:options", "List every option: type, range, default and meaning."),
-    "doctor": ("textgen.cli.doctor:doctor", "Check what works on this machine, and what to install for the rest."),
+    "doctor": ("textgen.cli.doctor:doctor", "Check what works on this machine, and what is missing."),
     "corpora": ("textgen.cli.corpora:app", "List, describe and download corpora."),
     "runs": ("textgen.cli.runs:app", "List the runs, or show one."),
     "plugins": ("textgen.cli.plugins:app", "List, examine and describe plugins, or create one."),

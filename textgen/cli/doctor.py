@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from textgen.base.console import folded
 from textgen.base.streams import print_result
 from textgen.cli.parameters import AsJson
+
+if TYPE_CHECKING:
+    from textgen.generation.runtime import Check
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -26,6 +31,7 @@ def doctor(as_json: AsJson = False) -> None:
 
     registry = plugins()
     checks = [Check(f"textgen {__version__}, Python {platform.python_version()}", "works")]
+    checks += _others_of_the_name()
     checks += [Check(str(problem), "broken", "update or uninstall it") for problem in registry.problems]
     for provided in registry.provided("runtime"):
         try:
@@ -41,3 +47,23 @@ def doctor(as_json: AsJson = False) -> None:
             print_result(folded(f"{check.status:<7} {check.what}{advice}", 8))
     if any(check.status == "broken" for check in checks):
         raise typer.Exit(1)
+
+
+def _others_of_the_name() -> list[Check]:
+    """Other distributions that have files in a package ``textgen``, such as PyPI's project of that name."""
+    from importlib.metadata import packages_distributions
+
+    from textgen.base.machine import distribution_version
+    from textgen.generation.runtime import Check
+    from textgen.plugins.discovery import DISTRIBUTION
+
+    others = sorted({*packages_distributions().get("textgen", ())} - {DISTRIBUTION})
+    advice = "pip uninstall -y {name} textgen-rnn, then install textgen-rnn again, from a clone: pip install ."
+    return [
+        Check(
+            f"{name} {distribution_version(name)}, another project that overwrites files of textgen-rnn",
+            "broken",
+            advice.format(name=name),
+        )
+        for name in others
+    ]

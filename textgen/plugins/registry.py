@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -416,7 +417,7 @@ def plugins() -> Registry:
     return _registry or use_plugins()
 
 
-def use_plugins(*, files: Iterable[str | Path] = (), without: Collection[str] = ()) -> Registry:
+def use_plugins(*, files: Iterable[str | PathLike[str]] = (), without: Collection[str] = ()) -> Registry:
     """Loads the plugins of this process, replacing those loaded before; skipped plugins are reported on stderr.
 
     ``TEXTGEN_PLUGINS`` lists the names of plugins or distributions to load besides the bundled ones; by default, all

@@ -7,11 +7,19 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import onnxruntime
-
 from textgen import parse_device
 from textgen.errors import UnavailableError
 from textgen_onnx.contract import IR_VERSION, OPSET
+
+try:
+    import onnxruntime
+
+    onnxruntime.InferenceSession  # noqa: B018 - of a half removed one, the empty package is left
+except (ImportError, AttributeError) as error:
+    raise UnavailableError(
+        "ONNX Runtime is not installed, or only in part, as after removing one of onnxruntime and onnxruntime-gpu: "
+        "pip uninstall -y onnxruntime onnxruntime-gpu, then: pip install textgen-rnn"
+    ) from error
 
 #: Severity of ONNX Runtime's log, fatal only: errors are raised as well.
 SILENT = 4

@@ -93,8 +93,8 @@ def check_installation() -> list[Check]:
     what = " and ".join(f"{name} {distribution_version(name)}" for name in installed)
     if len(installed) > 1:
         advice = (
-            "they overwrite each other's files; keep one: pip uninstall -y onnxruntime onnxruntime-gpu, then "
-            'pip install --force-reinstall "textgen-rnn"'
+            "they overwrite each other's files; keep one: pip uninstall -y onnxruntime onnxruntime-gpu, then: "
+            "pip install textgen-rnn"
         )
         return [Check(what, "broken", advice)]
     missing = why_no_cuda()

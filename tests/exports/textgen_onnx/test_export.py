@@ -221,7 +221,7 @@ def test_the_command_line(make_run, tmp_path, textgen):
     assert report["parity"]["max_logit_difference"] <= 1e-4
 
     shown = textgen("export", "--onnx", run.path)
-    assert (shown.code, shown.out) == (0, "")
+    assert (shown.code, shown.out) == (0, f"{run.path / 'onnx'}\n")
     assert "max logit difference" in shown.err
     command = next(line for line in shown.err.splitlines() if line.startswith("write text with: textgen "))
     arguments = command.removeprefix("write text with: textgen ").split()

@@ -221,7 +221,7 @@ def test_a_model_without_a_step_function(make_run, tmp_path, textgen, monkeypatc
 
 def test_tf2onnx_prints_nothing_of_its_own(process):
     run, done = process
-    assert done.stdout == ""
+    assert done.stdout == f"{run.path / 'onnx'}\n"
     assert [line.split(":")[0] for line in done.stderr.splitlines()] == [
         "max logit difference",
         "greedy agreement",

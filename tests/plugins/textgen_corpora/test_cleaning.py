@@ -2,6 +2,7 @@
 
 import html
 import unicodedata
+from time import perf_counter
 
 import pytest
 from hypothesis import given
@@ -80,3 +81,11 @@ def test_a_long_text_without_white_space_is_not_held(monkeypatch):
     found = list(changed_stream(iter(pieces), (nfc,)))
     assert "".join(found) == unicodedata.normalize("NFC", "".join(pieces))
     assert max(map(len, found)) < 2000
+
+
+@pytest.mark.parametrize("change", [backslashes_to_blanks, unescape_html, backslashes_to_breaks])
+@pytest.mark.parametrize("filler", ["\\", " ", "&", "#", ";", "&#", "\\n", " \\", "&amp;", "a"])
+def test_a_long_run_of_one_sign_takes_linear_time(change, filler):
+    began = perf_counter()
+    change(f"x{filler * 200_000}y")
+    assert perf_counter() - began < 2  # minutes before, for backslashes
