@@ -43,7 +43,7 @@ def load(
         ArtifactError: if the run is missing, incomplete, altered, or of a later format.
         UnavailableError: if a library or the device is missing.
     """
-    if trust not in get_args(Trust):
+    if values.text(trust, "trust") not in get_args(Trust):
         raise OptionError(f"unknown trust {trust!r}; there are: {', '.join(get_args(Trust))}")
     run = SavedRun.open(_path(path, "path"), trust=trust)
     device = values.text(device, "device")

@@ -14,14 +14,14 @@ RUN = Path(__file__).parents[1] / "recorded" / "gru-names"
 #: The script ``textgen``, which says on stderr when it begins to handle signals: before, Python itself starts.
 SCRIPT = """
 import os
-from textgen import __main__
-handle = __main__._handle
+import textgen_start
+handle = textgen_start._handle
 def tell(handler):
     handle(handler)
-    if handler is __main__._stop:
+    if handler is textgen_start._stop:
         os.write(2, b"!")
-__main__._handle = tell
-__main__.main()
+textgen_start._handle = tell
+textgen_start.main()
 """
 
 

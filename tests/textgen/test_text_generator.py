@@ -50,7 +50,8 @@ def wide(tmp_path_factory) -> Path:
     with registered(recurrent, name="fixed-gru"):
         textgen.train(text, "fixed-gru", settings=settings, out=folder / "run")
         textgen.export(folder / "run")
-    return folder / "run" / "onnx"
+    export: Path = folder / "run" / "onnx"
+    return export
 
 
 @pytest.mark.parametrize("name", RUNTIMES)

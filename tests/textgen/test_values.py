@@ -161,12 +161,13 @@ def test_any_value_of_any_option_is_taken_or_a_sentence(generator, option, value
         generator.generate("ab", **options)
 
 
-@pytest.mark.parametrize("argument", ["path", "runtime", "device"])
+@pytest.mark.parametrize("argument", ["path", "runtime", "device", "trust"])
 @given(value=VALUES)
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_any_argument_of_load_is_taken_or_a_sentence(work, argument, value):
+    arguments: dict[str, Any] = {"path": "nothing", argument: value if value is not None else "nothing"}
     with pytest.raises(TextgenError) as raised:
-        textgen.load(**{"path": "nothing", argument: value if value is not None else "nothing"})
+        textgen.load(**arguments)
     assert "\n" not in str(raised.value)
 
 

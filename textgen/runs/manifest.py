@@ -23,7 +23,7 @@ from textgen.base.reading import read_json
 from textgen.errors import ArtifactError
 from textgen.model.network import recurrent_state_spec
 from textgen.model.state import StateSpec
-from textgen.options import TABLES, Settings
+from textgen.options import PLUGINS, TABLES, Settings
 
 MANIFEST = "textgen.json"
 TOKENIZER = "tokenizer.json"
@@ -254,7 +254,7 @@ class Manifest(_Strict):
             name = settings.get(part, {}).get("name")
             if not isinstance(name, str) or len(name) > LONGEST_NAME:
                 raise ValueError(f"{part} has no name")
-        if settings.keys() != {*TABLES}:
+        if settings.keys() - {PLUGINS} != {*TABLES}:
             raise ValueError(f"it does not have the tables {', '.join(TABLES)} and no other")
         return settings
 
