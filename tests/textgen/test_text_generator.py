@@ -34,10 +34,9 @@ def write(generator: textgen.TextGenerator, seed: int = 1) -> list[str]:
 
 
 @pytest.fixture
-def run(tmp_path) -> Path:
+def run(tmp_path: Path) -> Path:
     shutil.copytree(RECORDED, tmp_path / "run")
-    folder: Path = tmp_path / "run"
-    return folder
+    return tmp_path / "run"
 
 
 @pytest.fixture(scope="module")
