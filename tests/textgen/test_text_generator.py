@@ -42,7 +42,7 @@ def run(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory) -> Path:
     """An export that is worth several threads."""
-    folder = tmp_path_factory.mktemp("wide")
+    folder: Path = tmp_path_factory.mktemp("wide")
     text = folder / "text.txt"
     text.write_text("the cat sat on the mat\n" * 30, encoding="utf-8")
     settings = {"model": {"units": 256}, "training": {"length": 20, "epochs": 1, "sample_every": 0}}
