@@ -77,7 +77,7 @@ def _name_folder(variable: str, name: str) -> None:
 
 def _why_not(library: str, modules: tuple[str, ...], error: ImportError | MemoryError) -> str:
     """The reason why a library cannot be imported, and what to do."""
-    if isinstance(error, ModuleNotFoundError) and error.name in modules:
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in modules:
         return f'training needs {library}: pip install "textgen-rnn[train]"'
     reason = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, MemoryError) or any(sign in reason for sign in _NO_MEMORY):

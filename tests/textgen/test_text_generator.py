@@ -34,16 +34,15 @@ def write(generator: textgen.TextGenerator, seed: int = 1) -> list[str]:
 
 
 @pytest.fixture
-def run(tmp_path) -> Path:
+def run(tmp_path: Path) -> Path:
     shutil.copytree(RECORDED, tmp_path / "run")
-    folder: Path = tmp_path / "run"
-    return folder
+    return tmp_path / "run"
 
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory) -> Path:
     """An export that is worth several threads."""
-    folder = tmp_path_factory.mktemp("wide")
+    folder: Path = tmp_path_factory.mktemp("wide")
     text = folder / "text.txt"
     text.write_text("the cat sat on the mat\n" * 30, encoding="utf-8")
     settings = {"model": {"units": 256}, "training": {"length": 20, "epochs": 1, "sample_every": 0}}
