@@ -96,7 +96,7 @@ def _find(given: Path, data_dir: Path | None, form: str, wide: bool) -> Iterator
         yield from _in_folder(path, wide)
     elif os.path.exists(path):
         yield FoundFile(path, str(path))
-    elif data_dir is not None and (data_dir / path.name).is_file():
+    elif data_dir is not None and os.path.isfile(data_dir / path.name):
         yield FoundFile(data_dir / path.name, str(data_dir / path.name))
     elif glob.has_magic(str(path)):
         yield from _matching(path, wide)
