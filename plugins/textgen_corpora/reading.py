@@ -162,9 +162,9 @@ def read_bytes(path: Path, name: str, start: int = 0, at_a_time: int | None = No
     Raises:
         CorpusError: if the file does not exist, is a folder, cannot be read, or is a damaged gzip file.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         raise CorpusError(f"{name} is a folder; name a file")
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         raise CorpusError(f"{name} is a pipe or a device; name a file")
     try:
         with open(path, "rb", opener=_without_waiting) as raw:

@@ -15,6 +15,10 @@ from textgen.text.batches import Batch
 Tensors = Mapping[str, NDArray[Any]]
 
 
+#: The largest number of epochs, rows and the like.
+MOST = 2**31 - 1
+
+
 class TrainingOptions(BaseOptions):
     """The training options that every model honours.
 
@@ -48,13 +52,13 @@ class TrainingOptions(BaseOptions):
     length: int = Field(
         100,
         ge=1,
-        le=2**20,
+        le=MOST,
         description="Tokens per row of a batch, for windows, lanes and packed; a token of a character tokenizer is a "
         "character.",
     )
-    batch_size: int = Field(64, ge=1, le=2**20, description="Rows per batch.")
-    epochs: int = Field(10, ge=1, le=10**6, description="Passes over the training text.")
-    max_steps: int | None = Field(None, ge=1, le=10**12, description="Stop after this many batches in all.")
+    batch_size: int = Field(64, ge=1, le=MOST, description="Rows per batch.")
+    epochs: int = Field(10, ge=1, le=MOST, description="Passes over the training text.")
+    max_steps: int | None = Field(None, ge=1, le=MOST, description="Stop after this many batches in all.")
     held_out: float = Field(
         0.1,
         ge=0,
@@ -73,14 +77,14 @@ class TrainingOptions(BaseOptions):
         description="Start a batch with the state in which the previous one ended; by default for lanes and packed.",
     )
     patience: int | None = Field(
-        None, ge=1, le=10**6, description="Stop after this many epochs without a lower held-out loss; by default never."
+        None, ge=1, le=MOST, description="Stop after this many epochs without a lower held-out loss; by default never."
     )
     device: str = Field("auto", pattern=r"^(auto|cpu)$", description="auto or cpu.")
-    checkpoint_every: int = Field(1, ge=1, le=10**6, description="Epochs between checkpoints.")
+    checkpoint_every: int = Field(1, ge=1, le=MOST, description="Epochs between checkpoints.")
     checkpoint_minutes: float = Field(
-        10, ge=0, description="Minutes after which a checkpoint is saved within an epoch; 0 saves none there."
+        10, ge=0, le=MOST, description="Minutes after which a checkpoint is saved within an epoch; 0 saves none there."
     )
-    sample_every: int = Field(1, ge=0, le=10**6, description="Epochs between printed samples; 0 prints none.")
+    sample_every: int = Field(1, ge=0, le=MOST, description="Epochs between printed samples; 0 prints none.")
     seed: int = Field(
         0, ge=0, lt=2**32, description="Seed of weights, order of batches, dropout and the held-out draw."
     )

@@ -77,24 +77,26 @@ def _check_name(path: Path) -> None:
 def is_one_file(path: Path) -> bool:
     """Whether a path can only be that of a single file: it is neither a folder nor a pattern."""
     path = Path(os.path.expanduser(path))
-    return not path.is_dir() and (path.exists() or not glob.has_magic(str(path)))
+    return not os.path.isdir(path) and (os.path.exists(path) or not glob.has_magic(str(path)))
 
 
 def is_pipe(path: Path) -> bool:
     """Whether the content of a path can be read only once: ``-``, a pipe or a device, or a file that a shell opened."""
     of_process = str(path) == "/dev/stdin" or path.parts[:3] == ("/", "dev", "fd") or path.parts[:2] == ("/", "proc")
-    return path == STDIN or of_process or (path.exists() and not path.is_file() and not path.is_dir())
+    return (
+        path == STDIN or of_process or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path))
+    )
 
 
 def _find(given: Path, data_dir: Path | None, form: str, wide: bool) -> Iterator[FoundFile]:
     path = Path(os.path.expanduser(given))
     if is_pipe(path):
         yield _kept(path, _SUFFIXES.get(form, ".txt"))
-    elif path.is_dir():
+    elif os.path.isdir(path):
         yield from _in_folder(path, wide)
-    elif path.exists():
+    elif os.path.exists(path):
         yield FoundFile(path, str(path))
-    elif data_dir is not None and (data_dir / path.name).is_file():
+    elif data_dir is not None and os.path.isfile(data_dir / path.name):
         yield FoundFile(data_dir / path.name, str(data_dir / path.name))
     elif glob.has_magic(str(path)):
         yield from _matching(path, wide)
@@ -122,7 +124,7 @@ def _in_folder(folder: Path, wide: bool) -> Iterator[FoundFile]:
 
 def _text_files(folder: Path, wide: bool) -> list[Path]:
     """The text files of a folder and of the folders in it, sorted by name, without hidden ones."""
-    inside = [path for path in folder.rglob("*") if path.is_file()]
+    inside = [path for path in folder.rglob("*") if os.path.isfile(path)]
     shown = [path for path in inside if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     files = sorted(shown, key=lambda path: path.parts)
     kinds = {path: is_text(path, wide=wide) for path in files}
