@@ -174,7 +174,7 @@ class BarDisplay(LineDisplay):
         """The loss, and as many of the last figures as fit beside the bar, whose description has some characters."""
         batches = 2 * len(str(self._steps)) + 1
         room = self._progress.console.width - described - batches - LEAST_BAR - 3
-        choices = [figures, *(figures[:1] + figures[first:] for first in range(2, len(figures) + 1))]
+        choices = [[*figures], *([figures[0], *figures[first:]] for first in range(2, len(figures) + 1))]
         return next((text for choice in choices if len(text := ", ".join(choice)) <= room), "")
 
     def ended(self, artifact: Artifact) -> None:
