@@ -151,7 +151,7 @@ def test_folds_report_once_what_the_prompt_lacks(textgen, names, monkeypatch):
         (["documents", "--folds", 3, "--temperature", 1], "--temperature cannot be combined with --folds"),
         (["documents", "--context", 5], "a context is for streams"),
         (["documents", "--runtime", "numpy"], "use --runtime counting"),
-        (["documents", "--seed", -1], "a seed must be from 0"),
+        (["documents", "--seed", -1], "seed must be a whole number from 0"),
         (["stream", "--folds", 3], "this run was trained on a stream"),
         (["stream", "--num", 3], "num: for documents only"),
         (["stream", "--context", 0], "--context"),

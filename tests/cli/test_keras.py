@@ -24,7 +24,7 @@ finally:
 def test_a_model_is_trained_resumed_and_sampled(textgen, names):
     options = ["--model", "gru", "--set", "model.units=8", "--set", "corpus.layout=lines", "--batch-size", 4]
     done = textgen("train", names, *options, "--epochs", 3, "--max-steps", 4, "--out", "run")
-    assert (done.code, done.out) == (0, "")
+    assert (done.code, done.out) == (0, "run\n")
     assert done.err.splitlines()[0].startswith("gru with ")
     resumed = textgen("train", "--resume", "run", "--max-steps", 9)
     assert resumed.err.splitlines()[1].endswith("resumed after batch 4")
@@ -45,7 +45,7 @@ def test_a_model_is_trained_resumed_and_sampled(textgen, names):
 def test_a_recipe_is_trained_on_the_users_text(textgen, names):
     small = ["--set", "corpus.layout=lines", "--set", "model.units=8", "--epochs", 1]
     done = textgen("train", names, "--recipe", "agnews-lstm", *small, "--out", "run")
-    assert (done.code, done.out) == (0, "")
+    assert (done.code, done.out) == (0, "run\n")
     settings = Artifact.open(Path("run")).manifest.settings
     assert settings["model"]["input"] == "one-hot"
     assert settings["training"]["batch_size"] == 8

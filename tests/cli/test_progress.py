@@ -66,7 +66,7 @@ TRAIN = ["--model", "counting", "--epochs", 2, "--batch-size", 4, "--set", "corp
 
 def test_a_terminal_shows_a_bar_that_is_removed_at_the_end(on_terminal, names):
     code, out, shown = on_terminal("train", names, *TRAIN, "--out", "run")
-    assert (code, out) == (0, "")
+    assert (code, out) == (0, "run\n")
     assert "━" in shown
     assert "characters/s" in shown
     assert "epoch 2/2: loss " in shown

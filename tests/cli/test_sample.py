@@ -192,7 +192,7 @@ def test_any_unicode_text_is_supported(textgen, layout, text, prompt):
     Path("text.txt").write_bytes("\ufeff".encode() + text.encode())
     settings = ["--set", f"corpus.layout={layout}", "--set", "training.length=10", "--batch-size", 4]
     done = textgen("train", "text.txt", "--model", "counting", "--epochs", 4, *settings, "--out", "run")
-    assert (done.code, done.out) == (0, "")
+    assert (done.code, done.out) == (0, "run\n")
     rows = json.loads(textgen("sample", "run", "--prompt", prompt, "--num", 4, "--seed", 2, "--json").out)
     assert {row["prompt"] for row in rows} == {prompt}
     # A byte-order mark is not part of the text, and a document that is a line has no line end.

@@ -74,7 +74,7 @@ def test_help_names_every_command(process):
     shown = process("--help")
     assert (shown.code, shown.err) == (0, "")
     commands = re.findall(r"^  (\w+)  ", shown.out.partition("Commands:")[2], re.MULTILINE)
-    assert commands == ["train", "sample", "export", "evaluate", "doctor", "corpora", "runs", "plugins"]
+    assert commands == ["train", "sample", "export", "evaluate", "options", "doctor", "corpora", "runs", "plugins"]
     assert process("-h").out == shown.out
 
 

@@ -215,7 +215,7 @@ def textgen_batch_ended(position):
 def test_ctrl_c_saves_prints_how_to_resume_and_exits_with_130(textgen, process, install, names, name):
     install("stops", STOPS_ITSELF.format(signal=name))
     done = process("train", names, *QUICK, "--epochs", 9, "--out", "run")
-    assert (done.code, done.out) == (130, "")
+    assert (done.code, done.out) == (130, "run\n")
     assert "Traceback" not in done.err
     assert done.err.splitlines()[-1] == "stopped; everything is saved. Resume with: textgen train --resume run"
     Artifact.open(Path("run")).verify()

@@ -96,16 +96,16 @@ class LineDisplay(Display):
     def _figures(
         self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None
     ) -> list[str]:
-        """The figures of a batch: the loss, the speed, the time left, the step size; the most important ones first."""
+        """The figures of a batch: the loss, the step size, the speed, the time left."""
         figures = [f"loss {loss:.3f}", f"{characters_per_second:,.0f} characters/s"]
+        if learning_rate is not None:
+            figures.insert(1, f"learning rate {learning_rate:.2g}")
         if self._begun is None:  # the first batch waits for graphs to be compiled
             self._begun = position.total, time.monotonic()
         before, begun = self._begun
         if position.total > before:
             seconds = (time.monotonic() - begun) / (position.total - before) * (self._last - position.total)
             figures.append(f"{timedelta(seconds=round(seconds))} left")
-        if learning_rate is not None:
-            figures.append(f"learning rate {learning_rate:.2g}")
         return figures
 
     def epoch(self, record: Mapping[str, float], sample: str | None) -> None:
@@ -170,10 +170,11 @@ class BarDisplay(LineDisplay):
         )
 
     def _fitting(self, figures: Sequence[str], described: int) -> str:
-        """As many of the first figures as fit beside the bar, whose description has some characters."""
+        """The loss, and as many of the last figures as fit beside the bar, whose description has some characters."""
         batches = 2 * len(str(self._steps)) + 1
         room = self._progress.console.width - described - batches - LEAST_BAR - 3
-        return next((text for n in range(len(figures), 0, -1) if len(text := ", ".join(figures[:n])) <= room), "")
+        choices = [[*figures], *([figures[0], *figures[first:]] for first in range(2, len(figures) + 1))]
+        return next((text for choice in choices if len(text := ", ".join(choice)) <= room), "")
 
     def ended(self, artifact: Artifact) -> None:
         """Removes the bar, and prints the folder of the run."""
