@@ -8,10 +8,6 @@ from textgen.base.cluster import Cluster as Cluster
 from textgen.base.console import notice as notice
 from textgen.base.console import progress_bar as progress_bar
 from textgen.base.environment import cache_folder as cache_folder
-from textgen.base.files import quoted as quoted
-from textgen.base.files import sha256 as sha256
-from textgen.base.files import write_atomically as write_atomically
-from textgen.base.folders import write_folder as write_folder
 from textgen.base.machine import distribution_version as distribution_version
 from textgen.base.machine import parse_device as parse_device
 from textgen.base.machine import signals_handled as signals_handled
@@ -21,6 +17,10 @@ from textgen.base.version import __version__ as __version__
 from textgen.exporting.exporter import Exporter as Exporter
 from textgen.exporting.exporter import ExportReport as ExportReport
 from textgen.exporting.exporter import ExportSource as ExportSource
+from textgen.files.folders import write_folder as write_folder
+from textgen.files.writing import quoted as quoted
+from textgen.files.writing import sha256 as sha256
+from textgen.files.writing import write_atomically as write_atomically
 from textgen.generation.chain import Chain as Chain
 from textgen.generation.continuation import Continuation as Continuation
 from textgen.generation.draw import Draw as Draw

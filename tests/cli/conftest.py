@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from textgen.api import train
-from textgen.base.files import write_atomically
+from textgen.files.writing import write_atomically
 from textgen.testing import counting, registered
 
 

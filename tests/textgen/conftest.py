@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import textgen.training.plot
-from textgen.base.files import write_atomically
+from textgen.files.writing import write_atomically
 from textgen.model.fitting import Position
 from textgen.options import Settings, build_options, merge_settings
 from textgen.plugins.registry import Registry, plugins

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from textgen.base.reading import parse_json
 from textgen.errors import OptionError
+from textgen.files.reading import parse_json
 
 #: The kinds of tasks that train, in the order in which TensorFlow numbers them.
 _JOBS = ("chief", "worker")

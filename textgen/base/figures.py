@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from textgen.base.environment import cache_folder, has_home
-from textgen.base.files import write_atomically
 from textgen.errors import UnavailableError
+from textgen.files.writing import write_atomically
 
 
 def new_figure(width: float, height: float) -> Any:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from textgen.base.environment import cache_folder
-from textgen.base.files import write_pieces
 from textgen.errors import UnavailableError
+from textgen.files.writing import write_pieces
 
 
 class _SourceError(Exception):

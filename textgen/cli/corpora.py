@@ -67,9 +67,9 @@ def info(
     ] = None,
 ) -> None:
     """Show the size of a corpus and the lengths of its documents. Downloads it if necessary."""
-    from textgen.base.files import is_special
     from textgen.errors import OptionError
     from textgen.evaluation.statistics import measure
+    from textgen.files.writing import is_special
     from textgen.runs.output import check_output
 
     if plot is not None:
@@ -131,7 +131,7 @@ def _facts(name: str, corpus: Corpus, statistics: CorpusStatistics) -> dict[str,
 
 def _files(corpus: Corpus) -> list[dict[str, str]]:
     """The files that the corpus reads, each with its hash, and whether that is the published one."""
-    from textgen.base.files import sha256
+    from textgen.files.writing import sha256
 
     sources = corpus.provenance().sources
     files = []

@@ -49,8 +49,8 @@ def export(
 
     from textgen.api import export as export_run
     from textgen.base.console import say
-    from textgen.base.files import quoted
     from textgen.errors import OptionError
+    from textgen.files.writing import quoted
     from textgen.options import parse_options
     from textgen.plugins.registry import plugins
 

@@ -44,8 +44,8 @@ def write_package(name: str, kind: Kind, folder: Path) -> None:
     Raises:
         OptionError: if the name cannot be used or is taken, or the folder is in use.
     """
-    from textgen.base.files import write_atomically
-    from textgen.base.folders import write_folder
+    from textgen.files.folders import write_folder
+    from textgen.files.writing import write_atomically
 
     _check_name(name, kind)
     is_new = not folder.exists()

@@ -220,8 +220,8 @@ def _read_text(path: str) -> str:
 
 def _read_bytes(path: str) -> bytes:
     """The bytes of a file, of stdin, or of a pipe that a shell opened, up to one more than the limit."""
-    from textgen.base.reading import open_regular
     from textgen.errors import OptionError
+    from textgen.files.reading import open_regular
 
     if path == "-":
         return sys.stdin.buffer.read(_PROMPTS_LIMIT + 1) if sys.stdin else b""

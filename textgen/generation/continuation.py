@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.base.files import quoted
-from textgen.base.reading import LARGEST, check_numbers
 from textgen.errors import ArtifactError
+from textgen.files.reading import LARGEST, check_numbers
+from textgen.files.writing import quoted
 from textgen.generation.runtime import Runtime
 from textgen.model.state import State
 from textgen.text.decoder import CONTEXT

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.base.reading import TENSORS_LIMIT, read_tensors
 from textgen.errors import ArtifactError
+from textgen.files.reading import TENSORS_LIMIT, read_tensors
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class State(Mapping[str, NDArray[Any]]):
         """Writes a safetensors file, atomically, with ``metadata`` in its header."""
         from safetensors.numpy import save
 
-        from textgen.base.files import write_atomically
+        from textgen.files.writing import write_atomically
 
         arrays = {name: np.ascontiguousarray(array) for name, array in self.items()}
         write_atomically(path, save(arrays, metadata=dict(metadata or {})))

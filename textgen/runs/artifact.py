@@ -14,9 +14,9 @@ from typing import Any, Literal, TypeVar
 
 from numpy.typing import NDArray
 
-from textgen.base.files import bring_back, quoted, sha256, write_atomically
-from textgen.base.reading import LARGEST, read_json, read_tensors
 from textgen.errors import ArtifactError, UnsupportedModelError
+from textgen.files.reading import LARGEST, read_json, read_tensors
+from textgen.files.writing import bring_back, quoted, sha256, write_atomically
 from textgen.model.state import StateSpec
 from textgen.runs.manifest import FORMAT_VERSION, MANIFEST, TOKENIZER, WEIGHTS, FileRecord, Manifest, read_manifest
 

@@ -13,8 +13,8 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from textgen.base.reading import parse_json, read_tensors
 from textgen.errors import ArtifactError
+from textgen.files.reading import parse_json, read_tensors
 from textgen.model.fitting import Checkpoint, Position, Tensors
 from textgen.runs.artifact import Artifact
 from textgen.runs.manifest import CHECKPOINTS, Count
@@ -102,7 +102,7 @@ def drop_old_checkpoints(artifact: Artifact) -> None:
     """Commits, then deletes the weights that ``textgen.json`` no longer points to; the last and the best ones stay.
 
     Also deletes checkpoints of a killed run that were never recorded. Partially written files are deleted whenever
-    another one is written, see :func:`textgen.base.files.delete_leftovers`.
+    another one is written, see :func:`textgen.files.writing.delete_leftovers`.
     """
     manifest, folder = artifact.manifest, artifact.path
     kept = (manifest.weights, manifest.last_checkpoint)

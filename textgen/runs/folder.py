@@ -11,8 +11,8 @@ from pathlib import Path
 
 from textgen.base.console import notice
 from textgen.base.environment import runs_folder
-from textgen.base.files import WINDOWS, delete_leftovers, quoted, try_lock
 from textgen.errors import ArtifactError
+from textgen.files.writing import WINDOWS, delete_leftovers, quoted, try_lock
 from textgen.options import Settings
 from textgen.runs.artifact import Artifact
 from textgen.runs.manifest import CHECKPOINTS, MANIFEST

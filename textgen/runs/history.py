@@ -11,8 +11,8 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, ConfigDict, TypeAdapter
 
-from textgen.base.reading import JSON_LIMIT, parse_json, read_bytes
 from textgen.errors import ArtifactError
+from textgen.files.reading import JSON_LIMIT, parse_json, read_bytes
 from textgen.model.fitting import Position
 from textgen.runs.artifact import Artifact
 from textgen.runs.manifest import HISTORY, HISTORY_TABLE, Number

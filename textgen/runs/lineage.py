@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from textgen.base.files import quoted
 from textgen.errors import ArtifactError
+from textgen.files.writing import quoted
 from textgen.model.fitting import Tensors
 from textgen.runs.artifact import Artifact
 

@@ -19,8 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from textgen.base.reading import read_json
 from textgen.errors import ArtifactError
+from textgen.files.reading import read_json
 from textgen.model.network import recurrent_state_spec
 from textgen.model.state import StateSpec
 from textgen.options import PLUGINS, TABLES, Settings

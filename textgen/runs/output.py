@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from textgen.base.files import destination, is_special
 from textgen.errors import ArtifactError, OptionError
+from textgen.files.writing import destination, is_special
 from textgen.runs.manifest import (
     CHECKPOINTS,
     HISTORY,

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from textgen.base.console import LINE_EVERY, folded, progress_bar, say
-from textgen.base.files import quoted
 from textgen.base.streams import messages
+from textgen.files.writing import quoted
 from textgen.model.fitting import Position
 from textgen.runs.artifact import Artifact
 from textgen.text.batches import PaddedDocuments

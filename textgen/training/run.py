@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, Self
 
-from textgen.base.files import quoted
 from textgen.errors import ArtifactError, PluginError, TextgenError
+from textgen.files.writing import quoted
 from textgen.generation.loop import finish, generate
 from textgen.generation.request import Request
 from textgen.generation.runtime import ModelRuntime, Runtime

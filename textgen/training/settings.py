@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textgen.base.console import notice
-from textgen.base.files import quoted
 from textgen.errors import OptionError, suggestion
+from textgen.files.writing import quoted
 from textgen.generation.request import GenerationOptions
 from textgen.model.fitting import TrainingOptions
 from textgen.options import PLUGINS, Options, Settings, Typed, build_options, merge_settings, read_config, set_arguments

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from textgen import api
-from textgen.base import folders
+from textgen.files import folders
 from textgen.runs.artifact import Artifact
 
 

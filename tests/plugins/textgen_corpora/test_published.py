@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from textgen.base.files import sha256
 from textgen.errors import CorpusError
+from textgen.files.writing import sha256
 from textgen.options import Options
 from textgen_corpora import agnews, dinos, shakespeare
 from textgen_corpora.agnews import AgNews

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import textgen
-from textgen.base.files import write_atomically
 from textgen.base.passed_text import keep_text
 from textgen.errors import CorpusError, OptionError, TextgenError
+from textgen.files.writing import write_atomically
 from textgen.testing import counting, registered
 
 QUICK = {"training": {"epochs": 1, "batch_size": 2, "held_out": 0.25, "length": 10, "sample_every": 0}}

@@ -8,8 +8,8 @@ import pytest
 
 from textgen import api
 from textgen.base.environment import runs_folder
-from textgen.base.files import new_temporary
 from textgen.errors import ArtifactError
+from textgen.files.writing import new_temporary
 from textgen.runs.artifact import Artifact
 from textgen.runs.folder import claimed, find_run, list_runs, name_run, new_folder
 

@@ -15,7 +15,7 @@ from pydantic import Field
 
 import textgen.training.plot
 from textgen import hookimpl
-from textgen.base.files import write_atomically
+from textgen.files.writing import write_atomically
 from textgen.options import Options
 from textgen.testing import counting, registered, tiny
 from textgen.testing.suites import LifeCycleSuite

@@ -19,9 +19,9 @@ from pydantic import ConfigDict, Field, field_validator
 
 import textgen.training.plot
 from textgen import hookimpl
-from textgen.base.folders import write_folder
 from textgen.errors import ArtifactError, OptionError, UnavailableError, UnknownCharacterError
 from textgen.exporting.exporter import Exporter, ExportReport
+from textgen.files.folders import write_folder
 from textgen.generation.runtime import Block, ModelRuntime
 from textgen.generation.sampler import Sampler, Selector
 from textgen.model.state import State

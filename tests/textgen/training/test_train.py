@@ -12,8 +12,8 @@ import safetensors.numpy
 from pydantic import Field
 
 from textgen import Sampler, TrainingOptions, hookimpl
-from textgen.base.reading import read_tensors
 from textgen.errors import ArtifactError, CorpusError, OptionError, TextgenError
+from textgen.files.reading import read_tensors
 from textgen.model.fitting import Position
 from textgen.runs.artifact import Artifact
 from textgen.runs.checkpoint import read_checkpoint

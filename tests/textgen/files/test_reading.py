@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from textgen.base.reading import parse_json, read_bytes, read_json, read_tensors
 from textgen.errors import ArtifactError
+from textgen.files.reading import parse_json, read_bytes, read_json, read_tensors
 
 VALUES = st.recursive(
     st.none()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from textgen.base.reading import open_regular
+from textgen.files.reading import open_regular
 
 #: Names of the temporary files and folders of textgen, and of nothing else: leftovers are deleted by their names.
 TEMPORARY = re.compile(r"\.textgen-[0-9a-f]{16}\.tmp")
@@ -184,7 +184,7 @@ def delete_leftovers(folder: Path) -> None:
     """Deletes what processes that were killed left in a folder: temporary files and folders that nobody has locked.
 
     Where there are no locks, they are left over if they have not changed for a day. A folder that was about to be
-    replaced is brought back, see :func:`textgen.base.folders.write_folder`. What cannot be deleted stays.
+    replaced is brought back, see :func:`textgen.files.folders.write_folder`. What cannot be deleted stays.
     """
     with suppress(OSError), os.scandir(folder) as entries:
         names = [entry.name for entry in entries if entry.name.startswith(".textgen-")]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from textgen.base.files import WINDOWS, bring_back, delete_leftovers, former_of, is_locked_by_us, new_temporary
+from textgen.files.writing import WINDOWS, bring_back, delete_leftovers, former_of, is_locked_by_us, new_temporary
 
 #: Attempts to put a folder in its place: readers may bring the former one back, other processes may be faster.
 ATTEMPTS = 100
@@ -21,7 +21,7 @@ def write_folder(folder: Path) -> Iterator[Path]:
 
     On Linux and macOS it changes places with the former one in a single step, if the file system can do that. Elsewhere
     the former one is renamed first. A process that is killed between the two steps leaves it under a hidden name, and
-    whatever textgen reads next in there brings it back (:func:`textgen.base.files.bring_back`). Windows does not
+    whatever textgen reads next in there brings it back (:func:`textgen.files.writing.bring_back`). Windows does not
     rename a folder while one of its files is open: that is an error, and leaves the former folder.
 
     What a killed process has written is deleted by the next one that touches the folder around it. A link to a folder

@@ -16,10 +16,9 @@ import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textgen.base import files
-from textgen.base.files import sha256, write_atomically, write_pieces
-from textgen.base.reading import read_tensors
 from textgen.errors import ArtifactError
+from textgen.files.reading import read_tensors
+from textgen.files.writing import sha256, write_atomically, write_pieces
 
 
 @given(content=st.one_of(st.binary(), st.text(st.characters(codec="utf-8"))))
@@ -199,7 +198,7 @@ def test_a_device_is_written_into(tmp_path):
 def test_stdout_gets_it_after_the_text_before(tmp_path, path, kind):
     (tmp_path / "link").symlink_to("/dev/stdout")
     program = (
-        "from pathlib import Path; from textgen.base.files import write_atomically; print('before', end=' ');"
+        "from pathlib import Path; from textgen.files.writing import write_atomically; print('before', end=' ');"
         f"write_atomically(Path({path!r}), 'state'); print(' after')"
     )
     with (tmp_path / "out").open("wb") as out:
@@ -240,7 +239,7 @@ def test_two_processes_that_write_at_once_do_not_disturb_each_other(tmp_path):
 
 
 def test_as_on_windows_a_file_that_is_read_is_replaced_when_it_is_closed(old, monkeypatch):
-    monkeypatch.setattr(files, "WINDOWS", True)
+    monkeypatch.setattr(writing, "WINDOWS", True)
     replace, attempts = os.replace, 0
 
     def busy(source: Path, target: Path) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from textgen.base import folders
-from textgen.base.files import ABANDONED_AFTER, delete_leftovers, new_temporary
-from textgen.base.folders import write_folder
+from textgen.files import folders
+from textgen.files.folders import write_folder
+from textgen.files.writing import ABANDONED_AFTER, delete_leftovers, new_temporary
 from textgen.runs.artifact import Artifact
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
@@ -152,7 +152,7 @@ def test_only_leftovers_are_deleted(tmp_path):
 
 
 def test_without_locks_leftovers_go_after_a_day(tmp_path, monkeypatch):
-    monkeypatch.setattr("textgen.base.files.try_lock", lambda handle: None)
+    monkeypatch.setattr("textgen.files.writing.try_lock", lambda handle: None)
     young, old = new_temporary(tmp_path), new_temporary(tmp_path)
     for path in (young, old):
         path.write_text("")
