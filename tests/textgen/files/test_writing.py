@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textgen.errors import ArtifactError
+from textgen.files import writing
 from textgen.files.reading import read_tensors
 from textgen.files.writing import sha256, write_atomically, write_pieces
 
