@@ -55,6 +55,7 @@ bench: $(BENCH_STAMP)
 	for name in generation throughput training startup growth memory learning; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 	$(BIN)/python -m benchmarks.quality --train
 	$(BIN)/python -m benchmarks.tokenizers
+	$(BIN)/python -m benchmarks.agreement
 	$(BIN)/python -m benchmarks.fine_tuning
 	$(BIN)/python -m benchmarks.labels
 	$(BIN)/python -m benchmarks.readme

@@ -28,6 +28,7 @@ MODULES = (
     "startup",
     "quality",
     "tokenizers",
+    "agreement",
     "labels",
     "growth",
     "memory",
