@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from textgen import Artifact, Cell, Chain, Draw, recurrent_state_spec
 from textgen.errors import ArtifactError, UnsupportedModelError
@@ -32,6 +32,15 @@ OPSET, IR_VERSION = 17, 8
 Precision = Literal["fp32", "fp16", "int8"]
 
 
+class Loop(BaseModel):
+    """What is fixed in a generating graph; see :func:`describe_loop`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    sampler_names: list[str]
+    selector_options: dict[str, Any]
+    forbidden_ids: list[Annotated[int, Field(ge=0)]]
+
+
 class Description(BaseModel):
     """The entry ``export`` of an export's ``textgen.json``, as far as running its graphs depends on it.
 
@@ -41,6 +50,9 @@ class Description(BaseModel):
         cell: of all layers.
         units: of each layer.
         generate: the loop in ``generate.onnx``, as :func:`describe_loop` has it; ``None`` if there is no such file.
+        parameters: the numbers of its samplers, by graph input.
+        opset: version of the operators.
+        ir_version: version of the file format.
         weights_sha256: of the file of weights that was exported.
     """
 
@@ -48,9 +60,19 @@ class Description(BaseModel):
     via: str = ""
     precision: Precision = "fp32"
     cell: Cell | None = None
-    units: Annotated[list[Annotated[int, Field(ge=1)]], Field(max_length=1000)] = []
+    units: Annotated[list[Annotated[int, Field(ge=1, le=2**28)]], Field(max_length=1000)] = []
     generate: dict[str, Any] | None = None
+    parameters: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
+    opset: Annotated[int, Field(ge=1, le=1000)] = OPSET
+    ir_version: Annotated[int, Field(ge=1, le=1000)] = IR_VERSION
     weights_sha256: str | None = None
+
+    @field_validator("generate")
+    @classmethod
+    def _describes_a_loop(cls, loop: dict[str, Any] | None) -> dict[str, Any] | None:
+        if loop is not None:
+            Loop.model_validate(loop)
+        return loop
 
     @property
     def is_built(self) -> bool:

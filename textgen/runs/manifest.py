@@ -21,8 +21,6 @@ from pydantic import (
 
 from textgen.errors import ArtifactError
 from textgen.files.reading import read_json
-from textgen.model.network import recurrent_state_spec
-from textgen.model.state import StateSpec
 from textgen.options import PLUGINS, TABLES, Settings
 
 MANIFEST = "textgen.json"
@@ -152,21 +150,11 @@ class _Provenance(_Open):
     text_sha256: Sha256 | None = None
 
 
-class _Loop(_Strict):
-    """What is fixed in a generating graph."""
-
-    sampler_names: list[Text]
-    selector_options: dict[str, Any]
-    forbidden_ids: list[Annotated[int, Field(ge=0, le=MOST_IDS)]]
-
-
 class _Export(_Open):
     """The entry ``export``, which exporters may extend."""
 
     format: Text | None = None
     weights_sha256: Sha256 | None = None
-    cell: Literal["gru", "lstm"] | None = None
-    units: list[Annotated[int, Field(ge=1, le=MOST_NUMBERS)]] | None = Field(None, min_length=1, max_length=1000)
     parameters: dict[str, Number] | None = None
     parity: dict[str, Number | Text] | None = None
 
@@ -176,22 +164,6 @@ class _Export(_Open):
         if any(isinstance(value, str) for name, value in (parity or {}).items() if name != "text"):
             raise ValueError("a figure is not a number")
         return parity
-
-    @model_validator(mode="after")
-    def _has_cell_and_units(self) -> Self:
-        if (self.cell is None) != (self.units is None):
-            raise ValueError("cell and units belong together")
-        return self
-
-
-class _OnnxExport(_Export):
-    """The entry ``export`` of the exporter ``onnx``."""
-
-    via: Literal["weights", "tf2onnx"] = "weights"
-    precision: Literal["fp32", "fp16", "int8"] | None = None
-    opset: Annotated[int, Field(ge=1, le=1000)] | None = None
-    ir_version: Annotated[int, Field(ge=1, le=1000)] | None = None
-    generate: _Loop | None = None
 
 
 class Manifest(_Strict):
@@ -292,7 +264,7 @@ class Manifest(_Strict):
     @classmethod
     def _describes_an_export(cls, export: dict[str, Any] | None) -> dict[str, Any] | None:
         if export is not None:
-            _checked(_OnnxExport if export.get("format") == "onnx" else _Export, export)
+            _checked(_Export, export)
         return export
 
     @model_validator(mode="after")
@@ -306,13 +278,6 @@ class Manifest(_Strict):
             raise ValueError("the counts of first_ids or starts are too large")
         if any(counts and not any(counts.values()) for counts in (self.first_ids, self.starts)):
             raise ValueError("the counts of first_ids or starts are all 0")
-        if self.export is not None and (units := self.export.get("units")):
-            expected = recurrent_state_spec(self.export["cell"], units)
-            if StateSpec.from_json(self.state_spec) != expected:
-                raise ValueError("state_spec does not fit cell and units of the export")
-            loop = self.export.get("generate") if self.export.get("format") == "onnx" else None
-            if loop and any(i >= self.vocab_size for i in loop["forbidden_ids"]):
-                raise ValueError("export.generate.forbidden_ids has an id that is not below vocab_size")
         return self
 
 

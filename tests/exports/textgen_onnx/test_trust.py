@@ -224,7 +224,7 @@ def describe(export: Artifact, **changes: Any) -> None:
         ({"units": ["6"]}, "is not valid: units.0"),
         ({"units": [0]}, "units.0"),
         ({"units": []}, "no units"),
-        ({"units": [10**12]}, "its state is not that"),
+        ({"units": [10**12]}, "units.0: Input should be less"),
         ({"units": [6] * 1001}, "units"),
         ({"units": "6"}, "units"),
         ({"cell": "rnn"}, "cell"),
