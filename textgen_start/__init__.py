@@ -30,6 +30,9 @@ ADVICE = f"pip uninstall -y {OTHER} {OURS}, then install {OURS} again, from a cl
 #: The signals that ask to stop, but for those that the process was told to ignore, as ``nohup`` does.
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
+#: A plugin may not end the program, and finds another function in this one's place.
+_exit = os._exit
+
 #: The signals that were received.
 _received: list[int] = []
 
@@ -53,7 +56,7 @@ def _end(number: int, frame: FrameType | None = None) -> NoReturn:
     """End the process, without whatever is left to do in it."""
     if sys.stderr is not None and sys.stderr.isatty():
         os.write(2, b"\x1b[?25h")  # a progress bar hides the cursor
-    os._exit(128 + number)
+    _exit(128 + number)
 
 
 def _handle(handler: Callable[[int, FrameType | None], object]) -> None:

@@ -41,7 +41,7 @@ def test_an_option_has_its_type_range_default_description_and_flag(listed, textg
     assert options["batch_size"] == {
         "name": "batch_size",
         "type": "whole number",
-        "range": "at least 1, at most 1048576",
+        "range": "at least 1, at most 2147483647",
         "needed": False,
         "default": 64,
         "description": "Rows per batch.",
@@ -49,7 +49,7 @@ def test_an_option_has_its_type_range_default_description_and_flag(listed, textg
     }
     assert options["epochs"]["default"] == "by the length of the text"
     text = textgen("options", "training", "--model", "gru").out
-    assert "  training.epochs: whole number, at least 1, at most 1000000, default by the length of the text" in text
+    assert "  training.epochs: whole number, at least 1, at most 2147483647, default by the length of the text" in text
     (generation,) = listed("generation")
     assert [o["name"] for o in generation["options"] if o["default"] == "by the length of the text"] == ["length"]
     (model,) = listed("model", "--model", "gru")

@@ -96,7 +96,7 @@ def test_the_import_of_tensorflow_can_be_interrupted():
 
 
 def test_an_error_that_a_library_has_made_of_ctrl_c_is_no_error(textgen, monkeypatch):
-    def fail(path: object = None) -> None:
+    def fail(path: object = None, **options: object) -> None:
         raise ImportError("numpy: Error importing: KeyboardInterrupt")
 
     monkeypatch.setattr("textgen.saved_run.SavedRun.open", fail)
@@ -105,7 +105,7 @@ def test_an_error_that_a_library_has_made_of_ctrl_c_is_no_error(textgen, monkeyp
 
 
 def test_too_little_memory_is_one_line(textgen, monkeypatch):
-    def fail(path: object = None) -> None:
+    def fail(path: object = None, **options: object) -> None:
         raise MemoryError("Unable to allocate 8 GiB")
 
     monkeypatch.setattr("textgen.saved_run.SavedRun.open", fail)

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
+from textgen.files.writing import moved
+
 #: stdout of the program, and where its messages go, while others find :class:`_Messages` in the place of both.
 _own: tuple[TextIO, TextIO] | None = None
 
@@ -95,15 +97,16 @@ def move_stdout() -> None:
     with suppress(OSError, ValueError):  # without stderr, everything stays as it is
         if (old.fileno(), sys.stderr.fileno()) == (1, 2):
             old.flush()
-            moved = open(os.dup(1), "wb", buffering=0 if old.write_through else -1)  # noqa: SIM115 - until the end
+            file = open(os.dup(1), "wb", buffering=0 if old.write_through else -1)  # noqa: SIM115 - until the end
             os.dup2(2, 1)
             sys.stdout = io.TextIOWrapper(
-                moved,
+                file,
                 encoding=old.encoding,
                 errors=old.errors,
                 line_buffering=old.line_buffering,
                 write_through=old.write_through,
             )
+            moved[1] = sys.stdout
 
 
 def move_stdout_back() -> None:
@@ -111,3 +114,4 @@ def move_stdout_back() -> None:
     with suppress(OSError, ValueError):
         if sys.stdout is not sys.__stdout__ and sys.__stdout__ is not None and sys.__stdout__.fileno() == 1:
             os.dup2(sys.stdout.fileno(), 1)
+            moved.clear()

@@ -164,7 +164,7 @@ def _describe(item: Provided) -> dict[str, Any]:
 
 def _describe_plugin(name: str, schema: type[Options]) -> dict[str, Any]:
     """Describes a plugin that has options of its own."""
-    from textgen.cli.option_help import describe_options
+    from textgen.cli.options import describe_options
     from textgen.plugins.registry import plugins
 
     plugin = next(each for each in plugins().plugins if each.name == name)

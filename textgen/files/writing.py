@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 from textgen.files.reading import open_regular
 
@@ -27,6 +28,9 @@ WINDOWS = os.name == "nt"
 
 #: Seconds after which a temporary file counts as left over where a file system has no locks.
 ABANDONED_AFTER = 24 * 3600
+
+#: Where stdout and stderr lead, by the descriptors that they have in other programs, if a command has moved them.
+moved: dict[int, TextIO] = {}
 
 #: Paths that stand for an open file of this process.
 _DESCRIPTORS = re.compile(r"/(?:dev|proc/self)/(?:std(?P<name>in|out|err)|fd/(?P<number>\d+))")
@@ -46,7 +50,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     try:
         target = destination(path)
         if isinstance(target, int):
-            _write_to(os.dup(target), data)
+            _write_to(os.dup(moved[target].fileno() if target in moved else target), data)
         elif is_special(target):
             _write_to(os.open(target, os.O_WRONLY), data)
         else:
@@ -84,7 +88,7 @@ def is_special(path: Path) -> bool:
 
 
 def _write_to(handle: int, data: bytes) -> None:
-    for stream in (sys.stdout, sys.stderr):  # their text comes first
+    for stream in (sys.stdout, sys.stderr, *moved.values()):  # their text comes first
         with suppress(AttributeError, ValueError):  # closed
             stream.flush()
     with os.fdopen(handle, "wb") as file:

@@ -345,7 +345,7 @@ def test_evaluations_that_are_impossible_are_errors_of_one_line(work):
     documents, stream = api.load(work.train("documents").path), api.load(work.train("stream", stream=True).path)
     for generator, options, message in (
         (api.load(work.train("all", held_out=0).path), {}, "held out no text to judge by"),
-        (documents, {"num": 0}, "num must be at least 1, not 0"),
+        (documents, {"num": 0}, "num must be a whole number from 1 to 1,000,000, not 0"),
         (documents, {"context": 10}, "a context is for streams"),
         (documents, {"sampler": "greedy", "temperature": 1}, "exclude each other"),
         (stream, {"context": 0}, "the context must be at least 1 token, not 0"),
@@ -453,7 +453,7 @@ def test_each_fold_is_scored_by_a_model_trained_on_the_others(work, tmp_path, mo
 def test_folds_that_are_impossible_are_errors(work):
     documents, stream = work.train("documents"), work.train("stream", stream=True)
     for artifact, folds, message in (
-        (documents, 1, r"folds must be between 2 and 60 \(the number of documents\), not 1"),
+        (documents, 1, "folds must be a whole number from 2 to 1,000,000, not 1"),
         (documents, 61, r"folds must be between 2 and 60 \(the number of documents\), not 61"),
         (stream, 5, "folds are made of documents; this run was trained on a stream"),
     ):

@@ -506,7 +506,7 @@ def test_an_exporter_is_named(hostile, run, name, fault):
 
 def test_a_corpus_that_changes_the_folder_does_not_move_the_run(hostile, tmp_path):
     code, out, err = hostile("train", "--corpus", "wandering", "--model", "counting", "--epochs", 1, "--out", "made")
-    assert (code, out) == (0, "")
+    assert (code, out) == (0, "made\n")
     assert "on stdout" in err
     Artifact.open(tmp_path / "made").verify()
 

@@ -430,7 +430,7 @@ def test_an_existing_folder_is_left_alone(work):
     before = (artifact.path / "textgen.json").read_bytes()
     with pytest.raises(ArtifactError, match="run already exists; choose another --out, or resume it with: --resume"):
         work.train("run")
-    with pytest.raises(ArtifactError, match="already exists"):
+    with pytest.raises(ArtifactError, match="is a file, not a folder"):
         work.train("words.txt")
     assert (artifact.path / "textgen.json").read_bytes() == before
     (work.folder / "empty").mkdir()
