@@ -11,6 +11,7 @@ handles all of them itself.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -59,7 +60,7 @@ def _end(number: int, frame: FrameType | None = None) -> NoReturn:
     _exit(128 + number)
 
 
-def _handle(handler: Callable[[int, FrameType | None], object]) -> None:
+def _handle(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
     for name in SIGNALS:
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:
@@ -68,6 +69,8 @@ def _handle(handler: Callable[[int, FrameType | None], object]) -> None:
 
 def main() -> None:
     """Runs the command line and exits, with 128 plus the number of a signal that ended it."""
+    # Registered first, and so called last: then Python would let signals kill it, instead of ending with its own code.
+    atexit.register(_handle, signal.SIG_IGN)
     try:
         _handle(_stop)
         _find_command_line()()
