@@ -45,7 +45,7 @@ def find(session: Session) -> Findings:
     characters = 1_000_000 if session.is_quick else session.options.characters
     expected = {name: _compare(probabilities) for name, probabilities in _read(path).items()}
     columns = ["different draws per million characters", "largest difference of logits"]
-    counted = _count(path, int(characters))
+    counted = _count(path, int(characters), session.options.first_seed)
     return Findings(
         figures=[
             Figures(
@@ -100,10 +100,10 @@ def _cumulative(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     return whole
 
 
-def _count(path: Path, characters: int) -> dict[str, list[float | None]]:
+def _count(path: Path, characters: int, first_seed: int) -> dict[str, list[float | None]]:
     generators = [tg.load(path, runtime=name) for name in ("onnx", "numpy")]
     compared = differences = 0
-    for seed in count(1):
+    for seed in count(first_seed):
         if compared >= characters:
             break
         pairs = zip(*(_write(generator, seed) for generator in generators), strict=True)
@@ -127,6 +127,7 @@ def _agreeing(one: tuple[int, ...], other: tuple[int, ...]) -> int:
 
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--run", type=Path, help="a run with an ONNX export (default: one is trained)")
+    parser.add_argument("--first-seed", type=int, default=1, help="of the texts to count over (default: 1)")
     parser.add_argument("--characters", type=float, default=1e8, help="to count over, at least (default: 1e8)")
 
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 #: long for all other text.
 SHORT_BLOCK, LONG_BLOCK = 16, 64
 
+#: Attempts to read an export while others take its place.
+ATTEMPTS = 10
+
 
 class OnnxRuntime(Runtime):
     """Runs an export with ONNX Runtime; imports neither TensorFlow nor, for the exported sampler chain, onnx.
@@ -66,25 +69,39 @@ class OnnxRuntime(Runtime):
     @classmethod
     def open(cls, artifact: Artifact, make_model: Callable[[], Model], device: str = "auto") -> Self:
         if artifact.manifest.export is not None:
-            return cls(artifact, _device_for(artifact, device))
+            return cls._read_from(artifact, device)
         command = f"textgen export --onnx {quoted(artifact.path)}"
         try:
-            export = Artifact.open(artifact.path / FOLDER, artifact.trust)
+            runtime = cls._open_export_of(artifact, device)
         except ArtifactError as error:
             if (artifact.path / FOLDER).exists():
                 raise ArtifactError(f"{error}; export again with: {command}") from None
             raise UnsupportedModelError(f"{artifact.path} has no ONNX export; make one with: {command}") from error
-        runtime = cls(export, _device_for(export, device))
         if artifact.weights_sha256 != runtime._graphs.about.weights_sha256:
             raise UnsupportedModelError(
-                f"{export.path} was exported from other weights than {artifact.path} has now; "
+                f"{runtime._export.path} was exported from other weights than {artifact.path} has now; "
                 f"export again with: {command}"
             )
-        try:
-            for name in {STEP, GENERATE} & export.manifest.files.keys():
-                export.verified(name)  # now: once text is written, it is too late to use the weights of the run instead
-        except ArtifactError as error:
-            raise ArtifactError(f"{error}; export again with: {command}") from None
+        return runtime
+
+    @classmethod
+    def _open_export_of(cls, run: Artifact, device: str) -> Self:
+        """Opens the export of a run, again if another one takes its place meanwhile."""
+        folder = run.path / FOLDER
+        for _ in range(ATTEMPTS):
+            export = Artifact.open(folder, run.trust)
+            try:
+                return cls._read_from(export, device)
+            except ArtifactError:
+                if Artifact.open(folder).manifest == export.manifest:
+                    raise
+        return cls._read_from(Artifact.open(folder, run.trust), device)
+
+    @classmethod
+    def _read_from(cls, export: Artifact, device: str) -> Self:
+        """Opens an export and reads its graphs: once text is written, it is too late to do without them."""
+        runtime = cls(export, _device_for(export, device))
+        runtime._graphs.read()
         return runtime
 
     @classmethod

@@ -202,12 +202,14 @@ def test_a_folder_that_is_not_a_run(mistake, command, path):
     Path("empty").mkdir()
     Path("file.txt").touch()
     assert mistake(*COMMANDS[command], path) == (
-        f"{path} is not a run: it has no textgen.json; textgen runs list shows the runs"
+        "nowhere does not exist; textgen runs list shows the runs"
+        if path == "nowhere"
+        else f"{path} is not a run: it has no textgen.json; textgen runs list shows the runs"
     )
 
 
 def test_a_name_of_two_lines_is_reported_on_one(mistake):
-    assert mistake("sample", "no\nwhere").startswith("no where is not a run")
+    assert mistake("sample", "no\nwhere").startswith("no where does not exist")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -306,9 +306,8 @@ def read_manifest(file: Path) -> Manifest:
     try:
         content = read_json(file, LIMIT)
     except (FileNotFoundError, NotADirectoryError):
-        raise ArtifactError(
-            f"{file.parent} is not a run: it has no {file.name}; textgen runs list shows the runs"
-        ) from None
+        what = f"is not a run: it has no {file.name}" if file.parent.exists() else "does not exist"
+        raise ArtifactError(f"{file.parent} {what}; textgen runs list shows the runs") from None
     _check_format(file, content)
     try:
         return Manifest.model_validate(content)

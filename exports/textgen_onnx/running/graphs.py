@@ -67,6 +67,16 @@ class Graphs:
         self.about = read_description(export)
         self._export = export
         self._vocab_size = export.manifest.vocab_size
+        self._contents: dict[str, bytes] = {}
+
+    def read(self) -> None:
+        """Read the files of all graphs that text is read and written with: later, another export may be in their place.
+
+        Raises:
+            ArtifactError: if one is missing or was altered.
+        """
+        for name in sorted({STEP, GENERATE} & self._export.manifest.files.keys()):
+            self._contents[name] = self._read(name)
 
     def step(self) -> Runnable:
         """The graph that reads text.
@@ -153,6 +163,8 @@ class Graphs:
 
     def _read(self, name: str) -> bytes:
         """The content of a file, verified."""
+        if name in self._contents:
+            return self._contents[name]
         path = self._export.verified(name)
         if (size := path.stat().st_size) > LARGEST_FILE:
             raise ArtifactError(f"{path} has {size:,} bytes, which no ONNX graph has; export again")

@@ -75,7 +75,11 @@ def opens(path: Path) -> bool:
     except ArtifactError as error:
         message = str(error)
         assert "\n" not in message
-        assert "is not a run" in message or f"resume it with: textgen train --resume {path}" in message
+        assert (
+            "does not exist" in message
+            or "is not a run" in message
+            or f"resume it with: textgen train --resume {path}" in message
+        )
         return False
     assert set(artifact.tokenizer_json()) == {"characters"}
     return True

@@ -77,7 +77,7 @@ def test_a_run_is_found_by_its_path_or_by_its_name(work, monkeypatch):
     path = work.train("runs/mine", epochs=1).path
     assert find_run(Path("mine")) == path
     assert find_run(path) == path
-    with pytest.raises(ArtifactError, match="elsewhere is not a run"):
+    with pytest.raises(ArtifactError, match="elsewhere does not exist"):
         api.load(Path("elsewhere"))
 
 
