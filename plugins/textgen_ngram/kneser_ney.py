@@ -104,14 +104,6 @@ class KneserNey:
             p[np.repeat(rows, sizes), level.ids[entries]] += level.own[entries]
         return p
 
-    def longest(self, contexts: Codes, known: NDArray[np.intp]) -> NDArray[np.intp]:
-        """The length of the longest end of each context ``[...]`` that occurs in the text."""
-        lengths = np.zeros(contexts.shape, np.intp)
-        for length, level in enumerate(self.levels):
-            _, found = level.find(contexts % self.base**length)
-            lengths = np.where(found & (known >= length), length, lengths)
-        return lengths
-
 
 def _by_length(counts: Counts) -> Iterator[tuple[Codes, Codes]]:
     """The n-grams of 1, 2, ... and n digits with the numbers that Kneser and Ney give them."""
