@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from textgen import (
     Batch,
@@ -28,6 +28,9 @@ from textgen_ngram.kneser_ney import KneserNey
 
 #: The default order; a longer one gains little and learns texts by heart.
 ORDER = 8
+
+#: The most n-grams that are counted: sums of counts are exact in double precision.
+MOST_TARGETS = 2**53
 
 
 class NGramOptions(Options):
@@ -116,6 +119,17 @@ class NGram(Model):
         return {"ngrams": self._counts.codes.copy(), "counts": self._counts.counts.copy()}
 
     def load_weights(self, tensors: Tensors) -> None:
+        self._check(tensors)
+        self._counts = self._new_counts()
+        self._counts.add_counted(tensors["ngrams"], tensors["counts"])
+        self._automaton = None
+
+    def _check(self, tensors: Tensors) -> None:
+        """Check that tensors are weights of this model.
+
+        Raises:
+            ArtifactError: if they are not.
+        """
         kinds = {name: (array.dtype.name, array.ndim) for name, array in tensors.items()}
         if kinds != {"ngrams": ("int64", 1), "counts": ("int64", 1)} or len({*map(len, tensors.values())}) != 1:
             raise ArtifactError(f"the weights are not n-grams and their counts: {kinds}")
@@ -127,9 +141,8 @@ class NGram(Model):
             raise ArtifactError(f"the weights are not sorted n-grams of {self.order} out of {self.vocab_size:,} ids")
         if len(counts) and counts.min() < 1:
             raise ArtifactError("the weights have counts below 1")
-        self._counts = Counts(self.order, self.vocab_size)
-        self._counts.add_counted(codes, counts)
-        self._automaton = None
+        if counts.sum(dtype=np.float64) > MOST_TARGETS:
+            raise ArtifactError(f"the weights count more than {MOST_TARGETS:,} n-grams")
 
     def grow_weights(self, tensors: Tensors, old_ids: NDArray[np.int32]) -> Tensors:
         former = NGram(self.options, int(np.count_nonzero(old_ids >= 0)))
@@ -192,15 +205,44 @@ class NGram(Model):
         return Checkpoint(reading.at, tensors, numbers)
 
     def _restore(self, checkpoint: Checkpoint) -> _Reading:
-        tensors, numbers = checkpoint.tensors, checkpoint.numbers
-        self.load_weights({name: tensors[name] for name in ("ngrams", "counts")})
-        reading = _Reading(checkpoint.position, tensors.get("before"), numbers["nats"], numbers["targets"])
-        judging = {name: tensors[f"judging.{name}"] for name in ("ngrams", "counts")}
-        reading.judge_by(judging, self._new_counts(), numbers["judged_targets"])
+        """The reading that a checkpoint was made of.
+
+        Raises:
+            ArtifactError: if it is not one of this model.
+        """
+        try:
+            numbers = _Numbers.model_validate(checkpoint.numbers)
+        except ValidationError:
+            raise ArtifactError("the checkpoint's numbers are not those of this model") from None
+        tensors = checkpoint.tensors
+        before = tensors.get("before")
+        if before is not None:
+            top = self._counts.base ** (self.order - 1)
+            if (
+                before.dtype != np.int64
+                or before.ndim != 1
+                or before.min(initial=0) < 0
+                or before.max(initial=0) >= top
+            ):
+                raise ArtifactError("the checkpoint's tensor before is not the end of a text of this model")
+        self.load_weights(_weights_in(tensors, ""))
+        judging = _weights_in(tensors, "judging.")
+        self._check(judging)
+        reading = _Reading(checkpoint.position, before, numbers.nats, numbers.targets)
+        reading.judge_by(judging, self._new_counts(), numbers.judged_targets)
         return reading
 
     def _new_counts(self) -> Counts:
         return Counts(self.order, self.vocab_size)
+
+
+class _Numbers(BaseModel):
+    """The numbers of a checkpoint."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+    nats: float
+    targets: int = Field(ge=0, le=MOST_TARGETS)
+    judged_targets: int = Field(ge=0, le=MOST_TARGETS)
 
 
 class _Automaton:
@@ -273,6 +315,11 @@ class _Reading:
     def loss(self) -> float:
         """The mean loss in nats per target."""
         return self.nats / max(self.targets, 1)
+
+
+def _weights_in(tensors: Tensors, prefix: str) -> Tensors:
+    """Those weights of a checkpoint that it has."""
+    return {name: tensors[prefix + name] for name in ("ngrams", "counts") if prefix + name in tensors}
 
 
 def _largest_order(vocab_size: int) -> int:

@@ -1,9 +1,14 @@
+import hashlib
 import json
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors
+import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -199,6 +204,84 @@ def test_a_run_is_the_same_if_it_was_stopped_and_resumed(command_line, tmp_path)
     assert whole["files"]["weights.safetensors"] == parts["files"]["weights.safetensors"]
     assert whole["metrics"]["loss"] == parts["metrics"]["loss"]
     assert whole["metrics"]["held_out_loss"] == parts["metrics"]["held_out_loss"]
+
+
+@pytest.fixture
+def interrupted(command_line, tmp_path) -> Path:
+    """A run that was stopped within its first epoch."""
+    (tmp_path / "text.txt").write_text("abcab" * 40)
+    quick = ["--set", "training.sample_every=0", "--batch-size", 2, "--set", "training.length=8", "--max-steps", 4]
+    code, _, stderr = command_line(
+        "train", tmp_path / "text.txt", "--model", "ngram", *quick, "--out", tmp_path / "run"
+    )
+    assert code == 0, stderr
+    return tmp_path / "run"
+
+
+def change_checkpoint(run: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> None:
+    """Changes the tensors and the metadata of the last checkpoint, and its recorded hash."""
+    manifest = json.loads((run / "textgen.json").read_text())
+    file = run / manifest["last_checkpoint"]
+    with safetensors.safe_open(file, "numpy") as opened:
+        about = json.loads(opened.metadata()["checkpoint"])
+    tensors = safetensors.numpy.load_file(file)
+    for name, same in about["shared"].items():
+        tensors[f"training/{name}"] = tensors[same]
+    about["shared"] = {}
+    change(tensors, about["numbers"])
+    content = safetensors.numpy.save(tensors, metadata={"checkpoint": json.dumps(about)})
+    file.write_bytes(content)
+    record = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    manifest["files"][manifest["last_checkpoint"]] = record
+    (run / "textgen.json").write_text(json.dumps(manifest))
+
+
+def test_a_checkpoint_of_this_form_is_resumed(command_line, interrupted):
+    change_checkpoint(interrupted, lambda tensors, numbers: None)
+    assert command_line("train", "--resume", interrupted, "--max-steps", 1000)[0] == 0
+
+
+BEFORE = "before is not the end of a text of this model"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("nats", "x", "numbers are not those"),
+        ("nats", None, "numbers are not those"),
+        ("targets", -1, "numbers are not those"),
+        ("targets", 2**60, "numbers are not those"),
+        ("targets", 1.5, "numbers are not those"),
+        ("judged_targets", None, "numbers are not those"),
+        ("judged_targets", -1, "numbers are not those"),
+        ("ngrams", None, "not n-grams and their counts"),
+        ("counts", None, "not n-grams and their counts"),
+        ("counts", np.float32, "not n-grams and their counts"),
+        ("judging.ngrams", None, "not n-grams and their counts"),
+        ("judging.counts", np.int32, "not n-grams and their counts"),
+        ("judging.counts", lambda array: array * 0, "counts below 1"),
+        ("judging.counts", lambda array: array * 0 + 2**62, "count more than"),
+        ("judging.ngrams", lambda array: array[::-1].copy(), "not sorted n-grams"),
+        ("before", np.int32, BEFORE),
+        ("before", lambda array: array[:, None], BEFORE),
+        ("before", lambda array: -array - 1, BEFORE),
+        ("before", lambda array: array * 0 + 4**7, BEFORE),  # 3 ids in n-grams of 8
+    ],
+)
+def test_a_damaged_checkpoint_is_refused_in_one_line(command_line, interrupted, name, value, message):
+    def change(tensors: dict[str, Any], numbers: dict[str, Any]) -> None:
+        table, key = (numbers, name) if name in numbers else (tensors, f"training/{name}")
+        old = table.pop(key)
+        if isinstance(value, type):
+            table[key] = old.astype(value)
+        elif value is not None:
+            table[key] = value(old) if callable(value) else value
+
+    change_checkpoint(interrupted, change)
+    code, _, stderr = command_line("train", "--resume", interrupted, "--max-steps", 1000)
+    assert (code, stderr.count("textgen: error: ")) == (2, 1), stderr
+    assert message in stderr.splitlines()[-1]
+    assert "Traceback" not in stderr
 
 
 def test_a_second_text_adds_to_the_counts(tmp_path):
