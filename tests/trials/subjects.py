@@ -60,7 +60,8 @@ def make_base(folder: Path) -> None:
     textgen.export(folder / "gru", out=folder / "onnx")
     for each in (folder / "gru", *(folder / f"of-{name}" for name in TOKENIZERS)):
         shutil.rmtree(each / "plots", ignore_errors=True)
-    textgen.train(words, "counting", settings=lines, out=folder / "counting")
+    for name in ("counting", "ngram"):
+        textgen.train(words, name, settings=lines, out=folder / name)
     generator = textgen.load(folder / "gru", runtime="numpy")
     written = generator.sample(generator.request("a", length=9, seed=3, keep_state=True, ignore_eos=True))[0]
     assert written.continuation is not None
@@ -212,8 +213,10 @@ SUBJECTS: dict[str, Subject] = {
         for name in TOKENIZERS
     },
     "weights": Subject(12, "gru", ("weights.safetensors",), mutations.damage_tensors, write),
+    "weights-ngram": Subject(6, "ngram", ("weights.safetensors",), mutations.damage_tensors, write),
     "state": Subject(12, "state", ("a.state",), mutations.damage_tensors, continue_text),
     "checkpoint": Subject(8, "counting", ("checkpoints/step",), mutations.damage_tensors, resume),
+    "checkpoint-ngram": Subject(8, "ngram", ("checkpoints/step",), mutations.damage_tensors, resume),
     "history": Subject(4, "counting", ("history.jsonl",), mutations.damage_json, resume),
     "onnx": Subject(8, "onnx", ("step.onnx", "generate.onnx"), mutations.damage_onnx, write_by_graph),
     "config": Subject(8, "texts", ("config.toml",), mutations.damage_toml, plan),
