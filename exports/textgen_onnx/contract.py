@@ -26,7 +26,7 @@ TOKENIZER, GOLDEN, CARD, SUMS = "tokenizer.json", "golden.safetensors", "README.
 #: The file by which Git leaves all files as they are, and its content: with other line ends, no hash would be right.
 GIT_ATTRIBUTES, UNCONVERTED = ".gitattributes", "* -text\n"
 
-#: Version of the operators, and of the file format, that ONNX Runtime 1.14 and later read.
+#: Version of the operators, and of the file format, that ONNX Runtime 1.15 and later read.
 OPSET, IR_VERSION = 17, 8
 
 Precision = Literal["fp32", "fp16", "int8"]
