@@ -17,7 +17,7 @@ from textgen.options import Options
 from textgen_onnx.checks.foreign import ForeignGraph
 from textgen_onnx.checks.golden import golden_vectors
 from textgen_onnx.checks.parity import compare
-from textgen_onnx.checks.rules import Refused
+from textgen_onnx.checks.refused import Refused
 from textgen_onnx.contract import (
     BLOCK,
     CARD,
@@ -44,7 +44,7 @@ from textgen_onnx.running.graphs import Graphs
 from textgen_onnx.runtime import OnnxRuntime
 
 #: The manifest of an export, and what Git and file managers put beside it.
-OF_FOLDERS = ("textgen.json", ".gitattributes", ".DS_Store", "Thumbs.db", "desktop.ini")
+BESIDE_EXPORT = ("textgen.json", GIT_ATTRIBUTES, ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 class OnnxOptions(Options):
@@ -155,7 +155,7 @@ def _check_replaceable(folder: Path) -> None:
             f"{folder} cannot be replaced: it is the working directory, or a mounted one; choose a folder in it, as in "
             f"--out {quoted(folder / FOLDER)}"
         )
-    of_an_export = {STEP, GENERATE, BLOCK, TOKENIZER, GOLDEN, CARD, SUMS, *OF_FOLDERS}
+    of_an_export = {STEP, GENERATE, BLOCK, TOKENIZER, GOLDEN, CARD, SUMS, *BESIDE_EXPORT}
     try:
         manifest = Artifact.open(folder).manifest
         is_export, recorded = manifest.export is not None, manifest.files.keys()

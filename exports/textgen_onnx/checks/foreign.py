@@ -11,14 +11,14 @@ from math import prod
 from typing import Any
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto
 
 from textgen import StateSpec
-from textgen_onnx.checks.rules import RULES, Refused
+from textgen_onnx.checks.refused import Refused
+from textgen_onnx.checks.rules import RULES
 from textgen_onnx.checks.shapes import measure
 from textgen_onnx.contract import IR_VERSION, OPSET
-from textgen_onnx.graphs.wire import check_structure
+from textgen_onnx.graphs.parsing import parse
 
 #: The versions of the operators that graphs may use.
 OPSETS = range(13, OPSET + 1)
@@ -45,39 +45,6 @@ _BITS: dict[int, int] = {
 }
 
 
-def parse(content: bytes) -> onnx.ModelProto:
-    """A model, all of whose tensors are in it.
-
-    Args:
-        content: the model, serialised.
-
-    Raises:
-        Refused: if it is not a model, or a tensor in any part of it lies in another file.
-    """
-    try:
-        check_structure(content)
-    except ValueError as error:
-        raise Refused(str(error)) from None
-    try:
-        model = onnx.load_from_string(content)
-        _check_is_complete(model)
-    except (DecodeError, ValueError):
-        raise Refused("it is not ONNX") from None
-    except RecursionError:
-        raise Refused("its parts lie too deep in each other") from None
-    return model
-
-
-def _check_is_complete(message: Any) -> None:
-    """Check a message of protocol buffers and all that it consists of."""
-    if isinstance(message, TensorProto) and (message.data_location != TensorProto.DEFAULT or message.external_data):
-        raise Refused(f"its tensor {message.name[:50]} lies in another file")
-    for field, value in message.ListFields():
-        if field.message_type is not None:
-            for part in value if field.is_repeated else (value,):
-                _check_is_complete(part)
-
-
 class ForeignGraph:
     """A graph that reads text, and that textgen did not build.
 
@@ -91,7 +58,10 @@ class ForeignGraph:
     """
 
     def __init__(self, content: bytes, spec: StateSpec, vocab_size: int) -> None:
-        model = parse(content)
+        try:
+            model = parse(content)
+        except ValueError as error:
+            raise Refused(str(error)) from None
         _check_model(model)
         _check_graph(model.graph, inside=False)
         self._model, self._spec, self._vocab_size = model, spec, vocab_size

@@ -16,12 +16,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from textgen_onnx.checks.refused import Refused
+
 #: Numbers that are computed, at most per tensor; more of them are no shape.
 MOST_COMPUTED = 64
-
-
-class Refused(Exception):
-    """A graph may not be run; the message says why."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import onnx
 from onnx import helper
 
 from textgen import StateSpec
-from textgen_onnx.checks.rules import RULES, Attributes, Refused, Tensor, constant
+from textgen_onnx.checks.refused import Refused
+from textgen_onnx.checks.rules import RULES, Attributes, Tensor, constant
 
 #: The most elements that all tensors of a graph may have together, if it is run on as many ids as textgen reads at
 #: once: their number of bytes is at most eight times as large.

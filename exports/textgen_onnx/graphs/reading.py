@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from onnx import TensorProto
 
@@ -16,8 +15,8 @@ from textgen import Cell
 from textgen.errors import ArtifactError
 from textgen_onnx.contract import Precision
 from textgen_onnx.graphs.kinds import kinds_of_weights
+from textgen_onnx.graphs.parsing import parse
 from textgen_onnx.graphs.weights import GraphWeights
-from textgen_onnx.graphs.wire import check_structure
 
 #: The dtypes of weights; in a file they are little-endian.
 _DTYPES: dict[int, str] = {TensorProto.FLOAT: "<f4", TensorProto.FLOAT16: "<f2", TensorProto.INT8: "<i1"}
@@ -33,13 +32,9 @@ def read_weights(
     """
     kinds = kinds_of_weights(cell, units, vocab_size, precision)
     try:
-        check_structure(model)
+        graph = parse(model).graph
     except ValueError as error:
         raise ArtifactError(str(error)) from None
-    try:
-        graph = onnx.load_from_string(model).graph
-    except (DecodeError, ValueError):
-        raise ArtifactError("the graph is not ONNX") from None
     found: dict[str, NDArray[Any]] = {}
     for tensor in _initializers(graph):
         if tensor.name.startswith("constant."):
@@ -63,8 +58,6 @@ def _initializers(graph: onnx.GraphProto) -> Iterator[TensorProto]:
 
 
 def _read(tensor: TensorProto, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    if tensor.data_location != TensorProto.DEFAULT or tensor.external_data:
-        raise ArtifactError(f"its {tensor.name} lies in another file")
     kind = _DTYPES.get(tensor.data_type)
     if kind is None or np.dtype(kind) != dtype or tuple(tensor.dims) != shape:
         raise ArtifactError(f"its {tensor.name} is not {dtype} {list(shape)}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from textgen import Artifact, Draw
 from textgen.errors import ArtifactError
+from textgen_onnx.checks.refused import Refused
 from textgen_onnx.contract import GENERATE, STEP, describe_loop, read_description
 from textgen_onnx.graphs.kinds import kinds_of_weights, size_of
 from textgen_onnx.running.known import is_known, key_of, remember
@@ -137,18 +138,16 @@ class Graphs:
 
     def _confined(self, name: str, content: bytes) -> Runnable:
         """A file's own graph, for a process of its own; not even there does it read other files."""
-        from textgen_onnx.checks.foreign import parse
-        from textgen_onnx.checks.rules import Refused
+        from textgen_onnx.graphs.parsing import parse
 
         try:
             parse(content)
-        except Refused as reason:
+        except ValueError as reason:
             raise ArtifactError(f"{self._export.path / name} cannot be run: {reason}; export again") from None
         return Runnable(content, is_confined=True)
 
     def _checked(self, name: str, content: bytes) -> Runnable:
         from textgen_onnx.checks.foreign import ForeignGraph
-        from textgen_onnx.checks.rules import Refused
 
         try:
             return Runnable(content, foreign=ForeignGraph(content, self._export.state_spec, self._vocab_size))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from textgen import Artifact, State
 from textgen.errors import ArtifactError, UnavailableError
+from textgen_onnx.checks.refused import Refused
 from textgen_onnx.checks.signature import check_outputs, check_signature
 from textgen_onnx.contract import STEP
 from textgen_onnx.running.device_state import DeviceState, place
@@ -105,8 +106,6 @@ class Runner:
 
     def _check(self, foreign: ForeignGraph, name: str, rows: int, steps: int) -> None:
         """Check a foreign graph before it reads ids, and before it does so to choose its threads."""
-        from textgen_onnx.checks.rules import Refused
-
         try:
             for each in {steps, min(steps, self._measured_steps(rows))}:
                 foreign.check(rows, each)
