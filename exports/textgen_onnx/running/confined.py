@@ -23,6 +23,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from textgen import usable_cores
 from textgen.errors import ArtifactError, UnavailableError
 
 #: Bytes that a graph may use: this, and a few copies of the graph itself.
@@ -52,6 +53,7 @@ class ConfinedSession:
 
     def __init__(self, graph: bytes, name: str) -> None:
         self._graph, self._name = graph, name
+        self._memory = MEMORY + COPIES * len(graph)
         self._lock = threading.Lock()
         self._stop: weakref.finalize[Any, Any] | None = None
         self._owner = 0
@@ -82,7 +84,7 @@ class ConfinedSession:
         return list(found.values())
 
     def _start(self) -> None:
-        options = {"name": self._name, "memory": MEMORY + COPIES * len(self._graph), "threads": MOST_THREADS}
+        options = {"name": self._name, "memory": self._memory, "threads": MOST_THREADS}
         program = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve()"
         try:
             self._process = subprocess.Popen(
@@ -114,7 +116,7 @@ class ConfinedSession:
             code = process.returncode
             ended = f"signal {-code}" if code < 0 else f"code {code}"
             raise ArtifactError(
-                f"{self._name} was stopped: its process ended with {ended}; it may use {MEMORY >> 20} MB"
+                f"{self._name} was stopped: its process ended with {ended}; {_may_use(self._memory)}"
             ) from None
         except BaseException:
             self._kill()
@@ -210,24 +212,18 @@ def serve() -> None:
     graph = arrays.pop("graph").tobytes()
     _limit_memory(options["memory"])
     try:
-        threads = min(options["threads"], os.cpu_count() or 1)
+        threads = min(options["threads"], usable_cores())
         session = open_session(graph, options["name"], "cpu", threads=threads, optimized=False)
     except BaseException as error:
         send(output, {"error": str(error) or type(error).__name__}, {})
         return
-    ends = {
-        key: [
-            [value.name, value.type, [size if type(size) is int else None for size in value.shape]] for value in values
-        ]
-        for key, values in (("inputs", session.get_inputs()), ("outputs", session.get_outputs()))
-    }
-    send(output, ends, {})
+    send(output, {"inputs": _described(session.get_inputs()), "outputs": _described(session.get_outputs())}, {})
     while True:
         request, feeds = messages.get()
         try:
             found = dict(zip(request["outputs"], session.run(request["outputs"], feeds), strict=True))
         except BaseException as error:
-            failed = f"{options['name']} cannot be run: {reason_of(error)}; it may use {MEMORY >> 20} MB"
+            failed = f"{options['name']} cannot be run: {reason_of(error)}; {_may_use(options['memory'])}"
             send(output, {"error": failed}, {})
         else:
             send(output, {}, found)
@@ -235,9 +231,11 @@ def serve() -> None:
 
 def _described(values: Sequence[Any]) -> list[Any]:
     """Inputs or outputs as JSON; the inverse of :func:`_value`."""
-    return [
-        [value.name, value.type, [size if isinstance(size, int) else None for size in value.shape]] for value in values
-    ]
+    return [[value.name, value.type, [size if type(size) is int else None for size in value.shape]] for value in values]
+
+
+def _may_use(memory: int) -> str:
+    return f"it may use {memory >> 20} MB"
 
 
 def _limit_memory(more: int) -> None:
