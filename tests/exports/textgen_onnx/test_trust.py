@@ -1,6 +1,7 @@
 """What of a stranger's export runs: graphs built from its weights, and foreign graphs that pass the checks."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from typing import Any, ClassVar, cast
@@ -93,7 +94,14 @@ def test_a_graph_that_was_built_once_is_known(copied, monkeypatch):
     assert api.load(export.path).generate("The", **SAMPLE) == text
 
 
-@pytest.mark.parametrize("folder", ["a file", "read-only"])
+#: A folder that cannot be written, where there is one.
+READ_ONLY = pytest.param(
+    "read-only",
+    marks=pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere"),
+)
+
+
+@pytest.mark.parametrize("folder", ["a file", READ_ONLY])
 def test_a_cache_that_cannot_be_written_changes_nothing(copied, monkeypatch, tmp_path, folder):
     export = copied()
     text = api.load(export.path).generate("The", **SAMPLE)
@@ -520,7 +528,6 @@ def test_a_failing_run_is_one_line(foreign):
     model = own_graph([node("Gather", ["table", "beyond"], ["extra"])], {"beyond": np.int64(10**6)})
     foreign.put("step.onnx", model.SerializeToString())
     foreign.commit()
-    describe(foreign)
     for trust in ("weights", "graph"):
         with pytest.raises(ArtifactError, match=r"step\.onnx") as caught:
             api.load(foreign.path, trust=trust).generate("The", **SAMPLE)

@@ -182,3 +182,27 @@ def test_an_endless_file_of_tensors_is_refused(tmp_path):
     os.truncate(path, 2**40)  # has no blocks on the disk
     with pytest.raises(ArtifactError, match="has 1,099,511,627,776 bytes, more than"):
         read_tensors(path)
+
+
+def test_tensors_come_with_their_metadata(tmp_path):
+    path = tmp_path / "t.safetensors"
+    arrays: dict[str, np.ndarray] = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "scalar": np.array(3, np.int64)}
+    path.write_bytes(safetensors.numpy.save(arrays, metadata={"k": "v"}))
+    read, metadata = read_tensors(path)
+    assert metadata == {"k": "v"}
+    assert read.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(read[name], array, strict=True)
+
+
+def test_tensors_that_cannot_be_read_are_an_error_of_one_line(tmp_path):
+    path = tmp_path / "t.safetensors"
+    whole = safetensors.numpy.save({"a": np.zeros(100, np.float32)})
+    with pytest.raises(ArtifactError, match="is missing"):
+        read_tensors(path)
+    for size in range(len(whole)):
+        path.write_bytes(whole[:size])
+        with pytest.raises(ArtifactError) as raised:
+            read_tensors(path)
+        assert "\n" not in str(raised.value)
+        assert str(path) in str(raised.value)
