@@ -51,6 +51,9 @@ _MOST_PROBLEMS = 20
 #: The most characters of a value that a message shows.
 _SHOWN = 200
 
+#: The most characters of a name in a file, and of what is wrong there, in a message.
+_LONGEST_PART, _LONGEST_PROBLEM = 60, 300
+
 #: The most bytes of a configuration file.
 _CONFIG_LIMIT = 2**24
 
@@ -129,6 +132,28 @@ def read_options(schema: type[OptionsT], values: Mapping[str, Any], *, where: st
         return schema.model_validate_json(json.dumps(dict(values)), strict=True)
     except ValidationError as error:
         raise OptionError(_all_problems(schema, where, error)) from None
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first problem of a file that does not fit its schema: where, and what, in one line without any value of it.
+
+    Example:
+        >>> class Size(BaseModel):
+        ...     units: list[int]
+        >>> try:
+        ...     Size.model_validate({"units": ["x"]}, strict=True)
+        ... except ValidationError as error:
+        ...     print(first_problem(error))
+        units.0: Input should be a valid integer
+    """
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part)[:_LONGEST_PART] for part in first["loc"])
+    message = _message(first)
+    return " ".join(f"{where}: {message}".split() if where else message.split())[:_LONGEST_PROBLEM]
+
+
+def _message(detail: Any) -> str:
+    return str(detail["msg"]).removeprefix("Value error, ")
 
 
 def _all_problems(schema: type[Options], where: str, error: ValidationError) -> str:
@@ -251,7 +276,7 @@ def _problem(where: str, detail: Any) -> str:
     path, rule, shown = _path(where, *detail["loc"]), _rule(detail), _shown(detail["input"])
     if rule is not None:
         return f"{path} must be {rule}, not {shown}"
-    message = detail["msg"].removeprefix("Value error, ")
+    message = _message(detail)
     message = message[:1].lower() + message[1:]
     return f"{path}: {message}, got {shown}" if detail["loc"] else f"{path}: {message}"
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from textgen import Artifact, Cell, Chain, Draw, recurrent_state_spec
 from textgen.errors import ArtifactError, UnsupportedModelError
+from textgen.options import first_problem
 
 #: The folder of an export in the run's folder, and the value of ``format`` in its ``textgen.json``.
 FOLDER = "onnx"
@@ -93,9 +94,7 @@ def read_description(export: Artifact) -> Description:
     try:
         about = Description.model_validate(export.manifest.export)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ArtifactError(f"{where}: {place}: {first['msg']}; export again") from None
+        raise ArtifactError(f"{where}: {first_problem(error)}; export again") from None
     if about.is_built and (about.cell is None or not about.units):
         raise ArtifactError(f"{where}: it names no cell or no units; export again")
     if about.cell is not None and about.is_built and export.state_spec != recurrent_state_spec(about.cell, about.units):

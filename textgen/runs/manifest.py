@@ -21,7 +21,7 @@ from pydantic import (
 
 from textgen.errors import ArtifactError
 from textgen.files.reading import read_json
-from textgen.options import PLUGINS, TABLES, Settings
+from textgen.options import PLUGINS, TABLES, Settings, first_problem
 
 MANIFEST = "textgen.json"
 TOKENIZER = "tokenizer.json"
@@ -286,15 +286,7 @@ def _checked(schema: type[TableT], table: dict[str, Any]) -> TableT:
     try:
         return schema.model_validate(table)
     except ValidationError as error:
-        raise ValueError(_problem(error)) from None
-
-
-def _problem(error: ValidationError) -> str:
-    """The first problem that pydantic found: where, and what."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(str(part)[:60] for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message
+        raise ValueError(first_problem(error)) from None
 
 
 def read_manifest(file: Path) -> Manifest:
@@ -312,8 +304,7 @@ def read_manifest(file: Path) -> Manifest:
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:
-        detail = " ".join(_problem(error).split())
-        raise ArtifactError(f"{file} is not valid: {detail[:300]}; restore it from a copy") from None
+        raise ArtifactError(f"{file} is not valid: {first_problem(error)}; restore it from a copy") from None
 
 
 def _check_format(file: Path, content: Any) -> None:

@@ -240,6 +240,7 @@ def describe(export: Artifact, **changes: Any) -> None:
         ({"precision": "fp8"}, "precision"),
         ({"via": 3}, "via"),
         ({"generate": []}, "generate"),
+        ({"generate": {}}, "is not valid: generate.sampler_names: Field required; export again"),
     ],
 )
 def test_a_description_that_is_not_valid(copied, textgen, changes, message):
