@@ -16,7 +16,7 @@ from textgen.base.version import __version__
 _HOMES = {
     "textgen.api": ("cross_validate", "export", "load", "train"),
     "textgen.base.console": ("notice", "progress_bar"),
-    "textgen.base.environment": ("cache_folder",),
+    "textgen.base.environment": ("cache_folder", "keep_in_cache"),
     "textgen.files.writing": ("quoted", "sha256", "write_atomically"),
     "textgen.files.folders": ("write_folder",),
     "textgen.base.machine": ("distribution_version", "parse_device", "signals_handled", "usable_cores"),

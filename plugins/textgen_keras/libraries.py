@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from textgen import cache_folder, usable_cores
+from textgen import keep_in_cache, usable_cores
 from textgen.errors import UnavailableError
 
 #: Holds the processes that began, by a fork, after TensorFlow had started its threads in their parent.
@@ -57,7 +57,7 @@ def require_tensorflow() -> None:
 
 def _import_tensorflow() -> None:
     is_new = "tensorflow" not in sys.modules
-    _name_folder("KERAS_HOME", "keras")
+    keep_in_cache("KERAS_HOME", "keras")
     try:
         with usual_warnings():
             import keras  # noqa: F401
@@ -67,12 +67,6 @@ def _import_tensorflow() -> None:
     if is_new and usable_cores() < (os.cpu_count() or 1):  # it knows of no quota
         tf.config.threading.set_intra_op_parallelism_threads(usable_cores())
         tf.config.threading.set_inter_op_parallelism_threads(usable_cores())
-
-
-def _name_folder(variable: str, name: str) -> None:
-    """Name a folder of a library for a user without a home, or it would make a folder called ``~``."""
-    if not os.path.isabs(os.path.expanduser("~")):
-        os.environ.setdefault(variable, str(cache_folder() / name))
 
 
 def _why_not(library: str, modules: tuple[str, ...], error: ImportError | MemoryError) -> str:
@@ -148,7 +142,7 @@ def needs_numba() -> Iterator[None]:
     """
     if usable_cores() < (os.cpu_count() or 1):  # it knows of no quota
         os.environ.setdefault("NUMBA_NUM_THREADS", str(usable_cores()))
-    _name_folder("NUMBA_CACHE_DIR", "numba")
+    keep_in_cache("NUMBA_CACHE_DIR", "numba")
     try:
         with usual_warnings():
             yield

@@ -62,9 +62,18 @@ def cache_folder() -> Path:
     return folder if folder.is_absolute() else _without_home()
 
 
-def has_home() -> bool:
-    """Whether the user of this process has a home folder; in a container, a user may have none."""
-    return os.path.isabs(os.path.expanduser("~"))
+def keep_in_cache(variable: str, name: str) -> None:
+    """Gives a library a folder below :func:`cache_folder`, for a user without a home, as a container may have.
+
+    Without it, some libraries would warn, and others would make a folder called ``~``. With a home, and if the variable
+    is set, nothing changes.
+
+    Args:
+        variable: the library's environment variable for its folder: ``"KERAS_HOME"``.
+        name: of the folder.
+    """
+    if not os.path.isabs(os.path.expanduser("~")):
+        os.environ.setdefault(variable, str(cache_folder() / name))
 
 
 def _without_home() -> Path:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from textgen.base.environment import cache_folder, has_home
+from textgen.base.environment import keep_in_cache
 from textgen.errors import UnavailableError
 from textgen.files.writing import write_atomically
 
@@ -34,8 +33,7 @@ def new_figure(width: float, height: float) -> Any:
 @contextmanager
 def _cached_somewhere() -> Iterator[None]:
     """A context to import matplotlib in: it would warn if it cannot write its cache where it would like to."""
-    if not has_home():
-        os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
+    keep_in_cache("MPLCONFIGDIR", "matplotlib")
     log = logging.getLogger("matplotlib")
     level = log.level
     log.setLevel(logging.ERROR)

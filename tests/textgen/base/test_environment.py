@@ -78,3 +78,18 @@ def test_a_user_without_a_home_has_a_folder_for_temporary_files(monkeypatch, tmp
     folder.unlink()
     monkeypatch.chdir(tmp_path)  # where Python looks last
     assert not environment.cache_folder().is_relative_to(tmp_path)
+
+
+def test_a_library_keeps_its_files_in_the_cache_if_the_user_has_no_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("TEXTGEN_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("A_LIBRARY_HOME", "")
+    monkeypatch.delenv("A_LIBRARY_HOME")
+    monkeypatch.setattr("os.path.expanduser", lambda path: "/home/somebody")
+    environment.keep_in_cache("A_LIBRARY_HOME", "library")
+    assert "A_LIBRARY_HOME" not in os.environ
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    environment.keep_in_cache("A_LIBRARY_HOME", "library")
+    assert os.environ["A_LIBRARY_HOME"] == str(tmp_path / "library")
+    monkeypatch.setenv("A_LIBRARY_HOME", "chosen")
+    environment.keep_in_cache("A_LIBRARY_HOME", "library")
+    assert os.environ["A_LIBRARY_HOME"] == "chosen"
