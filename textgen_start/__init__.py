@@ -4,8 +4,8 @@ It is outside the package ``textgen``, since another project on PyPI has a packa
 each overwrites files of the other, and importing the package may fail before any of its own code runs.
 
 Ctrl-C raises ``KeyboardInterrupt``, so that a command cleans up. While a module is being imported it ends the process
-instead: libraries swallow the exception there, or turn it into another one. So does a second Ctrl-C, and one after the
-command. SIGTERM and SIGHUP do the same; the first process of a container would ignore them otherwise. A training run
+instead: libraries swallow the exception there, or turn it into another one; likewise in a finalizer, where Python
+ignores it. So does a second Ctrl-C, and one after the command. SIGTERM and SIGHUP do the same; the first process of a container would ignore them otherwise. A training run
 handles all of them itself.
 """
 
@@ -40,14 +40,15 @@ _received: list[int] = []
 
 def _stop(number: int, frame: FrameType | None) -> None:
     _received.append(number)
-    if len(_received) > 1 or _is_importing(frame):
+    if len(_received) > 1 or _is_lost_in(frame):
         _end(number)
     raise KeyboardInterrupt
 
 
-def _is_importing(frame: FrameType | None) -> bool:
+def _is_lost_in(frame: FrameType | None) -> bool:
+    """Whether an exception would be swallowed: by an import, or by Python itself in a finalizer."""
     while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
+        if frame.f_code.co_filename.startswith("<frozen importlib") or frame.f_code.co_name == "__del__":
             return True
         frame = frame.f_back
     return False

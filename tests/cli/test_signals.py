@@ -110,3 +110,17 @@ def test_too_little_memory_is_one_line(textgen, monkeypatch):
 
     monkeypatch.setattr("textgen.saved_run.SavedRun.open", fail)
     assert "too little memory: Unable to allocate 8 GiB" in textgen("sample", "run").error
+
+
+def test_a_signal_in_a_finalizer_is_not_lost():
+    script = (
+        "import os, signal, textgen_start\n"
+        "class Finalized:\n"
+        "    def __del__(self):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "textgen_start._handle(textgen_start._stop)\n"
+        "Finalized()\n"
+        "print('goes on')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

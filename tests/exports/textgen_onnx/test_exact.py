@@ -12,6 +12,7 @@ import pytest
 
 import textgen
 from textgen_onnx.running import threads
+from textgen_onnx.running.shared_rows import SharedRows
 
 pytestmark = [pytest.mark.keras, pytest.mark.slow]
 
@@ -22,7 +23,7 @@ ROWS, LENGTH = 64, 400
 def trained(request, tmp_path_factory) -> Path:
     """A run that was trained for some hundred steps, and exported."""
     model, precision = request.param
-    run = tmp_path_factory.mktemp("runs") / "run"
+    run: Path = tmp_path_factory.mktemp("runs") / "run"
     settings: dict[str, Any] = {"model": {"units": 96}, "training": {"max_steps": 150, "sample_every": 0}}
     textgen.train(corpus="dinos-lite", model=model, out=run, settings=settings)
     textgen.export(run, to="onnx", options={"precision": precision})
@@ -62,7 +63,7 @@ def test_texts_do_not_depend_on_threads(trained, monkeypatch, tmp_path, way):
     def choose(key: str, rows: int, open_with: Any, run: Any) -> Any:
         chosen.append(way)
         session = open_with(1 if way.share == "rows" else way.number)
-        return threads.SharedRows(session, way.number) if way.share == "rows" and rows > 1 else session
+        return SharedRows(session, way.number) if way.share == "rows" and rows > 1 else session
 
     monkeypatch.setattr("textgen_onnx.running.runner.choose_threads", choose)
     assert textgen.load(trained, runtime="onnx").generate("a", **options) == expected
