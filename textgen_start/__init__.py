@@ -5,8 +5,8 @@ each overwrites files of the other, and importing the package may fail before an
 
 Ctrl-C raises ``KeyboardInterrupt``, so that a command cleans up. While a module is being imported it ends the process
 instead: libraries swallow the exception there, or turn it into another one; likewise in a finalizer, where Python
-ignores it. So does a second Ctrl-C, and one after the command. SIGTERM and SIGHUP do the same; the first process of a container would ignore them otherwise. A training run
-handles all of them itself.
+ignores it. So does a second Ctrl-C, and one after the command. SIGTERM and SIGHUP do the same; the first process of a
+container would ignore them otherwise. A training run handles all of them itself.
 """
 
 from __future__ import annotations
