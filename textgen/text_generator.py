@@ -179,7 +179,7 @@ class TextGenerator:
             ArtifactError: if the file is missing, was altered, or belongs to another model.
         """
         fingerprint = self.artifact.weights_sha256 or ""
-        return Continuation.load(values.path(path, "path"), self.runtime, self.tokenizer, fingerprint)
+        return Continuation.load(values.path(path, "path"), self._checked, self.tokenizer, fingerprint)
 
     def sample(self, request: Request) -> list[Generation]:
         """Write the texts of a request; the generations are in the order of its prompts."""
