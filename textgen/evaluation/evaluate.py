@@ -21,9 +21,9 @@ from textgen.text.corpus import Corpus, Layout
 from textgen.text.encoded import EncodedText
 from textgen.text.labels import LabelledTokenizer
 from textgen.text.tokenizer import Tokenizer
-from textgen.training.held_out import YARDSTICK, count_yardstick, split
-from textgen.training.layout import arrange_batches
+from textgen.training.layout import arrange_batches, split
 from textgen.training.settings import recorded_layout
+from textgen.training.yardstick import YARDSTICK, count_yardstick
 from textgen.training.text import Text
 
 #: The default number of texts to write, and the number written at a time.

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, Self
 
+from textgen.base.console import notice
+from textgen.base.environment import is_strict
 from textgen.errors import ArtifactError, PluginError, TextgenError
 from textgen.files.writing import quoted
 from textgen.generation.loop import finish, generate
@@ -15,7 +17,7 @@ from textgen.generation.request import Request
 from textgen.generation.runtime import ModelRuntime, Runtime
 from textgen.model.fitting import Checkpoint, Position, Tensors
 from textgen.plugins.checks import CheckedRuntime
-from textgen.plugins.faults import return_to, working_directory
+from textgen.plugins.faults import describe, return_to, working_directory
 from textgen.plugins.recorded import TRANSFORM
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
@@ -24,9 +26,9 @@ from textgen.runs.history import History
 from textgen.text.batches import Batch
 from textgen.text.vocabulary import spans_lines
 from textgen.training.display import Display
-from textgen.training.held_out import YARDSTICK, count_yardstick
 from textgen.training.plan import Plan
 from textgen.training.recorder import Recorder
+from textgen.training.yardstick import YARDSTICK, count_yardstick
 
 
 class Run:
@@ -326,20 +328,28 @@ class Run:
             )
         self.artifact.manifest.status = "interrupted" if self._was_stopped else "finished"
         if self._recorder is not None:
-            self._measure_yardstick()
             self._recorder.finish(self._history)
+            self._measure_yardstick()
         elif self._best_weights is not None:
             self.plan.model.load_weights(self._best_weights)
         self._display.ended(self.artifact)
 
     def _measure_yardstick(self) -> None:
-        """Puts the held-out loss of an n-gram beside that of a finished run."""
+        """Puts the held-out loss of an n-gram beside that of a finished run, whose files are written by now."""
         metrics, plan = self.artifact.manifest.metrics, self.plan
         if self._was_stopped or "held_out_loss" not in metrics or plan.model_name == YARDSTICK:
             return
-        found = count_yardstick(plan.dataset, plan.tokenizer.vocab_size, self._registry, lambda: self._asked_to_stop)
+        vocab_size = plan.tokenizer.vocab_size
+        try:
+            found = count_yardstick(plan.dataset, vocab_size, self._registry, lambda: self._asked_to_stop)
+        except Exception as error:
+            if is_strict():
+                raise
+            notice(f"no n-gram was counted, beside which to judge this run: {describe(error)}")
+            return
         if found is not None:
             metrics[f"{YARDSTICK}_held_out_loss"] = found[1]
+            self.artifact.commit()
 
 
 @dataclass
