@@ -217,7 +217,7 @@ class TextGenerator:
             progress: called with the name of the current step, the amount done, and the total.
 
         Raises:
-            OptionError: for values out of range or meant for another layout, or if the run held nothing out.
+            OptionError: for values out of range or meant for another layout, or if the run has no held-out text.
             CorpusError: if the corpus is not available, or no longer has the run's vocabulary.
         """
         from textgen.base.environment import data_folder
