@@ -13,7 +13,7 @@ from textgen.base.environment import is_strict
 from textgen.errors import ArtifactError, PluginError, TextgenError
 from textgen.files.writing import quoted
 from textgen.generation.loop import finish, generate
-from textgen.generation.request import Request
+from textgen.generation.request import DEFAULT_LENGTH, Request
 from textgen.generation.runtime import ModelRuntime, Runtime
 from textgen.model.fitting import Checkpoint, Position, Tensors
 from textgen.plugins.checks import CheckedRuntime
@@ -301,7 +301,7 @@ class Run:
         count = 1 if self.plan.text.layout == "stream" else 5
         request = Request(
             prompts=(generation.prompt,) * count,
-            length=generation.length or 400,
+            length=generation.length or DEFAULT_LENGTH,
             chains=(chain,) * count,
             seed=self.options.seed,
             stop=generation.stop,
