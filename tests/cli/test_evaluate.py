@@ -155,7 +155,7 @@ def test_folds_report_once_what_the_prompt_lacks(textgen, names, monkeypatch):
         (["stream", "--folds", 3], "this run was trained on a stream"),
         (["stream", "--num", 3], "num: for documents only"),
         (["stream", "--context", 0], "--context"),
-        (["nowhere"], "nowhere is not a run"),
+        (["nowhere"], "nowhere does not exist"),
     ],
 )
 def test_mistakes_are_one_line(textgen, trained, arguments, message):
