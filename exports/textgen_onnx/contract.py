@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from textgen import Artifact, Cell, Chain, Draw, recurrent_state_spec
+from textgen import Artifact, Cell, Chain, Draw, Model, recurrent_state_spec
 from textgen.errors import ArtifactError, UnsupportedModelError
 
 #: The folder of an export in the run's folder, and the value of ``format`` in its ``textgen.json``.
@@ -101,6 +101,20 @@ def read_description(export: Artifact) -> Description:
     if about.cell is not None and about.is_built and export.state_spec != recurrent_state_spec(about.cell, about.units):
         raise ArtifactError(f"{where}: its state is not that of a {about.cell} of {about.units} units; export again")
     return about
+
+
+def check_exportable(run: Artifact, model: Model) -> None:
+    """Checks that there may be a way to export a run: its model describes itself, or has a step function.
+
+    Raises:
+        UnsupportedModelError: if there is none.
+    """
+    described = type(model).describe is not Model.describe
+    if not described and not hasattr(model, "keras_step"):
+        raise UnsupportedModelError(
+            f"this model ({run.manifest.settings['model']['name']}) cannot be exported to ONNX; "
+            f"write text with --runtime {model.native_runtime}"
+        )
 
 
 def describe_loop(chain: Chain, forbidden: Sequence[int]) -> dict[str, Any]:
