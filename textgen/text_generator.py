@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from textgen.base import values
 from textgen.errors import ArtifactError, CorpusError, OptionError
-from textgen.generation.continuation import Continuation
+from textgen.generation.continuation import Continuation, check_state_output
 from textgen.generation.loop import finish, generate
 from textgen.generation.request import Generation, Piece, Request, Wishes
 from textgen.generation.runtime import Runtime
@@ -164,12 +164,10 @@ class TextGenerator:
         """Write a continuation to a file, for :meth:`load_continuation` with this model in any runtime.
 
         Raises:
-            OptionError: if the file cannot be written there, or belongs to a run.
+            OptionError: if the file cannot be written there, belongs to a run, or exists and is not a saved state.
         """
-        from textgen.runs.output import check_output
-
         file = values.path(path, "path")
-        check_output(file, "the state")
+        check_state_output(file, "the state")
         continuation.save(file, self.artifact.weights_sha256 or "")
 
     def load_continuation(self, path: str | PathLike[str]) -> Continuation:
