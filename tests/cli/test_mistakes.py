@@ -92,7 +92,7 @@ def test_a_configuration_that_cannot_be_read(mistake, names, name):
     [
         (b"", "the corpus is empty: mine.txt has no text"),
         (b" \r\n\n", "the corpus is empty: mine.txt has no text"),
-        (b"abc\n", "a window of training.length=100 needs 101: use more text, or a smaller training.length"),
+        (b"abc\n", "the corpus has 4 tokens to train on, a window of training.length=100 needs 101: use more text"),
         (bytes(range(256)), "mine.txt is not utf-8 text"),
         (b"\0\0\0", "mine.txt is not utf-8 text"),
         ("größe".encode("latin-1") * 99, "name its encoding"),
