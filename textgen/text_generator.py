@@ -101,13 +101,20 @@ class TextGenerator:
         return texts[0] if len(texts) == 1 and not isinstance(prompt, list) else texts
 
     def stream(self, prompt: str | None = None, **options: Unpack[Wishes]) -> Iterator[str]:
-        """Write one text, and yield it while it is written: the prompt first; options as for :meth:`request`."""
+        """Write one text, and yield it while it is written: the prompt first; options as for :meth:`request`.
+
+        Nothing is yielded if the text cannot be begun, such as that of a prompt with unknown characters.
+        """
         options["stream"] = True
         request = self.request(prompt, **options)
         if len(request.prompts) != 1:
             raise OptionError("only one text can be streamed at a time")
+        pieces = self.pieces(request)
+        first = next(pieces, None)
         yield request.prompts[0]
-        for piece in self.pieces(request):
+        if first is not None:
+            yield first.text
+        for piece in pieces:
             yield piece.text
 
     def request(self, prompt: str | Sequence[str] | None = None, **options: Unpack[Wishes]) -> Request:

@@ -3,7 +3,15 @@ import pytest
 
 import textgen
 from textgen import api, hookimpl
-from textgen.errors import ArtifactError, CorpusError, OptionError, TextgenError, UnavailableError, UnknownNameError
+from textgen.errors import (
+    ArtifactError,
+    CorpusError,
+    OptionError,
+    TextgenError,
+    UnavailableError,
+    UnknownCharacterError,
+    UnknownNameError,
+)
 from textgen.generation.runtime import ModelRuntime
 from textgen.runs.artifact import Artifact
 from textgen.testing import CountingModel, registered
@@ -47,6 +55,8 @@ def test_streaming_yields_the_prompt_and_then_the_same_text_in_pieces(stream):
     assert "".join(pieces) == stream.generate("ab", length=50, seed=2)
     with pytest.raises(OptionError, match="only one text can be streamed at a time"):
         next(stream.stream("ab", num=2))
+    with pytest.raises(UnknownCharacterError, match='in Python on_unknown="skip"'):
+        next(stream.stream("ab%", on_unknown="error"))
 
 
 def test_requests_take_defaults_from_the_run(documents, stream):
