@@ -238,7 +238,8 @@ class TextGenerator:
             count = TEXTS if num is None else num
             request = self.request("", num=count, seed=wished, sampler=sampler, temperature=temperature)
         elif given := [name for name, value in texts.items() if value is not None]:
-            raise OptionError(f"{', '.join(given)}: for documents only; this run was trained on a stream")
+            options = f"{', '.join(f'--{name}' for name in given)}, in Python {', '.join(given)}"
+            raise OptionError(f"{options}: for documents only; this run was trained on a stream")
         try:
             split = read_split(self.run, corpus, self.tokenizer)
         except CorpusError as error:

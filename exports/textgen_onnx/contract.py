@@ -6,13 +6,16 @@ Importing this module imports neither onnx nor onnxruntime.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from textgen import Artifact, Cell, Chain, Draw, Model, recurrent_state_spec
+from textgen import Artifact, Cell, Chain, Draw, recurrent_state_spec
 from textgen.errors import ArtifactError, UnsupportedModelError
+
+if TYPE_CHECKING:
+    from textgen import Model
 
 #: The folder of an export in the run's folder, and the value of ``format`` in its ``textgen.json``.
 FOLDER = "onnx"
@@ -109,6 +112,8 @@ def check_exportable(run: Artifact, model: Model) -> None:
     Raises:
         UnsupportedModelError: if there is none.
     """
+    from textgen import Model
+
     described = type(model).describe is not Model.describe
     if not described and not hasattr(model, "keras_step"):
         raise UnsupportedModelError(

@@ -135,6 +135,7 @@ def test_a_data_folder_that_is_not_a_folder(mistake, names, monkeypatch):
         (["--seed", -1], "seed must be a whole number from 0 to 2**64 - 1, not -1"),
         (["--seed", 2**64], "seed must be a whole number from 0 to 2**64 - 1"),
         (["--sampler", "temperatur(1) | greedy"], "unknown sampler 'temperatur'; did you mean temperature?"),
+        (["--sampler", ""], "'' in the sampler chain '' is not of the form name or name(value)"),
         (["--sampler", "temperature(1)"], "must end in a selector"),
         (["--sampler", "temperature(1"], "is not of the form name or name(value)"),
         (["--sampler", "greedy", "--top-k", 3], "a sampler chain and top-k exclude each other"),
