@@ -62,6 +62,10 @@ class TextGenerator:
         self.boundaries = run.boundaries()
         self.defaults = run.generation()
 
+    def __repr__(self) -> str:
+        model = self.run.settings["model"]["name"]
+        return f"TextGenerator({str(self.artifact.path)!r}, model={model!r}, runtime={self.runtime_name!r})"
+
     def __reduce__(self) -> tuple[Any, ...]:
         if self._load is None:
             raise ArtifactError("only a generator that textgen.load returned can be pickled, by the folder of its run")

@@ -48,6 +48,11 @@ def test_a_seed_decides_the_text_and_without_one_texts_differ(stream):
     assert stream.generate("ab", seed=generation.seed) == "ab" + generation.text
 
 
+def test_a_generator_is_shown_with_its_run_model_and_runtime(stream):
+    path = str(stream.artifact.path)
+    assert repr(stream) == f"TextGenerator({path!r}, model='counting', runtime='counting')"
+
+
 def test_streaming_yields_the_prompt_and_then_the_same_text_in_pieces(stream):
     pieces = list(stream.stream("ab", length=50, seed=2, chunk=4))
     assert pieces[0] == "ab"

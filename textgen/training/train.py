@@ -144,7 +144,7 @@ def _check_unfinished(run: Run) -> None:
     """Checks that something is left to train, by the options as they are now."""
     options, folder = run.options, run.artifact.path
     again = f"train it longer with: textgen train --resume {quoted(folder)}"
-    if run.has_lost_patience:
+    if options.patience is not None and run.has_lost_patience:
         raise OptionError(
             f"{folder} is finished: it ended by training.patience={options.patience}; "
             f"{again} --set training.patience={2 * options.patience}"
