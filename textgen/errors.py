@@ -74,7 +74,8 @@ class UnknownCharacterError(TextgenError):
         self, character: str, position: int, ways: Iterable[str] = ("skip",), remedy: str = "remove it"
     ) -> None:
         self.character, self.position, self.ways = character, position, tuple(ways)
-        advice = f", or use --on-unknown {' or '.join(self.ways)}" if self.ways else ""
+        quoted = " or ".join(f'"{way}"' for way in self.ways)
+        advice = f", or use --on-unknown {' or '.join(self.ways)}, in Python on_unknown={quoted}" if self.ways else ""
         where = f"{'character ' * (len(character) == 1)}{describe_character(character)} at position {position}"
         super().__init__(f"{where} is not in the vocabulary; {remedy}{advice}")
 

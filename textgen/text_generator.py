@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from textgen.base import values
 from textgen.errors import ArtifactError, CorpusError, OptionError
-from textgen.generation.continuation import Continuation
+from textgen.generation.continuation import Continuation, check_state_output
 from textgen.generation.loop import finish, generate
 from textgen.generation.request import Generation, Piece, Request, Wishes
 from textgen.generation.runtime import Runtime
@@ -62,6 +62,10 @@ class TextGenerator:
         self.boundaries = run.boundaries()
         self.defaults = run.generation()
 
+    def __repr__(self) -> str:
+        model = self.run.settings["model"]["name"]
+        return f"TextGenerator({str(self.artifact.path)!r}, model={model!r}, runtime={self.runtime_name!r})"
+
     def __reduce__(self) -> tuple[Any, ...]:
         if self._load is None:
             raise ArtifactError("only a generator that textgen.load returned can be pickled, by the folder of its run")
@@ -101,13 +105,20 @@ class TextGenerator:
         return texts[0] if len(texts) == 1 and not isinstance(prompt, list) else texts
 
     def stream(self, prompt: str | None = None, **options: Unpack[Wishes]) -> Iterator[str]:
-        """Write one text, and yield it while it is written: the prompt first; options as for :meth:`request`."""
+        """Write one text, and yield it while it is written: the prompt first; options as for :meth:`request`.
+
+        Nothing is yielded if the text cannot be begun, such as that of a prompt with unknown characters.
+        """
         options["stream"] = True
         request = self.request(prompt, **options)
         if len(request.prompts) != 1:
             raise OptionError("only one text can be streamed at a time")
+        pieces = self.pieces(request)
+        first = next(pieces, None)
         yield request.prompts[0]
-        for piece in self.pieces(request):
+        if first is not None:
+            yield first.text
+        for piece in pieces:
             yield piece.text
 
     def request(self, prompt: str | Sequence[str] | None = None, **options: Unpack[Wishes]) -> Request:
@@ -164,12 +175,10 @@ class TextGenerator:
         """Write a continuation to a file, for :meth:`load_continuation` with this model in any runtime.
 
         Raises:
-            OptionError: if the file cannot be written there, or belongs to a run.
+            OptionError: if the file cannot be written there, belongs to a run, or exists and is not a saved state.
         """
-        from textgen.runs.output import check_output
-
         file = values.path(path, "path")
-        check_output(file, "the state")
+        check_state_output(file, "the state")
         continuation.save(file, self.artifact.weights_sha256 or "")
 
     def load_continuation(self, path: str | PathLike[str]) -> Continuation:
@@ -233,7 +242,8 @@ class TextGenerator:
             count = TEXTS if num is None else num
             request = self.request("", num=count, seed=wished, sampler=sampler, temperature=temperature)
         elif given := [name for name, value in texts.items() if value is not None]:
-            raise OptionError(f"{', '.join(given)}: for documents only; this run was trained on a stream")
+            options = f"{', '.join(f'--{name}' for name in given)}, in Python {', '.join(given)}"
+            raise OptionError(f"{options}: for documents only; this run was trained on a stream")
         try:
             split = read_split(self.run, corpus, self.tokenizer)
         except CorpusError as error:

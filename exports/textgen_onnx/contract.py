@@ -6,7 +6,7 @@ Importing this module imports neither onnx nor onnxruntime.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from textgen import Artifact, Cell, Chain, Draw, recurrent_state_spec
 from textgen.errors import ArtifactError, UnsupportedModelError
 from textgen.options import first_problem
+
+if TYPE_CHECKING:
+    from textgen import Model
 
 #: The folder of an export in the run's folder, and the value of ``format`` in its ``textgen.json``.
 FOLDER = "onnx"
@@ -100,6 +103,22 @@ def read_description(export: Artifact) -> Description:
     if about.cell is not None and about.is_built and export.state_spec != recurrent_state_spec(about.cell, about.units):
         raise ArtifactError(f"{where}: its state is not that of a {about.cell} of {about.units} units; export again")
     return about
+
+
+def check_exportable(run: Artifact, model: Model) -> None:
+    """Checks that there may be a way to export a run: its model describes itself, or has a step function.
+
+    Raises:
+        UnsupportedModelError: if there is none.
+    """
+    from textgen import Model
+
+    described = type(model).describe is not Model.describe
+    if not described and not hasattr(model, "keras_step"):
+        raise UnsupportedModelError(
+            f"this model ({run.manifest.settings['model']['name']}) cannot be exported to ONNX; "
+            f"write text with --runtime {model.native_runtime}"
+        )
 
 
 def describe_loop(chain: Chain, forbidden: Sequence[int]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from textgen_onnx.contract import (
     TOKENIZER,
     UNCONVERTED,
     Precision,
+    check_exportable,
     default_parameters,
     describe_loop,
 )
@@ -112,6 +113,7 @@ class OnnxExporter(Exporter):
             "weights_sha256": source.artifact.weights_sha256,
         }
         model = source.make_model()
+        check_exportable(source.artifact, model)
         if self.options.via == "tf2onnx":
             from textgen_onnx.graphs.from_keras import convert_step
 

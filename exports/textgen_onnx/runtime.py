@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from textgen import Artifact, Block, Check, Draw, Ids, Runtime, State, notice, quoted
 from textgen.errors import ArtifactError, UnavailableError, UnsupportedModelError
-from textgen_onnx.contract import FOLDER, GENERATE, STEP, describe_loop, parameter_feeds
+from textgen_onnx.contract import FOLDER, GENERATE, STEP, check_exportable, describe_loop, parameter_feeds
 from textgen_onnx.running.cuda import resolve_device
 from textgen_onnx.running.cuda_block import BlockLoop
 from textgen_onnx.running.device_state import on_host
@@ -76,6 +76,12 @@ class OnnxRuntime(Runtime):
         except ArtifactError as error:
             if (artifact.path / FOLDER).exists():
                 raise ArtifactError(f"{error}; export again with: {command}") from None
+            try:
+                model = make_model()
+            except ArtifactError:  # its plugin is missing
+                pass
+            else:
+                check_exportable(artifact, model)
             raise UnsupportedModelError(f"{artifact.path} has no ONNX export; make one with: {command}") from error
         if artifact.weights_sha256 != runtime._graphs.about.weights_sha256:
             raise UnsupportedModelError(

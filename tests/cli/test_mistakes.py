@@ -92,7 +92,7 @@ def test_a_configuration_that_cannot_be_read(mistake, names, name):
     [
         (b"", "the corpus is empty: mine.txt has no text"),
         (b" \r\n\n", "the corpus is empty: mine.txt has no text"),
-        (b"abc\n", "a window of training.length=100 needs 101: use more text, or a smaller training.length"),
+        (b"abc\n", "the corpus has 4 tokens to train on, a window of training.length=100 needs 101: use more text"),
         (bytes(range(256)), "mine.txt is not utf-8 text"),
         (b"\0\0\0", "mine.txt is not utf-8 text"),
         ("größe".encode("latin-1") * 99, "name its encoding"),
@@ -135,6 +135,7 @@ def test_a_data_folder_that_is_not_a_folder(mistake, names, monkeypatch):
         (["--seed", -1], "seed must be a whole number from 0 to 2**64 - 1, not -1"),
         (["--seed", 2**64], "seed must be a whole number from 0 to 2**64 - 1"),
         (["--sampler", "temperatur(1) | greedy"], "unknown sampler 'temperatur'; did you mean temperature?"),
+        (["--sampler", ""], "'' in the sampler chain '' is not of the form name or name(value)"),
         (["--sampler", "temperature(1)"], "must end in a selector"),
         (["--sampler", "temperature(1"], "is not of the form name or name(value)"),
         (["--sampler", "greedy", "--top-k", 3], "a sampler chain and top-k exclude each other"),

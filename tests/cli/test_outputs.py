@@ -104,6 +104,19 @@ def test_every_recorded_file_is_refused(textgen, run):
     Artifact.open(run).verify()
 
 
+def test_nothing_but_a_saved_state_is_replaced(textgen, run, names):
+    text = Path(names).read_bytes()
+    Path("link").symlink_to(names)
+    for path in (names, "link"):
+        error = textgen("sample", run, *SAMPLE, "--save-state", path).error
+        assert error.endswith(f"{path} exists and is not a saved state; choose another path for --save-state")
+    assert Path(names).read_bytes() == text
+    Path("a.state").touch()
+    for _ in ("an empty file", "a state"):
+        assert textgen("sample", run, *SAMPLE, "--save-state", "a.state").code == 0
+    assert textgen("sample", run, "--load-state", "a.state", "--length", 3).code == 0
+
+
 def test_a_new_file_in_the_folder_of_a_run_is_allowed(textgen, run):
     assert textgen("sample", run, *SAMPLE, "--save-state", run / "a.state").code == 0
     Artifact.open(run).verify()

@@ -32,6 +32,20 @@ def texts(tmp_path) -> Path:
     return folder
 
 
+def test_what_a_short_list_is_advised_works(textgen):
+    Path("few.txt").write_text("anna\nbert\ncarl\ndora\nemil\nfritz\ngreta\nhans\nida\n")
+    command = ["train", "few.txt", "--model", "counting", "--epochs", 1]
+    error = textgen(*command).error
+    found = re.search(r"needs 101: use more text, or (--set .*), or if each of its lines .* own, (--set .*)$", error)
+    assert found is not None
+    for way in found.groups():
+        assert textgen(*command, *way.split()).code == 0
+    windows = [*command, "--set", "training.layout=windows"]
+    error = textgen(*windows).error
+    assert "corpus.layout" not in error
+    assert textgen(*windows, *error.rpartition(", or ")[2].split()).code == 0
+
+
 def test_several_files_folders_and_patterns(textgen, texts):
     planned = plan(textgen, "texts/a.txt", "texts/c*.txt")
     assert [Path(path).name for path in planned["settings"]["corpus"]["path"]] == ["a.txt", "c1.txt", "c2.txt"]

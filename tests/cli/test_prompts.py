@@ -220,7 +220,8 @@ def test_a_decomposed_accent_is_offered_in_its_composed_form(textgen):
     error = textgen("sample", run, "--prompt", DECOMPOSED).error
     assert error == (
         "character '◌́' (U+0301) at position 4 is not in the vocabulary; the composed 'é' (U+00E9) is: "
-        "use --normalize, in Python normalize=True, or use --on-unknown skip"
+        "use --normalize, in Python normalize=True, or use --on-unknown skip, in Python "
+        'on_unknown="skip"'
     )
     composed = texts(textgen, run, "--prompt", CAFE, "--stop", "é")
     decomposed_stop = unicodedata.normalize("NFD", "é")
@@ -249,7 +250,7 @@ def test_prompts_of_a_run_whose_text_was_normalised_are_normalised(textgen):
 def test_errors_suggest_only_what_the_tokenizer_has(textgen, tokenizer, ways):
     run = train(textgen, "cafes", CAFES, "--tokenizer", tokenizer, "--on-unknown", "error")
     error = textgen("sample", run, "--prompt", "ß").error
-    assert error.endswith(f"remove it, or use {ways}")
+    assert f"remove it, or use {ways}, in Python " in error
     for way in ways.removeprefix("--on-unknown ").split(" or "):
         assert textgen("sample", run, "--prompt", "éß", "--on-unknown", way).code == 0
 
@@ -271,6 +272,7 @@ def test_the_prompt_of_a_run_is_checked_at_training_time(textgen):
     strict = [*command, "--on-unknown", "error"]
     error = textgen(*strict, "--set", "generation.prompt=ß").error
     assert error.startswith("generation.prompt: character 'ß' (U+00DF) at position 0 is not in the vocabulary; remove")
+    assert error.endswith(", or choose another prompt: --set generation.prompt=TEXT")
     decomposed = unicodedata.normalize("NFD", "Zoé")
     error = textgen(*strict, "--set", f"generation.prompt={decomposed}").error
     assert "the composed 'é' (U+00E9) is: --set generation.prompt='Zoé', or use --on-unknown skip or unk" in error

@@ -1,6 +1,7 @@
 """``textgen train``: planning, training and resuming."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -153,7 +154,7 @@ def test_only_a_run_is_overwritten(textgen, names):
 def test_a_run_that_max_steps_ended_can_be_sampled_and_resumed(textgen, names):
     textgen("train", names, *QUICK, "--epochs", 9, "--max-steps", 4, "--out", "run")
     assert textgen("sample", "run", "--seed", 1).code == 0
-    assert "max_steps=4; raise them to resume the run" in textgen("train", "--resume", "run").error
+    assert "run is finished, with --max-steps 4; train it longer with: " in textgen("train", "--resume", "run").error
     done = textgen("train", "--resume", "run", "--max-steps", 20)
     assert done.err.splitlines()[1] == "9 epochs of 3 batches, at most 20 in all, into run, resumed after batch 4"
     textgen("train", names, *QUICK, "--epochs", 9, "--max-steps", 20, "--out", "whole")
@@ -191,6 +192,14 @@ def test_other_options_cannot_change_on_resuming(textgen, trained, arguments, er
     before = manifest.read_bytes()
     assert error in textgen("train", "--resume", trained["documents"], *arguments).error
     assert manifest.read_bytes() == before
+
+
+def test_the_command_that_trains_a_finished_run_longer_can_be_pasted(textgen, names):
+    for limit in (["--epochs", 1], ["--max-steps", 2]):
+        assert textgen("train", names, *QUICK, *limit, "--out", "a run", "--overwrite").code == 0
+        error = textgen("train", "--resume", "a run").error
+        assert "None" not in error
+        assert textgen(*shlex.split(error.partition("longer with: textgen ")[2])).code == 0
 
 
 def test_a_run_is_only_resumed_with_its_own_text(textgen, names):

@@ -3,7 +3,15 @@ import pytest
 
 import textgen
 from textgen import api, hookimpl
-from textgen.errors import ArtifactError, CorpusError, OptionError, TextgenError, UnavailableError, UnknownNameError
+from textgen.errors import (
+    ArtifactError,
+    CorpusError,
+    OptionError,
+    TextgenError,
+    UnavailableError,
+    UnknownCharacterError,
+    UnknownNameError,
+)
 from textgen.generation.runtime import ModelRuntime
 from textgen.runs.artifact import Artifact
 from textgen.testing import CountingModel, registered
@@ -40,6 +48,11 @@ def test_a_seed_decides_the_text_and_without_one_texts_differ(stream):
     assert stream.generate("ab", seed=generation.seed) == "ab" + generation.text
 
 
+def test_a_generator_is_shown_with_its_run_model_and_runtime(stream):
+    path = str(stream.artifact.path)
+    assert repr(stream) == f"TextGenerator({path!r}, model='counting', runtime='counting')"
+
+
 def test_streaming_yields_the_prompt_and_then_the_same_text_in_pieces(stream):
     pieces = list(stream.stream("ab", length=50, seed=2, chunk=4))
     assert pieces[0] == "ab"
@@ -47,6 +60,8 @@ def test_streaming_yields_the_prompt_and_then_the_same_text_in_pieces(stream):
     assert "".join(pieces) == stream.generate("ab", length=50, seed=2)
     with pytest.raises(OptionError, match="only one text can be streamed at a time"):
         next(stream.stream("ab", num=2))
+    with pytest.raises(UnknownCharacterError, match='in Python on_unknown="skip"'):
+        next(stream.stream("ab%", on_unknown="error"))
 
 
 def test_requests_take_defaults_from_the_run(documents, stream):

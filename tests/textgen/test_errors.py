@@ -9,9 +9,15 @@ from textgen.errors import UnknownCharacterError
         (
             "é",
             ("skip", "unk"),
-            "character 'é' (U+00E9) at position 4 is not in the vocabulary; remove it, or use --on-unknown skip or unk",
+            "character 'é' (U+00E9) at position 4 is not in the vocabulary; remove it, or use --on-unknown skip or unk"
+            ', in Python on_unknown="skip" or "unk"',
         ),
-        ("Zebra", ("skip",), "'Zebra' at position 4 is not in the vocabulary; remove it, or use --on-unknown skip"),
+        (
+            "Zebra",
+            ("skip",),
+            "'Zebra' at position 4 is not in the vocabulary; remove it, or use --on-unknown skip, in Python "
+            'on_unknown="skip"',
+        ),
         ("e\u0301", (), "'e\u0301' at position 4 is not in the vocabulary; remove it"),
     ],
 )

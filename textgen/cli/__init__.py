@@ -23,6 +23,14 @@ from textgen.errors import OptionError, TextgenError
 from textgen.plugins import registry
 from textgen.plugins.discovery import import_object
 
+#: How pydantic begins to say that a value does not suit its option, and how textgen says it.
+_RULES = {
+    "Input should be greater than or equal to": "it must be at least",
+    "Input should be less than or equal to": "it must be at most",
+    "Input should be a valid integer, unable to parse string as an integer": "it must be a whole number",
+    "Input should be a valid number, unable to parse string as a number": "it must be a number",
+}
+
 #: textgen's own commands: the function or ``typer.Typer`` of each, and its line in the help.
 COMMANDS = {
     "train": ("textgen.cli.train:train", "Train a model on a corpus, or resume a stopped run."),
@@ -281,6 +289,8 @@ def _describe(error: Any) -> str:
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
     message = error.format_message().replace(": Value error, ", ": ")
+    for rule, words in _RULES.items():
+        message = message.replace(rule, words)
     message = message[:1].lower() + message[1:]
     context = getattr(error, "ctx", None)
     if context is None or message.endswith("?"):

@@ -99,7 +99,7 @@ def evaluate(
 
 
 def _report(evaluation: Evaluation, plot: Path) -> None:
-    """Warns of a changed corpus, and draws the plot."""
+    """Warns of a changed corpus, and draws the plot if matplotlib is installed."""
     from textgen.base.console import notice, say
     from textgen.errors import UnavailableError
     from textgen.evaluation.plot import save_evaluation_plot
@@ -111,7 +111,9 @@ def _report(evaluation: Evaluation, plot: Path) -> None:
         )
     try:
         save_evaluation_plot(evaluation, plot)
-    except (UnavailableError, OSError) as error:
+    except UnavailableError:
+        pass  # who wants the plot installs matplotlib for it
+    except OSError as error:
         notice(f"no plot: {error}")
     else:
         say(f"plot: {plot}")

@@ -80,9 +80,23 @@ def show(
     for line in _describe_changes(manifest.changes):
         print_result(folded(f"changed     {line}", 12))
     for table, values in manifest.settings.items():
-        settings = ", ".join(f"{name}={value}" for name, value in values.items() if name != "name")
+        settings = ", ".join(_written({name: value for name, value in values.items() if name != "name"}))
         print_result(folded(f"{table:<11} {' '.join(part for part in (values.get('name', ''), settings) if part)}", 12))
     print_result(folded(f"files       {len(manifest.files)}, all as recorded", 12))
+
+
+def _written(values: Mapping[str, Any]) -> list[str]:
+    """Options as ``--set`` takes them, without their table."""
+    from shlex import quote
+
+    from textgen.options import set_arguments
+
+    written = []
+    for name, value in values.items():
+        known = {key: each for key, each in value.items() if each is not None} if isinstance(value, dict) else value
+        assigned = set_arguments("", {name: known})[1]
+        written.append(f"{name}={quote(assigned.partition('=')[2])}")
+    return written
 
 
 def _describe_lineage(lineage: list[dict[str, Any]]) -> list[str]:
@@ -94,9 +108,7 @@ def _describe_changes(changes: list[dict[str, Any]]) -> list[str]:
     """A line per time that a run was resumed with other options: the batch, and the new values."""
     return [
         f"after batch {change['step']}: "
-        + ", ".join(
-            f"{table}.{name}={value}" for table, values in change["settings"].items() for name, value in values.items()
-        )
+        + ", ".join(f"{table}.{each}" for table, values in change["settings"].items() for each in _written(values))
         for change in changes
     ]
 

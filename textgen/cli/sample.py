@@ -118,8 +118,8 @@ def sample(
     from textgen.api import load
     from textgen.base.console import notice, say
     from textgen.errors import OptionError
+    from textgen.generation.continuation import check_state_output
     from textgen.generation.prompts import remarks
-    from textgen.runs.output import check_output
 
     if stream and as_json:
         raise OptionError("--stream and --json exclude each other")
@@ -130,7 +130,7 @@ def sample(
             "--save-state keeps the state of a single text: use one prompt, one text, one temperature, one label"
         )
     if save_state is not None:
-        check_output(save_state, "--save-state")
+        check_state_output(save_state, "--save-state")
     generator = load(run, runtime=runtime, device=device or "auto", trust="graph" if trust_graph else "weights")
     continuation = generator.load_continuation(load_state) if load_state else None
     request = generator.request(

@@ -12,15 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.errors import ArtifactError
+from textgen.errors import ArtifactError, OptionError
 from textgen.files.reading import LARGEST, check_numbers
-from textgen.files.writing import quoted
+from textgen.files.writing import destination, is_special, quoted
 from textgen.generation.runtime import Runtime
 from textgen.model.state import State
+from textgen.runs.output import check_output
 from textgen.text.decoder import CONTEXT
 from textgen.text.tokenizer import Tokenizer
 
-_FORMAT = "textgen-state-1"
+#: The format of files, and how the names of all its versions begin.
+_FORMAT, _FORMATS = "textgen-state-1", b'"textgen-state-'
+
+#: Bytes in which the header of a file names its format.
+_HEAD = 4096
+
 _SEEN, _LAST = "seen", "last_id"
 
 #: The numbers of a continuation; each is below this one.
@@ -106,6 +112,29 @@ class Continuation:
             seen=seen,
             **numbers,
         )
+
+
+def check_state_output(path: Path, option: str) -> None:
+    """Checks that a state can be written to a file: one that exists must be a saved state, or empty.
+
+    Args:
+        path: the file.
+        option: the option that names it, for messages.
+
+    Raises:
+        OptionError: as :func:`~textgen.runs.output.check_output`, or if the file is something else.
+    """
+    check_output(path, option)
+    target = destination(path)
+    if isinstance(target, int) or is_special(target) or not target.exists():
+        return
+    try:
+        with target.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError as error:
+        raise OptionError(f"{path} exists and cannot be read: {(error.strerror or str(error)).lower()}") from None
+    if head and _FORMATS not in head:
+        raise OptionError(f"{path} exists and is not a saved state; choose another path for {option}")
 
 
 def _numbers(about: Mapping[str, str]) -> dict[str, int]:

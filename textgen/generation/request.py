@@ -213,7 +213,7 @@ def _chain_texts(default: str, wishes: Wishes) -> list[str]:
         edits = {name: number for name, number in {"temperature": value, **single}.items() if number is not None}
         if chain is not None and edits:
             raise OptionError(f"a sampler chain and {', '.join(edits)} exclude each other; write all into the chain")
-        texts.append(edit_chain(chain or default, edits))
+        texts.append(edit_chain(default if chain is None else chain, edits))
     return texts
 
 

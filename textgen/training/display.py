@@ -23,6 +23,9 @@ from textgen.training.yardstick import YARDSTICK
 #: The least width of the progress bar, which the figures beside it leave to it.
 LEAST_BAR = 10
 
+#: Nats per character by which the held-out loss of a model that is trained enough exceeds that of its own text.
+OVERFITTING = 0.1
+
 #: New tokens that are listed.
 LISTED = 40
 
@@ -122,7 +125,9 @@ class LineDisplay(Display):
         if manifest.status == "interrupted":
             say(f"stopped; everything is saved. Resume with: textgen train --resume {quoted(artifact.path)}")
         else:
-            if (ngram := describe_yardstick(manifest.metrics)) is not None:
+            is_cut = self._last < self._epochs * self._steps
+            longer = f"--max-steps {2 * self._last}" if is_cut else f"--epochs {2 * self._epochs}"
+            if (ngram := describe_yardstick(manifest.metrics, longer)) is not None:
                 _tell(ngram)
             kept = manifest.metrics.get("epoch")
             epoch = "" if kept is None else f"epoch {kept:g} is kept, "
@@ -213,13 +218,22 @@ def describe_losses(record: Mapping[str, float]) -> str:
     return ", ".join(parts)
 
 
-def describe_yardstick(metrics: Mapping[str, float]) -> str | None:
-    """How an n-gram predicts the held-out text of a run, in a line; ``None`` if none was counted."""
+def describe_yardstick(metrics: Mapping[str, float], longer: str) -> str | None:
+    """How an n-gram predicts the held-out text of a run, in a line; ``None`` if none was counted.
+
+    Args:
+        metrics: of the run.
+        longer: the options that train it longer, the advice unless it knows its own text better than held-out text.
+    """
     ngram, loss = metrics.get(f"{YARDSTICK}_held_out_loss"), metrics.get("held_out_loss")
     if ngram is None or loss is None:
         return None
     beside = f"an n-gram counted in the same text predicts held-out text with {ngram:.3f} nats per character"
-    return f"{beside}, better than this model: try more dropout, or --model {YARDSTICK}" if ngram < loss else beside
+    if ngram >= loss:
+        return beside
+    overfits = loss >= metrics.get("loss", loss) + OVERFITTING
+    advice = "try more dropout" if overfits else f"train longer: {longer}"
+    return f"{beside}, better than this model: {advice}, or --model {YARDSTICK}"
 
 
 def indent(text: str) -> str:

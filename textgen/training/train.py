@@ -11,6 +11,8 @@ from types import FrameType
 from textgen.base.cluster import Cluster
 from textgen.base.machine import signals_handled
 from textgen.errors import ArtifactError, OptionError, UnknownCharacterError
+from textgen.files.writing import quoted
+from textgen.model.fitting import Position
 from textgen.options import Settings, merge_settings
 from textgen.plugins.recorded import check_transforms, needing, recorded_tokenizer, report_changes
 from textgen.plugins.registry import Registry
@@ -141,16 +143,19 @@ def _plan_again(artifact: Artifact, settings: Settings, registry: Registry, data
 def _check_unfinished(run: Run) -> None:
     """Checks that something is left to train, by the options as they are now."""
     options, folder = run.options, run.artifact.path
-    if run.has_lost_patience:
+    again = f"train it longer with: textgen train --resume {quoted(folder)}"
+    if options.patience is not None and run.has_lost_patience:
         raise OptionError(
             f"{folder} is finished: it ended by training.patience={options.patience}; "
-            "raise it to resume the run: --set training.patience=NUMBER, or none"
+            f"{again} --set training.patience={2 * options.patience}"
         )
     if run.is_complete:
-        raise OptionError(
-            f"{folder} is finished, with epochs={options.epochs} and max_steps={options.max_steps}; "
-            "raise them to resume the run: --epochs, --max-steps"
-        )
+        done = run.checkpoint.position if run.checkpoint else Position()
+        limits = (("epochs", options.epochs, done.epoch), ("max-steps", options.max_steps, done.total))
+        reached = [(name, limit, count) for name, limit, count in limits if limit is not None and count >= limit]
+        now = " ".join(f"--{name} {limit}" for name, limit, _ in reached)
+        longer = " ".join(f"--{name} {2 * count}" for name, _, count in reached)
+        raise OptionError(f"{folder} is finished, with {now}; {again} {longer}")
 
 
 def is_chief() -> bool:

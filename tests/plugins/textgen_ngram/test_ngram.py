@@ -284,6 +284,16 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(command_line, interrupted, 
     assert "Traceback" not in stderr
 
 
+def test_it_is_not_exported_and_the_message_says_how_it_writes(command_line, tmp_path):
+    textgen.train(text="abcab" * 30, model="ngram", out=tmp_path / "run", settings={"training": {"sample_every": 0}})
+    export, sample = ("export", "--onnx", tmp_path / "run"), ("sample", tmp_path / "run", "--runtime", "onnx")
+    for command in (export, (*export, "--via", "tf2onnx"), sample):
+        code, _, stderr = command_line(*command)
+        assert code == 2
+        assert "this model (ngram) cannot be exported to ONNX; write text with --runtime numpy\n" in stderr
+    assert command_line("sample", tmp_path / "run", "--seed", 1)[0] == 0
+
+
 def test_a_second_text_adds_to_the_counts(tmp_path):
     settings = {"training": {"sample_every": 0}}
     textgen.train(text="abcab" * 30, model="ngram", out=tmp_path / "one", settings=settings)

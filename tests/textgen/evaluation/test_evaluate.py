@@ -349,7 +349,7 @@ def test_evaluations_that_are_impossible_are_errors_of_one_line(work):
         (documents, {"context": 10}, "a context is for streams"),
         (documents, {"sampler": "greedy", "temperature": 1}, "exclude each other"),
         (stream, {"context": 0}, "context must be a whole number from 1 to 1,000,000,000, not 0"),
-        (stream, {"num": 5, "seed": 1}, "num, seed: for documents only"),
+        (stream, {"num": 5, "seed": 1}, "--num, --seed, in Python num, seed: for documents only"),
     ):
         with pytest.raises(OptionError, match=message) as raised:
             generator.evaluate(**options)

@@ -10,6 +10,7 @@ import pytest
 import textgen
 from textgen.runs.artifact import Artifact
 from textgen.testing import counting, registered
+from textgen.training.display import describe_yardstick
 
 NAMES = [
     f"{a}{b}{c}" for a in ("al", "ber", "ca", "du", "ed", "fir") for b in ("a", "e", "io") for c in ("n", "rt", "s")
@@ -70,6 +71,22 @@ def test_it_is_said_in_one_line(command_line, tmp_path):
     code, stdout, stderr = command_line("evaluate", tmp_path / "run")
     assert code == 0, stderr
     assert "loss of an n-gram" in stdout
+
+
+@pytest.mark.parametrize(
+    ("loss", "held_out", "advice"),
+    [
+        (3.30, 3.30, "better than this model: train longer: --epochs 4, or --model ngram"),
+        (3.40, 3.30, "better than this model: train longer: --epochs 4, or --model ngram"),
+        (1.00, 2.00, "better than this model: try more dropout, or --model ngram"),
+        (1.00, 1.40, "with 1.500 nats per character"),
+    ],
+)
+def test_the_advice_is_more_training_unless_the_model_knows_its_own_text_better(loss, held_out, advice):
+    metrics = {"loss": loss, "held_out_loss": held_out, "ngram_held_out_loss": 1.5}
+    line = describe_yardstick(metrics, "--epochs 4")
+    assert line is not None
+    assert line.endswith(advice)
 
 
 @pytest.mark.parametrize("options", [["--no-plugin", "ngram"], ["--set", "training.held_out=0"]])
