@@ -11,9 +11,8 @@ from textgen.generation.request import GenerationOptions
 from textgen.options import TABLES
 from textgen.plugins.registry import plugins
 
-
 #: A life-cycle plugin with an option.
-WATCH = '''
+WATCH = """
 from pydantic import Field
 from textgen import hookimpl
 from textgen.options import Options as Base
@@ -24,7 +23,7 @@ class Options(Base):
 @hookimpl
 def textgen_batch_ended(position, options):
     pass
-'''
+"""
 
 
 @pytest.fixture

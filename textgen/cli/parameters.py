@@ -71,7 +71,9 @@ def _option_names(table: str, given: Mapping[str, Any]) -> list[str]:
     if table == "generation":
         return [*GenerationOptions.model_fields]
     if table == PLUGINS:
-        return [f"{plugin}.{option}" for plugin, schema in plugins().schemas().items() for option in schema.model_fields]
+        return [
+            f"{plugin}.{option}" for plugin, schema in plugins().schemas().items() for option in schema.model_fields
+        ]
     kind = "model" if table == "training" else table
     name = given.get(kind) or {"corpus": "file", "tokenizer": "char-index", "model": "gru"}[kind]
     target = plugins().get(kind, name)
