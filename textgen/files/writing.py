@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shlex
 import shutil
 import stat
@@ -157,7 +156,7 @@ def _new_file(folder: Path) -> tuple[Path, int]:
 
 def new_temporary(folder: Path) -> Path:
     """A new name for a temporary file or folder, by which it is recognised as a leftover."""
-    return folder / f".textgen-{secrets.token_hex(8)}.tmp"
+    return folder / f".textgen-{os.urandom(8).hex()}.tmp"
 
 
 def try_lock(handle: int) -> bool | None:

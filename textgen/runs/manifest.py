@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from textgen.errors import ArtifactError
+from textgen.errors import ArtifactError, shortened
 from textgen.files.reading import read_json
 from textgen.options import PLUGINS, TABLES, Settings, first_problem
 
@@ -64,7 +64,7 @@ def _relative(name: str) -> str:
     """A path within the folder, as ``files`` has it."""
     parts = name.split("/")
     if not name or any(part in ("", ".", "..") for part in parts) or "\\" in name or "\0" in name or ":" in parts[0]:
-        raise ValueError(f"{name[:60]!r} is not a path within the folder")
+        raise ValueError(f"{shortened(name)} is not a path within the folder")
     return name
 
 
@@ -81,13 +81,13 @@ def _with_whole_keys(counts: Any) -> Any:
 class _Strict(BaseModel):
     """A table of ``textgen.json``: no value is converted, and no unknown field is taken."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
 
 class _Open(BaseModel):
     """A table to which plugins and exporters may add fields of their own."""
 
-    model_config = ConfigDict(extra="allow", strict=True)
+    model_config = ConfigDict(extra="allow", strict=True, defer_build=True)
 
 
 class FileRecord(_Strict):
