@@ -104,6 +104,19 @@ def test_an_error_that_a_library_has_made_of_ctrl_c_is_no_error(textgen, monkeyp
     assert (ended.code, ended.out, ended.err) == (130, "", "")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("sample", "KeyboardInterrupt"),
+        ("train", "names.txt", "--set", "KeyboardInterrupt.a=1"),
+        ("train", "KeyboardInterrupt.txt"),
+        ("sample", "--KeyboardInterrupt"),
+    ],
+)
+def test_an_error_that_names_ctrl_c_is_an_error(textgen, arguments):
+    assert "KeyboardInterrupt" in textgen(*arguments).error
+
+
 def test_too_little_memory_is_one_line(textgen, monkeypatch):
     def fail(path: object = None, **options: object) -> None:
         raise MemoryError("Unable to allocate 8 GiB")

@@ -235,7 +235,7 @@ def _set_environment() -> None:
 
 
 def _report(error: BaseException) -> bool:
-    """Reports an error in one line; ``False`` if it is textgen's own fault, which a traceback tells better."""
+    """Reports an error in one line; ``False`` if it is textgen's own fault, for which a traceback is more useful."""
     if isinstance(error, MemoryError):
         what = describe(error).partition(": ")[2] or "an allocation failed"
         _complain(f"too little memory: {what}; use less at a time, or raise the limit")
@@ -255,9 +255,11 @@ def _report(error: BaseException) -> bool:
 
 
 def _was_interrupted(error: BaseException | None) -> bool:
-    """Whether an error is what a library has made of Ctrl-C."""
+    """Whether an error is what a library has made of Ctrl-C: an extension module that fails keeps only its name."""
     while error is not None:
-        if isinstance(error, KeyboardInterrupt) or "KeyboardInterrupt" in str(error):
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        if isinstance(error, ImportError | SystemError) and "KeyboardInterrupt" in str(error):
             return True
         error = error.__cause__ or error.__context__
     return False
