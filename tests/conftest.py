@@ -61,8 +61,8 @@ def command_line(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[s
     def call(*arguments: object) -> Called:
         from textgen.cli import main
 
+        monkeypatch.setattr(sys, "argv", ["textgen", *map(str, arguments)])
         with kept_process(), pytest.raises(SystemExit) as stop:
-            monkeypatch.setattr(sys, "argv", ["textgen", *map(str, arguments)])
             main()
         sys.stdout.flush()
         code = stop.value.code or 0

@@ -65,7 +65,7 @@ class _Messages(io.TextIOBase):
         return self._stream().encoding
 
     @property
-    def errors(self) -> str | None:
+    def errors(self) -> str | None:  # type: ignore[override]
         return self._stream().errors
 
     def __getattr__(self, name: str) -> Any:  # such as buffer
@@ -147,7 +147,7 @@ def move_stdout() -> None:
 
 def move_stdout_back() -> None:
     """Lets stdout be stdout again, and descriptor 1, for a command of a plugin, which may print as it likes."""
-    global _own  # noqa: PLW0603 - the streams of a process
+    global _own
     sys.stdout, sys.stderr, _own = results(), messages(), None
     with suppress(OSError, ValueError):
         if sys.stdout is not sys.__stdout__ and sys.__stdout__ is not None and sys.__stdout__.fileno() == 1:

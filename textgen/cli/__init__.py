@@ -83,10 +83,7 @@ class Root(TyperGroup):
 
 def _load(name: str) -> Any:
     """Imports a command."""
-    if name in COMMANDS:
-        command = import_object(COMMANDS[name][0])
-    else:
-        command = registry.plugins().get("command", name)
+    command = import_object(COMMANDS[name][0]) if name in COMMANDS else registry.plugins().get("command", name)
     host = typer.Typer(add_completion=False, rich_markup_mode=None)
     host.callback()(lambda: None)  # keeps the name of a single command
     if isinstance(command, typer.Typer):
@@ -259,7 +256,7 @@ def _was_interrupted(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True
-        if isinstance(error, ImportError | SystemError) and "KeyboardInterrupt" in str(error):
+        if isinstance(error, ImportError | SystemError) and "KeyboardInterrupt" in describe(error):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -40,7 +40,7 @@ class Problem:
 
 
 def describe(error: BaseException) -> str:
-    """An exception on one line, with its type; the type alone if it has no text, or code of a plugin cannot write it."""
+    """An exception on one line, with its type; the type alone if it has no text, or fails to tell it."""
     try:
         text = one_line(" ".join(str(error).split()), LONGEST // 2)
     except Exception:

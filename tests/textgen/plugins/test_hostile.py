@@ -548,8 +548,13 @@ def shout(where):
     if os.environ.get("STREAMS") == "none":
         sys.stdout = sys.stderr = None
 
+def go_on():
+    while True:
+        time.sleep(0.002)
+        print("thread prints")
+
 if os.environ.get("STREAMS") == "late":
-    threading.Thread(target=lambda: go_on(), daemon=True).start()
+    threading.Thread(target=go_on, daemon=True).start()
     atexit.register(lambda: print("end prints"))
 if os.environ.get("END") == "end":
     atexit.register(lambda: os._exit(0))
@@ -577,11 +582,6 @@ def speak():
     shout("command")
     if os.environ.get("END") == "command":
         os._exit(3)
-
-def go_on():
-    while True:
-        time.sleep(0.002)
-        print("thread prints")
 
 @hookimpl
 def textgen_register_samplers(register):
