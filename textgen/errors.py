@@ -84,6 +84,13 @@ class UnknownCharacterError(TextgenError):
         super().__init__(f"{where} is not in the vocabulary; {remedy}{advice}")
 
 
+def shortened(value: object, most: int = 60) -> str:
+    """A value as Python writes it, for a message: its first ``most`` characters and an ellipsis, if it is longer."""
+    shown = repr(value)
+    end = shown[-1] if isinstance(value, str) else ""  # the quote
+    return shown if len(shown) <= most else f"{shown[:most]}…{end}"
+
+
 def describe_character(text: str) -> str:
     """A character with its code point, or a longer text as it is, for messages."""
     if len(text) != 1:

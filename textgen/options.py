@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from textgen.errors import OptionError, suggestion
+from textgen.errors import OptionError, shortened, suggestion
 
 #: Option values, one table per part: ``{"model": {"name": "gru", "units": 512}, "training": {...}}``.
 Settings = dict[str, dict[str, Any]]
@@ -270,9 +270,9 @@ def _shown(value: Any) -> str:
     if isinstance(value, str):
         with suppress(ValueError):
             float(value)
-            return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."
-    shown = repr(value)
-    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+            if len(value) <= _SHOWN:
+                return value
+    return shortened(value, _SHOWN)
 
 
 def parse_settings(assignments: Iterable[str]) -> Settings:

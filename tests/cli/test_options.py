@@ -12,6 +12,21 @@ from textgen.options import TABLES
 from textgen.plugins.registry import plugins
 
 
+#: A life-cycle plugin with an option.
+WATCH = '''
+from pydantic import Field
+from textgen import hookimpl
+from textgen.options import Options as Base
+
+class Options(Base):
+    every: int = Field(10, ge=1, description="Batches between two lines.")
+
+@hookimpl
+def textgen_batch_ended(position, options):
+    pass
+'''
+
+
 @pytest.fixture
 def listed(textgen):
     def call(*arguments: str) -> list[dict]:
@@ -63,6 +78,19 @@ def test_options_of_one_plugin(listed, textgen):
     assert "unknown table 'modle'; did you mean model?" in textgen("options", "modle").error
 
 
+def test_options_of_life_cycle_plugins(textgen, process, install):
+    assert (textgen("options", "plugins").out, textgen("options", "plugins", "--json").out) == ("", "[]\n")
+    assert "no loaded life-cycle plugin has options" in textgen("options", "plugins").err
+    install("watch", WATCH)
+    for arguments in ((), ("plugins",)):
+        assert process("options", *arguments).out.endswith(
+            "plugins watch\n  plugins.watch.every: whole number, at least 1, default 10\n"
+            "      Batches between two lines.\n"
+        )
+    (group,) = json.loads(process("options", "plugins", "--json").out)
+    assert (group["table"], group["name"], group["options"][0]["name"]) == ("plugins", "watch", "every")
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
@@ -76,18 +104,22 @@ def test_options_of_one_plugin(listed, textgen):
         ("train --model lstm --set model.un", ["model.units="]),
         ("train --corpus agnews --set corpus.sp", ["corpus.split="]),
         ("train --set nothing.", []),
+        ("train --set p", ["plugins."]),
+        ("train --set plugins.w", ["plugins.watch.every="]),
         ("train --resume 2026", ["20260101-own"]),
         ("sample 2026", ["20260101-own"]),
         ("sample --runtime n", ["numpy"]),
         ("sample --sampler top", ["top-k", "top-p"]),
         ("export --to o", ["onnx"]),
         ("options t", ["tokenizer", "training"]),
+        ("options p", ["plugins"]),
         ("corpora info dinos-", ["dinos-lite"]),
         ("plugins show top-", ["top-k", "top-p"]),
         ("runs show 2026", ["20260101-own"]),
     ],
 )
-def test_completion(environment, tmp_path, line, expected):
+def test_completion(environment, install, tmp_path, line, expected):
+    install("watch", WATCH)
     runs = tmp_path / "here" / "runs" / "20260101-own"
     runs.mkdir(parents=True)
     (runs / "textgen.json").write_text("{}")

@@ -1,6 +1,6 @@
 import pytest
 
-from textgen.errors import UnknownCharacterError
+from textgen.errors import UnknownCharacterError, shortened
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,18 @@ from textgen.errors import UnknownCharacterError
 def test_an_unknown_piece_may_be_longer_than_a_character(text, ways, message):
     error = UnknownCharacterError(text, 4, ways)
     assert (str(error), error.character, error.position) == (message, text, 4)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("it's", '"it\'s"'),
+        ("a" * 6, "'aaaaaa'"),
+        ("a" * 7, "'aaaaaaa…'"),
+        ([1, 2], "[1, 2]"),
+        ([1, 2, 3], "[1, 2, 3…"),
+        (float("nan"), "nan"),
+    ],
+)
+def test_a_long_value_is_shortened_in_a_message(value, shown):
+    assert shortened(value, 8) == shown

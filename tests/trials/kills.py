@@ -32,6 +32,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import textgen_start
 from textgen.model.state import State
 from textgen.runs.artifact import Artifact
 from textgen.testing import counting, recurrent, registered
@@ -45,11 +46,11 @@ IMPORTED = (
     *("textgen_corpora.file", "textgen_tokenizers.char_eos", "textgen_tokenizers.char_index"),
 )
 
-#: Exit codes of a command that was killed, by signal; a run that stops in order exits with 130.
+#: Exit codes of a command that was killed while it handled signals; a run that stops in order exits with 130.
 CODES = {
     signal.SIGKILL: {-signal.SIGKILL},
-    signal.SIGTERM: {-signal.SIGTERM, 130},
-    signal.SIGHUP: {-signal.SIGHUP, 130},
+    signal.SIGTERM: {128 + signal.SIGTERM, 130},
+    signal.SIGHUP: {128 + signal.SIGHUP, 130},
     signal.SIGINT: {130},
     signal.SIGSTOP: set(),
 }
@@ -94,10 +95,11 @@ class Process:
     Args:
         pid: its process, a child of this one.
         errors: the file of its stderr.
+        is_ready: whether it handles signals; otherwise Python may still be starting, and be killed by one.
     """
 
-    def __init__(self, pid: int, errors: Path) -> None:
-        self.pid, self._errors = pid, errors
+    def __init__(self, pid: int, errors: Path, *, is_ready: bool) -> None:
+        self.pid, self._errors, self.is_ready = pid, errors, is_ready
 
     def send(self, number: int) -> None:
         """Sends a signal."""
@@ -114,11 +116,15 @@ Start = Callable[[Path, Sequence[str]], Process]
 
 
 def fork(folder: Path, arguments: Sequence[str]) -> Process:
-    """Starts a command in a folder, as a fork of this process."""
+    """Starts a command in a folder, as a fork of this process; returns when it handles signals."""
     errors = folder / "stderr.txt"
+    ready, told = os.pipe()
     pid = os.fork()
     if pid:
-        return Process(pid, errors)
+        os.close(told)
+        os.read(ready, 1)
+        os.close(ready)
+        return Process(pid, errors, is_ready=True)
     code: Any = 70
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -127,19 +133,28 @@ def fork(folder: Path, arguments: Sequence[str]) -> Process:
         os.dup2(handle, 2)
         os.dup2(os.open("stdout.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")  # those of pytest are others
-        from textgen.cli import main
-
         sys.argv = ["textgen", *arguments]
-        main()
+        _tell_when_ready(told)
+        textgen_start.main()
     except SystemExit as end:
         code = end.code or 0
-    except KeyboardInterrupt:
-        code = 130  # before or after main
     except BaseException:
         traceback.print_exc()
     finally:
         sys.stderr.flush()
         os._exit(code)
+
+
+def _tell_when_ready(told: int) -> None:
+    """Has the command write a byte when its handlers are set."""
+    handle = textgen_start._handle
+
+    def tell(handler: Any) -> None:
+        handle(handler)
+        if handler is textgen_start._stop:
+            os.write(told, b"!")
+
+    textgen_start._handle = tell
 
 
 def spawn(folder: Path, arguments: Sequence[str]) -> Process:
@@ -148,7 +163,7 @@ def spawn(folder: Path, arguments: Sequence[str]) -> Process:
     with errors.open("wb") as file:
         command = [sys.executable, "-m", "textgen", *arguments]
         process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=file)
-    return Process(process.pid, errors)
+    return Process(process.pid, errors, is_ready=False)
 
 
 class Result(NamedTuple):
@@ -255,7 +270,7 @@ class Trial:
             process.send(number)
         ended = process.wait()
         is_over = ended.code == 0 or (ended.code == 2 and "is finished" in ended.errors)
-        if not is_over and ended.code not in CODES[number]:
+        if not is_over and ended.code not in CODES[number] | (set() if process.is_ready else {-number}):
             raise Fault(f"{arguments} after {number.name} exits with {ended.code}: {ended.errors}")
         if "Traceback" in ended.errors:
             raise Fault(f"{arguments} after {number.name}: {ended.errors}")
@@ -273,7 +288,8 @@ class Trial:
         {"train": self._train, "export": self._export, "sample": self._sample, "evaluate": self._evaluate}[command](
             room
         )
-        hidden = [path.relative_to(room) for path in room.rglob(".*")]
+        own = {room / "run" / "onnx" / ".gitattributes"}
+        hidden = [path.relative_to(room) for path in room.rglob(".*") if path not in own]
         if hidden:
             raise Fault(f"{command} leaves {hidden}")
         shutil.rmtree(room)

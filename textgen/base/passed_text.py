@@ -8,7 +8,7 @@ from pathlib import Path
 
 from textgen.base import values
 from textgen.base.spool import spool
-from textgen.errors import CorpusError, OptionError
+from textgen.errors import CorpusError, OptionError, shortened
 
 #: The name of the texts in messages.
 NAME = "text"
@@ -91,8 +91,8 @@ def _encoded(name: str, written: str, text: str | None = None) -> bytes:
     try:
         return written.encode("utf-8")
     except UnicodeEncodeError as error:
-        shown = (written if text is None else text)[:40]
+        shown = shortened(written if text is None else text, 40)
         raise CorpusError(
             f"{name} contains half of a surrogate pair, which is not a character ({error.object[error.start]!r} in "
-            f"{shown!r}); leave it out"
+            f"{shown}); leave it out"
         ) from None

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from textgen.base.console import folded
+from textgen.base.console import folded, notice
 from textgen.base.streams import print_result
 from textgen.cli.parameters import AsJson, complete_corpus, complete_model, complete_table, complete_tokenizer
-from textgen.options import TABLES, Options
+from textgen.options import PLUGINS, TABLES, Options
 
 _TYPES = {
     "integer": "whole number",
@@ -56,7 +56,7 @@ def options(
         str | None,
         typer.Argument(
             metavar="TABLE",
-            help=f"One of {', '.join(TABLES)}; by default all.",
+            help=f"One of {', '.join(TABLES)}, {PLUGINS}; by default all.",
             autocompletion=complete_table,
             show_default=False,
         ),
@@ -75,22 +75,26 @@ def options(
 ) -> None:
     """List the options that --set and a configuration file take: type, range, default and meaning of each.
 
-    They belong to a corpus, a tokenizer, a model, the training of a model, or generation.
+    They belong to a corpus, a tokenizer, a model, the training of a model, generation, or a life-cycle plugin.
     """
     from textgen.errors import OptionError, suggestion
 
-    if table is not None and table not in TABLES:
-        raise OptionError(f"unknown table {table!r}; {suggestion(table, TABLES)}")
+    tables = (*TABLES, PLUGINS)
+    if table is not None and table not in tables:
+        raise OptionError(f"unknown table {table!r}; {suggestion(table, tables)}")
     chosen = {"corpus": corpus, "tokenizer": tokenizer, "model": model, "training": model}
-    groups = [group for each in ([table] if table else TABLES) for group in _groups(each, chosen.get(each))]
+    groups = [group for each in ([table] if table else tables) for group in _groups(each, chosen.get(each))]
     if as_json:
         print_result(json.dumps(groups, indent=1))
         return
+    if table == PLUGINS and not groups:
+        notice("no loaded life-cycle plugin has options")
     for group in groups:
+        path = f"{group['table']}.{group['name']}" if group["table"] == PLUGINS else group["table"]
         print_result(f"{group['table']} {group['name'] or ''}".rstrip() + ("" if group["options"] else ": no options"))
         for option in group["options"]:
             flag = f", short {option['flag']}" if option["flag"] else ""
-            print_result(folded(f"  {group['table']}.{option['name']}: {show_option(option)}{flag}", 6))
+            print_result(folded(f"  {path}.{option['name']}: {show_option(option)}{flag}", 6))
             if option["description"]:
                 print_result(folded(f"      {option['description']}", 6))
 
@@ -104,6 +108,10 @@ def _groups(table: str, name: str | None) -> Iterator[dict[str, Any]]:
         yield _group(table, None, GenerationOptions, {"length"})
         return
     registry, seen = plugins(), []
+    if table == PLUGINS:
+        for plugin, schema in registry.schemas().items():
+            yield _group(table, plugin, schema, set())
+        return
     kind = "model" if table == "training" else table
     for each in [name] if name else [item.name for item in registry.provided(kind)]:
         target = registry.get(kind, each)
@@ -114,12 +122,12 @@ def _groups(table: str, name: str | None) -> Iterator[dict[str, Any]]:
                 else set()
             )
             yield _group(table, each, target.Options, by_length)
-        elif (schema := (target.TrainingOptions, target.suggested_epochs)) not in seen:
-            seen.append(schema)
-            group = _group(table, each, schema[0], set() if schema[1] else {"epochs"})
+        elif (training := (target.TrainingOptions, target.suggested_epochs)) not in seen:
+            seen.append(training)
+            group = _group(table, each, training[0], set() if training[1] else {"epochs"})
             for option in group["options"]:
-                if option["name"] == "epochs" and schema[1]:
-                    option["default"] = schema[1]
+                if option["name"] == "epochs" and training[1]:
+                    option["default"] = training[1]
             yield group
 
 

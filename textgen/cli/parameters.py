@@ -10,7 +10,7 @@ import typer
 
 from textgen.base.environment import DATA_DIR
 from textgen.errors import OptionError
-from textgen.options import TABLES
+from textgen.options import PLUGINS, TABLES
 
 
 def complete(kind: str) -> Callable[[str], list[str]]:
@@ -37,7 +37,7 @@ def complete_name(incomplete: str) -> list[str]:
 
 def complete_table(incomplete: str) -> list[str]:
     """Completes the name of a table."""
-    return [table for table in TABLES if table.startswith(incomplete)]
+    return [table for table in (*TABLES, PLUGINS) if table.startswith(incomplete)]
 
 
 def complete_run(incomplete: str) -> list[str]:
@@ -59,7 +59,7 @@ def complete_option(ctx: typer.Context, incomplete: str) -> list[str]:
     table, dot, option = incomplete.partition(".")
     if not dot:
         return [f"{each}." for each in complete_table(table)]
-    if "=" in option or table not in TABLES:
+    if "=" in option or table not in (*TABLES, PLUGINS):
         return []
     return [f"{table}.{name}=" for name in _option_names(table, ctx.params) if name.startswith(option)]
 
@@ -70,6 +70,8 @@ def _option_names(table: str, given: Mapping[str, Any]) -> list[str]:
 
     if table == "generation":
         return [*GenerationOptions.model_fields]
+    if table == PLUGINS:
+        return [f"{plugin}.{option}" for plugin, schema in plugins().schemas().items() for option in schema.model_fields]
     kind = "model" if table == "training" else table
     name = given.get(kind) or {"corpus": "file", "tokenizer": "char-index", "model": "gru"}[kind]
     target = plugins().get(kind, name)

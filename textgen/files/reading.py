@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textgen.errors import ArtifactError, TextgenError
+from textgen.errors import ArtifactError, TextgenError, shortened
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -134,7 +134,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"it has the key {_short(twice)} twice")
+        raise ValueError(f"it has the key {shortened(twice)} twice")
     return found
 
 
@@ -213,15 +213,19 @@ def _places(header: Mapping[str, Any], size: int) -> dict[str, _Place]:
     ends: list[tuple[int, int]] = []
     for name, about in header.items():
         if not isinstance(about, dict) or about.keys() != {"dtype", "shape", "data_offsets"}:
-            raise ValueError(f"the tensor {_short(name)} is not described by dtype, shape and data_offsets")
+            raise ValueError(f"the tensor {shortened(name)} is not described by dtype, shape and data_offsets")
         dtype, shape, offsets = about["dtype"], about["shape"], about["data_offsets"]
         if not isinstance(dtype, str) or dtype not in _DTYPES:
-            raise ValueError(f"the tensor {_short(name)} has the dtype {_short(dtype)}; it may be {', '.join(_DTYPES)}")
+            raise ValueError(
+                f"the tensor {shortened(name)} has the dtype {shortened(dtype)}; it may be {', '.join(_DTYPES)}"
+            )
         if not (_are_sizes(shape) and len(shape) <= 32 and _are_sizes(offsets) and len(offsets) == 2):
-            raise ValueError(f"the tensor {_short(name)} has no shape, or no two data_offsets")
+            raise ValueError(f"the tensor {shortened(name)} has no shape, or no two data_offsets")
         begin, end = offsets
         if end - begin != math.prod(shape) * int(_DTYPES[dtype][2:]):
-            raise ValueError(f"the tensor {_short(name)} has {end - begin} bytes, which is not the size of its shape")
+            raise ValueError(
+                f"the tensor {shortened(name)} has {end - begin} bytes, which is not the size of its shape"
+            )
         places[name] = (_DTYPES[dtype], tuple(shape), begin)
         ends.append((begin, end))
     at = 0
@@ -266,20 +270,15 @@ def check_numbers(name: str, array: NDArray[Any], largest: float | None, *, is_b
     import numpy as np
 
     if is_bool and array.max(initial=0) > 1:
-        raise ValueError(f"the tensor {_short(name)} has truth values that are neither 0 nor 1")
+        raise ValueError(f"the tensor {shortened(name)} has truth values that are neither 0 nor 1")
     if array.dtype.kind != "f" or not array.size or largest is None:
         return
     with np.errstate(invalid="ignore"):
         low, high = float(array.min()), float(array.max())  # both are NaN if one number is
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise ValueError(f"the tensor {_short(name)} has numbers that are not finite")
+        raise ValueError(f"the tensor {shortened(name)} has numbers that are not finite")
     if max(-low, high) > largest:
-        raise ValueError(f"the tensor {_short(name)} has the number {max(-low, high):.3g}, beyond {largest:g}")
-
-
-def _short(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:60]}..."
+        raise ValueError(f"the tensor {shortened(name)} has the number {max(-low, high):.3g}, beyond {largest:g}")
 
 
 def _line(error: Exception) -> str:

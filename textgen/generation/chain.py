@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from textgen.errors import OptionError
+from textgen.errors import OptionError, shortened
 from textgen.generation.sampler import Sampler, Selector
 from textgen.options import Options, build_options
 
@@ -49,28 +49,24 @@ def read_links(text: str) -> list[Link]:
             :data:`MOST_LINKS` links.
     """
     links = []
+    shown = shortened(text, QUOTED)
     parts = text.split("|") if len(text) <= MOST_CHARACTERS else []
     if not 1 <= len(parts) <= MOST_LINKS:
         raise OptionError(
-            f"the sampler chain {_quoted(text)} has more than {MOST_CHARACTERS:,} characters or {MOST_LINKS} links; "
+            f"the sampler chain {shown} has more than {MOST_CHARACTERS:,} characters or {MOST_LINKS} links; "
             "write a shorter one"
         )
     for part in parts:
         match = _LINK.fullmatch(part.strip())
         if not match:
+            what = shortened(part.strip(), QUOTED)
             raise OptionError(
-                f"{_quoted(part.strip())} in the sampler chain {_quoted(text)} is not of the form name or name(value), "
+                f"{what} in the sampler chain {shown} is not of the form name or name(value), "
                 "as in 'temperature(0.8) | top-k(40) | multinomial'"
             )
         arguments = (match["arguments"] or "").strip()
         links.append(Link(match["name"], tuple(a.strip() for a in arguments.split(",")) if arguments else ()))
     return links
-
-
-def _quoted(text: str) -> str:
-    """A chain in quotes, for a message: its beginning, if it is long."""
-    shown = repr(text)
-    return shown if len(shown) <= QUOTED else f"{shown[:QUOTED]}…{shown[-1]}"
 
 
 def edit_chain(text: str, values: Mapping[str, float]) -> str:
@@ -122,14 +118,13 @@ class Chain:
         links = read_links(text)
         *parts, selector = (_build(link, lookup(link.name)) for link in links)
         if not isinstance(selector, Selector):
-            raise OptionError(
-                f"the sampler chain {_quoted(text)} must end in a selector: append '| multinomial' or '| greedy'"
-            )
+            shown = shortened(text, QUOTED)
+            raise OptionError(f"the sampler chain {shown} must end in a selector: append '| multinomial' or '| greedy'")
         samplers: list[Sampler] = []
         for link, part in zip(links[:-1], parts, strict=True):
             if isinstance(part, Selector):
                 raise OptionError(
-                    f"{link} in the sampler chain {_quoted(text)} is a selector and can only stand at its end"
+                    f"{link} in the sampler chain {shortened(text, QUOTED)} is a selector and can only stand at its end"
                 )
             samplers.append(part)
         self.text = " | ".join(map(str, links))

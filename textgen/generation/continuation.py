@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.errors import ArtifactError
+from textgen.errors import ArtifactError, shortened
 from textgen.files.reading import LARGEST, check_numbers
 from textgen.files.writing import quoted
 from textgen.generation.runtime import Runtime
@@ -114,7 +114,7 @@ def _numbers(about: Mapping[str, str]) -> dict[str, int]:
     for name, below in _BELOW.items():
         text = about.get(name, "0" if name == "unread" else "")
         if not _WHOLE.fullmatch(text) or int(text) >= below:
-            raise ValueError(f"{name} is {text[:40]!r}, not a whole number below {below}")
+            raise ValueError(f"{name} is {shortened(text, 40)}, not a whole number below {below}")
         numbers[name] = int(text)
     return numbers
 

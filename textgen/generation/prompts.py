@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from textgen.errors import OptionError, UnknownCharacterError, describe_character
+from textgen.errors import OptionError, UnknownCharacterError, describe_character, shortened
 from textgen.generation.draw import uniforms
 from textgen.generation.request import Request
 from textgen.generation.runtime import Ids
@@ -63,7 +63,7 @@ def read_prompt(
         remedy = f"the composed {describe_character(composed)} is: {compose}"
         raise UnknownCharacterError(error.character, error.position, error.ways, remedy) from None
     if not len(ids):
-        raise OptionError(f"nothing of the prompt {_shorten(prompt)!r} is in the vocabulary")
+        raise OptionError(f"nothing of the prompt {shortened(prompt)} is in the vocabulary")
     return ReadPrompt(ids, find_unknown(tokenizer, prompt, on_unknown))
 
 
@@ -114,7 +114,7 @@ def remarks(
     for text in stop:
         if missing := unwritable(tokenizer, text):
             shown = ", ".join(map(describe_character, missing))
-            lines.append(f"the stop text {_shorten(text)!r} never occurs: the model cannot write {shown}")
+            lines.append(f"the stop text {shortened(text)} never occurs: the model cannot write {shown}")
     return lines
 
 
@@ -145,10 +145,6 @@ def _list_unknown(unknown: Iterable[Unknown], compose: str) -> str:
     if len(counts) > MOST_SHOWN:
         shown.append(f"and {len(counts) - MOST_SHOWN:,} others")
     return ", ".join(shown) + (f"; the composed {', '.join(composed)} is in it: {compose}" if composed else "")
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 def first_ids(

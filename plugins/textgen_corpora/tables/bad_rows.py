@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from textgen.errors import CorpusError
+from textgen.errors import CorpusError, shortened
 
 #: Characters of a row that an error shows.
 _SHOWN = 60
@@ -71,8 +71,7 @@ class BadRows:
             CorpusError: if rows are not to be skipped.
         """
         source = row.source.rstrip("\n")
-        shown = repr(source) if len(source) <= _SHOWN else f"{source[:_SHOWN]!r}..."
-        what = f"{name}, line {row.line}{fault}, in the row {shown}"
+        what = f"{name}, line {row.line}{fault}, in the row {shortened(source, _SHOWN)}"
         if not self._skip:
             if fault.advice:
                 raise CorpusError(f"{what}; {fault.advice}")

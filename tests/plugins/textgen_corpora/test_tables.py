@@ -178,7 +178,7 @@ def test_bad_rows_are_skipped_and_counted_on_request(write, capsys):
             ", line 2: the value of 'text' is not a string or number,",
         ),
         ("a.json", '[\n{"text": "a"},\n[]]', ', line 3 is not a JSON object, such as {"text": ...}'),
-        ("a.csv", "id,text\n1," + "x" * 100 + ",3\n2,b\n", ", in the row '1," + "x" * 58 + "'...; correct it"),
+        ("a.csv", "id,text\n1," + "x" * 100 + ",3\n2,b\n", ", in the row '1," + "x" * 57 + "…'; correct it"),
     ],
 )
 def test_each_kind_of_bad_row_names_its_place_and_the_option(write, name, content, fault):
