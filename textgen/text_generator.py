@@ -179,7 +179,7 @@ class TextGenerator:
             ArtifactError: if the file is missing, was altered, or belongs to another model.
         """
         fingerprint = self.artifact.weights_sha256 or ""
-        return Continuation.load(values.path(path, "path"), self.runtime, self.tokenizer, fingerprint)
+        return Continuation.load(values.path(path, "path"), self._checked, self.tokenizer, fingerprint)
 
     def sample(self, request: Request) -> list[Generation]:
         """Write the texts of a request; the generations are in the order of its prompts."""
@@ -187,9 +187,9 @@ class TextGenerator:
 
     def pieces(self, request: Request) -> Generator[Piece, None, list[Generation]]:
         """Write the texts of a request: a generator that yields pieces of text, and returns the generations."""
-        self.run.registry.notify("textgen_before_generation", request=request)
+        self.run.registry.life_cycle.notify("textgen_before_generation", request=request)
         generations = yield from generate(self._checked, self.tokenizer, self.boundaries, request)
-        self.run.registry.notify("textgen_after_generation", request=request, generations=generations)
+        self.run.registry.life_cycle.notify("textgen_after_generation", request=request, generations=generations)
         return generations
 
     def evaluate(
@@ -217,7 +217,7 @@ class TextGenerator:
             progress: called with the name of the current step, the amount done, and the total.
 
         Raises:
-            OptionError: for values out of range or meant for another layout, or if the run held nothing out.
+            OptionError: for values out of range or meant for another layout, or if the run has no held-out text.
             CorpusError: if the corpus is not available, or no longer has the run's vocabulary.
         """
         from textgen.base.environment import data_folder
