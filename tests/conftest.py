@@ -5,7 +5,8 @@ import subprocess
 import sys
 import sysconfig
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 from xml.etree import ElementTree
@@ -35,6 +36,24 @@ def data_dir() -> Path:
     return folder
 
 
+@contextmanager
+def kept_process() -> Iterator[None]:
+    """Undoes what the command line changes for the rest of its process."""
+    from textgen.base import streams
+
+    with pytest.MonkeyPatch.context() as process:
+        for owner, name in ((sys, "stdout"), (sys, "stderr"), (streams, "_own"), (os, "_exit")):
+            process.setattr(owner, name, getattr(owner, name))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def process_of_a_test() -> Iterator[None]:
+    """Tests may call the command line as a function."""
+    with kept_process():
+        yield
+
+
 @pytest.fixture
 def command_line(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> "Callable[..., Called]":
     """Runs the command line in this process; returns its exit code, output and errors."""
@@ -43,7 +62,7 @@ def command_line(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[s
         from textgen.cli import main
 
         monkeypatch.setattr(sys, "argv", ["textgen", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
+        with kept_process(), pytest.raises(SystemExit) as stop:
             main()
         sys.stdout.flush()
         code = stop.value.code or 0

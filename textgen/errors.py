@@ -17,9 +17,14 @@ class TextgenError(Exception):
     """
 
     def __init__(self, message: object = "") -> None:
-        line = " ".join(str(message).splitlines())
-        half = LONGEST // 2 - 2
-        super().__init__(line if len(line) <= LONGEST else f"{line[:half]} … {line[-half:]}")
+        super().__init__(one_line(str(message)))
+
+
+def one_line(text: str, longest: int = LONGEST) -> str:
+    """A text on one line for a message, without its middle if it has more than ``longest`` characters."""
+    line = " ".join(text.splitlines())
+    half = longest // 2 - 2
+    return line if len(line) <= longest else f"{line[:half]} … {line[-half:]}"
 
 
 class OptionError(TextgenError):

@@ -22,6 +22,7 @@ QUICK = ("--corpus", "dinos-lite", "--set", "training.sample_every=0")
 #: Runs several commands in one process, since each would import TensorFlow; prints NUL after the output of each.
 COMMANDS = """
 import json, sys
+from textgen.base.streams import print_result
 from textgen.cli import main
 for arguments in json.loads(sys.argv.pop()):
     sys.argv[1:] = arguments
@@ -30,7 +31,7 @@ for arguments in json.loads(sys.argv.pop()):
     except SystemExit as end:
         if end.code:
             raise
-    print(end=chr(0))
+    print_result(end=chr(0))
 """
 
 

@@ -1,7 +1,7 @@
-"""stdout is for results: while a command runs, whatever plugins and libraries print goes to stderr.
+"""stdout is for results: whatever plugins and libraries print goes to stderr, until the process ends.
 
 A command writes its results with :func:`print_result`. Everything else that prints, print statements in plugins and
-code in C among it, finds stderr in the place of stdout.
+code in C among it, finds stderr in the place of stdout; only before a command runs, the main thread prints help there.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
@@ -37,11 +38,15 @@ def print_result(*values: object, end: str = "\n") -> None:
 class _Messages(io.TextIOBase):
     """The stream :func:`messages`, as plugins see it: closing it has no effect."""
 
+    def _stream(self) -> TextIO:
+        return messages()
+
     def write(self, text: str) -> int:
-        return messages().write(text)
+        return self._stream().write(text)
 
     def flush(self) -> None:
-        messages().flush()
+        with suppress(OSError, ValueError):  # Python flushes stdout at its end, and would report a closed stderr
+            self._stream().flush()
 
     def close(self) -> None:
         """Does nothing: the stream is not the plugin's."""
@@ -50,13 +55,31 @@ class _Messages(io.TextIOBase):
         return True
 
     def isatty(self) -> bool:
-        return messages().isatty()
+        return self._stream().isatty()
 
     def fileno(self) -> int:
-        return messages().fileno()
+        return self._stream().fileno()
 
-    def __getattr__(self, name: str) -> Any:  # encoding, errors, buffer
-        return getattr(messages(), name)
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream().encoding
+
+    @property
+    def errors(self) -> str | None:  # type: ignore[override]
+        return self._stream().errors
+
+    def __getattr__(self, name: str) -> Any:  # such as buffer
+        return getattr(self._stream(), name)
+
+
+class _BetweenCommands(_Messages):
+    """stdout before a command runs: the main thread prints help there; the other threads are those of plugins."""
+
+    def _stream(self) -> TextIO:
+        return results() if threading.current_thread() is threading.main_thread() else messages()
+
+    def flush(self) -> None:
+        self._stream().flush()
 
 
 @contextmanager
@@ -89,6 +112,19 @@ def messages_to(stream: TextIO) -> Iterator[None]:
         _own, sys.stderr = former
 
 
+def claim_stdout() -> None:
+    """Keeps stdout for results until the process ends, see :class:`_BetweenCommands`."""
+    global _own  # noqa: PLW0603 - the streams of a process
+    _own = _own or (sys.stdout, sys.stderr)
+    sys.stdout = _BetweenCommands()
+
+
+def leave_stdout() -> None:
+    """Keeps everything away from stdout that prints after the last command: threads, and functions of ``atexit``."""
+    if _own is not None:
+        sys.stdout = _Messages()
+
+
 def move_stdout() -> None:
     """Moves stdout to another descriptor, and lets descriptor 1 lead to stderr: code in C prints there."""
     if sys.stdout is not sys.__stdout__ or not isinstance(sys.stdout, io.TextIOWrapper):
@@ -110,7 +146,9 @@ def move_stdout() -> None:
 
 
 def move_stdout_back() -> None:
-    """Lets descriptor 1 lead to stdout again, for a command of a plugin, which may print as it likes."""
+    """Lets stdout be stdout again, and descriptor 1, for a command of a plugin, which may print as it likes."""
+    global _own
+    sys.stdout, sys.stderr, _own = results(), messages(), None
     with suppress(OSError, ValueError):
         if sys.stdout is not sys.__stdout__ and sys.__stdout__ is not None and sys.__stdout__.fileno() == 1:
             os.dup2(sys.stdout.fileno(), 1)

@@ -18,10 +18,19 @@ from textgen import __version__
 from textgen.base.console import bare, made_visible, notice, say
 from textgen.base.environment import is_strict
 from textgen.base.machine import usable_cores
-from textgen.base.streams import move_stdout, move_stdout_back, print_result, stdout_for_results
-from textgen.errors import OptionError, TextgenError
+from textgen.base.streams import (
+    claim_stdout,
+    leave_stdout,
+    move_stdout,
+    move_stdout_back,
+    print_result,
+    results,
+    stdout_for_results,
+)
+from textgen.errors import OptionError, PluginError, TextgenError, one_line
 from textgen.plugins import registry
 from textgen.plugins.discovery import import_object
+from textgen.plugins.faults import allow_exits, describe, refuse_exits
 
 #: How pydantic begins to say that a value does not suit its option, and how textgen says it.
 _RULES = {
@@ -74,15 +83,15 @@ class Root(TyperGroup):
             if isinstance(end.code, str):
                 say(end.code)
             raise typer.Exit(1 if isinstance(end.code, str) else end.code or 0) from None
+        except BrokenPipeError as error:  # typer takes each for a stdout that nobody reads
+            if ctx.invoked_subcommand not in COMMANDS or not registry.plugins().culprit(error):
+                raise
+            raise PluginError(registry.plugins().blame(error)) from error
 
 
 def _load(name: str) -> Any:
     """Imports a command."""
-    if name in COMMANDS:
-        command = import_object(COMMANDS[name][0])
-    else:
-        command = registry.plugins().get("command", name)
-        sys.stdout, sys.stderr = bare(sys.stdout), bare(sys.stderr)  # it may use colours
+    command = import_object(COMMANDS[name][0]) if name in COMMANDS else registry.plugins().get("command", name)
     host = typer.Typer(add_completion=False, rich_markup_mode=None)
     host.callback()(lambda: None)  # keeps the name of a single command
     if isinstance(command, typer.Typer):
@@ -94,6 +103,8 @@ def _load(name: str) -> Any:
         _keep_stdout_for_results(root.commands[name])
     else:
         move_stdout_back()  # what it prints are results
+        sys.stdout, sys.stderr = bare(sys.stdout), bare(sys.stderr)  # it may use colours
+        allow_exits(0)
     return root.commands[name]
 
 
@@ -188,8 +199,11 @@ def main() -> None:
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
     _open_streams()
-    output = sys.stdout  # a command of a plugin may replace it
+    claim_stdout()
+    output = results()
+    refuse_exits()
     shared = Shared(debug="--debug" in sys.argv)
+    code: Any = 1
     try:
         shared = Shared.take(sys.argv[1:])
         if shared.files or shared.without:
@@ -207,8 +221,11 @@ def main() -> None:
         code = 130 if _was_interrupted(error) else 2
         if code == 2 and not _report(error):
             raise
-    sys.stdout = output
-    _close_output()
+    finally:
+        sys.stdout = output
+        _close_output()
+        leave_stdout()
+        allow_exits(code or 0)
     sys.exit(code)
 
 
@@ -225,7 +242,8 @@ def _set_environment() -> None:
 def _report(error: BaseException) -> bool:
     """Reports an error in one line; ``False`` if it is textgen's own fault, for which a traceback is more useful."""
     if isinstance(error, MemoryError):
-        _complain(f"too little memory: {error or 'an allocation failed'}; use less at a time, or raise the limit")
+        what = describe(error).partition(": ")[2] or "an allocation failed"
+        _complain(f"too little memory: {what}; use less at a time, or raise the limit")
     elif _is_help(error):
         say(error)
     elif isinstance(error, TextgenError | typer.TyperException):
@@ -246,14 +264,14 @@ def _was_interrupted(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True
-        if isinstance(error, ImportError | SystemError) and "KeyboardInterrupt" in str(error):
+        if isinstance(error, ImportError | SystemError) and "KeyboardInterrupt" in describe(error):
             return True
         error = error.__cause__ or error.__context__
     return False
 
 
 def _complain(message: str) -> None:
-    notice(f"error: {' '.join(message.splitlines())}")
+    notice(f"error: {one_line(message)}")
 
 
 def _open_streams() -> None:

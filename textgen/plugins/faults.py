@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,10 +11,14 @@ from types import FrameType
 from typing import NoReturn
 
 from textgen.base.streams import stdout_for_results
+from textgen.errors import LONGEST, one_line
 from textgen.plugins.discovery import Plugin
 
-#: The folder of textgen, with a separator at its end.
-_TEXTGEN = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
+#: Ends the process at once.
+_leave = os._exit
+
+#: The process in which that is refused.
+_refusing: int | None = None
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,11 @@ class Problem:
 
 
 def describe(error: BaseException) -> str:
-    """An exception on one line, with its type."""
-    text = " ".join(str(error).split())
+    """An exception on one line, with its type; the type alone if it has no text, or fails to tell it."""
+    try:
+        text = one_line(" ".join(str(error).split()), LONGEST // 2)
+    except Exception:
+        text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -56,7 +62,7 @@ def locate(error: BaseException) -> str | None:
 
 def exit_place(error: SystemExit) -> str | None:
     """The file and line that ended the program, unless textgen or its command line did."""
-    frame, line = [*_frames(error)][-1]
+    frame, line = [each for each in _frames(error) if each[0].f_code is not _refuse.__code__][-1]
     return None if _root(frame) in ("textgen", "typer", "click") else f"{frame.f_code.co_filename}:{line}"
 
 
@@ -64,28 +70,42 @@ def exit_place(error: SystemExit) -> str | None:
 def contained() -> Iterator[None]:
     """Runs code of a plugin: it prints on stderr, and streams and working directory are then as they were before.
 
-    ``os._exit``, which would end the program as if all were done, raises ``SystemExit`` inside the block. All of this
-    holds in the main thread only.
+    This holds in the main thread only.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # streams and working directory belong to all threads
         return
-    process, leave = os.getpid(), os._exit
-
-    def refuse(status: int) -> NoReturn:
-        caller = sys._getframe(1).f_code.co_filename
-        if os.getpid() != process or caller.startswith(_TEXTGEN):
-            leave(status)  # a process that the plugin has started, or a signal that textgen handles
-        raise SystemExit(f"os._exit({status})")
-
     folder = working_directory()
     try:
-        os._exit = refuse
         with stdout_for_results():
             yield
     finally:
-        os._exit = leave
         return_to(folder)
+
+
+def refuse_exits() -> None:
+    """Lets ``os._exit`` raise ``SystemExit`` in this process: it would end a command as if all were done.
+
+    Processes that are forked from this one may end by it.
+    """
+    global _refusing  # noqa: PLW0603 - the process whose command line this is
+    _refusing = os.getpid()
+    os._exit = _refuse
+
+
+def allow_exits(code: int) -> None:
+    """Lets ``os._exit`` end the process again; with the exit code of the command in the place of 0."""
+
+    def leave(status: int) -> NoReturn:
+        _leave(status or code)
+
+    os._exit = leave
+
+
+def _refuse(status: int) -> NoReturn:
+    if os.getpid() != _refusing:
+        _leave(status)
+    raise SystemExit(f"os._exit({status})")
 
 
 def working_directory() -> str | None:

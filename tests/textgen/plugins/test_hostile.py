@@ -546,7 +546,7 @@ def test_a_run_whose_folder_is_deleted_is_not_finished(hostile, work):
 
 
 PRINTING = """
-import os, sys
+import atexit, os, sys, threading, time
 from textgen import Sampler, hookimpl
 
 def shout(where):
@@ -559,13 +559,40 @@ def shout(where):
     if os.environ.get("STREAMS") == "none":
         sys.stdout = sys.stderr = None
 
+def go_on():
+    while True:
+        time.sleep(0.002)
+        print("thread prints")
+
+if os.environ.get("STREAMS") == "late":
+    threading.Thread(target=go_on, daemon=True).start()
+    atexit.register(lambda: print("end prints"))
+if os.environ.get("END") == "end":
+    atexit.register(lambda: os._exit(0))
+
 class Loud(Sampler):
     def transform(self, logits, parameters, seen):
         shout("sampler")
+        if os.environ.get("END") == "sampler":
+            os._exit(0)
+        if os.environ.get("END") == "pipe":
+            raise BrokenPipeError(32, "broken pipe")
+        if os.environ.get("END") == "text":
+            raise Unsayable
+        if os.environ.get("END") == "long":
+            raise RuntimeError("x" * 100_000)
+        if os.environ.get("END") == "memory":
+            raise MemoryError
         return logits
+
+class Unsayable(Exception):
+    def __str__(self):
+        raise ValueError("no text")
 
 def speak():
     shout("command")
+    if os.environ.get("END") == "command":
+        os._exit(3)
 
 @hookimpl
 def textgen_register_samplers(register):
@@ -626,6 +653,60 @@ def test_a_command_of_a_plugin_prints_on_stdout(printing):
         0,
         ["command prints", "command runs", "command writes"],
     )
+
+
+def test_threads_and_exit_functions_of_a_plugin_never_print_on_stdout(printing):
+    plain = printing("sample", RECORDED, "--runtime", "numpy", "--seed", 1)
+    late = printing("sample", RECORDED, "--runtime", "numpy", "--seed", 1, STREAMS="late")
+    assert (late.returncode, late.stdout) == (0, plain.stdout)
+    assert "thread prints" in late.stderr
+    assert "end prints" in late.stderr
+    assert printing("--help", STREAMS="late").stdout == printing("--help").stdout != ""
+
+
+LOUD = ["sample", RECORDED, "--runtime", "numpy", "--sampler", "loud | temperature(1) | multinomial"]
+
+
+def test_a_sampler_cannot_end_the_program_as_if_all_were_done(printing):
+    done = printing(*LOUD, END="sampler")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "error: plugin ./printing.py failed: SystemExit: os._exit(0) (" in done.stderr
+    assert printing("speak", END="command").returncode == 3
+    missing = printing("sample", "missing", END="end")
+    assert (missing.returncode, missing.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        ("pipe", "error: plugin ./printing.py failed: BrokenPipeError: [Errno 32] broken pipe ("),
+        ("text", "error: plugin ./printing.py failed: Unsayable ("),
+        ("long", "error: plugin ./printing.py failed: RuntimeError: xxx"),
+        ("memory", "error: too little memory: an allocation failed; use less at a time"),
+    ],
+)
+def test_an_error_of_a_sampler_is_a_short_line(printing, end, message):
+    done = printing(*LOUD, END=end)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()[-1]) < 2_000
+
+
+def test_a_hook_whose_error_has_no_text_is_left_out(hostile, work):
+    class Unsayable(Exception):
+        def __str__(self):
+            raise ValueError("no text")
+
+    @hookimpl
+    def textgen_batch_ended() -> None:
+        raise Unsayable
+
+    train = ["train", work.lines, "--set", "corpus.layout=lines", "--model", "counting", "--out", "made"]
+    with registered(SimpleNamespace(textgen_batch_ended=textgen_batch_ended), name="unsayable"):
+        code, out, err = hostile(*train)
+    assert (code, out) == (0, "made\n")
+    assert "textgen_batch_ended raised Unsayable; it failed 3 times in a row and is left out" in err
 
 
 def test_a_plugin_cannot_end_the_program_as_if_all_were_done(printing):
