@@ -75,7 +75,7 @@ def test_the_table_has_the_figures(textgen, runs):
     assert rows["calibration error"].strip() == f"{score['calibration_error']:.4f} (15 bins)"
     assert rows["new"].split() == [f"{written[each]['novelty']:.1%}" for each in ("texts", "held_out")]
     assert rows["texts"].split() == ["20", "3"]
-    assert "documents, counting on cpu" in shown.out
+    assert shown.out.splitlines()[0] == f"{runs['documents']}, counting on cpu"
     assert f"written with {written['sampler']}, seed 0, at most 12 characters" in shown.out
     for example in written["texts"]["neighbours"]["examples"]:
         assert f"{example['distance']:.3f}" in shown.out
@@ -155,7 +155,7 @@ def test_folds_report_once_what_the_prompt_lacks(textgen, names, monkeypatch):
         (["stream", "--folds", 3], "this run was trained on a stream"),
         (["stream", "--num", 3], "num: for documents only"),
         (["stream", "--context", 0], "--context"),
-        (["nowhere"], "nowhere is not a run"),
+        (["nowhere"], "nowhere does not exist"),
     ],
 )
 def test_mistakes_are_one_line(textgen, trained, arguments, message):

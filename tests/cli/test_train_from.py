@@ -193,7 +193,7 @@ def test_a_text_must_be_named(textgen, base):
 
 
 def test_a_run_that_is_missing_has_no_weights_or_is_an_export(textgen, base, new_names):
-    assert "nowhere is not a run" in textgen("train", new_names, "--from", "nowhere").error
+    assert "nowhere does not exist" in textgen("train", new_names, "--from", "nowhere").error
     shutil.copytree(base, "begun")
     about = json.loads(Path("begun/textgen.json").read_text())
     Path("begun/textgen.json").write_text(json.dumps(about | {"weights": None, "status": "training"}))
