@@ -75,7 +75,7 @@ def test_the_table_has_the_figures(textgen, runs):
     assert rows["calibration error"].strip() == f"{score['calibration_error']:.4f} (15 bins)"
     assert rows["new"].split() == [f"{written[each]['novelty']:.1%}" for each in ("texts", "held_out")]
     assert rows["texts"].split() == ["20", "3"]
-    assert "documents, counting on cpu" in shown.out
+    assert shown.out.splitlines()[0] == f"{runs['documents']}, counting on cpu"
     assert f"written with {written['sampler']}, seed 0, at most 12 characters" in shown.out
     for example in written["texts"]["neighbours"]["examples"]:
         assert f"{example['distance']:.3f}" in shown.out

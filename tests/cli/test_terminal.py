@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.processes import read_all
 from textgen.api import train
 from textgen.testing import counting, registered
 
@@ -24,6 +26,9 @@ ACTING = {
     *map(chr, range(0x7F, 0xA0)),
     *"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069",
 }
+
+#: The colours of tables and bars, and how a bar is drawn again: the cursor hidden or shown, its line deleted.
+OWN = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[lh]|\r?\x1b\[(2K|1A)")
 
 PLUGIN = f"""
 from textgen import hookimpl
@@ -53,20 +58,6 @@ def run(environment):
         return process.returncode, shown["out"], shown["err"]
 
     return call
-
-
-def read_all(end: int) -> str:
-    content = b""
-    while True:
-        try:
-            part = os.read(end, 2**16)
-        except OSError:  # a terminal that nobody writes to any more
-            break
-        if not part:
-            break
-        content += part
-    os.close(end)
-    return content.decode().replace("\r\n", "\n")
 
 
 def acting(shown: str) -> set[str]:
@@ -123,8 +114,7 @@ def test_names_of_runs_labels_and_plugins_are_visible(run, model, install):
         ("sample", "--help"),
     ):
         _, out, err = run(*arguments)
-        colours = acting(err.replace("\x1b[?25l", "").replace("\x1b[?25h", "")) if arguments[0] != "evaluate" else set()
-        assert (acting(out) - ({"\x1b"} if arguments[0] == "evaluate" else set()), colours) == (set(), set()), arguments
+        assert (acting(OWN.sub("", out)), acting(OWN.sub("", err))) == (set(), set()), arguments
     _, out, _ = run("runs", "show", model)
     assert SHOWN in out
     _, out, _ = run("runs", "show", model, out=False)

@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from tests.processes import read_all
+
 pty = pytest.importorskip("pty", reason="terminals of this kind are Unix's")
 fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
 
@@ -39,17 +41,8 @@ def on_terminal(environment):
         command = [sys.executable, "-m", "textgen", *map(str, arguments)]
         with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=variables) as process:
             os.close(theirs)
-            content = b""
-            while True:
-                try:
-                    part = os.read(ours, 2**16)
-                except OSError:  # Linux's way to say that the other end is closed
-                    break
-                if not part:
-                    break
-                content += part
-        os.close(ours)
-        lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", content.decode()))
+            content = read_all(ours)
+        lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", content))
         return process.returncode, lines
 
     return call

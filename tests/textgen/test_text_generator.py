@@ -120,7 +120,7 @@ def test_threads_write_the_same(run, name):
         assert list(pool.map(partial(write, textgen.load(run, runtime=name)), range(48))) == expected
 
 
-def in_child(work) -> str:
+def answer_of_child(work) -> str:
     """What work returns in a forked process that then exits in order; ``"hangs"`` if it does not end."""
     receive, send = os.pipe()
     child = os.fork()
@@ -146,7 +146,7 @@ def in_child(work) -> str:
 FORKS = """
 import os, sys, textgen
 sys.path.insert(0, {tests!r})
-from test_text_generator import in_child, write
+from test_text_generator import answer_of_child, write
 from textgen_onnx.running import threads
 if {way!r}:
     class Remembered(dict):
@@ -157,9 +157,9 @@ if {way!r}:
 generator = textgen.load({run!r}, runtime={name!r})
 expected = repr(generator.generate("the ", seed=1, length=40, num=8, ignore_eos=True))
 for _ in range(3):
-    found = in_child(lambda: repr(generator.generate("the ", seed=1, length=40, num=8, ignore_eos=True)))
+    found = answer_of_child(lambda: repr(generator.generate("the ", seed=1, length=40, num=8, ignore_eos=True)))
     print(found == expected or found)
-print(in_child(lambda: "idle") == "idle")
+print(answer_of_child(lambda: "idle") == "idle")
 """
 
 

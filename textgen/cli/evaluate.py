@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from textgen.base.console import folded
 from textgen.base.streams import print_result, results
 from textgen.cli.parameters import AsJson, DataDir, Device, Run, TrustGraph, complete_chain, complete_runtime
 
@@ -124,8 +125,9 @@ def _print_evaluation(evaluation: Evaluation) -> None:
     documents = "" if evaluation.documents is None else f"{evaluation.documents:,} documents, "
     tokens = f", {score.tokens:,} tokens" if score.has_long_tokens else ""
     per_token = f", {score.nats_per_token:.4f} nats per token" if score.has_long_tokens else ""
+    print_result(folded(f"{evaluation.run}, {evaluation.runtime} on {evaluation.device}"))
     _print_table(
-        ("", f"{evaluation.run}, {evaluation.runtime} on {evaluation.device}"),
+        ("", ""),
         [
             ("held-out text", f"{documents}{score.characters:,} characters{tokens} judged"),
             ("context", evaluation.context),
@@ -213,13 +215,14 @@ def _print_folds(validation: CrossValidation) -> None:
 
 
 def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-
+    """Prints a table; without a line for the head if that is empty."""
     from rich.console import Console
     from rich.table import Table
 
     from textgen.base.console import bare, visible
 
-    table = Table(*head, box=None, pad_edge=False, padding=(0, 3, 0, 0), show_header=True)
+    shown = visible if results().isatty() else str
+    table = Table(*map(shown, head), box=None, pad_edge=False, padding=(0, 3, 0, 0), show_header=any(head))
     for row in rows:
-        table.add_row(*(map(visible, row) if results().isatty() else row))
+        table.add_row(*map(shown, row))
     Console(file=bare(results()), markup=False, emoji=False, highlight=False).print(table)

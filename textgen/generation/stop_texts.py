@@ -15,7 +15,9 @@ MOST_CHARACTERS = 100_000
 
 
 class StopTexts:
-    """The stop texts of a request: every beginning of one is a state, in which a text is that ends in it.
+    """The stop texts of a request.
+
+    There is one state per prefix of a stop text; a text is in the state of the longest prefix that it ends with.
 
     Args:
         texts: the stop texts; empty ones are ignored.
@@ -35,7 +37,7 @@ class StopTexts:
             raise OptionError(
                 f"the stop texts have {total:,} characters, more than {MOST_CHARACTERS:,}; give fewer or shorter ones"
             )
-        # By state, 0 for no beginning: the state that each character leads to, and the characters of the beginning.
+        # By state, 0 for the empty prefix: the state that each character leads to, and the length of the prefix.
         self._next: list[dict[str, int]] = [{}]
         self._depth = [0]
         self._found = [0]

@@ -5,13 +5,13 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.processes import in_child
 from textgen.files import folders
 from textgen.files.folders import write_folder
 from textgen.files.writing import ABANDONED_AFTER, delete_leftovers, new_temporary
@@ -37,16 +37,6 @@ def write(folder: Path, text: str) -> None:
 
 def content(folder: Path) -> set[str]:
     return {(folder / name).read_text() for name in "abc"}
-
-
-def in_child(work: Callable[[], object]) -> int:
-    child = os.fork()
-    if not child:
-        try:
-            work()
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 @pytest.mark.usefixtures("replaced")

@@ -387,7 +387,6 @@ def test_a_sampler_is_named(hostile, run, name, fault):
         ("short", "drew int32 (2,) instead of ids int32 (3,)"),
         ("column", "drew int32 (3, 1) instead of ids int32 (3,)"),
         ("forbidden", "drew the id 0, which must never be drawn"),
-        ("excluded", "drew the id 0, which must never be drawn"),
         ("nobody", "drew NoneType instead of ids int32 (3,)"),
     ],
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.processes import in_child
 from textgen.errors import ArtifactError
 from textgen.runs.artifact import Artifact
 from textgen.testing import CountingModel
@@ -24,17 +25,6 @@ pytestmark = [
 #: Two epochs of a few batches, each with a checkpoint; the first one is the best.
 OPTIONS = {"epochs": 2, "batch_size": 27}
 SETTINGS = {"model": {"smoothing": 0.01}, "generation": {"length": 3}}
-
-
-def in_child(work: Callable[[], object]) -> int:
-    """Runs a function in a child process; returns its exit code, negative if a signal killed it."""
-    child = os.fork()
-    if not child:
-        try:
-            work()
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def count_operations(monkeypatch, at: int) -> Callable[[], int]:
