@@ -80,9 +80,11 @@ def export(
     from textgen.exporting.source import export_run
 
     run = SavedRun.open(_path(path, "path"))
-    folder = _path(out, "out") or run.artifact.path / values.text(to, "to")
+    exporter = values.text(to, "to")
+    folder = _path(out, "out") or run.artifact.path / exporter
     chosen = values.table(options or {}, "options")
-    return export_run(run, to, chosen, folder, sampler=sampler, notice=notice or (lambda line: None))
+    sampler = None if sampler is None else values.text(sampler, "sampler")
+    return export_run(run, exporter, chosen, folder, sampler=sampler, notice=notice or (lambda line: None))
 
 
 def cross_validate(
@@ -188,6 +190,8 @@ def train(
     wanted = read_settings(registry, names, _settings(settings), recipe=chosen["recipe"])
     if labels is not None:
         wanted = merge_settings(wanted, {"corpus": {"label": "label"}})
+    if not isinstance(callbacks, list | tuple):
+        raise OptionError(f"callbacks must be a list, not {values.shown(callbacks)}")
     if callbacks:
         named = wanted["training"].get("callbacks", ())
         wanted = merge_settings(wanted, {"training": {"callbacks": [*callbacks, *named]}})
@@ -203,6 +207,8 @@ def _path(path: object, name: str) -> Path | None:
 def _corpus(corpus: object) -> str | Path | list[str | Path] | None:
     """The name of a corpus, or its path or paths."""
     if corpus is None or isinstance(found := values.plain(corpus), str):
+        if corpus is not None and not values.is_possible_path(found):
+            raise OptionError(f"corpus must be a name or a path, not {values.shown(found)}")
         return None if corpus is None else found
     if isinstance(found, list):
         if not found:

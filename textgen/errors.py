@@ -86,8 +86,14 @@ class UnknownCharacterError(TextgenError):
 
 
 def shortened(value: object, most: int = 60) -> str:
-    """A value as Python writes it, for a message: its first ``most`` characters and an ellipsis, if it is longer."""
-    shown = repr(value)
+    """A value as Python writes it, for a message: its first ``most`` characters and an ellipsis, if it is longer.
+
+    A value that Python cannot write, such as a number of 5,000 digits, is named by its type.
+    """
+    try:
+        shown = repr(value)
+    except Exception:
+        return f"a value of type {type(value).__name__}"
     end = shown[-1] if isinstance(value, str) else ""  # the quote
     return shown if len(shown) <= most else f"{shown[:most]}…{end}"
 

@@ -169,7 +169,7 @@ def _interpret(schema: type[Options], name: str, value: Any, where: str) -> Any:
         return value
     kinds = _member_types(schema.model_fields[name].annotation)
     takes_text = _takes_text(kinds)
-    is_none = str(value) == "none" if takes_text or not isinstance(value, str) else value.strip() == "none"
+    is_none = isinstance(value, str) and (str(value) if takes_text else value.strip()) == "none"
     if is_none and NoneType in kinds and "none" not in kinds:
         return None
     if isinstance(value, Typed):

@@ -144,8 +144,53 @@ def test_a_prompt_that_is_not_text_is_one_sentence(generator, prompt):
         generator.generate(prompt)
 
 
+class Failing:
+    """An object that fails at whatever is done with it."""
+
+    def __repr__(self):
+        raise ValueError("no repr")
+
+    def __iter__(self):
+        raise RuntimeError("no items")
+
+    def __eq__(self, other):
+        raise RuntimeError("not comparable")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class FailingColumn(Failing):
+    def tolist(self):
+        raise RuntimeError("no list")
+
+
+class FailingPath(Failing):
+    def __fspath__(self):
+        raise RuntimeError("no path")
+
+
+def deep() -> list[Any]:
+    made: list[Any] = []
+    for _ in range(10**5):
+        made = [made]
+    return made
+
+
+#: Values that cannot be written, read or stored, each in a way of its own.
+HOSTILE = [
+    *(10**400, -(10**400), 10**5000, "\ud800", "\udcff", "a" * 5_000, "a\0b", range(10**20)),
+    *(Failing(), FailingColumn(), FailingPath(), [Failing()], [10**5000], {"a": 10**5000}, {"a": Failing()}),
+    *(deep(), Path("\ud800"), np.array([10**30])),
+]
+
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text("ab", max_size=3) | st.binary(max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text("ab\ud800", max_size=3)
+    | st.binary(max_size=3)
+    | st.integers(0, len(HOSTILE) - 1).map(lambda number: HOSTILE[number]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab", max_size=2), inner, max_size=2),
     max_leaves=4,
 ) | st.sampled_from([object(), int, len, np.array([[1, 2]]), np.datetime64("2026-01-01"), np.array(None), 1j])
@@ -191,6 +236,34 @@ def test_a_list_that_contains_itself_is_one_sentence():
     endless.append(endless)
     with pytest.raises(TextgenError, match=r"a value of type (list|dict) contains itself, or is nested too deeply"):
         textgen.train(corpus="nothing.txt", settings={"training": {"epochs": endless}})
+
+
+@pytest.mark.parametrize("number", range(len(HOSTILE)))
+def test_whatever_a_value_does_it_is_one_sentence(generator, number):
+    value = HOSTILE[number]
+    calls: list[Any] = [
+        lambda: generator.generate([value, 3]),
+        *(lambda name=name: generator.generate("ab", **{name: value}) for name in ("num", "temperature", "rows")),
+        lambda: generator.generate("ab", on_unknown=value),
+        lambda: textgen.load(value),
+        lambda: textgen.export(value),
+        lambda: textgen.export(generator.artifact.path, to=value),
+        lambda: textgen.train(value),
+        lambda: textgen.train("nothing.txt", settings={"training": {"epochs": value}}),
+        lambda: textgen.train("nothing.txt", callbacks=value),
+        lambda: textgen.train(text=["a"], model="missing", labels=value),
+        lambda: textgen.use_plugins(files=value),
+    ]
+    for index, call in enumerate(calls):
+        with pytest.raises(TextgenError) as raised:
+            call()
+        assert "\n" not in str(raised.value), index
+
+
+def test_an_endless_list_of_prompts_is_one_sentence(generator, monkeypatch):
+    monkeypatch.setattr("textgen.base.values.MOST_ITEMS", 1_000)
+    with pytest.raises(TextgenError, match="has more than 1,000 items; pass fewer"):
+        generator.generate("ab" for _ in iter(int, 1))
 
 
 def test_paths_are_texts_or_anything_that_stands_for_one(generator, tmp_path):

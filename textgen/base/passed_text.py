@@ -59,9 +59,27 @@ def _items(texts: Iterable[str]) -> Iterable[object]:
     if isinstance(texts, Mapping):
         raise OptionError(f"{NAME} is a mapping ({kind}); pass its texts, as in {NAME}=list(texts.values())")
     try:
-        return iter(texts)
+        items = iter(texts)
     except TypeError:
         raise OptionError(f"{NAME} is of type {kind}; pass a str, or a list or column of them") from None
+    except Exception as error:
+        raise _unreadable(error) from error
+    return _each(items)
+
+
+def _each(items: Iterator[object]) -> Iterator[object]:
+    while True:
+        try:
+            item = next(items)
+        except StopIteration:
+            return
+        except Exception as error:
+            raise _unreadable(error) from error
+        yield item
+
+
+def _unreadable(error: Exception) -> OptionError:
+    return OptionError(f"{NAME} cannot be read: its items raised {type(error).__name__}")
 
 
 def _lines(items: Iterable[object], labels: Sequence[object] | None) -> Iterator[bytes]:
@@ -71,15 +89,17 @@ def _lines(items: Iterable[object], labels: Sequence[object] | None) -> Iterator
     for index, item in enumerate(items):
         count += 1
         if not isinstance(item, str):
-            value = repr(item)
             raise OptionError(
-                f"{NAME}[{index}] is {value if len(value) <= 40 else type(item).__name__}, which is not a str; "
+                f"{NAME}[{index}] is {values.shown(item)}, which is not a str; "
                 f"leave such rows out, as in {NAME}=[row for row in rows if isinstance(row, str)]"
             )
         empty = empty and not item.strip()
         record = {"text": item}
         if labels is not None and index < len(labels):
-            record["label"] = str(labels[index])
+            try:
+                record["label"] = str(labels[index])
+            except Exception as error:
+                raise OptionError(f"labels[{index}] cannot be read: it raised {type(error).__name__}") from error
         yield _encoded(f"{NAME}[{index}]", json.dumps(record, ensure_ascii=False), item) + b"\n"
     if labels is not None and len(labels) != count:
         raise OptionError(f"{NAME} has {count:,} documents, but labels has {len(labels):,} items")

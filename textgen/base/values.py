@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 from collections.abc import Iterator, KeysView, Mapping, Sequence, ValuesView
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from textgen.errors import OptionError
+from textgen.errors import OptionError, TextgenError
 
 T = TypeVar("T")
 
 #: Characters of a value that a message shows.
 SHOWN = 60
+
+#: The most items of a range or an iterator, which may be endless.
+MOST_ITEMS = 10**7
 
 
 def plain(value: Any) -> Any:
@@ -24,12 +30,18 @@ def plain(value: Any) -> Any:
     that would become a list stays as it is.
 
     Raises:
-        OptionError: if the value contains itself, or is nested too deeply.
+        OptionError: if the value contains itself, is nested too deeply, has more than :data:`MOST_ITEMS` items that are
+            not in memory, or fails to tell what is in it.
     """
+    kind = type(value).__name__
     try:
         return _plain(value)
+    except TextgenError:
+        raise
     except RecursionError:
-        raise OptionError(f"a value of type {type(value).__name__} contains itself, or is nested too deeply") from None
+        raise OptionError(f"a value of type {kind} contains itself, or is nested too deeply") from None
+    except Exception as error:  # of code that belongs to the value
+        raise OptionError(f"a value of type {kind} cannot be read: it raised {type(error).__name__}") from error
 
 
 def _plain(value: Any) -> Any:
@@ -38,7 +50,7 @@ def _plain(value: Any) -> Any:
     if (column := _as_list(value)) is not value:
         return _plain(column)
     is_file = hasattr(value, "read")
-    if isinstance(value, list | tuple | set | frozenset | range | Iterator | ValuesView | KeysView) and not is_file:
+    if isinstance(value, list | tuple | set | frozenset | ValuesView | KeysView) and not is_file:
         return [_plain(item) for item in value]
     if isinstance(value, os.PathLike) and not isinstance(value, Path) and isinstance(path := os.fspath(value), str):
         return Path(path)
@@ -71,7 +83,7 @@ def number(value: object, name: str) -> float:
         OptionError: if it is something else.
     """
     found = plain(value)
-    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+    if isinstance(found, bool) or not isinstance(found, int | float) or not _is_finite(found):
         raise OptionError(f"{name} must be a number, not {shown(value)}")
     return found
 
@@ -107,7 +119,7 @@ def choice(value: object, name: str, choices: Sequence[str]) -> str:
         OptionError: if it is something else.
     """
     found = plain(value)
-    if found not in choices:
+    if not isinstance(found, str) or found not in choices:
         raise OptionError(f"{name} must be {' or '.join(map(repr, choices))}, not {shown(value)}")
     return str(found)
 
@@ -168,32 +180,57 @@ def path(value: object, name: str) -> Path:
     """A path: a text, or any object that stands for one.
 
     Raises:
-        OptionError: if it is something else, empty, or contains NUL.
+        OptionError: if it is something else, empty, too long, or contains NUL or half of a surrogate pair.
     """
     found = plain(value)
     if not isinstance(found, str | Path):
         raise OptionError(f"{name} must be a path, as a str or pathlib.Path, not {shown(value)}")
-    if not str(found) or "\0" in str(found):
+    if not str(found) or not is_possible_path(str(found)):
         raise OptionError(f"{name} must be a path, not {shown(value)}")
     return Path(found)
+
+
+def is_possible_path(text: str) -> bool:
+    """Whether the operating system can have a file of this name: it is short enough, without NUL or half characters."""
+    try:
+        os.lstat(text)
+    except (UnicodeEncodeError, ValueError):
+        return False
+    except OSError as error:
+        return error.errno != errno.ENAMETOOLONG
+    return True
 
 
 def shown(value: object) -> str:
     """A value in a message: itself if it is short, otherwise its type."""
     kind = type(value)
-    if kind.__module__ in ("builtins", "numpy") and len(written := repr(value)) <= SHOWN and "\n" not in written:
-        return written
+    if kind.__module__ in ("builtins", "numpy"):
+        with suppress(Exception):  # a list of values that cannot be written, a number of more than 4,300 digits
+            if len(written := repr(value)) <= SHOWN and "\n" not in written:
+                return written
     return f"a value of type {kind.__name__}"
 
 
 def _as_list(value: Any) -> Any:
-    """What an array, a number of NumPy or a column of a table is in plain Python; other values as they are."""
+    """What an array, a number of NumPy, a column of a table or an iterator is in plain Python; others as they are."""
     if isinstance(value, str):
-        return str(value) if type(value).__module__ == "numpy" else value
+        return value if type(value) is str else str.__str__(value)
+    if isinstance(value, range | Iterator) and not hasattr(value, "read"):
+        items = list(islice(value, MOST_ITEMS + 1))
+        if len(items) > MOST_ITEMS:
+            raise OptionError(f"a value of type {type(value).__name__} has more than {MOST_ITEMS:,} items; pass fewer")
+        return items
     for name in ("tolist", "to_list"):  # the second one of polars
         if not isinstance(value, type) and callable(convert := getattr(value, name, None)):
             return convert()
     return value
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
 
 
 def _written(bound: int) -> str:

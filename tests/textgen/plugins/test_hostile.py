@@ -545,7 +545,7 @@ def test_a_run_whose_folder_is_deleted_is_not_finished(hostile, work):
 
 
 PRINTING = """
-import atexit, os, sys, threading, time
+import atexit, os, sys, threading
 from textgen import Sampler, hookimpl
 
 def shout(where):
@@ -559,13 +559,14 @@ def shout(where):
         sys.stdout = sys.stderr = None
 
 def go_on():
-    while True:
-        time.sleep(0.002)
+    while not ended.wait(0.002):
         print("thread prints")
 
 if os.environ.get("STREAMS") == "late":
-    threading.Thread(target=go_on, daemon=True).start()
-    atexit.register(lambda: print("end prints"))
+    ended = threading.Event()
+    thread = threading.Thread(target=go_on, daemon=True)
+    thread.start()
+    atexit.register(lambda: (print("end prints"), ended.set(), thread.join()))
 if os.environ.get("END") == "end":
     atexit.register(lambda: os._exit(0))
 
