@@ -80,9 +80,8 @@ def export(
     from textgen.exporting.source import export_run
 
     run = SavedRun.open(_path(path, "path"))
-    folder = _path(out, "out") or run.artifact.path / values.text(to, "to")
-    chosen = values.table(options or {}, "options")
-    return export_run(run, to, chosen, folder, sampler=sampler, notice=notice or (lambda line: None))
+    chosen, folder = values.table(options or {}, "options"), _path(out, "out")
+    return export_run(run, values.text(to, "to"), chosen, folder, sampler=sampler, notice=notice or (lambda line: None))
 
 
 def cross_validate(

@@ -10,6 +10,7 @@ import safetensors.numpy
 
 from textgen.base.console import notice
 from textgen.errors import UnavailableError
+from textgen.files.writing import inside
 from textgen.model.fitting import Checkpoint, Position
 from textgen.plugins.recorded import record_plugins
 from textgen.plugins.registry import Registry
@@ -98,7 +99,7 @@ class Recorder:
         from textgen.training.plot import save_training_plot
 
         try:
-            save_training_plot(history.records, self._artifact.path / "plots" / "training.png")
+            save_training_plot(history.records, inside(self._artifact.path, "plots/training.png"))
         except UnavailableError as error:
             notice(f"{error}; plots/training.png is left out")
         else:
