@@ -80,9 +80,7 @@ def export(
     from textgen.exporting.source import export_run
 
     run = SavedRun.open(_path(path, "path"))
-    exporter = values.text(to, "to")
-    folder = _path(out, "out") or run.artifact.path / exporter
-    chosen = values.table(options or {}, "options")
+    exporter, chosen, folder = values.text(to, "to"), values.table(options or {}, "options"), _path(out, "out")
     sampler = None if sampler is None else values.text(sampler, "sampler")
     return export_run(run, exporter, chosen, folder, sampler=sampler, notice=notice or (lambda line: None))
 

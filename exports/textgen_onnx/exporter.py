@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -45,7 +46,8 @@ from textgen_onnx.running.graphs import Graphs
 from textgen_onnx.runtime import OnnxRuntime
 
 #: The manifest of an export, and what Git and file managers put beside it.
-BESIDE_EXPORT = ("textgen.json", GIT_ATTRIBUTES, ".DS_Store", "Thumbs.db", "desktop.ini")
+MANIFEST = "textgen.json"
+BESIDE_EXPORT = (MANIFEST, GIT_ATTRIBUTES, ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 class OnnxOptions(Options):
@@ -77,7 +79,7 @@ class OnnxExporter(Exporter):
     options: OnnxOptions
 
     def export(self, source: ExportSource, folder: Path) -> ExportReport:
-        _check_replaceable(folder)
+        _check_replaceable(folder, source.artifact.path / FOLDER)
         with write_folder(folder) as work:
             reference, graphs, about = self._graphs(source)
             export = Artifact(work, exported_manifest(source.artifact.manifest, about))
@@ -144,8 +146,15 @@ class OnnxExporter(Exporter):
         return source.open_runtime("auto"), graphs, about | {"cell": weights.cell, "units": list(weights.units)}
 
 
-def _check_replaceable(folder: Path) -> None:
+def _check_replaceable(folder: Path, own: Path) -> None:
     """Checks that a folder has nothing but an export, perhaps a damaged one, or is empty, or does not exist.
+
+    An export has a valid manifest, or at least the files of a manifest and of a graph; in the run's own folder of
+    exports, one of the two is enough.
+
+    Args:
+        folder: to be replaced.
+        own: the run's folder of exports.
 
     Raises:
         ArtifactError: otherwise; names what would be lost.
@@ -158,14 +167,16 @@ def _check_replaceable(folder: Path) -> None:
             f"--out {quoted(folder / FOLDER)}"
         )
     of_an_export = {STEP, GENERATE, BLOCK, TOKENIZER, GOLDEN, CARD, SUMS, *BESIDE_EXPORT}
+    found = {path.name: path.is_file() for path in folder.iterdir()} if folder.is_dir() else {}
     try:
         manifest = Artifact.open(folder).manifest
         is_export, recorded = manifest.export is not None, manifest.files.keys()
     except ArtifactError:
-        is_export, recorded = True, {}.keys()
-    found = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    others = [name for name in found if name not in of_an_export and name not in recorded]
-    if not is_export or not folder.is_dir() or (others and others == found):
+        marks = [found.get(name, False) for name in (MANIFEST, STEP)]
+        is_own = os.path.realpath(folder) == os.path.realpath(own)
+        is_export, recorded = not found or (any(marks) if is_own else all(marks)), {}.keys()
+    others = [name for name, is_file in found.items() if not is_file or name not in of_an_export | recorded]
+    if not is_export or not folder.is_dir():
         raise ArtifactError(
             f"{folder} already exists and is not an export; it will not be overwritten; choose another --out"
         )

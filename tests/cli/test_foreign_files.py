@@ -127,6 +127,14 @@ def test_prompts_may_come_through_a_pipe_that_a_shell_opened(textgen, run):
     assert [line[:2] for line in written.out.splitlines()] == ["Ad", "Bo"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the paths are those of Linux")
+@pytest.mark.parametrize("before", ["/proc/self/fd/../../..", "/dev/fd/../../.."])
+@pytest.mark.parametrize("option", ["--prompts-file", "--prompt-file"])
+def test_a_pipe_is_not_waited_for_behind_the_path_of_one_that_a_shell_opened(textgen, run, before, option):
+    os.mkfifo("pipe")
+    assert "pipe is a pipe, not a file" in textgen("sample", run, option, f"{before}{Path('pipe').absolute()}").error
+
+
 def test_a_link_that_leaves_the_folder_is_refused(textgen, run):
     shutil.move(run / "weights.safetensors", "elsewhere")
     (run / "weights.safetensors").symlink_to(Path("elsewhere").absolute())

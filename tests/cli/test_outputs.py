@@ -71,12 +71,13 @@ def test_a_link_is_written_through_and_stays(textgen, run):
     "name",
     [
         *("textgen.json", "tokenizer.json", "weights.safetensors", "history.jsonl", "history.csv", "samples.txt"),
-        *("checkpoints/new.safetensors", "WEIGHTS.safetensors"),
+        *("checkpoints/new.safetensors", "WEIGHTS.safetensors", "onnx/new.state"),
     ],
 )
 @pytest.mark.parametrize("way", ["directly", "through a link", "with dots", "of a broken run"])
 def test_the_files_of_a_run_are_refused_before_any_text_is_written(textgen, run, trained, name, way):
     path = run / name
+    path.parent.mkdir(exist_ok=True)
     if way == "through a link":
         Path("link").symlink_to(path)
         path = Path("link")

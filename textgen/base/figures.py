@@ -43,12 +43,12 @@ def _cached_somewhere() -> Iterator[None]:
         log.setLevel(level)
 
 
-def save_figure(figure: Any, path: Path) -> None:
-    """Write a figure to a PNG file, completely or not at all.
+def save_figure(figure: Any, path: Path, *, follow: bool = True) -> None:
+    """Write a figure to a PNG file, completely or not at all; ``follow`` as for :func:`write_atomically`.
 
     Raises:
         OSError: naming ``path``.
     """
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=120)
-    write_atomically(path, image.getvalue())
+    write_atomically(path, image.getvalue(), follow=follow)

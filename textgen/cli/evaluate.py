@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +12,7 @@ from textgen.cli.parameters import AsJson, DataDir, Device, Run, TrustGraph, com
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from textgen.evaluation.evaluate import Evaluation, WrittenTexts
     from textgen.evaluation.folds import CrossValidation
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LABELS_LISTED = 40
 
 #: The path of the plot in the run's folder.
-PLOT = Path("plots") / "evaluation.png"
+PLOT = "plots/evaluation.png"
 
 
 def evaluate(
@@ -72,6 +72,7 @@ def evaluate(
     from textgen.api import cross_validate, load
     from textgen.base.console import show_progress
     from textgen.errors import OptionError
+    from textgen.files.writing import inside
 
     texts: dict[str, Any] = {"num": num, "seed": seed, "sampler": sampler, "temperature": temperature}
     if folds is not None:
@@ -90,13 +91,14 @@ def evaluate(
         return
     trust: Trust = "graph" if trust_graph else "weights"
     generator = load(run, runtime=runtime or "auto", device=device or "auto", trust=trust)
+    plot = inside(generator.artifact.path, PLOT)
     with show_progress() as progress:
         evaluation = generator.evaluate(context=context, **texts, data_dir=data_dir, progress=progress)
     if as_json:
         print_result(json.dumps(asdict(evaluation), indent=1))
     else:
         _print_evaluation(evaluation)
-    _report(evaluation, generator.artifact.path / PLOT)
+    _report(evaluation, plot)
 
 
 def _report(evaluation: Evaluation, plot: Path) -> None:

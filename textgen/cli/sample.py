@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 #: The most bytes of a file of prompts.
 _PROMPTS_LIMIT = 2**28
 
+#: Paths of what a shell opened for this process; it may be a pipe.
+_OPENED = re.compile(r"/dev/stdin|/(?:dev|proc/self)/fd/[0-9]+")
+
 
 def sample(
     run: Run = None,
@@ -225,8 +228,8 @@ def _read_bytes(path: str) -> bytes:
 
     if path == "-":
         return sys.stdin.buffer.read(_PROMPTS_LIMIT + 1) if sys.stdin else b""
-    if path == "/dev/stdin" or path.startswith(("/dev/fd/", "/proc/self/fd/")):
-        with Path(path).open("rb") as file:
+    if _OPENED.fullmatch(whole := os.path.abspath(path)):
+        with open(whole, "rb") as file:
             return file.read(_PROMPTS_LIMIT + 1)
     if Path(path).is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))

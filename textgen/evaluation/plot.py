@@ -29,7 +29,7 @@ def save_evaluation_plot(evaluation: Evaluation, path: Path) -> None:
     _draw_reliability(axes[0], evaluation.held_out)
     if written:
         _draw_lengths(axes[1], written)
-    save_figure(figure, path)
+    save_figure(figure, path, follow=False)
 
 
 def _draw_reliability(axes: Any, score: Score) -> None:

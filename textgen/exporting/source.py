@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from textgen.errors import PluginError, TextgenError
 from textgen.evaluation.scoring import mean_loss
 from textgen.exporting.exporter import Exporter, ExportReport, ExportSource
+from textgen.files.writing import inside
 from textgen.generation.chain import Chain
 from textgen.generation.draw import Draw, uniforms
 from textgen.generation.runtime import Runtime
 from textgen.options import build_options
 from textgen.plugins.recorded import with_chain
 from textgen.runs.artifact import Artifact
-from textgen.runs.folder import check_place
+from textgen.runs.folder import check_circle, check_place
 from textgen.saved_run import SavedRun
 from textgen.text.batches import Batch, Dataset
 from textgen.training.layout import arrange_batches
@@ -33,7 +34,7 @@ def export_run(
     run: SavedRun,
     name: str,
     options: Mapping[str, Any],
-    folder: Path,
+    folder: Path | None,
     *,
     sampler: str | None = None,
     notice: Callable[[str], None],
@@ -44,7 +45,7 @@ def export_run(
         run: the run.
         name: the exporter, as registered.
         options: of the exporter.
-        folder: the folder to write.
+        folder: the folder to write; ``None`` for one in the run's folder, named after the exporter.
         sampler: the chain that the export generates with; by default the run's own.
         notice: shows the user a line.
 
@@ -52,8 +53,11 @@ def export_run(
         OptionError: if ``sampler`` is not a chain.
         ArtifactError: if the run is incomplete, or the export differs too much from it; no file is left then.
     """
-    check_place(folder.parent)
     factory = run.registry.get("exporter", name)
+    if folder is None:
+        folder = inside(run.artifact.path, name)
+    check_circle(folder)
+    check_place(folder.parent)
     exporter: Exporter = factory(build_options(factory.Options, options, where=name))
     run.artifact.keep_weights()  # a process that trains the run may replace them: all parts are of one checkpoint
     report = exporter.export(export_source(run, notice, sampler), folder)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
+from textgen.errors import ArtifactError
 from textgen.files.reading import open_regular
 
 #: Names of the temporary files and folders of textgen, and of nothing else: leftovers are deleted by their names.
@@ -32,25 +33,31 @@ ABANDONED_AFTER = 24 * 3600
 moved: dict[int, TextIO] = {}
 
 #: Paths that stand for an open file of this process.
-_DESCRIPTORS = re.compile(r"/(?:dev|proc/self)/(?:std(?P<name>in|out|err)|fd/(?P<number>\d+))")
+_DESCRIPTORS = re.compile(r"/(?:dev|proc/self)/(?:std(?P<name>in|out|err)|fd/(?P<number>[0-9]+))")
 
 
-def write_atomically(path: Path, content: bytes | str) -> None:
+def write_atomically(path: Path, content: bytes | str, *, follow: bool = True) -> None:
     """Writes a file completely or not at all, as :func:`write_pieces`.
 
     A link is followed, and stays; the file that it points to is written. A device, a pipe or an open file of this
     process (``/dev/stdout``) cannot be replaced: the bytes are written to it. A file that exists keeps its permissions;
     its other names (hard links) keep the former content.
 
+    Args:
+        path: the file.
+        content: its bytes, or its text, which becomes UTF-8.
+        follow: ``False`` replaces whatever has the name, be it a link, a device or a pipe, as is right for a file that
+            no user has named.
+
     Raises:
         OSError: naming ``path``.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
     try:
-        target = destination(path)
+        target = destination(path) if follow else path
         if isinstance(target, int):
             _write_to(os.dup(moved[target].fileno() if target in moved else target), data)
-        elif is_special(target):
+        elif follow and is_special(target):
             _write_to(os.open(target, os.O_WRONLY), data)
         else:
             write_pieces(target.parent, [data], lambda: target.name)
@@ -84,6 +91,24 @@ def is_special(path: Path) -> bool:
     except OSError:
         return False
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The path of something that textgen writes or deletes, unasked, below a folder such as that of a run.
+
+    Args:
+        folder: may itself be a link, and need not exist.
+        name: of a file or a folder in it.
+
+    Raises:
+        ArtifactError: if a link in the folder leads out of it, or the path is a device, a pipe or a socket.
+    """
+    path = folder / name
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise ArtifactError(f"{path} is a link that leaves the folder; replace it by what it names, or delete it")
+    if is_special(path):
+        raise ArtifactError(f"{path} is a device, a pipe or a socket in the place of a file; delete it")
+    return path
 
 
 def _write_to(handle: int, data: bytes) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from textgen.errors import ArtifactError, UnsupportedModelError
 from textgen.files.reading import LARGEST, read_json, read_tensors
-from textgen.files.writing import bring_back, quoted, sha256, write_atomically
+from textgen.files.writing import bring_back, inside, quoted, sha256, write_atomically
 from textgen.model.state import StateSpec
 from textgen.runs.manifest import FORMAT_VERSION, MANIFEST, TOKENIZER, WEIGHTS, FileRecord, Manifest, read_manifest
 
@@ -60,14 +60,19 @@ class Artifact:
         return cls(path, read_manifest(path / MANIFEST), trust)
 
     def commit(self) -> None:
-        """Writes ``textgen.json``, atomically, in the present format."""
+        """Writes ``textgen.json``, atomically, in the present format; errors as for :meth:`put`."""
         self.manifest.format_version = FORMAT_VERSION
-        write_atomically(self.path / MANIFEST, self.manifest.model_dump_json(indent=1) + "\n")
+        content = self.manifest.model_dump_json(indent=1) + "\n"
+        write_atomically(inside(self.path, MANIFEST), content, follow=False)
 
     def put(self, name: str, content: bytes | str) -> Path:
-        """Writes a file of the folder and records it; :meth:`commit` writes the record. Returns the file's path."""
-        path = self.path / name
-        write_atomically(path, content)
+        """Writes a file of the folder and records it; :meth:`commit` writes the record. Returns the file's path.
+
+        Raises:
+            ArtifactError: if a link in the folder leads out of it, or the path is a device, a pipe or a socket.
+        """
+        path = inside(self.path, name)
+        write_atomically(path, content, follow=False)
         self.record(name)
         return path
 

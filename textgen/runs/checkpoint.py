@@ -17,6 +17,7 @@ from textgen.errors import ArtifactError
 from textgen.files.reading import parse_json, read_tensors
 from textgen.model.fitting import Checkpoint, Position, Tensors
 from textgen.runs.artifact import Artifact
+from textgen.runs.folder import checkpoint_files
 from textgen.runs.manifest import CHECKPOINTS, Count
 from textgen.runs.manifest import WEIGHTS as FINAL_WEIGHTS
 
@@ -106,7 +107,7 @@ def drop_old_checkpoints(artifact: Artifact) -> None:
     """
     manifest, folder = artifact.manifest, artifact.path
     kept = (manifest.weights, manifest.last_checkpoint)
-    files = [folder / FINAL_WEIGHTS, *(folder / CHECKPOINTS).glob("*step-*.safetensors*")]
+    files = [folder / FINAL_WEIGHTS, *checkpoint_files(folder)]
     old = {file.relative_to(folder).as_posix(): file for file in files}
     for name in kept:
         old.pop(name or "", None)

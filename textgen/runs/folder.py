@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -12,10 +13,13 @@ from pathlib import Path
 from textgen.base.console import notice
 from textgen.base.environment import runs_folder
 from textgen.errors import ArtifactError
-from textgen.files.writing import WINDOWS, delete_leftovers, quoted, try_lock
+from textgen.files.writing import WINDOWS, delete_leftovers, inside, quoted, try_lock
 from textgen.options import Settings
 from textgen.runs.artifact import Artifact
 from textgen.runs.manifest import CHECKPOINTS, MANIFEST
+
+#: Names of the files of checkpoints, and of nothing else: those that nothing points to are deleted by their names.
+CHECKPOINT = re.compile(r"step-[0-9]{8,}\.safetensors")
 
 
 def name_run(settings: Settings) -> str:
@@ -131,10 +135,14 @@ def claimed(folder: Path) -> Iterator[None]:
 
 
 def tidy(artifact: Artifact) -> None:
-    """Deletes what killed commands left in the folder of a run, unless another process is at work there."""
+    """Deletes what killed commands left in the folder of a run, unless another process is at work there.
+
+    Nothing is deleted in folders that a link puts there.
+    """
     folder = artifact.path
-    for place in (folder, folder / CHECKPOINTS, folder / "plots"):
-        delete_leftovers(place)
+    for name in (".", CHECKPOINTS, "plots"):
+        with suppress(ArtifactError):
+            delete_leftovers(inside(folder, name))
     if artifact.manifest.status == "finished" and _unrecorded(artifact):
         with suppress(ArtifactError, OSError), claimed(folder):
             for file in _unrecorded(Artifact.open(folder)):
@@ -143,8 +151,16 @@ def tidy(artifact: Artifact) -> None:
 
 def _unrecorded(artifact: Artifact) -> list[Path]:
     """Checkpoints that the manifest does not point to."""
-    found = (artifact.path / CHECKPOINTS).glob("step-*.safetensors")
+    found = checkpoint_files(artifact.path)
     return [file for file in found if f"{CHECKPOINTS}/{file.name}" not in artifact.manifest.files]
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """The checkpoints in a run's folder, by their names; none if a link leads to them from elsewhere."""
+    try:
+        return [file for file in inside(folder, CHECKPOINTS).iterdir() if CHECKPOINT.fullmatch(file.name)]
+    except (ArtifactError, OSError):
+        return []
 
 
 def empty(folder: Path) -> None:
@@ -177,11 +193,23 @@ def check_place(folder: Path) -> None:
     Raises:
         ArtifactError: if a file is in the way, or permission is missing.
     """
+    check_circle(folder)
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not existing.is_dir():
         raise ArtifactError(f"{existing} is a file, not a folder; choose another --out")
     if not os.access(existing, os.W_OK):
         raise ArtifactError(f"{existing} is not writable; choose another --out")
+
+
+def check_circle(folder: Path) -> None:
+    """Checks that the links in a path lead somewhere.
+
+    Raises:
+        ArtifactError: if one leads back to itself.
+    """
+    for path in (folder, *folder.parents):
+        if os.path.islink(os.path.realpath(path)):
+            raise ArtifactError(f"{path} is a link that leads to itself; choose another --out")
 
 
 def _make(folder: Path, made: list[Path]) -> None:

@@ -24,8 +24,8 @@ OF_A_RUN = (
     *("plots/training.png", "plots/evaluation.png"),
 )
 
-#: Folders of a run that have nothing but files of its own.
-FOLDERS_OF_A_RUN = (f"{CHECKPOINTS}/", "tensorboard/")
+#: Folders of a run that have nothing but files of its own, or that an export replaces as a whole.
+FOLDERS_OF_A_RUN = (f"{CHECKPOINTS}/", "tensorboard/", "onnx/")
 
 
 def check_output(path: Path, option: str) -> None:

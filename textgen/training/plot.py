@@ -36,7 +36,7 @@ def save_training_plot(history: Sequence[Mapping[str, float]], path: Path) -> No
         if len(curves) > 1:
             axes.legend()
     axes.set(xlabel="batches")
-    save_figure(figure, path)
+    save_figure(figure, path, follow=False)
 
 
 def training_curves(history: Sequence[Mapping[str, float]]) -> dict[str, dict[str, list[tuple[float, float]]]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import safetensors.numpy
 
 from textgen.errors import UnavailableError
+from textgen.files.writing import inside
 from textgen.model.fitting import Checkpoint, Position
 from textgen.plugins.recorded import record_plugins
 from textgen.plugins.registry import Registry
@@ -97,7 +98,7 @@ class Recorder:
         from textgen.training.plot import save_training_plot
 
         try:
-            save_training_plot(history.records, self._artifact.path / "plots" / "training.png")
+            save_training_plot(history.records, inside(self._artifact.path, "plots/training.png"))
         except UnavailableError:
             pass  # who wants the plot installs matplotlib for it; the history has the same figures
         else:

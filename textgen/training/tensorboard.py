@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from textgen.files.writing import inside
 from textgen.model.fitting import Position
 from textgen.runs.artifact import Artifact
 from textgen.training.display import Display
@@ -103,7 +104,7 @@ class TensorBoardDisplay(Display):
 
     def started(self, plan: Plan, folder: Path, position: Position) -> None:
         """Notes the folder, which the run makes once it can train."""
-        self._folder = folder / "tensorboard"
+        self._folder = inside(folder, "tensorboard")
         self._display.started(plan, folder, position)
 
     def batch(self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None) -> None:

@@ -11,7 +11,7 @@ from types import FrameType
 from textgen.base.cluster import Cluster
 from textgen.base.machine import signals_handled
 from textgen.errors import ArtifactError, OptionError, UnknownCharacterError
-from textgen.files.writing import quoted
+from textgen.files.writing import inside, quoted
 from textgen.model.fitting import Position
 from textgen.options import Settings, merge_settings
 from textgen.plugins.recorded import check_transforms, needing, recorded_tokenizer, report_changes
@@ -19,6 +19,8 @@ from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.runs.folder import claimed, find_run, name_run, new_folder
 from textgen.runs.lineage import Base
+from textgen.runs.manifest import CHECKPOINTS
+from textgen.runs.output import OF_A_RUN
 from textgen.training.display import Display
 from textgen.training.plan import Plan, make_plan
 from textgen.training.recorder import Recorder, make_manifest
@@ -102,6 +104,9 @@ def resume(
 def _resume(
     artifact: Artifact, registry: Registry, display: Display, changes: Settings, data_dir: Path | None
 ) -> Artifact:
+    if is_chief():
+        for name in (*OF_A_RUN, CHECKPOINTS):
+            inside(artifact.path, name)  # before any work is done
     with needing(artifact, registry):
         recorded = recorded_settings(artifact, registry)
         code = check_code(artifact, changes, registry)

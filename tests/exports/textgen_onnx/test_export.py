@@ -381,6 +381,70 @@ def test_nothing_but_an_export_is_replaced(make_run, tmp_path, textgen):
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize("name", ["README.md", "tokenizer.json", ".gitattributes", "step.onnx", "textgen.json"])
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_file_with_the_name_of_one_of_an_export_is_not_replaced(exported, tmp_path, textgen, name, kind):
+    path = tmp_path / "d" / name
+    path.parent.mkdir()
+    if kind == "folder":
+        path.mkdir()
+        path /= "thesis.txt"
+    path.write_text("the only copy")
+    done = textgen("export", "--onnx", exported("gru").run.path, "--out", tmp_path / "d")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "d already exists and is not an export" in done.err
+    assert path.read_text() == "the only copy"
+
+
+@pytest.mark.parametrize("place", ["run/onnx", "elsewhere"])
+def test_a_folder_with_the_name_of_a_file_of_an_export_is_not_lost_with_it(place, make_run, tmp_path, textgen):
+    run, out = make_run(tmp_path / "run"), tmp_path / place
+    api.export(run.path, out=out)
+    (out / "README.md").unlink()
+    (out / "README.md").mkdir()
+    (out / "README.md" / "thesis.txt").write_text("the only copy")
+    assert "has README.md, which is not of an export" in textgen("export", "--onnx", run.path, "--out", out).err
+    assert (out / "README.md" / "thesis.txt").read_text() == "the only copy"
+
+
+def test_a_damaged_export_elsewhere_is_replaced(make_run, tmp_path):
+    run, out = make_run(tmp_path / "run"), tmp_path / "elsewhere"
+    out.mkdir()
+    api.export(run.path, out=out)
+    os.truncate(out / "textgen.json", 50)
+    api.export(run.path, out=out)
+    Artifact.open(out).verify()
+
+
+@pytest.mark.parametrize("target", ["an export", "nothing"])
+def test_an_export_does_not_follow_a_link_out_of_the_run(make_run, tmp_path, textgen, target):
+    run, out = make_run(tmp_path / "run"), tmp_path / "elsewhere"
+    if target == "an export":
+        api.export(run.path, out=out)
+    (run.path / "onnx").symlink_to(out)
+    before = contents(tmp_path)
+    done = textgen("export", "--onnx", run.path)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert f"{run.path / 'onnx'} is a link that leaves the folder" in done.err
+    assert contents(tmp_path) == before
+    assert textgen("export", "--onnx", run.path, "--out", run.path / "onnx").code == 0  # the user has named it
+    Artifact.open(out).verify()
+
+
+@pytest.mark.parametrize("out", ["loop", "loop/x", "one", "other/x/y"])
+def test_a_link_to_itself_is_no_place_for_an_export(exported, tmp_path, textgen, out):
+    for name, target in (("loop", "loop"), ("one", "other"), ("other", "one")):
+        (tmp_path / name).symlink_to(target)
+    done = textgen("export", "--onnx", exported("gru").run.path, "--out", tmp_path / out)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "is a link that leads to itself; choose another --out" in done.err
+    assert {path.name: os.readlink(path) for path in tmp_path.iterdir()} == {
+        "loop": "loop",
+        "one": "other",
+        "other": "one",
+    }
+
+
 @pytest.mark.parametrize("options", [{"precision": "int8"}, {"precision": "fp16"}, {"block": 4}])
 def test_tf2onnx_takes_no_other_option(exported, options):
     with pytest.raises(OptionError, match="leave precision and block out"):
