@@ -179,7 +179,7 @@ class TextGenerator:
             ArtifactError: if the file is missing, was altered, or belongs to another model.
         """
         fingerprint = self.artifact.weights_sha256 or ""
-        return Continuation.load(values.path(path, "path"), self.runtime, self.tokenizer, fingerprint)
+        return Continuation.load(values.path(path, "path"), self._checked, self.tokenizer, fingerprint)
 
     def sample(self, request: Request) -> list[Generation]:
         """Write the texts of a request; the generations are in the order of its prompts."""
@@ -217,7 +217,7 @@ class TextGenerator:
             progress: called with the name of the current step, the amount done, and the total.
 
         Raises:
-            OptionError: for values out of range or meant for another layout, or if the run held nothing out.
+            OptionError: for values out of range or meant for another layout, or if the run has no held-out text.
             CorpusError: if the corpus is not available, or no longer has the run's vocabulary.
         """
         from textgen.base.environment import data_folder

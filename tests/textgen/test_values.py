@@ -180,6 +180,18 @@ def test_any_argument_of_train_is_taken_or_a_sentence(work, option, value):
     assert "\n" not in str(raised.value)
 
 
+def test_names_of_settings_that_are_tuples_are_one_sentence():
+    with pytest.raises(TextgenError, match=r"a name in settings must be a str, not \('a', 'b'\)"):
+        textgen.train(corpus="nothing.txt", settings={("a", "b"): {}})
+
+
+def test_a_list_that_contains_itself_is_one_sentence():
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(TextgenError, match=r"a value of type (list|dict) contains itself, or is nested too deeply"):
+        textgen.train(corpus="nothing.txt", settings={"training": {"epochs": endless}})
+
+
 def test_paths_are_texts_or_anything_that_stands_for_one(generator, tmp_path):
     path = generator.artifact.path
     for each in (path, str(path), np.str_(path), Located(path), os.fspath(path)):

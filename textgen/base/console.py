@@ -60,7 +60,7 @@ class Terminal:
             self.write(line)
 
 
-def guarded(stream: Any) -> Any:
+def made_visible(stream: Any) -> Any:
     """The stream, as a :class:`Terminal` if it leads to one."""
     return Terminal(stream) if stream.isatty() and not isinstance(stream, Terminal) else stream
 
@@ -72,7 +72,7 @@ def bare(stream: Any) -> Any:
 
 def say(text: object) -> None:
     """Print a line on stderr."""
-    print(text, file=guarded(messages()), flush=True)
+    print(text, file=made_visible(messages()), flush=True)
 
 
 def folded(text: str, indent: int = 0, stream: TextIO | None = None) -> str:

@@ -97,8 +97,8 @@ def parse_device(device: str) -> tuple[Literal["auto", "cpu", "cuda"], int]:
 def signals_handled(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> Iterator[None]:
     """Handles Ctrl-C, SIGTERM and SIGHUP with ``handler`` inside the ``with`` block, then as before.
 
-    SIGHUP comes from a terminal that is closed; under ``nohup`` it stays ignored. Python allows this in the main thread
-    only; in any other thread the block runs without it.
+    SIGHUP comes from a terminal that is closed. A signal that the process was told to ignore, as ``nohup`` does with
+    SIGHUP, stays ignored. Python allows this in the main thread only; in any other thread the block runs without it.
 
     Args:
         handler: as :func:`signal.signal` takes it.
@@ -106,10 +106,11 @@ def signals_handled(handler: Callable[[int, FrameType | None], object] | signal.
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-    former = {number: signal.signal(number, handler) for number in numbers}
+    former = {}
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            former[number] = signal.signal(number, handler)
     try:
         yield
     finally:

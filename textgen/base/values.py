@@ -20,18 +20,34 @@ def plain(value: Any) -> Any:
     """A value without NumPy's or a table's types, as JSON and pydantic know it; anything else as it is.
 
     Numbers, texts and arrays of NumPy, columns of data frames, tuples, ranges and generators become numbers, texts and
-    lists; so do the values inside lists and mappings. Other paths become :class:`~pathlib.Path`.
+    lists; so do the values inside lists and mappings. Other paths become :class:`~pathlib.Path`. A key of a mapping
+    that would become a list stays as it is.
+
+    Raises:
+        OptionError: if the value contains itself, or is nested too deeply.
     """
+    try:
+        return _plain(value)
+    except RecursionError:
+        raise OptionError(f"a value of type {type(value).__name__} contains itself, or is nested too deeply") from None
+
+
+def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {plain(key): plain(item) for key, item in value.items()}
+        return {_plain_key(key): _plain(item) for key, item in value.items()}
     if (column := _as_list(value)) is not value:
-        return plain(column)
+        return _plain(column)
     is_file = hasattr(value, "read")
     if isinstance(value, list | tuple | set | frozenset | range | Iterator | ValuesView | KeysView) and not is_file:
-        return [plain(item) for item in value]
+        return [_plain(item) for item in value]
     if isinstance(value, os.PathLike) and not isinstance(value, Path) and isinstance(path := os.fspath(value), str):
         return Path(path)
     return value
+
+
+def _plain_key(key: Any) -> Any:
+    """A key of a mapping; a list cannot be one."""
+    return key if isinstance(found := _plain(key), list) else found
 
 
 def whole_number(value: object, name: str, lowest: int, highest: int) -> int:

@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from textgen import __version__
-from textgen.base.console import bare, guarded, notice, say
+from textgen.base.console import bare, made_visible, notice, say
 from textgen.base.environment import is_strict
 from textgen.base.machine import usable_cores
 from textgen.base.streams import move_stdout, move_stdout_back, print_result, stdout_for_results
@@ -256,7 +256,7 @@ def _open_streams() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="replace")
     move_stdout()
-    sys.stdout, sys.stderr = guarded(sys.stdout), guarded(sys.stderr)
+    sys.stdout, sys.stderr = made_visible(sys.stdout), made_visible(sys.stderr)
 
 
 def _close_output() -> None:

@@ -21,9 +21,9 @@ from textgen.text.corpus import Corpus, Layout
 from textgen.text.encoded import EncodedText
 from textgen.text.labels import LabelledTokenizer
 from textgen.text.tokenizer import Tokenizer
-from textgen.training.held_out import YARDSTICK, count_yardstick, split
-from textgen.training.layout import arrange_batches
+from textgen.training.layout import arrange_batches, split
 from textgen.training.settings import recorded_layout
+from textgen.training.yardstick import YARDSTICK, count_yardstick
 from textgen.training.text import Text
 
 #: The default number of texts to write, and the number written at a time.
@@ -121,7 +121,7 @@ def read_split(run: SavedRun, corpus: Corpus, tokenizer: Tokenizer) -> SplitText
     """Reads the corpus of a run again, and splits it as in training.
 
     Raises:
-        OptionError: if the run held nothing out.
+        OptionError: if the run has no held-out text.
         CorpusError: if the text is not available, too short to hold anything out, or not in the run's vocabulary.
     """
     options, path = recorded_layout(run.settings), run.artifact.path
@@ -174,7 +174,7 @@ def evaluate_run(
         progress: called with the progress of the work.
 
     Raises:
-        OptionError: if the context is below 1, or the text is documents.
+        OptionError: if there is a context, and the text is documents.
     """
     report = progress or discard_progress
     reading = _choose_reading(text, context)
@@ -229,8 +229,6 @@ def _choose_reading(text: SplitText, context: int | None) -> Reading:
         return Reading.documents(text.encoded)
     if context is None:
         return Reading.carried(text.encoded.ids)
-    if context < 1:
-        raise OptionError(f"the context must be at least 1 token, not {context}")
     return Reading.windows(text.encoded.ids, context)
 
 

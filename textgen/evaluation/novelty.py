@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from textgen.saved_run import SavedRun
 from textgen.text.corpus import Corpus
 from textgen.text.encoding import in_pieces, read_documents, read_labelled
-from textgen.training.held_out import held_out_documents
+from textgen.training.layout import held_out_documents
 from textgen.training.settings import recorded_layout
 
 Item = TypeVar("Item")

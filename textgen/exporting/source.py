@@ -65,7 +65,7 @@ def export_run(
 def _check_report(report: Any, owner: str) -> None:
     """Checks that the exporter of a third party has written what it reports."""
     if not isinstance(report, ExportReport):
-        raise PluginError(f"{owner} returned {type(report).__name__} instead of a report: tell its author")
+        raise PluginError(f"{owner} returned {type(report).__name__} instead of a report: report this to its author")
     missing = [file for file in report.files if not Path(report.folder, file).is_file()]
     if missing or not report.files:
         what = f"has not written {missing[0]}" if missing else "has written no file"

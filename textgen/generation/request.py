@@ -17,11 +17,11 @@ from textgen.options import Options
 from textgen.text.tokenizer import OnUnknown
 from textgen.text.vocabulary import Unknown
 
-#: The bounds of whole numbers in a request. The highest are far above any use: a slip must not fill the memory.
-_BOUNDS = {"num": (1, 10**6), "length": (1, 10**9), "chunk": (1, 2**16), "seed": (0, 2**64 - 1)}
+#: The most texts of a request, and characters of a text: far above any use, but a slip must not fill the memory.
+MOST_TEXTS, MOST_CHARACTERS = 10**6, 10**9
 
-#: The most texts of a request.
-MOST_TEXTS = 10**6
+#: The bounds of whole numbers in a request.
+_BOUNDS = {"num": (1, MOST_TEXTS), "length": (1, MOST_CHARACTERS), "chunk": (1, 2**16), "seed": (0, 2**64 - 1)}
 
 #: Characters to write if neither the request nor the run says how many.
 DEFAULT_LENGTH = 400
@@ -36,8 +36,9 @@ class GenerationOptions(Options):
     length: int | None = Field(
         None,
         ge=1,
-        le=10**9,
-        description="Characters to write; by default 400 for a stream, twice the longest document for documents.",
+        le=MOST_CHARACTERS,
+        description=f"Characters to write; by default {DEFAULT_LENGTH} for a stream, "
+        "twice the longest document for documents.",
     )
     sampler: str = Field("temperature(0.8) | multinomial", description="The sampler chain.")
     stop: tuple[str, ...] = Field((), description="Texts that end a generation; they are not part of it.")

@@ -61,7 +61,7 @@ def exit_place(error: SystemExit) -> str | None:
 
 
 @contextmanager
-def guarded() -> Iterator[None]:
+def contained() -> Iterator[None]:
     """Runs code of a plugin: it prints on stderr, and streams and working directory are then as they were before.
 
     ``os._exit``, which would end the program as if all were done, raises ``SystemExit`` inside the block. All of this
@@ -97,7 +97,7 @@ def working_directory() -> str | None:
 
 
 def return_to(folder: str | None) -> None:
-    """Makes a folder the working directory again, in case that code of a plugin has left it."""
+    """Makes a folder the working directory again, if plugin code has changed it."""
     if folder is not None and working_directory() != folder:
         os.chdir(folder)
 

@@ -86,7 +86,7 @@ class Failures:
             notice(f"plugin {plugin}: {hook} {fault}; it failed {MOST_FAILURES} times in a row and is left out")
             return True
         if calls.failed == 1:
-            notice(f"plugin {plugin}: {hook} {fault}; it is called again, and left out if it goes on failing")
+            notice(f"plugin {plugin}: {hook} {fault}; it will be called again, and disabled if it keeps failing")
         return False
 
     def forget(self, plugin: Plugin) -> None:
@@ -98,7 +98,7 @@ class Failures:
         """Reports at the end of a run what failed in it, and begins to count anew."""
         for (plugin, hook), calls in self._calls.items():
             if calls.failed:
-                lost = "; the calls after that are lost, too" if self.is_left_out(plugin, hook) else ""
+                lost = "; later calls were skipped" if self.is_left_out(plugin, hook) else ""
                 notice(f"plugin {plugin}: {calls.failed} of {calls.count} calls of {hook} failed: {calls.fault}{lost}")
         self._calls.clear()
 

@@ -15,7 +15,7 @@ import pluggy
 from textgen.base.environment import is_strict
 from textgen.errors import PluginError, suggestion
 from textgen.plugins.discovery import Plugin
-from textgen.plugins.faults import describe, guarded
+from textgen.plugins.faults import describe, contained
 
 #: The kinds of things that plugins provide, and the hook that registers each.
 KINDS = {
@@ -65,7 +65,7 @@ class Provided:
             return self.target
         module, _, attribute = self.target.partition(":")
         try:
-            with guarded():
+            with contained():
                 return getattr(importlib.import_module(module), attribute)
         except KeyboardInterrupt:
             raise

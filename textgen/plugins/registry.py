@@ -15,7 +15,7 @@ from textgen.base.environment import allowed_plugins, is_strict
 from textgen.errors import PluginError, TextgenError, UnknownNameError
 from textgen.plugins import hookspecs
 from textgen.plugins.discovery import DISTRIBUTION, Candidate, Plugin, find_candidates, find_file
-from textgen.plugins.faults import Problem, describe, exit_place, find_culprit, guarded, locate
+from textgen.plugins.faults import Problem, describe, exit_place, find_culprit, contained, locate
 from textgen.plugins.life_cycle import Failures, copied
 from textgen.plugins.registration import Provided, check_hooks, collect_names, hooks
 
@@ -116,7 +116,7 @@ class Registry:
 
     def _load(self, candidate: Candidate) -> None:
         try:
-            with guarded():
+            with contained():
                 module = candidate.load()
         except KeyboardInterrupt:
             raise
@@ -138,7 +138,7 @@ class Registry:
         try:
             check_hooks(self._manager, module, self.hooks)
             self._manager.register(module, name=key)
-            with guarded():
+            with contained():
                 provided = collect_names(self._manager, module, plugin)
         except KeyboardInterrupt:
             raise
@@ -337,7 +337,7 @@ class Registry:
         owner = self._owners[implementation.plugin_name]
         own = {**arguments, "options": (options or {}).get(owner.name)}
         try:
-            with guarded():
+            with contained():
                 result = implementation.function(*(copied(own[name]) for name in implementation.argnames))
         except KeyboardInterrupt:
             raise

@@ -104,7 +104,7 @@ class Artifact:
             )
         return path, record
 
-    def _unhurried(self, read: Callable[[], Read]) -> Read:
+    def _of_one_manifest(self, read: Callable[[], Read]) -> Read:
         """Reads files of one manifest.
 
         If that fails because a process that trains the run has replaced them in the meantime, reads the manifest anew,
@@ -125,7 +125,7 @@ class Artifact:
 
         While a run is training, checks only the files that readers rely on: its logs are ahead of their records.
         """
-        self._unhurried(self._verify)
+        self._of_one_manifest(self._verify)
 
     def _verify(self) -> None:
         manifest = self.manifest
@@ -160,7 +160,7 @@ class Artifact:
         """
         if self._kept is not None:
             return self._kept
-        return self._unhurried(self._read_weights)
+        return self._of_one_manifest(self._read_weights)
 
     def keep_weights(self) -> None:
         """Reads the weights and keeps them in memory, so that all later readers of this object get the same.
@@ -178,7 +178,7 @@ class Artifact:
             ArtifactError: if there are none yet, or the file is missing or truncated.
         """
         if self.manifest.export is None:
-            self._unhurried(lambda: self._checked_size(self._name_of_weights()))
+            self._of_one_manifest(lambda: self._checked_size(self._name_of_weights()))
 
     def _name_of_weights(self) -> str:
         if self.manifest.weights is None:

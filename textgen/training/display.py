@@ -17,8 +17,8 @@ from textgen.model.fitting import Position
 from textgen.runs.artifact import Artifact
 from textgen.text.batches import PaddedDocuments
 from textgen.text.labels import labels_of
-from textgen.training.held_out import YARDSTICK
 from textgen.training.plan import Plan
+from textgen.training.yardstick import YARDSTICK
 
 #: The least width of the progress bar, which the figures beside it leave to it.
 LEAST_BAR = 10

@@ -21,7 +21,7 @@ from textgen.generation.request import GenerationOptions
 from textgen.model.fitting import Tensors, TrainingOptions
 from textgen.model.model import Model
 from textgen.options import PLUGINS, Options, Settings, build_options, merge_settings
-from textgen.plugins.faults import guarded
+from textgen.plugins.faults import contained
 from textgen.plugins.recorded import needing, recorded_tokenizer
 from textgen.plugins.registry import Registry
 from textgen.runs.lineage import Base
@@ -159,7 +159,7 @@ def make_plan(
     options = _settle_options(wanted, registry, base)
     if text is None:
         read = read_text if base is None else partial(grown_text, base)
-        with guarded():
+        with contained():
             text = read(options.settings, registry, data_dir)
     training = options.training if base is None else _settle_layout(options, text, base, wanted)
     keeps_prompt = base is None or "prompt" in wanted["generation"]

@@ -36,13 +36,13 @@ class Recorder:
         self._plan = plan
         self._overwrite = overwrite
         self._samples = ""
-        self._begun = False
+        self._is_new = False
 
     def open(self, start: Position) -> None:
         """Begins to write a run that starts, or is resumed, at a position; samples after it are dropped."""
         if self._overwrite:
             empty(self._artifact.path)
-        self._begun = not (self._artifact.path / MANIFEST).exists()
+        self._is_new = not (self._artifact.path / MANIFEST).exists()
         self._samples = _read_samples(self._artifact.path / SAMPLES, start)
         self._artifact.manifest.status = "training"
         self._artifact.commit()  # first: a folder that is not empty is a run, which can be resumed or replaced
@@ -51,7 +51,7 @@ class Recorder:
 
     def discard(self) -> None:
         """Deletes what a new run has written; its folder, empty then, is removed by :func:`new_folder`."""
-        if self._begun:
+        if self._is_new:
             empty(self._artifact.path)
 
     def add_sample(self, position: Position, loss: float, sample: str) -> None:

@@ -8,14 +8,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, Self
 
+from textgen.base.console import notice
+from textgen.base.environment import is_strict
 from textgen.errors import ArtifactError, PluginError, TextgenError
 from textgen.files.writing import quoted
 from textgen.generation.loop import finish, generate
-from textgen.generation.request import Request
+from textgen.generation.request import DEFAULT_LENGTH, Request
 from textgen.generation.runtime import ModelRuntime, Runtime
 from textgen.model.fitting import Checkpoint, Position, Tensors
 from textgen.plugins.checks import CheckedRuntime
-from textgen.plugins.faults import return_to, working_directory
+from textgen.plugins.faults import describe, return_to, working_directory
 from textgen.plugins.recorded import TRANSFORM
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
@@ -24,9 +26,9 @@ from textgen.runs.history import History
 from textgen.text.batches import Batch
 from textgen.text.vocabulary import spans_lines
 from textgen.training.display import Display
-from textgen.training.held_out import YARDSTICK, count_yardstick
 from textgen.training.plan import Plan
 from textgen.training.recorder import Recorder
+from textgen.training.yardstick import YARDSTICK, count_yardstick
 
 
 class Run:
@@ -139,9 +141,6 @@ class Run:
         is_due = minutes > 0 and time.monotonic() - self._saved_at >= 60 * minutes
         return self._recorder is not None and is_within and is_due and not self.should_stop
 
-    def save(self, checkpoint: Checkpoint) -> None:
-        self._save_within(checkpoint)
-
     def batches(self, position: Position) -> Iterator[Batch]:
         self._open()
         hooked = bool(self._registry.implementers(TRANSFORM))
@@ -175,7 +174,7 @@ class Run:
     def batch_ended(self, position: Position, loss: float, targets: int, learning_rate: float | None = None) -> None:
         loss /= self._characters_per_target
         characters = targets * self._characters_per_target
-        self._check_finite(position, {"loss": loss})
+        self._end_if_not_finite(position, {"loss": loss})
         now = time.perf_counter()
         seconds, self._clock = now - self._clock, now
         self._epoch.add(position, loss, characters, seconds)
@@ -184,7 +183,7 @@ class Run:
 
     def epoch_ended(self, position: Position, metrics: Mapping[str, float], checkpoint: Checkpoint) -> None:
         return_to(self._working_directory)  # a model or a callback may have left it
-        self._check_finite(position, {name: value for name, value in metrics.items() if name.endswith("loss")})
+        self._end_if_not_finite(position, {name: value for name, value in metrics.items() if name.endswith("loss")})
         record = self._record(position, self._per_character(metrics))
         self._history.records.append(record)
         self._unsaved = checkpoint
@@ -210,10 +209,10 @@ class Run:
     def interrupted(self, checkpoint: Checkpoint, held_out_loss: float | None = None) -> None:
         return_to(self._working_directory)  # a model or a callback may have left it
         if held_out_loss is not None:
-            self._check_finite(checkpoint.position, {"held_out_loss": held_out_loss})
-        self._save_within(checkpoint, held_out_loss)
+            self._end_if_not_finite(checkpoint.position, {"held_out_loss": held_out_loss})
+        self.save(checkpoint, held_out_loss)
 
-    def _save_within(self, checkpoint: Checkpoint, held_out_loss: float | None = None) -> None:
+    def save(self, checkpoint: Checkpoint, held_out_loss: float | None = None) -> None:
         """Saves a checkpoint within an epoch; the record of that is part of the history only if the run ends there."""
         losses = {"loss": self._epoch.loss} if self._epoch.characters else {}
         if held_out_loss is not None:
@@ -225,8 +224,8 @@ class Run:
         is_best = math.isinf(self._best_loss) if held_out_loss is None else held_out_loss < self._best_loss
         self._save(self._epoch.added_to(checkpoint), record, best=is_best)
 
-    def _check_finite(self, position: Position, losses: Mapping[str, float]) -> None:
-        """Ends a run whose weights have become useless; what was saved before stays, and can be resumed.
+    def _end_if_not_finite(self, position: Position, losses: Mapping[str, float]) -> None:
+        """Ends a run whose weights have become useless. What was saved before stays; a folder without any is emptied.
 
         Raises:
             TextgenError: if a loss is not finite; says what is left.
@@ -302,7 +301,7 @@ class Run:
         count = 1 if self.plan.text.layout == "stream" else 5
         request = Request(
             prompts=(generation.prompt,) * count,
-            length=generation.length or 400,
+            length=generation.length or DEFAULT_LENGTH,
             chains=(chain,) * count,
             seed=self.options.seed,
             stop=generation.stop,
@@ -322,24 +321,32 @@ class Run:
             self._save(self._unsaved, self._history.records[-1], best=math.isinf(self._best_loss))
         if not self._was_stopped and self._recorder is not None and self.artifact.manifest.weights is None:
             raise PluginError(
-                f"the model {self.plan.model_name!r} ended its training without reporting an epoch: tell its author"
+                f"the model {self.plan.model_name!r} ended its training without reporting an epoch: report this to its author"
             )
         self.artifact.manifest.status = "interrupted" if self._was_stopped else "finished"
         if self._recorder is not None:
-            self._measure_yardstick()
             self._recorder.finish(self._history)
+            self._measure_yardstick()
         elif self._best_weights is not None:
             self.plan.model.load_weights(self._best_weights)
         self._display.ended(self.artifact)
 
     def _measure_yardstick(self) -> None:
-        """Puts the held-out loss of an n-gram beside that of a finished run."""
+        """Puts the held-out loss of an n-gram beside that of a finished run, whose files are written by now."""
         metrics, plan = self.artifact.manifest.metrics, self.plan
         if self._was_stopped or "held_out_loss" not in metrics or plan.model_name == YARDSTICK:
             return
-        found = count_yardstick(plan.dataset, plan.tokenizer.vocab_size, self._registry, lambda: self._asked_to_stop)
+        vocab_size = plan.tokenizer.vocab_size
+        try:
+            found = count_yardstick(plan.dataset, vocab_size, self._registry, lambda: self._asked_to_stop)
+        except Exception as error:
+            if is_strict():
+                raise
+            notice(f"no n-gram was counted, beside which to judge this run: {describe(error)}")
+            return
         if found is not None:
             metrics[f"{YARDSTICK}_held_out_loss"] = found[1]
+            self.artifact.commit()
 
 
 @dataclass

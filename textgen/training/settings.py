@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from textgen.base.console import notice
 from textgen.errors import OptionError, suggestion
 from textgen.files.writing import quoted
-from textgen.generation.request import GenerationOptions
+from textgen.generation.request import DEFAULT_LENGTH, GenerationOptions
 from textgen.model.fitting import TrainingOptions
 from textgen.options import PLUGINS, Options, Settings, Typed, build_options, merge_settings, read_config, set_arguments
 from textgen.plugins.recorded import check_recorded
@@ -413,4 +413,4 @@ def default_length(layout: Layout, lengths: NDArray[np.int64]) -> int:
         layout: the corpus's.
         lengths: the number of characters of each document, ``[documents]``.
     """
-    return 400 if layout == "stream" else 2 * min(int(np.max(lengths)), usual_longest(lengths))
+    return DEFAULT_LENGTH if layout == "stream" else 2 * min(int(np.max(lengths)), usual_longest(lengths))

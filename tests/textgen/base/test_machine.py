@@ -41,18 +41,20 @@ def test_signals_are_handled_inside_the_block_alone():
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-def test_a_closed_terminal_is_handled_unless_nohup_ignores_it():
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_handled_unless_the_process_was_told_to_ignore_it(number):
     received = []
-    with signals_handled(lambda number, frame: received.append(number)):
-        os.kill(os.getpid(), signal.SIGHUP)
-    assert received == [signal.SIGHUP]
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before = signal.signal(number, signal.SIG_DFL)  # the tests themselves may run under nohup
     try:
         with signals_handled(lambda number, frame: received.append(number)):
-            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), number)
+        assert received == [number]
+        signal.signal(number, signal.SIG_IGN)
+        with signals_handled(lambda number, frame: received.append(number)):
+            os.kill(os.getpid(), number)
     finally:
-        signal.signal(signal.SIGHUP, before)
-    assert received == [signal.SIGHUP]
+        signal.signal(number, before)
+    assert received == [number]
 
 
 def test_in_another_thread_signals_stay_as_they_are():

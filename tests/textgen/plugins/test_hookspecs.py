@@ -449,10 +449,10 @@ def test_a_hook_that_fails_three_times_in_a_row_is_left_out_and_the_end_says_so(
     head, fault = "plugin fails of bad-plugin 0: ", "textgen_batch_ended raised ValueError: of no use"
     assert str(problem) == f"{head}{fault}; it is left out"
     assert reports(capsys) == [
-        f"textgen: {head}{fault}; it is called again, and left out if it goes on failing",
+        f"textgen: {head}{fault}; it will be called again, and disabled if it keeps failing",
         f"textgen: {head}{fault}; it failed 3 times in a row and is left out",
         f"textgen: {head}3 of 3 calls of textgen_batch_ended failed: raised ValueError: of no use; "
-        "the calls after that are lost, too",
+        "later calls were skipped",
     ]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import textgen
 from textgen import (
     Block,
     Corpus,
@@ -26,6 +27,7 @@ from textgen import (
     Tokenizer,
     hookimpl,
 )
+from textgen.errors import PluginError
 from textgen.runs.artifact import Artifact
 from textgen.testing import CountingModel, registered
 
@@ -472,6 +474,15 @@ def test_a_runtime_is_named(hostile, run, name, fault):
     assert error.startswith(f"textgen: error: the runtime '{name}' of acme 0 ")
     assert fault in error
     assert hostile(*sample, "--runtime", "faulty")[:2] == hostile(*sample)[:2]
+
+
+@pytest.mark.parametrize("name", ["narrowlogits", "wrongstate"])
+def test_a_runtime_is_named_when_a_state_is_loaded(hostile, run, name):
+    sample = ["sample", run, "--num", 1, "--seed", 1, "--prompt", "abc"]
+    assert hostile(*sample, "--save-state", "state")[0] == 0
+    generator = textgen.load(run, runtime=name)
+    with pytest.raises(PluginError, match=f"the runtime '{name}' of acme 0 returned"):
+        generator.load_continuation("state")
 
 
 @pytest.mark.parametrize("name", ["nanlogits", "narrowlogits", "wrongstate"])

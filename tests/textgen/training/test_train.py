@@ -221,8 +221,12 @@ def test_an_interrupted_run_is_resumed_as_if_it_had_not_been(work, diary, option
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_other_signals_stop_as_ctrl_c_does(work, number):
-    with registered(stop_after(5, number)):
-        assert work.train("part").manifest.status == "interrupted"
+    before = signal.signal(number, signal.SIG_DFL)  # under nohup, SIGHUP is ignored
+    try:
+        with registered(stop_after(5, number)):
+            assert work.train("part").manifest.status == "interrupted"
+    finally:
+        signal.signal(number, before)
     assert same_weights(work.resume("part"), work.train("whole"))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import textgen
+from textgen.runs.artifact import Artifact
 from textgen.testing import counting, registered
 
 NAMES = [
@@ -82,6 +83,34 @@ def test_there_is_none_without_the_plugin_or_held_out_text(tmp_path, options):
 
 
 def test_a_long_text_is_not_counted(tmp_path, text, monkeypatch):
-    monkeypatch.setattr("textgen.training.held_out.MOST_TARGETS", 100)
+    counted: list[int] = []
+    monkeypatch.setattr("textgen.training.yardstick.MOST_TARGETS", 100)
+    monkeypatch.setattr("textgen.training.yardstick._Counting.batch_ended", lambda *arguments: counted.append(1))
     run = textgen.train(model="counting", out=tmp_path / "run", settings=SETTINGS, **text)
     assert "ngram_held_out_loss" not in run.artifact.manifest.metrics
+    assert counted == []
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("of the n-gram")])
+def test_a_run_is_finished_if_no_n_gram_can_be_counted(tmp_path, text, monkeypatch, capsys, error):
+    def fail(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("textgen.training.run.count_yardstick", fail)
+    run = textgen.train(model="counting", out=tmp_path / "run", settings=SETTINGS, **text)
+    assert run.artifact.manifest.status == "finished"
+    assert "ngram_held_out_loss" not in run.artifact.manifest.metrics
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "n-gram" in line]
+    assert line.startswith(f"textgen: no n-gram was counted, beside which to judge this run: {type(error).__name__}")
+
+
+def test_a_run_is_on_disk_before_an_n_gram_is_counted(tmp_path, text, monkeypatch):
+    def kill(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("textgen.training.run.count_yardstick", kill)
+    with pytest.raises(KeyboardInterrupt):
+        textgen.train(model="counting", out=tmp_path / "run", settings=SETTINGS, **text)
+    run = Artifact.open(tmp_path / "run")
+    run.verify()
+    assert (run.manifest.status, run.manifest.weights) == ("finished", "weights.safetensors")

@@ -1,65 +1,19 @@
-"""The held-out part of a text, by which a run is judged, and the yardstick: an n-gram judged by the same text."""
+"""The yardstick: an n-gram, counted in the training text of another model, and judged by the same held-out text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 from textgen.model.fitting import Checkpoint, Position, TrainingOptions
 from textgen.model.model import Model
 from textgen.plugins.registry import Registry
 from textgen.text.batches import Batch, Dataset
-from textgen.text.corpus import Layout
-from textgen.text.encoded import EncodedText, draw_documents
 
 #: The model whose held-out loss stands beside that of every other one, by registered name.
 YARDSTICK = "ngram"
 
 #: The most tokens of a training text that it is counted in, which takes some ten seconds.
 MOST_TARGETS = 2_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """A text cut in two.
-
-    Attributes:
-        training: the part to train on.
-        held_out: the part to judge by; empty if nothing is held out.
-        documents: ``[held out]``, the numbers of the held-out documents in ascending order; ``None`` for a stream.
-    """
-
-    training: EncodedText
-    held_out: EncodedText
-    documents: NDArray[np.intp] | None
-
-
-def split(
-    text: EncodedText, layout: Layout, options: TrainingOptions, documents: NDArray[np.intp] | None = None
-) -> Split:
-    """Holds out the share ``held_out`` of a text: the tail of a stream, or documents drawn by the seed.
-
-    Args:
-        text: the whole text.
-        layout: the layout of its corpus.
-        options: ``held_out`` and ``seed`` decide.
-        documents: the numbers of the documents to hold out instead.
-    """
-    if layout == "stream":
-        training, held_out = text.split_tail(options.held_out)
-        return Split(training=training, held_out=held_out, documents=None)
-    if documents is None:
-        documents = held_out_documents(len(text), options)
-    training, held_out = text.hold_out(documents)
-    return Split(training=training, held_out=held_out, documents=np.sort(documents))
-
-
-def held_out_documents(count: int, options: TrainingOptions) -> NDArray[np.intp]:
-    """Draws the documents to hold out, of ``count``; returns their numbers in ascending order."""
-    return draw_documents(count, options.held_out, options.seed)
 
 
 def count_yardstick(
@@ -74,7 +28,7 @@ def count_yardstick(
         should_stop: whether the user asked to stop.
 
     Returns:
-        The n-gram, and its held-out loss in nats per character; ``None`` if nothing is held out, the text is long, the
+        The n-gram, and its held-out loss in nats per character; ``None`` if nothing is held out, the text is too long, the
         n-gram's plugin is disabled, or it was stopped.
     """
     if dataset.held_out is None or not any(item.name == YARDSTICK for item in registry.provided("model")):
@@ -105,8 +59,11 @@ class _Counting:
         return self._should_stop() or self._targets > MOST_TARGETS
 
     def batches(self, position: Position) -> Iterator[Batch]:
-        for batch in self._dataset.train.batches(position.epoch, position.step):
-            if self.should_stop:
+        """Yields the batches of the text; none if it is too long, as far as the first one tells."""
+        train = self._dataset.train
+        for number, batch in enumerate(train.batches(position.epoch, position.step)):
+            is_long = number == 0 and batch.weights.sum() * train.steps > MOST_TARGETS
+            if is_long or self.should_stop:
                 return
             yield batch
 
