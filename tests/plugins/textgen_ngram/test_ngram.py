@@ -219,7 +219,7 @@ def test_a_run_is_the_same_if_it_was_stopped_and_resumed(command_line, tmp_path)
 
 
 @pytest.fixture
-def interrupted(command_line, tmp_path) -> Path:
+def interrupted(command_line, tmp_path: Path) -> Path:
     """A run that was stopped within its first epoch."""
     (tmp_path / "text.txt").write_text("abcab" * 40)
     quick = ["--set", "training.sample_every=0", "--batch-size", 2, "--set", "training.length=8", "--max-steps", 4]
