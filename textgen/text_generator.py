@@ -187,9 +187,9 @@ class TextGenerator:
 
     def pieces(self, request: Request) -> Generator[Piece, None, list[Generation]]:
         """Write the texts of a request: a generator that yields pieces of text, and returns the generations."""
-        self.run.registry.notify("textgen_before_generation", request=request)
+        self.run.registry.life_cycle.notify("textgen_before_generation", request=request)
         generations = yield from generate(self._checked, self.tokenizer, self.boundaries, request)
-        self.run.registry.notify("textgen_after_generation", request=request, generations=generations)
+        self.run.registry.life_cycle.notify("textgen_after_generation", request=request, generations=generations)
         return generations
 
     def evaluate(

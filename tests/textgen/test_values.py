@@ -181,8 +181,9 @@ def test_any_argument_of_train_is_taken_or_a_sentence(work, option, value):
 
 
 def test_names_of_settings_that_are_tuples_are_one_sentence():
+    settings: Any = {("a", "b"): {}}
     with pytest.raises(TextgenError, match=r"a name in settings must be a str, not \('a', 'b'\)"):
-        textgen.train(corpus="nothing.txt", settings={("a", "b"): {}})
+        textgen.train(corpus="nothing.txt", settings=settings)
 
 
 def test_a_list_that_contains_itself_is_one_sentence():

@@ -23,8 +23,8 @@ from textgen.text.labels import LabelledTokenizer
 from textgen.text.tokenizer import Tokenizer
 from textgen.training.layout import arrange_batches, split
 from textgen.training.settings import recorded_layout
-from textgen.training.yardstick import YARDSTICK, count_yardstick
 from textgen.training.text import Text
+from textgen.training.yardstick import YARDSTICK, count_yardstick
 
 #: The default number of texts to write, and the number written at a time.
 TEXTS, TEXTS_AT_ONCE = 1000, 256

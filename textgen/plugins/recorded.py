@@ -38,7 +38,7 @@ def record_plugins(manifest: Manifest, registry: Registry, recipe: str | None = 
     """
     keys = [*_parts(manifest.settings), *([f"recipe {recipe}"] if recipe else [])]
     owners = {key: registry.find(*_look_up(key, manifest.settings)).plugin for key in keys}
-    transforms = registry.implementers(TRANSFORM)
+    transforms = registry.life_cycle.implementers(TRANSFORM)
     versions = {owner.distribution: owner.version for owner in (*owners.values(), *transforms)}
     manifest.providers = {key: owner.distribution for key, owner in owners.items()}
     manifest.transforms = sorted({owner.distribution for owner in transforms})
@@ -182,7 +182,7 @@ def check_transforms(artifact: Artifact, registry: Registry) -> None:
     Raises:
         ArtifactError: if one is not.
     """
-    present = registry.implementers(TRANSFORM)
+    present = registry.life_cycle.implementers(TRANSFORM)
     for distribution in artifact.manifest.transforms:
         if not any(_provides(plugin, distribution) for plugin in present):
             raise ArtifactError(_advise(artifact, registry, "batches changed by ", distribution))

@@ -15,7 +15,7 @@ import pluggy
 from textgen.base.environment import is_strict
 from textgen.errors import PluginError, suggestion
 from textgen.plugins.discovery import Plugin
-from textgen.plugins.faults import describe, contained
+from textgen.plugins.faults import contained, describe
 
 #: The kinds of things that plugins provide, and the hook that registers each.
 KINDS = {

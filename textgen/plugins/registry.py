@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -15,8 +15,8 @@ from textgen.base.environment import allowed_plugins, is_strict
 from textgen.errors import PluginError, TextgenError, UnknownNameError
 from textgen.plugins import hookspecs
 from textgen.plugins.discovery import DISTRIBUTION, Candidate, Plugin, find_candidates, find_file
-from textgen.plugins.faults import Problem, describe, exit_place, find_culprit, contained, locate
-from textgen.plugins.life_cycle import Failures, copied
+from textgen.plugins.faults import Problem, contained, describe, exit_place, find_culprit, locate
+from textgen.plugins.life_cycle import Hooks
 from textgen.plugins.registration import Provided, check_hooks, collect_names, hooks
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Registry:
         candidates: the plugins that can be loaded.
         problems: the plugins that were skipped.
         hooks: the hooks that plugins may implement, with their arguments.
+        life_cycle: calls the life-cycle hooks.
 
     Raises:
         UnknownNameError: if ``without`` contains a name that no plugin and no distribution has.
@@ -61,7 +62,7 @@ class Registry:
         self._provided: list[Provided] = []
         self._packages: dict[str, Plugin] = {}
         self._used: dict[Plugin, None] = {}
-        self._failures = Failures()
+        self.life_cycle = Hooks(self._manager, self._owners, self._skip)
         self.problems: list[Problem] = []
         self.candidates = {candidate.plugin: candidate for candidate in find_candidates()}
         known = {name for plugin in self.candidates for name in (plugin.name, plugin.distribution)}
@@ -101,11 +102,12 @@ class Registry:
         """
         from textgen.options import Options
 
-        life_cycle = {each.plugin_name for hook in LIFE_CYCLE for each in self._implementations(hook)}
+        with_options = [hook for hook, arguments in self.hooks.items() if "options" in arguments]
+        life_cycle = {plugin for hook in with_options for plugin in self.life_cycle.implementers(hook)}
         found: dict[str, type[Options]] = {}
         for plugin in self.plugins:
             schema = getattr(self.module(plugin), "Options", None)
-            if schema is None or schema is Options or _key(plugin) not in life_cycle:
+            if schema is None or schema is Options or plugin not in life_cycle:
                 continue
             if isinstance(schema, str):
                 schema = Provided(kind="options", name=plugin.name, target=schema, summary="", plugin=plugin).load()
@@ -168,7 +170,7 @@ class Registry:
         self._provided = [item for item in self._provided if item.plugin != plugin]
         self._packages = {root: owner for root, owner in self._packages.items() if owner != plugin}
         self._used.pop(plugin, None)
-        self._failures.forget(plugin)
+        self.life_cycle.forget(plugin)
         self.problems = [problem for problem in self.problems if problem.plugin != plugin]
 
     def _skip(self, plugin: Plugin, reason: str, error: BaseException, file: str | None = None) -> None:
@@ -269,98 +271,9 @@ class Registry:
         provided = self.find(kind, name)
         return None if is_bundled(provided.plugin) else f"the {provided}"
 
-    def notify(self, hook: str, /, *, options: Mapping[str, Options] | None = None, **arguments: Any) -> None:
-        """Calls a life-cycle hook of each plugin, in the order of :attr:`plugins`, with copies of the arguments.
-
-        A plugin that raises is reported, and left out if it goes on; the others are called all the same.
-
-        Args:
-            hook: the name of the hook.
-            options: the options of the plugins that have any, by the plugin's name.
-            **arguments: those of the hook.
-        """
-        for implementation in self._implementations(hook):
-            self._invoke(hook, implementation, arguments, options)
-
-    def transform(
-        self,
-        hook: str,
-        /,
-        *,
-        check: Callable[[Any], str | None],
-        options: Mapping[str, Options] | None = None,
-        **arguments: Any,
-    ) -> Any:
-        """Calls a life-cycle hook that may replace its first argument; each plugin gets the result of the last one.
-
-        Args:
-            hook: the name of the hook.
-            check: says what is wrong with a result, ``None`` if nothing is.
-            options: as for :meth:`notify`.
-            **arguments: those of the hook.
-
-        Raises:
-            PluginError: if ``check`` finds something wrong; names the plugin.
-        """
-        name = next(iter(arguments))
-        expected = type(arguments[name])
-        for implementation in self._implementations(hook):
-            result = self._invoke(hook, implementation, arguments, options, expected)
-            if result is not None:
-                if fault := check(result):
-                    raise PluginError(f"plugin {self._owners[implementation.plugin_name]}: {hook} returned {fault}")
-                arguments[name] = result
-        return arguments[name]
-
-    def report_failures(self) -> None:
-        """Reports at the end of a run which of its hooks failed."""
-        self._failures.report()
-
-    def _implementations(self, hook: str) -> list[pluggy.HookImpl]:
-        caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
-        found = sorted(caller.get_hookimpls(), key=lambda hook: hook.trylast - hook.tryfirst)
-        return [each for each in found if not self._failures.is_left_out(self._owners[each.plugin_name], hook)]
-
     def _hooks_of(self, module: object) -> list[pluggy.HookImpl]:
         callers: list[pluggy.HookCaller] = [getattr(self._manager.hook, hook) for hook in self.hooks]
         return [each for caller in callers for each in caller.get_hookimpls() if each.plugin is module]
-
-    def _invoke(
-        self,
-        hook: str,
-        implementation: pluggy.HookImpl,
-        arguments: Mapping[str, Any],
-        options: Mapping[str, Options] | None,
-        expected: type | None = None,
-    ) -> Any:
-        """Calls a hook of a plugin; returns its result, or ``None`` if it fails, or returns another type."""
-        owner = self._owners[implementation.plugin_name]
-        own = {**arguments, "options": (options or {}).get(owner.name)}
-        try:
-            with contained():
-                result = implementation.function(*(copied(own[name]) for name in implementation.argnames))
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            self._fail(hook, implementation, f"raised {describe(error)}", error)
-            return None
-        if expected is not None and not isinstance(result, expected | None):
-            fault = f"returned {type(result).__name__} instead of {expected.__name__}"
-            self._fail(hook, implementation, fault, TypeError(fault))
-            return None
-        self._failures.succeeded(owner, hook)
-        return result
-
-    def _fail(self, hook: str, implementation: pluggy.HookImpl, fault: str, error: BaseException) -> None:
-        if is_strict():
-            raise error
-        owner = self._owners[implementation.plugin_name]
-        if self._failures.failed(owner, hook, fault):
-            self._skip(owner, f"{hook} {fault}; it is left out", error)
-
-    def implementers(self, hook: str) -> list[Plugin]:
-        """The plugins that implement a hook, in calling order."""
-        return [self._owners[each.plugin_name] for each in self._implementations(hook)]
 
     def culprit(self, error: BaseException) -> tuple[Plugin, str] | None:
         """The plugin of a third party that an error passed through, with the file and line."""
@@ -382,17 +295,6 @@ class Registry:
             return None
         used = [f"plugin {plugin}" for plugin in self._used if not is_bundled(plugin)]
         return f"{describe(error)}, with {' and '.join(used)} in use" if used else None
-
-
-#: The hooks that get the options of a plugin.
-LIFE_CYCLE = (
-    "textgen_run_started",
-    "textgen_run_ended",
-    "textgen_transform_batch",
-    "textgen_batch_ended",
-    "textgen_epoch_ended",
-    "textgen_checkpoint_saved",
-)
 
 
 def is_bundled(plugin: Plugin) -> bool:

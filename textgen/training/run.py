@@ -137,7 +137,7 @@ class Run:
         """Tells the plugins that the run has ended, and the user what failed in them."""
         metrics = self.artifact.manifest.metrics
         self._notify("textgen_run_ended", settings=self.plan.settings, status=status, metrics=metrics)
-        self._registry.report_failures()
+        self._registry.life_cycle.report_failures()
 
     def ask_to_stop(self) -> None:
         self._asked_to_stop = True
@@ -165,7 +165,7 @@ class Run:
 
     def batches(self, position: Position) -> Iterator[Batch]:
         self._open()
-        hooked = bool(self._registry.implementers(TRANSFORM))
+        hooked = bool(self._registry.life_cycle.implementers(TRANSFORM))
         self._clock = time.perf_counter()
         for step, batch in enumerate(self.plan.dataset.train.batches(position.epoch, position.step)):
             if self.should_stop:
@@ -175,7 +175,7 @@ class Run:
 
     def _transformed(self, batch: Batch, position: Position) -> Batch:
         """A batch as plugins have changed it."""
-        changed: Batch = self._registry.transform(
+        changed: Batch = self._registry.life_cycle.transform(
             TRANSFORM,
             check=lambda changed: changed.fault(self.plan.tokenizer.vocab_size),
             options=self.plan.plugin_options,
@@ -314,7 +314,8 @@ class Run:
 
     def _notify(self, hook: str, **arguments: object) -> None:
         if self._recorder is not None:
-            self._registry.notify(hook, options=self.plan.plugin_options, folder=self.artifact.path, **arguments)
+            options, folder = self.plan.plugin_options, self.artifact.path
+            self._registry.life_cycle.notify(hook, options=options, folder=folder, **arguments)
 
     def _sample(self) -> str:
         """Samples the model as it is now, with the run's own prompt, sampler and seed."""
@@ -343,7 +344,8 @@ class Run:
             self._save(self._unsaved, self._history.records[-1], best=math.isinf(self._best_loss))
         if not self._was_stopped and self._recorder is not None and self.artifact.manifest.weights is None:
             raise PluginError(
-                f"the model {self.plan.model_name!r} ended its training without reporting an epoch: report this to its author"
+                f"the model {self.plan.model_name!r} ended its training without reporting an epoch: "
+                "report this to its author"
             )
         self.artifact.manifest.status = "interrupted" if self._was_stopped else "finished"
         if self._recorder is not None:

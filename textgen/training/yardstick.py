@@ -28,8 +28,8 @@ def count_yardstick(
         should_stop: whether the user asked to stop.
 
     Returns:
-        The n-gram, and its held-out loss in nats per character; ``None`` if nothing is held out, the text is too long, the
-        n-gram's plugin is disabled, or it was stopped.
+        The n-gram, and its held-out loss in nats per character; ``None`` if nothing is held out, the text is too long,
+        the n-gram's plugin is disabled, or it was stopped.
     """
     if dataset.held_out is None or not any(item.name == YARDSTICK for item in registry.provided("model")):
         return None

@@ -137,7 +137,7 @@ def test_no_broken_plugin_stops_another_model(work, site):
         reports.append(f"textgen: plugin {name} of {name} 1.2: {reason}")
     for name, (body, reason) in SILENCED.items():
         install(site, name, f"{HEAD}@hookimpl\ndef textgen_before_generation(request): {body}")
-        reports.append(f"textgen: plugin {name} of {name} 1.2: {reason}it is called again, and left out if it goes on")
+        reports.append(f"textgen: plugin {name} of {name} 1.2: {reason}it will be called again, and disabled if it")
     install(site, "nowhere", "")
     reports.append("textgen: plugin nowhere of nowhere 1.2: cannot be imported: ModuleNotFoundError: ")
     install(site, "twice", "", "counting_again")

@@ -107,7 +107,7 @@ def test_a_plugin_is_removed_after_failures_of_the_test_and_of_its_hooks():
 
     with registered(Fails()) as found:
         for _ in range(3):
-            found.notify("textgen_batch_ended")
+            found.life_cycle.notify("textgen_batch_ended")
         assert found.problems
     assert plugins().plugins == before
     assert plugins().problems == []
