@@ -319,6 +319,15 @@ def test_a_foreign_graph_of_known_operators_runs(foreign, exported, opened):
     assert (foreign.path / "step.onnx").read_bytes() in opened
 
 
+def test_a_foreign_graph_gives_the_same_through_a_binding_and_in_shared_rows(foreign):
+    ids = np.random.default_rng(0).integers(1, 20, (16, 8), dtype=np.int32)
+    found = []
+    for binds in (False, True):
+        runtime = OnnxRuntime(Artifact.open(foreign.path), "cpu", binds=binds)
+        found.append(runtime.forward(ids, runtime.initial_state(16))[0])
+    np.testing.assert_allclose(found[0], found[1], atol=1e-5)
+
+
 def own_graph(nodes: list[Any], tensors: dict[str, Any] | None = None, vocab: int = 30, units: int = 6) -> Any:
     """A graph that reads text by a table, and adds 0 times a tensor ``extra`` which its nodes give."""
     given = {"table": np.eye(vocab, dtype=np.float32), "zero": np.float32(0), **(tensors or {})}
