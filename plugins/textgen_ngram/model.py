@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from textgen import (
     Batch,
@@ -31,6 +31,9 @@ ORDER = 8
 
 #: The most n-grams that are counted: sums of counts are exact in double precision.
 MOST_TARGETS = 2**53
+
+#: The most nats per target: no probability is below the smallest double.
+MOST_NATS = 745.0
 
 
 class NGramOptions(Options):
@@ -212,7 +215,10 @@ class NGram(Model):
         """
         try:
             numbers = _Numbers.model_validate(checkpoint.numbers)
-        except ValidationError:
+            is_sane = -1e-6 * numbers.targets <= numbers.nats <= MOST_NATS * numbers.targets  # but for rounding
+            if not is_sane or numbers.judged_targets > numbers.targets:
+                raise ValueError
+        except ValueError:  # pydantic's, too
             raise ArtifactError("the checkpoint's numbers are not those of this model") from None
         tensors = checkpoint.tensors
         before = tensors.get("before")

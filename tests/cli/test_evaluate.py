@@ -9,13 +9,16 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import textgen as library
 from textgen.base import console
 from textgen.errors import UnavailableError
 from textgen.evaluation import plot as evaluation_plot
+from textgen_ngram.model import NGram
 
 
 def hear_ctrl_c() -> None:
@@ -207,3 +210,18 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(textgen, runs, monk
     assert shown.err.startswith(HIDE_CURSOR)
     assert "texts written: " not in shown.err
     assert "nats" in shown.out
+
+
+@pytest.mark.parametrize("command", [("sample", "--length", 5, "--seed", 1), ("evaluate", "--num", 2)])
+def test_numbers_that_are_not_finite_are_no_json(textgen, names, monkeypatch, command):
+    done = textgen("train", names, "--model", "ngram", "--set", "corpus.layout=lines", "--out", "runs/a")
+    assert done.code == 0, done.err
+
+    def broken(self: NGram, ids: Any, state: Any, lengths: Any = None) -> Any:
+        return np.full((*ids.shape, self.vocab_size), np.nan, np.float32), state
+
+    name, *options = command
+    assert json.loads(textgen(name, "runs/a", *options, "--json").out)
+    monkeypatch.setattr(NGram, "forward", broken)
+    error = textgen(name, "runs/a", *options, "--json").error
+    assert "finite" in error

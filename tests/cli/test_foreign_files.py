@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors
 import safetensors.numpy
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the files are those of POSIX")
@@ -40,6 +41,58 @@ def alarm() -> Iterator[None]:
 def run(textgen, names) -> Path:
     textgen("train", names, "--model", "counting", "--set", "corpus.layout=lines", "--epochs", 1, "--out", "runs/a")
     return Path("runs/a")
+
+
+def change_checkpoint(run: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Changes what the last checkpoint says of itself, and its recorded hash."""
+    manifest = json.loads((run / "textgen.json").read_text())
+    file = run / manifest["last_checkpoint"]
+    with safetensors.safe_open(file, "numpy") as opened:
+        about = json.loads(opened.metadata()["checkpoint"])
+    change(about)
+    content = safetensors.numpy.save(safetensors.numpy.load_file(file), metadata={"checkpoint": json.dumps(about)})
+    file.write_bytes(content)
+    record = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    manifest["files"][manifest["last_checkpoint"]] = record
+    (run / "textgen.json").write_text(json.dumps(manifest))
+
+
+@pytest.fixture
+def half(textgen, names) -> Path:
+    """A run that ended within its second epoch, of three batches each."""
+    options = ("--model", "counting", "--set", "corpus.layout=lines", "--batch-size", 4, "--epochs", 3)
+    done = textgen("train", names, *options, "--max-steps", 4, "--out", "runs/half")
+    assert done.code == 0, done.err
+    return Path("runs/half")
+
+
+def test_a_checkpoint_within_an_epoch_is_resumed(textgen, half):
+    change_checkpoint(half, lambda about: None)
+    done = textgen("train", "--resume", half, "--max-steps", 8)
+    assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"step": 10**12}, {"step": 4}, {"total": 5}, {"total": 10**12}, {"epoch": 10**12}, {"epoch": 0}, {"step": 0}],
+    ids=str,
+)
+def test_a_checkpoint_at_a_position_that_the_run_does_not_have_is_refused(textgen, half, changes):
+    change_checkpoint(half, lambda about: about["position"].update(changes))
+    error = textgen("train", "--resume", half, "--max-steps", 8).err.splitlines()[-1]
+    assert "checkpoint to resume from is damaged: an epoch of this run has 3 batches" in error
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"nats": -5.0}, {"nats": 1e308}, {"seconds": -1e308}, {"seconds": 1e308}, {"characters": 1e-300}],
+    ids=str,
+)
+def test_a_checkpoint_with_impossible_totals_is_refused(textgen, half, changes):
+    change_checkpoint(half, lambda about: about["numbers"]["textgen.epoch"].update(changes))
+    done = textgen("train", "--resume", half, "--max-steps", 8)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "checkpoint to resume from is damaged: textgen.epoch has no valid totals" in done.err
 
 
 def make_pipe(path: Path) -> None:

@@ -7,6 +7,7 @@ code in C among it, finds stderr in the place of stdout; only before a command r
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 import threading
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
+from textgen.errors import TextgenError
 from textgen.files.writing import moved
 
 #: stdout of the program, and where its messages go, while others find :class:`_Messages` in the place of both.
@@ -33,6 +35,22 @@ def messages() -> TextIO:
 def print_result(*values: object, end: str = "\n") -> None:
     """Prints a result on stdout, as :func:`print` does."""
     print(*values, end=end, file=results())
+
+
+def print_json(value: object) -> None:
+    """Prints a result on stdout as JSON, which has no NaN and no infinity.
+
+    Raises:
+        TextgenError: if it has a number that is not finite.
+    """
+    try:
+        text = json.dumps(value, indent=1, allow_nan=False)
+    except ValueError:
+        raise TextgenError(
+            "a number of the result is NaN or infinite, which JSON does not have: the model gives no finite numbers; "
+            "use another run, or train again"
+        ) from None
+    print_result(text)
 
 
 class _Messages(io.TextIOBase):

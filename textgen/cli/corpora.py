@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from textgen.base.console import folded, notice
-from textgen.base.streams import print_result
+from textgen.base.streams import print_json, print_result
 from textgen.cli.parameters import AsJson, DataDir, complete_corpus
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def list_corpora(as_json: AsJson = False) -> None:
     corpora = plugins().provided("corpus")
     if as_json:
         rows = [{"name": c.name, "summary": c.summary, "distribution": c.plugin.distribution} for c in corpora]
-        print_result(json.dumps(rows, indent=1))
+        print_json(rows)
         return
     width = max((len(corpus.name) for corpus in corpora), default=0)
     for corpus in corpora:
@@ -84,7 +84,7 @@ def info(
         _plot(statistics.histogram, f"{name}: {statistics.documents:,} documents", plot)
     facts = _facts(name, corpus, statistics)
     if as_json:
-        print_result(json.dumps(facts, indent=1))
+        print_json(facts)
         return
     _print_facts(facts)
     if corpus.layout == "documents":

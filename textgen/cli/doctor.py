@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from textgen.base.console import folded
-from textgen.base.streams import print_result
+from textgen.base.streams import print_json, print_result
 from textgen.cli.parameters import AsJson
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ def doctor(as_json: AsJson = False) -> None:
 
     Exit code 1 if something is broken.
     """
-    import json
     import platform
     from dataclasses import asdict
 
@@ -40,7 +39,7 @@ def doctor(as_json: AsJson = False) -> None:
             advice = str(error) if isinstance(error, PluginError) else describe(error)
             checks.append(Check(f"runtime {provided.name} of {provided.plugin.origin}", "broken", advice))
     if as_json:
-        print_result(json.dumps([asdict(check) for check in checks], indent=1))
+        print_json([asdict(check) for check in checks])
     else:
         for check in checks:
             advice = f": {check.advice}" if check.advice else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from textgen.base.console import folded
-from textgen.base.streams import print_result, results
+from textgen.base.streams import print_json, print_result, results
 from textgen.cli.parameters import AsJson, DataDir, Device, Run, TrustGraph, complete_chain, complete_runtime
 
 if TYPE_CHECKING:
@@ -66,7 +66,6 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Judge a run by its held-out text, and the texts that it writes by its training documents."""
-    import json
     from dataclasses import asdict
 
     from textgen.api import cross_validate, load
@@ -85,7 +84,7 @@ def evaluate(
         with show_progress() as progress:
             validation = cross_validate(run, folds=folds, device=device, data_dir=data_dir, progress=progress)
         if as_json:
-            print_result(json.dumps(asdict(validation), indent=1))
+            print_json(asdict(validation))
         else:
             _print_folds(validation)
         return
@@ -95,7 +94,7 @@ def evaluate(
     with show_progress() as progress:
         evaluation = generator.evaluate(context=context, **texts, data_dir=data_dir, progress=progress)
     if as_json:
-        print_result(json.dumps(asdict(evaluation), indent=1))
+        print_json(asdict(evaluation))
     else:
         _print_evaluation(evaluation)
     _report(evaluation, plot)

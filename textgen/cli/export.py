@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from textgen.base.streams import print_result
+from textgen.base.streams import print_json, print_result
 from textgen.cli.parameters import AsJson, Run, complete_exporter
 
 
@@ -45,8 +45,6 @@ def export(
 
     The folder of the export is printed on stdout; everything else on stderr.
     """
-    import json
-
     from textgen.api import export as export_run
     from textgen.base.console import say
     from textgen.errors import OptionError
@@ -63,9 +61,7 @@ def export(
     }
     report = export_run(run, to=name, out=out, sampler=sampler, options=options, notice=say)
     if as_json:
-        print_result(
-            json.dumps({"folder": str(report.folder), "files": report.files, "parity": report.parity}, indent=1)
-        )
+        print_json({"folder": str(report.folder), "files": report.files, "parity": report.parity})
         return
     for figure, value in report.parity.items():
         say(f"{figure.replace('_', ' ')}: {value:.4g}")

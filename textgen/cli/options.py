@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from textgen.base.console import folded, notice
-from textgen.base.streams import print_result
+from textgen.base.streams import print_json, print_result
 from textgen.cli.parameters import AsJson, complete_corpus, complete_model, complete_table, complete_tokenizer
 from textgen.options import PLUGINS, TABLES, Options
 
@@ -85,7 +85,7 @@ def options(
     chosen = {"corpus": corpus, "tokenizer": tokenizer, "model": model, "training": model}
     groups = [group for each in ([table] if table else tables) for group in _groups(each, chosen.get(each))]
     if as_json:
-        print_result(json.dumps(groups, indent=1))
+        print_json(groups)
         return
     if table == PLUGINS and not groups:
         notice("no loaded life-cycle plugin has options")

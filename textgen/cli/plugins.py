@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from textgen.base.console import folded
-from textgen.base.streams import print_result
+from textgen.base.streams import print_json, print_result
 from textgen.cli.new_plugin import new
 from textgen.cli.parameters import AsJson, complete_name
 
@@ -37,8 +37,6 @@ _USES = {
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List the plugins and the names that they provide."""
-    import json
-
     from textgen.plugins.registration import KINDS
     from textgen.plugins.registry import plugins
 
@@ -62,7 +60,7 @@ def list_(as_json: AsJson = False) -> None:
             {"plugin": p.plugin.name, "distribution": p.plugin.distribution, "reason": p.reason, "where": p.where}
             for p in registry.problems
         ]
-        print_result(json.dumps({"plugins": rows, "problems": problems}, indent=1))
+        print_json({"plugins": rows, "problems": problems})
         return
     width = max((len(item.name) for item in provided), default=0)
     for plugin in registry.plugins:
@@ -78,7 +76,6 @@ def doctor(as_json: AsJson = False) -> None:
 
     The exit code is 1 if it finds anything.
     """
-    import json
     from dataclasses import asdict
 
     from textgen.cli import COMMANDS
@@ -87,9 +84,7 @@ def doctor(as_json: AsJson = False) -> None:
 
     diagnoses = diagnose(plugins(), COMMANDS)
     if as_json:
-        print_result(
-            json.dumps([{**asdict(diagnosis), "status": diagnosis.status} for diagnosis in diagnoses], indent=1)
-        )
+        print_json([{**asdict(diagnosis), "status": diagnosis.status} for diagnosis in diagnoses])
     else:
         for diagnosis in diagnoses:
             facts = [] if diagnosis.milliseconds is None else [f"{diagnosis.milliseconds:.0f} ms"]
@@ -119,8 +114,6 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show what a name is, which plugin provides it, how to use it, and its options."""
-    import json
-
     from textgen.errors import OptionError, UnknownNameError, suggestion
     from textgen.plugins.registration import KINDS
     from textgen.plugins.registry import plugins
@@ -135,7 +128,7 @@ def show(
     if not described:
         raise UnknownNameError(kind or "name", name, {item.name for item in known} | schemas.keys())
     if as_json:
-        print_result(json.dumps(described, indent=1))
+        print_json(described)
     else:
         print_result("\n\n".join(_text(item) for item in described))
 

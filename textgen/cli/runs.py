@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from textgen.base.console import folded, notice
-from textgen.base.streams import print_result
+from textgen.base.streams import print_json, print_result
 from textgen.cli.parameters import AsJson, Run
 
 app = typer.Typer(help="List the runs, or show one.", no_args_is_help=True)
@@ -18,8 +18,6 @@ app = typer.Typer(help="List the runs, or show one.", no_args_is_help=True)
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List the runs, the latest first."""
-    import json
-
     from textgen.errors import ArtifactError
     from textgen.runs.artifact import Artifact
     from textgen.runs.folder import list_runs, no_runs
@@ -41,7 +39,7 @@ def list_(as_json: AsJson = False) -> None:
             }
         )
     if as_json:
-        print_result(json.dumps(rows, indent=1))
+        print_json(rows)
         return
     if not rows:
         notice(no_runs())
@@ -56,8 +54,6 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print textgen.json.")] = False,
 ) -> None:
     """Show a run's settings and metrics, and check its files."""
-    import json
-
     from textgen.runs.artifact import Artifact
     from textgen.runs.folder import find_run
 
@@ -65,7 +61,7 @@ def show(
     artifact.verify()
     manifest = artifact.manifest
     if as_json:
-        print_result(json.dumps(manifest.model_dump(mode="json"), indent=1))
+        print_json(manifest.model_dump(mode="json"))
         return
     print_result(folded(f"run         {artifact.path} ({manifest.status}, begun {manifest.created})", 12))
     print_result(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from textgen.base.streams import print_result, results
+from textgen.base.streams import print_json, results
 from textgen.cli.parameters import DataDir, Device, OnUnknown, Run, TrustGraph, complete_chain, complete_runtime
 
 if TYPE_CHECKING:
@@ -116,8 +116,6 @@ def sample(
     ] = False,
 ) -> None:
     """Write text with a trained model."""
-    import json
-
     from textgen.api import load
     from textgen.base.console import notice, say
     from textgen.errors import OptionError
@@ -163,7 +161,7 @@ def sample(
     training = _read_training(generator, data_dir) if novelty else None
     if as_json:
         generations = generator.sample(request)
-        print_result(json.dumps([_as_json(generation) for generation in generations], indent=1))
+        print_json([_as_json(generation) for generation in generations])
     else:
         show = _stream if stream else _print
         generations = show(generator, request, Output(generator, request, _headings(label or [], temperature or [])))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from textgen.base.streams import print_result
+from textgen.base.streams import print_json, print_result
 from textgen.cli.parameters import (
     DataDir,
     Device,
@@ -111,8 +111,6 @@ def train(
     Ctrl-C stops after the current batch, saves everything, and exits with code 130. The path of the run is printed on
     stdout at the end, as in RUN=$(textgen train my.txt); everything else on stderr.
     """
-    import json
-
     from textgen.options import parse_settings
     from textgen.training.train import is_chief
 
@@ -130,13 +128,16 @@ def train(
         _check_folder(out, from_, overwrite=overwrite)
         plan = _plan(files, names, layers, config, data_dir, from_)
         if dry_run:
-            print_result(json.dumps(plan.describe(), indent=1))
+            print_json(plan.describe())
             return
         artifact = _start(plan, out, overwrite=overwrite, tensorboard=tensorboard)
     if is_chief():
         manifest = artifact.manifest
         report = {"run": str(artifact.path), "status": manifest.status, "metrics": manifest.metrics}
-        print_result(json.dumps(report, indent=1) if as_json else artifact.path)
+        if as_json:
+            print_json(report)
+        else:
+            print_result(artifact.path)
     if artifact.manifest.status == "interrupted":
         raise typer.Exit(INTERRUPTED)
 

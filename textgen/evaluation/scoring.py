@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from textgen.errors import TextgenError
 from textgen.generation.probability import log_softmax
 from textgen.generation.runtime import Runtime
 from textgen.model.state import State
@@ -102,12 +103,17 @@ class Tally:
             logits: ``[rows, time, vocab]``.
             targets: ``[rows, time]``, the ids that followed.
             counts: ``[rows, time]``, which of them count.
+
+        Raises:
+            TextgenError: if they are not numbers.
         """
         found = log_softmax(logits[counts])
         wanted = targets[counts]
         self._characters += float(self._characters_per_id[wanted].sum())
         self._nats -= float(found[np.arange(len(wanted)), wanted].sum())
         confidence = np.exp(found.max(axis=1))
+        if not np.isfinite(confidence).all():
+            raise TextgenError("the model gives no finite numbers to judge; train it again, or evaluate another run")
         at = np.clip(np.ceil(confidence * BINS).astype(np.intp) - 1, 0, BINS - 1)
         self._counts += np.bincount(at, minlength=BINS)
         self._confidence += np.bincount(at, confidence, BINS)

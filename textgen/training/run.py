@@ -30,6 +30,9 @@ from textgen.training.plan import Plan
 from textgen.training.recorder import Recorder
 from textgen.training.yardstick import YARDSTICK, count_yardstick
 
+#: The largest loss in nats per character, and the most seconds of an epoch (a thousand years), in a checkpoint.
+MOST_LOSS, MOST_SECONDS = 1e9, 3e10
+
 
 class Run:
     """The run that a model reports to; see :class:`textgen.model.fitting.TrainingRun`.
@@ -49,11 +52,13 @@ class Run:
         self.plan = plan
         self.options = plan.training
         self.artifact = artifact
+        self._characters_per_target = plan.dataset.characters_per_target
         found = read_checkpoint(artifact)
         self.checkpoint: Checkpoint | None = None
         self._epoch = EpochTotals()
         if found is not None:
             self.checkpoint, self._epoch = EpochTotals.taken_from(found)
+            self._check(self._epoch)
         self._registry = registry
         self._display = display
         self._recorder = recorder
@@ -67,7 +72,24 @@ class Run:
         self._is_saving = False
         self._patient_requests = 1
         self._clock = time.perf_counter()
-        self._characters_per_target = plan.dataset.characters_per_target
+
+    def _check(self, epoch: EpochTotals) -> None:
+        """Check that this run can have come to a position, with such totals.
+
+        Raises:
+            ArtifactError: if it cannot.
+        """
+        at, steps = epoch.position, self.plan.dataset.train.steps
+        if at.step > steps or at.total != at.epoch * steps + at.step:
+            raise ArtifactError(
+                f"the checkpoint to resume from is damaged: an epoch of this run has {steps:,} batches, and the "
+                f"checkpoint is after {at.total:,} batches, of which {at.step:,} are in epoch {at.epoch + 1:,}"
+            )
+        characters = epoch.characters
+        are_whole = characters == 0 or characters > self._characters_per_target / 2  # a hook may have left no target
+        is_sane = -1e-6 * characters <= epoch.nats <= MOST_LOSS * characters  # but for rounding
+        if not (are_whole and is_sane and 0 <= epoch.seconds <= MOST_SECONDS):
+            raise ArtifactError(f"the checkpoint to resume from is damaged: {EpochTotals.KEY} has no valid totals")
 
     @property
     def should_stop(self) -> bool:

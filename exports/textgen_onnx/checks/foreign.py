@@ -1,7 +1,8 @@
-"""Checks of a graph that textgen did not build: what it may consist of, and how large its tensors may become.
+"""Checks of a graph that textgen did not build: what it may consist of, how large its tensors are, and its work.
 
 A graph is a program. Those that are allowed consist of known operators of arithmetic, cannot call each other, read no
-other file, and loop once per id read or drawn. How much memory they take is found by :mod:`textgen_onnx.checks.shapes`.
+other file, and loop once per id read or drawn. How much memory and time they take is found by
+:mod:`textgen_onnx.checks.shapes`.
 """
 
 from __future__ import annotations
@@ -99,6 +100,10 @@ def _check_graph(graph: onnx.GraphProto, *, inside: bool) -> None:
         raise Refused(f"it has {len(graph.node):,} nodes, more than {MOST_NODES:,}")
     for tensor in graph.initializer:
         _check_tensor(tensor)
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        kind = value.type.WhichOneof("value")
+        if kind not in (None, "tensor_type") or value.type.tensor_type.elem_type not in (0, *_BITS):
+            raise Refused(f"its value {value.name[:50]} is no tensor of a data type that is needed")
     for node in graph.node:
         if node.domain not in ("", "ai.onnx") or (node.op_type not in RULES and node.op_type not in LOOPS):
             domain = f"{node.domain}." if node.domain else ""
@@ -118,6 +123,10 @@ def _check_attribute(node: onnx.NodeProto, attribute: onnx.AttributeProto) -> No
         raise Refused(f"the attribute {attribute.name[:50]} of a {node.op_type} is of a kind that is not needed")
     if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
         raise Refused("it has sparse tensors")
+    if node.op_type == "Cast" and attribute.name == "to" and attribute.i not in _BITS:
+        raise Refused(f"a Cast is to the data type {attribute.i}")
+    if node.op_type == "Constant" and (attribute.s or attribute.strings):
+        raise Refused("a Constant is a string")
     for tensor in _tensors(attribute):
         _check_tensor(tensor)
     if attribute.HasField("g"):

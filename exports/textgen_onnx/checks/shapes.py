@@ -21,6 +21,15 @@ from textgen_onnx.checks.rules import RULES, Attributes, Tensor, constant
 #: once: their number of bytes is at most eight times as large.
 MOST_ELEMENTS = 2**27
 
+#: The most work of a graph in a run, and per id that it reads there, in multiplications: some seconds.
+MOST_WORK, MOST_WORK_PER_ID = 10**11, 10**8
+
+#: The work per element that an operator reads or writes, and per operator, in multiplications.
+ELEMENT, OPERATOR = 10, 10**4
+
+#: Operators that do not read the whole of their inputs.
+_PICKING = ("Constant", "Gather", "GatherElements", "GatherND", "Loop", "Scan", "Shape", "Size", "Slice")
+
 
 def measure(graph: onnx.GraphProto, spec: StateSpec, vocab_size: int, rows: int, steps: int) -> None:
     """Check what a graph would do with some ids, without running it.
@@ -33,8 +42,8 @@ def measure(graph: onnx.GraphProto, spec: StateSpec, vocab_size: int, rows: int,
         steps: ids per row.
 
     Raises:
-        Refused: if its tensors become too large, a loop does not run once per id, or it returns other shapes than those
-            of the model.
+        Refused: if its tensors become too large, it computes for too long, a loop does not run once per id, or it
+            returns other shapes than those of the model.
     """
     state = {tensor.name: (rows, *tensor.shape) for tensor in spec.tensors}
     ends = {"ids": (rows, steps), "lengths": (rows,)} | {f"past.{name}": shape for name, shape in state.items()}
@@ -55,6 +64,7 @@ class _Measuring:
     def __init__(self, rows: int, steps: int) -> None:
         self._rows, self._steps = rows, steps
         self._elements = 0
+        self._work, self._times = 0, 1
 
     def body(self, graph: onnx.GraphProto, outer: Mapping[str, Tensor], taken: Mapping[str, Tensor]) -> list[Tensor]:
         """The outputs of a graph, given what it sees of the graph around it, and its inputs."""
@@ -81,6 +91,7 @@ class _Measuring:
             for name, tensor in zip(node.output, outputs, strict=False):
                 self._count(node.op_type, tensor)
                 known[name] = tensor
+            self._count_work(node.op_type, inputs, attributes, outputs)
         missing = [value.name for value in graph.output if value.name not in known]
         if missing:
             raise Refused(f"nothing gives its output {missing[0][:50]}")
@@ -96,13 +107,34 @@ class _Measuring:
                 f"{MOST_ELEMENTS:,} elements, at a {op}"
             )
 
+    def _count_work(self, op: str, inputs: Sequence[Tensor], attributes: Attributes, outputs: Sequence[Tensor]) -> None:
+        read = 0 if op in _PICKING else sum(each.size for each in inputs)
+        work = OPERATOR + ELEMENT * max(read, sum(each.size for each in outputs))
+        if op in ("MatMul", "MatMulInteger", "Gemm"):
+            work += outputs[0].size * inputs[0].shape[0 if attributes.get("transA") else -1]
+        elif op in ("GRU", "LSTM", "RNN"):
+            steps, rows, _ = inputs[0].shape
+            work += steps * (OPERATOR + rows * (inputs[1].size + inputs[2].size))
+        self._work += self._times * work
+        if self._work > MOST_WORK + MOST_WORK_PER_ID * self._rows * self._steps:
+            raise Refused(
+                f"to read or write {self._steps:,} ids in {self._rows:,} rows, it computes for too long, at a {op}"
+            )
+
+    def _repeated(self, body: onnx.GraphProto, outer: Mapping[str, Tensor], taken: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs of the body of a loop, which runs once per id."""
+        self._times = self._steps
+        found = self.body(body, outer, self._named(body, taken))
+        self._times = 1
+        return found
+
     def _loop(self, inputs: Sequence[Tensor], attributes: Attributes, outer: Mapping[str, Tensor]) -> list[Tensor]:
         trips, _, *carried = inputs
         if trips.values is None or int(trips.values.reshape(-1)[0]) != self._steps:
             raise Refused("it has a loop that does not run once per id")
         body = attributes["body"]
         taken = [Tensor(()), Tensor(()), *(Tensor(each.shape) for each in carried)]
-        found = self.body(body, outer, self._named(body, taken))[1:]
+        found = self._repeated(body, outer, taken)[1:]
         return self._results(carried, found, self._steps)
 
     def _scan(self, inputs: Sequence[Tensor], attributes: Attributes, outer: Mapping[str, Tensor]) -> list[Tensor]:
@@ -114,7 +146,7 @@ class _Measuring:
             raise Refused("it has a loop that does not run once per id")
         body = attributes["body"]
         taken = [Tensor(each.shape) for each in carried] + [Tensor(each.shape[1:]) for each in sequences]
-        return self._results(carried, self.body(body, outer, self._named(body, taken)), self._steps)
+        return self._results(carried, self._repeated(body, outer, taken), self._steps)
 
     @staticmethod
     def _named(body: onnx.GraphProto, taken: Sequence[Tensor]) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ from textgen_onnx.checks.signature import check_outputs, check_signature
 from textgen_onnx.contract import STEP
 from textgen_onnx.running.device_state import DeviceState, place
 from textgen_onnx.running.graphs import Runnable, refusal
+from textgen_onnx.running.interruptible import InterruptibleSession
 from textgen_onnx.running.session import is_failure, open_session, reason_of
 from textgen_onnx.running.threads import choose_threads
 
@@ -146,7 +147,7 @@ class Runner:
         path = self._export.path / name
         session = open_session(graph, str(path), self.device, threads=threads)
         check_signature(session, path, self._spec, self._vocab_size, feeds)
-        return session
+        return session if self._graphs[name].foreign is None else InterruptibleSession(session)
 
     def _open_confined(self, graph: bytes, name: str, feeds: Mapping[str, NDArray[Any]]) -> Any:
         from textgen_onnx.running.confined import ConfinedSession

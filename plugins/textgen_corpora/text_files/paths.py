@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
 import re
@@ -9,7 +10,8 @@ import select
 import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -30,6 +32,12 @@ WRITER_SECONDS = 2
 
 #: The most bytes of a text that comes through a pipe: it may have no end.
 MOST_BYTES = 2**32
+
+#: The most files and folders that are looked at for a path: the pattern of a stranger may match any of them.
+MOST_ENTRIES = 300_000
+
+#: Folders of the system, whose files are not those of a disk: they are not searched.
+_SYSTEM = ("/dev", "/proc", "/sys")
 
 #: Suffixes of the copy of a pipe, by the format that it is read in.
 _SUFFIXES = {"csv": ".csv", "tsv": ".tsv", "json": ".json", "jsonl": ".jsonl"}
@@ -108,25 +116,102 @@ def _find(given: Path, data_dir: Path | None, form: str, wide: bool) -> Iterator
 
 def _matching(pattern: Path, wide: bool) -> Iterator[FoundFile]:
     found = []
-    for match in map(Path, sorted(glob.glob(str(pattern), recursive=True))):
-        found += _text_files(match, wide) if match.is_dir() else [match]
+    search = _Search(pattern)
+    matches = sorted({*search.matches(pattern.anchor, pattern.relative_to(pattern.anchor).parts)})
+    for match in map(Path, matches):
+        found += _text_files(match, wide, search) if match.is_dir() else [match]
     if not found:
         raise CorpusError(f"no file matches {pattern}; check the pattern")
     yield from (FoundFile(path, str(path)) for path in found)
 
 
 def _in_folder(folder: Path, wide: bool) -> Iterator[FoundFile]:
-    texts = _text_files(folder, wide)
+    texts = _text_files(folder, wide, _Search(folder))
     if not texts:
         raise CorpusError(f"the folder {folder} has no text files; check the path")
     yield from (FoundFile(path, str(path)) for path in texts)
 
 
-def _text_files(folder: Path, wide: bool) -> list[Path]:
+class _Search:
+    """A search for the files of a path.
+
+    Args:
+        given: the path.
+    """
+
+    def __init__(self, given: Path) -> None:
+        self._given = given
+        self._left = MOST_ENTRIES
+
+    def _entries(self, folder: str) -> list[os.DirEntry[str]]:
+        """What is in a folder; nothing if it cannot be read.
+
+        Raises:
+            CorpusError: if the search has looked at too much.
+        """
+        entries = []
+        place = os.path.abspath(folder)
+        if place not in _SYSTEM:
+            with suppress(OSError), os.scandir(folder or ".") as inside:
+                for entry in inside:
+                    self._left -= 1
+                    if self._left < 0:
+                        raise CorpusError(
+                            f"{self._given} stands for too much: more than {MOST_ENTRIES:,} files and folders would be "
+                            "looked at; name the files, or a folder closer to them"
+                        )
+                    if os.path.join(place, entry.name) not in _SYSTEM:
+                        entries.append(entry)
+        return entries
+
+    def matches(self, folder: str, parts: Sequence[str]) -> Iterator[str]:
+        """The paths in a folder that match a pattern, in the way of :func:`glob.glob`, possibly more than once."""
+        if not parts:
+            yield folder
+            return
+        part, rest = parts[0], parts[1:]
+        if not glob.has_magic(part):
+            path = os.path.join(folder, part)
+            if os.path.lexists(path):
+                yield from self.matches(path, rest)
+            return
+        if part == "**":
+            yield from self.matches(folder, rest)
+        for entry in self._entries(folder):
+            path = os.path.join(folder, entry.name)
+            if entry.name.startswith(".") and not part.startswith("."):
+                continue
+            if part == "**":
+                if _is_folder(entry):
+                    yield from self.matches(path, parts)
+                elif not rest:
+                    yield path
+            elif fnmatch.fnmatch(entry.name, part) and (not rest or _is_folder(entry)):
+                yield from self.matches(path, rest)
+
+    def files(self, folder: str) -> Iterator[Path]:
+        """The files of a folder and of the folders in it, without hidden ones; links to folders are not followed."""
+        folders = [folder]
+        for each in folders:
+            for entry in self._entries(each):
+                if entry.name.startswith("."):
+                    continue
+                if _is_folder(entry, follow=False):
+                    folders.append(entry.path)
+                elif os.path.isfile(entry.path):
+                    yield Path(entry.path)
+
+
+def _is_folder(entry: os.DirEntry[str], *, follow: bool = True) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=follow)
+    except OSError:
+        return False
+
+
+def _text_files(folder: Path, wide: bool, search: _Search) -> list[Path]:
     """The text files of a folder and of the folders in it, sorted by name, without hidden ones."""
-    inside = [path for path in folder.rglob("*") if os.path.isfile(path)]
-    shown = [path for path in inside if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-    files = sorted(shown, key=lambda path: path.parts)
+    files = sorted(search.files(str(folder)), key=lambda path: path.parts)
     kinds = {path: is_text(path, wide=wide) for path in files}
     if left_out := [path for path in files if not kinds[path]]:
         count = "1 file is" if len(left_out) == 1 else f"{len(left_out):,} files are"

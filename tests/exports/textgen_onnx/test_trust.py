@@ -3,6 +3,9 @@
 import json
 import os
 import shutil
+import signal
+import threading
+import time
 from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
@@ -316,6 +319,15 @@ def test_a_foreign_graph_of_known_operators_runs(foreign, exported, opened):
     assert (foreign.path / "step.onnx").read_bytes() in opened
 
 
+def test_a_foreign_graph_gives_the_same_through_a_binding_and_in_shared_rows(foreign):
+    ids = np.random.default_rng(0).integers(1, 20, (16, 8), dtype=np.int32)
+    found = []
+    for binds in (False, True):
+        runtime = OnnxRuntime(Artifact.open(foreign.path), "cpu", binds=binds)
+        found.append(runtime.forward(ids, runtime.initial_state(16))[0])
+    np.testing.assert_allclose(found[0], found[1], atol=1e-5)
+
+
 def own_graph(nodes: list[Any], tensors: dict[str, Any] | None = None, vocab: int = 30, units: int = 6) -> Any:
     """A graph that reads text by a table, and adds 0 times a tensor ``extra`` which its nodes give."""
     given = {"table": np.eye(vocab, dtype=np.float32), "zero": np.float32(0), **(tensors or {})}
@@ -406,6 +418,41 @@ HOSTILE: dict[str, tuple[list[Any], dict[str, Any], str]] = {
         ],
         {"column": np.ones((300, 1), np.float32), "row": np.ones((1, 300), np.float32), "flat": np.array([-1, 1])},
         "elements",
+    ),
+    "texts": ([node("Cast", ["ids"], ["extra"], to=TensorProto.STRING)], {}, "a Cast is to the data type 8"),
+    "complex numbers": ([node("Cast", ["ids"], ["extra"], to=TensorProto.COMPLEX64)], {}, "a Cast is to the data"),
+    "float8": ([node("Cast", ["ids"], ["extra"], to=TensorProto.FLOAT8E4M3FN)], {}, "a Cast is to the data"),
+    "a text": ([node("Constant", [], ["extra"], value_string="text")], {}, "a Constant is a string"),
+    "a tensor of texts": (
+        [
+            node(
+                "Constant",
+                [],
+                ["extra"],
+                value=TensorProto(name="texts", data_type=TensorProto.STRING, dims=[1], string_data=[b"text"]),
+            )
+        ],
+        {},
+        "its tensor texts has the data type 8",
+    ),
+    "products for minutes": (
+        [
+            node("Expand", ["zero", "many"], ["square"]),
+            node("MatMul", ["square", "square"], ["product.0"]),
+            *(node("MatMul", [f"product.{i}", "square"], [f"product.{i + 1}"]) for i in range(30)),
+            node("Identity", ["product.30"], ["extra"]),
+        ],
+        {"many": np.array([2000, 2000])},
+        "it computes for too long, at a MatMul",
+    ),
+    "sums for minutes": (
+        [
+            node("Expand", ["zero", "many"], ["square"]),
+            *(node("ReduceSum", ["square"], [f"sum.{i}"]) for i in range(1000)),
+            node("Identity", ["sum.999"], ["extra"]),
+        ],
+        {"many": np.array([5000, 5000])},
+        "it computes for too long, at a ReduceSum",
     ),
     "another domain": ([node("Identity", ["zero"], ["extra"], domain="com.microsoft")], {}, "com.microsoft.Identity"),
     "an unknown operator": ([node("Teleport", ["zero"], ["extra"])], {}, "operator Teleport"),
@@ -511,6 +558,48 @@ def test_sizes_that_only_some_numbers_of_rows_have(foreign):
     assert np.isfinite(runtime.forward(ids, runtime.initial_state(99))[0]).all()
     with pytest.raises(ArtifactError, match="elements"):
         runtime.forward(np.zeros((100, 2), np.int32), runtime.initial_state(100))
+
+
+def test_a_loop_of_work_is_bounded_by_the_ids_that_it_reads(foreign):
+    body = [
+        node("Expand", ["before", "many"], ["square"]),
+        node("MatMul", ["square", "square"], ["product"]),
+        node("ReduceMax", ["product"], ["after"], keepdims=0),
+    ]
+    nodes = [node("Shape", ["ids"], ["sizes"]), node("Gather", ["sizes", "second"], ["steps"]), loop("steps", body)]
+    tensors = {"many": np.array([900, 900]), "second": np.int64(1)}
+    foreign.put("step.onnx", own_graph(nodes, tensors, foreign.manifest.vocab_size).SerializeToString())
+    foreign.commit()
+    runtime = OnnxRuntime(Artifact.open(foreign.path), "cpu")
+    assert np.isfinite(runtime.forward(np.zeros((1, 5), np.int32), runtime.initial_state(1))[0]).all()
+    with pytest.raises(ArtifactError, match=r"it computes for too long, at a MatMul; .*--trust-graph"):
+        runtime.forward(np.zeros((1, 500), np.int32), runtime.initial_state(1))
+
+
+def test_ctrl_c_ends_a_foreign_graph_within_a_run(foreign, monkeypatch):
+    nodes: list[Any] = [node("Cast", ["lengths"], ["length"], to=TensorProto.FLOAT)]
+    nodes += [node("ReduceMax", ["length"], ["most"], keepdims=0), node("Expand", ["most", "many"], ["product.0"])]
+    nodes += [node("MatMul", [f"product.{i}"] * 2, [f"product.{i + 1}"]) for i in range(400)]
+    nodes += [node("Identity", ["product.400"], ["extra"])]
+    model = own_graph(nodes, {"many": np.array([500, 500])}, foreign.manifest.vocab_size)
+    foreign.put("step.onnx", model.SerializeToString())
+    foreign.commit()
+    monkeypatch.setattr("textgen_onnx.checks.shapes.MOST_WORK", 10**12)  # so that it takes some seconds
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    runtime = OnnxRuntime(Artifact.open(foreign.path), "cpu")
+    try:
+        with monkeypatch.context() as only:
+            only.setattr("textgen_onnx.running.runner.choose_threads", lambda key, rows, open_with, run: open_with(1))
+            begun = time.monotonic()
+            runtime.forward(np.zeros((1, 1), np.int32), runtime.initial_state(1))
+            whole = time.monotonic() - begun
+            begun = time.monotonic()
+            threading.Timer(whole / 8, os.kill, (os.getpid(), signal.SIGINT)).start()
+            with pytest.raises(KeyboardInterrupt):
+                runtime.forward(np.zeros((1, 1), np.int32), runtime.initial_state(1))
+            assert time.monotonic() - begun < whole / 2
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def test_outputs_of_another_shape_than_declared(foreign):

@@ -1,6 +1,7 @@
 """Which files a path stands for: several, patterns, folders, gzip, standard input and pipes."""
 
 import errno
+import glob
 import gzip
 import hashlib
 import io
@@ -18,6 +19,7 @@ import pytest
 from textgen.errors import CorpusError, OptionError, UnavailableError
 from textgen.options import build_options
 from textgen_corpora.file import File
+from textgen_corpora.text_files import paths
 
 
 def corpus(path: object, data_dir: Path | None = None, **options: object) -> File:
@@ -263,6 +265,44 @@ def test_a_name_that_is_not_utf_8_is_told(tmp_path, monkeypatch, given):
         text(os.fsdecode(given))
     Path("\u00e9.txt").write_text("é")
     assert text("\u00e9.txt") == "é"
+
+
+def test_a_pattern_or_folder_that_stands_for_too_much_is_refused(folder, monkeypatch):
+    monkeypatch.setattr(paths, "MOST_ENTRIES", 6)
+    for path in (folder, "**/*.txt", folder / "**" / "zzz*"):
+        with pytest.raises(CorpusError, match=r"stands for too much: more than 6 files and folders would be looked at"):
+            text(path)
+    assert text("more/*.txt") == "c\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the folders are those of Linux")
+def test_folders_of_the_system_are_not_searched(monkeypatch):
+    searched: list[str] = []
+    scandir = os.scandir
+
+    def spy(folder: str) -> object:
+        searched.append(folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", spy)
+    monkeypatch.setattr(paths, "MOST_ENTRIES", 1000)
+    for pattern in ("/[dps]*/self/zzz*", "/[ps]*/**/zzz*"):
+        with pytest.raises(CorpusError, match=r"no file matches|stands for too much"):
+            text(pattern)
+    assert "/" in searched
+    assert not [each for each in searched if each.startswith(("/proc", "/sys", "/dev"))]
+
+
+def test_patterns_match_as_in_python(folder, monkeypatch):
+    (folder / "link").symlink_to(folder / "more")
+    (folder / "[odd]").mkdir()
+    (folder / "[odd]" / "e.txt").write_text("e")
+    for pattern in ("*", "**", "**/*.txt", "*/*", "*/c.txt", "[ab].txt", "?0.txt", ".*", "more/.*/*", "[[]odd]/*"):
+        for given in (pattern, str(folder / pattern)):
+            own = Path(given)
+            found = paths._Search(own).matches(own.anchor, own.relative_to(own.anchor).parts)
+            expected = {str(Path(each)) for each in glob.glob(str(own), recursive=True)}
+            assert {str(Path(each)) for each in found} - {"."} == expected - {"."}
 
 
 def test_standard_input_that_is_closed_is_told(monkeypatch):

@@ -167,6 +167,10 @@ def test_the_order_is_bounded_by_the_vocabulary():
             "not sorted n-grams",
         ),  # ends with no id
         ({"ngrams": np.array([7], np.int64), "counts": np.array([1, 2], np.int64)}, "not n-grams and their counts"),
+        (
+            {"ngrams": np.array([7, 8], np.int64), "counts": np.array([2**62, 2**62], np.int64)},
+            "count more than 9,007,199,254,740,992 n-grams",
+        ),
         ({"ngrams": np.array([7], np.int32), "counts": np.array([1], np.int64)}, "not n-grams and their counts"),
         ({"ngrams": np.array([7], np.int64)}, "not n-grams and their counts"),
     ],
@@ -174,6 +178,14 @@ def test_the_order_is_bounded_by_the_vocabulary():
 def test_damaged_weights_are_refused(tensors, message):
     with pytest.raises(ArtifactError, match=message):
         NGram(NGramOptions(order=3), V).load_weights(tensors)
+
+
+def test_the_most_counts_give_finite_probabilities():
+    model = NGram(NGramOptions(order=3), V)
+    model.load_weights({"ngrams": np.array([6, 7], np.int64), "counts": np.array([1, 2**53 - 1], np.int64)})
+    logits, _ = model.forward(np.array([[0, 1, 3]], np.int32), State({"context": np.zeros(1, np.int32)}))
+    assert np.isfinite(logits).all()
+    np.testing.assert_allclose(np.exp(logits).sum(axis=-1), 1, rtol=1e-5)
 
 
 @pytest.mark.parametrize("node", [-1, 10**6])
@@ -247,29 +259,52 @@ BEFORE = "before is not the end of a text of this model"
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
+        ("numbers", None, "numbers are not those"),
         ("nats", "x", "numbers are not those"),
         ("nats", None, "numbers are not those"),
+        ("nats", 1e308, "numbers are not those"),
+        ("nats", -1e308, "numbers are not those"),
+        ("nats", -5.0, "numbers are not those"),
         ("targets", -1, "numbers are not those"),
+        ("targets", True, "numbers are not those"),
+        ("targets", 10**299, "numbers are not those"),
         ("targets", 2**60, "numbers are not those"),
         ("targets", 1.5, "numbers are not those"),
         ("judged_targets", None, "numbers are not those"),
         ("judged_targets", -1, "numbers are not those"),
+        ("judged_targets", [[1]], "numbers are not those"),
+        ("judged_targets", 2**52, "numbers are not those"),
         ("ngrams", None, "not n-grams and their counts"),
         ("counts", None, "not n-grams and their counts"),
         ("counts", np.float32, "not n-grams and their counts"),
         ("judging.ngrams", None, "not n-grams and their counts"),
+        ("judging.ngrams", lambda array: array[1:], "not n-grams and their counts"),
+        ("judging.ngrams", lambda array: array[:, None], "not n-grams and their counts"),
+        ("judging.ngrams", np.float64, "not n-grams and their counts"),
+        ("judging.ngrams", np.uint8, "not n-grams and their counts"),
+        ("judging.ngrams", lambda array: array * 0 - 1, "not sorted n-grams"),
+        ("judging.ngrams", lambda array: array * 0 + 2**62, "not sorted n-grams"),
+        ("judging.counts", lambda array: array * 0 - 1, "counts below 1"),
         ("judging.counts", np.int32, "not n-grams and their counts"),
         ("judging.counts", lambda array: array * 0, "counts below 1"),
         ("judging.counts", lambda array: array * 0 + 2**62, "count more than"),
         ("judging.ngrams", lambda array: array[::-1].copy(), "not sorted n-grams"),
         ("before", np.int32, BEFORE),
         ("before", lambda array: array[:, None], BEFORE),
+        ("before", lambda array: array[:1].reshape(()), BEFORE),
+        ("before", lambda array: np.repeat(array[:, None], 3, axis=1), BEFORE),
+        ("before", lambda array: array * 0 + 2**62, BEFORE),
+        ("before", lambda array: array * 0 + 1e300, BEFORE),
+        ("before", lambda array: array * 0 - 5, BEFORE),
         ("before", lambda array: -array - 1, BEFORE),
         ("before", lambda array: array * 0 + 4**7, BEFORE),  # 3 ids in n-grams of 8
     ],
 )
 def test_a_damaged_checkpoint_is_refused_in_one_line(command_line, interrupted, name, value, message):
     def change(tensors: dict[str, Any], numbers: dict[str, Any]) -> None:
+        if name == "numbers":
+            numbers.clear()
+            return
         table, key = (numbers, name) if name in numbers else (tensors, f"training/{name}")
         old = table.pop(key)
         if isinstance(value, type):
