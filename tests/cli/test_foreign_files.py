@@ -433,3 +433,10 @@ def test_the_description_of_a_cluster_is_strict(textgen, names, monkeypatch):
     for text, message in (("[" * 10**5, "nested too deeply"), ('{"task": 1, "task": 2}', "the key 'task' twice")):
         monkeypatch.setenv("TF_CONFIG", text)
         assert message in textgen("train", names, "--model", "counting", *LINES).error
+
+
+def test_the_options_of_generation_are_validated_when_a_run_is_resumed(textgen, half):
+    manifest = json.loads((half / "textgen.json").read_text())
+    manifest["settings"]["generation"]["length"] = True
+    (half / "textgen.json").write_text(json.dumps(manifest))
+    assert "settings.generation.length" in textgen("train", "--resume", half, "--max-steps", 8).error

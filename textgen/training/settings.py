@@ -154,6 +154,7 @@ def recorded_settings(artifact: Artifact, registry: Registry) -> Settings:
     schema = registry.get("model", settings["model"]["name"]).TrainingOptions
     known = {option: value for option, value in settings["training"].items() if option in schema.model_fields}
     check_recorded(artifact, schema, known, "training")
+    check_recorded(artifact, GenerationOptions, settings["generation"], "generation")
     training = _known_to(registry, settings["model"]["name"], settings["training"], str(artifact.path))
     of_plugins = settings.pop(PLUGINS, {})
     loaded = registry.schemas()
