@@ -439,4 +439,7 @@ def test_the_options_of_generation_are_validated_when_a_run_is_resumed(textgen, 
     manifest = json.loads((half / "textgen.json").read_text())
     manifest["settings"]["generation"]["length"] = True
     (half / "textgen.json").write_text(json.dumps(manifest))
-    assert "generation.length must be a whole number, not True" in textgen("train", "--resume", half, "--max-steps", 8).error
+    assert (
+        "generation.length must be a whole number, not True"
+        in textgen("train", "--resume", half, "--max-steps", 8).error
+    )
