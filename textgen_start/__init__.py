@@ -19,6 +19,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # importing more would take time, in which a signal is not yet handled
     from collections.abc import Callable
+    from sys import UnraisableHookArgs
     from types import FrameType
     from typing import NoReturn
 
@@ -40,15 +41,14 @@ _received: list[int] = []
 
 def _stop(number: int, frame: FrameType | None) -> None:
     _received.append(number)
-    if len(_received) > 1 or _is_lost_in(frame):
+    if len(_received) > 1 or _is_importing(frame):
         _end(number)
     raise KeyboardInterrupt
 
 
-def _is_lost_in(frame: FrameType | None) -> bool:
-    """Whether an exception would be swallowed: by an import, or by Python itself in a finalizer."""
+def _is_importing(frame: FrameType | None) -> bool:
     while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib") or frame.f_code.co_name == "__del__":
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True
         frame = frame.f_back
     return False
@@ -59,6 +59,13 @@ def _end(number: int, frame: FrameType | None = None) -> NoReturn:
     if sys.stderr is not None and sys.stderr.isatty():
         os.write(2, b"\x1b[?25h")  # a progress bar hides the cursor
     _exit(128 + number)
+
+
+def _end_if_interrupted(ignored: UnraisableHookArgs) -> None:
+    """Called with an exception that Python ignores, as in a finalizer: Ctrl-C must not be lost there."""
+    if _received and issubclass(ignored.exc_type, KeyboardInterrupt):
+        _end(_received[0])
+    sys.__unraisablehook__(ignored)
 
 
 def _handle(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
@@ -74,6 +81,7 @@ def main() -> None:
     atexit.register(_handle, signal.SIG_IGN)
     try:
         _handle(_stop)
+        sys.unraisablehook = _end_if_interrupted
         _find_command_line()()
     except KeyboardInterrupt:
         _end(_received[0] if _received else signal.SIGINT)
