@@ -84,6 +84,8 @@ class NGram(Model):
         return None
 
     def fit(self, dataset: Dataset, run: TrainingRun) -> None:
+        if run.checkpoint is None:
+            self._finish()
         reading = self._restore(run.checkpoint) if run.checkpoint else self._begin(Position())
         while reading.at.epoch < run.options.epochs and not run.should_stop:
             for batch in run.batches(reading.at):
@@ -154,15 +156,16 @@ class NGram(Model):
         return {"ngrams": grown.codes, "counts": grown.counts}
 
     def _begin(self, position: Position) -> _Reading:
-        """An epoch whose first batches are judged by what is counted already."""
+        """An epoch whose first batches are judged by what :meth:`_finish` derived from the counts so far."""
         reading = _Reading(position)
-        reading.judge_by(self.weights(), self._new_counts(), 0)
+        reading.judge_by(self.weights(), self._automaton.smoothed if self._automaton else None, 0)
         return reading
 
     def _finish(self) -> None:
         """Derive the probabilities from the counts."""
         self._counts.merge()
-        self._automaton = _Automaton(KneserNey(self._counts)) if len(self._counts.codes) else None
+        smoothed = _smoothed(self._counts)
+        self._automaton = None if smoothed is None else _Automaton(smoothed)
 
     def _contexts(self, batch: Batch, reading: _Reading, *, carries_state: bool) -> Codes:
         """The n - 1 digits before each target, ``[batch, time]`` int64; the reading goes on after them."""
@@ -188,7 +191,8 @@ class NGram(Model):
     def _smooth_again(self, reading: _Reading) -> None:
         """Derive the probabilities that the next batches are judged by, each time that the text has doubled."""
         if reading.targets >= 2 * reading.judged_targets:
-            reading.judge_by(self.weights(), self._new_counts(), reading.targets)
+            weights = self.weights()  # which brings the counts up to date
+            reading.judge_by(weights, _smoothed(self._counts), reading.targets)
 
     def _held_out_loss(self, dataset: Dataset) -> float:
         assert dataset.held_out is not None
@@ -235,7 +239,9 @@ class NGram(Model):
         judging = _weights_in(tensors, "judging.")
         self._check(judging)
         reading = _Reading(checkpoint.position, before, numbers.nats, numbers.targets)
-        reading.judge_by(judging, self._new_counts(), numbers.judged_targets)
+        counts = self._new_counts()
+        counts.add_counted(judging["ngrams"], judging["counts"])
+        reading.judge_by(judging, _smoothed(counts), numbers.judged_targets)
         return reading
 
     def _new_counts(self) -> Counts:
@@ -311,16 +317,19 @@ class _Reading:
         self.nats += loss * targets
         self.targets += targets
 
-    def judge_by(self, weights: Tensors, counts: Counts, targets: int) -> None:
-        """Judge the next batches by ``weights``, counted in so many targets; ``counts`` are empty, to put them in."""
-        self.judging, self.judged_targets = weights, targets
-        counts.add_counted(weights["ngrams"], weights["counts"])
-        self.smoothed = KneserNey(counts) if len(counts.codes) else None
+    def judge_by(self, weights: Tensors, smoothed: KneserNey | None, targets: int) -> None:
+        """Judge the next batches by ``weights``, counted in so many targets, and by what follows from them."""
+        self.judging, self.smoothed, self.judged_targets = weights, smoothed, targets
 
     @property
     def loss(self) -> float:
         """The mean loss in nats per target."""
         return self.nats / max(self.targets, 1)
+
+
+def _smoothed(counts: Counts) -> KneserNey | None:
+    """The probabilities that follow from counts that are up to date; ``None`` if nothing was counted."""
+    return KneserNey(counts) if len(counts.codes) else None
 
 
 def _weights_in(tensors: Tensors, prefix: str) -> Tensors:

@@ -155,3 +155,17 @@ def trained(tmp_path_factory) -> dict[str, Path]:
         train(folder / "names.txt", "counting", settings=QUICK, out=folder / "documents")
         train(folder / "verse.txt", "counting", settings=stream, out=folder / "stream")
     return {"documents": folder / "documents", "stream": folder / "stream"}
+
+
+@pytest.fixture
+def alarm() -> Iterator[None]:
+    """Ends a test that waits for ever."""
+
+    def ring(number: int, frame: object) -> None:
+        raise AssertionError("waited for 30 seconds")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(30)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)

@@ -4,11 +4,10 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +16,13 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the files are those of POSIX")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="the files are those of POSIX"),
+    pytest.mark.usefixtures("alarm"),
+]
 
 
 LINES = ("--set", "corpus.layout=lines", "--epochs", 1)
-
-
-@pytest.fixture(autouse=True)
-def alarm() -> Iterator[None]:
-    """Ends a test that waits for ever."""
-
-    def ring(number: int, frame: object) -> None:
-        raise AssertionError("waited for 30 seconds")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(30)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture

@@ -2,31 +2,18 @@
 
 import os
 import shutil
-import signal
 import stat
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the files are those of POSIX")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="the files are those of POSIX"),
+    pytest.mark.usefixtures("alarm"),
+]
 
 MORE = ("--epochs", 5)
-
-
-@pytest.fixture(autouse=True)
-def alarm() -> Iterator[None]:
-    """Ends a test that waits for ever."""
-
-    def ring(number: int, frame: object) -> None:
-        raise AssertionError("waited for 30 seconds")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(30)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture

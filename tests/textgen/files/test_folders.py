@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.processes import in_child
+from tests.processes import in_child, kill_before
 from textgen.files import folders
 from textgen.files.folders import write_folder
 from textgen.files.writing import ABANDONED_AFTER, delete_leftovers, new_temporary
@@ -61,43 +61,28 @@ def test_a_failure_leaves_the_former_folder(tmp_path):
 def test_a_process_killed_at_any_step_leaves_the_former_folder_or_the_new_one(
     tmp_path, monkeypatch, replaced, has_former
 ):
-    steps = 0
-    at = 0
     monkeypatch.setattr("textgen.runs.artifact.read_manifest", lambda file: content(file.parent))
-
-    def watch(owner: object, name: str) -> None:
-        function = getattr(owner, name)
-
-        def call(*arguments: object, **options: object) -> object:
-            nonlocal steps
-            if steps == at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            steps += 1
-            return function(*arguments, **options)
-
-        monkeypatch.setattr(owner, name, call)
-
     exchange = folders._exchange
-    for owner, name in ((os, "open"), (Path, "mkdir"), (Path, "rename"), (folders, "_exchange"), (Path, "write_text")):
-        watch(owner, name)
-    watch(shutil, "rmtree")
-    code = -signal.SIGKILL
+    operations = (
+        *((os, "open"), (Path, "mkdir"), (Path, "rename"), (folders, "_exchange"), (Path, "write_text")),
+        (shutil, "rmtree"),
+    )
+    at, code = 0, -signal.SIGKILL
     while code:
         place = tmp_path / str(at)
         os.makedirs(place)
-        here, at = at, 10**9
         if has_former:
             write(place / "x", "one")
-        steps, at = 0, here
-        code = in_child(partial(write, place / "x", "two"))
-        steps, at = 0, 10**9
+        with monkeypatch.context() as patch:
+            kill_before(patch, operations, at)
+            code = in_child(partial(write, place / "x", "two"))
         if has_former or (place / "x").exists():
             # Artifact.open is how textgen reads a folder.
             found: Any = Artifact.open(place / "x").manifest
             assert found in ([{"one"}, {"two"}] if has_former else [{"two"}])
         delete_leftovers(place)
         assert os.listdir(place) == (["x"] if (place / "x").exists() else [])
-        at = here + 1
+        at += 1
     assert at > (8 if exchange(tmp_path, tmp_path) else 6)
 
 

@@ -5,14 +5,13 @@ import json
 import os
 import resource
 import signal
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.processes import in_child
+from tests.processes import in_child, kill_before
 from textgen.errors import ArtifactError
 from textgen.runs.artifact import Artifact
 from textgen.testing import CountingModel
@@ -27,25 +26,8 @@ OPTIONS = {"epochs": 2, "batch_size": 27}
 SETTINGS = {"model": {"smoothing": 0.01}, "generation": {"length": 3}}
 
 
-def count_operations(monkeypatch, at: int) -> Callable[[], int]:
-    """Kills the process before its file operation number ``at``; returns a function that gives the count so far."""
-    counted = 0
-
-    def watch(owner: object, name: str) -> None:
-        function = getattr(owner, name)
-
-        def call(*arguments, **options):
-            nonlocal counted
-            if counted == at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            counted += 1
-            return function(*arguments, **options)
-
-        monkeypatch.setattr(owner, name, call)
-
-    for owner, name in ((os, "open"), (os, "replace"), (Path, "unlink")):
-        watch(owner, name)
-    return lambda: counted
+#: The operations before any of which a run may be killed.
+OPERATIONS = ((os, "open"), (os, "replace"), (Path, "unlink"))
 
 
 def history(path: Path) -> list[float]:
@@ -78,7 +60,7 @@ def opens(path: Path) -> bool:
 def test_a_run_killed_before_any_file_operation_loads_and_resumes(work, monkeypatch):
     whole = work.train("whole", SETTINGS, **OPTIONS)
     with monkeypatch.context() as patch:
-        operations = count_operations(patch, at=-1)
+        operations = kill_before(patch, OPERATIONS, -1)
         work.train("counted", SETTINGS, **OPTIONS)
         count = operations()
     assert count > 30
@@ -86,7 +68,7 @@ def test_a_run_killed_before_any_file_operation_loads_and_resumes(work, monkeypa
     for at in range(count):
         name = f"killed-{at}"
         with monkeypatch.context() as patch:
-            count_operations(patch, at)
+            kill_before(patch, OPERATIONS, at)
             code = in_child(partial(work.train, name, SETTINGS, **OPTIONS))
         assert code == -signal.SIGKILL
         path = work.folder / name
@@ -112,7 +94,7 @@ def test_a_resumed_run_can_be_killed_too(work, monkeypatch):
     work.train("run", SETTINGS, epochs=1, batch_size=27)
     while not done:
         with monkeypatch.context() as patch:
-            count_operations(patch, at)
+            kill_before(patch, OPERATIONS, at)
             done = in_child(lambda: work.resume("run", epochs=4)) == 0
         assert opens(work.folder / "run")
         at += 7  # a little later each time

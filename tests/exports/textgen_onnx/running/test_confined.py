@@ -136,8 +136,10 @@ def children(parent: int) -> list[int]:
 
 
 def is_alive(pid: int) -> bool:
+    """Whether any of its threads is: a killed process cannot be waited for before the last one has ended."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state != "Z" or len(os.listdir(f"/proc/{pid}/task")) > 1
     except OSError:
         return False
 
