@@ -22,10 +22,10 @@ settings.load_profile("textgen")
 # Before any test module imports TensorFlow, whose log on a machine without a GPU would be in the captured stderr.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# A job in the background of a script ignores Ctrl-C, and so would every command that a test interrupts.
-for number in (signal.SIGINT, signal.SIGHUP) if hasattr(signal, "SIGHUP") else ():
-    if signal.getsignal(number) == signal.SIG_IGN:
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+# A job in the background of a script ignores Ctrl-C, one under nohup SIGHUP, and so would the commands that tests stop.
+for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+    if (number := getattr(signal, name, None)) is not None and signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
 
 ROOT = Path(__file__).parent.parent
 

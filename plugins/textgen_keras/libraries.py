@@ -86,7 +86,7 @@ _NO_MEMORY = ("failed to map segment", "annot allocate memory", "bad_alloc", "ou
 
 @contextmanager
 def usual_warnings() -> Iterator[None]:
-    """A context in which warnings are no errors, whatever the process has chosen."""
+    """A context in which warnings are not errors, whatever the process has chosen."""
     with warnings.catch_warnings():
         if any(action == "error" for action, *_ in warnings.filters):
             warnings.simplefilter("default")

@@ -13,12 +13,6 @@ from textgen.api import train
 from textgen.files.writing import write_atomically
 from textgen.testing import counting, registered
 
-
-def _hear_ctrl_c() -> None:
-    """Restores Ctrl-C, which a shell ignores in background processes, these tests perhaps among them."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 NAMES = ["Ada", "Adam", "Beatrix", "Bo", "Dora", "Dorian", "Ed", "Eda", "Max", "Mia", "Tom", "Tomas"]
 
 #: Settings of a run that trains within milliseconds.
@@ -121,7 +115,6 @@ def process(environment) -> Command:
             text=True,
             errors="surrogateescape",
             check=False,
-            preexec_fn=_hear_ctrl_c,
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
 

@@ -4,7 +4,6 @@ import json
 import math
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from dataclasses import asdict
@@ -19,12 +18,6 @@ from textgen.base import console
 from textgen.errors import UnavailableError
 from textgen.evaluation import plot as evaluation_plot
 from textgen_ngram.model import NGram
-
-
-def hear_ctrl_c() -> None:
-    """Restores Ctrl-C, which a shell ignores in background processes, these tests perhaps among them."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
 
 #: The first characters of a bar.
 HIDE_CURSOR = "\x1b[?25l"
@@ -188,7 +181,6 @@ def test_ctrl_c_ends_the_folds_and_leaves_nothing(environment, trained, tmp_path
         capture_output=True,
         text=True,
         check=False,
-        preexec_fn=hear_ctrl_c,
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
     assert os.listdir(tmp_path / "scratch") == []

@@ -25,13 +25,6 @@ textgen_start.main()
 """
 
 
-def _expect_signals() -> None:
-    """Makes a new process die of signals, even if the tests run under ``nohup``."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
-
 def end(
     arguments: list[str], delay: float, number: signal.Signals, times: int = 1, **options
 ) -> tuple[int, str, float]:
@@ -41,7 +34,6 @@ def end(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        preexec_fn=_expect_signals,  # noqa: PLW1509
         **options,
     ) as process:
         assert process.stderr is not None

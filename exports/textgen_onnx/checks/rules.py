@@ -18,7 +18,7 @@ from onnx import helper, numpy_helper
 
 from textgen_onnx.checks.refused import Refused
 
-#: Numbers that are computed, at most per tensor; more of them are no shape.
+#: Numbers that are computed, at most per tensor; a larger tensor is not a shape.
 MOST_COMPUTED = 64
 
 
