@@ -47,6 +47,16 @@ class PluginError(TextgenError):
     """A plugin that cannot be found, imported or used, or a name that two plugins claim."""
 
 
+def fault_of(owner: str, fault: str) -> PluginError:
+    """The error for what only the author of a plugin can mend.
+
+    Args:
+        owner: the plugin, as errors name it.
+        fault: what it did, such as ``"has written no file"``.
+    """
+    return PluginError(f"{owner} {fault}: report this to its author")
+
+
 class UnavailableError(TextgenError):
     """Something is missing on this machine: a library, a device, the network."""
 

@@ -201,6 +201,13 @@ def is_possible_path(text: str) -> bool:
     return True
 
 
+def dtype_and_shape(value: object) -> str:
+    """An array's dtype and shape, for a message, as in ``int32 (3,)``; of anything else the name of its type."""
+    import numpy as np
+
+    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+
+
 def shown(value: object) -> str:
     """A value in a message: itself if it is short, otherwise its type."""
     kind = type(value)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.errors import PluginError, TextgenError
+from textgen.errors import TextgenError, fault_of
 from textgen.evaluation.scoring import mean_loss
 from textgen.exporting.exporter import Exporter, ExportReport, ExportSource
 from textgen.files.writing import inside
@@ -69,13 +69,12 @@ def export_run(
 def _check_report(report: Any, owner: str) -> None:
     """Checks that the exporter of a third party has written what it reports."""
     if not isinstance(report, ExportReport):
-        raise PluginError(f"{owner} returned {type(report).__name__} instead of a report: report this to its author")
+        raise fault_of(owner, f"returned {type(report).__name__} instead of a report")
     missing = [file for file in report.files if not Path(report.folder, file).is_file()]
     if missing or not report.files:
-        what = f"has not written {missing[0]}" if missing else "has written no file"
-        raise PluginError(f"{owner} {what}: report this to its author")
+        raise fault_of(owner, f"has not written {missing[0]}" if missing else "has written no file")
     if wrong := [name for name, value in report.parity.items() if not np.isfinite(value)]:
-        raise PluginError(f"{owner} has measured no {wrong[0]}: report this to its author")
+        raise fault_of(owner, f"has measured no {wrong[0]}")
 
 
 def export_source(run: SavedRun, notice: Callable[[str], None], sampler: str | None = None) -> ExportSource:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.errors import OptionError, PluginError
+from textgen.base.values import dtype_and_shape
+from textgen.errors import OptionError, fault_of
 from textgen.generation.chain import Chain
 from textgen.generation.sampler import Logits, Sampler
 
@@ -75,13 +76,12 @@ class Draw:
             PluginError: if these are not whole numbers of that shape, one is not in the vocabulary, or is forbidden.
         """
         if not isinstance(ids, np.ndarray) or ids.shape != shape or ids.dtype.kind not in "iu":
-            found = f"{ids.dtype} {ids.shape}" if isinstance(ids, np.ndarray) else type(ids).__name__
-            raise _fault(owner, f"drew {found} instead of ids int32 {shape}")
+            raise fault_of(owner, f"drew {dtype_and_shape(ids)} instead of ids int32 {shape}")
         if ids.size and not 0 <= ids.min() <= ids.max() < self._vocab_size:
             wrong = ids.min() if ids.min() < 0 else ids.max()
-            raise _fault(owner, f"drew the id {wrong}, but ids are from 0 to {self._vocab_size - 1}")
+            raise fault_of(owner, f"drew the id {wrong}, but ids are from 0 to {self._vocab_size - 1}")
         if len(self.forbidden) and (drawn := np.intersect1d(ids, self.forbidden)).size:
-            raise _fault(owner, f"drew the id {drawn[0]}, which must never be drawn")
+            raise fault_of(owner, f"drew the id {drawn[0]}, which must never be drawn")
         return ids.astype(np.int32, copy=False)
 
     def _transformed(self, owner: str, sampler: Sampler, logits: Logits, parameters: dict[str, Logits]) -> Logits:
@@ -89,16 +89,15 @@ class Draw:
         own = {name: values.copy() for name, values in parameters.items()}
         found: Any = sampler.transform(logits.copy(), own, None if self.seen is None else self.seen.copy())
         if not isinstance(found, np.ndarray) or (found.shape, found.dtype) != (logits.shape, np.float32):
-            shown = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
-            raise _fault(owner, f"returned {shown} instead of logits float32 {logits.shape}")
+            raise fault_of(owner, f"returned {dtype_and_shape(found)} instead of logits float32 {logits.shape}")
         if len(self.forbidden):
             found = found.copy()
             found[:, self.forbidden] = -np.inf
         best = found.max(axis=1)
         if np.isneginf(best).any():
-            raise _fault(owner, "leaves no id to draw")
+            raise fault_of(owner, "leaves no id to draw")
         if not np.isfinite(best).all():
-            raise _fault(owner, f"returned the logit {best[~np.isfinite(best)][0]}")
+            raise fault_of(owner, f"returned the logit {best[~np.isfinite(best)][0]}")
         checked: Logits = found
         return checked
 
@@ -107,7 +106,7 @@ class Draw:
         drawn = self.checked_ids(ids, logits.shape[:1], owner)
         excluded = drawn[np.isneginf(logits[np.arange(len(drawn)), drawn])]
         if len(excluded):
-            raise _fault(owner, f"drew the id {excluded[0]}, which the samplers before it exclude")
+            raise fault_of(owner, f"drew the id {excluded[0]}, which the samplers before it exclude")
         return drawn
 
     def note(self, rows: NDArray[np.intp] | int, ids: NDArray[np.int32]) -> None:
@@ -120,10 +119,6 @@ class Draw:
         self.parameters = [{name: values[rows] for name, values in each.items()} for each in self.parameters]
         if self.seen is not None:
             self.seen = self.seen[rows]
-
-
-def _fault(owner: str, fault: str) -> PluginError:
-    return PluginError(f"{owner} {fault}: report this to its author")
 
 
 def _column(values: Sequence[float]) -> Logits:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.errors import ArtifactError, PluginError
+from textgen.base.values import dtype_and_shape
+from textgen.errors import ArtifactError, PluginError, fault_of
 from textgen.generation.draw import Draw
 from textgen.generation.runtime import Block, Ids, ModelRuntime, Runtime
 from textgen.model.state import State
@@ -96,8 +97,7 @@ class CheckedRuntime(Runtime):
     def _check_logits(self, logits: Any, shape: tuple[int, ...], counts: NDArray[np.bool_] | None = None) -> None:
         """Checks logits; where ``counts`` is false is padding, where they mean nothing."""
         if not isinstance(logits, np.ndarray) or (logits.shape, logits.dtype) != (shape, np.float32):
-            shown = f"{logits.dtype} {logits.shape}" if isinstance(logits, np.ndarray) else type(logits).__name__
-            raise self._error(f"returned the logits {shown} instead of float32 {shape}")
+            raise self._error(f"returned the logits {dtype_and_shape(logits)} instead of float32 {shape}")
         finite = np.isfinite(logits.max(axis=-1))  # not if one is NaN or +inf, or all are -inf
         if not (finite if counts is None else finite | ~counts).all():
             raise self._error("returned logits that are not finite")
@@ -114,4 +114,4 @@ class CheckedRuntime(Runtime):
         return state
 
     def _error(self, fault: str) -> PluginError:
-        return PluginError(f"{self._owner} {fault}: report this to its author")
+        return fault_of(self._owner, fault)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from textgen.base.values import dtype_and_shape
 from textgen.errors import PluginError
 from textgen.options import Options as BaseOptions
 from textgen.text.decoder import Decoder
@@ -185,8 +186,7 @@ def check_ids(ids: Any, tokenizer: Tokenizer, texts: int = 1, counts: Any = None
         PluginError: if these are not whole numbers ``[n]`` in the vocabulary, or not as many as ``counts`` says.
     """
     if not isinstance(ids, np.ndarray) or ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
-        found = f"{ids.dtype} {ids.shape}" if isinstance(ids, np.ndarray) else type(ids).__name__
-        raise _fault(tokenizer, f"returned {found} instead of ids int32 [n]")
+        raise _fault(tokenizer, f"returned {dtype_and_shape(ids)} instead of ids int32 [n]")
     if ids.size and not 0 <= ids.min() <= ids.max() < tokenizer.vocab_size:
         raise _fault(
             tokenizer,
