@@ -100,6 +100,11 @@ class _BetweenCommands(_Messages):
         self._stream().flush()
 
 
+#: One of each for the whole process: Python's ``print`` does not hold on to the stream that it writes to, so a stream
+#: that is replaced, and so deleted, while a plugin's thread prints would crash the process.
+_MESSAGES, _BETWEEN_COMMANDS = _Messages(), _BetweenCommands()
+
+
 @contextmanager
 def stdout_for_results() -> Iterator[None]:
     """Inside the ``with`` block, stdout is stderr for all but :func:`results`; then both are as they were before.
@@ -109,7 +114,7 @@ def stdout_for_results() -> Iterator[None]:
     global _own  # noqa: PLW0603 - the streams of a process
     former = _own, sys.stdout, sys.stderr
     _own = _own or (sys.stdout, sys.stderr)
-    sys.stdout = sys.stderr = _Messages()
+    sys.stdout = sys.stderr = _MESSAGES
     try:
         yield
     finally:
@@ -134,13 +139,13 @@ def claim_stdout() -> None:
     """Keeps stdout for results until the process ends, see :class:`_BetweenCommands`."""
     global _own  # noqa: PLW0603 - the streams of a process
     _own = _own or (sys.stdout, sys.stderr)
-    sys.stdout = _BetweenCommands()
+    sys.stdout = _BETWEEN_COMMANDS
 
 
 def leave_stdout() -> None:
     """Keeps everything away from stdout that prints after the last command: threads, and functions of ``atexit``."""
     if _own is not None:
-        sys.stdout = _Messages()
+        sys.stdout = _MESSAGES
 
 
 def move_stdout() -> None:

@@ -559,7 +559,7 @@ def shout(where):
         sys.stdout = sys.stderr = None
 
 def go_on():
-    while not ended.wait(0.02):
+    while not ended.wait(0.002):
         print("thread prints")
 
 if os.environ.get("STREAMS") == "late":
