@@ -80,16 +80,17 @@ def main() -> None:
     # Registered first, and so called last: then Python would let signals kill it, instead of ending with its own code.
     atexit.register(_handle, signal.SIG_IGN)
     try:
-        _handle(_stop)
-        sys.unraisablehook = _end_if_interrupted
-        _find_command_line()()
+        try:
+            _handle(_stop)
+            sys.unraisablehook = _end_if_interrupted
+            _find_command_line()()
+        except SystemExit as end:
+            _handle(_end)  # a signal may still come in the middle of it, and raise KeyboardInterrupt
+            if end.code == 128 + signal.SIGINT and _received:
+                raise SystemExit(128 + _received[0]) from None
+            raise
     except KeyboardInterrupt:
         _end(_received[0] if _received else signal.SIGINT)
-    except SystemExit as end:
-        _handle(_end)
-        if end.code == 128 + signal.SIGINT and _received:
-            raise SystemExit(128 + _received[0]) from None
-        raise
 
 
 def _find_command_line() -> Callable[[], object]:

@@ -124,6 +124,21 @@ def test_too_little_memory_is_one_line(textgen, monkeypatch):
     assert "too little memory: Unable to allocate 8 GiB" in textgen("sample", "run").error
 
 
+def test_a_signal_as_the_command_ends_is_told_by_its_exit_code_alone():
+    script = (
+        "import os, signal, textgen_start\n"
+        "handle = textgen_start._handle\n"
+        "def interrupted(handler):\n"
+        "    if handler is textgen_start._end:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    handle(handler)\n"
+        "textgen_start._handle = interrupted\n"
+        "textgen_start.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (143, "")
+
+
 def test_a_signal_in_a_finalizer_is_not_lost():
     script = (
         "import os, signal, sys, textgen_start\n"
