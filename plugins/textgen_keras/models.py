@@ -28,7 +28,7 @@ class RecurrentModel(KerasModel):
     """Input (embedding or one-hot) → recurrent layers, each followed by dropout → dense logits."""
 
     Options = RecurrentOptions
-    adjustable = ("dropout", "weight_dropout")
+    adjustable = ("dropout", "weight_dropout", "input_weight_dropout")
 
     #: The kind of the recurrent layers.
     cell: ClassVar[Cell]

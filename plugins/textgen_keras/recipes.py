@@ -17,7 +17,8 @@ _SOURCE = {
     "average": 0.0,
     "clip_norm": None,
 }
-_GRU_1024 = {"name": "gru", "input": "embedding", "units": 1024, "layers": 1, "dropout": 0.0, "weight_dropout": 0.0}
+_NO_DROPOUT = {"dropout": 0.0, "weight_dropout": 0.0, "input_weight_dropout": 0.0}
+_GRU_1024 = {"name": "gru", "input": "embedding", "units": 1024, "layers": 1, **_NO_DROPOUT}
 
 SHAKESPEARE_GRU: Settings = {
     "corpus": {"name": "shakespeare"},
@@ -61,7 +62,7 @@ _AGNEWS_TRAINING = {
     "epochs": 5,
     "sample_every": 1,
 }
-_AGNEWS_MODEL = {"name": "lstm", "input": "one-hot", "units": 128, "layers": 1, "dropout": 0.0, "weight_dropout": 0.0}
+_AGNEWS_MODEL = {"name": "lstm", "input": "one-hot", "units": 128, "layers": 1, **_NO_DROPOUT}
 _AGNEWS_GENERATION = {"length": 200, "sampler": "temperature(0.7) | multinomial"}
 
 AGNEWS_LSTM: Settings = {
@@ -105,6 +106,7 @@ AGNEWS_LABELS: Settings = {
         "layers": 1,
         "dropout": 0.5,
         "weight_dropout": 0.0,
+        "input_weight_dropout": 0.0,
         "tie_weights": True,
     },
     "training": {"layout": "documents", "batch_size": 32, "learning_rate": 5e-3, "epochs": 25, "sample_every": 5},

@@ -45,7 +45,8 @@ def test_a_dry_run_of_a_recipe_has_the_figures_of_its_source(
     assert (planned["steps_per_epoch"], planned["parameters"]) == (steps, parameters)
     assert planned["held_out_examples"] == 0
     model = planned["settings"]["model"]
-    assert (model["dropout"], model["weight_dropout"], model["tie_weights"]) == (0, 0, False)
+    dropouts = ("dropout", "weight_dropout", "input_weight_dropout")
+    assert ([model[name] for name in dropouts], model["tie_weights"]) == ([0, 0, 0], False)
     assert list(Path().iterdir()) == []
 
 

@@ -30,6 +30,13 @@ class RecurrentOptions(Options):
         description="Share of each layer's recurrent weights that is dropped at random in each training batch "
         "(DropConnect).",
     )
+    input_weight_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of the weights between each layer and its input that is dropped at random in each training "
+        "batch.",
+    )
     tie_weights: bool = Field(
         False, description="Use the embedding as the head's kernel, too; needs embedding_dim = units."
     )

@@ -26,6 +26,10 @@ _LAYERS: dict[Cell, Any] = {"gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
 #: Below this vocabulary size all rows are projected before the look-up: a batch usually has more ids than that.
 _TABLE_BELOW = 1024
 
+#: The streams of random numbers that decide what is dropped, by layer: ``index`` of outputs, ``-1 - index`` of
+#: recurrent weights, and this number + ``index`` of input weights.
+_INPUT_WEIGHTS = 1000
+
 
 class KerasNetwork(StatefulNetwork):
     """Input (embedding or one-hot) → recurrent layers, each followed by dropout → dense logits.
@@ -46,6 +50,7 @@ class KerasNetwork(StatefulNetwork):
         self.cell = cell
         self.dropout = options.dropout
         self.weight_dropout = options.weight_dropout
+        self.input_weight_dropout = options.input_weight_dropout
         self.embedding: Any = None
         if options.embedding_width is not None:
             uniform = keras.initializers.RandomUniform(seed=next(seeds))
@@ -91,7 +96,7 @@ class KerasNetwork(StatefulNetwork):
         return self._head(hidden), after
 
     def learn(self, ids: Any, state: Any, lengths: Any, dropout_seed: Any) -> tuple[Any, list[Any]]:
-        if self._is_on_gpu() and not self.weight_dropout:
+        if self._is_on_gpu() and not (self.weight_dropout or self.input_weight_dropout):
             return self(ids, state, lengths, dropout_seed)  # type: ignore[no-any-return]  # cuDNN
         hidden, after = self._learn_layers(ids, state, lengths, dropout_seed)
         return tf.transpose(self._head(hidden), [1, 0, 2]), after
@@ -113,10 +118,11 @@ class KerasNetwork(StatefulNetwork):
         after: list[Any] = []
         for index, layer in enumerate(self.recurrent):
             recurrent = _drop(layer.cell.recurrent_kernel.value, self.weight_dropout, dropout_seed, -1 - index)
+            kernel = _drop(layer.cell.kernel.value, self.input_weight_dropout, dropout_seed, _INPUT_WEIGHTS + index)
             dtype = layer.compute_dtype  # of products; under mixed precision not the dtype of weights and states
             before = state[len(after) : len(after) + self.parts]
             project = partial(_dense, hidden, dtype=dtype) if index else partial(self._project_ids, ids)
-            weights = tf.cast(recurrent, dtype), layer.cell.kernel.value, layer.cell.bias.value
+            weights = tf.cast(recurrent, dtype), kernel, layer.cell.bias.value
             hidden, states = run_layer(self.cell, project, before, *weights, on_gpu=self._is_on_gpu())
             after += [_after(values, lengths) for values in states]
             hidden = _drop(hidden, self.dropout, dropout_seed, index)

@@ -193,6 +193,45 @@ def test_weight_dropout_drops_recurrent_weights_by_the_seed(tf, cell):
     np.testing.assert_allclose(logits, network(ids, network.initial_state(BATCH))[0], atol=1e-5)
 
 
+@pytest.mark.parametrize("options", [{}, {"input": "one-hot"}, {"vocab_size": 1500}], ids=str)
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_input_weight_dropout_is_keras_layers_with_weights_that_are_zero_or_scaled(tf, way, cell, options):
+    network = make_network(cell, layers=2, input_weight_dropout=0.3, **options)
+    plain = make_network(cell, layers=2, **options)
+    ids = np.random.default_rng(7).integers(0, 11, (BATCH, TIME)).astype(np.int32)
+    kernels = [network.named_variables()[f"layers.{index}.kernel"].value for index in range(2)]
+
+    def learn(seed):
+        with tf.GradientTape() as tape:
+            logits, after = network.learn(ids, network.initial_state(BATCH), None, np.array(seed, np.int64))
+            loss = tf.reduce_sum(logits**2)
+        kept = [gradient.numpy() != 0 for gradient in map(tf.convert_to_tensor, tape.gradient(loss, kernels))]
+        return [logits, *after], kept
+
+    ours, kept = learn([1, 2])
+    assert all(0.55 < each.mean() < 0.85 for each in kept)
+    tensors = plain.tensors()
+    plain.set_tensors(tensors | {f"layers.{i}.kernel": tensors[f"layers.{i}.kernel"] * kept[i] / 0.7 for i in range(2)})
+    logits, after = plain(ids, plain.initial_state(BATCH))
+    for mine, expected in zip(ours, [logits, *after], strict=True):
+        np.testing.assert_allclose(mine, expected, rtol=1e-5, atol=1e-5)
+    assert all((a == b).all() for a, b in zip(kept, learn([1, 2])[1], strict=True))
+    assert all((a != b).any() for a, b in zip(kept, learn([1, 3])[1], strict=True))
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_the_weights_that_are_dropped_from_each_kernel_are_independent(tf, cell):
+    network = make_network(cell, layers=2, embedding_dim=8, weight_dropout=0.5, input_weight_dropout=0.5)
+    names = [f"layers.{index}.{kernel}" for index in range(2) for kernel in ("kernel", "recurrent_kernel")]
+    variables = [network.named_variables()[name].value for name in names]
+    ids = np.random.default_rng(7).integers(0, 11, (BATCH, TIME)).astype(np.int32)
+    with tf.GradientTape() as tape:
+        logits, _ = network.learn(ids, network.initial_state(BATCH), None, np.array([1, 2], np.int64))
+        loss = tf.reduce_sum(logits**2)
+    kept = [gradient.numpy().ravel() != 0 for gradient in tape.gradient(loss, variables)]
+    assert np.abs(np.corrcoef(kept)[np.triu_indices(4, 1)]).max() < 0.4  # 192 weights: 5 standard errors are 0.36
+
+
 @pytest.mark.parametrize("read", ["call", "learn"])
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_mixed_precision_multiplies_in_bfloat16_and_keeps_float32(tf, cell, read):

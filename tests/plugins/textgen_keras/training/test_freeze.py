@@ -41,7 +41,7 @@ def dataset(stream):
 )
 @pytest.mark.parametrize("optimizer", [{"optimizer": "adam"}, {"optimizer": "adamw", "weight_decay": 0.5}])
 def test_frozen_weights_stay_as_they_are_to_the_bit(make_run, dataset, freeze, expected, optimizer):
-    model = make(dropout=0.2, weight_dropout=0.2)
+    model = make(dropout=0.2, weight_dropout=0.2, input_weight_dropout=0.2)
     before = weights_of(model)
     run = make_run(dataset, epochs=3, learning_rate=0.05, freeze=freeze, **optimizer)
     model.fit(dataset, run)
