@@ -241,6 +241,7 @@ class Dataset:
         carries_state: whether a batch starts from the state that the previous batch left.
         characters_per_target: the mean number of characters that a training target stands for.
         held_out_characters_per_target: the same of the held-out targets.
+        marks: the ids that are not text: of labels, of the end of a document, of padding and of unknown characters.
     """
 
     train: BatchPlan
@@ -249,6 +250,7 @@ class Dataset:
     _: KW_ONLY
     characters_per_target: float = 1.0
     held_out_characters_per_target: float = 1.0
+    marks: tuple[int, ...] = ()
 
     @property
     def has_long_tokens(self) -> bool:

@@ -97,7 +97,7 @@ def arrange_batches(text: Text, options: TrainingOptions, held_out: NDArray[np.i
             return Lanes(part, length=options.length, batch_size=rows)
         if layout == "packed" and learning:
             return PackedDocuments(part, length=options.length, batch_size=rows, seed=options.seed, shuffle=shuffle)
-        pad_id = text.tokenizer.pad_id if text.tokenizer.pad_id is not None else text.boundaries.end_id
+        pad_id = text.tokenizer.pad_id if text.tokenizer.pad_id is not None else text.end_id
         assert pad_id is not None  # documents have an end
         return PaddedDocuments(
             part.split_long(text.usual_longest),
@@ -126,6 +126,7 @@ def arrange_batches(text: Text, options: TrainingOptions, held_out: NDArray[np.i
         carries,
         characters_per_target=parts.training.characters_per_target(text.characters_per_id),
         held_out_characters_per_target=parts.held_out.characters_per_target(text.characters_per_id),
+        marks=tuple(i for i in (*text.tokenizer.forbidden_ids, text.end_id) if i is not None),
     )
     dataset.check()
     return dataset

@@ -51,7 +51,7 @@ FORMERLY_COMMON = (
 LEFT_BEHIND = {"training": ("epochs", "max_steps", "device"), "generation": ("length",)}
 
 #: Options of training that it takes over only if its text is of the same kind: both a stream, or both documents.
-LAYOUT_OPTIONS = ("layout", "carry_state")
+LAYOUT_OPTIONS = ("layout", "carry_state", "state_reset")
 
 
 def read_settings(

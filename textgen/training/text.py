@@ -109,11 +109,17 @@ class Text:
                 characters[unknown] = max(replaced / counts[unknown], 1)
         return characters
 
+    @property
+    def end_id(self) -> int | None:
+        """The id that ends a document; ``None`` for a stream."""
+        return None if self.layout == "stream" else int(self.encoded.ids[-1])
+
     @cached_property
     def boundaries(self) -> Boundaries:
         """The beginnings and the end of the texts."""
-        end_id = None if self.layout == "stream" else int(self.encoded.ids[-1])
-        return Boundaries(end_id, count_starts(self.layout, self.encoded, self.facts, without_labels(self.tokenizer)))
+        return Boundaries(
+            self.end_id, count_starts(self.layout, self.encoded, self.facts, without_labels(self.tokenizer))
+        )
 
     @cached_property
     def usual_longest(self) -> int:

@@ -42,6 +42,17 @@ class CarriedState:
             self.tensors = self._network.initial_state(len(self._workers.share(batch.inputs)))
         return self.tensors
 
+    def reset(self, is_reset: NDArray[np.bool_]) -> None:
+        """Give those rows the initial state, ``[rows]`` of all workers, for which it is true."""
+        if self.tensors is None or self._rows != len(is_reset) or not is_reset.any():
+            return
+        own = self._workers.share(is_reset)
+        initial = self._network.initial_state(len(own))
+        self.tensors = [
+            tf.where(own.reshape(-1, *[1] * (len(tensor.shape) - 1)), new, tensor)
+            for new, tensor in zip(initial, self.tensors, strict=True)
+        ]
+
     def lengths(self, batch: Batch) -> NDArray[np.int32] | None:
         """The number of ids to read in each of this worker's rows, ``[rows]``; ``None`` to read all.
 

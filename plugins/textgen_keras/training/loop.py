@@ -12,13 +12,14 @@ import tensorflow as tf
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from textgen import Batch, Checkpoint, Dataset, Position, TrainingRun
-from textgen.errors import ArtifactError, UnavailableError
+from textgen.errors import ArtifactError, OptionError, UnavailableError
 from textgen_keras.shapes import check_shapes
 from textgen_keras.stateful_network import IDS, StatefulNetwork, as_graph
 from textgen_keras.training.averaging import WeightAverage
 from textgen_keras.training.callbacks import load_callbacks, make_callback_list
 from textgen_keras.training.carried_state import CarriedState
 from textgen_keras.training.freezing import frozen_names
+from textgen_keras.training.noise import add_noise, draw_resets
 from textgen_keras.training.optimizer import make_optimizer
 from textgen_keras.training.options import GradientOptions
 from textgen_keras.training.schedule import Plateau, rate_at
@@ -33,8 +34,8 @@ _STEP = tf.TensorSpec([], tf.int64)
 class TrainingLoop:
     """Trains a network on the mean cross-entropy of the targets that count, in nats per character.
 
-    Dropout is a function of the run's seed and of the step's number. So a resumed run ends, on a CPU with the same
-    number of cores, with exactly the weights of an uninterrupted run.
+    Dropout, noise and resets are functions of the run's seed and of the step's number. So a resumed run ends, on a CPU
+    with the same number of cores, with exactly the weights of an uninterrupted run.
 
     Args:
         network: is trained in place, from its present weights.
@@ -44,8 +45,8 @@ class TrainingLoop:
 
     Raises:
         ArtifactError: if the checkpoint does not fit the network and the optimizer.
-        OptionError: if a callback cannot be loaded, ``freeze`` names no weight or leaves none to train, or the workers
-            do not train the same run.
+        OptionError: if a callback cannot be loaded, ``freeze`` names no weight or leaves none to train, ``state_reset``
+            is set but no state is carried, or the workers do not train the same run.
         UnavailableError: within a ``tf.Graph``.
     """
 
@@ -57,6 +58,11 @@ class TrainingLoop:
         self._network, self._dataset, self._run, self._workers = network, dataset, run, workers
         assert isinstance(run.options, GradientOptions)
         self._options = options = run.options
+        if options.state_reset and not dataset.carries_state:
+            raise OptionError(
+                "training.state_reset has no effect where each batch starts with the initial state: set it to 0, or "
+                "training.carry_state=true"
+            )
         self._optimizer = make_optimizer(options)
         self._variables = network.named_variables()
         workers.check_same(_describe(self._variables, dataset, run))
@@ -123,7 +129,7 @@ class TrainingLoop:
             self._optimizer.learning_rate = rate_at(options, self._position.total, int(steps), self._plateau.cuts)
 
     def _train_epoch(self) -> None:
-        batches = self._run.batches(self._position)
+        options, batches = self._options, self._run.batches(self._position)
         while True:
             batch = next(batches, None)
             if self._agree_to_stop() or batch is None:
@@ -135,6 +141,11 @@ class TrainingLoop:
             self._callbacks.on_train_batch_begin(before.step)
             self._set_rate()
             rate = float(self._optimizer.learning_rate)
+            drawn = {"seed": options.seed, "step": before.total}
+            if options.noise:
+                batch = add_noise(batch, options.noise, self._dataset.marks, **drawn)
+            if options.state_reset:
+                self._carried.reset(draw_resets(len(batch.inputs), options.state_reset, **drawn))
             loss, targets = self._read(self._learn, batch, self._carried, np.int64(before.total))
             self._loss.add(loss, targets)
             self._position = Position(before.epoch, before.step + 1, before.total + 1)

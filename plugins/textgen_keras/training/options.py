@@ -49,6 +49,19 @@ class GradientOptions(TrainingOptions):
         description="Decay per batch of the moving average of the weights, which is judged and kept; 0 averages "
         "nothing.",
     )
+    noise: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of the ids that are read which training replaces at random, by others of the same batch.",
+    )
+    state_reset: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Probability that a row of a training batch starts with the initial state instead of the carried "
+        "one.",
+    )
     clip_norm: float | None = Field(1.0, gt=0, description="Upper bound of the gradients' global norm.")
     freeze: tuple[str, ...] = Field(
         (),

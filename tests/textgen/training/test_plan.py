@@ -170,6 +170,17 @@ def test_documents_end_with_an_end_id_or_a_newline(work):
     assert work.plan(stream=True).text.boundaries.end_id is None
 
 
+def test_marks_are_all_ids_but_those_of_characters(work):
+    labelled = work.folder / "words.csv"
+    labelled.write_text("text,kind\n" + "\n".join(f"{word},{len(word) % 2}" for word in work.words))
+    table = {"corpus": {"path": str(labelled), "layout": "auto", "label": "kind"}}
+    kinds = [{}, {"tokenizer": {"name": "char-index"}}, {"tokenizer": {"name": "string-lookup"}}, table]
+    for plan in (*map(work.plan, kinds[:2]), work.plan(kinds[2], stream=True), work.plan(kinds[3])):
+        letters = {*plan.text.facts.head} - ({"\n"} if plan.text.layout == "documents" else set())
+        characters = plan.tokenizer.encode("".join(letters)).tolist()
+        assert sorted([*characters, *plan.dataset.marks]) == [*range(plan.tokenizer.vocab_size)]
+
+
 def test_padding_is_the_padding_id_or_the_end(work):
     assert work.plan().dataset.train.pad_id == 0
     plan = work.plan({"tokenizer": {"name": "char-index"}}, pad="longest", held_out=0)

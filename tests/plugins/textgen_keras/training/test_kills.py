@@ -53,7 +53,7 @@ def test_runs_that_are_killed_lose_nothing(server, tmp_path, layout):
     kind = ["corpus.layout=stream", "training.length=20"] if layout == "lanes" else ["corpus.layout=lines"]
     options = [*kind, "training.batch_size=16", "model.units=16", "model.dropout=0.3", "training.sample_every=0"]
     options += ["model.embedding_dim=8", "model.weight_dropout=0.2", "model.input_weight_dropout=0.1"]
-    options += ["training.warmup_steps=5"]
+    options += ["training.warmup_steps=5", "training.noise=0.05", *["training.state_reset=0.1"] * (layout == "lanes")]
     again = ["--set", "training.callbacks=['killer:Killer']"]
     command = ["train", "text.txt", "--model", "lstm" if layout == "lanes" else "gru", "--epochs", "8"]
     command += [argument for option in options for argument in ("--set", option)]

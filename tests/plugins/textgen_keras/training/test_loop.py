@@ -4,12 +4,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from textgen.errors import ArtifactError
+from textgen.errors import ArtifactError, OptionError
 from textgen.model.fitting import Position
 from textgen.text.batches import Dataset, Lanes, PaddedDocuments, Windows
 from textgen.text.encoded import EncodedText
 from textgen_keras.models import GRU, LSTM, RecurrentModel
 from textgen_keras.network.options import RecurrentOptions
+from textgen_keras.training.noise import add_noise, draw_resets
 from textgen_numpy.runtime import NumpyRuntime
 
 pytestmark = pytest.mark.keras
@@ -175,10 +176,63 @@ def test_the_global_norm_of_a_step_is_clipped(make_run, stream):
     assert np.sqrt(sum((part.astype(float) ** 2).sum() for part in change)) == pytest.approx(0.01, rel=1e-3)
 
 
+def test_noise_changes_what_is_read_in_training_alone(make_run, stream):
+    plan = Lanes(stream, 20, 4)
+    dataset = Dataset(plan, held_out=plan, marks=(2,))
+    model = make_gru()
+    run = make_run(dataset, epochs=2, noise=0.4, seed=3, **STILL)
+    model.fit(dataset, run)
+    runtime, expected = runtime_of(model), []
+    for step, batch in enumerate([*plan.batches(0), *plan.batches(1)]):
+        noisy = add_noise(batch, 0.4, (2,), seed=3, step=step)
+        expected.append(nats(runtime.forward(noisy.inputs, runtime.initial_state(4))[0], batch.targets).mean())
+    np.testing.assert_allclose(run.losses, expected, atol=1e-5)
+    clean = [nats(runtime.forward(b.inputs, runtime.initial_state(4))[0], b.targets) for b in plan.batches(0)]
+    mean = np.concatenate(clean, axis=1).mean()
+    assert [metrics["held_out_loss"] for _, metrics, _ in run.epochs] == [pytest.approx(mean, abs=1e-5)] * 2
+    assert abs(np.mean(expected) - mean) > 1e-4
+
+
+@pytest.mark.parametrize("make", [make_gru, make_lstm])
+def test_rows_whose_state_is_reset_start_like_a_new_text(make_run, stream, make):
+    plan = Lanes(stream, 7, 3)
+    dataset = Dataset(plan, held_out=plan, carries_state=True)
+    model = make()
+    run = make_run(dataset, epochs=2, state_reset=0.3, seed=3, **STILL)
+    model.fit(dataset, run)
+    runtime, expected = runtime_of(model), []
+    batches = [*plan.batches(0), *plan.batches(1)]
+    for step, batch in enumerate(batches):
+        if batch.resets_state:
+            starts = np.full(3, step)  # the batch with which the state of each row begins
+        starts = np.where(draw_resets(3, 0.3, seed=3, step=step), step, starts)
+        rows = []
+        for row, start in enumerate(starts):
+            read = np.concatenate([each.inputs[row] for each in batches[start : step + 1]])
+            logits, _ = runtime.forward(read[None], runtime.initial_state(1))
+            rows.append(nats(logits[0, -batch.inputs.shape[1] :], batch.targets[row]))
+        expected.append(np.mean(rows))
+    np.testing.assert_allclose(run.losses, expected, atol=1e-5)
+    lane = 399 // 3
+    inputs, targets = stream.ids[: lane * 3].reshape(3, lane), stream.ids[1 : lane * 3 + 1].reshape(3, lane)
+    whole = nats(runtime.forward(inputs, runtime.initial_state(3))[0], targets).mean()
+    assert [metrics["held_out_loss"] for _, metrics, _ in run.epochs] == [pytest.approx(whole, abs=1e-5)] * 2
+
+
+@pytest.mark.parametrize("layout", ["windows", "documents"])
+def test_a_state_that_is_not_carried_is_not_reset(make_run, stream, documents, layout):
+    dataset = Dataset(plans(stream, documents)[layout])
+    with pytest.raises(
+        OptionError, match=r"^training.state_reset has no effect .* set it to 0, or training.carry_state="
+    ):
+        make_gru().fit(dataset, make_run(dataset, epochs=1, state_reset=0.01))
+
+
 def train(make_run, stream, model=None, **options):
     dataset = Dataset(Lanes(stream, 20, 4), held_out=Lanes(stream, 20, 2), carries_state=True)
-    model = model or make_lstm(dropout=0.4)
-    run = make_run(dataset, **{"epochs": 3, "learning_rate": 0.01, "seed": 7} | options)
+    model = model or make_lstm(dropout=0.4, weight_dropout=0.2, input_weight_dropout=0.2)
+    options = {"epochs": 3, "learning_rate": 0.01, "seed": 7, "noise": 0.1, "state_reset": 0.2} | options
+    run = make_run(dataset, **options)
     model.fit(dataset, run)
     return model.weights(), run
 

@@ -37,7 +37,7 @@ class Witness(keras.callbacks.Callback):
 TEXT = "it was the best of times, it was the worst of times\n" * 12
 
 #: 5 rows for 2 workers; 11 batches per epoch.
-OPTIONS = ["batch_size=5", "length=10", "epochs=3", "callbacks=['witness:Witness']"]
+OPTIONS = ["batch_size=5", "length=10", "epochs=3", "noise=0.1", "state_reset=0.2", "callbacks=['witness:Witness']"]
 TRAIN = [
     *("text.txt", "--model", "gru", "--set", "model.units=16", "--set", "model.dropout=0", "--device", "cpu"),
     *(part for option in OPTIONS for part in ("--set", f"training.{option}")),
