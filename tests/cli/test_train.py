@@ -196,8 +196,11 @@ def test_other_options_cannot_change_on_resuming(textgen, trained, arguments, er
 
 
 def test_the_command_that_trains_a_finished_run_longer_can_be_pasted(textgen, names):
-    for limit in (["--epochs", 1], ["--max-steps", 2]):
-        assert textgen("train", names, *QUICK, *limit, "--out", "a run", "--overwrite").code == 0
+    impatient = ["--set", "training.patience=1", "--set", "model.smoothing=1e-9", "--epochs", 9]
+    for limit in (["--epochs", 1], ["--max-steps", 2], impatient):
+        done = textgen("train", names, *QUICK, *limit, "--out", "a run", "--overwrite")
+        assert done.code == 0
+        assert ("ended early: no lower loss for 1 epoch (training.patience)\n" in done.err) == (limit == impatient)
         error = textgen("train", "--resume", "a run").error
         assert "None" not in error
         assert textgen(*shlex.split(error.partition("longer with: textgen ")[2])).code == 0

@@ -57,7 +57,7 @@ class Diary(Display):
     def epoch(self, record: Mapping[str, float], sample: str | None) -> None:
         self.epochs.append((record, sample))
 
-    def ended(self, artifact: Artifact) -> None:
+    def ended(self, artifact: Artifact, *, lost_patience: bool) -> None:
         self.ends.append(artifact.manifest.status)
 
 

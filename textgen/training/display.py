@@ -47,8 +47,8 @@ class Display:
     def epoch(self, record: Mapping[str, float], sample: str | None) -> None:
         """Called after an epoch: its line of the history, and a sample of the model as it is now."""
 
-    def ended(self, artifact: Artifact) -> None:
-        """Called when training is finished, or was stopped."""
+    def ended(self, artifact: Artifact, *, lost_patience: bool) -> None:
+        """Called when training is finished, perhaps because of ``training.patience``, or was stopped."""
 
 
 @contextmanager
@@ -65,6 +65,7 @@ class LineDisplay(Display):
         """Prints what is trained on what."""
         self._steps = plan.dataset.train.steps
         self._epochs = plan.training.epochs
+        self._patience = plan.training.patience or 0
         self._last = min(self._epochs * self._steps, plan.training.max_steps or math.inf)
         self._begun: tuple[int, float] | None = None
         self._said = time.monotonic()
@@ -119,14 +120,18 @@ class LineDisplay(Display):
         if sample is not None:
             say(indent(sample))
 
-    def ended(self, artifact: Artifact) -> None:
-        """Prints the folder of the run, and the next command."""
+    def ended(self, artifact: Artifact, *, lost_patience: bool) -> None:
+        """Prints why the run ended before its last epoch, if it did, the losses, and the next command."""
         manifest = artifact.manifest
         if manifest.status == "interrupted":
             say(f"stopped; everything is saved. Resume with: textgen train --resume {quoted(artifact.path)}")
         else:
             is_cut = self._last < self._epochs * self._steps
             longer = f"--max-steps {2 * self._last}" if is_cut else f"--epochs {2 * self._epochs}"
+            if lost_patience:
+                epochs = f"{self._patience} epoch{'s' * (self._patience != 1)}"
+                _tell(f"ended early: no lower loss for {epochs} (training.patience)")
+                longer = f"--set training.patience={2 * self._patience}"
             if (ngram := describe_yardstick(manifest.metrics, longer)) is not None:
                 _tell(ngram)
             kept = manifest.metrics.get("epoch")
@@ -181,10 +186,10 @@ class BarDisplay(LineDisplay):
         choices = [[*figures], *([figures[0], *figures[first:]] for first in range(2, len(figures) + 1))]
         return next((text for choice in choices if len(text := ", ".join(choice)) <= room), "")
 
-    def ended(self, artifact: Artifact) -> None:
-        """Removes the bar, and prints the folder of the run."""
+    def ended(self, artifact: Artifact, *, lost_patience: bool) -> None:
+        """Removes the bar, and prints what :class:`LineDisplay` does."""
         self._at_exit.close()
-        super().ended(artifact)
+        super().ended(artifact, lost_patience=lost_patience)
 
 
 def describe_new(tokens: Sequence[str], kind: str = "") -> str:

@@ -102,18 +102,21 @@ class Run:
 
     @property
     def has_lost_patience(self) -> bool:
-        """True once ``patience`` epochs have passed since the lowest held-out loss (or training loss, without any).
+        """True once ``patience`` epochs have passed without a lower loss."""
+        return self.options.patience is not None and self.epochs_since_best >= self.options.patience
+
+    @property
+    def epochs_since_best(self) -> int:
+        """The number of epochs since the lowest held-out loss (or training loss, without any).
 
         A run that ended inside an epoch has a record for it, which does not count.
         """
-        if self.options.patience is None:
-            return False
         losses: dict[float, float] = {}
         for record in self._history.records:
             losses.setdefault(record["epoch"], record.get("held_out_loss", record.get("loss", math.inf)))
         losses.pop(0, None)
         by_epoch = list(losses.values())
-        return bool(by_epoch) and len(by_epoch) - 1 - by_epoch.index(min(by_epoch)) >= self.options.patience
+        return len(by_epoch) - 1 - by_epoch.index(min(by_epoch)) if by_epoch else 0
 
     @property
     def _start(self) -> Position:
@@ -353,7 +356,7 @@ class Run:
             self._measure_yardstick()
         elif self._best_weights is not None:
             self.plan.model.load_weights(self._best_weights)
-        self._display.ended(self.artifact)
+        self._display.ended(self.artifact, lost_patience=self.has_lost_patience)
 
     def _measure_yardstick(self) -> None:
         """Puts the held-out loss of an n-gram beside that of a finished run, whose files are written by now."""

@@ -125,8 +125,8 @@ class TensorBoardDisplay(Display):
             self._log = EventLog(self._folder)
         self._log.write(step, figures)
 
-    def ended(self, artifact: Artifact) -> None:
+    def ended(self, artifact: Artifact, *, lost_patience: bool) -> None:
         """Closes the file."""
         if self._log is not None:
             self._log.close()
-        self._display.ended(artifact)
+        self._display.ended(artifact, lost_patience=lost_patience)

@@ -147,20 +147,20 @@ def _plan_again(artifact: Artifact, settings: Settings, registry: Registry, data
 
 def _check_unfinished(run: Run) -> None:
     """Checks that something is left to train, by the options as they are now."""
-    options, folder = run.options, run.artifact.path
-    again = f"train it longer with: textgen train --resume {quoted(folder)}"
-    if options.patience is not None and run.has_lost_patience:
-        raise OptionError(
-            f"{folder} is finished: it ended by training.patience={options.patience}; "
-            f"{again} --set training.patience={2 * options.patience}"
-        )
     if run.is_complete:
+        options, folder = run.options, run.artifact.path
         done = run.checkpoint.position if run.checkpoint else Position()
-        limits = (("epochs", options.epochs, done.epoch), ("max-steps", options.max_steps, done.total))
+        limits = (
+            ("--epochs ", options.epochs, done.epoch),
+            ("--max-steps ", options.max_steps, done.total),
+            ("--set training.patience=", options.patience, run.epochs_since_best),
+        )
         reached = [(name, limit, count) for name, limit, count in limits if limit is not None and count >= limit]
-        now = " ".join(f"--{name} {limit}" for name, limit, _ in reached)
-        longer = " ".join(f"--{name} {2 * count}" for name, _, count in reached)
-        raise OptionError(f"{folder} is finished, with {now}; {again} {longer}")
+        now = " ".join(f"{name}{limit}" for name, limit, _ in reached)
+        longer = " ".join(f"{name}{2 * count}" for name, _, count in reached)
+        raise OptionError(
+            f"{folder} is finished, with {now}; train it longer with: textgen train --resume {quoted(folder)} {longer}"
+        )
 
 
 def is_chief() -> bool:

@@ -55,7 +55,7 @@ def test_a_run_that_ended_by_patience_can_be_resumed_with_more(text, tmp_path):
     settings: dict[str, dict[str, Any]] = {"model": {"units": 4}, "training": {**TRAINING, **still, "epochs": 9}}
     api.train(text, settings=settings, out=tmp_path / "run")
     assert [record["epoch"] for record in records(tmp_path / "run")] == [1, 2]
-    with pytest.raises(OptionError, match=r"it ended by training.patience=1; "):
+    with pytest.raises(OptionError, match=r"finished, with --set training.patience=1; "):
         resume(tmp_path / "run", plugins(), Display(), changes={"training": {"epochs": 20}})
     resume(tmp_path / "run", plugins(), Display(), changes={"training": {"epochs": 3, "patience": None}})
     assert [record["epoch"] for record in records(tmp_path / "run")] == [1, 2, 3]

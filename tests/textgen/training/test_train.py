@@ -759,7 +759,9 @@ def test_patience_ends_a_run_of_any_model_and_can_be_raised(work, monkeypatch, h
     artifact = work.train("run", {"model": {"smoothing": 0.01}}, patience=2, **options)
     assert artifact.manifest.status == "finished"
     assert [record["epoch"] for record in history(artifact)] == [1, 2, 3]
-    with pytest.raises(OptionError, match=r"it ended by training.patience=2; .* --set training.patience=4$"):
+    with pytest.raises(
+        OptionError, match=r"is finished, with --set training.patience=2; .* --set training.patience=4$"
+    ):
         work.resume("run", epochs=20)
     assert [record["epoch"] for record in history(work.resume("run", patience=4))] == [1, 2, 3, 4, 5]
 

@@ -85,6 +85,7 @@ def test_from_has_a_learning_rate_and_schedule_of_its_own(command_line, tmp_path
     Path("verse.txt").write_text("the cat sat on the mat\nand that was that\n" * 20)
     Path("other.txt").write_text("a hat is on the mat\nthat hat is a cat's\n" * 20)
     changes = ["--set", "training.learning_rate=0.05", "--set", "training.schedule=constant"]
+    changes += ["--set", "training.noise=0.1", "--set", "training.state_reset=0.1"]
     train(command_line, "verse.txt", *BASE, *changes, "--epochs", 2, "--out", "base")
     frozen = ["--set", 'training.freeze=["layers"]', "--set", "model.dropout=0.4"]
     train(command_line, "other.txt", "--from", "base", *frozen, "--epochs", 2, "--out", "tuned")
@@ -95,8 +96,11 @@ def test_from_has_a_learning_rate_and_schedule_of_its_own(command_line, tmp_path
     assert tuned.manifest.settings["model"]["dropout"] == 0.4
     for part in ("kernel", "recurrent_kernel", "bias"):
         np.testing.assert_array_equal(tuned.weights()[f"layers.0.{part}"], base.weights()[f"layers.0.{part}"])
-    train(command_line, "verse.txt", "--from", "tuned", "--epochs", 1, "--out", "third")
-    assert Artifact.open(Path("third")).manifest.settings["training"]["freeze"] == []
+    assert (training["noise"], training["state_reset"]) == (0.1, 0.1)
+    documents = ["--set", "corpus.layout=lines"]  # whose states are not carried
+    train(command_line, "verse.txt", *documents, "--from", "tuned", "--epochs", 1, "--out", "third")
+    training = Artifact.open(Path("third")).manifest.settings["training"]
+    assert (training["freeze"], training["noise"], training["state_reset"]) == ([], 0.1, 0)
 
 
 @pytest.mark.parametrize("schedule", [["cosine", 100], ["constant", 0]])
