@@ -53,6 +53,10 @@ from textgen.model.network import recurrent_state_spec as recurrent_state_spec
 from textgen.model.state import State as State
 from textgen.model.state import StateSpec as StateSpec
 from textgen.model.state import TensorSpec as TensorSpec
+from textgen.ngrams.context_tree import ContextTree as ContextTree
+from textgen.ngrams.counts import NGramCounts as NGramCounts
+from textgen.ngrams.kneser_ney import KneserNey as KneserNey
+from textgen.ngrams.pruning import jackknifed_trees as jackknifed_trees
 from textgen.plugins.hookspecs import Register as Register
 from textgen.plugins.hookspecs import hookimpl as hookimpl
 from textgen.plugins.registry import use_plugins as use_plugins

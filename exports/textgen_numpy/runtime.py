@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from textgen import Check, Ids, ModelRuntime, RecurrentLayer, RecurrentNetwork, Runtime, State
 from textgen.errors import UnavailableError, UnsupportedModelError
@@ -46,15 +47,15 @@ class NumpyRuntime(Runtime):
         model = make_model()
         weights = artifact.weights()
         network = model.describe(weights)
-        if network is None and model.native_runtime == "numpy":
-            model.load_weights(weights)
-            return ModelRuntime(model)
-        if network is None:
+        if isinstance(network, RecurrentNetwork):
+            return cls(network)
+        if model.native_runtime != "numpy":
             raise UnsupportedModelError(
                 f"this model is not a GRU or LSTM stack and cannot run in the numpy runtime; "
                 f"use --runtime {model.native_runtime}"
             )
-        return cls(network)
+        model.load_weights(weights)
+        return ModelRuntime(model)
 
     @classmethod
     def diagnose(cls) -> list[Check]:
@@ -63,8 +64,11 @@ class NumpyRuntime(Runtime):
     def forward(self, ids: Ids, state: State, lengths: Ids | None = None) -> tuple[Array, State]:
         logits = np.empty((*ids.shape, self.vocab_size), np.float32)
         for at, hidden, after in self._read(ids, state, lengths):
-            state = after
             logits[:, at] = _product(hidden, self.network.head_kernel, self.network.head_bias)
+            if self.network.ngram is not None:
+                contexts = self.network.ngram.read(ids[:, at], state["context"])
+                logits[:, at] += self.network.ngram.logits[contexts[:, 1:]]
+            state = after
         return logits, state
 
     def prefill(self, ids: Ids, state: State, lengths: Ids | None = None) -> State:
@@ -80,10 +84,12 @@ class NumpyRuntime(Runtime):
             at = slice(start, start + _PROJECTED_AT_ONCE)
             left = None if lengths is None else lengths - start
             values: Any = ids[:, at]
-            after: dict[str, Array] = {}
+            after: dict[str, NDArray[Any]] = {}
             for layer, project, names in zip(self.network.layers, self._projections, self._names, strict=True):
                 values, parts = _unroll(layer, project(values), tuple(state[name] for name in names), left)
                 after.update(zip(names, parts, strict=True))
+            if self.network.ngram is not None:
+                after["context"] = self.network.ngram.after(ids[:, at], state["context"], left)
             state = State(after)
             yield at, values, state
 

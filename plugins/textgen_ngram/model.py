@@ -13,7 +13,9 @@ from textgen import (
     Batch,
     Checkpoint,
     Dataset,
+    KneserNey,
     Model,
+    NGramCounts,
     Position,
     State,
     StateSpec,
@@ -23,8 +25,8 @@ from textgen import (
 )
 from textgen.errors import ArtifactError, OptionError
 from textgen.options import Options
-from textgen_ngram.counts import Codes, Counts
-from textgen_ngram.kneser_ney import KneserNey
+
+Codes = NDArray[np.int64]
 
 #: The default order; a longer one gains little and learns texts by heart.
 ORDER = 8
@@ -70,7 +72,7 @@ class NGram(Model):
         self.order = options.order or min(ORDER, largest)
         if self.order > largest:
             raise OptionError(f"model.order={self.order} is too large for {vocab_size:,} ids; use at most {largest}")
-        self._counts = Counts(self.order, vocab_size)
+        self._counts = NGramCounts(self.order, vocab_size)
         self._automaton: _Automaton | None = None
 
     @property
@@ -244,8 +246,8 @@ class NGram(Model):
         reading.judge_by(judging, _smoothed(counts), numbers.judged_targets)
         return reading
 
-    def _new_counts(self) -> Counts:
-        return Counts(self.order, self.vocab_size)
+    def _new_counts(self) -> NGramCounts:
+        return NGramCounts(self.order, self.vocab_size)
 
 
 class _Numbers(BaseModel):
@@ -327,7 +329,7 @@ class _Reading:
         return self.nats / max(self.targets, 1)
 
 
-def _smoothed(counts: Counts) -> KneserNey | None:
+def _smoothed(counts: NGramCounts) -> KneserNey | None:
     """The probabilities that follow from counts that are up to date; ``None`` if nothing was counted."""
     return KneserNey(counts) if len(counts.codes) else None
 

@@ -12,7 +12,20 @@ ROOT = Path(__file__).parents[2]
 
 #: The rooms of ``textgen``, from bottom to top. A folder is a room, and so is a file beside the folders.
 ROOMS = (
-    *("errors", "options", "files", "base", "text", "model", "runs", "generation", "plugins", "training", "saved_run"),
+    *(
+        "errors",
+        "options",
+        "files",
+        "base",
+        "text",
+        "ngrams",
+        "model",
+        "runs",
+        "generation",
+        "plugins",
+        "training",
+        "saved_run",
+    ),
     *("evaluation", "exporting", "text_generator", "api", "__init__", "testing", "cli", "__main__"),
 )
 

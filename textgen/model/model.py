@@ -13,6 +13,7 @@ from textgen.model.fitting import Tensors, TrainingRun
 from textgen.model.fitting import TrainingOptions as BaseTrainingOptions
 from textgen.model.network import RecurrentNetwork
 from textgen.model.state import State, StateSpec
+from textgen.ngrams.context_tree import ContextTree
 from textgen.options import Options as BaseOptions
 from textgen.text.batches import Dataset
 
@@ -111,6 +112,10 @@ class Model(ABC):
             )
         return tensors
 
-    def describe(self, weights: Tensors) -> RecurrentNetwork | None:
-        """Returns a neutral description of the model, given its weights; ``None`` if it is not a GRU or LSTM stack."""
+    def describe(self, weights: Tensors) -> RecurrentNetwork | ContextTree | None:
+        """Returns a neutral description of the model, given its weights.
+
+        ``None`` if it is neither a GRU or LSTM stack nor an n-gram. The state of a :class:`textgen.ContextTree` alone is
+        ``context``, as in a :class:`textgen.RecurrentNetwork`.
+        """
         return None

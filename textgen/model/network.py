@@ -1,4 +1,4 @@
-"""A library-neutral description of a recurrent network: input, GRU or LSTM layers and output head, as NumPy arrays.
+"""A library-neutral description of a recurrent network: input, GRU or LSTM layers, head, n-gram, as NumPy arrays.
 
 Runtimes and exporters read it; it does not depend on the library that trained the weights.
 """
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from textgen.errors import ArtifactError
 from textgen.model.state import StateSpec, TensorSpec
+from textgen.ngrams.context_tree import BEGINNING, ContextTree
 
 Cell = Literal["gru", "lstm"]
 Array = NDArray[np.float32]
@@ -21,6 +22,10 @@ Array = NDArray[np.float32]
 #: The number of gates per cell. The columns of its kernels are in Keras's order: GRU update (z), reset (r),
 #: candidate (h); LSTM input (i), forget (f), candidate (c), output (o).
 GATES: dict[Cell, int] = {"gru": 3, "lstm": 4}
+
+#: The beginning of the names of the n-gram's weights, and its state.
+NGRAM = "ngram."
+CONTEXT = TensorSpec("context", (), "int32", BEGINNING)
 
 #: The deviation of new rows of the input, and of new columns of the head, as a share of that of the known ones.
 INPUT_SPREAD, HEAD_SPREAD = 1.0, 0.1
@@ -53,11 +58,14 @@ class RecurrentLayer:
 class RecurrentNetwork:
     """Input (embedding or one-hot) → recurrent layers → dense head, over a vocabulary of V ids.
 
+    If there is an n-gram, its log-probabilities are added to the logits.
+
     Attributes:
         embedding: ``[V, E]`` float32, or ``None`` if the input is one-hot.
         layers: the layers, from input to head.
         head_kernel: ``[U, V]`` float32.
         head_bias: ``[V]`` float32.
+        ngram: over the same ids; ``None`` if there is none.
 
     Raises:
         ArtifactError: if a shape does not fit the others.
@@ -67,6 +75,7 @@ class RecurrentNetwork:
     layers: tuple[RecurrentLayer, ...]
     head_kernel: Array
     head_bias: Array
+    ngram: ContextTree | None = None
 
     def __post_init__(self) -> None:
         for name, (found, expected) in self._shapes().items():
@@ -97,8 +106,12 @@ class RecurrentNetwork:
 
     @property
     def state_spec(self) -> StateSpec:
-        """One tensor ``{layer}.h`` of shape ``[U]`` per layer, and for an LSTM ``{layer}.c``; all start at 0."""
-        return recurrent_state_spec(self.layers[0].cell, [layer.units for layer in self.layers])
+        """One tensor ``{layer}.h`` of shape ``[U]`` per layer, and for an LSTM ``{layer}.c``; all start at 0.
+
+        An n-gram adds ``context``, int32 of shape ``[]``: the number of the longest known end of the text.
+        """
+        units = [layer.units for layer in self.layers]
+        return recurrent_state_spec(self.layers[0].cell, units, has_ngram=self.ngram is not None)
 
     def input_table(self) -> Array:
         """Returns the first layer's input projection of each id, ``[V, G * U]`` float32: embedding · kernel + bias.
@@ -117,7 +130,10 @@ class RecurrentNetwork:
             named[f"layers.{index}.kernel"] = layer.kernel
             named[f"layers.{index}.recurrent_kernel"] = layer.recurrent_kernel
             named[f"layers.{index}.bias"] = layer.bias
-        return named | {"head.kernel": self.head_kernel, "head.bias": self.head_bias}
+        named |= {"head.kernel": self.head_kernel, "head.bias": self.head_bias}
+        if self.ngram is not None:
+            named |= {NGRAM + name: array for name, array in self.ngram.tensors().items()}
+        return named
 
     def with_ids(self, old_ids: NDArray[np.int32]) -> RecurrentNetwork:
         """Returns the network for another vocabulary; it computes the same for ids that it has kept.
@@ -144,11 +160,14 @@ class RecurrentNetwork:
             layers=layers,
             head_kernel=np.ascontiguousarray(_with_rows(self.head_kernel.T, old_ids, HEAD_SPREAD).T),
             head_bias=np.where(old_ids < 0, lowest, self.head_bias[old_ids]),
+            ngram=None if self.ngram is None else self.ngram.with_ids(old_ids),
         )
 
     @classmethod
     def from_tensors(cls, cell: Cell, tensors: Mapping[str, NDArray[Any]]) -> RecurrentNetwork:
         """The inverse of :meth:`tensors`; without the tensor ``embedding``, the input is one-hot.
+
+        There is an n-gram if there are tensors whose names begin with :data:`NGRAM`.
 
         Raises:
             ArtifactError: if a tensor is missing, superfluous, or has the wrong shape.
@@ -156,6 +175,8 @@ class RecurrentNetwork:
         count = sum(name.endswith(".recurrent_kernel") for name in tensors)
         names = [f"layers.{i}.{part}" for i in range(count) for part in ("kernel", "recurrent_kernel", "bias")]
         expected = {*names, "head.kernel", "head.bias"}
+        tree = ngram_tensors(tensors)
+        tensors = {name: array for name, array in tensors.items() if not name.startswith(NGRAM)}
         found = set(tensors) - {"embedding"}
         if count == 0 or found != expected:
             raise ArtifactError(
@@ -176,13 +197,23 @@ class RecurrentNetwork:
             layers=layers,
             head_kernel=named["head.kernel"],
             head_bias=named["head.bias"],
+            ngram=ContextTree.from_tensors(tree, named["head.bias"].size) if tree else None,
         )
 
 
-def recurrent_state_spec(cell: Cell, units: list[int]) -> StateSpec:
-    """Returns the state of a stack, given the units of each layer: ``0.h``, for an LSTM ``0.c``, ``1.h``, and so on."""
+def recurrent_state_spec(cell: Cell, units: list[int], *, has_ngram: bool = False) -> StateSpec:
+    """Returns the state of a stack, given the units of each layer: ``0.h``, for an LSTM ``0.c``, ``1.h``, and so on.
+
+    That of an n-gram is the last one, ``context``.
+    """
     parts = ("h", "c") if cell == "lstm" else ("h",)
-    return StateSpec(tuple(TensorSpec(f"{i}.{part}", (width,)) for i, width in enumerate(units) for part in parts))
+    tensors = [TensorSpec(f"{i}.{part}", (width,)) for i, width in enumerate(units) for part in parts]
+    return StateSpec((*tensors, *[CONTEXT] * has_ngram))
+
+
+def ngram_tensors(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Returns the weights of the n-gram, by the names of :meth:`ContextTree.tensors`; empty if there are none."""
+    return {name.removeprefix(NGRAM): array for name, array in tensors.items() if name.startswith(NGRAM)}
 
 
 def _with_rows(table: Array, old_ids: NDArray[np.int32], spread: float) -> Array:

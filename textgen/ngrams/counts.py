@@ -1,4 +1,4 @@
-"""Counts of n-grams, each a number whose digits are its ids."""
+"""NGramCounts of n-grams, each a number whose digits are its ids."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 Codes = NDArray[np.int64]
 
 
-class Counts:
+class NGramCounts:
     """The n-grams of a text, and the number of occurrences of each.
 
     The code of an n-gram has n digits in base V + 1, the oldest first: an id plus 1, or 0 for a place before the
@@ -51,7 +51,7 @@ class Counts:
                 np.concatenate([self.codes, codes]), np.concatenate([self.counts, counts.astype(np.int64)])
             )
 
-    def with_ids(self, old_ids: NDArray[np.int32], order: int) -> Counts:
+    def with_ids(self, old_ids: NDArray[np.int32], order: int) -> NGramCounts:
         """The same text counted in the ids of a larger vocabulary.
 
         Args:
@@ -62,7 +62,7 @@ class Counts:
         kept = np.flatnonzero(old_ids >= 0)
         new_digits[old_ids[kept] + 1] = kept + 1
         digits = new_digits[self.codes[:, None] // self.base ** np.arange(order - 1, -1, -1) % self.base]
-        made = Counts(order, len(old_ids))
+        made = NGramCounts(order, len(old_ids))
         made.add_counted(digits @ made.base ** np.arange(order - 1, -1, -1, dtype=np.int64), self.counts)
         return made
 

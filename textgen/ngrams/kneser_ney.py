@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen_ngram.counts import Codes, Counts, summed
+from textgen.ngrams.counts import Codes, NGramCounts, summed
 
 Numbers = NDArray[np.float64]
 
@@ -44,11 +44,11 @@ class Level:
 
     def find(self, codes: Codes) -> tuple[Codes, NDArray[np.bool_]]:
         """The places of contexts in :attr:`contexts`, and whether they are there."""
-        return _find(self.contexts, codes)
+        return find(self.contexts, codes)
 
     def own_of(self, grams: Codes) -> Numbers:
         """:attr:`own` of n-grams, 0 for those that do not occur."""
-        places, found = _find(self.grams, grams)
+        places, found = find(self.grams, grams)
         return np.where(found, self.own[places], 0.0) if len(self.own) else np.zeros(grams.shape)
 
 
@@ -62,10 +62,10 @@ class KneserNey:
         levels: for contexts of 0, 1, ... and n - 1 digits.
     """
 
-    def __init__(self, counts: Counts) -> None:
+    def __init__(self, counts: NGramCounts) -> None:
         self.order, self.base = counts.order, counts.base
         self.vocab_size = self.base - 1
-        self.levels = [_make_level(codes, numbers, self.base) for codes, numbers in _by_length(counts)]
+        self.levels = [make_level(codes, numbers, self.base) for codes, numbers in _by_length(counts)]
 
     def probabilities(self, contexts: Codes, known: NDArray[np.intp], ids: NDArray[np.integer]) -> Numbers:
         """The probabilities of ids after contexts.
@@ -105,7 +105,7 @@ class KneserNey:
         return p
 
 
-def _by_length(counts: Counts) -> Iterator[tuple[Codes, Codes]]:
+def _by_length(counts: NGramCounts) -> Iterator[tuple[Codes, Codes]]:
     """The n-grams of 1, 2, ... and n digits with the numbers that Kneser and Ney give them."""
     codes, numbers, occurrences = counts.codes, counts.counts, counts.counts
     found = [(codes, numbers)]
@@ -123,7 +123,7 @@ def _by_length(counts: Counts) -> Iterator[tuple[Codes, Codes]]:
         yield codes[kept], numbers[kept]
 
 
-def _make_level(grams: Codes, numbers: Codes, base: int) -> Level:
+def make_level(grams: Codes, numbers: Codes, base: int) -> Level:
     """The level of n-grams, given the number of each."""
     contexts, starts = np.unique(grams // base, return_index=True)
     discounts = np.array([0.0, *_discounts(numbers)])[np.minimum(numbers, 3)]
@@ -151,7 +151,8 @@ def _discounts(numbers: Codes) -> tuple[float, ...]:
     return tuple(float(np.clip(discount, 0.1, count)) for count, discount in enumerate(found, 1))
 
 
-def _find(keys: Codes, wanted: Codes) -> tuple[Codes, NDArray[np.bool_]]:
+def find(keys: Codes, wanted: Codes) -> tuple[Codes, NDArray[np.bool_]]:
+    """The places of codes in sorted keys, and whether they are there."""
     if not len(keys):
         return np.zeros(wanted.shape, np.int64), np.zeros(wanted.shape, np.bool_)
     places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)

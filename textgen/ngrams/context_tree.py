@@ -1,0 +1,197 @@
+"""An n-gram as an automaton: contexts are numbered states, and each says how likely every id is to come next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textgen.errors import ArtifactError
+
+Ids = NDArray[np.int32]
+
+#: The most numbers of a table of all contexts and ids: with what follows, 32 MB.
+MOST_NUMBERS = 2**22
+
+#: The most ids of a context, and the least probability of an id.
+LONGEST, LEAST = 16, 1e-30
+
+#: The state before the first id.
+BEGINNING = 1
+
+
+@dataclass(frozen=True)
+class ContextTree:
+    """Contexts, each an end that a text may have, and the ids that were seen after it.
+
+    The probability of an id w after context c is ``own(c, w) + shares[c] * p(w | suffixes[c])``, with own 0 for an id
+    that is not listed; after the empty context it is ``own(c, w) + shares[c] / V``. This is interpolated smoothing.
+
+    The state of a text is the longest context that it ends with. Context 0 is the empty one, context 1 the beginning of
+    a text. Longer contexts have higher numbers.
+
+    Attributes:
+        suffixes: ``[contexts]`` int32, the context without its first id; 0 for the empty one.
+        shares: ``[contexts]`` float32.
+        offsets: ``[contexts + 1]`` int32, where the ids of each context begin, and the end of the last.
+        ids: ``[entries]`` int32, seen after the contexts, sorted within each.
+        own: ``[entries]`` float32.
+        longer: ``[entries]`` int32, the context which is the id after this context, if there is one; else -1, and it is
+            the one that the id leads to after the suffix.
+        vocab_size: the number V of ids.
+    """
+
+    suffixes: Ids
+    shares: NDArray[np.float32]
+    offsets: Ids
+    ids: Ids
+    own: NDArray[np.float32]
+    longer: Ids
+    vocab_size: int
+
+    def __len__(self) -> int:
+        return len(self.suffixes)
+
+    @cached_property
+    def levels(self) -> list[int]:
+        """Where the contexts of 0, 1, ... ids begin, and the end of the last."""
+        starts = [0, 1]
+        while len(starts) <= LONGEST + 1 and starts[-1] < len(self):
+            is_longer = self.suffixes[starts[-1] :] >= starts[-1]
+            starts.append(starts[-1] + int(is_longer.argmax()) if is_longer.any() else len(self))
+        return starts
+
+    @cached_property
+    def logits(self) -> NDArray[np.float32]:
+        """The log-probabilities of all ids after each context, ``[contexts, V]`` float32."""
+        table = np.full((len(self), self.vocab_size), 1 / self.vocab_size, np.float32)
+        for level, entries, rows in self._by_level():
+            table[level] = table[self.suffixes[level]] * self.shares[level, None]
+            table[rows, self.ids[entries]] += self.own[entries]
+        return np.log(np.maximum(table, LEAST), out=table)
+
+    @cached_property
+    def following(self) -> Ids:
+        """The context that each id leads to after each context, ``[contexts, V]`` int32."""
+        table = np.zeros((len(self), self.vocab_size), np.int32)
+        for level, entries, rows in self._by_level():
+            table[level] = table[self.suffixes[level]]
+            known = self.longer[entries] >= 0
+            table[rows[known], self.ids[entries][known]] = self.longer[entries][known]
+        return table
+
+    def read(self, ids: Ids, contexts: Ids) -> Ids:
+        """The contexts before the first id and after each, ``[batch, time + 1]`` int32.
+
+        Args:
+            ids: ``[batch, time]`` int32.
+            contexts: before the first id, ``[batch]`` int32.
+
+        Raises:
+            ArtifactError: if there is no such context.
+        """
+        if contexts.min(initial=0) < 0 or contexts.max(initial=0) >= len(self):
+            raise ArtifactError(f"the state does not belong to this model, whose n-gram has {len(self):,} contexts")
+        read = np.empty((len(ids), ids.shape[1] + 1), np.int32)
+        read[:, 0] = contexts
+        for position in range(ids.shape[1]):
+            read[:, position + 1] = self.following[read[:, position], ids[:, position]]
+        return read
+
+    def after(self, ids: Ids, contexts: Ids, lengths: Ids | None = None) -> Ids:
+        """The context after the last id of each row, ``[batch]`` int32; arguments as in :meth:`read`.
+
+        ``lengths`` is the number of ids of each row that count, ``[batch]``; by default all do.
+        """
+        read = self.read(ids, contexts)
+        last = ids.shape[1] if lengths is None else np.clip(lengths, 0, ids.shape[1])
+        return read[np.arange(len(ids)), last]
+
+    def _by_level(self) -> Iterator[tuple[slice, slice, NDArray[np.intp]]]:
+        """The contexts of each length, their entries, and the context of each entry."""
+        rows = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        for first, end in pairwise(self.levels):
+            entries = slice(self.offsets[first], self.offsets[end])
+            yield slice(first, end), entries, rows[entries]
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """The arrays by name, for :meth:`from_tensors`."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "vocab_size"}
+
+    def with_ids(self, old_ids: Ids) -> ContextTree:
+        """The tree for another vocabulary; an id that is new is as unlikely as the least likely one.
+
+        Args:
+            old_ids: ``[ids]`` int32: for each id the one that it had in this tree, -1 for a new one.
+        """
+        new_ids = np.full(self.vocab_size, -1, np.int32)
+        kept = np.flatnonzero(old_ids >= 0)
+        new_ids[old_ids[kept]] = kept
+        contexts = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        ids = new_ids[self.ids]
+        order = np.lexsort((ids, contexts))
+        order = order[ids[order] >= 0]
+        return ContextTree(
+            suffixes=self.suffixes,
+            shares=self.shares,
+            offsets=np.searchsorted(contexts[order], np.arange(len(self) + 1)).astype(np.int32),
+            ids=ids[order],
+            own=self.own[order],
+            longer=self.longer[order],
+            vocab_size=len(old_ids),
+        )
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]], vocab_size: int) -> ContextTree:
+        """The inverse of :meth:`tensors`; all arrays are checked before tables are made of them.
+
+        Raises:
+            ArtifactError: if they are not those of a tree.
+        """
+        dtypes = {field.name: np.float32 if field.name in ("shares", "own") else np.int32 for field in fields(cls)}
+        del dtypes["vocab_size"]
+        kinds = {name: (array.dtype, array.ndim) for name, array in tensors.items()}
+        if kinds != {name: (np.dtype(dtype), 1) for name, dtype in dtypes.items()}:
+            raise ArtifactError("the tensors of the n-gram are missing, superfluous, or of a wrong dtype or shape")
+        tree = cls(vocab_size=vocab_size, **{name: np.asarray(array) for name, array in tensors.items()})
+        if fault := tree._fault():
+            raise ArtifactError(f"the n-gram is damaged: {fault}")
+        return tree
+
+    def _fault(self) -> str:
+        """What is wrong with the arrays, in words; empty if nothing is."""
+        contexts, entries = len(self.suffixes), len(self.ids)
+        sizes = (len(self.shares), len(self.offsets) - 1, len(self.own), len(self.longer))
+        if contexts < 2 or sizes != (contexts, contexts, entries, entries):
+            return "its tensors differ in length"
+        if contexts * self.vocab_size > MOST_NUMBERS:
+            return f"{contexts:,} contexts of {self.vocab_size:,} ids are too many"
+        numbers = np.arange(contexts)
+        if (self.suffixes[0], self.suffixes[1]) != (0, 0) or (self.suffixes[1:] >= numbers[1:]).any():
+            return "a suffix does not come before its context"
+        if self.suffixes.min() < 0 or self.levels[-1] != contexts:
+            return f"it has contexts of more than {LONGEST} ids"
+        for shorter, first, end in zip(self.levels, self.levels[1:], self.levels[2:], strict=False):
+            if self.suffixes[first:end].min() < shorter:
+                return "its contexts are not sorted by length"
+        if self.offsets[0] != 0 or self.offsets[-1] != entries or (np.diff(self.offsets) < 0).any():
+            return "its offsets are not in order"
+        if entries and (self.ids.min() < 0 or self.ids.max() >= self.vocab_size):
+            return "an id is not in the vocabulary"
+        rows = np.repeat(numbers, np.diff(self.offsets))
+        if (np.diff(rows * np.int64(self.vocab_size) + self.ids) <= 0).any():
+            return "the ids of a context are not sorted"
+        if entries and (self.longer.min() < -1 or self.longer.max() >= contexts):
+            return "an id leads to a context that there is not"
+        if not (np.isfinite(self.shares).all() and np.isfinite(self.own).all()):
+            return "it has numbers that are not finite"
+        if self.shares.min() <= 0 or self.shares.max() > 1 or self.own.min(initial=0) < 0:
+            return "it has numbers that are no shares"
+        if (np.bincount(rows, self.own, contexts) + self.shares > 1 + 1e-3).any():
+            return "its probabilities add up to more than 1"
+        return ""
