@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,11 @@ class ContextTree:
     own: NDArray[np.float32]
     longer: Ids
     vocab_size: int
+
+    #: The state before the first id.
+    beginning: ClassVar[int] = BEGINNING
+    #: The beginning of the names of the arrays among the weights of a model.
+    prefix: ClassVar[str] = "ngram."
 
     def __len__(self) -> int:
         return len(self.suffixes)
@@ -144,6 +149,20 @@ class ContextTree:
             own=self.own[order],
             longer=self.longer[order],
             vocab_size=len(old_ids),
+        )
+
+    @classmethod
+    def of_nothing(cls, vocab_size: int) -> ContextTree:
+        """The tree of no text: every id is as likely as any other."""
+        none = np.zeros(0, np.int32)
+        return cls(
+            suffixes=np.zeros(2, np.int32),
+            shares=np.ones(2, np.float32),
+            offsets=np.zeros(3, np.int32),
+            ids=none,
+            own=np.zeros(0, np.float32),
+            longer=none,
+            vocab_size=vocab_size,
         )
 
     @classmethod

@@ -66,7 +66,7 @@ def make_tree(counts: NGramCounts, kept: Kept) -> ContextTree:
 def _tree_of(parts: Sequence[NGramCounts], contexts: int) -> ContextTree:
     whole = _sum(parts)
     if not len(whole.codes):
-        return _empty_tree(whole.base - 1)
+        return ContextTree.of_nothing(whole.base - 1)
     kept = _all_contexts(whole)
     contexts = min(contexts, MOST_NUMBERS // (whole.base - 1))
     if sum(map(len, kept)) > contexts:
@@ -75,20 +75,6 @@ def _tree_of(parts: Sequence[NGramCounts], contexts: int) -> ContextTree:
         gains = zip(_gains(first, second, kept), _gains(second, first, kept), strict=True)
         kept = _choose(kept, [one + other for one, other in gains], contexts, whole.base)
     return make_tree(whole, kept)
-
-
-def _empty_tree(vocab_size: int) -> ContextTree:
-    """The tree of no text: every id is as likely as any other."""
-    none = np.zeros(0, np.int32)
-    return ContextTree(
-        suffixes=np.zeros(2, np.int32),
-        shares=np.ones(2, np.float32),
-        offsets=np.zeros(3, np.int32),
-        ids=none,
-        own=np.zeros(0, np.float32),
-        longer=none,
-        vocab_size=vocab_size,
-    )
 
 
 def _sum(parts: Sequence[NGramCounts]) -> NGramCounts:
