@@ -104,7 +104,7 @@ class KerasModel(Model):
         else:
             self._network.set_tensors(tensors)
 
-    def keras_step(self) -> Callable[..., Any]:
+    def keras_step(self) -> Callable[..., Any] | None:
         """Returns the forward pass as a function of TensorFlow tensors, for export.
 
         It takes ids ``[batch, time]`` int32, lengths ``[batch]`` int32 and the state's tensors in the order of

@@ -23,7 +23,6 @@ from textgen import (
     ngram_tensors,
     recurrent_state_spec,
 )
-from textgen.errors import UnsupportedModelError
 from textgen_keras.keras_model import KerasModel
 from textgen_keras.network.options import RecurrentOptions
 from textgen_keras.shapes import check_shapes
@@ -149,10 +148,9 @@ class RecurrentModel(KerasModel):
         context = self._tree.after(ids, state["context"], lengths)
         return logits + self._tree.logits[contexts[:, 1:]], State({**after, "context": context})
 
-    def keras_step(self) -> Callable[..., Any]:
-        if self._has_ngram:
-            raise UnsupportedModelError("tf2onnx cannot convert the n-gram of this model; export it without --via")
-        return super().keras_step()
+    def keras_step(self) -> Callable[..., Any] | None:
+        """As in :class:`KerasModel`; ``None`` if there is an n-gram, which is no part of the Keras network."""
+        return None if self._has_ngram else super().keras_step()
 
     def make_network(self, seed: int) -> KerasNetwork:
         from textgen_keras.network.recurrent import KerasNetwork
