@@ -145,11 +145,11 @@ def smooth(numbers: Codes, context_of: NDArray[np.intp], contexts: int) -> tuple
         What each n-gram keeps, over its context's total, ``[g]`` float64; and the share of the shorter context, ``[c]``
         float64, which is 1 if nothing was counted.
     """
-    discounts = np.array([0.0, *_discounts(numbers)])[np.minimum(numbers, 3)]
+    discount = discounts(numbers)[np.minimum(numbers, 3)]
     totals = np.bincount(context_of, numbers, contexts)
-    left = np.bincount(context_of, discounts, contexts)
+    left = np.bincount(context_of, discount, contexts)
     shares = np.divide(left, totals, out=np.ones(contexts), where=totals > 0)
-    return (numbers - discounts) / np.maximum(totals, 1)[context_of], shares
+    return (numbers - discount) / np.maximum(totals, 1)[context_of], shares
 
 
 def _level(grams: Grams, numbers: Codes, base: int) -> Level:
@@ -158,15 +158,15 @@ def _level(grams: Grams, numbers: Codes, base: int) -> Level:
     return Level(grams.contexts, shares, grams.offsets, ids, grams.codes, own)
 
 
-def _discounts(numbers: Codes) -> tuple[float, ...]:
-    """The discounts of counts 1, 2 and above, by how many counts are 1, 2, 3 and 4 (equation 26)."""
+def discounts(numbers: Codes) -> Numbers:
+    """The discounts of numbers 0, 1, 2 and above, by how many numbers are 1, 2, 3 and 4 (equation 26): ``[4]``."""
     ones, twos, threes, fours = (int(np.count_nonzero(numbers == number)) for number in (1, 2, 3, 4))
     if not min(ones, twos, threes, fours):
-        return DEFAULT_DISCOUNTS
+        return np.array([0, *DEFAULT_DISCOUNTS])
     y = ones / (ones + 2 * twos)
-    found = (1 - 2 * y * twos / ones, 2 - 3 * y * threes / twos, 3 - 4 * y * fours / threes)
-    # A small text may give estimates out of range, which would leave nothing to share, or a negative count.
-    return tuple(float(np.clip(discount, 0.1, count)) for count, discount in enumerate(found, 1))
+    found = (0, 1 - 2 * y * twos / ones, 2 - 3 * y * threes / twos, 3 - 4 * y * fours / threes)
+    # A small text may give estimates out of range, which would leave nothing to share, or a negative number.
+    return np.clip(found, (0, 0.1, 0.1, 0.1), (0, 1, 2, 3))
 
 
 def _find(keys: Codes, wanted: Codes) -> tuple[Codes, NDArray[np.bool_]]:

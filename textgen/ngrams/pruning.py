@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from textgen.ngrams.by_length import Grams, Places, by_length
 from textgen.ngrams.context_tree import MOST_NUMBERS, ContextTree
 from textgen.ngrams.counts import Codes, NGramCounts
-from textgen.ngrams.kneser_ney import Numbers, kneser_ney_numbers, smooth
+from textgen.ngrams.kneser_ney import Numbers, discounts, kneser_ney_numbers, smooth
 
 #: Of each context, by length: whether it is kept.
 Kept = list[NDArray[np.bool_]]
@@ -23,7 +23,7 @@ def jackknifed_trees(parts: Sequence[NGramCounts], contexts: int) -> list[Contex
     see what it says about other text: the tree of the other parts.
 
     Args:
-        parts: the n-grams of each part of a text, with n at least 2; at least three parts.
+        parts: the n-grams of each part of a text, n at least 2; at least one part.
         contexts: the most contexts of each tree, at least 2; fewer if the vocabulary is large.
 
     Returns:
@@ -31,76 +31,70 @@ def jackknifed_trees(parts: Sequence[NGramCounts], contexts: int) -> list[Contex
     """
     vocab_size, levels = parts[0].base - 1, by_length(parts)
     contexts = min(contexts, MOST_NUMBERS // vocab_size)
-    every = range(len(parts))
-    return [
-        _tree(levels, [part for part in every if part != left_out], vocab_size, contexts) for left_out in (None, *every)
+    wholes = [np.sum(level.counts, axis=0) for level in levels]
+    others = [
+        [whole - level.counts[part] for whole, level in zip(wholes, levels, strict=True)] for part in range(len(parts))
     ]
+    return [_tree(levels, counts, vocab_size, contexts) for counts in (wholes, *others)]
 
 
-def make_tree(parts: Sequence[NGramCounts], contexts: int | None = None) -> ContextTree:
+def make_tree(counts: NGramCounts, contexts: int | None = None) -> ContextTree:
     """The tree of a text.
 
     Args:
-        parts: the n-grams of each part of it, with n at least 2. What contexts gain is measured from each half of the
-            parts to the other one.
+        counts: its n-grams, n at least 2.
         contexts: the most contexts, at least 2; ``None`` for all.
     """
-    return _tree(by_length(parts), range(len(parts)), parts[0].base - 1, contexts)
+    levels = by_length([counts])
+    return _tree(levels, [level.counts[0] for level in levels], counts.base - 1, contexts)
 
 
-def _tree(levels: Sequence[Grams], parts: Sequence[int], vocab_size: int, contexts: int | None) -> ContextTree:
-    occurrences = _occurrences(levels, parts)
+def _tree(levels: Sequence[Grams], occurrences: Sequence[Codes], vocab_size: int, contexts: int | None) -> ContextTree:
+    """The tree of n-grams that occur so many times each, by length."""
     totals = [
         np.bincount(level.context_of, counts, len(level.contexts))
         for level, counts in zip(levels, occurrences, strict=True)
     ]
     kept = [value > 0 for value in _with_needed(levels, totals)]
     if contexts is not None and sum(map(np.count_nonzero, kept)) > contexts:
-        half = len(parts) // 2
-        one, other = _occurrences(levels, parts[:half]), _occurrences(levels, parts[half:])
-        gains = zip(_gains(levels, one, other, vocab_size), _gains(levels, other, one, vocab_size), strict=True)
-        values = _with_needed(levels, [gain + back for gain, back in gains])
+        values = _with_needed(levels, _gains(levels, occurrences, vocab_size))
         ranked = np.sort(np.concatenate(values))[::-1]
         kept = [value > max(ranked[contexts], 0) for value in values]
     return _tree_of(levels, occurrences, kept, vocab_size)
 
 
-def _occurrences(levels: Sequence[Grams], parts: Sequence[int]) -> list[Codes]:
-    """The occurrences in some parts of the n-grams of each length."""
-    return [level.counts[list(parts)].sum(axis=0) for level in levels]
+def _gains(levels: Sequence[Grams], occurrences: Sequence[Codes], vocab_size: int) -> list[Numbers]:
+    """What each context adds to the log-probability of the text, over its suffix, in nats; by length.
 
-
-def _gains(
-    levels: Sequence[Grams], counted: Sequence[Codes], judged: Sequence[Codes], vocab_size: int
-) -> list[Numbers]:
-    """What each context adds to the log-probability of a text, over its suffix; the n-grams of another one decide.
-
-    Both probabilities are those of the longest contexts of a model, which count occurrences.
-
-    Args:
-        levels: the n-grams by length.
-        counted: the occurrences of each in the text that decides.
-        judged: their occurrences in the text that is judged.
-        vocab_size: the number of ids.
-
-    Returns:
-        Of each context, by length, in nats.
+    Each occurrence is judged by all others (leaving one out), since what was counted is always well predicted by the
+    longest contexts. Both probabilities are those of the longest contexts of a model, which count occurrences.
     """
     gains = []
     shorter = last = np.full(1, 1 / vocab_size)
-    numbers = kneser_ney_numbers(levels, counted)
-    for level, occurrences, number, others in zip(levels, counted, numbers, judged, strict=True):
-        p, shorter = (_interpolated(level, counts, shorter) for counts in (occurrences, number))
-        gain = others * np.log(p / last[level.suffixes])
+    numbers = kneser_ney_numbers(levels, occurrences)
+    for level, counts, number in zip(levels, occurrences, numbers, strict=True):
+        # Without one of several occurrences, as many distinct ids come before an n-gram as with it, nearly always.
+        lost = (counts == 1) | (level.begins & (counts > 0))
+        p = _without(level, counts, counts > 0, shorter)
+        shorter = _without(level, number, lost, shorter)
+        gain = counts * np.log(p / last[level.suffixes])
         gains.append(np.bincount(level.context_of, gain, len(level.contexts)))
         last = p
     return gains
 
 
-def _interpolated(level: Grams, numbers: Codes, shorter: Numbers) -> Numbers:
-    """The probabilities of n-grams, given those of the n-grams without their first digits."""
-    own, shares = smooth(numbers, level.context_of, len(level.contexts))
-    return own + shares[level.context_of] * shorter[level.suffixes]
+def _without(level: Grams, numbers: Codes, lost: NDArray[np.bool_], shorter: Numbers) -> Numbers:
+    """The probabilities of n-grams, each as if its number, and the total of its context, were less by one where lost.
+
+    ``shorter`` are the probabilities of the n-grams without their first digits.
+    """
+    contexts, of = len(level.contexts), level.context_of
+    table, left_over = discounts(numbers), numbers - lost
+    total = np.bincount(of, numbers, contexts)[of] - lost
+    discount, less = table[np.minimum(numbers, 3)], table[np.minimum(left_over, 3)]
+    shared = np.bincount(of, discount, contexts)[of] - discount + less
+    below = shorter[level.suffixes]
+    return np.where(total > 0, (left_over - less + shared * below) / np.maximum(total, 1), below)
 
 
 def _with_needed(levels: Sequence[Grams], values: Sequence[Numbers]) -> list[Numbers]:
@@ -110,7 +104,9 @@ def _with_needed(levels: Sequence[Grams], values: Sequence[Numbers]) -> list[Num
     """
     values = [value.copy() for value in values]
     values[0][0] = values[1][0] = np.inf
-    for longer, shorter, value, needed in zip(levels[:1:-1], levels[-2:0:-1], values[:1:-1], values[-2:0:-1], strict=True):
+    for longer, shorter, value, needed in zip(
+        levels[:1:-1], levels[-2:0:-1], values[:1:-1], values[-2:0:-1], strict=True
+    ):
         np.maximum.at(needed, _suffixes(longer, shorter), value)
         np.maximum.at(needed, shorter.context_of[shorter.longer >= 0], value)
     return values
