@@ -10,13 +10,13 @@ import safetensors
 import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
+from textgen_ngram.counts import Counts
+from textgen_ngram.kneser_ney import KneserNey
 
 import textgen
 from textgen.errors import ArtifactError, OptionError
 from textgen.model.state import State
 from textgen.testing.suites import ModelSuite
-from textgen_ngram.counts import Counts
-from textgen_ngram.kneser_ney import KneserNey
 from textgen_ngram.model import NGram, NGramOptions
 
 
