@@ -49,6 +49,7 @@ from textgen.model.network import GATES as GATES
 from textgen.model.network import Cell as Cell
 from textgen.model.network import RecurrentLayer as RecurrentLayer
 from textgen.model.network import RecurrentNetwork as RecurrentNetwork
+from textgen.model.network import ngram_tensors as ngram_tensors
 from textgen.model.network import recurrent_state_spec as recurrent_state_spec
 from textgen.model.state import State as State
 from textgen.model.state import StateSpec as StateSpec
@@ -57,6 +58,7 @@ from textgen.ngrams.context_tree import ContextTree as ContextTree
 from textgen.ngrams.counts import NGramCounts as NGramCounts
 from textgen.ngrams.kneser_ney import KneserNey as KneserNey
 from textgen.ngrams.pruning import jackknifed_trees as jackknifed_trees
+from textgen.ngrams.reading import count_parts as count_parts
 from textgen.plugins.hookspecs import Register as Register
 from textgen.plugins.hookspecs import hookimpl as hookimpl
 from textgen.plugins.registry import use_plugins as use_plugins

@@ -21,6 +21,7 @@ from textgen_keras.training.options import GradientOptions
 
 if TYPE_CHECKING:
     from textgen_keras.stateful_network import StatefulNetwork
+    from textgen_keras.training.ngram import NGram
 
 
 class KerasModel(Model):
@@ -76,15 +77,20 @@ class KerasModel(Model):
             network = self._built(run.options.seed)
             if run.options.mixed_precision:
                 network.use_mixed_precision()
-            TrainingLoop(network, dataset, run, workers).fit()
+            TrainingLoop(network, dataset, run, workers, self.ngram_for(dataset, run)).fit()
+
+    def ngram_for(self, dataset: Dataset, run: TrainingRun) -> NGram | None:
+        """What is added to the network's logits while it is trained; nothing by default."""
+        return None
 
     def forward(
         self, ids: NDArray[np.int32], state: State, lengths: NDArray[np.int32] | None = None
     ) -> tuple[NDArray[np.float32], State]:
         require_tensorflow()  # which a fork may have lost
-        self.state_spec.check(state)
-        names = [tensor.name for tensor in self.state_spec.tensors]
-        logits, after = self._built().predict_next(ids, [state[name] for name in names], lengths)
+        network = self._built()
+        network.state_spec.check(state)
+        names = [tensor.name for tensor in network.state_spec.tensors]
+        logits, after = network.predict_next(ids, [state[name] for name in names], lengths)
         return logits, State(dict(zip(names, after, strict=True)))
 
     def weights(self) -> Tensors:
@@ -98,7 +104,7 @@ class KerasModel(Model):
         else:
             self._network.set_tensors(tensors)
 
-    def keras_step(self) -> Callable[..., Any]:
+    def keras_step(self) -> Callable[..., Any] | None:
         """Returns the forward pass as a function of TensorFlow tensors, for export.
 
         It takes ids ``[batch, time]`` int32, lengths ``[batch]`` int32 and the state's tensors in the order of

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen import GATES, Cell, RecurrentNetwork, StateSpec, Tensors, recurrent_state_spec
+from textgen import (
+    GATES,
+    Cell,
+    ContextTree,
+    Dataset,
+    RecurrentNetwork,
+    State,
+    StateSpec,
+    Tensors,
+    TrainingRun,
+    count_parts,
+    jackknifed_trees,
+    ngram_tensors,
+    recurrent_state_spec,
+)
 from textgen_keras.keras_model import KerasModel
 from textgen_keras.network.options import RecurrentOptions
 from textgen_keras.shapes import check_shapes
 
 if TYPE_CHECKING:
     from textgen_keras.network.recurrent import KerasNetwork
+    from textgen_keras.training.ngram import NGram
+
+#: The length of the n-grams that are counted.
+ORDER = 8
 
 #: The options that suit corpora below a number of characters. A few names are soon memorised: on held-out names, a
 #: small model with much dropout does better. A book is memorised in ten epochs, unless weights are dropped, too.
@@ -42,13 +61,24 @@ class RecurrentModel(KerasModel):
                 return options
         return {}
 
+    def __init__(self, options: RecurrentOptions, vocab_size: int) -> None:
+        super().__init__(options, vocab_size)
+        #: Is added to the logits if ``options.ngram`` is above 0.
+        self._tree = ContextTree.of_nothing(vocab_size)
+        self._is_loaded = False
+
     @property
     def state_spec(self) -> StateSpec:
-        return recurrent_state_spec(self.cell, [self.options.units] * self.options.layers)
+        units = [self.options.units] * self.options.layers
+        return recurrent_state_spec(self.cell, units, has_ngram=self._has_ngram)
+
+    @property
+    def _has_ngram(self) -> bool:
+        return self.options.ngram > 0
 
     @property
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every weight, by the names of :meth:`textgen.RecurrentNetwork.tensors`."""
+        """The shape of every trained weight, by the names of :meth:`textgen.RecurrentNetwork.tensors`."""
         options, vocab, columns = self.options, self.vocab_size, GATES[self.cell] * self.options.units
         shapes: dict[str, tuple[int, ...]] = {}
         width = options.embedding_width or vocab
@@ -72,8 +102,55 @@ class RecurrentModel(KerasModel):
         return grown
 
     def describe(self, weights: Tensors) -> RecurrentNetwork:
-        check_shapes("the weights", weights, self.tensor_shapes)
+        self._check_weights(weights)
         return RecurrentNetwork.from_tensors(self.cell, weights)
+
+    def weights(self) -> Tensors:
+        tree = self._tree.tensors() if self._has_ngram else {}
+        return {**super().weights(), **{ContextTree.prefix + name: array for name, array in tree.items()}}
+
+    def load_weights(self, tensors: Tensors) -> None:
+        trained = self._check_weights(tensors)
+        if self._has_ngram:
+            self._tree, self._is_loaded = ContextTree.from_tensors(ngram_tensors(tensors), self.vocab_size), True
+        super().load_weights(trained)
+
+    def _check_weights(self, weights: Tensors) -> Tensors:
+        """The trained ones among weights, which are checked; not the n-gram."""
+        if self._has_ngram:
+            weights = {name: array for name, array in weights.items() if not name.startswith(ContextTree.prefix)}
+        check_shapes("the weights", weights, self.tensor_shapes)
+        return weights
+
+    def ngram_for(self, dataset: Dataset, run: TrainingRun) -> NGram | None:
+        """The n-gram of the run that training goes on from, else that of the training text."""
+        if not self._has_ngram:
+            return None
+        from textgen_keras.training.ngram import NGram
+
+        checkpoint = run.checkpoint
+        if checkpoint is not None:
+            self._tree = ContextTree.from_tensors(ngram_tensors(checkpoint.tensors), self.vocab_size)
+        if self._is_loaded if checkpoint is None else not checkpoint.numbers.get("has_parts"):
+            return NGram([self._tree])
+        trees = jackknifed_trees(count_parts(dataset, ORDER, self.vocab_size), self.options.ngram)
+        self._tree = trees[0]
+        return NGram(trees)
+
+    def forward(
+        self, ids: NDArray[np.int32], state: State, lengths: NDArray[np.int32] | None = None
+    ) -> tuple[NDArray[np.float32], State]:
+        if not self._has_ngram:
+            return super().forward(ids, state, lengths)
+        self.state_spec.check(state)
+        contexts = self._tree.read(ids, state["context"])
+        logits, after = super().forward(ids, State({name: state[name] for name in state if name != "context"}), lengths)
+        context = self._tree.after(ids, state["context"], lengths)
+        return logits + self._tree.logits[contexts[:, 1:]], State({**after, "context": context})
+
+    def keras_step(self) -> Callable[..., Any] | None:
+        """As in :class:`KerasModel`; ``None`` if there is an n-gram, which is no part of the Keras network."""
+        return None if self._has_ngram else super().keras_step()
 
     def make_network(self, seed: int) -> KerasNetwork:
         from textgen_keras.network.recurrent import KerasNetwork

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from textgen.model.fitting import Position
+from textgen.model.fitting import Position, TrainingOptions
 from textgen.runs.artifact import Artifact
 from textgen.training import display
 
@@ -98,7 +98,7 @@ def test_a_long_epoch_prints_a_line_from_time_to_time(textgen, names, monkeypatc
 
 @pytest.mark.parametrize(("max_steps", "left"), [(None, "0:04:00"), (30, "0:00:40")])
 def test_a_line_has_the_learning_rate_and_the_time_left(monkeypatch, capsys, max_steps, left):
-    training = SimpleNamespace(epochs=11, max_steps=max_steps)
+    training = TrainingOptions(epochs=11, max_steps=max_steps)
     plan: Any = SimpleNamespace(
         dataset=SimpleNamespace(train=SimpleNamespace(steps=10), has_long_tokens=False),
         training=training,

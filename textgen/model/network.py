@@ -23,8 +23,7 @@ Array = NDArray[np.float32]
 #: candidate (h); LSTM input (i), forget (f), candidate (c), output (o).
 GATES: dict[Cell, int] = {"gru": 3, "lstm": 4}
 
-#: The beginning of the names of the n-gram's weights, and its state.
-NGRAM = "ngram."
+#: The state of an n-gram.
 CONTEXT = TensorSpec("context", (), "int32", BEGINNING)
 
 #: The deviation of new rows of the input, and of new columns of the head, as a share of that of the known ones.
@@ -132,7 +131,7 @@ class RecurrentNetwork:
             named[f"layers.{index}.bias"] = layer.bias
         named |= {"head.kernel": self.head_kernel, "head.bias": self.head_bias}
         if self.ngram is not None:
-            named |= {NGRAM + name: array for name, array in self.ngram.tensors().items()}
+            named |= {ContextTree.prefix + name: array for name, array in self.ngram.tensors().items()}
         return named
 
     def with_ids(self, old_ids: NDArray[np.int32]) -> RecurrentNetwork:
@@ -167,7 +166,7 @@ class RecurrentNetwork:
     def from_tensors(cls, cell: Cell, tensors: Mapping[str, NDArray[Any]]) -> RecurrentNetwork:
         """The inverse of :meth:`tensors`; without the tensor ``embedding``, the input is one-hot.
 
-        There is an n-gram if there are tensors whose names begin with :data:`NGRAM`.
+        There is an n-gram if there are tensors whose names begin with :attr:`ContextTree.prefix`.
 
         Raises:
             ArtifactError: if a tensor is missing, superfluous, or has the wrong shape.
@@ -176,7 +175,7 @@ class RecurrentNetwork:
         names = [f"layers.{i}.{part}" for i in range(count) for part in ("kernel", "recurrent_kernel", "bias")]
         expected = {*names, "head.kernel", "head.bias"}
         tree = ngram_tensors(tensors)
-        tensors = {name: array for name, array in tensors.items() if not name.startswith(NGRAM)}
+        tensors = {name: array for name, array in tensors.items() if not name.startswith(ContextTree.prefix)}
         found = set(tensors) - {"embedding"}
         if count == 0 or found != expected:
             raise ArtifactError(
@@ -213,7 +212,8 @@ def recurrent_state_spec(cell: Cell, units: list[int], *, has_ngram: bool = Fals
 
 def ngram_tensors(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Returns the weights of the n-gram, by the names of :meth:`ContextTree.tensors`; empty if there are none."""
-    return {name.removeprefix(NGRAM): array for name, array in tensors.items() if name.startswith(NGRAM)}
+    prefix = ContextTree.prefix
+    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
 
 
 def _with_rows(table: Array, old_ids: NDArray[np.int32], spread: float) -> Array:

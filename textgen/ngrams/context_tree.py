@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ MOST_NUMBERS = 2**22
 
 #: The most ids of a context, and the least probability of an id.
 LONGEST, LEAST = 16, 1e-30
+
+#: Probabilities may add up to so much more than 1.
+ROUNDING = 1e-3
 
 #: The state before the first id.
 BEGINNING = 1
@@ -53,6 +56,11 @@ class ContextTree:
     own: NDArray[np.float32]
     longer: Ids
     vocab_size: int
+
+    #: The state before the first id.
+    beginning: ClassVar[int] = BEGINNING
+    #: The beginning of the names of the arrays among the weights of a model.
+    prefix: ClassVar[str] = "ngram."
 
     def __len__(self) -> int:
         return len(self.suffixes)
@@ -147,6 +155,20 @@ class ContextTree:
         )
 
     @classmethod
+    def of_nothing(cls, vocab_size: int) -> ContextTree:
+        """The tree of no text: every id is as likely as any other."""
+        none = np.zeros(0, np.int32)
+        return cls(
+            suffixes=np.zeros(2, np.int32),
+            shares=np.ones(2, np.float32),
+            offsets=np.zeros(3, np.int32),
+            ids=none,
+            own=np.zeros(0, np.float32),
+            longer=none,
+            vocab_size=vocab_size,
+        )
+
+    @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]], vocab_size: int) -> ContextTree:
         """The inverse of :meth:`tensors`; all arrays are checked before tables are made of them.
 
@@ -159,39 +181,43 @@ class ContextTree:
         if kinds != {name: (np.dtype(dtype), 1) for name, dtype in dtypes.items()}:
             raise ArtifactError("the tensors of the n-gram are missing, superfluous, or of a wrong dtype or shape")
         tree = cls(vocab_size=vocab_size, **{name: np.asarray(array) for name, array in tensors.items()})
-        if fault := tree._fault():
-            raise ArtifactError(f"the n-gram is damaged: {fault}")
+        for is_damaged, fault in tree._faults():
+            if is_damaged:
+                raise ArtifactError(f"the n-gram is damaged: {fault}")
         return tree
 
-    def _fault(self) -> str:
-        """What is wrong with the arrays, in words; empty if nothing is."""
+    def _faults(self) -> Iterator[tuple[bool, str]]:
+        """Whether the arrays are damaged, and how; what follows a fault relies on there being none."""
         contexts, entries = len(self.suffixes), len(self.ids)
         sizes = (len(self.shares), len(self.offsets) - 1, len(self.own), len(self.longer))
-        if contexts < 2 or sizes != (contexts, contexts, entries, entries):
-            return "its tensors differ in length"
-        if contexts * self.vocab_size > MOST_NUMBERS:
-            return f"{contexts:,} contexts of {self.vocab_size:,} ids are too many"
+        yield contexts < 2 or sizes != (contexts, contexts, entries, entries), "its tensors differ in length"
+        too_many = f"{contexts:,} contexts of {self.vocab_size:,} ids are too many"
+        yield contexts * self.vocab_size > MOST_NUMBERS, too_many
         numbers = np.arange(contexts)
-        if (self.suffixes[0], self.suffixes[1]) != (0, 0) or (self.suffixes[1:] >= numbers[1:]).any():
-            return "a suffix does not come before its context"
-        if self.suffixes.min() < 0 or self.levels[-1] != contexts:
-            return f"it has contexts of more than {LONGEST} ids"
-        for shorter, first, end in zip(self.levels, self.levels[1:], self.levels[2:], strict=False):
-            if self.suffixes[first:end].min() < shorter:
-                return "its contexts are not sorted by length"
-        if self.offsets[0] != 0 or self.offsets[-1] != entries or (np.diff(self.offsets) < 0).any():
-            return "its offsets are not in order"
-        if entries and (self.ids.min() < 0 or self.ids.max() >= self.vocab_size):
-            return "an id is not in the vocabulary"
-        rows = np.repeat(numbers, np.diff(self.offsets))
-        if (np.diff(rows * np.int64(self.vocab_size) + self.ids) <= 0).any():
-            return "the ids of a context are not sorted"
-        if entries and (self.longer.min() < -1 or self.longer.max() >= contexts):
-            return "an id leads to a context that there is not"
-        if not (np.isfinite(self.shares).all() and np.isfinite(self.own).all()):
-            return "it has numbers that are not finite"
-        if self.shares.min() <= 0 or self.shares.max() > 1 or self.own.min(initial=0) < 0:
-            return "it has numbers that are no shares"
-        if (np.bincount(rows, self.own, contexts) + self.shares > 1 + 1e-3).any():
-            return "its probabilities add up to more than 1"
-        return ""
+        is_earlier = (0 <= self.suffixes) & (self.suffixes < np.maximum(numbers, 1))
+        yield not is_earlier.all() or self.suffixes[BEGINNING] != 0, "a suffix does not come before its context"
+        yield self.levels[-1] != contexts, f"it has contexts of more than {LONGEST} ids"
+        lengths = np.searchsorted(self.levels, numbers, "right") - 1
+        suffix_lengths = np.maximum(lengths - 1, 0)
+        yield bool((lengths[self.suffixes] != suffix_lengths).any()), "its contexts are not sorted by length"
+        steps = np.diff(self.offsets)
+        in_order = self.offsets[0] == 0 and self.offsets[-1] == entries and (steps >= 0).all()
+        yield not in_order, "its offsets are not in order"
+        yield bool(((self.ids < 0) | (self.ids >= self.vocab_size)).any()), "an id is not in the vocabulary"
+        rows = np.repeat(numbers, steps)
+        places = rows * np.int64(self.vocab_size) + self.ids
+        yield bool((np.diff(places) <= 0).any()), "the ids of a context are not sorted"
+        yield bool(((self.longer < -1) | (self.longer >= contexts)).any()), "an id leads to no context"
+        known = self.longer >= 0
+        before, ids, longer = rows[known], self.ids[known], self.longer[known]
+        led_to = np.bincount(longer, minlength=contexts)
+        is_longer = (lengths[longer] == lengths[before] + 1) & (
+            (before == 0) | (self.following[self.suffixes[before], ids] == self.suffixes[longer])
+        )
+        yield not is_longer.all() or led_to[:2].any() or led_to.max() > 1, "an id leads to another context than its own"
+        has_finite = np.isfinite(self.shares).all() and np.isfinite(self.own).all()
+        yield not has_finite, "it has numbers that are not finite"
+        is_share = (self.shares > 0).all() and (self.shares <= 1).all() and (self.own >= 0).all()
+        yield not is_share, "it has numbers that are no shares"
+        sums = np.bincount(rows, self.own, contexts) + self.shares
+        yield bool((sums > 1 + ROUNDING).any()), "its probabilities add up to more than 1"

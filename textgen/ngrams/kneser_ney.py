@@ -8,13 +8,14 @@ follows one context only, however often, is not expected after others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.ngrams.counts import Codes, NGramCounts, summed
+from textgen.ngrams.by_length import Grams, by_length
+from textgen.ngrams.counts import Codes, NGramCounts
 
 Numbers = NDArray[np.float64]
 
@@ -44,11 +45,11 @@ class Level:
 
     def find(self, codes: Codes) -> tuple[Codes, NDArray[np.bool_]]:
         """The places of contexts in :attr:`contexts`, and whether they are there."""
-        return find(self.contexts, codes)
+        return _find(self.contexts, codes)
 
     def own_of(self, grams: Codes) -> Numbers:
         """:attr:`own` of n-grams, 0 for those that do not occur."""
-        places, found = find(self.grams, grams)
+        places, found = _find(self.grams, grams)
         return np.where(found, self.own[places], 0.0) if len(self.own) else np.zeros(grams.shape)
 
 
@@ -56,7 +57,7 @@ class KneserNey:
     """Distributions of the next id.
 
     Args:
-        counts: of the text; at least one n-gram.
+        counts: of the text.
 
     Attributes:
         levels: for contexts of 0, 1, ... and n - 1 digits.
@@ -65,7 +66,9 @@ class KneserNey:
     def __init__(self, counts: NGramCounts) -> None:
         self.order, self.base = counts.order, counts.base
         self.vocab_size = self.base - 1
-        self.levels = [make_level(codes, numbers, self.base) for codes, numbers in _by_length(counts)]
+        levels = by_length([counts])
+        numbers = kneser_ney_numbers(levels, [level.counts[0] for level in levels])
+        self.levels = [_level(grams, count, self.base) for grams, count in zip(levels, numbers, strict=True)]
 
     def probabilities(self, contexts: Codes, known: NDArray[np.intp], ids: NDArray[np.integer]) -> Numbers:
         """The probabilities of ids after contexts.
@@ -105,53 +108,68 @@ class KneserNey:
         return p
 
 
-def _by_length(counts: NGramCounts) -> Iterator[tuple[Codes, Codes]]:
-    """The n-grams of 1, 2, ... and n digits with the numbers that Kneser and Ney give them."""
-    codes, numbers, occurrences = counts.codes, counts.counts, counts.counts
-    found = [(codes, numbers)]
-    for length in range(counts.order - 1, 0, -1):
-        # The longer n-grams, each once: so many distinct digits come before their last ``length`` digits.
-        power = counts.base**length
-        codes, neighbours = summed(codes % power, np.ones(len(codes), np.int64))
-        _, occurrences = summed(counts.codes % power, counts.counts) if length > 1 else (codes, neighbours)
-        # Nothing comes before the beginning of a text, so what begins there counts its occurrences.
-        begins = codes < counts.base ** (length - 1) if length > 1 else np.zeros(len(codes), np.bool_)
-        found.append((codes, np.where(begins, occurrences, neighbours)))
-    for length, (codes, numbers) in enumerate(reversed(found), 1):
-        # Two zeros at the beginning: a shorter n-gram says as much.
-        kept = codes >= counts.base ** (length - 2) if length > 2 else np.ones(len(codes), np.bool_)
-        yield codes[kept], numbers[kept]
+def kneser_ney_numbers(
+    levels: Sequence[Grams], occurrences: Sequence[Codes], kept: Sequence[NDArray[np.bool_]] | None = None
+) -> list[Codes]:
+    """The numbers that Kneser and Ney give the n-grams of each length: how many distinct ids come before them.
+
+    The longest ones, and those that begin a text, count their occurrences. So does, for each id before it, an n-gram
+    whose longer context is left out (Siivola, Hirsimäki and Virpioja, "On growing and pruning Kneser-Ney smoothed
+    n-gram models", 2007): the shorter context has to account for what the longer one would have.
+
+    Args:
+        levels: n-grams of 1, 2, ... digits.
+        occurrences: of each n-gram, by length.
+        kept: whether each context is kept, by length; by default all are.
+    """
+    found = [occurrences[-1]]
+    for length in range(len(levels) - 1, 0, -1):
+        shorter, longer, number = levels[length - 1], levels[length], occurrences[length]
+        before = np.minimum(number, 1)
+        if kept is not None:
+            before = np.where(kept[length][longer.context_of], before, number)
+        sums = np.bincount(longer.suffixes, before, len(shorter.codes)).astype(np.int64)
+        found.append(np.where(shorter.begins, occurrences[length - 1], sums))
+    return found[::-1]
 
 
-def make_level(grams: Codes, numbers: Codes, base: int) -> Level:
-    """The level of n-grams, given the number of each."""
-    contexts, starts = np.unique(grams // base, return_index=True)
-    discounts = np.array([0.0, *_discounts(numbers)])[np.minimum(numbers, 3)]
-    totals = np.add.reduceat(numbers, starts)
-    offsets = np.append(starts, len(grams))
-    sizes = np.diff(offsets)
-    return Level(
-        contexts=contexts,
-        shares=np.add.reduceat(discounts, starts) / totals,
-        offsets=offsets,
-        ids=(grams % base - 1).astype(np.int32),
-        grams=grams,
-        own=(numbers - discounts) / np.repeat(totals, sizes),
-    )
+def smooth(numbers: Codes, context_of: NDArray[np.intp], contexts: int) -> tuple[Numbers, Numbers]:
+    """Lower the numbers of n-grams by discounts, and share out what that leaves.
+
+    Args:
+        numbers: ``[g]``.
+        context_of: the context of each n-gram, ``[g]``.
+        contexts: the number c of contexts.
+
+    Returns:
+        What each n-gram keeps, over its context's total, ``[g]`` float64; and the share of the shorter context, ``[c]``
+        float64, which is 1 if nothing was counted.
+    """
+    discount = discounts(numbers)[np.minimum(numbers, 3)]
+    totals = np.bincount(context_of, numbers, contexts)
+    left = np.bincount(context_of, discount, contexts)
+    shares = np.divide(left, totals, out=np.ones(contexts), where=totals > 0)
+    return (numbers - discount) / np.maximum(totals, 1)[context_of], shares
 
 
-def _discounts(numbers: Codes) -> tuple[float, ...]:
-    """The discounts of counts 1, 2 and above, by how many counts are 1, 2, 3 and 4 (equation 26)."""
+def _level(grams: Grams, numbers: Codes, base: int) -> Level:
+    own, shares = smooth(numbers, grams.context_of, len(grams.contexts))
+    ids = (grams.codes % base - 1).astype(np.int32)
+    return Level(grams.contexts, shares, grams.offsets, ids, grams.codes, own)
+
+
+def discounts(numbers: Codes) -> Numbers:
+    """The discounts of numbers 0, 1, 2 and above, by how many numbers are 1, 2, 3 and 4 (equation 26): ``[4]``."""
     ones, twos, threes, fours = (int(np.count_nonzero(numbers == number)) for number in (1, 2, 3, 4))
     if not min(ones, twos, threes, fours):
-        return DEFAULT_DISCOUNTS
+        return np.array([0, *DEFAULT_DISCOUNTS])
     y = ones / (ones + 2 * twos)
-    found = (1 - 2 * y * twos / ones, 2 - 3 * y * threes / twos, 3 - 4 * y * fours / threes)
-    # A small text may give estimates out of range, which would leave nothing to share, or a negative count.
-    return tuple(float(np.clip(discount, 0.1, count)) for count, discount in enumerate(found, 1))
+    found = (0, 1 - 2 * y * twos / ones, 2 - 3 * y * threes / twos, 3 - 4 * y * fours / threes)
+    # A small text may give estimates out of range, which would leave nothing to share, or a negative number.
+    return np.clip(found, (0, 0.1, 0.1, 0.1), (0, 1, 2, 3))
 
 
-def find(keys: Codes, wanted: Codes) -> tuple[Codes, NDArray[np.bool_]]:
+def _find(keys: Codes, wanted: Codes) -> tuple[Codes, NDArray[np.bool_]]:
     """The places of codes in sorted keys, and whether they are there."""
     if not len(keys):
         return np.zeros(wanted.shape, np.int64), np.zeros(wanted.shape, np.bool_)

@@ -1,9 +1,4 @@
-"""Trees of limited size: the contexts that predict most, with probabilities that make up for those left out.
-
-Kneser and Ney give a shorter context the number of distinct ids before it, since longer contexts account for the rest.
-Where those are left out it has to count their occurrences (Siivola, Hirsimäki and Virpioja, "On growing and pruning
-Kneser-Ney smoothed n-gram models", 2007).
-"""
+"""Trees of limited size: the contexts that predict most, with probabilities that make up for those left out."""
 
 from __future__ import annotations
 
@@ -12,14 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from textgen.ngrams.by_length import Grams, Places, by_length
 from textgen.ngrams.context_tree import MOST_NUMBERS, ContextTree
-from textgen.ngrams.counts import Codes, NGramCounts, summed
-from textgen.ngrams.kneser_ney import KneserNey, Level, find, make_level
+from textgen.ngrams.counts import Codes, NGramCounts
+from textgen.ngrams.kneser_ney import Numbers, discounts, kneser_ney_numbers, smooth
 
-Numbers = NDArray[np.float64]
-
-#: Contexts, by their length: their codes, sorted.
-Kept = list[Codes]
+#: Of each context, by length: whether it is kept.
+Kept = list[NDArray[np.bool_]]
 
 
 def jackknifed_trees(parts: Sequence[NGramCounts], contexts: int) -> list[ContextTree]:
@@ -29,164 +23,133 @@ def jackknifed_trees(parts: Sequence[NGramCounts], contexts: int) -> list[Contex
     see what it says about other text: the tree of the other parts.
 
     Args:
-        parts: the n-grams of each part of a text; at least two parts, and one n-gram.
-        contexts: the most contexts of each tree.
+        parts: the n-grams of each part of a text, n at least 2; at least one part.
+        contexts: the most contexts of each tree, at least 2; fewer if the vocabulary is large.
 
     Returns:
         The tree of the whole text first.
     """
-    wholes = [list(parts), *([*parts[:number], *parts[number + 1 :]] for number in range(len(parts)))]
-    return [_tree_of(some, contexts) for some in wholes]
+    vocab_size, levels = parts[0].base - 1, by_length(parts)
+    contexts = min(contexts, MOST_NUMBERS // vocab_size)
+    wholes = [np.sum(level.counts, axis=0) for level in levels]
+    others = [
+        [whole - level.counts[part] for whole, level in zip(wholes, levels, strict=True)] for part in range(len(parts))
+    ]
+    return [_tree(levels, counts, vocab_size, contexts) for counts in (wholes, *others)]
 
 
-def make_tree(counts: NGramCounts, kept: Kept) -> ContextTree:
-    """The tree of the contexts ``kept``; it has the suffix of each, and what comes before its last id."""
-    base, levels = counts.base, _levels(counts, kept)
-    firsts = np.cumsum([0, *(len(level.contexts) for level in levels)])
-    entries = np.cumsum([0, *(len(level.grams) for level in levels)])
-    suffixes, longer = [np.zeros(1, np.int64)], []
-    for length, level in enumerate(levels):
-        if length:
-            shorter = level.contexts % base ** (length - 1)
-            suffixes.append(firsts[length - 1] + find(levels[length - 1].contexts, shorter)[0])
-        places, found = find(levels[length + 1].contexts if length + 1 < len(levels) else kept[0][:0], level.grams)
-        longer.append(np.where(found, firsts[length + 1] + places, -1))
-    offsets = [level.offsets[:-1] + before for level, before in zip(levels, entries, strict=False)]
-    return ContextTree(
-        suffixes=np.concatenate(suffixes).astype(np.int32),
-        shares=np.concatenate([level.shares for level in levels]).astype(np.float32),
-        offsets=np.concatenate([*offsets, entries[-1:]]).astype(np.int32),
-        ids=np.concatenate([level.ids for level in levels]),
-        own=np.concatenate([level.own for level in levels]).astype(np.float32),
-        longer=np.concatenate(longer).astype(np.int32),
-        vocab_size=base - 1,
-    )
+def make_tree(counts: NGramCounts, contexts: int | None = None) -> ContextTree:
+    """The tree of a text.
 
-
-def _tree_of(parts: Sequence[NGramCounts], contexts: int) -> ContextTree:
-    whole = _sum(parts)
-    if not len(whole.codes):
-        return _empty_tree(whole.base - 1)
-    kept = _all_contexts(whole)
-    contexts = min(contexts, MOST_NUMBERS // (whole.base - 1))
-    if sum(map(len, kept)) > contexts:
-        half = len(parts) // 2
-        first, second = _sum(parts[:half]), _sum(parts[half:])
-        gains = zip(_gains(first, second, kept), _gains(second, first, kept), strict=True)
-        kept = _choose(kept, [one + other for one, other in gains], contexts, whole.base)
-    return make_tree(whole, kept)
-
-
-def _empty_tree(vocab_size: int) -> ContextTree:
-    """The tree of no text: every id is as likely as any other."""
-    none = np.zeros(0, np.int32)
-    return ContextTree(
-        suffixes=np.zeros(2, np.int32),
-        shares=np.ones(2, np.float32),
-        offsets=np.zeros(3, np.int32),
-        ids=none,
-        own=np.zeros(0, np.float32),
-        longer=none,
-        vocab_size=vocab_size,
-    )
-
-
-def _sum(parts: Sequence[NGramCounts]) -> NGramCounts:
-    whole = NGramCounts(parts[0].order, parts[0].base - 1)
-    for part in parts:
-        part.merge()
-        whole.add_counted(part.codes, part.counts)
-    return whole
-
-
-def _by_length(counts: NGramCounts) -> list[tuple[Codes, Codes]]:
-    """The n-grams of 1, 2, ... and n ids, and the occurrences of each; a text begins with one zero at most."""
-    found = []
-    for length in range(1, counts.order + 1):
-        codes, occurrences = summed(counts.codes % counts.base**length, counts.counts)
-        kept = codes >= counts.base ** (length - 2) if length > 2 else np.ones(len(codes), np.bool_)
-        found.append((codes[kept], occurrences[kept]))
-    return found
-
-
-def _all_contexts(counts: NGramCounts) -> Kept:
-    """All contexts; nothing is counted after the beginning of a text, from which others are reached all the same."""
-    kept = [np.unique(codes // counts.base) for codes, _ in _by_length(counts)]
-    kept[1] = np.union1d(kept[1], [0])
-    return kept
-
-
-def _levels(counts: NGramCounts, kept: Kept) -> list[Level]:
-    """The levels of those contexts that are kept."""
-    base, grams, levels = counts.base, _by_length(counts), []
-    for length, contexts in enumerate(kept):
-        codes, numbers = grams[length]
-        if length + 1 < len(kept):
-            longer, occurrences = grams[length + 1]
-            is_kept = find(kept[length + 1], longer // base)[1]
-            shorter, accounted = summed(longer % base ** (length + 1), np.where(is_kept, 1, occurrences))
-            places, found = find(shorter, codes)  # nothing comes before the beginning of a text
-            numbers = np.where(found, accounted[places], numbers)
-        chosen = find(contexts, codes // base)[1]
-        level = make_level(codes[chosen], numbers[chosen], base)
-        if length == 1:
-            first = kept[2] if len(kept) > 2 else kept[0][:0]
-            level = _with_beginning(level, first[first < base])
-        levels.append(level)
-    return levels
-
-
-def _with_beginning(level: Level, first: Codes) -> Level:
-    """The contexts of one id and, before them, the beginning of a text, after which the ids ``first - 1`` are known."""
-    return Level(
-        contexts=np.concatenate([[0], level.contexts]),
-        shares=np.concatenate([[1.0], level.shares]),
-        offsets=np.concatenate([[0], level.offsets + len(first)]),
-        ids=np.concatenate([first - 1, level.ids]).astype(np.int32),
-        grams=np.concatenate([first, level.grams]),
-        own=np.concatenate([np.zeros(len(first)), level.own]),
-    )
-
-
-def _gains(counted: NGramCounts, judged: NGramCounts, kept: Kept) -> list[Numbers]:
-    """What each context adds to the log-probability of a text, over its suffix; the n-grams of another one decide.
-
-    Both probabilities are those of the longest contexts of a model, which count occurrences.
-
-    Returns:
-        Of each context in ``kept``, in nats.
+    Args:
+        counts: its n-grams, n at least 2.
+        contexts: the most contexts, at least 2; ``None`` for all.
     """
-    gains = [np.zeros(len(contexts)) for contexts in kept]
-    if not len(counted.codes):
-        return gains
-    smoothed, base = KneserNey(counted), counted.base
-    shorter = last = np.full(len(judged.codes), 1 / smoothed.vocab_size)
-    for length, (codes, numbers) in enumerate(_by_length(counted)):
-        grams = judged.codes % base ** (length + 1)
-        contexts = grams // base
-        p = _interpolated(make_level(codes, numbers, base), contexts, grams, shorter)
-        shorter = _interpolated(smoothed.levels[length], contexts, grams, shorter)
-        places, known = find(kept[length], contexts)
-        gains[length] += np.bincount(
-            places[known], (judged.counts * np.log(p / last))[known], minlength=len(kept[length])
-        )
+    levels = by_length([counts])
+    return _tree(levels, [level.counts[0] for level in levels], counts.base - 1, contexts)
+
+
+def _tree(levels: Sequence[Grams], occurrences: Sequence[Codes], vocab_size: int, contexts: int | None) -> ContextTree:
+    """The tree of n-grams that occur so many times each, by length."""
+    totals = [
+        np.bincount(level.context_of, counts, len(level.contexts))
+        for level, counts in zip(levels, occurrences, strict=True)
+    ]
+    kept = [value > 0 for value in _with_needed(levels, totals)]
+    if contexts is not None and sum(map(np.count_nonzero, kept)) > contexts:
+        values = _with_needed(levels, _gains(levels, occurrences, vocab_size))
+        ranked = np.sort(np.concatenate(values))[::-1]
+        kept = [value > max(ranked[contexts], 0) for value in values]
+    return _tree_of(levels, occurrences, kept, vocab_size)
+
+
+def _gains(levels: Sequence[Grams], occurrences: Sequence[Codes], vocab_size: int) -> list[Numbers]:
+    """What each context adds to the log-probability of the text, over its suffix, in nats; by length.
+
+    Each occurrence is judged by all others (leaving one out), since what was counted is always well predicted by the
+    longest contexts. Both probabilities are those of the longest contexts of a model, which count occurrences.
+    """
+    gains = []
+    shorter = last = np.full(1, 1 / vocab_size)
+    numbers = kneser_ney_numbers(levels, occurrences)
+    for level, counts, number in zip(levels, occurrences, numbers, strict=True):
+        # Without one of several occurrences, as many distinct ids come before an n-gram as with it, nearly always.
+        lost = (counts == 1) | (level.begins & (counts > 0))
+        p = _without(level, counts, counts > 0, shorter)
+        shorter = _without(level, number, lost, shorter)
+        gain = counts * np.log(p / last[level.suffixes])
+        gains.append(np.bincount(level.context_of, gain, len(level.contexts)))
         last = p
     return gains
 
 
-def _interpolated(level: Level, contexts: Codes, grams: Codes, shorter: Numbers) -> Numbers:
-    """The probabilities of n-grams, given those after the contexts without their first ids."""
-    places, found = level.find(contexts)
-    return np.where(found, level.own_of(grams) + level.shares[places] * shorter, shorter)
+def _without(level: Grams, numbers: Codes, lost: NDArray[np.bool_], shorter: Numbers) -> Numbers:
+    """The probabilities of n-grams, each as if its number, and the total of its context, were less by one where lost.
+
+    ``shorter`` are the probabilities of the n-grams without their first digits.
+    """
+    contexts, of = len(level.contexts), level.context_of
+    table, left_over = discounts(numbers), numbers - lost
+    total = np.bincount(of, numbers, contexts)[of] - lost
+    discount, less = table[np.minimum(numbers, 3)], table[np.minimum(left_over, 3)]
+    shared = np.bincount(of, discount, contexts)[of] - discount + less
+    below = shorter[level.suffixes]
+    return np.where(total > 0, (left_over - less + shared * below) / np.maximum(total, 1), below)
 
 
-def _choose(kept: Kept, gains: Sequence[Numbers], contexts: int, base: int) -> Kept:
-    """At most so many contexts that gain most; what a context needs gains at least as much as it does."""
-    gains = [gain.copy() for gain in gains]
-    gains[0][:] = np.inf
-    gains[1][0] = np.inf  # the beginning of a text
-    for length in range(len(kept) - 1, 1, -1):
-        for needed in (kept[length] % base ** (length - 1), kept[length] // base):
-            np.maximum.at(gains[length - 1], find(kept[length - 1], needed)[0], gains[length])
-    least = np.sort(np.concatenate(gains))[::-1][max(contexts, 2) - 1]
-    return [codes[(gain >= least) & (gain > 0)] for codes, gain in zip(kept, gains, strict=True)]
+def _with_needed(levels: Sequence[Grams], values: Sequence[Numbers]) -> list[Numbers]:
+    """Values of contexts, by length, in which what a context needs is worth at least as much as the context.
+
+    It needs its suffix, and the context before its last id. The empty one and the beginning of a text are always needed.
+    """
+    values = [value.copy() for value in values]
+    values[0][0] = values[1][0] = np.inf
+    for longer, shorter, value, needed in zip(
+        levels[:1:-1], levels[-2:0:-1], values[:1:-1], values[-2:0:-1], strict=True
+    ):
+        np.maximum.at(needed, _suffixes(longer, shorter), value)
+        np.maximum.at(needed, shorter.context_of[shorter.longer >= 0], value)
+    return values
+
+
+def _suffixes(level: Grams, shorter: Grams) -> Places:
+    """The places of contexts of two digits or more, without their first, among the shorter contexts."""
+    return shorter.context_of[level.suffixes[level.offsets[:-1]]]
+
+
+def _tree_of(levels: Sequence[Grams], occurrences: Sequence[Codes], kept: Kept, vocab_size: int) -> ContextTree:
+    """The tree of the contexts ``kept``, and of the n-grams that occur."""
+    firsts = np.cumsum([0, *map(np.count_nonzero, kept)])
+    #: Of each context, by length: its number in the tree.
+    numbered = [first + np.cumsum(is_kept) - 1 for first, is_kept in zip(firsts, kept, strict=False)]
+    suffixes, shares, sizes, ids, own, longer = [], [], [], [], [], []
+    for length, numbers in enumerate(kneser_ney_numbers(levels, occurrences, kept)):
+        level, is_kept = levels[length], kept[length]
+        leads = np.full(len(numbers), -1)
+        if length + 1 < len(levels):
+            is_context = level.longer >= 0
+            is_context[is_context] = kept[length + 1][level.longer[is_context]]
+            leads[is_context] = numbered[length + 1][level.longer[is_context]]
+        chosen = is_kept[level.context_of] & ((numbers > 0) | (leads >= 0))
+        context_of = numbered[length][level.context_of[chosen]] - firsts[length]
+        contexts = firsts[length + 1] - firsts[length]
+        own_of_ids, left = smooth(numbers[chosen], context_of, contexts)
+        suffixes.append(
+            numbered[length - 1][_suffixes(level, levels[length - 1])][is_kept]
+            if length > 1
+            else np.zeros(contexts, np.intp)
+        )
+        shares.append(left)
+        sizes.append(np.bincount(context_of, minlength=contexts))
+        ids.append(level.codes[chosen] % (vocab_size + 1) - 1)
+        own.append(own_of_ids)
+        longer.append(leads[chosen])
+    return ContextTree(
+        suffixes=np.concatenate(suffixes).astype(np.int32),
+        shares=np.concatenate(shares).astype(np.float32),
+        offsets=np.cumsum(np.concatenate([[0], *sizes])).astype(np.int32),
+        ids=np.concatenate(ids).astype(np.int32),
+        own=np.concatenate(own).astype(np.float32),
+        longer=np.concatenate(longer).astype(np.int32),
+        vocab_size=vocab_size,
+    )

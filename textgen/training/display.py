@@ -48,7 +48,7 @@ class Display:
         """Called after an epoch: its line of the history, and a sample of the model as it is now."""
 
     def ended(self, artifact: Artifact, *, lost_patience: bool) -> None:
-        """Called when training is finished, perhaps because of ``training.patience``, or was stopped."""
+        """Called when training is finished, perhaps early because of ``training.patience``, or was stopped."""
 
 
 @contextmanager

@@ -356,7 +356,8 @@ class Run:
             self._measure_yardstick()
         elif self._best_weights is not None:
             self.plan.model.load_weights(self._best_weights)
-        self._display.ended(self.artifact, lost_patience=self.has_lost_patience)
+        is_early = self.has_lost_patience and self._epoch.position.epoch < self.options.epochs
+        self._display.ended(self.artifact, lost_patience=is_early)
 
     def _measure_yardstick(self) -> None:
         """Puts the held-out loss of an n-gram beside that of a finished run, whose files are written by now."""

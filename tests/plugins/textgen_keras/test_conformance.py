@@ -21,6 +21,12 @@ class TestLSTM(ModelSuite):
     training = {"learning_rate": 0.05}
 
 
+class TestWithAnNGram(ModelSuite):
+    name = "gru"
+    options = {**SMALL, "ngram": 40}
+    training = {"learning_rate": 0.02}
+
+
 class TestKeras(RuntimeSuite):
     name = "keras"
     model = {"name": "gru", **SMALL}
