@@ -45,14 +45,31 @@ class Loop(BaseModel):
     forbidden_ids: list[Annotated[int, Field(ge=0)]]
 
 
+class NGram(BaseModel):
+    """What the shapes and dtypes of an n-gram's tensors depend on.
+
+    Attributes:
+        contexts: their number.
+        entries: the number of ids that were seen after contexts, in all.
+        largest_gap: in a table ``[contexts, V]``, the most places from one entry to the next.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    contexts: Annotated[int, Field(ge=2, lt=2**31)]
+    entries: Annotated[int, Field(ge=0, lt=2**31)]
+    largest_gap: Annotated[int, Field(ge=0, lt=2**31)]
+
+
 class Description(BaseModel):
     """The entry ``export`` of an export's ``textgen.json``, as far as running its graphs depends on it.
 
     Attributes:
-        via: ``"weights"`` if textgen built the graphs from weights; then ``cell`` and ``units`` describe these.
+        via: ``"weights"`` if textgen built the graphs from weights; then ``cell``, ``units`` and ``ngram`` describe
+            these.
         precision: of the kernels.
-        cell: of all layers.
-        units: of each layer.
+        cell: of all layers; ``None`` for an n-gram alone.
+        units: of each layer; none for an n-gram alone.
+        ngram: that is added to the layers, or alone; ``None`` if there is none.
         generate: the loop in ``generate.onnx``, as :func:`describe_loop` has it; ``None`` if there is no such file.
         parameters: the numbers of its samplers, by graph input.
         opset: version of the operators.
@@ -65,6 +82,7 @@ class Description(BaseModel):
     precision: Precision = "fp32"
     cell: Cell | None = None
     units: Annotated[list[Annotated[int, Field(ge=1, le=2**28)]], Field(max_length=1000)] = []
+    ngram: NGram | None = None
     generate: dict[str, Any] | None = None
     parameters: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
     opset: Annotated[int, Field(ge=1, le=1000)] = OPSET
@@ -77,6 +95,13 @@ class Description(BaseModel):
         if loop is not None:
             Loop.model_validate(loop)
         return loop
+
+    @property
+    def model(self) -> str:
+        """What the graphs were built from, in words."""
+        layers = "" if self.cell is None else f"a {self.cell} of {self.units} units"
+        ngram = "" if self.ngram is None else f"an n-gram of {self.ngram.contexts:,} contexts"
+        return " and ".join(filter(None, (layers, ngram)))
 
     @property
     def is_built(self) -> bool:
@@ -98,10 +123,12 @@ def read_description(export: Artifact) -> Description:
         about = Description.model_validate(export.manifest.export)
     except ValidationError as error:
         raise ArtifactError(f"{where}: {first_problem(error)}; export again") from None
-    if about.is_built and (about.cell is None or not about.units):
+    if not about.is_built:
+        return about
+    if (about.cell is None) != (not about.units) or (about.cell is None and about.ngram is None):
         raise ArtifactError(f"{where}: it names no cell or no units; export again")
-    if about.cell is not None and about.is_built and export.state_spec != recurrent_state_spec(about.cell, about.units):
-        raise ArtifactError(f"{where}: its state is not that of a {about.cell} of {about.units} units; export again")
+    if export.state_spec != recurrent_state_spec(about.cell or "gru", about.units, has_ngram=about.ngram is not None):
+        raise ArtifactError(f"{where}: its state is not that of {about.model}; export again")
     return about
 
 

@@ -12,7 +12,7 @@ import onnx
 import safetensors.numpy
 from pydantic import Field, model_validator
 
-from textgen import Artifact, Exporter, ExportReport, ExportSource, Runtime, quoted, sha256, write_folder
+from textgen import Artifact, ContextTree, Exporter, ExportReport, ExportSource, Runtime, quoted, sha256, write_folder
 from textgen.errors import ArtifactError, UnsupportedModelError
 from textgen.options import Options
 from textgen_onnx.checks.foreign import ForeignGraph
@@ -39,6 +39,7 @@ from textgen_onnx.contract import (
 )
 from textgen_onnx.exported_manifest import exported_manifest
 from textgen_onnx.graphs.generate import build_block, build_generate
+from textgen_onnx.graphs.ngram import describe_ngram
 from textgen_onnx.graphs.step import build_step
 from textgen_onnx.graphs.weights import GraphWeights
 from textgen_onnx.model_card import model_card
@@ -116,7 +117,13 @@ class OnnxExporter(Exporter):
         }
         model = source.make_model()
         check_exportable(source.artifact, model)
+        network = model.describe(source.artifact.weights())
         if self.options.via == "tf2onnx":
+            if isinstance(network, ContextTree) or (network is not None and network.ngram is not None):
+                raise UnsupportedModelError(
+                    "tf2onnx cannot convert a model with an n-gram; leave --via out, and its graphs are built from its "
+                    "weights"
+                )
             from textgen_onnx.graphs.from_keras import convert_step
 
             model.load_weights(source.artifact.weights())
@@ -126,10 +133,10 @@ class OnnxExporter(Exporter):
             except Refused as reason:
                 source.notice(f"on other machines {STEP} will need --trust-graph: {reason}")
             return source.open_runtime(model.native_runtime), {STEP: step}, about
-        network = model.describe(source.artifact.weights())
         if network is None:
             raise UnsupportedModelError(
-                "this model is not a GRU or LSTM stack; if it is a Keras model, export it with --via tf2onnx"
+                "this model is neither a GRU or LSTM stack nor an n-gram; if it is a Keras model, export it with "
+                "--via tf2onnx"
             )
         weights = GraphWeights.from_network(network, self.options.precision)
         end_id = source.artifact.manifest.end_id
@@ -143,7 +150,16 @@ class OnnxExporter(Exporter):
             source.notice(f"{error}: no {unwritten} written, and the loop runs outside of the graph")
         if self.options.block and GENERATE in graphs:
             graphs[BLOCK] = build_block(weights, chain, forbidden, end_id, steps=self.options.block, batch=1)
-        return source.open_runtime("auto"), graphs, about | {"cell": weights.cell, "units": list(weights.units)}
+        return (
+            source.open_runtime("auto"),
+            graphs,
+            about
+            | {
+                "cell": weights.cell,
+                "units": list(weights.units),
+                "ngram": weights.ngram and describe_ngram(weights.ngram).model_dump(),
+            },
+        )
 
 
 def _check_replaceable(folder: Path, own: Path) -> None:

@@ -24,7 +24,8 @@ def model_card(manifest: Manifest) -> str:
         if name in manifest.metrics
     )
     states = "".join(
-        f"| `past.{t['name']}`, `present.{t['name']}` | float32 | batch × {' × '.join(map(str, t['shape']))} |\n"
+        f"| `past.{t['name']}`, `present.{t['name']}` | {t['dtype']} | "
+        f"{' × '.join(map(str, ('batch', *t['shape'])))} |\n"
         for t in manifest.state_spec
     )
     labels = ""
@@ -42,7 +43,7 @@ def model_card(manifest: Manifest) -> str:
     )
     return f"""# {settings["model"]["name"]} on {corpus}
 
-A small recurrent text generator in {about["precision"]}, exported by textgen {version}.
+A small text generator in {about["precision"]}, exported by textgen {version}.
 
 ## Corpus
 

@@ -15,7 +15,7 @@ from textgen.errors import ArtifactError, UnavailableError, UnsupportedModelErro
 from textgen_onnx.contract import FOLDER, GENERATE, STEP, check_exportable, describe_loop, parameter_feeds
 from textgen_onnx.running.cuda import resolve_device
 from textgen_onnx.running.cuda_block import BlockLoop
-from textgen_onnx.running.device_state import on_host
+from textgen_onnx.running.device_state import DeviceState, on_host
 from textgen_onnx.running.graphs import Graphs
 from textgen_onnx.running.runner import Runner
 from textgen_onnx.running.session import check_installation, open_session
@@ -129,6 +129,7 @@ class OnnxRuntime(Runtime):
         return state
 
     def _read(self, ids: Ids, state: State, lengths: Ids | None, outputs: list[str]) -> tuple[dict[str, Any], State]:
+        self._check(state)
         batch, time = ids.shape
         if time == 0:
             return {"logits": np.empty((batch, 0, self.vocab_size), np.float32)}, state
@@ -144,6 +145,7 @@ class OnnxRuntime(Runtime):
         graph = self._generating_graph(draw)
         if graph is None:
             return super().generate(ids, state, draw, uniforms)
+        self._check(state)
         feeds: dict[str, NDArray[Any]] = {"uniforms": uniforms, **parameter_feeds(draw)}
         if draw.seen is not None:
             feeds["seen"] = draw.seen
@@ -157,6 +159,16 @@ class OnnxRuntime(Runtime):
         if draw.seen is not None:
             draw.seen = on_host(found["present.seen"])
         return Block(self.checked_ids(on_host(found["ids"]), draw), after)
+
+    def _check(self, state: State) -> None:
+        """Check that an n-gram has the contexts of a state; those on a device come from its graphs."""
+        about = self._graphs.about
+        if about.is_built and about.ngram is not None and not isinstance(state, DeviceState):
+            contexts = state["context"]
+            if contexts.min(initial=0) < 0 or contexts.max(initial=0) >= about.ngram.contexts:
+                raise ArtifactError(
+                    f"the state does not belong to this model, whose n-gram has {about.ngram.contexts:,} contexts"
+                )
 
     def _generating_graph(self, draw: Draw) -> str | None:
         """The name of a graph that has the chain inside, built if need be; ``None`` if it cannot be."""

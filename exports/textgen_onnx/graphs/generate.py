@@ -12,7 +12,8 @@ from textgen.errors import UnsupportedModelError
 from textgen_onnx.contract import parameter_name
 from textgen_onnx.graphs.builder import BOOL, FLOAT, INT64, Graph, Value
 from textgen_onnx.graphs.cells import add_step
-from textgen_onnx.graphs.step import past_input, state_names
+from textgen_onnx.graphs.ngram import Tables
+from textgen_onnx.graphs.state import StateInputs
 from textgen_onnx.graphs.weights import GraphWeights
 
 
@@ -35,16 +36,16 @@ def build_generate(
     each = graph.add("Unsqueeze", uniforms, graph.constant(np.array([2])))
     body = graph.body()
     last = body.input("last", INT64, ("batch",))
-    before = [body.input(f"before.{name}", FLOAT, ("batch", width)) for name, width in loop.states]
+    before = [body.input(f"before.{each.name}", each.kind, each.shape) for each in loop.past.carried]
     seen = body.input("seen.before", BOOL, ("batch", weights.vocab_size)) if loop.seen else None
     uniform = body.input("uniform", FLOAT, ("batch", 1))
     ids, after, seen_after = loop.step(body, last, before, seen, uniform)
     carried = [Value(ids, INT64, ("batch",))]
-    carried += [Value(value, FLOAT, ("batch", width)) for value, (_, width) in zip(after, loop.states, strict=True)]
+    carried += [Value(name, old.kind, old.shape) for name, old in zip(after, loop.past.carried, strict=True)]
     if seen_after:
         carried.append(Value(seen_after, BOOL, ("batch", weights.vocab_size)))
     stacked = Value(body.name(ids, "drawn"), INT64, ("batch",))
-    results = graph.scan(body, [loop.last_ids, *loop.past, *loop.seen], [each], [*carried, stacked])
+    results = graph.scan(body, [loop.last_ids, *loop.past.names, *loop.seen], [each], [*carried, stacked])
     return loop.finish(graph, results[-1], results[1:-1], end_id, "steps")
 
 
@@ -60,7 +61,7 @@ def build_block(
     loop = _Loop(graph, weights, chain, forbidden, batch)
     uniforms = graph.input("uniforms", FLOAT, (steps, batch))
     each = graph.add("Unsqueeze", uniforms, graph.constant(np.array([2])))
-    last, state, seen = loop.last_ids, loop.past, loop.seen[0] if loop.seen else None
+    last, state, seen = loop.last_ids, loop.past.names, loop.seen[0] if loop.seen else None
     drawn = []
     for step in range(steps):
         uniform = graph.add("Gather", each, graph.constant(np.int64(step)))
@@ -77,31 +78,35 @@ class _Loop:
         self, graph: Graph, weights: GraphWeights, chain: Chain, forbidden: Sequence[int], batch: int | str = "batch"
     ) -> None:
         self.weights, self.chain, self.batch = weights, chain, batch
-        layers = zip(state_names(weights), weights.units, strict=True)
-        self.states = [(name, width) for names, width in layers for name in names]
         self.last_ids = graph.input("last_ids", INT64, (batch,))
-        self.past = [past_input(graph, name, width, batch) for name, width in self.states]
+        self.past = StateInputs(graph, weights, batch)
         self.parameters = [
             {name: graph.input(parameter_name(index, chain, name), FLOAT, (batch, 1)) for name in sampler.parameters}
             for index, sampler in enumerate(chain.samplers)
         ]
         self.seen = [graph.input("seen", BOOL, (batch, weights.vocab_size))] if chain.uses_history else []
         # In the head's bias, excluding ids costs no operator.
-        bias = weights.tensors["head.bias"].copy()
+        bias = weights.tensors.get("head.bias", np.zeros(weights.vocab_size, np.float32)).copy()
         bias[list(forbidden)] = -np.inf
-        self.head_bias = graph.constant(bias)
+        self.bias = graph.constant(bias)
+        # Nor does it in the rows of an n-gram, which are added in place of the bias.
+        self.tables = None if weights.ngram is None else Tables.of(graph, weights.ngram, self.bias)
 
     def step(
         self, graph: Graph, last: str, state: list[str], seen: str | None, uniform: str
     ) -> tuple[str, list[str], str | None]:
         """Add a step; returns the names of the drawn ids, of the state after the step, and of the ids seen by then."""
         weights = self.weights
-        parts = len(state) // len(weights.units)
         after: list[str] = []
-        for layer in range(len(weights.units)):
-            projected = weights.project(graph, after[-parts] if layer else last, layer)
-            after += add_step(graph, weights, layer, projected, state[layer * parts : (layer + 1) * parts])
-        logits: str | None = weights.product(graph, after[-parts], "head.kernel", self.head_bias)
+        hidden = last
+        for layer, before in enumerate(weights.by_layer(state)):
+            parts = add_step(graph, weights, layer, weights.project(graph, hidden, layer), before)
+            after, hidden = after + parts, parts[0]
+        addend = self.bias
+        if self.tables is not None:
+            after.append(self.tables.next_contexts(graph, state[-1], last))
+            addend = graph.add("Gather", self.tables.logits, after[-1])
+        logits: str | None = weights.logits(graph, hidden, addend)
         for name, sampler, parameters in zip(self.chain.names, self.chain.samplers, self.parameters, strict=False):
             assert logits is not None
             logits = sampler.emit(graph, logits, parameters, seen)
@@ -131,8 +136,7 @@ class _Loop:
         ended = graph.add("Cast", graph.add("Equal", ids, end), to=FLOAT)
         finished = graph.add("Cast", graph.add("ReduceMax", ended, axes=[0], keepdims=0), to=BOOL)
         outputs = [Value(graph.name(ids, "ids"), INT64, (steps, batch))]
-        for value, (name, width) in zip(state, self.states, strict=False):
-            outputs.append(Value(graph.name(value, f"present.{name}"), FLOAT, (batch, width)))
+        outputs += self.past.outputs(state[: len(self.past.names)])
         outputs.append(Value(graph.name(finished, "finished"), BOOL, (batch,)))
         if self.seen:
             shape = (batch, self.weights.vocab_size)

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 
 from textgen import GATES, Cell
-from textgen_onnx.contract import Precision
+from textgen_onnx.contract import NGram, Precision
 
 #: Shape and dtype of each tensor, by name.
 Kinds = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
+
+#: The beginning of the names of an n-gram's tensors.
+NGRAM = "ngram."
 
 
 def parts_of(cell: Cell, precision: Precision) -> dict[str, int]:
@@ -22,10 +25,26 @@ def parts_of(cell: Cell, precision: Precision) -> dict[str, int]:
     return {"": GATES[cell]}
 
 
-def kinds_of_weights(cell: Cell, units: Sequence[int], vocab_size: int, precision: Precision) -> Kinds:
+def kinds_of_ngram(ngram: NGram) -> Kinds:
+    """The tensors of :func:`textgen_onnx.graphs.ngram.pack_ngram`."""
+    number, single = np.min_scalar_type(ngram.contexts), np.dtype(np.float32)
+    return {
+        f"{NGRAM}suffixes": ((ngram.contexts,), number),
+        f"{NGRAM}shares": ((ngram.contexts,), single),
+        f"{NGRAM}gaps": ((ngram.entries,), np.min_scalar_type(ngram.largest_gap)),
+        f"{NGRAM}own": ((ngram.entries,), single),
+        f"{NGRAM}longer": ((ngram.entries,), number),
+    }
+
+
+def kinds_of_weights(
+    cell: Cell | None, units: Sequence[int], vocab_size: int, precision: Precision, ngram: NGram | None = None
+) -> Kinds:
     """The tensors of :class:`textgen_onnx.graphs.weights.GraphWeights`; none of them is allocated."""
     single = np.dtype(np.float32)
-    kinds: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
+    kinds: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {} if ngram is None else dict(kinds_of_ngram(ngram))
+    if cell is None:
+        return kinds
 
     def add_kernel(name: str, shape: tuple[int, ...]) -> None:
         if precision == "int8":

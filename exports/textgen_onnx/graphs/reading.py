@@ -11,26 +11,37 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from textgen import Cell
 from textgen.errors import ArtifactError
-from textgen_onnx.contract import Precision
+from textgen_onnx.contract import Description
 from textgen_onnx.graphs.kinds import kinds_of_weights
+from textgen_onnx.graphs.ngram import unpack_ngram
 from textgen_onnx.graphs.parsing import parse
 from textgen_onnx.graphs.weights import GraphWeights
 
 #: The dtypes of weights; in a file they are little-endian.
-_DTYPES: dict[int, str] = {TensorProto.FLOAT: "<f4", TensorProto.FLOAT16: "<f2", TensorProto.INT8: "<i1"}
+_DTYPES: dict[int, str] = {
+    TensorProto.FLOAT: "<f4",
+    TensorProto.FLOAT16: "<f2",
+    TensorProto.INT8: "<i1",
+    TensorProto.UINT8: "<u1",
+    TensorProto.UINT16: "<u2",
+    TensorProto.UINT32: "<u4",
+}
 
 
-def read_weights(
-    model: bytes, cell: Cell, units: tuple[int, ...], vocab_size: int, precision: Precision
-) -> GraphWeights:
+def read_weights(model: bytes, about: Description, vocab_size: int) -> GraphWeights:
     """The weights of a graph that was built from weights, such as ``step.onnx``; its nodes are ignored.
 
+    Args:
+        model: the graph, serialised.
+        about: describes the weights.
+        vocab_size: the number of ids.
+
     Raises:
-        ArtifactError: unless it holds exactly these tensors besides constants, inside the file, with finite values.
+        ArtifactError: unless it holds exactly these tensors besides constants, inside the file, with finite values,
+            and those of an n-gram are a tree.
     """
-    kinds = kinds_of_weights(cell, units, vocab_size, precision)
+    kinds = kinds_of_weights(about.cell, about.units, vocab_size, about.precision, about.ngram)
     try:
         graph = parse(model).graph
     except ValueError as error:
@@ -44,8 +55,9 @@ def read_weights(
             break
         found[tensor.name] = _read(tensor, *kinds[tensor.name])
     if found.keys() != kinds.keys():
-        raise ArtifactError(f"the graph does not hold the weights of a {cell} of {units} units over {vocab_size} ids")
-    return GraphWeights(cell, units, precision, found)
+        raise ArtifactError(f"the graph does not hold the weights of {about.model} over {vocab_size} ids")
+    ngram = None if about.ngram is None else unpack_ngram(found, vocab_size)
+    return GraphWeights(about.cell, tuple(about.units), about.precision, found, ngram)
 
 
 def _initializers(graph: onnx.GraphProto) -> Iterator[TensorProto]:

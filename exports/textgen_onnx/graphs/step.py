@@ -5,51 +5,47 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from textgen import recurrent_state_spec
 from textgen_onnx.graphs.builder import BOOL, FLOAT, INT64, Graph, Value
 from textgen_onnx.graphs.cells import add_step
+from textgen_onnx.graphs.ngram import Tables
+from textgen_onnx.graphs.state import StateInputs
 from textgen_onnx.graphs.weights import GraphWeights
-
-
-def state_names(weights: GraphWeights) -> list[list[str]]:
-    """The names of each layer's state: ``0.h``, and for an LSTM ``0.c``."""
-    parts = 2 if weights.cell == "lstm" else 1
-    names = [tensor.name for tensor in recurrent_state_spec(weights.cell, list(weights.units)).tensors]
-    return [names[i * parts : (i + 1) * parts] for i in range(len(weights.units))]
 
 
 def build_step(weights: GraphWeights) -> onnx.ModelProto:
     """The graph that reads prompts of any lengths.
 
     Inputs: ``ids [batch, sequence]`` int64, padded on the right; ``lengths [batch]`` int64, from 0 to sequence, the
-    number of ids that count; ``past.{layer}.{h|c} [batch, units]`` float. Outputs: ``logits [batch, sequence, vocab]``
-    float, meaningless at padding; ``present.*``, each row's state after its last id.
+    number of ids that count; ``past.{layer}.{h|c} [batch, units]`` float; with an n-gram ``past.context [batch]``
+    int32. Outputs: ``logits [batch, sequence, vocab]`` float, meaningless at padding; ``present.*``, each row's state
+    after its last id.
     """
     graph = Graph(weights.tensors, weights.vocab_size)
     ids = graph.input("ids", INT64, ("batch", "sequence"))
     lengths = graph.input("lengths", INT64, ("batch",))
-    past = [
-        [past_input(graph, name, width) for name in names]
-        for names, width in zip(state_names(weights), weights.units, strict=True)
-    ]
+    past = StateInputs(graph, weights, "batch")
     by_time = graph.add("Transpose", ids, perm=[1, 0])
     time = graph.add("Gather", graph.add("Shape", ids), graph.constant(np.int64(1)))
     positions = graph.add("Range", graph.constant(np.int64(0)), time, graph.constant(np.int64(1)))
     column = graph.add("Unsqueeze", positions, graph.constant(np.array([1, 2])))
     counts = graph.add("Less", column, graph.add("Unsqueeze", lengths, graph.constant(np.array([0, 2]))))
 
-    outputs = []
+    present: list[str] = []
     hidden = by_time
-    for index, (names, width) in enumerate(zip(state_names(weights), weights.units, strict=True)):
+    for index, state in enumerate(past.layers):
         projected = weights.project(graph, hidden, index)
-        *present, hidden = _scan_layer(graph, weights, index, past[index], projected, counts)
-        outputs += [
-            Value(graph.name(value, f"present.{name}"), FLOAT, ("batch", width))
-            for value, name in zip(present, names, strict=True)
-        ]
-    logits = graph.add("Transpose", weights.product(graph, hidden, "head.kernel", "head.bias"), perm=[1, 0, 2])
+        *after, hidden = _scan_layer(graph, weights, index, state, projected, counts)
+        present += after
+    addend: str | None = "head.bias" if weights.units else None
+    if weights.ngram is not None:
+        tables = Tables.of(graph, weights.ngram, addend)
+        context, contexts = _scan_contexts(graph, tables, past.context, by_time, counts)
+        present.append(context)
+        addend = graph.add("Gather", tables.logits, contexts)
+    logits = weights.logits(graph, hidden, addend)
     shape = ("batch", "sequence", weights.vocab_size)
-    return graph.model([Value(graph.name(logits, "logits"), FLOAT, shape), *outputs])
+    logits = graph.name(graph.add("Transpose", logits, perm=[1, 0, 2]), "logits")
+    return graph.model([Value(logits, FLOAT, shape), *past.outputs(present)])
 
 
 def _scan_layer(
@@ -73,6 +69,14 @@ def _scan_layer(
     return graph.scan(body, past, [*projected, counts], values)
 
 
-def past_input(graph: Graph, name: str, width: int, batch: int | str = "batch") -> str:
-    """Declare the input for a tensor of the state before the first id; returns its name."""
-    return graph.input(f"past.{name}", FLOAT, (batch, width))
+def _scan_contexts(graph: Graph, tables: Tables, past: str, by_time: str, counts: str) -> tuple[str, str]:
+    """Run an n-gram over time: its context after each row's last id, and those after each id, ``[sequence, batch]``."""
+    body = graph.body()
+    before = body.input("context.before", INT64, ("batch",))
+    last, reads = body.input("context.id", INT64, ("batch",)), body.input("context.counts", BOOL, ("batch",))
+    after = body.add("Where", reads, tables.next_contexts(body, before, last), before)
+    values = [Value(name, INT64, ("batch",)) for name in (after, body.name(after, "context.output"))]
+    context, contexts = graph.scan(
+        body, [past], [by_time, graph.add("Squeeze", counts, graph.constant(np.array([2])))], values
+    )
+    return context, contexts

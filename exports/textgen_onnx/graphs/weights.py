@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen import GATES, Cell, RecurrentNetwork
+from textgen import GATES, Cell, ContextTree, RecurrentNetwork, StateSpec, recurrent_state_spec
 from textgen.errors import UnsupportedModelError
 from textgen_onnx.contract import Precision
 from textgen_onnx.graphs.builder import FLOAT, FLOAT16, Graph
 from textgen_onnx.graphs.kinds import parts_of
+from textgen_onnx.graphs.ngram import pack_ngram
 
 #: The largest size in bytes of a tensor inside an ONNX file, which is a message of protocol buffers.
 LARGEST_TENSOR = 2**31 - 1
@@ -32,20 +33,23 @@ class GraphWeights:
     """Weights by their names in the graphs.
 
     Attributes:
-        cell: of all layers.
-        units: of each layer.
+        cell: of all layers; ``None`` for an n-gram alone.
+        units: of each layer; none for an n-gram alone.
         precision: of the products with kernels and head.
         tensors: ``input_table`` ``[V, G * U]``; for layer i ``layers.{i}.recurrent_kernel`` ``[U, G * U]``, for a GRU
             ``layers.{i}.recurrent_bias`` ``[3 * U]``, and from the second layer on ``layers.{i}.kernel`` and
             ``layers.{i}.bias``; ``head.kernel`` ``[U, V]`` and ``head.bias`` ``[V]``. A tensor with columns of gates is
             cut into one tensor per part of :attr:`parts`. An int8 kernel is the pair ``{name}.quantized`` (int8) and
-            ``{name}.scale`` (per column, times :data:`OUTPUT_SCALE`).
+            ``{name}.scale`` (per column, times :data:`OUTPUT_SCALE`). Those of an n-gram are described at
+            :func:`~textgen_onnx.graphs.ngram.pack_ngram`.
+        ngram: whose log-probabilities are added to the logits, or are the logits if there are no layers.
     """
 
-    cell: Cell
+    cell: Cell | None
     units: tuple[int, ...]
     precision: Precision
     tensors: dict[str, NDArray[Any]]
+    ngram: ContextTree | None = None
 
     @property
     def parts(self) -> dict[str, int]:
@@ -55,20 +59,27 @@ class GraphWeights:
         and no product has to be split, which makes a batch of 64 1.25 times as fast. In int8 the second rounding of
         the state would cost more than that.
         """
-        return parts_of(self.cell, self.precision)
+        return {} if self.cell is None else parts_of(self.cell, self.precision)
 
     @property
     def vocab_size(self) -> int:
         """The number V of ids."""
-        return int(self.tensors["head.bias"].shape[0])
+        return self.ngram.vocab_size if self.ngram else int(self.tensors["head.bias"].shape[0])
+
+    @property
+    def state_spec(self) -> StateSpec:
+        """The state of the model."""
+        return recurrent_state_spec(self.cell or "gru", list(self.units), has_ngram=self.ngram is not None)
 
     @classmethod
-    def from_network(cls, network: RecurrentNetwork, precision: Precision = "fp32") -> GraphWeights:
-        """Fold, reorder and convert the weights of a network.
+    def from_network(cls, network: RecurrentNetwork | ContextTree, precision: Precision = "fp32") -> GraphWeights:
+        """Fold, reorder and convert the weights of a network, or of an n-gram alone.
 
         Raises:
             UnsupportedModelError: if the input table is too large for an ONNX file.
         """
+        if isinstance(network, ContextTree):
+            return cls(None, (), precision, pack_ngram(network), network)
         vocab = network.head_bias.size
         table = 4 * vocab * GATES[network.layers[0].cell] * network.layers[0].units
         if table > LARGEST_TENSOR:
@@ -105,7 +116,21 @@ class GraphWeights:
             kernels["head.kernel"] = network.head_kernel
             kind = np.float16 if precision == "fp16" else np.float32
             tensors |= {name: kernel.astype(kind) for name, kernel in kernels.items()}
-        return cls(cell, tuple(layer.units for layer in network.layers), precision, tensors)
+        if network.ngram is not None:
+            tensors |= pack_ngram(network.ngram)
+        return cls(cell, tuple(layer.units for layer in network.layers), precision, tensors, network.ngram)
+
+    def by_layer(self, state: list[str]) -> list[list[str]]:
+        """The tensors of a state by layer; that of an n-gram, the last one, is left out."""
+        parts = 2 if self.cell == "lstm" else 1
+        return [state[layer * parts : (layer + 1) * parts] for layer in range(len(self.units))]
+
+    def logits(self, graph: Graph, hidden: str, addend: str | None) -> str:
+        """The product of the last layer's output ``hidden`` and the head, and a tensor; without layers, the latter."""
+        if self.units:
+            return self.product(graph, hidden, "head.kernel", addend)
+        assert addend is not None  # the n-gram's
+        return addend
 
     def project(self, graph: Graph, values: str, layer: int) -> list[str]:
         """A layer's input times its kernel, with the bias, in :attr:`parts`.

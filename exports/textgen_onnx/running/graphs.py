@@ -157,7 +157,7 @@ class Graphs:
     def _key(self, name: str, content: bytes, loop: dict[str, Any] | None) -> str:
         """A key for everything that a file's graph is built from, besides the weights in it."""
         about, manifest = self.about, self._export.manifest
-        model = about.model_dump(include={"via", "precision", "cell", "units"})
+        model = about.model_dump(include={"via", "precision", "cell", "units", "ngram"})
         return key_of(content, name, model, manifest.vocab_size, manifest.state_spec, manifest.end_id, loop)
 
     def _read(self, name: str) -> bytes:
@@ -174,12 +174,11 @@ class Graphs:
         from textgen_onnx.graphs.reading import read_weights
 
         about, path = self.about, self._export.path / STEP
-        assert about.cell is not None  # the description is of weights
         content = self._read(STEP)
-        size = size_of(kinds_of_weights(about.cell, about.units, self._vocab_size, about.precision))
+        size = size_of(kinds_of_weights(about.cell, about.units, self._vocab_size, about.precision, about.ngram))
         try:
             if not size <= len(content) <= size + BESIDE_WEIGHTS + PER_LAYER * len(about.units):
                 raise ArtifactError(f"it has {len(content):,} bytes, and the weights of this model {size:,}")
-            return read_weights(content, about.cell, tuple(about.units), self._vocab_size, about.precision)
+            return read_weights(content, about, self._vocab_size)
         except ArtifactError as error:
             raise ArtifactError(f"{path} does not belong to this model: {error}; export again") from None

@@ -10,6 +10,8 @@ import safetensors
 import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
+from textgen_ngram.counts import Counts
+from textgen_ngram.kneser_ney import KneserNey
 
 import textgen
 from tests.textgen.ngrams.definition import MARK, ORDERS, ROWS, Definition, V, count

@@ -10,6 +10,7 @@ from textgen.model.network import GATES, RecurrentNetwork
 from textgen.model.state import State
 from textgen.saved_run import SavedRun
 from textgen_numpy.runtime import NumpyRuntime
+from textgen_onnx.contract import Description
 from textgen_onnx.graphs.reading import read_weights
 from textgen_onnx.graphs.step import build_step
 from textgen_onnx.graphs.weights import GraphWeights
@@ -70,7 +71,7 @@ def test_layers_of_different_widths(cell, precision, rounding):
     network = RecurrentNetwork.from_tensors(cell, {name: rng.normal(size=shape) for name, shape in shapes.items()})
     weights = GraphWeights.from_network(network, precision)
     model = build_step(weights).SerializeToString()
-    again = read_weights(model, cell, (5, 8, 3), 11, precision)
+    again = read_weights(model, Description(via="weights", cell=cell, units=[5, 8, 3], precision=precision), 11)
     assert set(again.tensors) == set(weights.tensors)
     for name, array in weights.tensors.items():
         np.testing.assert_array_equal(again.tensors[name], array)

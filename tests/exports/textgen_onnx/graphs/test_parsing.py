@@ -11,6 +11,7 @@ from textgen import StateSpec
 from textgen.errors import ArtifactError
 from textgen_onnx.checks.foreign import ForeignGraph
 from textgen_onnx.checks.refused import Refused
+from textgen_onnx.contract import Description
 from textgen_onnx.graphs.parsing import parse
 from textgen_onnx.graphs.reading import read_weights
 
@@ -28,7 +29,7 @@ def tensor(name: str, **fields: Any) -> TensorProto:
 
 
 def read(content: bytes) -> object:
-    return read_weights(content, "gru", (4,), 5, "fp32")
+    return read_weights(content, Description(via="weights", cell="gru", units=[4]), 5)
 
 
 def judge(content: bytes) -> object:
