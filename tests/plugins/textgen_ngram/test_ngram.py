@@ -1,5 +1,6 @@
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,10 @@ import safetensors
 import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
-from textgen_ngram.counts import Counts
-from textgen_ngram.kneser_ney import KneserNey
 
 import textgen
 from tests.textgen.ngrams.definition import MARK, ORDERS, ROWS, Definition, V, count
-from textgen.errors import ArtifactError, OptionError, UnsupportedModelError
+from textgen.errors import ArtifactError, OptionError
 from textgen.model.state import State
 from textgen.testing.suites import ModelSuite
 from textgen_ngram.model import NGram, NGramOptions
@@ -78,25 +77,33 @@ def test_its_description_is_the_automaton(rows, order, contexts):
     assert contexts is None or len(tree) <= contexts
 
 
-def test_a_model_with_too_many_contexts_says_how_many_can_be_exported(command_line, tmp_path, monkeypatch):
+def test_one_with_too_many_contexts_is_not_exported_and_the_advice_works(command_line, tmp_path, monkeypatch):
     (tmp_path / "text.txt").write_text("".join(np.random.default_rng(0).choice([*"abcdefgh"], 3_000)))
     monkeypatch.setattr("textgen.ngrams.context_tree.MOST_NUMBERS", 800)
     train = ["train", tmp_path / "text.txt", "--model", "ngram", "--set", "training.sample_every=0"]
     assert command_line(*train, "--out", tmp_path / "all")[0] == 0
-    model = textgen.load(tmp_path / "all", runtime="numpy")
-    with pytest.raises(UnsupportedModelError, match=r"this n-gram has [0-9,]+ contexts, too many to export") as error:
-        describe(tmp_path / "all")
-    assert model.generate("a", length=5, seed=1).startswith("a")
-    advice = str(error.value).partition("train it with ")[2].split()
-    assert advice == ["--set", "model.contexts=100"]
-    assert command_line(*train, *advice, "--out", tmp_path / "some")[0] == 0
-    assert len(describe(tmp_path / "some")) <= 100
+    code, _, stderr = command_line("export", "--onnx", tmp_path / "all")
+    assert code == 2
+    found = re.search(
+        r"error: this n-gram has [0-9,]+ contexts, .*: train it with (--set model.contexts=100)\n", stderr
+    )
+    assert found, stderr
+    assert command_line("sample", tmp_path / "all", "--seed", 1)[0] == 0
+    assert command_line(*train, *found[1].split(), "--out", tmp_path / "some")[0] == 0
+    assert command_line("export", "--onnx", tmp_path / "some")[0] == 0
 
 
-def describe(run: Path) -> Any:
-    """The description of the model of a run."""
-    source = textgen.SavedRun(run)
-    return source.make_model().describe(source.artifact.weights())
+@pytest.mark.parametrize("contexts", [None, 30])
+def test_an_export_writes_the_same_text(tmp_path, contexts):
+    settings = {"training": {"sample_every": 0}, "model": {"contexts": contexts}}
+    text = "the cat sat on the mat, and the dog sat on the log. " * 20
+    textgen.train(text=text, model="ngram", out=tmp_path / "run", settings=settings)
+    textgen.export(tmp_path / "run", exporter="onnx", out=tmp_path / "export")
+    loaded = [
+        textgen.load(tmp_path / name, runtime=name_of) for name, name_of in (("run", "numpy"), ("export", "onnx"))
+    ]
+    first, second = (generator.generate("the ", length=80, seed=3) for generator in loaded)
+    assert first == second
 
 
 def test_the_order_is_bounded_by_the_vocabulary():
@@ -273,16 +280,6 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(command_line, interrupted, 
     assert (code, stderr.count("textgen: error: ")) == (2, 1), stderr
     assert message in stderr.splitlines()[-1]
     assert "Traceback" not in stderr
-
-
-def test_it_is_not_exported_and_the_message_says_how_it_writes(command_line, tmp_path):
-    textgen.train(text="abcab" * 30, model="ngram", out=tmp_path / "run", settings={"training": {"sample_every": 0}})
-    export, sample = ("export", "--onnx", tmp_path / "run"), ("sample", tmp_path / "run", "--runtime", "onnx")
-    for command in (export, (*export, "--via", "tf2onnx"), sample):
-        code, _, stderr = command_line(*command)
-        assert code == 2
-        assert "this model (ngram) cannot be exported to ONNX; write text with --runtime numpy\n" in stderr
-    assert command_line("sample", tmp_path / "run", "--seed", 1)[0] == 0
 
 
 def test_a_second_text_adds_to_the_counts(tmp_path):
