@@ -98,7 +98,7 @@ def test_an_export_writes_the_same_text(tmp_path, contexts):
     settings = {"training": {"sample_every": 0}, "model": {"contexts": contexts}}
     text = "the cat sat on the mat, and the dog sat on the log. " * 20
     textgen.train(text=text, model="ngram", out=tmp_path / "run", settings=settings)
-    textgen.export(tmp_path / "run", exporter="onnx", out=tmp_path / "export")
+    textgen.export(tmp_path / "run", to="onnx", out=tmp_path / "export")
     loaded = [
         textgen.load(tmp_path / name, runtime=name_of) for name, name_of in (("run", "numpy"), ("export", "onnx"))
     ]
