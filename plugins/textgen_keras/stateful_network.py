@@ -72,8 +72,6 @@ class StatefulNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
         super().__init__(name=name)
         self.built = True  # or Keras would try to build it from the shapes of the first call
         self.vocab_size = vocab_size
-        #: The tensors of the network's own state; that of its model may have more.
-        self.state_spec = state_spec
         #: The signature of a state in :func:`as_graph` functions.
         self.state_signature = [tf.TensorSpec([None, *t.shape], t.dtype) for t in state_spec.tensors]
         self._initial_values = [t.initial for t in state_spec.tensors]
@@ -108,7 +106,7 @@ class StatefulNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
         return self(ids, state, lengths, dropout_seed)  # type: ignore[no-any-return]
 
     def nats(
-        self, ids: Any, targets: Any, weights: Any, state: Any, lengths: Any, dropout_seed: Any, *added: Any
+        self, ids: Any, targets: Any, weights: Any, state: Any, lengths: Any, dropout_seed: Any
     ) -> tuple[Any, list[Any]]:
         """The loss of training: the weighted sum of the cross-entropy of the targets with the logits of :meth:`learn`.
 
@@ -119,15 +117,11 @@ class StatefulNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
             state: as for :meth:`call`.
             lengths: as for :meth:`call`.
             dropout_seed: as for :meth:`call`.
-            *added: nothing, or what is added to the logits: a table ``[N, V]`` float32, and the row that each position
-                takes, ``[batch, time]`` int32.
 
         Returns:
             A scalar, in nats, and the state that :meth:`learn` returns.
         """
         logits, after = self.learn(ids, state, lengths, dropout_seed)
-        if added:
-            logits += tf.gather(*added)
         return tf.reduce_sum(weights * tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)), after
 
     @abstractmethod
