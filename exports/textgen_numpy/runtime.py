@@ -46,16 +46,16 @@ class NumpyRuntime(Runtime):
             raise UnavailableError(f"the numpy runtime runs on the CPU only, not on {device!r}; use --device cpu")
         model = make_model()
         weights = artifact.weights()
+        if model.native_runtime == "numpy":
+            model.load_weights(weights)
+            return ModelRuntime(model)
         network = model.describe(weights)
-        if isinstance(network, RecurrentNetwork):
-            return cls(network)
-        if model.native_runtime != "numpy":
+        if not isinstance(network, RecurrentNetwork):
             raise UnsupportedModelError(
                 f"this model is not a GRU or LSTM stack and cannot run in the numpy runtime; "
                 f"use --runtime {model.native_runtime}"
             )
-        model.load_weights(weights)
-        return ModelRuntime(model)
+        return cls(network)
 
     @classmethod
     def diagnose(cls) -> list[Check]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from textgen import (
     Batch,
+    BatchPlan,
     Checkpoint,
+    ContextTree,
     Dataset,
     KneserNey,
     Model,
@@ -22,8 +24,11 @@ from textgen import (
     Tensors,
     TensorSpec,
     TrainingRun,
+    largest_order,
+    make_tree,
+    read_codes,
 )
-from textgen.errors import ArtifactError, OptionError
+from textgen.errors import ArtifactError, OptionError, UnsupportedModelError
 from textgen.options import Options
 
 Codes = NDArray[np.int64]
@@ -48,6 +53,13 @@ class NGramOptions(Options):
         description="Tokens per n-gram: the predicted one and those before it. By default 8, or the most that a large "
         "vocabulary allows.",
     )
+    contexts: int | None = Field(
+        None,
+        ge=2,
+        le=2**31 - 1,
+        description="The most contexts that are kept: those that predict best. By default all, which are too many to "
+        "export if the text is long.",
+    )
 
 
 class NGram(Model):
@@ -63,22 +75,23 @@ class NGram(Model):
     Options = NGramOptions
     native_runtime: ClassVar[str] = "numpy"
     suggested_epochs = 1
+    adjustable: ClassVar[tuple[str, ...]] = ("contexts",)
 
     options: NGramOptions
 
     def __init__(self, options: NGramOptions, vocab_size: int) -> None:
         super().__init__(options, vocab_size)
-        largest = _largest_order(vocab_size)
+        largest = largest_order(vocab_size)
         self.order = options.order or min(ORDER, largest)
         if self.order > largest:
             raise OptionError(f"model.order={self.order} is too large for {vocab_size:,} ids; use at most {largest}")
         self._counts = NGramCounts(self.order, vocab_size)
-        self._automaton: _Automaton | None = None
+        self._tree: ContextTree | None = None
 
     @property
     def state_spec(self) -> StateSpec:
-        """``context``, int32 of shape ``[]``: the number of the longest context that ends here and was seen before."""
-        return StateSpec((TensorSpec("context", (), "int32"),))
+        """``context``, int32 of shape ``[]``: the number of the longest known context that ends here."""
+        return StateSpec((TensorSpec("context", (), "int32", ContextTree.beginning),))
 
     @property
     def parameter_count(self) -> None:
@@ -86,27 +99,26 @@ class NGram(Model):
         return None
 
     def fit(self, dataset: Dataset, run: TrainingRun) -> None:
-        if run.checkpoint is None:
-            self._finish()
         reading = self._restore(run.checkpoint) if run.checkpoint else self._begin(Position())
         while reading.at.epoch < run.options.epochs and not run.should_stop:
             for batch in run.batches(reading.at):
                 contexts = self._contexts(batch, reading, carries_state=dataset.carries_state)
-                loss, targets = self._loss(reading.smoothed, contexts, batch)
                 counts = batch.weights > 0
+                loss, targets = reading.loss_of(contexts[counts], batch.targets[counts])
                 self._counts.add((contexts * self._counts.base + batch.targets + 1)[counts])
                 reading.add(loss, targets)
-                self._smooth_again(reading)
+                if reading.targets >= 2 * reading.judged_targets:  # the text has doubled
+                    reading.judge_by(self._counts.copy(), reading.targets)
                 run.batch_ended(reading.at, loss, targets)
                 if run.should_save:
                     run.save(self._checkpoint(reading))
+            self._tree = None
             if reading.at.step < dataset.train.steps:
                 run.interrupted(self._checkpoint(reading))
                 return
-            self._finish()
             metrics = {"loss": reading.loss}
             if dataset.held_out is not None:
-                metrics["held_out_loss"] = self._held_out_loss(dataset)
+                metrics["held_out_loss"] = self._loss_of(dataset.held_out, carries_state=dataset.carries_state)
             reading = self._begin(Position(reading.at.epoch + 1, 0, reading.at.total))
             run.epoch_ended(reading.at, metrics, self._checkpoint(reading))
 
@@ -114,12 +126,26 @@ class NGram(Model):
         self, ids: NDArray[np.int32], state: State, lengths: NDArray[np.int32] | None = None
     ) -> tuple[NDArray[np.float32], State]:
         self.state_spec.check(state)
-        if self._automaton is None:
-            self._finish()
-        if self._automaton is None:  # nothing was counted
-            uniform = np.full((*ids.shape, self.vocab_size), -np.log(self.vocab_size), np.float32)
-            return uniform, State({"context": np.zeros(len(ids), np.int32)})
-        return self._automaton.read(ids, state["context"], lengths)
+        tree = self._made_tree()
+        read = tree.read(ids, state["context"])
+        last = ids.shape[1] if lengths is None else lengths
+        return tree.log_probabilities(read[:, 1:]), State({"context": read[np.arange(len(ids)), last]})
+
+    def describe(self, weights: Tensors) -> ContextTree:
+        """Returns the automaton.
+
+        Raises:
+            ArtifactError: if the weights are not those of this model.
+            UnsupportedModelError: if it has too many contexts for tables of all contexts and ids.
+        """
+        self.load_weights(weights)
+        tree, most = self._made_tree(), ContextTree.most_contexts(self.vocab_size)
+        if len(tree) > most:
+            raise UnsupportedModelError(
+                f"this n-gram has {len(tree):,} contexts, too many to export; keep those that predict best: train it "
+                f"with --set model.contexts={most}"
+            )
+        return tree
 
     def weights(self) -> Tensors:
         self._counts.merge()
@@ -129,7 +155,7 @@ class NGram(Model):
         self._check(tensors)
         self._counts = self._new_counts()
         self._counts.add_counted(tensors["ngrams"], tensors["counts"])
-        self._automaton = None
+        self._tree = None
 
     def _check(self, tensors: Tensors) -> None:
         """Check that tensors are weights of this model.
@@ -158,56 +184,41 @@ class NGram(Model):
         return {"ngrams": grown.codes, "counts": grown.counts}
 
     def _begin(self, position: Position) -> _Reading:
-        """An epoch whose first batches are judged by what :meth:`_finish` derived from the counts so far."""
-        reading = _Reading(position)
-        reading.judge_by(self.weights(), self._automaton.smoothed if self._automaton else None, 0)
-        return reading
+        """An epoch whose first batches are judged by the counts so far."""
+        return _Reading(position, self._counts.copy())
 
-    def _finish(self) -> None:
-        """Derive the probabilities from the counts."""
-        self._counts.merge()
-        smoothed = _smoothed(self._counts)
-        self._automaton = None if smoothed is None else _Automaton(smoothed)
+    def _made_tree(self) -> ContextTree:
+        """The automaton that follows from the counts."""
+        if self._tree is None:
+            self._tree = make_tree(self._counts, self.options.contexts)
+        return self._tree
 
     def _contexts(self, batch: Batch, reading: _Reading, *, carries_state: bool) -> Codes:
         """The n - 1 digits before each target, ``[batch, time]`` int64; the reading goes on after them."""
         before = reading.before
         if before is None or not carries_state or batch.resets_state or len(before) != len(batch.inputs):
             before = np.zeros(len(batch.inputs), np.int64)
-        read = _read(before, batch.inputs, self._counts.base, self.order)
-        lengths = batch.lengths()
-        last = np.full(len(read), batch.inputs.shape[1]) if lengths is None else lengths
-        reading.before = read[np.arange(len(read)), last]
-        return read[:, 1:]
+        contexts, reading.before = read_codes(before, batch, self._counts.base, self.order)
+        return contexts
 
-    def _loss(self, smoothed: KneserNey | None, contexts: Codes, batch: Batch) -> tuple[float, int]:
-        """The mean loss of a batch in nats per target, and the number of targets that count."""
-        counts = batch.weights > 0
-        targets = int(np.count_nonzero(counts))
-        if smoothed is None:
-            return float(np.log(self.vocab_size)), targets
-        contexts = contexts[counts]
-        p = smoothed.probabilities(contexts, np.full(contexts.shape, self.order), batch.targets[counts])
-        return float(-np.log(p).sum()) / max(targets, 1), targets
-
-    def _smooth_again(self, reading: _Reading) -> None:
-        """Derive the probabilities that the next batches are judged by, each time that the text has doubled."""
-        if reading.targets >= 2 * reading.judged_targets:
-            weights = self.weights()  # which brings the counts up to date
-            reading.judge_by(weights, _smoothed(self._counts), reading.targets)
-
-    def _held_out_loss(self, dataset: Dataset) -> float:
-        assert dataset.held_out is not None
-        total = _Reading(Position())
-        smoothed = self._automaton.smoothed if self._automaton else None
-        for batch in dataset.held_out.batches(epoch=0):
-            contexts = self._contexts(batch, total, carries_state=dataset.carries_state)
-            total.add(*self._loss(smoothed, contexts, batch))
-        return total.loss
+    def _loss_of(self, plan: BatchPlan, *, carries_state: bool) -> float:
+        """The mean loss of a text in nats per target."""
+        tree, nats, targets = self._made_tree(), 0.0, 0
+        after: NDArray[np.int32] | None = None
+        for batch in plan.batches(epoch=0):
+            if after is None or not carries_state or batch.resets_state or len(after) != len(batch.inputs):
+                after = np.full(len(batch.inputs), tree.beginning, np.int32)
+            read = tree.read(batch.inputs, after)
+            lengths = batch.lengths()
+            after = read[np.arange(len(read)), batch.inputs.shape[1] if lengths is None else lengths]
+            counts = batch.weights > 0
+            loss = tree.log_probability_of(batch.targets[counts], read[:, 1:][counts])
+            nats, targets = nats - float(loss.sum(dtype=np.float64)), targets + len(loss)
+        return nats / max(targets, 1)
 
     def _checkpoint(self, reading: _Reading) -> Checkpoint:
         tensors = dict(self.weights())
-        tensors |= {f"judging.{name}": array for name, array in reading.judging.items()}
+        tensors |= {"judging.ngrams": reading.judging.codes, "judging.counts": reading.judging.counts}
         if reading.before is not None:
             tensors["before"] = reading.before
         numbers = {"nats": reading.nats, "targets": reading.targets, "judged_targets": reading.judged_targets}
@@ -240,11 +251,9 @@ class NGram(Model):
         self.load_weights(_weights_in(tensors, ""))
         judging = _weights_in(tensors, "judging.")
         self._check(judging)
-        reading = _Reading(checkpoint.position, before, numbers.nats, numbers.targets)
         counts = self._new_counts()
         counts.add_counted(judging["ngrams"], judging["counts"])
-        reading.judge_by(judging, _smoothed(counts), numbers.judged_targets)
-        return reading
+        return _Reading(checkpoint.position, counts, before, numbers.nats, numbers.targets, numbers.judged_targets)
 
     def _new_counts(self) -> NGramCounts:
         return NGramCounts(self.order, self.vocab_size)
@@ -259,59 +268,22 @@ class _Numbers(BaseModel):
     judged_targets: int = Field(ge=0, le=MOST_TARGETS)
 
 
-class _Automaton:
-    """The contexts as numbered states: 0 is the beginning of a text, 1 is the empty context, then come longer ones."""
-
-    def __init__(self, smoothed: KneserNey) -> None:
-        self.smoothed = smoothed
-        contexts = [level.contexts for level in smoothed.levels]
-        sizes = [len(codes) for codes in contexts]
-        self._codes = np.concatenate([np.zeros(1, np.int64), *contexts])
-        self._lengths = np.repeat([1, *range(smoothed.order)], [1, *sizes])
-        self._firsts = np.cumsum([1, *sizes])
-
-    def read(
-        self, ids: NDArray[np.int32], nodes: NDArray[np.int32], lengths: NDArray[np.int32] | None
-    ) -> tuple[NDArray[np.float32], State]:
-        """Logits ``[batch, time, V]`` float32, and the state after each row's last id."""
-        smoothed = self.smoothed
-        if nodes.min(initial=0) < 0 or nodes.max(initial=0) >= len(self._codes):
-            raise ArtifactError(f"the state does not belong to this model, which has {len(self._codes):,} contexts")
-        read = _read(self._codes[nodes], ids, smoothed.base, smoothed.order)
-        known = np.minimum(self._lengths[nodes][:, None] + np.arange(ids.shape[1] + 1), smoothed.order - 1)
-        contexts, reach = read[:, 1:].ravel(), known[:, 1:].ravel()
-        logits = np.log(smoothed.distributions(contexts, reach)).astype(np.float32)
-        last = np.full(len(ids), ids.shape[1]) if lengths is None else lengths
-        rows = np.arange(len(ids))
-        after = np.where(last > 0, self._find(read[rows, last], known[rows, last]), nodes)
-        return logits.reshape(*ids.shape, -1), State({"context": after})
-
-    def _find(self, contexts: Codes, known: NDArray[np.intp]) -> NDArray[np.int32]:
-        """The numbers of the longest ends of contexts that occur in the text, ``[k]`` int32."""
-        nodes = np.zeros(contexts.shape, np.int64)
-        for length, level in enumerate(self.smoothed.levels):
-            places, found = level.find(contexts % self.smoothed.base**length)
-            nodes = np.where(found & (known >= length), self._firsts[length] + places, nodes)
-        return nodes.astype(np.int32)
-
-
 @dataclass
 class _Reading:
     """Progress through a text: the position, what came last, and the loss so far.
 
     Attributes:
+        judging: counts of the first ``judged_targets`` targets, which batches are judged by.
         before: the last n - 1 digits of each row, ``[batch]`` int64.
-        judging: the weights, counted in the first ``judged_targets`` targets, that batches are judged by.
-        smoothed: the probabilities that follow from them.
     """
 
     at: Position
+    judging: NGramCounts
     before: Codes | None = None
     nats: float = 0.0
     targets: int = 0
-    judging: Tensors = field(default_factory=dict)
     judged_targets: int = 0
-    smoothed: KneserNey | None = None
+    _smoothed: KneserNey | None = None
 
     def add(self, loss: float, targets: int) -> None:
         """Add a batch."""
@@ -319,9 +291,15 @@ class _Reading:
         self.nats += loss * targets
         self.targets += targets
 
-    def judge_by(self, weights: Tensors, smoothed: KneserNey | None, targets: int) -> None:
-        """Judge the next batches by ``weights``, counted in so many targets, and by what follows from them."""
-        self.judging, self.smoothed, self.judged_targets = weights, smoothed, targets
+    def judge_by(self, counts: NGramCounts, targets: int) -> None:
+        """Judge the next batches by counts of so many targets."""
+        self.judging, self.judged_targets, self._smoothed = counts, targets, None
+
+    def loss_of(self, contexts: Codes, ids: NDArray[np.int32]) -> tuple[float, int]:
+        """The mean loss of ids after contexts, both ``[k]``, in nats, and their number."""
+        if self._smoothed is None:
+            self._smoothed = KneserNey(self.judging)
+        return float(-np.log(self._smoothed.probabilities(contexts, ids)).sum()) / max(len(ids), 1), len(ids)
 
     @property
     def loss(self) -> float:
@@ -329,28 +307,6 @@ class _Reading:
         return self.nats / max(self.targets, 1)
 
 
-def _smoothed(counts: NGramCounts) -> KneserNey | None:
-    """The probabilities that follow from counts that are up to date; ``None`` if nothing was counted."""
-    return KneserNey(counts) if len(counts.codes) else None
-
-
 def _weights_in(tensors: Tensors, prefix: str) -> Tensors:
     """Those weights of a checkpoint that it has."""
     return {name: tensors[prefix + name] for name in ("ngrams", "counts") if prefix + name in tensors}
-
-
-def _largest_order(vocab_size: int) -> int:
-    """The largest n for which the code of an n-gram fits 63 bits."""
-    order = 1
-    while (vocab_size + 1) ** (order + 1) < 2**63:
-        order += 1
-    return order
-
-
-def _read(before: Codes, ids: NDArray[np.int32], base: int, order: int) -> Codes:
-    """The last n - 1 digits before each of ``ids [batch, time]`` and after the last: ``[batch, time + 1]`` int64."""
-    read = np.empty((len(ids), ids.shape[1] + 1), np.int64)
-    read[:, 0] = before
-    for position in range(ids.shape[1]):
-        read[:, position + 1] = (read[:, position] * base + ids[:, position] + 1) % base ** (order - 1)
-    return read

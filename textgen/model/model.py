@@ -115,7 +115,7 @@ class Model(ABC):
     def describe(self, weights: Tensors) -> RecurrentNetwork | ContextTree | None:
         """Returns a neutral description of the model, given its weights.
 
-        ``None`` if it is neither a GRU or LSTM stack nor an n-gram. The state of a :class:`textgen.ContextTree` alone is
-        ``context``, as in a :class:`textgen.RecurrentNetwork`.
+        ``None`` if it is neither a GRU or LSTM stack nor an n-gram. The state of a :class:`textgen.ContextTree` that is
+        the whole model is ``context``, as in a :class:`textgen.RecurrentNetwork`.
         """
         return None

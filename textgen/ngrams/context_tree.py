@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textgen.errors import ArtifactError
+from textgen.ngrams.counts import find
 
 Ids = NDArray[np.int32]
+Places = NDArray[np.intp]
 
 #: The most numbers of a table of all contexts and ids: with what follows, 32 MB.
 MOST_NUMBERS = 2**22
@@ -62,6 +64,11 @@ class ContextTree:
     #: The beginning of the names of the arrays among the weights of a model.
     prefix: ClassVar[str] = "ngram."
 
+    @staticmethod
+    def most_contexts(vocab_size: int) -> int:
+        """The most contexts for which there are tables, and which :meth:`from_tensors` takes."""
+        return MOST_NUMBERS // vocab_size
+
     def __len__(self) -> int:
         return len(self.suffixes)
 
@@ -108,7 +115,7 @@ class ContextTree:
         read = np.empty((len(ids), ids.shape[1] + 1), np.int32)
         read[:, 0] = contexts
         for position in range(ids.shape[1]):
-            read[:, position + 1] = self.following[read[:, position], ids[:, position]]
+            read[:, position + 1] = self._next(read[:, position], ids[:, position])
         return read
 
     def after(self, ids: Ids, contexts: Ids, lengths: Ids | None = None) -> Ids:
@@ -119,6 +126,62 @@ class ContextTree:
         read = self.read(ids, contexts)
         last = ids.shape[1] if lengths is None else np.clip(lengths, 0, ids.shape[1])
         return read[np.arange(len(ids)), last]
+
+    def log_probabilities(self, contexts: Ids) -> NDArray[np.float32]:
+        """The rows of :attr:`logits` of contexts ``[...]``: ``[..., V]`` float32; no table is made if it were large."""
+        if self._fits_tables:
+            return self.logits[contexts]
+        p = np.full((contexts.size, self.vocab_size), 1 / self.vocab_size, np.float32)
+        for rows, read in self._with_suffixes(contexts.ravel()):
+            p[rows] *= self.shares[read, None]
+            ends = self.offsets[read + 1]
+            sizes = ends - self.offsets[read]
+            entries = np.repeat(ends - np.cumsum(sizes), sizes) + np.arange(sizes.sum())
+            p[np.repeat(rows, sizes), self.ids[entries]] += self.own[entries]
+        return np.log(np.maximum(p, LEAST), out=p).reshape(*contexts.shape, -1)
+
+    def log_probability_of(self, ids: Ids, contexts: Ids) -> NDArray[np.float32]:
+        """The log-probability of each id after its context, both ``[k]``: ``[k]`` float32."""
+        p = np.full(len(ids), 1 / self.vocab_size, np.float32)
+        for rows, read in self._with_suffixes(contexts):
+            entries, is_known = self._find(read, ids[rows])
+            p[rows] *= self.shares[read]
+            p[rows[is_known]] += self.own[entries[is_known]]
+        return np.log(np.maximum(p, LEAST), out=p)
+
+    @property
+    def _fits_tables(self) -> bool:
+        return len(self) <= self.most_contexts(self.vocab_size)
+
+    def _next(self, contexts: Ids, ids: Ids) -> Ids:
+        """The contexts that ids lead to, ``[k]``, as in :attr:`following`; no table is made if it were large."""
+        if self._fits_tables:
+            return np.asarray(self.following[contexts, ids])
+        found = np.zeros(len(ids), np.int32)
+        for rows, read in self._with_suffixes(contexts):  # the longest one that the id leads on from is the last
+            entries, is_known = self._find(read, ids[rows])
+            leads = is_known.copy()
+            leads[is_known] = self.longer[entries[is_known]] >= 0
+            found[rows[leads]] = self.longer[entries[leads]]
+        return found
+
+    def _with_suffixes(self, contexts: Ids) -> Iterator[tuple[Places, Ids]]:
+        """Contexts ``[k]`` and all of their suffixes, the shortest first, with the row of each."""
+        chain = [(np.arange(len(contexts)), contexts)]
+        while (is_longer := chain[-1][1] > 0).any():
+            rows, read = chain[-1]
+            chain.append((rows[is_longer], self.suffixes[read[is_longer]]))
+        return reversed(chain)
+
+    def _find(self, contexts: Ids, ids: Ids) -> tuple[Places, NDArray[np.bool_]]:
+        """The entries of ids after contexts, and whether there is one."""
+        return find(self._places, contexts * np.int64(self.vocab_size) + ids)
+
+    @cached_property
+    def _places(self) -> NDArray[np.int64]:
+        """Context and id of each entry as one number, ``[entries]`` int64, sorted."""
+        rows = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        return rows * np.int64(self.vocab_size) + self.ids
 
     def _by_level(self) -> Iterator[tuple[slice, slice, NDArray[np.intp]]]:
         """The contexts of each length, their entries, and the context of each entry."""
@@ -192,9 +255,9 @@ class ContextTree:
         sizes = (len(self.shares), len(self.offsets) - 1, len(self.own), len(self.longer))
         yield contexts < 2 or sizes != (contexts, contexts, entries, entries), "its tensors differ in length"
         too_many = f"{contexts:,} contexts of {self.vocab_size:,} ids are too many"
-        yield contexts * self.vocab_size > MOST_NUMBERS, too_many
+        yield contexts > self.most_contexts(self.vocab_size), too_many
         numbers = np.arange(contexts)
-        is_earlier = (0 <= self.suffixes) & (self.suffixes < np.maximum(numbers, 1))
+        is_earlier = (self.suffixes >= 0) & (self.suffixes < np.maximum(numbers, 1))
         yield not is_earlier.all() or self.suffixes[BEGINNING] != 0, "a suffix does not come before its context"
         yield self.levels[-1] != contexts, f"it has contexts of more than {LONGEST} ids"
         lengths = np.searchsorted(self.levels, numbers, "right") - 1
@@ -205,8 +268,7 @@ class ContextTree:
         yield not in_order, "its offsets are not in order"
         yield bool(((self.ids < 0) | (self.ids >= self.vocab_size)).any()), "an id is not in the vocabulary"
         rows = np.repeat(numbers, steps)
-        places = rows * np.int64(self.vocab_size) + self.ids
-        yield bool((np.diff(places) <= 0).any()), "the ids of a context are not sorted"
+        yield bool((np.diff(self._places) <= 0).any()), "the ids of a context are not sorted"
         yield bool(((self.longer < -1) | (self.longer >= contexts)).any()), "an id leads to no context"
         known = self.longer >= 0
         before, ids, longer = rows[known], self.ids[known], self.longer[known]

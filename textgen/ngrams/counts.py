@@ -1,4 +1,4 @@
-"""NGramCounts of n-grams, each a number whose digits are its ids."""
+"""Counts of n-grams, each a number whose digits are its ids."""
 
 from __future__ import annotations
 
@@ -51,6 +51,13 @@ class NGramCounts:
                 np.concatenate([self.codes, codes]), np.concatenate([self.counts, counts.astype(np.int64)])
             )
 
+    def copy(self) -> NGramCounts:
+        """The counts so far, which do not change with these."""
+        self.merge()
+        made = NGramCounts(self.order, self.base - 1)
+        made.codes, made.counts = self.codes, self.counts  # replaced by a merge, never written to
+        return made
+
     def with_ids(self, old_ids: NDArray[np.int32], order: int) -> NGramCounts:
         """The same text counted in the ids of a larger vocabulary.
 
@@ -73,3 +80,11 @@ def summed(codes: Codes, numbers: Codes) -> tuple[Codes, Codes]:
     codes, numbers = codes[order], numbers[order]
     starts = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]])[: len(codes)])
     return codes[starts], np.add.reduceat(numbers, starts) if len(starts) else numbers
+
+
+def find(keys: Codes, wanted: Codes) -> tuple[Codes, NDArray[np.bool_]]:
+    """The places of codes in sorted keys, and whether they are there."""
+    if not len(keys):
+        return np.zeros(wanted.shape, np.int64), np.zeros(wanted.shape, np.bool_)
+    places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return places, keys[places] == wanted

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textgen.ngrams.by_length import Grams, by_length
-from textgen.ngrams.counts import Codes, NGramCounts
+from textgen.ngrams.counts import Codes, NGramCounts, find
 
 Numbers = NDArray[np.float64]
 
@@ -23,89 +23,64 @@ Numbers = NDArray[np.float64]
 DEFAULT_DISCOUNTS = (0.5, 0.8, 0.9)
 
 
-@dataclass(frozen=True)
-class Level:
-    """The contexts of one length, and the ids that were seen after each.
-
-    Attributes:
-        contexts: their codes, ``[c]`` int64, sorted.
-        shares: the share of the shorter context's distribution after each, ``[c]`` float64.
-        offsets: where the ids of each begin in ``ids``, and the end of the last, ``[c + 1]`` int64.
-        ids: seen after the contexts, ``[g]`` int32, sorted within each.
-        grams: the codes of context and id, ``[g]`` int64, sorted.
-        own: what each id has of its discounted count, over the context's total, ``[g]`` float64.
-    """
-
-    contexts: Codes
-    shares: Numbers
-    offsets: Codes
-    ids: NDArray[np.int32]
-    grams: Codes
-    own: Numbers
-
-    def find(self, codes: Codes) -> tuple[Codes, NDArray[np.bool_]]:
-        """The places of contexts in :attr:`contexts`, and whether they are there."""
-        return _find(self.contexts, codes)
-
-    def own_of(self, grams: Codes) -> Numbers:
-        """:attr:`own` of n-grams, 0 for those that do not occur."""
-        places, found = _find(self.grams, grams)
-        return np.where(found, self.own[places], 0.0) if len(self.own) else np.zeros(grams.shape)
-
-
 class KneserNey:
-    """Distributions of the next id.
+    """Probabilities of the next id, after any context.
 
     Args:
         counts: of the text.
-
-    Attributes:
-        levels: for contexts of 0, 1, ... and n - 1 digits.
     """
 
     def __init__(self, counts: NGramCounts) -> None:
-        self.order, self.base = counts.order, counts.base
-        self.vocab_size = self.base - 1
+        self._base = counts.base
         levels = by_length([counts])
         numbers = kneser_ney_numbers(levels, [level.counts[0] for level in levels])
-        self.levels = [_level(grams, count, self.base) for grams, count in zip(levels, numbers, strict=True)]
+        self._levels = [_Level.of(grams, count) for grams, count in zip(levels, numbers, strict=True)]
 
-    def probabilities(self, contexts: Codes, known: NDArray[np.intp], ids: NDArray[np.integer]) -> Numbers:
+    def probabilities(self, contexts: Codes, ids: NDArray[np.integer]) -> Numbers:
         """The probabilities of ids after contexts.
 
         Args:
-            contexts: their last n - 1 digits, ``[...]``; digits before the known ones may be anything.
-            known: the number of digits of each that are known, ``[...]``.
+            contexts: their last n - 1 digits, ``[...]``.
             ids: ``[...]``.
 
         Returns:
             ``[...]`` float64, above 0.
         """
-        p = np.full(contexts.shape, 1 / self.vocab_size)
-        for length, level in enumerate(self.levels):
-            codes = contexts % self.base**length
-            places, found = level.find(codes)
-            found &= known >= length
+        p = np.full(contexts.shape, 1 / (self._base - 1))
+        for length, level in enumerate(self._levels):
+            codes = contexts % self._base**length
+            places, found = find(level.contexts, codes)
             if not found.any():
                 break
-            p = np.where(found, level.own_of(codes * self.base + ids + 1) + level.shares[places] * p, p)
+            p = np.where(found, level.own_of(codes * self._base + ids + 1) + level.shares[places] * p, p)
         return p
 
-    def distributions(self, contexts: Codes, known: NDArray[np.intp]) -> Numbers:
-        """The probabilities of all ids after contexts ``[k]``: ``[k, V]`` float64; arguments as above."""
-        p = np.full((len(contexts), self.vocab_size), 1 / self.vocab_size)
-        rows = np.arange(len(contexts))
-        for length, level in enumerate(self.levels):
-            places, found = level.find(contexts[rows] % self.base**length)
-            found &= known[rows] >= length
-            rows, places = rows[found], places[found]  # a longer context than one that never occurred did not, either
-            if not len(rows):
-                break
-            p[rows] *= level.shares[places, None]
-            sizes = level.offsets[places + 1] - level.offsets[places]
-            entries = np.repeat(level.offsets[places + 1] - np.cumsum(sizes), sizes) + np.arange(sizes.sum())
-            p[np.repeat(rows, sizes), level.ids[entries]] += level.own[entries]
-        return p
+
+@dataclass(frozen=True)
+class _Level:
+    """The contexts of one length, and the n-grams that each begins.
+
+    Attributes:
+        contexts: their codes, ``[c]`` int64, sorted.
+        shares: the share of the shorter context's distribution after each, ``[c]`` float64.
+        grams: the codes of the n-grams, ``[g]`` int64, sorted.
+        own: what each has of its discounted count, over the context's total, ``[g]`` float64.
+    """
+
+    contexts: Codes
+    shares: Numbers
+    grams: Codes
+    own: Numbers
+
+    @classmethod
+    def of(cls, grams: Grams, numbers: Codes) -> _Level:
+        own, shares = smooth(numbers, grams.context_of, len(grams.contexts))
+        return cls(grams.contexts, shares, grams.codes, own)
+
+    def own_of(self, grams: Codes) -> Numbers:
+        """:attr:`own` of n-grams, 0 for those that do not occur."""
+        places, found = find(self.grams, grams)
+        return np.where(found, self.own[places], 0.0) if len(self.own) else np.zeros(grams.shape)
 
 
 def kneser_ney_numbers(
@@ -152,12 +127,6 @@ def smooth(numbers: Codes, context_of: NDArray[np.intp], contexts: int) -> tuple
     return (numbers - discount) / np.maximum(totals, 1)[context_of], shares
 
 
-def _level(grams: Grams, numbers: Codes, base: int) -> Level:
-    own, shares = smooth(numbers, grams.context_of, len(grams.contexts))
-    ids = (grams.codes % base - 1).astype(np.int32)
-    return Level(grams.contexts, shares, grams.offsets, ids, grams.codes, own)
-
-
 def discounts(numbers: Codes) -> Numbers:
     """The discounts of numbers 0, 1, 2 and above, by how many numbers are 1, 2, 3 and 4 (equation 26): ``[4]``."""
     ones, twos, threes, fours = (int(np.count_nonzero(numbers == number)) for number in (1, 2, 3, 4))
@@ -167,11 +136,3 @@ def discounts(numbers: Codes) -> Numbers:
     found = (0, 1 - 2 * y * twos / ones, 2 - 3 * y * threes / twos, 3 - 4 * y * fours / threes)
     # A small text may give estimates out of range, which would leave nothing to share, or a negative number.
     return np.clip(found, (0, 0.1, 0.1, 0.1), (0, 1, 2, 3))
-
-
-def _find(keys: Codes, wanted: Codes) -> tuple[Codes, NDArray[np.bool_]]:
-    """The places of codes in sorted keys, and whether they are there."""
-    if not len(keys):
-        return np.zeros(wanted.shape, np.int64), np.zeros(wanted.shape, np.bool_)
-    places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return places, keys[places] == wanted

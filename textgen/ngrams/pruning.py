@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textgen.ngrams.by_length import Grams, Places, by_length
-from textgen.ngrams.context_tree import MOST_NUMBERS, ContextTree
+from textgen.ngrams.context_tree import ContextTree
 from textgen.ngrams.counts import Codes, NGramCounts
 from textgen.ngrams.kneser_ney import Numbers, discounts, kneser_ney_numbers, smooth
 
@@ -30,7 +30,7 @@ def jackknifed_trees(parts: Sequence[NGramCounts], contexts: int) -> list[Contex
         The tree of the whole text first.
     """
     vocab_size, levels = parts[0].base - 1, by_length(parts)
-    contexts = min(contexts, MOST_NUMBERS // vocab_size)
+    contexts = min(contexts, ContextTree.most_contexts(vocab_size))
     wholes = [np.sum(level.counts, axis=0) for level in levels]
     others = [
         [whole - level.counts[part] for whole, level in zip(wholes, levels, strict=True)] for part in range(len(parts))
@@ -57,9 +57,7 @@ def _tree(levels: Sequence[Grams], occurrences: Sequence[Codes], vocab_size: int
     ]
     kept = [value > 0 for value in _with_needed(levels, totals)]
     if contexts is not None and sum(map(np.count_nonzero, kept)) > contexts:
-        values = _with_needed(levels, _gains(levels, occurrences, vocab_size))
-        ranked = np.sort(np.concatenate(values))[::-1]
-        kept = [value > max(ranked[contexts], 0) for value in values]
+        kept = _best(_with_needed(levels, _gains(levels, occurrences, vocab_size)), contexts)
     return _tree_of(levels, occurrences, kept, vocab_size)
 
 
@@ -100,9 +98,9 @@ def _without(level: Grams, numbers: Codes, lost: NDArray[np.bool_], shorter: Num
 def _with_needed(levels: Sequence[Grams], values: Sequence[Numbers]) -> list[Numbers]:
     """Values of contexts, by length, in which what a context needs is worth at least as much as the context.
 
-    It needs its suffix, and the context before its last id. The empty one and the beginning of a text are always needed.
+    It needs its suffix, and the context before its last id. The empty one and the beginning of a text are always kept.
     """
-    values = [value.copy() for value in values]
+    values = [value.astype(np.float64) for value in values]
     values[0][0] = values[1][0] = np.inf
     for longer, shorter, value, needed in zip(
         levels[:1:-1], levels[-2:0:-1], values[:1:-1], values[-2:0:-1], strict=True
@@ -110,6 +108,15 @@ def _with_needed(levels: Sequence[Grams], values: Sequence[Numbers]) -> list[Num
         np.maximum.at(needed, _suffixes(longer, shorter), value)
         np.maximum.at(needed, shorter.context_of[shorter.longer >= 0], value)
     return values
+
+
+def _best(values: Sequence[Numbers], contexts: int) -> Kept:
+    """So many contexts of the highest values above 0, and of equal ones the shortest, which the others need."""
+    values_of_all = np.concatenate(values)
+    is_best = np.zeros(len(values_of_all), np.bool_)
+    is_best[np.argsort(-values_of_all, kind="stable")[:contexts]] = True
+    ends = np.cumsum([len(value) for value in values])
+    return np.split(is_best & (values_of_all > 0), ends[:-1])
 
 
 def _suffixes(level: Grams, shorter: Grams) -> Places:

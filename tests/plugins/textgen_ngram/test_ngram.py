@@ -1,5 +1,6 @@
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,9 @@ import safetensors
 import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
-from textgen_ngram.counts import Counts
-from textgen_ngram.kneser_ney import KneserNey
 
 import textgen
+from tests.textgen.ngrams.definition import MARK, ORDERS, ROWS, Definition, V, count
 from textgen.errors import ArtifactError, OptionError
 from textgen.model.state import State
 from textgen.testing.suites import ModelSuite
@@ -25,86 +25,38 @@ class TestNGram(ModelSuite):
     options = {"order": 3}
 
 
-#: Rows of ids below V.
-V = 4
-ROWS = st.lists(st.lists(st.integers(0, V - 1), min_size=1, max_size=25), min_size=1, max_size=6)
+class TestPrunedNGram(ModelSuite):
+    name = "ngram"
+    options = {"order": 4, "contexts": 20}
 
 
-class Definition:
-    """Modified Kneser-Ney after Chen and Goodman, in dictionaries: slow, and as the paper says it.
-
-    A row begins with the mark ``^``, and every id but the mark is predicted.
-    """
-
-    def __init__(self, rows, order):
-        self.order = order
-        self.raw: dict[tuple[Any, ...], int] = {}
-        for row in rows:
-            marked = ("^", *row)
-            for end in range(3, len(marked) + 1):  # the first id of a row is only read
-                for length in range(1, min(order, end) + 1):
-                    gram = marked[end - length : end]
-                    self.raw[gram] = self.raw.get(gram, 0) + 1
-        self.numbers = {gram: self._number(gram) for gram in self.raw}
-
-    def _number(self, gram):
-        if len(gram) == self.order or gram[0] == "^":
-            return self.raw[gram]
-        return len({longer[0] for longer in self.raw if longer[1:] == gram})
-
-    def _discounts(self, length):
-        counts = [number for gram, number in self.numbers.items() if len(gram) == length]
-        n1, n2, n3, n4 = (counts.count(k) for k in (1, 2, 3, 4))
-        if not n1 * n2 * n3 * n4:
-            return 0.5, 0.8, 0.9
-        y = n1 / (n1 + 2 * n2)
-        found = (1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3)
-        return tuple(min(max(d, 0.1), k) for k, d in enumerate(found, 1))
-
-    def probability(self, context, following):
-        context = tuple(context)[-(self.order - 1) :]
-        seen = {gram[-1]: number for gram, number in self.numbers.items() if gram[:-1] == context}
-        below = self.probability(context[1:], following) if context else 1 / V
-        if not seen:
-            return below
-        discounts = (0, *self._discounts(len(context) + 1))
-        total = sum(seen.values())
-        left = sum(discounts[min(number, 3)] for number in seen.values())
-        number = seen.get(following, 0)
-        return (number - discounts[min(number, 3)] + left * below) / total
-
-
-def model_of(rows, order):
+def model_of(rows, order, contexts=None):
     """A model that has counted rows, each from its beginning."""
-    counts = Counts(order, V)
-    for row in rows:
-        digits = np.array([0] * (order - 1) + [i + 1 for i in row])
-        windows = np.lib.stride_tricks.sliding_window_view(digits, order)[1:]
-        counts.add(windows @ (V + 1) ** np.arange(order - 1, -1, -1))
-    counts.merge()
-    model = NGram(NGramOptions(order=order), V)
+    counts = count(rows, order)
+    model = NGram(NGramOptions(order=order, contexts=contexts), V)
     model.load_weights({"ngrams": counts.codes, "counts": counts.counts})
     return model
 
 
-@given(ROWS, ROWS, st.integers(2, 5))
+@given(ROWS, ROWS, ORDERS)
 def test_probabilities_are_those_of_the_definition(rows, others, order):
     definition, model = Definition(rows, order), model_of(rows, order)
-    if not definition.raw:
-        return
     for row in (*rows, *others):
-        logits, _ = model.forward(np.array([row], np.int32), model.state_spec.initial_state(1))
+        ids = [i for i, _ in row]
+        logits, _ = model.forward(np.array([ids], np.int32), model.state_spec.initial_state(1))
         expected = [
-            [definition.probability(("^", *row[:end]), following) for following in range(V)]
-            for end in range(1, len(row) + 1)
+            [definition.probability((MARK, *ids[:end]), following) for following in range(V)]
+            for end in range(1, len(ids) + 1)
         ]
         np.testing.assert_allclose(np.exp(logits[0]), expected, rtol=1e-5)
         np.testing.assert_allclose(np.exp(logits[0].astype(np.float64)).sum(axis=1), 1, rtol=1e-5)
 
 
-@given(ROWS, st.lists(st.integers(0, V - 1), min_size=2, max_size=30), st.integers(2, 5), st.data())
-def test_a_text_read_in_pieces_is_as_if_read_at_once(rows, text, order, data):
-    model = model_of(rows, order)
+@given(
+    ROWS, st.lists(st.integers(0, V - 1), min_size=2, max_size=30), ORDERS, st.none() | st.integers(2, 30), st.data()
+)
+def test_a_text_read_in_pieces_is_as_if_read_at_once(rows, text, order, contexts, data):
+    model = model_of(rows, order, contexts)
     whole, end = model.forward(np.array([text], np.int32), model.state_spec.initial_state(1))
     cut = data.draw(st.integers(1, len(text) - 1))
     first, state = model.forward(np.array([text[:cut]], np.int32), model.state_spec.initial_state(1))
@@ -113,34 +65,45 @@ def test_a_text_read_in_pieces_is_as_if_read_at_once(rows, text, order, data):
     assert state["context"] == end["context"]
 
 
-@given(ROWS, st.integers(2, 5))
-def test_one_id_is_judged_as_among_all(rows, order):
-    model = model_of(rows, order)
-    weights = model.weights()
-    if not len(weights["counts"]):
-        return
-    counts = Counts(order, V)
-    counts.add_counted(weights["ngrams"], weights["counts"])
-    smoothed = KneserNey(counts)
-    contexts = np.arange(min((V + 1) ** (order - 1), 300))
-    known = np.full(contexts.shape, order - 1)
-    every = smoothed.distributions(contexts, known)
-    for following in range(V):
-        one = smoothed.probabilities(contexts, known, np.full(contexts.shape, following))
-        np.testing.assert_allclose(one, every[:, following], rtol=1e-12)
+@given(ROWS, ORDERS, st.none() | st.integers(2, 30))
+def test_its_description_is_the_automaton(rows, order, contexts):
+    model = model_of(rows, order, contexts)
+    tree = model.describe(model.weights())
+    ids, start = np.array([[0, 1, 3, 2, 1]], np.int32), model.state_spec.initial_state(1)
+    logits, after = model.forward(ids, start)
+    read = tree.read(ids, start["context"])
+    np.testing.assert_array_equal(tree.logits[read[:, 1:]], logits)
+    assert after["context"].tolist() == read[:, -1].tolist()
+    assert contexts is None or len(tree) <= contexts
 
 
-def test_counts_do_not_depend_on_how_they_come():
-    rng = np.random.default_rng(0)
-    codes = rng.integers(1, 200, 5_000)
-    expected, numbers = np.unique(codes, return_counts=True)
-    for parts in (1, 7, 5_000):
-        counts = Counts(3, 5)
-        for part in np.array_split(codes, parts):
-            counts.add(part)
-        counts.merge()
-        np.testing.assert_array_equal(counts.codes, expected)
-        np.testing.assert_array_equal(counts.counts, numbers)
+def test_one_with_too_many_contexts_is_not_exported_and_the_advice_works(command_line, tmp_path, monkeypatch):
+    (tmp_path / "text.txt").write_text("".join(np.random.default_rng(0).choice([*"abcdefgh"], 3_000)))
+    monkeypatch.setattr("textgen.ngrams.context_tree.MOST_NUMBERS", 800)
+    train = ["train", tmp_path / "text.txt", "--model", "ngram", "--set", "training.sample_every=0"]
+    assert command_line(*train, "--out", tmp_path / "all")[0] == 0
+    code, _, stderr = command_line("export", "--onnx", tmp_path / "all")
+    assert code == 2
+    found = re.search(
+        r"error: this n-gram has [0-9,]+ contexts, .*: train it with (--set model.contexts=100)\n", stderr
+    )
+    assert found, stderr
+    assert command_line("sample", tmp_path / "all", "--seed", 1)[0] == 0
+    assert command_line(*train, *found[1].split(), "--out", tmp_path / "some")[0] == 0
+    assert command_line("export", "--onnx", tmp_path / "some")[0] == 0
+
+
+@pytest.mark.parametrize("contexts", [None, 30])
+def test_an_export_writes_the_same_text(tmp_path, contexts):
+    settings = {"training": {"sample_every": 0}, "model": {"contexts": contexts}}
+    text = "the cat sat on the mat, and the dog sat on the log. " * 20
+    textgen.train(text=text, model="ngram", out=tmp_path / "run", settings=settings)
+    textgen.export(tmp_path / "run", to="onnx", out=tmp_path / "export")
+    loaded = [
+        textgen.load(tmp_path / name, runtime=name_of) for name, name_of in (("run", "numpy"), ("export", "onnx"))
+    ]
+    first, second = (generator.generate("the ", length=80, seed=3) for generator in loaded)
+    assert first == second
 
 
 def test_the_order_is_bounded_by_the_vocabulary():
@@ -182,7 +145,7 @@ def test_damaged_weights_are_refused(tensors, message):
 def test_the_most_counts_give_finite_probabilities():
     model = NGram(NGramOptions(order=3), V)
     model.load_weights({"ngrams": np.array([6, 7], np.int64), "counts": np.array([1, 2**53 - 1], np.int64)})
-    logits, _ = model.forward(np.array([[0, 1, 3]], np.int32), State({"context": np.zeros(1, np.int32)}))
+    logits, _ = model.forward(np.array([[0, 1, 3]], np.int32), model.state_spec.initial_state(1))
     assert np.isfinite(logits).all()
     np.testing.assert_allclose(np.exp(logits).sum(axis=-1), 1, rtol=1e-5)
 
@@ -190,7 +153,9 @@ def test_the_most_counts_give_finite_probabilities():
 @pytest.mark.parametrize("node", [-1, 10**6])
 def test_a_state_of_another_model_is_refused(node):
     with pytest.raises(ArtifactError, match="the state does not belong to this model"):
-        model_of([[0, 1, 2]], 3).forward(np.array([[0]], np.int32), State({"context": np.array([node], np.int32)}))
+        model_of([[(0, True), (1, True), (2, True)]], 3).forward(
+            np.array([[0]], np.int32), State({"context": np.array([node], np.int32)})
+        )
 
 
 def test_names_are_predicted_as_well_as_by_the_published_formula(tmp_path, data_dir):
@@ -315,16 +280,6 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(command_line, interrupted, 
     assert (code, stderr.count("textgen: error: ")) == (2, 1), stderr
     assert message in stderr.splitlines()[-1]
     assert "Traceback" not in stderr
-
-
-def test_it_is_not_exported_and_the_message_says_how_it_writes(command_line, tmp_path):
-    textgen.train(text="abcab" * 30, model="ngram", out=tmp_path / "run", settings={"training": {"sample_every": 0}})
-    export, sample = ("export", "--onnx", tmp_path / "run"), ("sample", tmp_path / "run", "--runtime", "onnx")
-    for command in (export, (*export, "--via", "tf2onnx"), sample):
-        code, _, stderr = command_line(*command)
-        assert code == 2
-        assert "this model (ngram) cannot be exported to ONNX; write text with --runtime numpy\n" in stderr
-    assert command_line("sample", tmp_path / "run", "--seed", 1)[0] == 0
 
 
 def test_a_second_text_adds_to_the_counts(tmp_path):

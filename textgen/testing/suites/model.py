@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from textgen import Checkpoint, Dataset, Layout, Model, ModelRuntime, Position, RecurrentNetwork, State, Tensors, load
+from textgen import Checkpoint, ContextTree, Dataset, Layout, Model, ModelRuntime, Position, State, Tensors, load
 from textgen.errors import ArtifactError, UnsupportedModelError
 from textgen.options import build_options
 from textgen.plugins.registry import plugins
@@ -222,8 +222,11 @@ class ModelSuite(ForwardCases, OptionsSuite):
     def test_its_description_is_the_same_model(self, subject: Model, ids: Ids, start: State) -> None:
         network = subject.describe(subject.weights())
         if network is None:
-            pytest.skip("no GRU or LSTM stack")
-        assert isinstance(network, RecurrentNetwork)
+            pytest.skip("neither a GRU or LSTM stack nor an n-gram")
+        if isinstance(network, ContextTree):
+            read = network.read(ids, start["context"])[:, 1:]
+            same(network.logits[read], subject.forward(ids, start)[0], self.tolerance)
+            return
         assert (network.vocab_size, network.state_spec) == (subject.vocab_size, subject.state_spec)
         same_tensors(network.tensors(), subject.weights())
         numpy_runtime: Any = plugins().get("runtime", "numpy")
