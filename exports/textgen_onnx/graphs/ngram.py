@@ -155,7 +155,12 @@ class Tables:
         following = graph.add("Cast", graph.add("Reshape", f, graph.constant(np.array([-1]))), to=INT64)
         return cls(logits, following, vocab_size)
 
-    def next_contexts(self, graph: Graph, contexts: str, ids: str) -> str:
-        """Add the look-up of the contexts after ids; all are ``[batch]`` int64."""
-        row = graph.add("Mul", contexts, graph.constant(np.int64(self.vocab_size)))
-        return graph.add("Gather", self.following, graph.add("Add", row, ids))
+    def next_contexts(self, graph: Graph, contexts: str, ids: str) -> tuple[str, str]:
+        """Add the look-up of the contexts after ids; all are ``[batch]`` int64.
+
+        Returns:
+            The names of the contexts, and of their places in a table: ``context * V + id``.
+        """
+        rows = graph.add("Mul", contexts, graph.constant(np.int64(self.vocab_size)))
+        places = graph.add("Add", rows, ids)
+        return graph.add("Gather", self.following, places), places
