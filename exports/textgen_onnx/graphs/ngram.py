@@ -68,8 +68,8 @@ def unpack_ngram(tensors: Mapping[str, NDArray[Any]], vocab_size: int) -> Contex
     contexts = np.flatnonzero(led_from)
     entries = led_from[contexts].astype(np.int64) - 1
     longer = np.full(len(own), -1, np.int32)
-    if (entries >= len(own)).any():
-        raise ArtifactError("the n-gram is damaged: what leads to a context is no entry")
+    if (entries >= len(own)).any() or len(np.unique(entries)) < len(entries):
+        raise ArtifactError("the n-gram is damaged: no entry of its own leads to a context")
     longer[entries] = contexts
     arrays = {
         "suffixes": suffixes.astype(np.int32),
