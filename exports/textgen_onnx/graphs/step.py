@@ -74,7 +74,8 @@ def _scan_contexts(graph: Graph, tables: Tables, past: str, by_time: str, counts
     body = graph.body()
     before = body.input("context.before", INT64, ("batch",))
     last, reads = body.input("context.id", INT64, ("batch",)), body.input("context.counts", BOOL, ("batch",))
-    after = body.add("Where", reads, tables.next_contexts(body, before, last), before)
+    found, _ = tables.next_contexts(body, before, last)
+    after = body.add("Where", reads, found, before)
     values = [Value(name, INT64, ("batch",)) for name in (after, body.name(after, "context.output"))]
     context, contexts = graph.scan(
         body, [past], [by_time, graph.add("Squeeze", counts, graph.constant(np.array([2])))], values
