@@ -72,6 +72,8 @@ class StatefulNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
         super().__init__(name=name)
         self.built = True  # or Keras would try to build it from the shapes of the first call
         self.vocab_size = vocab_size
+        #: The tensors of the network's own state; that of its model may have more.
+        self.state_spec = state_spec
         #: The signature of a state in :func:`as_graph` functions.
         self.state_signature = [tf.TensorSpec([None, *t.shape], t.dtype) for t in state_spec.tensors]
         self._initial_values = [t.initial for t in state_spec.tensors]
@@ -123,6 +125,11 @@ class StatefulNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
         """
         logits, after = self.learn(ids, state, lengths, dropout_seed)
         return tf.reduce_sum(weights * tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)), after
+
+    def log_likelihoods(self, ids: Any, targets: Any, state: Any, lengths: Any) -> tuple[Any, list[Any]]:
+        """The log-probability of each target, ``[batch, time]`` float32, and the state; arguments of :meth:`nats`."""
+        logits, after = self.learn(ids, state, lengths, None)
+        return -tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits), after
 
     @abstractmethod
     def named_variables(self) -> dict[str, Any]:

@@ -37,6 +37,13 @@ class RecurrentOptions(Options):
         description="Share of the weights between each layer and its input that is dropped at random in each training "
         "batch.",
     )
+    ngram: int = Field(
+        0,
+        ge=0,
+        le=2**20,
+        description="Contexts, at most, of an n-gram that is counted in the training text and mixed into the "
+        "network; 0 for none.",
+    )
     tie_weights: bool = Field(
         False, description="Use the embedding as the head's kernel, too; needs embedding_dim = units."
     )

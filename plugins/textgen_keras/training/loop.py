@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from textgen import Batch, Checkpoint, Dataset, Position, TrainingRun
@@ -19,6 +20,7 @@ from textgen_keras.training.averaging import WeightAverage
 from textgen_keras.training.callbacks import load_callbacks, make_callback_list
 from textgen_keras.training.carried_state import CarriedState
 from textgen_keras.training.freezing import frozen_names
+from textgen_keras.training.mixture import Mixture
 from textgen_keras.training.noise import add_noise, draw_resets
 from textgen_keras.training.optimizer import make_optimizer
 from textgen_keras.training.options import GradientOptions
@@ -27,6 +29,8 @@ from textgen_keras.training.workers import Workers
 
 #: The signature of a batch: inputs, targets and weights, as in :class:`textgen.Batch`.
 _BATCH = (IDS, IDS, tf.TensorSpec([None, None], tf.float32))
+#: The shares of network and n-gram in a checkpoint.
+_SHARES = "shares"
 #: The signature of a step's number in the run.
 _STEP = tf.TensorSpec([], tf.int64)
 
@@ -42,6 +46,7 @@ class TrainingLoop:
         dataset: the batches.
         run: receives the reports, and has the checkpoint to resume from.
         workers: the processes that train the network, each on its rows of every batch.
+        mixture: the n-gram that the network is judged together with, if there is one.
 
     Raises:
         ArtifactError: if the checkpoint does not fit the network and the optimizer.
@@ -50,7 +55,14 @@ class TrainingLoop:
         UnavailableError: within a ``tf.Graph``.
     """
 
-    def __init__(self, network: StatefulNetwork, dataset: Dataset, run: TrainingRun, workers: Workers) -> None:
+    def __init__(
+        self,
+        network: StatefulNetwork,
+        dataset: Dataset,
+        run: TrainingRun,
+        workers: Workers,
+        mixture: Mixture | None = None,
+    ) -> None:
         if not tf.executing_eagerly():
             raise UnavailableError(
                 "training needs TensorFlow's eager mode: call it outside of tf.Graph and tf.function"
@@ -78,6 +90,8 @@ class TrainingLoop:
         self._callbacks = make_callback_list(callbacks, network, options.epochs, dataset.train.steps)
         self._learn = as_graph(self._learning_step, _BATCH, network.state_signature, _STEP)
         self._judge = as_graph(self._judging_step, _BATCH, network.state_signature)
+        self._judge_each = as_graph(self._judging_each_step, _BATCH, network.state_signature)
+        self._mixture = mixture
         self._position = Position()
         self._carried = CarriedState(network, dataset.carries_state, workers)
         self._loss = _MeanLoss()
@@ -168,12 +182,23 @@ class TrainingLoop:
         self._run.epoch_ended(self._position, metrics, self._checkpoint())
 
     def _held_out_loss(self) -> float | None:
-        """The mean loss over the held-out text; ``None`` if there is none."""
+        """The mean loss over the held-out text, with the n-gram if there is one; ``None`` if there is no such text."""
         carried = CarriedState(self._network, self._dataset.carries_state, self._workers)
+        batches = self._dataset.held_out.batches(epoch=0) if self._dataset.held_out else ()
+        if self._mixture is not None:
+            found = [self._log_likelihoods(batch, carried) for batch in batches]
+            return self._mixture.fit(found) if found else None
         loss = _MeanLoss()
-        for batch in self._dataset.held_out.batches(epoch=0) if self._dataset.held_out else ():
+        for batch in batches:
             loss.add(*self._read(self._judge, batch, carried))
         return loss.mean if loss.targets else None
+
+    def _log_likelihoods(self, batch: Batch, carried: CarriedState) -> NDArray[np.float32]:
+        """Those of the targets of a batch that count."""
+        state, counts = carried.before(batch), batch.weights > 0
+        arrays = tuple(self._workers.share(array) for array in (batch.inputs, batch.targets, batch.weights))
+        found, carried.tensors = self._judge_each(arrays, state, lengths=carried.lengths(batch))
+        return self._workers.gather(found.numpy(), len(counts))[counts]
 
     def _read(self, step: Callable[..., Any], batch: Batch, carried: CarriedState, *extra: Any) -> tuple[float, int]:
         """Run a step on a batch; returns the mean loss and the number of targets. Without targets, nothing is run."""
@@ -195,6 +220,12 @@ class TrainingLoop:
 
     def _judging_step(self, batch: Any, state: Any, lengths: Any = None) -> tuple[Any, Any]:
         return self._workers.run(self._loss_and_state, batch, state, lengths)  # type: ignore[no-any-return]
+
+    def _judging_each_step(self, batch: Any, state: Any, lengths: Any = None) -> tuple[Any, Any]:
+        inputs, targets, _ = batch
+        return self._workers.run(  # type: ignore[no-any-return]
+            self._network.log_likelihoods, inputs, targets, state, lengths
+        )
 
     def _differentiate(self, batch: Any, state: Any, lengths: Any, seed: Any) -> tuple[Any, Any, Any]:
         with tf.GradientTape() as tape:
@@ -219,6 +250,8 @@ class TrainingLoop:
         tensors = {f"weights.{name}": array for name, array in weights.items()}
         tensors |= {name: variable.numpy() for name, variable in self._other_variables().items()}
         tensors |= {f"state.{i}": array for i, array in enumerate(self._carried.to_arrays())}
+        if self._mixture is not None:
+            tensors[_SHARES] = self._mixture.shares
         numbers = {
             "nats": self._loss.nats,
             "characters": self._loss.targets,  # the name that existing checkpoints have
@@ -235,6 +268,8 @@ class TrainingLoop:
     def _restore(self, checkpoint: Checkpoint) -> None:
         state = [name for name in checkpoint.tensors if name.startswith("state.")]
         saved = {name: array for name, array in checkpoint.tensors.items() if name not in state}
+        if self._mixture is not None and _SHARES in saved:
+            self._mixture.trust(saved.pop(_SHARES))
         weights = {f"weights.{name}": variable for name, variable in self._variables.items()}
         variables = weights | self._other_variables()
         check_shapes("the checkpoint's tensors", saved, {name: tuple(v.shape) for name, v in variables.items()})
