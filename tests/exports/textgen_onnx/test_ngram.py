@@ -19,6 +19,8 @@ from textgen import ContextTree, NGramCounts, api
 from textgen.errors import ArtifactError, UnsupportedModelError
 from textgen.ngrams.pruning import make_tree as whole_tree
 from textgen.runs.artifact import Artifact
+from textgen.saved_run import SavedRun
+from textgen.text_generator import TextGenerator
 from textgen_numpy.runtime import NumpyRuntime
 from textgen_onnx.contract import Description
 from textgen_onnx.graphs.generate import build_generate
@@ -108,7 +110,7 @@ def test_the_text_is_that_of_numpy(run, sampler):
 def test_text_does_not_depend_on_chunks_or_on_the_rows_beside_it(run):
     generator = api.load(run, runtime="onnx")
     options: dict[str, Any] = {"length": 60, "seed": 5}
-    whole = generator.generate("the ", num=9, **options)
+    whole: Any = generator.generate("the ", num=9, **options)
     assert generator.generate("the ", num=9, chunk=7, **options) == whole
     assert [generator.generate("the ", rows=[row], **options) for row in range(9)] == whole
 
@@ -125,11 +127,11 @@ def test_reading_in_parts_is_reading_at_once(run, rounding):
 
 
 def test_blocks_write_the_same_text(run):
-    generators = [api.load(run, runtime="onnx") for _ in range(2)]
-    generators[1].runtime._writes_blocks = True
-    texts = [each.generate("the ", length=300, seed=2) for each in generators]
+    export, saved = Artifact.open(run / "onnx"), SavedRun.open(run)
+    loop, blocks = (OnnxRuntime(export, "cpu", blocks=blocks) for blocks in (False, True))
+    texts = [TextGenerator(saved, each, "onnx").generate("the ", length=300, seed=2) for each in (loop, blocks)]
     assert texts[0] == texts[1]
-    assert generators[1].runtime._blocks
+    assert blocks._blocks
 
 
 @pytest.mark.parametrize("trust", ["weights", "graph"])
