@@ -4,6 +4,7 @@ import json
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -18,6 +19,12 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 def page(name: str) -> str:
     """A page of the documentation on one line."""
     return " ".join((ROOT / "docs" / name).read_text(encoding="utf-8").split())
+
+
+def agreement() -> dict[str, Any]:
+    """What ``python -m benchmarks.agreement`` has measured."""
+    found: dict[str, Any] = json.loads((ROOT / "benchmarks" / "results" / "agreement.json").read_text(encoding="utf-8"))
+    return found
 
 
 #: The package of ONNX Runtime that has wheels, by ``sys_platform`` and ``platform_machine``.
@@ -71,8 +78,7 @@ def test_the_oldest_onnx_runtime_that_is_promised_is_tried():
 def test_the_rate_at_which_texts_part_is_the_one_that_was_measured():
     assert "One seed gives one text: exactly in the `onnx` runtime, alone or in a batch" in README
     assert "two or three times per million characters" in README
-    results = json.loads((ROOT / "benchmarks" / "results" / "agreement.json").read_text(encoding="utf-8"))
-    _, _, rate, error = results["figures"][1]["rows"]["multinomial"]
+    _, _, rate, error = agreement()["figures"][1]["rows"]["multinomial"]
     ((parted, characters, promised),) = re.findall(
         r"(\d+) rows of 2,000 characters parted in ([\d,]+) characters, ([\d.]+) per million", page("stability.md")
     )
@@ -80,3 +86,13 @@ def test_the_rate_at_which_texts_part_is_the_one_that_was_measured():
     assert int(characters.replace(",", "")) > 10**8
     assert abs(float(promised) - rate) < 2 * error
     assert 2 <= rate <= 3
+
+
+def test_how_far_a_row_alone_and_in_a_batch_differ_is_what_was_measured():
+    (promised,) = re.findall(
+        r"In `numpy` and `keras`,.*? differ by up to ([\d.e-]+) in their logits", page("stability.md")
+    )
+    read = agreement()["figures"][0]["rows"]
+    measured = max(read[f"{runtime}{way}"][1] for runtime in ("numpy", "keras") for way in ("", ", each row alone"))
+    assert measured <= float(promised) < 2 * measured
+    assert read["onnx, each row alone"] == [0, 0]
