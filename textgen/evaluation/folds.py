@@ -21,7 +21,7 @@ from textgen.saved_run import SavedRun
 from textgen.text.encoded import draw_folds
 from textgen.training.display import Display
 from textgen.training.plan import Plan, grown_text, make_plan
-from textgen.training.settings import recorded_layout, recorded_settings, report_code
+from textgen.training.settings import common_options, recorded_settings, report_code
 from textgen.training.text import read_text
 from textgen.training.train import train
 
@@ -88,7 +88,7 @@ def cross_validate_run(
             raise OptionError("folds are made of documents; this run was trained on a stream")
         if not 2 <= folds <= count:
             raise OptionError(f"folds must be between 2 and {count} (the number of documents), not {folds}")
-        for number, fold in enumerate(draw_folds(count, folds, recorded_layout(settings).seed), 1):
+        for number, fold in enumerate(draw_folds(count, folds, common_options(settings).seed), 1):
             plan = make_plan(settings, run.registry, text=text, held_out=fold, base=base)
             display = _FoldDisplay(f"fold {number} of {folds}, batches", progress or discard_progress)
             trained = train(plan, run.registry, display, folder=Path(folder) / str(number))

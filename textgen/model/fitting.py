@@ -65,6 +65,10 @@ class TrainingOptions(BaseOptions):
         le=0.5,
         description="Share of the text to judge by: the tail of a stream, or documents drawn by seed.",
     )
+    drop_duplicates: bool = Field(
+        True,
+        description="Before any are held out, leave out documents that have the text, and the label, of an earlier one.",
+    )
     shuffle: bool = Field(True, description="Shuffle windows and documents each epoch.")
     bucket: bool = Field(True, description="Put documents of similar length in one batch.")
     drop_remainder: bool = Field(False, description="Leave out a last batch that is not full.")

@@ -228,7 +228,8 @@ class Manifest(_Strict):
                 raise ValueError(f"{part} has no name")
         if settings.keys() - {PLUGINS} != {*TABLES}:
             raise ValueError(f"it does not have the tables {', '.join(TABLES)} and no other")
-        return settings
+        # Runs kept duplicates before there was this option.
+        return settings | {"training": {"drop_duplicates": False, **settings["training"]}}
 
     @field_validator("state_spec")
     @classmethod

@@ -117,6 +117,7 @@ class Plan:
             **self._begins_with,
             "vocab_size": self.tokenizer.vocab_size,
             "documents": len(self.text.encoded),
+            "duplicates": self.text.duplicates,
             "characters": self.text.facts.characters,
             "tokens": len(self.text.encoded.ids),
             "examples": self.dataset.train.examples,

@@ -48,7 +48,7 @@ FORMERLY_COMMON = (
 )
 
 #: Options of a run that another one does not take over which begins with its weights.
-LEFT_BEHIND = {"training": ("epochs", "max_steps", "device"), "generation": ("length",)}
+LEFT_BEHIND = {"training": ("epochs", "max_steps", "device", "drop_duplicates"), "generation": ("length",)}
 
 #: Options of training that it takes over only if its text is of the same kind: both a stream, or both documents.
 LAYOUT_OPTIONS = ("layout", "carry_state")
@@ -131,13 +131,13 @@ def training_options(schema: type[TrainingOptions], values: Mapping[str, Any], m
     return build_options(schema, values, where="training")
 
 
-def recorded_layout(settings: Mapping[str, Mapping[str, Any]]) -> TrainingOptions:
-    """Returns the recorded options that every model has, which decide the held-out text and the batches.
+def common_options(settings: Mapping[str, Mapping[str, Any]]) -> TrainingOptions:
+    """Returns the training options that every model has, which decide the held-out text and the batches.
 
     The model's plugin is not needed. The device, which models may extend, has its default.
     """
     common = TrainingOptions.model_fields.keys() - {"device"}
-    values = {name: value for name, value in settings["training"].items() if name in common}
+    values = {name: value for name, value in settings.get("training", {}).items() if name in common}
     return build_options(TrainingOptions, values, where="training")
 
 
