@@ -114,7 +114,7 @@ def test_the_commands_of_errors_and_notices_work(textgen):
     assert done.code == 0, done.err
     chosen = json.loads(done.out)["settings"]["corpus"]
     assert (chosen["encoding"], chosen["column"], chosen["on_bad_row"]) == ("latin-1", "title", "skip")
-    assert (json.loads(done.out)["documents"], json.loads(done.out)["duplicates"]) == (3, 24)
+    assert (json.loads(done.out)["documents"], json.loads(done.out)["duplicates"]) == (4, 31)
 
 
 def test_a_list_of_names_gets_a_command_for_lines(textgen):

@@ -137,7 +137,7 @@ def test_a_stop_text_in_the_rest_of_a_token_ends_the_text(textgen, tmp_path, len
 
 def test_a_label_may_be_typed_with_a_decomposed_accent(textgen, tmp_path):
     (tmp_path / "table.csv").write_text("text,label\n" + "abc,caf\u00e9\nabd,tea\n" * 20, encoding="utf-8")
-    options = ("--model", "counting", "--set", "corpus.label=label", "--epochs", 1, "--out", tmp_path / "run")
-    options += ("--set", "training.drop_duplicates=false")
+    corpus = ("--set", "corpus.label=label", "--set", "training.drop_duplicates=false")
+    options = ("--model", "counting", *corpus, "--epochs", 1, "--out", tmp_path / "run")
     assert textgen("train", tmp_path / "table.csv", *options).code == 0
     assert textgen("sample", tmp_path / "run", "--label", "cafe\u0301", "--seed", 1).code == 0

@@ -14,8 +14,10 @@ from textgen.evaluation.labels import LabelEvaluation, evaluate_labels
 from textgen.evaluation.novelty import Documents
 from textgen.evaluation.scoring import Reading, Score, judge
 from textgen.evaluation.statistics import TextStatistics, compare_texts, count_lengths
+from textgen.files.writing import quoted
 from textgen.generation.request import Generation, Request
 from textgen.generation.runtime import ModelRuntime, Runtime
+from textgen.runs.lineage import ALL_TEXT
 from textgen.saved_run import SavedRun
 from textgen.text.corpus import Corpus, Layout
 from textgen.text.encoded import EncodedText
@@ -125,6 +127,10 @@ def read_split(run: SavedRun, corpus: Corpus, tokenizer: Tokenizer) -> SplitText
         CorpusError: if the text is not available, too short to hold anything out, or not in the run's vocabulary.
     """
     options, path = common_options(run.settings), run.artifact.path
+    if (refit := run.artifact.manifest.refit) is not None:
+        raise OptionError(
+            f"{path} is {ALL_TEXT}; evaluate the run that it repeats: textgen evaluate {quoted(refit['run'])}"
+        )
     if not options.held_out:
         raise OptionError(f"{path} held out no text to judge by: train it with a training.held_out above 0")
     try:

@@ -28,6 +28,7 @@ class TrainingOptions(BaseOptions):
     #: Options that may change when a run is resumed.
     resumable: ClassVar[tuple[str, ...]] = (
         "epochs",
+        "stop_after",
         "max_steps",
         "patience",
         "checkpoint_every",
@@ -58,6 +59,12 @@ class TrainingOptions(BaseOptions):
     )
     batch_size: int = Field(64, ge=1, le=MOST, description="Rows per batch.")
     epochs: int = Field(10, ge=1, le=MOST, description="Passes over the training text.")
+    stop_after: int | None = Field(
+        None,
+        ge=1,
+        le=MOST,
+        description="Stop after this many epochs, with the step sizes of a run of all epochs; by default after all.",
+    )
     max_steps: int | None = Field(None, ge=1, le=MOST, description="Stop after this many batches in all.")
     held_out: float = Field(
         0.1,
@@ -67,7 +74,7 @@ class TrainingOptions(BaseOptions):
     )
     drop_duplicates: bool = Field(
         True,
-        description="Before any are held out, leave out documents that have the text, and the label, of an earlier one.",
+        description="Leave out documents with the text, and the label, of an earlier one, before any are held out.",
     )
     shuffle: bool = Field(True, description="Shuffle windows and documents each epoch.")
     bucket: bool = Field(True, description="Put documents of similar length in one batch.")
@@ -92,6 +99,11 @@ class TrainingOptions(BaseOptions):
     seed: int = Field(
         0, ge=0, lt=2**32, description="Seed of weights, order of batches, dropout and the held-out draw."
     )
+
+    @property
+    def last_epoch(self) -> int:
+        """The epoch after which training stops, unless something else stops it before."""
+        return min(self.epochs, self.stop_after or self.epochs)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import textgen
-from textgen import Corpus, Provenance
+from textgen import Corpus, Layout, Provenance
 from textgen.errors import ArtifactError, CorpusError, OptionError, PluginError
 from textgen.plugins.registry import plugins
 from textgen.runs.artifact import Artifact
@@ -32,7 +32,7 @@ documents = st.lists(
 class Pairs(Corpus):
     """A corpus of given labels and texts."""
 
-    layout = "documents"
+    layout: Layout = "documents"
     is_labelled = True
     pairs: list[tuple[str, str]]
 
