@@ -121,7 +121,7 @@ def test_folds_are_judged_in_a_table_and_as_json(textgen, runs):
         map(len, "AdaAdamBeatrixBoDoraDorianEdEdaMaxMiaTomTomas")
     )
     shown = textgen("evaluate", runs["documents"], "--folds", 3)
-    assert (shown.code, shown.err) == (0, "")
+    assert (shown.code, shown.err.count("\n")) == (0, 1), "the command to train on all text"
     rows = [line.split() for line in shown.out.splitlines()]
     assert [row[0] for row in rows] == ["fold", "1", "2", "3", "mean", "deviation"]
     assert [float(row[2]) for row in rows[1:4]] == [round(fold["nats"], 4) for fold in found["folds"]]

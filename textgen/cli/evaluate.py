@@ -87,6 +87,7 @@ def evaluate(
             print_json(asdict(validation))
         else:
             _print_folds(validation)
+            _advise_refit(validation)
         return
     trust: Trust = "graph" if trust_graph else "weights"
     generator = load(run, runtime=runtime or "auto", device=device or "auto", trust=trust)
@@ -203,16 +204,38 @@ def _print_texts(written: WrittenTexts) -> None:
 
 def _print_folds(validation: CrossValidation) -> None:
     _print_table(
-        ("fold", "characters", "nats per character", "bits", "accuracy"),
+        ("fold", "characters", "nats per character", "bits", "accuracy", "epoch"),
         [
-            (str(number), f"{fold.characters:,}", f"{fold.nats:.4f}", f"{fold.bits:.4f}", f"{fold.accuracy:.2%}")
-            for number, fold in enumerate(validation.folds, 1)
+            (
+                str(number),
+                f"{fold.characters:,}",
+                f"{fold.nats:.4f}",
+                f"{fold.bits:.4f}",
+                f"{fold.accuracy:.2%}",
+                f"{epoch:,}",
+            )
+            for number, (fold, epoch) in enumerate(zip(validation.folds, validation.epochs, strict=True), 1)
         ]
         + [
-            ("mean", "", f"{validation.nats:.4f}", f"{validation.bits:.4f}", f"{validation.accuracy:.2%}"),
-            ("deviation", "", f"{validation.nats_deviation:.4f}", f"{validation.bits_deviation:.4f}", ""),
+            ("mean", "", f"{validation.nats:.4f}", f"{validation.bits:.4f}", f"{validation.accuracy:.2%}", ""),
+            ("deviation", "", f"{validation.nats_deviation:.4f}", f"{validation.bits_deviation:.4f}", "", ""),
         ],
     )
+
+
+def _advise_refit(validation: CrossValidation) -> None:
+    """Tells how to train on all text for the median of the epochs, if the run held text out."""
+    from pathlib import Path
+    from statistics import median_low
+
+    from textgen.base.console import say
+    from textgen.files.writing import quoted
+    from textgen.runs.artifact import Artifact
+
+    if "held_out_loss" in Artifact.open(Path(validation.run)).manifest.metrics:
+        epochs = median_low(validation.epochs)
+        command = f"textgen train --refit {quoted(Path(validation.run))} --set training.stop_after={epochs}"
+        say(f"train on all text, for the median of these epochs: {command}")
 
 
 def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

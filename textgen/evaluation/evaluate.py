@@ -14,15 +14,17 @@ from textgen.evaluation.labels import LabelEvaluation, evaluate_labels
 from textgen.evaluation.novelty import Documents
 from textgen.evaluation.scoring import Reading, Score, judge
 from textgen.evaluation.statistics import TextStatistics, compare_texts, count_lengths
+from textgen.files.writing import quoted
 from textgen.generation.request import Generation, Request
 from textgen.generation.runtime import ModelRuntime, Runtime
+from textgen.runs.lineage import ALL_TEXT
 from textgen.saved_run import SavedRun
 from textgen.text.corpus import Corpus, Layout
 from textgen.text.encoded import EncodedText
 from textgen.text.labels import LabelledTokenizer
 from textgen.text.tokenizer import Tokenizer
 from textgen.training.layout import arrange_batches, split
-from textgen.training.settings import recorded_layout
+from textgen.training.settings import common_options
 from textgen.training.text import Text
 from textgen.training.yardstick import YARDSTICK, count_yardstick
 
@@ -124,7 +126,11 @@ def read_split(run: SavedRun, corpus: Corpus, tokenizer: Tokenizer) -> SplitText
         OptionError: if the run has no held-out text.
         CorpusError: if the text is not available, too short to hold anything out, or not in the run's vocabulary.
     """
-    options, path = recorded_layout(run.settings), run.artifact.path
+    options, path = common_options(run.settings), run.artifact.path
+    if (refit := run.artifact.manifest.refit) is not None:
+        raise OptionError(
+            f"{path} is {ALL_TEXT}; evaluate the run that it repeats: textgen evaluate {quoted(refit['run'])}"
+        )
     if not options.held_out:
         raise OptionError(f"{path} held out no text to judge by: train it with a training.held_out above 0")
     try:
@@ -217,7 +223,7 @@ def _judge_yardstick(run: SavedRun, reading: Reading, text: SplitText, progress:
     """The score of an n-gram that is counted in the run's training text."""
     if run.settings["model"]["name"] == YARDSTICK:
         return None
-    dataset = arrange_batches(text.text, recorded_layout(run.settings))
+    dataset = arrange_batches(text.text, common_options(run.settings))
     found = count_yardstick(dataset, len(text.characters_per_id), run.registry)
     return None if found is None else _judge(ModelRuntime(found[0]), reading, text, progress, "n-gram, held-out")
 

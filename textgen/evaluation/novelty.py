@@ -13,7 +13,7 @@ from textgen.saved_run import SavedRun
 from textgen.text.corpus import Corpus
 from textgen.text.encoding import in_pieces, read_documents, read_labelled
 from textgen.training.layout import held_out_documents
-from textgen.training.settings import recorded_layout
+from textgen.training.settings import common_options
 
 Item = TypeVar("Item")
 
@@ -92,7 +92,7 @@ def training_documents(run: SavedRun, corpus: Corpus) -> Documents:
     """
     name = run.settings["corpus"]["name"]
     count = sum(1 for _ in read_documents(corpus, name))
-    return Documents(corpus, name, held_out_documents(count, recorded_layout(run.settings)), inverse=True)
+    return Documents(corpus, name, held_out_documents(count, common_options(run.settings)), inverse=True)
 
 
 def count_new(texts: Sequence[str], training: Iterable[str]) -> int:

@@ -128,6 +128,7 @@ def make_manifest(plan: Plan, registry: Registry) -> Manifest:
         normalization=plan.text.corpus.normalization,
         first_ids=dict(boundaries.starts),
         lineage=plan.base.lineage if plan.base else [],
+        refit=plan.refit.record if plan.refit else None,
     )
     record_plugins(manifest, registry, plan.recipe)
     return manifest

@@ -1,4 +1,4 @@
-"""Networks that an n-gram is mixed into, and n-grams alone: graphs compute what NumPy computes, and files stay small."""
+"""Networks with an n-gram mixed in, and n-grams alone: graphs compute what NumPy computes, and files stay small."""
 
 import json
 import os

@@ -393,7 +393,7 @@ def test_folds_read_the_corpus_once(work, monkeypatch):
     artifact = work.train("run", held_out=0, epochs=1)
     counted = Counted(monkeypatch, work.registry)
     textgen.cross_validate(artifact.path, folds=5)
-    assert counted.readings == 2, "once for the vocabulary, and once for the ids"
+    assert counted.readings == 3, "once for duplicates, once for the vocabulary, and once for the ids"
 
 
 def test_a_run_that_recorded_options_of_other_models_is_evaluated_and_cross_validated(work, capsys):
