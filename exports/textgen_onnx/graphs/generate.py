@@ -13,7 +13,7 @@ from textgen_onnx.contract import parameter_name
 from textgen_onnx.graphs.builder import BOOL, FLOAT, INT64, Graph, Value
 from textgen_onnx.graphs.cells import add_step
 from textgen_onnx.graphs.ngram import Tables
-from textgen_onnx.graphs.state import StateInputs
+from textgen_onnx.graphs.step import StateInputs
 from textgen_onnx.graphs.weights import GraphWeights
 
 
