@@ -20,7 +20,8 @@ from textgen.text.tokenizer import Tokenizer
 from textgen.text.vocabulary import as_in_training
 
 if TYPE_CHECKING:
-    from textgen.evaluation.evaluate import Evaluation, Progress
+    from textgen.evaluation.evaluate import Evaluation
+    from textgen.evaluation.samples import Progress
 
 
 class TextGenerator:

@@ -13,7 +13,15 @@ from textgen.errors import CorpusError, OptionError, UnknownCharacterError
 from textgen.evaluation.curve import Curve, draw_curve
 from textgen.evaluation.labels import LabelEvaluation, evaluate_labels
 from textgen.evaluation.novelty import Documents, Pieces
-from textgen.evaluation.samples import Progress, RealText, Samples, compare_samples, write_texts, written_sample
+from textgen.evaluation.samples import (
+    Progress,
+    RealText,
+    Samples,
+    compare_samples,
+    discard_progress,
+    write_texts,
+    written_sample,
+)
 from textgen.evaluation.scoring import Reading, Score, judge
 from textgen.evaluation.statistics import TextStatistics, compare_texts, count_lengths, mann_whitney
 from textgen.generation.request import Generation, Request
@@ -33,10 +41,6 @@ TEXTS, CHARACTERS = 1000, 20_000
 
 #: Characters of a piece of a held-out stream; an n-gram model predicts the first few of each with less context.
 HELD_OUT_PIECE = 5_000
-
-
-def discard_progress(what: str, done: int, total: int) -> None:
-    """Discards progress reports."""
 
 
 @dataclass(frozen=True, kw_only=True)

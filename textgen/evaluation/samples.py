@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from textgen.evaluation.n_grams import distinct_share, new_shares
 from textgen.generation.request import Generation, Request
 from textgen.plugins.registry import Registry
-from textgen.text.batches import BatchPlan, Dataset, PaddedDocuments
+from textgen.text.batches import Dataset, PaddedDocuments
 from textgen.text.encoded import EncodedText, offsets_of
 from textgen.training.yardstick import count_yardstick
 
@@ -27,6 +27,10 @@ DISTINCT = 4
 
 #: Texts written at a time, and texts per batch that an n-gram model counts.
 TEXTS_AT_ONCE, BATCH = 256, 256
+
+
+def discard_progress(what: str, done: int, total: int) -> None:
+    """Discards progress reports."""
 
 
 @dataclass(frozen=True)
@@ -183,10 +187,10 @@ def reverse_loss(sample: Sample, held_out: Sample, registry: Registry) -> float 
     parts = [_encode(part, characters) for part in (sample, held_out)]
     if not all(map(len, parts)):
         return None
-    batches: list[BatchPlan] = [
+    train, judged = (
         PaddedDocuments(part, batch_size=BATCH, pad_id=len(characters), shuffle=False, bucket=True) for part in parts
-    ]
-    counted = count_yardstick(Dataset(*batches), len(characters) + 1, registry)
+    )
+    counted = count_yardstick(Dataset(train, judged), len(characters) + 1, registry)
     return None if counted is None else counted[1]
 
 
