@@ -17,8 +17,8 @@ from textgen.saved_run import SavedRun
 from textgen.text_generator import TextGenerator
 
 if TYPE_CHECKING:
-    from textgen.evaluation.evaluate import Progress
     from textgen.evaluation.folds import CrossValidation
+    from textgen.evaluation.samples import Progress
     from textgen.exporting.exporter import ExportReport
     from textgen.model.model import Model
     from textgen.text.tokenizer import Tokenizer

@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 
 from textgen.base.cluster import Cluster
 from textgen.errors import OptionError
-from textgen.evaluation.evaluate import Progress, discard_progress
+from textgen.evaluation.samples import Progress, discard_progress
 from textgen.evaluation.scoring import Reading, Score, judge
 from textgen.generation.runtime import ModelRuntime
 from textgen.model.fitting import Position
