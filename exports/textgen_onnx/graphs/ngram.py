@@ -6,7 +6,7 @@ context and its row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,23 +92,24 @@ class Tables:
     """The tables of a tree in a graph.
 
     Attributes:
-        logits: name of the log-probabilities ``[contexts, V]`` float, with what was added to them.
+        numbers: name of the numbers of all ids ``[contexts, V]`` float: their logarithms if the n-gram is alone.
         following: name of the contexts after each context and id, ``[contexts * V]`` int64.
         vocab_size: the number V of ids.
     """
 
-    logits: str
+    numbers: str
     following: str
     vocab_size: int
 
     @classmethod
-    def of(cls, graph: Graph, tree: ContextTree, addend: str | None) -> Tables:
+    def of(cls, graph: Graph, tree: ContextTree, forbidden: Sequence[int] = (), *, is_alone: bool) -> Tables:
         """Add the tables of a tree to a graph whose tensors include those of :func:`pack_ngram`.
 
         Args:
             graph: the graph.
             tree: says which contexts and entries are of which length.
-            addend: name of a tensor ``[V]`` that is added to each row, or ``None``.
+            forbidden: ids that are never to be drawn: their probability is 0.
+            is_alone: whether there is no network that the n-gram is mixed into.
         """
         vocab_size, levels, entries = tree.vocab_size, tree.levels, tree.offsets[tree.levels]
         is_led_to = np.bincount(tree.longer[tree.longer >= 0], minlength=len(tree))
@@ -148,12 +149,27 @@ class Tables:
             f = graph.add("ScatterND", f, graph.add("Sub", leads_at, first), to)
             tables.append((p, f))
         p, f = (graph.add("Concat", *each, axis=0) for each in zip(*tables, strict=True))
-        logits = graph.add("Log", graph.add("Max", p, graph.constant(LEAST)))
-        if addend is not None:
-            logits = graph.add("Add", logits, addend)
+        if is_alone:
+            p = graph.add("Max", p, graph.constant(LEAST))
+        if len(forbidden):
+            is_allowed = np.ones(vocab_size, np.float32)
+            is_allowed[list(forbidden)] = 0
+            p = graph.add("Mul", p, graph.constant(is_allowed))
+        if is_alone:
+            p = graph.add("Log", p)
         # A step that had to cast a number would be slower.
         following = graph.add("Cast", graph.add("Reshape", f, graph.constant(np.array([-1]))), to=INT64)
-        return cls(logits, following, vocab_size)
+        return cls(p, following, vocab_size)
+
+    def mix(self, graph: Graph, logits: str | None, contexts: str) -> str:
+        """Add the logits after ``contexts``, any shape: of the n-gram alone, or with it mixed into those of a network.
+
+        See :meth:`textgen.ContextTree.mixed`.
+        """
+        rows = graph.add("Gather", self.numbers, contexts)
+        if logits is None:
+            return rows
+        return graph.add("Log", graph.add("Add", graph.add("Softmax", logits, axis=-1), rows))
 
     def next_contexts(self, graph: Graph, contexts: str, ids: str) -> tuple[str, str]:
         """Add the look-up of the contexts after ids; all are ``[batch]`` int64.

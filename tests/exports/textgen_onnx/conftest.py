@@ -134,7 +134,7 @@ def save_run(
         },
         "tokenizer": {"name": tokenizer},
         "model": {"name": cell, "units": units, "layers": layers, "ngram": contexts, **options},
-        "training": {"batch_size": 4, "length": 20},
+        "training": {"batch_size": 4, "length": 20, "drop_duplicates": False},
         "generation": {"sampler": sampler, "length": 60},
     }
     plan = make_plan(settings, plugins())
