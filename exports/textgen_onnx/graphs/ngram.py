@@ -149,8 +149,7 @@ class Tables:
             f = graph.add("ScatterND", f, graph.add("Sub", leads_at, first), to)
             tables.append((p, f))
         p, f = (graph.add("Concat", *each, axis=0) for each in zip(*tables, strict=True))
-        if is_alone:
-            p = graph.add("Max", p, graph.constant(LEAST))
+        p = graph.add("Max", p, graph.constant(LEAST))
         if len(forbidden):
             is_allowed = np.ones(vocab_size, np.float32)
             is_allowed[list(forbidden)] = 0
