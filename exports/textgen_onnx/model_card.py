@@ -28,6 +28,9 @@ def model_card(manifest: Manifest) -> str:
         f"{' × '.join(map(str, ('batch', *t['shape'])))} |\n"
         for t in manifest.state_spec
     )
+    if about.get("ngram"):
+        contexts = about["ngram"]["contexts"]
+        states += f"\n`past.context` is the state of an n-gram of {contexts:,} contexts: 1 before the first id.\n"
     labels = ""
     if manifest.labels:
         labels = f"\nTexts are written by label: `--label NAME` with one of {', '.join(manifest.labels)}.\n"

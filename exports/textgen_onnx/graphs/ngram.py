@@ -114,7 +114,7 @@ class Tables:
         """
         vocab_size, levels, entries = tree.vocab_size, tree.levels, tree.offsets[tree.levels]
         is_led_to = np.bincount(tree.longer[tree.longer >= 0], minlength=len(tree))
-        led_to = np.cumsum([0, *is_led_to])[[*levels[1:], levels[-1]]]  # from contexts of each length
+        led_to = np.append(0, np.cumsum(is_led_to))[[*levels[1:], levels[-1]]]  # from contexts of each length
 
         def cut(values: str, at: Any) -> tuple[str, ...]:
             return graph.add_multiple("Split", len(levels) - 1, values, graph.constant(np.diff(at).astype(np.int64)))

@@ -208,6 +208,7 @@ def test_the_model_card(folder):
         "docs/onnx.md",
     ):
         assert text in card, text
+    assert ("of an n-gram of 50 contexts: 1 before" in card) == ("context" in card.split("## Signature")[1])
     assert "|\n\n|" not in card  # which would split a table
 
 

@@ -242,9 +242,9 @@ DAMAGES = {
     "an entry twice": with_value("gaps", 3, 0),
     "an entry behind the last": with_value("gaps", 3, 200),
     "a share of none": with_value("shares", 3, 0),
-    "a share above 1": with_value("shares", 3, 1.5),
+    "a share above all bounds": with_value("shares", 3, 2e4),
     "less than nothing": with_value("own", 3, -0.1),
-    "too much": with_value("own", 3, 2),
+    "too much": with_value("own", 3, 2e4),
     "not a number": with_value("own", 3, np.nan),
     "an infinite share": with_value("shares", 3, np.inf),
 }
