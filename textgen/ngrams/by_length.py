@@ -104,4 +104,4 @@ def _shorter(codes: Codes, counts: Codes, contexts: Codes, power: int) -> tuple[
 
 def _distinct(codes: Codes) -> Codes:
     """The distinct ones of sorted codes."""
-    return codes[np.concatenate([[True], codes[1:] != codes[:-1]])[: len(codes)]]
+    return np.asarray(codes[np.concatenate([[True], codes[1:] != codes[:-1]])[: len(codes)]])

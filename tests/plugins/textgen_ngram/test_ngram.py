@@ -289,3 +289,18 @@ def test_a_second_text_adds_to_the_counts(tmp_path):
     options: dict[str, Any] = {"length": 12, "seed": 1, "sampler": "greedy"}
     assert both.generate("abc", **options) == "abcababcababcab"
     assert both.generate("xyz", **options) == "xyzxwxyzxwxyzxw"
+
+
+def test_a_limit_keeps_all_counts_and_may_change_with_a_second_text(tmp_path):
+    def train(name: str, contexts: int | None, from_: str | None = None) -> dict[str, Any]:
+        settings = {"training": {"sample_every": 0}, "model": {"contexts": contexts}}
+        start: dict[str, Any] = {"from_": tmp_path / from_} if from_ else {"model": "ngram"}
+        textgen.train(text="abcab" * 30, out=tmp_path / name, settings=settings, **start)
+        return safetensors.numpy.load_file(tmp_path / name / "weights.safetensors")
+
+    limited, free = train("limited", 5), train("free", None)
+    again, free_again = train("again", None, from_="limited"), train("free-again", None, from_="free")
+    for name, array in limited.items():
+        np.testing.assert_array_equal(array, free[name])
+        np.testing.assert_array_equal(again[name], free_again[name])
+    assert again["counts"].sum() == 2 * limited["counts"].sum()

@@ -118,6 +118,7 @@ def changed(name, at, value):
         (changed("offsets", 0, 1), "offsets are not in order"),
         (changed("offsets", 3, 0), "offsets are not in order"),
         (changed("offsets", -1, 10**6), "offsets are not in order"),
+        (changed("offsets", slice(3, 6), [2**31 - 1, -(2**31), -1]), "offsets are not in order"),
         (changed("ids", 2, V), "not in the vocabulary"),
         (changed("ids", 2, -1), "not in the vocabulary"),
         (changed("ids", 1, 0), "ids of a context are not sorted"),
