@@ -59,7 +59,7 @@ from textgen.ngrams.counts import NGramCounts as NGramCounts
 from textgen.ngrams.kneser_ney import KneserNey as KneserNey
 from textgen.ngrams.pruning import jackknifed_trees as jackknifed_trees
 from textgen.ngrams.pruning import make_tree as make_tree
-from textgen.ngrams.reading import count_parts as count_parts
+from textgen.ngrams.reading import count_text as count_text
 from textgen.ngrams.reading import largest_order as largest_order
 from textgen.ngrams.reading import read_codes as read_codes
 from textgen.plugins.hookspecs import Register as Register

@@ -17,8 +17,8 @@ from textgen.saved_run import SavedRun
 from textgen.text_generator import TextGenerator
 
 if TYPE_CHECKING:
-    from textgen.evaluation.evaluate import Progress
     from textgen.evaluation.folds import CrossValidation
+    from textgen.evaluation.samples import Progress
     from textgen.exporting.exporter import ExportReport
     from textgen.model.model import Model
     from textgen.text.tokenizer import Tokenizer
@@ -126,6 +126,7 @@ def train(
     tokenizer: str | None = None,
     recipe: str | None = None,
     from_: str | PathLike[str] | None = None,
+    refit: str | PathLike[str] | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     out: str | PathLike[str] | None = None,
     data_dir: str | PathLike[str] | None = None,
@@ -147,6 +148,8 @@ def train(
         recipe: a registered name, whose settings are the base of all others.
         from_: a run, by its folder or its name in the folder of runs, whose trained weights to begin with. Its model,
             tokenizer and options take the place of ``model``, ``tokenizer`` and ``recipe``.
+        refit: a finished run, by its folder or its name, to train again on all of its text, for as many epochs as its
+            best weights were; the new run is not judged. Its corpus, too, takes the place of ``corpus``.
         settings: options by table, such as ``{"model": {"units": 512}, "training": {"epochs": 5}}``.
         out: the run's folder; by default a new one in ``runs``.
         data_dir: a folder searched for the corpus's files before anything is downloaded.
@@ -156,7 +159,8 @@ def train(
     Raises:
         OptionError: if an option is unknown, out of range, or not one of the model's, or ``text`` is not text.
         CorpusError: if the text cannot be read, or is too short.
-        ArtifactError: if the folder is in use, or the run to begin with has no weights that fit.
+        ArtifactError: if the folder is in use, the run to begin with has no weights that fit, or the best epoch of the
+            run to train again is not known.
         UnavailableError: if a library is missing.
 
     Example:
@@ -165,11 +169,14 @@ def train(
     from textgen.base.passed_text import keep_text
     from textgen.training.display import Display
     from textgen.training.plan import make_plan
-    from textgen.training.settings import check_begins_with, read_settings
-    from textgen.training.train import is_chief, open_base
+    from textgen.training.settings import check_taken, read_settings
+    from textgen.training.train import is_chief, open_base, plan_refit
     from textgen.training.train import train as train_run
 
     registry = plugins()
+    if refit is not None:
+        taken = {"corpus": corpus, "text": text, "labels": labels, "from_": from_}
+        check_taken("refit", taken | {"model": model, "tokenizer": tokenizer, "recipe": recipe})
     if text is not None:
         if corpus is not None:
             raise OptionError(f"give either corpus={str(corpus)!r} or text=…, not both")
@@ -182,7 +189,7 @@ def train(
     chosen = {name: None if value is None else values.text(value, name) for name, value in chosen.items()}
     base = None
     if from_ is not None:
-        check_begins_with("from_", chosen)
+        check_taken("from_", chosen)
         base = open_base(values.path(from_, "from_"), registry)
     names = {"corpus": _corpus(corpus), "model": chosen["model"], "tokenizer": chosen["tokenizer"]}
     wanted = read_settings(registry, names, _settings(settings), recipe=chosen["recipe"])
@@ -193,7 +200,11 @@ def train(
     if callbacks:
         named = wanted["training"].get("callbacks", ())
         wanted = merge_settings(wanted, {"training": {"callbacks": [*callbacks, *named]}})
-    plan = make_plan(wanted, registry, _path(data_dir, "data_dir"), recipe=chosen["recipe"], base=base)
+    data = _path(data_dir, "data_dir")
+    if refit is None:
+        plan = make_plan(wanted, registry, data, recipe=chosen["recipe"], base=base)
+    else:
+        plan = plan_refit(values.path(refit, "refit"), registry, wanted, data)
     artifact = train_run(plan, registry, display or Display(), folder=_path(out, "out"))
     return load(artifact.path) if is_chief() else _in_memory(artifact, registry, plan)
 

@@ -107,12 +107,15 @@ class SavedRun:
         return model
 
     def corpus(self, data_dir: Path | None = None) -> Corpus:
-        """The corpus; ``data_dir`` is searched for its files before anything is downloaded.
+        """The corpus, with duplicates if the run kept them.
+
+        ``data_dir`` is searched for its files before anything is downloaded.
 
         Raises:
             ArtifactError: if its plugin is not installed.
         """
         corpus: Corpus = self._make("corpus", data_dir)
+        corpus.drops_duplicates = self.settings["training"]["drop_duplicates"]
         return corpus
 
     def chain(self, text: str | None = None) -> Chain:

@@ -11,7 +11,7 @@ from textgen.base import values
 from textgen.errors import ArtifactError, CorpusError, OptionError
 from textgen.generation.continuation import Continuation, check_state_output
 from textgen.generation.loop import finish, generate
-from textgen.generation.request import Generation, Piece, Request, Wishes
+from textgen.generation.request import DEFAULT_LENGTH, Generation, Piece, Request, Wishes
 from textgen.generation.runtime import Runtime
 from textgen.plugins.checks import checked
 from textgen.runs.artifact import Artifact
@@ -20,7 +20,8 @@ from textgen.text.tokenizer import Tokenizer
 from textgen.text.vocabulary import as_in_training
 
 if TYPE_CHECKING:
-    from textgen.evaluation.evaluate import Evaluation, Progress
+    from textgen.evaluation.evaluate import Evaluation
+    from textgen.evaluation.samples import Progress
 
 
 class TextGenerator:
@@ -209,41 +210,40 @@ class TextGenerator:
         seed: int | None = None,
         sampler: str | None = None,
         temperature: float | None = None,
+        curve: bool = False,
         data_dir: str | PathLike[str] | None = None,
         progress: Progress | None = None,
     ) -> Evaluation:
-        """Evaluate the run on its held-out text, and compare the texts that it writes with its training documents.
+        """Evaluate the run on its held-out text, and compare what it writes with its training text.
 
         Args:
             context: for a stream: the tokens per window; each window is read from the initial state. By default the
                 state is carried through the whole text.
-            num: for documents, as are the next three: the number of texts to write, by default 1,000; their first
-                characters are drawn.
+            num: the number of texts to write; their first characters are drawn. By default 1,000 for documents, and
+                20,000 characters of a stream in all.
             seed: of the texts, by default 0.
             sampler: a chain, by default the run's own.
             temperature: replaces that of the chain.
+            curve: whether to write at several temperatures, too: :attr:`Evaluation.curve
+                <textgen.evaluation.evaluate.Evaluation>`.
             data_dir: searched for the corpus's files before anything is downloaded.
             progress: called with the name of the current step, the amount done, and the total.
 
         Raises:
-            OptionError: for values out of range or meant for another layout, or if the run has no held-out text.
+            OptionError: for values out of range, a context for documents, or if the run has no held-out text.
             CorpusError: if the corpus is not available, or no longer has the run's vocabulary.
         """
         from textgen.base.environment import data_folder
-        from textgen.evaluation.evaluate import TEXTS, evaluate_run, read_split
+        from textgen.evaluation.evaluate import CHARACTERS, TEXTS, evaluate_run, read_split
 
-        texts = {"num": num, "seed": seed, "sampler": sampler, "temperature": temperature}
         folder = data_folder(None if data_dir is None else values.path(data_dir, "data_dir"))
         context = None if context is None else values.whole_number(context, "context", 1, 10**9)
         corpus = self.run.corpus(folder)
-        request = None
-        if corpus.layout == "documents":
-            wished = 0 if seed is None else seed
-            count = TEXTS if num is None else num
-            request = self.request("", num=count, seed=wished, sampler=sampler, temperature=temperature)
-        elif given := [name for name, value in texts.items() if value is not None]:
-            options = f"{', '.join(f'--{name}' for name in given)}, in Python {', '.join(given)}"
-            raise OptionError(f"{options}: for documents only; this run was trained on a stream")
+        if num is None:
+            length = self.defaults.length or DEFAULT_LENGTH
+            num = TEXTS if corpus.layout == "documents" else max(1, CHARACTERS // length)
+        wished = 0 if seed is None else seed
+        request = self.request("", num=num, seed=wished, sampler=sampler, temperature=temperature)
         try:
             split = read_split(self.run, corpus, self.tokenizer)
         except CorpusError as error:
@@ -259,6 +259,7 @@ class TextGenerator:
             context=context,
             request=request,
             write=self.sample,
+            curve=values.truth(curve, "curve"),
             progress=progress,
         )
 

@@ -67,7 +67,7 @@ class NumpyRuntime(Runtime):
             logits[:, at] = _product(hidden, self.network.head_kernel, self.network.head_bias)
             if self.network.ngram is not None:
                 contexts = self.network.ngram.read(ids[:, at], state["context"])
-                logits[:, at] += self.network.ngram.logits[contexts[:, 1:]]
+                logits[:, at] = self.network.ngram.mixed(logits[:, at], contexts[:, 1:])
             state = after
         return logits, state
 

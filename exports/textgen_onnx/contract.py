@@ -69,7 +69,7 @@ class Description(BaseModel):
         precision: of the kernels.
         cell: of all layers; ``None`` for an n-gram alone.
         units: of each layer; none for an n-gram alone.
-        ngram: that is added to the layers, or alone; ``None`` if there is none.
+        ngram: that is mixed into the layers, or alone; ``None`` if there is none.
         generate: the loop in ``generate.onnx``, as :func:`describe_loop` has it; ``None`` if there is no such file.
         parameters: the numbers of its samplers, by graph input.
         opset: version of the operators.

@@ -49,6 +49,8 @@ def exported_manifest(manifest: Manifest, about: dict[str, Any]) -> Manifest:
         }
         for base in manifest.lineage
     ]
+    if manifest.refit is not None:
+        kept["refit"] = {**manifest.refit, "run": _name(manifest.refit["run"])}
     kept["providers"] = {key: _plugin(name) for key, name in manifest.providers.items()}
     kept["versions"] = {_plugin(name): version for name, version in manifest.versions.items()}
     return Manifest(status="finished", export=about, **kept)

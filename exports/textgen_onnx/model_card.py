@@ -41,6 +41,14 @@ def model_card(manifest: Manifest) -> str:
         f"(SHA-256 {base['weights_sha256']}).\n"
         for base in manifest.lineage
     )
+    unjudged = ""
+    if (refit := manifest.refit) is not None:
+        unjudged = (
+            f"Trained on all text, not judged; {PurePath(refit['run']).name}, a run with the same options that held "
+            f"text out, had {refit['held_out_loss']:.4f} nats per character on it.\n\n"
+        )
+    elif settings["training"].get("held_out") == 0:
+        unjudged = "Trained on all text, not judged.\n\n"
     return f"""# {settings["model"]["name"]} on {corpus}
 
 A small text generator in {about["precision"]}, exported by textgen {version}.
@@ -51,7 +59,7 @@ A small text generator in {about["precision"]}, exported by textgen {version}.
 {lineage}
 ## Quality
 
-| figure | value |
+{unjudged}| figure | value |
 | --- | --- |
 {metrics}| loss of this export on {parity["text"]}, nats per character | {parity["export_loss"]:.4f} |
 | loss of its source on the same text | {parity["loss"]:.4f} |

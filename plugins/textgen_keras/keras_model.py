@@ -21,7 +21,7 @@ from textgen_keras.training.options import GradientOptions
 
 if TYPE_CHECKING:
     from textgen_keras.stateful_network import StatefulNetwork
-    from textgen_keras.training.ngram import NGram
+    from textgen_keras.training.mixture import Mixture
 
 
 class KerasModel(Model):
@@ -77,10 +77,10 @@ class KerasModel(Model):
             network = self._built(run.options.seed)
             if run.options.mixed_precision:
                 network.use_mixed_precision()
-            TrainingLoop(network, dataset, run, workers, self.ngram_for(dataset, run)).fit()
+            TrainingLoop(network, dataset, run, workers, self.mixture_for(dataset)).fit()
 
-    def ngram_for(self, dataset: Dataset, run: TrainingRun) -> NGram | None:
-        """What is added to the network's logits while it is trained; nothing by default."""
+    def mixture_for(self, dataset: Dataset) -> Mixture | None:
+        """The n-gram that the network is judged together with; by default there is none."""
         return None
 
     def forward(

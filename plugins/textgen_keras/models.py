@@ -17,9 +17,8 @@ from textgen import (
     State,
     StateSpec,
     Tensors,
-    TrainingRun,
-    count_parts,
-    jackknifed_trees,
+    count_text,
+    make_tree,
     ngram_tensors,
     recurrent_state_spec,
 )
@@ -29,7 +28,7 @@ from textgen_keras.shapes import check_shapes
 
 if TYPE_CHECKING:
     from textgen_keras.network.recurrent import KerasNetwork
-    from textgen_keras.training.ngram import NGram
+    from textgen_keras.training.mixture import Mixture
 
 #: The length of the n-grams that are counted.
 ORDER = 8
@@ -63,14 +62,18 @@ class RecurrentModel(KerasModel):
 
     def __init__(self, options: RecurrentOptions, vocab_size: int) -> None:
         super().__init__(options, vocab_size)
-        #: Is added to the logits if ``options.ngram`` is above 0.
+        # The n-gram that is mixed in if ``options.ngram`` is above 0: as it was loaded, or is being fitted.
         self._tree = ContextTree.of_nothing(vocab_size)
-        self._is_loaded = False
+        self._mixture: Mixture | None = None
 
     @property
     def state_spec(self) -> StateSpec:
         units = [self.options.units] * self.options.layers
         return recurrent_state_spec(self.cell, units, has_ngram=self._has_ngram)
+
+    @property
+    def _ngram(self) -> ContextTree:
+        return self._tree if self._mixture is None else self._mixture.tree
 
     @property
     def _has_ngram(self) -> bool:
@@ -106,13 +109,13 @@ class RecurrentModel(KerasModel):
         return RecurrentNetwork.from_tensors(self.cell, weights)
 
     def weights(self) -> Tensors:
-        tree = self._tree.tensors() if self._has_ngram else {}
+        tree = self._ngram.tensors() if self._has_ngram else {}
         return {**super().weights(), **{ContextTree.prefix + name: array for name, array in tree.items()}}
 
     def load_weights(self, tensors: Tensors) -> None:
         trained = self._check_weights(tensors)
         if self._has_ngram:
-            self._tree, self._is_loaded = ContextTree.from_tensors(ngram_tensors(tensors), self.vocab_size), True
+            self._tree, self._mixture = ContextTree.from_tensors(ngram_tensors(tensors), self.vocab_size), None
         super().load_weights(trained)
 
     def _check_weights(self, weights: Tensors) -> Tensors:
@@ -122,20 +125,15 @@ class RecurrentModel(KerasModel):
         check_shapes("the weights", weights, self.tensor_shapes)
         return weights
 
-    def ngram_for(self, dataset: Dataset, run: TrainingRun) -> NGram | None:
-        """The n-gram of the run that training goes on from, else that of the training text."""
+    def mixture_for(self, dataset: Dataset) -> Mixture | None:
         if not self._has_ngram:
             return None
-        from textgen_keras.training.ngram import NGram
+        from textgen_keras.training.mixture import Mixture
 
-        checkpoint = run.checkpoint
-        if checkpoint is not None:
-            self._tree = ContextTree.from_tensors(ngram_tensors(checkpoint.tensors), self.vocab_size)
-        if self._is_loaded if checkpoint is None else not checkpoint.numbers.get("has_parts"):
-            return NGram([self._tree])
-        trees = jackknifed_trees(count_parts(dataset, ORDER, self.vocab_size), self.options.ngram)
-        self._tree = trees[0]
-        return NGram(trees)
+        contexts = min(self.options.ngram, ContextTree.most_contexts(self.vocab_size))
+        tree = make_tree(count_text(dataset, ORDER, self.vocab_size), contexts)
+        self._mixture = Mixture(tree, dataset)
+        return self._mixture
 
     def forward(
         self, ids: NDArray[np.int32], state: State, lengths: NDArray[np.int32] | None = None
@@ -143,10 +141,10 @@ class RecurrentModel(KerasModel):
         if not self._has_ngram:
             return super().forward(ids, state, lengths)
         self.state_spec.check(state)
-        contexts = self._tree.read(ids, state["context"])
+        contexts = self._ngram.read(ids, state["context"])
         logits, after = super().forward(ids, State({name: state[name] for name in state if name != "context"}), lengths)
-        context = self._tree.after(ids, state["context"], lengths)
-        return logits + self._tree.logits[contexts[:, 1:]], State({**after, "context": context})
+        context = self._ngram.after(ids, state["context"], lengths)
+        return self._ngram.mixed(logits, contexts[:, 1:]), State({**after, "context": context})
 
     def keras_step(self) -> Callable[..., Any] | None:
         """As in :class:`KerasModel`; ``None`` if there is an n-gram, which is no part of the Keras network."""

@@ -1,7 +1,7 @@
 """The recipes: complete settings of the five programs that the project set out to reproduce, and ``agnews-labels``.
 
 The five train as their sources do: Keras's default learning rate for Adam, no gradient clipping, no dropout, no
-held-out text, examples in shuffled order. They also sample text as their sources do.
+held-out text, duplicates kept, examples in shuffled order. They also sample text as their sources do.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from textgen.options import Settings
 
 _SOURCE = {
     "held_out": 0.0,
+    "drop_duplicates": False,
     "optimizer": "adam",
     "learning_rate": 1e-3,
     "schedule": "constant",

@@ -108,7 +108,7 @@ class StatefulNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
         return self(ids, state, lengths, dropout_seed)  # type: ignore[no-any-return]
 
     def nats(
-        self, ids: Any, targets: Any, weights: Any, state: Any, lengths: Any, dropout_seed: Any, *added: Any
+        self, ids: Any, targets: Any, weights: Any, state: Any, lengths: Any, dropout_seed: Any
     ) -> tuple[Any, list[Any]]:
         """The loss of training: the weighted sum of the cross-entropy of the targets with the logits of :meth:`learn`.
 
@@ -119,16 +119,17 @@ class StatefulNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
             state: as for :meth:`call`.
             lengths: as for :meth:`call`.
             dropout_seed: as for :meth:`call`.
-            *added: nothing, or what is added to the logits: a table ``[N, V]`` float32, and the row that each position
-                takes, ``[batch, time]`` int32.
 
         Returns:
             A scalar, in nats, and the state that :meth:`learn` returns.
         """
         logits, after = self.learn(ids, state, lengths, dropout_seed)
-        if added:
-            logits += tf.gather(*added)
         return tf.reduce_sum(weights * tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)), after
+
+    def log_likelihoods(self, ids: Any, targets: Any, state: Any, lengths: Any) -> tuple[Any, list[Any]]:
+        """The log-probability of each target, ``[batch, time]`` float32, and the state; arguments of :meth:`nats`."""
+        logits, after = self.learn(ids, state, lengths, None)
+        return -tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits), after
 
     @abstractmethod
     def named_variables(self) -> dict[str, Any]:

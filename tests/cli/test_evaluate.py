@@ -63,7 +63,8 @@ def test_the_table_has_the_figures(textgen, runs):
     found = json.loads(textgen("evaluate", runs["documents"], "--json", "--num", 20).out)
     shown = textgen("evaluate", runs["documents"], "--num", 20)
     assert shown.code == 0
-    rows = dict(line.split("   ", 1) for line in shown.out.splitlines() if "   " in line)
+    before, _ = shown.out.split("by n-grams of characters")
+    rows = dict(line.split("   ", 1) for line in before.splitlines() if "   " in line)
     score, written = found["held_out"], found["written"]
     assert rows["held-out text"].strip() == f"3 documents, {score['characters']} characters judged"
     assert rows["loss"].strip() == f"{score['nats']:.4f} nats ({score['nats'] / math.log(2):.4f} bits) per character"
@@ -77,13 +78,53 @@ def test_the_table_has_the_figures(textgen, runs):
         assert f"{example['distance']:.3f}" in shown.out
 
 
-def test_a_stream_has_a_context_and_no_texts(textgen, runs):
+def test_a_stream_has_a_context_and_no_documents(textgen, runs):
     found = json.loads(textgen("evaluate", runs["stream"], "--json", "--context", 3).out)
     assert found["written"] is None
     assert found["context"] == "state not carried: windows of 3 tokens, each from the initial state"
     shown = textgen("evaluate", runs["stream"]).out
     assert "state carried through the whole text" in shown
-    assert "written" not in shown
+    assert "nearest" not in shown
+
+
+@pytest.mark.parametrize("name", ["documents", "stream"])
+def test_what_is_written_stands_beside_training_and_held_out_text(textgen, runs, name):
+    samples = json.loads(textgen("evaluate", runs[name], "--json", "--num", 9, "--seed", 2).out)["samples"]
+    shown = textgen("evaluate", runs[name], "--num", 9, "--seed", 2).out
+    columns = [samples[column] for column in ("written", "training", "held_out")]
+    rows = [line.rsplit(maxsplit=3) for line in shown.splitlines()]
+    assert ["characters", *(f"{column['characters']:,}" for column in columns)] in rows
+    table = shown[shown.index("by n-grams of characters") :]
+    words = " ".join(table.split())
+    losses = [f"{column['reverse_loss']:.4f}" for column in columns[:2]]
+    assert f"reverse loss, nats per character {' '.join(losses)} distinct 4-grams" in words
+    for length, share in samples["held_out"]["novelty"].items():
+        own = samples["written"]["novelty"].get(length)
+        assert f"new {length}-grams {'' if own is None else f'{own:.1%} '}{share:.1%}" in words
+    assert f"written with {samples['sampler']}, seed 2, at most {samples['length']} characters" in table
+
+
+@pytest.mark.parametrize("name", ["documents", "stream"])
+def test_a_curve_names_the_temperature_of_the_lowest_reverse_loss(textgen, runs, name):
+    curve = json.loads(textgen("evaluate", runs[name], "--json", "--num", 10, "--curve").out)["curve"]
+    shown = textgen("evaluate", runs[name], "--num", 10, "--curve").out
+    rows = [line.split() for line in shown[shown.index("temperature   reverse loss") :].splitlines()]
+    points = [[f"{p['temperature']}", f"{p['reverse_loss']:.4f}", f"{p['distinct']:.1%}"] for p in curve["points"]]
+    assert rows[1:10] == points
+    assert [float(row[0]) for row in points] == [0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2]
+    assert rows[10][0] == "training"
+    best = min(curve["points"], key=lambda point: point["reverse_loss"])["temperature"]
+    assert shown.splitlines()[-1] == f"the reverse loss is lowest at temperature {best}"
+    assert curve["best"] == best
+
+
+def test_a_run_that_copies_is_said_to_copy_in_one_line(textgen, runs, monkeypatch):
+    line = "these texts copy: they are nearer to training documents than held-out ones are"
+    assert line not in textgen("evaluate", runs["documents"]).out
+    monkeypatch.setattr("textgen.evaluation.evaluate.mann_whitney", lambda written, held_out: -3.1)
+    shown = textgen("evaluate", runs["documents"]).out
+    assert line in shown.splitlines()
+    assert "copying test, z                 -3.1" in shown
 
 
 def test_the_latest_run_is_judged_by_default(textgen, trained):
@@ -110,7 +151,7 @@ def test_a_plot_that_cannot_be_written_is_reported(textgen, runs):
     shutil.rmtree(runs["stream"] / "plots", ignore_errors=True)
     (runs["stream"] / "plots").write_text("in the way")
     shown = textgen("evaluate", runs["stream"])
-    assert (shown.code, shown.out.count("nats")) == (0, 2)
+    assert (shown.code, shown.out.count("nats (")) == (0, 2)
     assert shown.err.startswith("textgen: no plot: ")
     assert "evaluation.png" in shown.err
 
@@ -121,7 +162,7 @@ def test_folds_are_judged_in_a_table_and_as_json(textgen, runs):
         map(len, "AdaAdamBeatrixBoDoraDorianEdEdaMaxMiaTomTomas")
     )
     shown = textgen("evaluate", runs["documents"], "--folds", 3)
-    assert (shown.code, shown.err) == (0, "")
+    assert (shown.code, shown.err.count("\n")) == (0, 1), "the command to train on all text"
     rows = [line.split() for line in shown.out.splitlines()]
     assert [row[0] for row in rows] == ["fold", "1", "2", "3", "mean", "deviation"]
     assert [float(row[2]) for row in rows[1:4]] == [round(fold["nats"], 4) for fold in found["folds"]]
@@ -149,7 +190,8 @@ def test_folds_report_once_what_the_prompt_lacks(textgen, names, monkeypatch):
         (["documents", "--runtime", "numpy"], "use --runtime counting"),
         (["documents", "--seed", -1], "seed must be a whole number from 0"),
         (["stream", "--folds", 3], "this run was trained on a stream"),
-        (["stream", "--num", 3], "--num, in Python num: for documents only"),
+        (["documents", "--folds", 3, "--curve"], "--curve cannot be combined with --folds"),
+        (["stream", "--num", 0], "--num"),
         (["stream", "--context", 0], "--context"),
         (["nowhere"], "nowhere does not exist"),
     ],
@@ -188,7 +230,7 @@ def test_ctrl_c_ends_the_folds_and_leaves_nothing(environment, trained, tmp_path
 
 def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(textgen, runs, monkeypatch):
     monkeypatch.setattr(console, "LINE_EVERY", 0.0)
-    monkeypatch.setattr("textgen.evaluation.evaluate.TEXTS_AT_ONCE", 50)
+    monkeypatch.setattr("textgen.evaluation.samples.TEXTS_AT_ONCE", 50)
     lines = textgen("evaluate", runs["documents"], "--num", 100).err.splitlines()
     assert lines == [
         *[line for line in lines if "held-out tokens: " in line],

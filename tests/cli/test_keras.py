@@ -53,6 +53,25 @@ def test_a_recipe_is_trained_on_the_users_text(textgen, names):
     assert {row["sampler"] for row in rows} == {"temperature(0.7) | multinomial"}
 
 
+def test_a_refit_learns_as_the_first_epochs_of_a_run_of_all(textgen, names):
+    """The step size of the last batch is far from 0; the weights are those of that epoch."""
+
+    def epochs(run: str) -> list[tuple[float, float]]:
+        lines = map(json.loads, Path(run, "history.jsonl").read_text().splitlines())
+        return [(line["loss"], line["learning_rate"]) for line in lines]
+
+    options = ["--model", "gru", "--set", "model.units=8", "--set", "corpus.layout=lines", "--batch-size", 4]
+    options += ["--epochs", 8, "--set", "training.sample_every=0"]
+    assert textgen("train", names, *options, "--out", "judged").code == 0
+    assert textgen("train", "--refit", "judged", "--set", "training.stop_after=3", "--out", "all").code == 0
+    assert textgen("train", names, *options, "--set", "training.held_out=0", "--out", "whole").code == 0
+    assert epochs("all") == epochs("whole")[:3]
+    assert textgen("train", "--resume", "all", "--set", "training.stop_after=none").code == 0
+    assert epochs("all") == epochs("whole")
+    both = [Artifact.open(Path(run)).weights() for run in ("all", "whole")]
+    assert all((both[0][name] == both[1][name]).all() for name in both[1])
+
+
 def test_cuda_without_a_gpu_is_one_line(textgen, names):
     import tensorflow as tf
 

@@ -359,6 +359,7 @@ class Letters(Corpus):
 
 def test_labels_that_the_model_and_the_classifier_know_are_held(textgen):
     options = ["--set", "model.smoothing=0.001", "--set", "generation.sampler=temperature(0.5) | multinomial"]
+    options += ["--set", "training.drop_duplicates=false"]
     with registered(Letters, name="letters"):
         textgen("train", "--corpus", "letters", "--model", "counting", "--out", "letters", *options)
         found = json.loads(textgen("evaluate", "letters", "--num", 100, "--json").out)["labels"]

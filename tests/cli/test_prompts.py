@@ -14,6 +14,7 @@ import textgen as library
 from textgen.errors import OptionError
 
 CAFES = "café noir\nthé vert\nété\nnaïve été\n" * 20
+KEEP = ("--set", "training.drop_duplicates=false")
 CAFE, DECOMPOSED = "café", unicodedata.normalize("NFD", "café")
 
 
@@ -263,7 +264,7 @@ def test_a_stop_text_that_cannot_occur_is_reported(textgen, trained, stop):
 
 def test_the_prompt_of_a_run_is_checked_at_training_time(textgen):
     Path("names.txt").write_text("Ada\nBo\nZoé\n" * 30, encoding="utf-8")
-    command = ["train", "names.txt", "--model", "counting", "--set", "corpus.layout=lines", "--dry-run"]
+    command = ["train", "names.txt", "--model", "counting", "--set", "corpus.layout=lines", "--dry-run", *KEEP]
     shown = textgen(*command, "--set", "generation.prompt=Aß", "--set", "generation.stop=ß")
     assert shown.code == 0
     assert "parts of the prompt that are not in the vocabulary were replaced by the unknown id: 'ß'" in shown.err
@@ -300,9 +301,10 @@ def test_a_stop_text_of_a_configuration_needs_no_list(textgen):
 @pytest.mark.parametrize("stream", [[], ["--stream"]])
 def test_documents_of_several_lines_are_set_apart(textgen, stream):
     Path("poems.jsonl").write_text('{"text": "roses\\nare red"}\n{"text": "violets\\nare blue"}\n' * 20)
-    run = train(textgen, "lines", "Ada\nBo\n" * 30, "--set", "corpus.layout=lines")
+    run = train(textgen, "lines", "Ada\nBo\n" * 30, "--set", "corpus.layout=lines", *KEEP)
     poems = "poems"
-    done = textgen("train", "poems.jsonl", "--model", "counting", "--epochs", 2, "--batch-size", 4, "--out", poems)
+    few = ("--epochs", 2, "--batch-size", 4, *KEEP)
+    done = textgen("train", "poems.jsonl", "--model", "counting", *few, "--out", poems)
     assert done.code == 0, done.err
     for path, empty_lines in ((poems, True), (run, False)):
         blocks = (Path(path) / "samples.txt").read_text().split("--- epoch ")[1:]

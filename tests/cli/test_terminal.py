@@ -68,7 +68,8 @@ def acting(shown: str) -> set[str]:
 def model(tmp_path_factory) -> Path:
     folder: Path = tmp_path_factory.mktemp("evil")
     path = folder / "names.txt"
-    path.write_text(f"x{EVIL.replace(chr(13), '')}y\n" * 20, encoding="utf-8")
+    lines = (f"x{EVIL.replace(chr(13), '')}{end}\n" for end in "abcdefghijklmnopqrst")
+    path.write_text("".join(lines), encoding="utf-8")
     settings: dict[str, dict[str, Any]] = {
         "corpus": {"layout": "lines"},
         "training": {"batch_size": 4},

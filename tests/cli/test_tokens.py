@@ -28,7 +28,7 @@ def train(textgen, tmp_path):
     def train(tokenizer: str, text: str, *options: Any) -> Any:
         path = tmp_path / "text.txt"
         path.write_text(text * 4, encoding="utf-8")
-        layout = () if text is TEXT else ("--set", "corpus.layout=lines")
+        layout = () if text is TEXT else ("--set", "corpus.layout=lines", "--set", "training.drop_duplicates=false")
         held_out = ("--set", "training.held_out=0.3", "--batch-size", 4)
         more = (*TOKENIZERS[tokenizer], "--model", "counting", "--epochs", 2, *layout, *held_out, *options)
         done = textgen("train", path, *more, "--out", tmp_path / "run", "--overwrite")
@@ -137,6 +137,7 @@ def test_a_stop_text_in_the_rest_of_a_token_ends_the_text(textgen, tmp_path, len
 
 def test_a_label_may_be_typed_with_a_decomposed_accent(textgen, tmp_path):
     (tmp_path / "table.csv").write_text("text,label\n" + "abc,caf\u00e9\nabd,tea\n" * 20, encoding="utf-8")
-    options = ("--model", "counting", "--set", "corpus.label=label", "--epochs", 1, "--out", tmp_path / "run")
+    corpus = ("--set", "corpus.label=label", "--set", "training.drop_duplicates=false")
+    options = ("--model", "counting", *corpus, "--epochs", 1, "--out", tmp_path / "run")
     assert textgen("train", tmp_path / "table.csv", *options).code == 0
     assert textgen("sample", tmp_path / "run", "--label", "cafe\u0301", "--seed", 1).code == 0

@@ -367,7 +367,7 @@ def test_before_the_first_checkpoint_the_base_must_be_as_it_was(textgen, process
 
 def test_a_changed_text_is_not_resumed(textgen, base, new_names):
     textgen("train", new_names, *LINES, "--from", base, "--epochs", 1, "--out", "tuned")
-    for text in ("Ünal\n" * 9, "Ada\nBo\n" * 9):
+    for text in ("".join(f"Ünal {n}\n" for n in "123456789"), "\n".join(NEW_NAMES[:-1])):
         new_names.write_text(text, encoding="utf-8")
         assert "the text of tuned has changed" in textgen("train", "--resume", "tuned", "--epochs", 2).error
 

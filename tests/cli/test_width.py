@@ -6,6 +6,7 @@ import re
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,8 @@ from tests.processes import read_all
 
 pty = pytest.importorskip("pty", reason="terminals of this kind are Unix's")
 fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
+
+RECORDED = Path(__file__).parents[1] / "recorded" / "gru-names"
 
 COMMANDS = [
     "--help",
@@ -27,6 +30,7 @@ COMMANDS = [
     "plugins list",
     "plugins show gru",
     "evaluate --help",
+    "export --onnx recorded --out export",
 ]
 
 
@@ -51,6 +55,7 @@ def on_terminal(environment):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_80_columns_are_enough(on_terminal, textgen, names, command):
     textgen("train", names, "--model", "counting", "--set", "corpus.layout=lines", "--set", "training.epochs=1")
+    Path("recorded").symlink_to(RECORDED)
     code, lines = on_terminal(80, *command.split())
     assert code == 0
     assert [line for line in lines if len(line) > 80 and " " in line.strip()] == []  # but for a long path alone

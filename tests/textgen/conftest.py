@@ -68,7 +68,8 @@ class Workplace:
         self.folder = folder
         self.registry = registry
         letters = random.Random(5)
-        self.words = ["".join(letters.choices("abcd", k=letters.randint(1, 9))) for _ in range(60)]
+        drawn = ("".join(letters.choices("abcd", k=letters.randint(1, 9))) for _ in range(70))
+        self.words = list(dict.fromkeys(drawn))[:60]
         self.lines = folder / "words.txt"
         self.lines.write_text("\n".join(self.words), encoding="utf-8")
         self.stream = folder / "stream.txt"

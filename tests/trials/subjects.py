@@ -62,6 +62,7 @@ def make_base(folder: Path) -> None:
         shutil.rmtree(each / "plots", ignore_errors=True)
     for name in ("counting", "ngram"):
         textgen.train(words, name, settings=lines, out=folder / name)
+    textgen.export(folder / "ngram", out=folder / "onnx-ngram")
     generator = textgen.load(folder / "gru", runtime="numpy")
     written = generator.sample(generator.request("a", length=9, seed=3, keep_state=True, ignore_eos=True))[0]
     assert written.continuation is not None
@@ -208,6 +209,7 @@ SUBJECTS: dict[str, Subject] = {
     "manifest-auto": Subject(5, "counting", ("textgen.json",), mutations.damage_json, show),
     "manifest-resume": Subject(5, "counting", ("textgen.json",), mutations.damage_json, resume),
     "manifest-export": Subject(8, "onnx", ("textgen.json",), mutations.damage_json, write_by_graph),
+    "manifest-export-ngram": Subject(4, "onnx-ngram", ("textgen.json",), mutations.damage_json, write_by_graph),
     **{
         f"tokenizer-{name}": Subject(4, f"of-{name}", ("tokenizer.json",), mutations.damage_json, write)
         for name in TOKENIZERS
@@ -219,6 +221,7 @@ SUBJECTS: dict[str, Subject] = {
     "checkpoint-ngram": Subject(8, "ngram", ("checkpoints/step",), mutations.damage_tensors, resume),
     "history": Subject(4, "counting", ("history.jsonl",), mutations.damage_json, resume),
     "onnx": Subject(8, "onnx", ("step.onnx", "generate.onnx"), mutations.damage_onnx, write_by_graph),
+    "onnx-ngram": Subject(8, "onnx-ngram", ("step.onnx", "generate.onnx"), mutations.damage_onnx, write_by_graph),
     "config": Subject(8, "texts", ("config.toml",), mutations.damage_toml, plan),
     "corpus": Subject(
         12, "texts", ("a.csv", "a.tsv", "a.json", "a.jsonl", "a.txt"), mutations.damage_table, read_corpus
@@ -265,5 +268,5 @@ def run_case(base: Path, work: Path, name: str, seed: int, number: int) -> tuple
 
 def _is_free(name: str, what: str) -> bool:
     """Whether a value belongs to something that is not read here: the corpus, and how an export was trained."""
-    unread = ("'corpus'", "'provenance'", *(("'training'", "'model'") if name == "manifest-export" else ()))
+    unread = ("'corpus'", "'provenance'", *(("'training'", "'model'") if name.startswith("manifest-export") else ()))
     return any(part in what for part in unread)

@@ -14,15 +14,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from textgen.evaluation.curve import Curve
     from textgen.evaluation.evaluate import Evaluation, WrittenTexts
     from textgen.evaluation.folds import CrossValidation
     from textgen.evaluation.labels import LabelEvaluation
-    from textgen.evaluation.novelty import Neighbour
+    from textgen.evaluation.novelty import Neighbours
+    from textgen.evaluation.samples import Samples
     from textgen.evaluation.scoring import Score
     from textgen.runs.artifact import Trust
 
 #: Labels that the table lists, those with the most held-out documents.
 LABELS_LISTED = 40
+
+#: The z of a run's texts below which it is said to copy.
+COPIES = -3
 
 #: The path of the plot in the run's folder.
 PLOT = "plots/evaluation.png"
@@ -47,7 +52,10 @@ def evaluate(
             "by default only with the state carried through the whole text.",
         ),
     ] = None,
-    num: Annotated[int | None, typer.Option(min=1, help="Texts to write, for documents; by default 1,000.")] = None,
+    num: Annotated[
+        int | None,
+        typer.Option(min=1, help="Texts to write; by default 1,000, or of a stream 20,000 characters in all."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the texts; by default 0.")] = None,
     sampler: Annotated[
         str | None,
@@ -56,6 +64,9 @@ def evaluate(
         ),
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="Temperature of the texts, instead of the chain's.")] = None,
+    curve: Annotated[
+        bool, typer.Option("--curve", help="Also write texts at temperatures from 0.4 to 1.2, and name the best one.")
+    ] = False,
     folds: Annotated[
         int | None,
         typer.Option(
@@ -65,7 +76,7 @@ def evaluate(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Judge a run by its held-out text, and the texts that it writes by its training documents."""
+    """Judge a run by its held-out text, and what it writes by its training text."""
     from dataclasses import asdict
 
     from textgen.api import cross_validate, load
@@ -75,8 +86,8 @@ def evaluate(
 
     texts: dict[str, Any] = {"num": num, "seed": seed, "sampler": sampler, "temperature": temperature}
     if folds is not None:
-        given = {"runtime": runtime, "trust-graph": trust_graph or None, "context": context, **texts}
-        for name, value in given.items():
+        flags = {"trust-graph": trust_graph or None, "curve": curve or None}
+        for name, value in {"runtime": runtime, **flags, "context": context, **texts}.items():
             if value is not None:
                 raise OptionError(
                     f"--{name} cannot be combined with --folds, which trains models of its own and judges those"
@@ -87,12 +98,13 @@ def evaluate(
             print_json(asdict(validation))
         else:
             _print_folds(validation)
+            _advise_refit(validation)
         return
     trust: Trust = "graph" if trust_graph else "weights"
     generator = load(run, runtime=runtime or "auto", device=device or "auto", trust=trust)
     plot = inside(generator.artifact.path, PLOT)
     with show_progress() as progress:
-        evaluation = generator.evaluate(context=context, **texts, data_dir=data_dir, progress=progress)
+        evaluation = generator.evaluate(context=context, **texts, curve=curve, data_dir=data_dir, progress=progress)
     if as_json:
         print_json(asdict(evaluation))
     else:
@@ -142,7 +154,12 @@ def _print_evaluation(evaluation: Evaluation) -> None:
     if evaluation.labels is not None:
         _print_labels(evaluation.labels)
     if evaluation.written is not None:
-        _print_texts(evaluation.written)
+        _print_documents(evaluation.written)
+    _print_samples(evaluation.samples)
+    if evaluation.written is not None:
+        _print_examples(evaluation.written.texts.neighbours)
+    if evaluation.curve is not None:
+        _print_curve(evaluation.curve, evaluation.samples)
 
 
 def _loss(score: Score) -> str:
@@ -150,9 +167,6 @@ def _loss(score: Score) -> str:
 
 
 def _print_labels(evaluation: LabelEvaluation) -> None:
-    def share(value: float | None) -> str:
-        return "" if value is None else f"{value:.1%}"
-
     most = sorted(evaluation.labels, key=lambda score: -score.documents)[:LABELS_LISTED]
     listed = [score for score in evaluation.labels if score in most]
     print_result()
@@ -163,10 +177,10 @@ def _print_labels(evaluation: LabelEvaluation) -> None:
                 "all" if score.label is None else score.label,
                 f"{score.documents:,}",
                 f"{score.characters:,}",
-                "" if score.nats is None else f"{score.nats:.4f}",
-                share(score.recognised),
+                _figure(score.nats, ".4f"),
+                _figure(score.recognised, ".1%"),
                 f"{score.texts:,}",
-                share(score.agreement),
+                _figure(score.agreement, ".1%"),
             )
             for score in (*listed, evaluation.all)
         ],
@@ -175,7 +189,7 @@ def _print_labels(evaluation: LabelEvaluation) -> None:
         print_result(f"and {left:,} labels with fewer documents; --json lists all")
 
 
-def _print_texts(written: WrittenTexts) -> None:
+def _print_documents(written: WrittenTexts) -> None:
     columns = (written.texts, written.held_out)
     near = [statistics.neighbours for statistics in columns]
     print_result()
@@ -191,28 +205,96 @@ def _print_texts(written: WrittenTexts) -> None:
             ("nearest, mean distance", *(f"{each.mean:.3f}" for each in near)),
             ("nearest, median distance", *(f"{each.median:.3f}" for each in near)),
             ("nearest, texts compared", *(f"{each.texts:,}" for each in near)),
+            ("copying test, z", f"{written.copying:z.1f}", ""),
         ],
     )
-    print_result(f"\nwritten with {written.sampler}, seed {written.seed}, at most {written.length} characters\n")
-    examples: tuple[Neighbour, ...] = written.texts.neighbours.examples
+    if written.copying < COPIES:
+        print_result(folded("these texts copy: they are nearer to training documents than held-out ones are"))
+
+
+def _print_samples(samples: Samples) -> None:
+    from textgen.evaluation.samples import DISTINCT
+
+    columns = (samples.written, samples.training, samples.held_out)
+    lengths = sorted({length for each in columns for length in each.novelty})
+    rows = [
+        ("texts", *(f"{each.texts:,}" for each in columns)),
+        ("characters", *(f"{each.characters:,}" for each in columns)),
+        ("reverse loss, nats per character", *(_figure(each.reverse_loss, ".4f") for each in columns)),
+        (f"distinct {DISTINCT}-grams", *(_figure(each.distinct, ".1%") for each in columns)),
+        *(
+            (f"new {length}-grams", *(_figure(each.novelty.get(length), ".1%") for each in columns))
+            for length in lengths
+        ),
+    ]
+    print_result()
+    _print_table(("by n-grams of characters", "written", "training", "held out"), [row for row in rows if any(row[1:])])
+    print_result(f"\nwritten with {samples.sampler}, seed {samples.seed}, at most {samples.length} characters")
+
+
+def _print_examples(neighbours: Neighbours) -> None:
+    print_result()
     _print_table(
         ("distance", "written", "nearest training document"),
-        [(f"{example.distance:.3f}", example.text, example.nearest) for example in examples],
+        [(f"{example.distance:.3f}", example.text, example.nearest) for example in neighbours.examples],
     )
+
+
+def _print_curve(curve: Curve, samples: Samples) -> None:
+    from textgen.evaluation.samples import DISTINCT
+
+    rows = [(f"{point.temperature:.1f}", point.reverse_loss, point.distinct) for point in curve.points]
+    print_result()
+    _print_table(
+        ("temperature", "reverse loss", f"distinct {DISTINCT}-grams"),
+        [
+            (name, _figure(loss, ".4f"), _figure(distinct, ".1%"))
+            for name, loss, distinct in (*rows, ("training", samples.training.reverse_loss, samples.training.distinct))
+        ],
+    )
+    if curve.best is not None:
+        print_result(f"the reverse loss is lowest at temperature {curve.best:.1f}")
+
+
+def _figure(value: float | None, form: str) -> str:
+    """A number as a table has it; empty for ``None``."""
+    return "" if value is None else format(value, form)
 
 
 def _print_folds(validation: CrossValidation) -> None:
     _print_table(
-        ("fold", "characters", "nats per character", "bits", "accuracy"),
+        ("fold", "characters", "nats per character", "bits", "accuracy", "epoch"),
         [
-            (str(number), f"{fold.characters:,}", f"{fold.nats:.4f}", f"{fold.bits:.4f}", f"{fold.accuracy:.2%}")
-            for number, fold in enumerate(validation.folds, 1)
+            (
+                str(number),
+                f"{fold.characters:,}",
+                f"{fold.nats:.4f}",
+                f"{fold.bits:.4f}",
+                f"{fold.accuracy:.2%}",
+                f"{epoch:,}",
+            )
+            for number, (fold, epoch) in enumerate(zip(validation.folds, validation.epochs, strict=True), 1)
         ]
         + [
-            ("mean", "", f"{validation.nats:.4f}", f"{validation.bits:.4f}", f"{validation.accuracy:.2%}"),
-            ("deviation", "", f"{validation.nats_deviation:.4f}", f"{validation.bits_deviation:.4f}", ""),
+            ("mean", "", f"{validation.nats:.4f}", f"{validation.bits:.4f}", f"{validation.accuracy:.2%}", ""),
+            ("deviation", "", f"{validation.nats_deviation:.4f}", f"{validation.bits_deviation:.4f}", "", ""),
         ],
     )
+
+
+def _advise_refit(validation: CrossValidation) -> None:
+    """Tells how to train on all text for the median of the epochs, if the run held text out."""
+    from pathlib import Path
+    from statistics import median_low
+
+    from textgen.base.console import say
+    from textgen.files.writing import quoted
+    from textgen.runs.artifact import Artifact
+
+    if "held_out_loss" in Artifact.open(Path(validation.run)).manifest.metrics:
+        epochs = median_low(validation.epochs)
+        command = f"textgen train --refit {quoted(Path(validation.run))} --set training.stop_after={epochs}"
+        say(f"train on all text, for the median of these epochs: {command}")
 
 
 def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

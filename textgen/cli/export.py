@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from textgen.base.streams import print_json, print_result
+from textgen.base.streams import messages, print_json, print_result
 from textgen.cli.parameters import AsJson, Run, complete_exporter
 
 
@@ -46,7 +46,7 @@ def export(
     The folder of the export is printed on stdout; everything else on stderr.
     """
     from textgen.api import export as export_run
-    from textgen.base.console import say
+    from textgen.base.console import folded, say
     from textgen.errors import OptionError
     from textgen.files.writing import quoted
     from textgen.options import parse_options
@@ -65,7 +65,7 @@ def export(
         return
     for figure, value in report.parity.items():
         say(f"{figure.replace('_', ' ')}: {value:.4g}")
-    say(f"{report.folder}: {', '.join(report.files)}")
+    say(folded(f"{report.folder}: {', '.join(report.files)}", 4, messages()))
     if any(item.name == name for item in plugins().provided("runtime")):
         say(f"write text with: textgen sample {quoted(report.folder)} --runtime {name}")
     print_result(report.folder)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from textgen.base.console import folded, notice
 from textgen.base.streams import print_json, print_result
 from textgen.cli.parameters import AsJson, Run
+
+if TYPE_CHECKING:
+    from textgen.runs.manifest import Manifest
 
 app = typer.Typer(help="List the runs, or show one.", no_args_is_help=True)
 
@@ -23,6 +26,7 @@ def list_(as_json: AsJson = False) -> None:
     from textgen.runs.folder import list_runs, no_runs
 
     rows: list[dict[str, Any]] = []
+    lines: list[str] = []
     for path in list_runs():
         try:
             manifest = Artifact.open(path).manifest
@@ -38,14 +42,15 @@ def list_(as_json: AsJson = False) -> None:
                 "metrics": manifest.metrics,
             }
         )
+        lines.append(_quality(manifest))
     if as_json:
         print_json(rows)
         return
     if not rows:
         notice(no_runs())
     width = max((len(str(row["run"])) for row in rows), default=0)
-    for row in rows:
-        print_result(folded(f"{row['run']:<{width}}  {row['status']:<11}  {_loss(row['metrics'])}", 4))
+    for row, quality in zip(rows, lines, strict=True):
+        print_result(folded(f"{row['run']:<{width}}  {row['status']:<11}  {quality}", 4))
 
 
 @app.command()
@@ -70,7 +75,10 @@ def show(
     print_result(folded(f"vocabulary  {manifest.vocab_size}", 12))
     if manifest.labels:
         print_result(folded(f"labels      {', '.join(manifest.labels)}", 12))
-    print_result(folded(f"metrics     {_loss(manifest.metrics)}", 12))
+    print_result(folded(f"metrics     {_quality(manifest)}", 12))
+    if (refit := manifest.refit) is not None:
+        best = f"best after epoch {refit['epoch']}: held out {refit['held_out_loss']:.3f} nats per character"
+        print_result(folded(f"refit of    {Path(refit['run']).name}, {best}", 12))
     for line in _describe_lineage(manifest.lineage):
         print_result(folded(f"from        {line}", 12))
     for line in _describe_changes(manifest.changes):
@@ -109,7 +117,7 @@ def _describe_changes(changes: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _loss(metrics: Mapping[str, float]) -> str:
-    from textgen.training.display import describe_losses
+def _quality(manifest: Manifest) -> str:
+    from textgen.training.display import describe_quality
 
-    return describe_losses({k: v for k, v in metrics.items() if k != "characters_per_second"}) or "no checkpoint yet"
+    return describe_quality(manifest, speed=False) or "no checkpoint yet"

@@ -94,6 +94,15 @@ def train(
             autocompletion=complete_run,
         ),
     ] = None,
+    refit: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Train this finished run again on all of its text, for as many epochs as its best weights were; "
+            "the new run is not judged.",
+            autocompletion=complete_run,
+        ),
+    ] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Resume this run from its last checkpoint.", autocompletion=complete_run)
     ] = None,
@@ -105,7 +114,7 @@ def train(
         bool, typer.Option("--json", help="Print the run's path, status and metrics as JSON; by default its path.")
     ] = False,
 ) -> None:
-    """Train a model on a corpus, fine-tune a run's weights (--from), or resume a stopped run (--resume).
+    """Train a model on a corpus, fine-tune a run's weights, repeat a run on all of its text, or resume a stopped run.
 
     --config overrides a recipe, --set overrides both, and options with a name of their own override all of them.
     Ctrl-C stops after the current batch, saves everything, and exits with code 130. The path of the run is printed on
@@ -120,13 +129,14 @@ def train(
         {"training": _given(training), "tokenizer": _given({"on_unknown": on_unknown})},
     )
     if resume is not None:
-        named = {"--corpus": corpus, "--model": model, "--tokenizer": tokenizer, "--recipe": recipe, "--from": from_}
-        kept = {"a text file": files, **named, "--out": out, "--overwrite": overwrite, "--dry-run": dry_run}
+        named = {"--corpus": corpus, "--model": model, "--tokenizer": tokenizer, "--recipe": recipe}
+        begun = {"--from": from_, "--refit": refit}
+        kept = {"a text file": files, **named, **begun, "--out": out, "--overwrite": overwrite, "--dry-run": dry_run}
         artifact = _resume(resume, layers, config, data_dir, kept=kept, tensorboard=tensorboard)
     else:
         names = {"corpus": corpus, "model": model, "tokenizer": tokenizer, "recipe": recipe}
-        _check_folder(out, from_, overwrite=overwrite)
-        plan = _plan(files, names, layers, config, data_dir, from_)
+        _check_folder(out, from_ or refit, overwrite=overwrite)
+        plan = _plan(files, names, layers, config, data_dir, from_, refit)
         if dry_run:
             print_json(plan.describe())
             return
@@ -161,8 +171,8 @@ def _resume(
         return resume(find_run(run), registry, display, changes=changes, data_dir=data_dir)
 
 
-def _check_folder(out: Path | None, from_: Path | None, *, overwrite: bool) -> None:
-    """Check that ``--overwrite`` has a run to replace, other than the one that the new run begins with."""
+def _check_folder(out: Path | None, source: Path | None, *, overwrite: bool) -> None:
+    """Check that ``--overwrite`` has a run to replace, other than the one that the new run comes from."""
     from textgen.errors import OptionError
     from textgen.runs.folder import find_run
 
@@ -170,8 +180,8 @@ def _check_folder(out: Path | None, from_: Path | None, *, overwrite: bool) -> N
         return
     if out is None:
         raise OptionError("--overwrite replaces the run that --out names; give --out FOLDER")
-    if from_ is not None and out.resolve() == find_run(from_).resolve():
-        raise OptionError(f"--out would replace {out}, whose weights the run begins with; choose another folder")
+    if source is not None and out.resolve() == find_run(source).resolve():
+        raise OptionError(f"--out would replace {out}, from which the new run comes; choose another folder")
 
 
 def _plan(
@@ -181,19 +191,24 @@ def _plan(
     config: Path | None,
     data_dir: Path | None,
     from_: Path | None,
+    refit: Path | None,
 ) -> Plan:
-    """Plan a new run on text files, or on a corpus by name."""
+    """Plan a new run on text files, on a corpus by name, or on the text of a run."""
     from textgen.errors import OptionError
     from textgen.plugins.registry import plugins
     from textgen.training.plan import make_plan
-    from textgen.training.settings import check_begins_with, read_settings
-    from textgen.training.train import open_base
+    from textgen.training.settings import check_taken, read_settings
+    from textgen.training.train import open_base, plan_refit
 
+    registry, base, recipe = plugins(), None, names["recipe"]
+    if refit is not None:
+        named = {f"--{name}": value for name, value in names.items()}
+        check_taken("--refit", {"a text file": files or None, **named, "--from": from_})
+        return plan_refit(refit, registry, read_settings(registry, {}, *layers, config=config), data_dir)
     if files and names["corpus"] is not None:
         raise OptionError(f"give either the text file {files[0]} or --corpus {names['corpus']}, not both")
-    registry, base, recipe = plugins(), None, names["recipe"]
     if from_ is not None:
-        check_begins_with("--from", {f"--{name}": names[name] for name in ("model", "tokenizer", "recipe")})
+        check_taken("--from", {f"--{name}": names[name] for name in ("model", "tokenizer", "recipe")})
         base = open_base(from_, registry)
     chosen = {"corpus": files or names["corpus"], "model": names["model"], "tokenizer": names["tokenizer"]}
     settings = read_settings(registry, chosen, *layers, recipe=recipe, config=config)

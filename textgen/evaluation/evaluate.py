@@ -3,38 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from textgen.errors import CorpusError, OptionError, UnknownCharacterError
+from textgen.evaluation.curve import Curve, draw_curve
 from textgen.evaluation.labels import LabelEvaluation, evaluate_labels
-from textgen.evaluation.novelty import Documents
+from textgen.evaluation.novelty import Documents, Pieces
+from textgen.evaluation.samples import (
+    Progress,
+    RealText,
+    Samples,
+    compare_samples,
+    discard_progress,
+    write_texts,
+    written_sample,
+)
 from textgen.evaluation.scoring import Reading, Score, judge
-from textgen.evaluation.statistics import TextStatistics, compare_texts, count_lengths
+from textgen.evaluation.statistics import TextStatistics, compare_texts, count_lengths, mann_whitney
+from textgen.files.writing import quoted
 from textgen.generation.request import Generation, Request
 from textgen.generation.runtime import ModelRuntime, Runtime
+from textgen.runs.lineage import ALL_TEXT
 from textgen.saved_run import SavedRun
 from textgen.text.corpus import Corpus, Layout
 from textgen.text.encoded import EncodedText
 from textgen.text.labels import LabelledTokenizer
 from textgen.text.tokenizer import Tokenizer
 from textgen.training.layout import arrange_batches, split
-from textgen.training.settings import recorded_layout
+from textgen.training.settings import common_options
 from textgen.training.text import Text
 from textgen.training.yardstick import YARDSTICK, count_yardstick
 
-#: The default number of texts to write, and the number written at a time.
-TEXTS, TEXTS_AT_ONCE = 1000, 256
+#: What is written by default: texts, for documents, or characters, for a stream.
+TEXTS, CHARACTERS = 1000, 20_000
 
-#: Called with the name of the current step, the amount done, and the total.
-Progress = Callable[[str, int, int], None]
-
-
-def discard_progress(what: str, done: int, total: int) -> None:
-    """Discards progress reports."""
+#: Characters of a piece of a held-out stream; an n-gram model predicts the first few of each with less context.
+HELD_OUT_PIECE = 5_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +57,9 @@ class WrittenTexts:
         texts: the texts, compared with the training documents.
         held_out: at most as many held-out documents, compared with the training documents: the figures of real texts.
         training_lengths: the number of training documents of each length in characters, by length.
+        copying: the z of the test for copies of Meehan, Chaudhuri and Dasgupta (A Non-Parametric Test to Detect
+            Data-Copying in Generative Models, AISTATS 2020): Mann and Whitney's, of the distances of the texts and of
+            held-out documents from the nearest training documents. Far below 0 if the texts are nearer.
     """
 
     sampler: str
@@ -58,6 +69,7 @@ class WrittenTexts:
     texts: TextStatistics
     held_out: TextStatistics
     training_lengths: Mapping[int, int]
+    copying: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +90,8 @@ class Evaluation:
             for a long text, a run of n-grams, or if the plugin is disabled.
         written: the texts that the run writes; ``None`` for a stream.
         labels: the same by label; ``None`` for a run without labels.
+        samples: what the run writes, document or stream, by its n-grams of characters.
+        curve: the same at several temperatures; ``None`` unless asked for.
     """
 
     run: str
@@ -92,6 +106,8 @@ class Evaluation:
     ngram: Score | None = None
     written: WrittenTexts | None
     labels: LabelEvaluation | None = None
+    samples: Samples
+    curve: Curve | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +117,8 @@ class SplitText:
     Attributes:
         layout: the layout of the corpus.
         encoded: the held-out part.
-        held_out: the same as texts, if these are documents.
+        encoded_training: the other part.
+        held_out: the held-out part as texts, if these are documents.
         training: the other documents.
         same_text: whether the run was trained on this text.
         characters_per_id: the number of characters that each id stands for, ``[vocab]`` float64.
@@ -111,6 +128,7 @@ class SplitText:
     text: Text
     layout: Layout
     encoded: EncodedText
+    encoded_training: EncodedText
     held_out: Documents | None
     training: Documents | None
     same_text: bool
@@ -124,7 +142,11 @@ def read_split(run: SavedRun, corpus: Corpus, tokenizer: Tokenizer) -> SplitText
         OptionError: if the run has no held-out text.
         CorpusError: if the text is not available, too short to hold anything out, or not in the run's vocabulary.
     """
-    options, path = recorded_layout(run.settings), run.artifact.path
+    options, path = common_options(run.settings), run.artifact.path
+    if (refit := run.artifact.manifest.refit) is not None:
+        raise OptionError(
+            f"{path} is {ALL_TEXT}; evaluate the run that it repeats: textgen evaluate {quoted(refit['run'])}"
+        )
     if not options.held_out:
         raise OptionError(f"{path} held out no text to judge by: train it with a training.held_out above 0")
     try:
@@ -142,6 +164,7 @@ def read_split(run: SavedRun, corpus: Corpus, tokenizer: Tokenizer) -> SplitText
         text=text,
         layout=text.layout,
         encoded=parts.held_out,
+        encoded_training=parts.training,
         held_out=None if numbers is None else Documents(corpus, text.corpus_name, numbers),
         training=None if numbers is None else Documents(corpus, text.corpus_name, numbers, inverse=True),
         same_text=text.is_text_of(run.artifact),
@@ -156,8 +179,9 @@ def evaluate_run(
     *,
     runtime_name: str,
     context: int | None = None,
-    request: Request | None = None,
+    request: Request,
     write: Callable[[Request], list[Generation]],
+    curve: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluates a run.
@@ -169,8 +193,9 @@ def evaluate_run(
         runtime_name: the runtime's registered name.
         context: the number of tokens per window that a stream is read in; by default the state is carried through
             all of it.
-        request: the texts to write, for documents.
+        request: the texts to write, all with one chain.
         write: writes the texts of a request.
+        curve: whether to write them at several temperatures, too.
         progress: called with the progress of the work.
 
     Raises:
@@ -179,9 +204,11 @@ def evaluate_run(
     report = progress or discard_progress
     reading = _choose_reading(text, context)
     score = _judge(runtime, reading, text, report)
+    carried = _judge(runtime, Reading.carried(text.encoded.ids), text, report) if context is not None else None
+    ngram = _judge_yardstick(run, reading, text, report)
     tokenizer, labels = run.tokenizer(), None
-    if request is not None and isinstance(tokenizer, LabelledTokenizer):
-        assert text.held_out is not None  # texts are only asked for beside documents
+    if isinstance(tokenizer, LabelledTokenizer):
+        assert text.held_out is not None  # only documents have labels
         assert text.training is not None
         labels = evaluate_labels(
             runtime,
@@ -191,8 +218,15 @@ def evaluate_run(
             training=text.training,
             characters_per_id=text.characters_per_id,
             request=request,
-            write=lambda divided: _write(divided, write, report, "texts written by label"),
+            write=lambda divided: write_texts(divided, write, report, "texts written by label"),
         )
+    generations = write_texts(request, write, report, "texts written")
+    real = _real_text(text, tokenizer, request.length)
+    samples = compare_samples(written_sample(generations, is_stream=real.is_stream), real, run.registry, request)
+    drawn = None
+    if curve:
+        count, registry = samples.written.texts, run.registry
+        drawn = draw_curve(request, real, registry, count=count, make_chain=run.chain, write=write, progress=report)
     return Evaluation(
         run=str(run.artifact.path),
         runtime=runtime_name,
@@ -202,11 +236,23 @@ def evaluate_run(
         documents=len(text.encoded) if text.layout == "documents" else None,
         context=reading.context,
         held_out=score,
-        carried=_judge(runtime, Reading.carried(text.encoded.ids), text, report) if context is not None else None,
-        ngram=_judge_yardstick(run, reading, text, report),
-        written=None if request is None else _judge_texts(request, write, text, report),
+        carried=carried,
+        ngram=ngram,
+        written=None if real.is_stream else _judge_texts(generations, request, text),
         labels=labels,
+        samples=samples,
+        curve=drawn,
     )
+
+
+def _real_text(text: SplitText, tokenizer: Tokenizer, length: int) -> RealText:
+    """The text that what is written is compared with; the pieces of a stream have ``length`` characters."""
+    if text.layout == "documents":
+        assert text.training is not None
+        assert text.held_out is not None
+        return RealText.of(text.training, text.held_out, is_stream=False)
+    training = Pieces(tokenizer, text.encoded_training.ids, length)
+    return RealText.of(training, Pieces(tokenizer, text.encoded.ids, HELD_OUT_PIECE), is_stream=True)
 
 
 def _judge(runtime: Runtime, reading: Reading, text: SplitText, progress: Progress, what: str = "held-out") -> Score:
@@ -217,7 +263,7 @@ def _judge_yardstick(run: SavedRun, reading: Reading, text: SplitText, progress:
     """The score of an n-gram that is counted in the run's training text."""
     if run.settings["model"]["name"] == YARDSTICK:
         return None
-    dataset = arrange_batches(text.text, recorded_layout(run.settings))
+    dataset = arrange_batches(text.text, common_options(run.settings))
     found = count_yardstick(dataset, len(text.characters_per_id), run.registry)
     return None if found is None else _judge(ModelRuntime(found[0]), reading, text, progress, "n-gram, held-out")
 
@@ -232,39 +278,18 @@ def _choose_reading(text: SplitText, context: int | None) -> Reading:
     return Reading.windows(text.encoded.ids, context)
 
 
-def _judge_texts(
-    request: Request, write: Callable[[Request], list[Generation]], text: SplitText, progress: Progress
-) -> WrittenTexts:
+def _judge_texts(generations: list[Generation], request: Request, text: SplitText) -> WrittenTexts:
     assert text.held_out is not None
     assert text.training is not None
-    generations = _write(request, write, progress, "texts written")
-    written = [generation.whole for generation in generations]
+    texts = compare_texts([generation.whole for generation in generations], text.training)
+    held_out = compare_texts(list(islice(text.held_out, len(generations))), text.training)
     return WrittenTexts(
         sampler=generations[0].sampler,
         seed=request.seed,
         length=request.length,
         ended=float(np.mean([generation.finish_reason != "length" for generation in generations])),
-        texts=compare_texts(written, text.training),
-        held_out=compare_texts(list(islice(text.held_out, len(generations))), text.training),
+        texts=texts,
+        held_out=held_out,
         training_lengths=count_lengths(text.training),
+        copying=mann_whitney(texts.neighbours.distances, held_out.neighbours.distances),
     )
-
-
-def _write(
-    request: Request, write: Callable[[Request], list[Generation]], progress: Progress, what: str
-) -> list[Generation]:
-    """Writes the texts of a request, some at a time."""
-    generations: list[Generation] = []
-    total = len(request.prompts)
-    for at in range(0, total, TEXTS_AT_ONCE):
-        rows = slice(at, at + TEXTS_AT_ONCE)
-        part = replace(
-            request,
-            prompts=request.prompts[rows],
-            chains=request.chains[rows],
-            row_seeds=request.row_seeds[rows],
-            labels=request.labels[rows],
-        )
-        generations += write(part)
-        progress(what, len(generations), total)
-    return generations

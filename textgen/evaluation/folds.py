@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 
 from textgen.base.cluster import Cluster
 from textgen.errors import OptionError
-from textgen.evaluation.evaluate import Progress, discard_progress
+from textgen.evaluation.samples import Progress, discard_progress
 from textgen.evaluation.scoring import Reading, Score, judge
 from textgen.generation.runtime import ModelRuntime
 from textgen.model.fitting import Position
@@ -21,7 +21,7 @@ from textgen.saved_run import SavedRun
 from textgen.text.encoded import draw_folds
 from textgen.training.display import Display
 from textgen.training.plan import Plan, grown_text, make_plan
-from textgen.training.settings import recorded_layout, recorded_settings, report_code
+from textgen.training.settings import common_options, recorded_settings, report_code
 from textgen.training.text import read_text
 from textgen.training.train import train
 
@@ -33,6 +33,7 @@ class CrossValidation:
     Attributes:
         run: the run whose options were used.
         folds: how well each fold was predicted by the model trained on the others.
+        epochs: the epoch whose weights each of these models kept.
         nats: the mean over folds of the cross-entropy per character.
         nats_deviation: its standard deviation (of a sample: over folds - 1).
         bits: the mean in bits.
@@ -42,6 +43,7 @@ class CrossValidation:
 
     run: str
     folds: tuple[Score, ...]
+    epochs: tuple[int, ...]
     nats: float
     nats_deviation: float
     bits: float
@@ -75,7 +77,7 @@ def cross_validate_run(
     """
     if Cluster.from_environment() is not None:
         raise OptionError("folds are trained by one process; unset TF_CONFIG")
-    scores = []
+    scores, epochs = [], []
     with needing(run.artifact, run.registry), tempfile.TemporaryDirectory(prefix="textgen-") as folder:
         recorded = recorded_settings(run.artifact, run.registry)
         report_code(run.artifact, changes or {}, run.registry)
@@ -88,13 +90,14 @@ def cross_validate_run(
             raise OptionError("folds are made of documents; this run was trained on a stream")
         if not 2 <= folds <= count:
             raise OptionError(f"folds must be between 2 and {count} (the number of documents), not {folds}")
-        for number, fold in enumerate(draw_folds(count, folds, recorded_layout(settings).seed), 1):
+        for number, fold in enumerate(draw_folds(count, folds, common_options(settings).seed), 1):
             plan = make_plan(settings, run.registry, text=text, held_out=fold, base=base)
             display = _FoldDisplay(f"fold {number} of {folds}, batches", progress or discard_progress)
             trained = train(plan, run.registry, display, folder=Path(folder) / str(number))
             if trained.manifest.status == "interrupted":
                 raise KeyboardInterrupt
             plan.model.load_weights(trained.weights())
+            epochs.append(int(trained.manifest.metrics["epoch"]))
             scores.append(
                 judge(ModelRuntime(plan.model), Reading.documents(text.encoded.select(fold)), text.characters_per_id)
             )
@@ -102,6 +105,7 @@ def cross_validate_run(
     return CrossValidation(
         run=str(run.artifact.path),
         folds=tuple(scores),
+        epochs=tuple(epochs),
         nats=fmean(nats),
         nats_deviation=stdev(nats),
         bits=fmean(bits),
@@ -118,7 +122,7 @@ class _FoldDisplay(Display):
         self._progress = progress
 
     def started(self, plan: Plan, folder: Path, position: Position) -> None:
-        self._total = plan.training.epochs * plan.dataset.train.steps
+        self._total = plan.training.last_epoch * plan.dataset.train.steps
 
     def batch(self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None) -> None:
         self._progress(self._label, position.total, self._total)

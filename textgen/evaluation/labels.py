@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from textgen.evaluation.n_grams import hashed_n_grams
 from textgen.evaluation.novelty import Documents
 from textgen.evaluation.scoring import Reading, judge
 from textgen.generation.request import Generation, Request
@@ -107,17 +108,10 @@ class LabelClassifier:
 def _n_grams(texts: Sequence[str], bits: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The hashed n-grams of texts, each once per text: the numbers of their texts and their hashes, ``[n]`` each."""
     spaced = [f" {' '.join(text.lower().split())} " for text in texts]
-    points = np.frombuffer("".join(spaced).encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64)
-    rows = np.repeat(np.arange(len(spaced)), [len(text) for text in spaced])
-    keys = []
-    rolling = np.zeros(len(points), np.uint64)
-    for length in range(1, min(LONGEST, len(points)) + 1):
-        last = points[length - 1 :]
-        # A polynomial hash, then Fibonacci hashing (Knuth, The Art of Computer Programming 3, section 6.4).
-        rolling = rolling[: len(last)] * np.uint64(1_000_003) + last + np.uint64(1)
-        grams = (rolling * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(64 - bits)).astype(np.int64)
-        inside = rows[: len(last)] == rows[length - 1 :]
-        keys.append((rows[: len(last)][inside] << bits) + grams[inside])
+    keys = [
+        (rows << bits) + (hashes >> np.uint64(64 - bits)).astype(np.int64)
+        for _, rows, hashes in hashed_n_grams(spaced, range(1, LONGEST + 1))
+    ]
     distinct = np.unique(np.concatenate(keys))
     return distinct >> bits, distinct & ((1 << bits) - 1)
 

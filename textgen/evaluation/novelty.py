@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,13 +13,18 @@ from numpy.typing import NDArray
 from textgen.saved_run import SavedRun
 from textgen.text.corpus import Corpus
 from textgen.text.encoding import in_pieces, read_documents, read_labelled
+from textgen.text.id_store import StoredIds
+from textgen.text.tokenizer import Tokenizer
 from textgen.training.layout import held_out_documents
-from textgen.training.settings import recorded_layout
+from textgen.training.settings import common_options
 
 Item = TypeVar("Item")
 
 #: Pairs of characters compared at most when searching nearest neighbours (about 20 s), and distances held at a time.
 COMPARISONS, DISTANCES = 5e11, 2**24
+
+#: Ids decoded at a time.
+DECODED = 2**16
 
 #: Examples of nearest neighbours.
 EXAMPLES = 5
@@ -45,12 +51,14 @@ class Neighbours:
         texts: the number of texts compared: only the first ones, if comparing all would take long.
         mean: the mean of the distances.
         median: the median of the distances.
+        distances: the number of texts at each distance, to six decimals, by distance.
         examples: from the nearest to the farthest, evenly spaced in between.
     """
 
     texts: int
     mean: float
     median: float
+    distances: Mapping[float, int]
     examples: tuple[Neighbour, ...]
 
 
@@ -84,6 +92,31 @@ class Documents:
                 yield document
 
 
+@dataclass(frozen=True)
+class Pieces:
+    """The text of a stream, decoded anew by each iteration, in pieces of some characters; the last one may be shorter.
+
+    Args:
+        tokenizer: the tokenizer.
+        ids: ``[n]``, the text.
+        size: the number of characters of a piece.
+    """
+
+    tokenizer: Tokenizer
+    ids: StoredIds
+    size: int
+
+    def __iter__(self) -> Iterator[str]:
+        decoder, rest = self.tokenizer.decoder(), ""
+        for start in range(0, len(self.ids), DECODED):
+            rest += decoder.feed(self.ids[start : start + DECODED])
+            whole = len(rest) // self.size * self.size
+            yield from (rest[at : at + self.size] for at in range(0, whole, self.size))
+            rest = rest[whole:]
+        rest += decoder.flush()
+        yield from (rest[at : at + self.size] for at in range(0, len(rest), self.size))
+
+
 def training_documents(run: SavedRun, corpus: Corpus) -> Documents:
     """Returns the documents that a run was trained on; the corpus is read once, to count its documents.
 
@@ -92,7 +125,7 @@ def training_documents(run: SavedRun, corpus: Corpus) -> Documents:
     """
     name = run.settings["corpus"]["name"]
     count = sum(1 for _ in read_documents(corpus, name))
-    return Documents(corpus, name, held_out_documents(count, recorded_layout(run.settings)), inverse=True)
+    return Documents(corpus, name, held_out_documents(count, common_options(run.settings)), inverse=True)
 
 
 def count_new(texts: Sequence[str], training: Iterable[str]) -> int:
@@ -130,6 +163,7 @@ def find_neighbours(texts: Sequence[str], training: Iterable[str], characters: i
         texts=len(texts),
         mean=float(np.mean(distance.tolist())),
         median=float(np.median(distance.tolist())),
+        distances=dict(sorted(Counter(round(each, 6) for each in distance.tolist()).items())),
         examples=tuple(
             Neighbour(text=texts[row], nearest=nearest[row], distance=float(distance[row])) for row in order[spread]
         ),

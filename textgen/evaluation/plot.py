@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textgen.base.figures import new_figure, save_figure
+from textgen.evaluation.samples import DISTINCT
 
 if TYPE_CHECKING:
+    from textgen.evaluation.curve import Curve
     from textgen.evaluation.evaluate import Evaluation, WrittenTexts
+    from textgen.evaluation.samples import NGramStatistics
     from textgen.evaluation.scoring import Score
 
 
 def save_evaluation_plot(evaluation: Evaluation, path: Path) -> None:
-    """Draws the reliability diagram and, for documents, the lengths of written and training texts.
+    """Draws the reliability diagram, for documents the lengths of written and training texts, and the curve, if any.
 
     Args:
         evaluation: the evaluation.
@@ -23,12 +27,14 @@ def save_evaluation_plot(evaluation: Evaluation, path: Path) -> None:
     Raises:
         UnavailableError: if matplotlib is not installed.
     """
-    written = evaluation.written
-    figure = new_figure(9 if written else 4.5, 4.5)
-    axes = figure.subplots(1, 2 if written else 1, squeeze=False)[0]
-    _draw_reliability(axes[0], evaluation.held_out)
-    if written:
-        _draw_lengths(axes[1], written)
+    drawings: list[Callable[[Any], None]] = [partial(_draw_reliability, score=evaluation.held_out)]
+    if evaluation.written:
+        drawings.append(partial(_draw_lengths, written=evaluation.written))
+    if evaluation.curve and evaluation.curve.best is not None:
+        drawings.append(partial(_draw_curve, curve=evaluation.curve, training=evaluation.samples.training))
+    figure = new_figure(4.5 * len(drawings), 4.5)
+    for axes, draw in zip(figure.subplots(1, len(drawings), squeeze=False)[0], drawings, strict=True):
+        draw(axes)
     save_figure(figure, path, follow=False)
 
 
@@ -65,5 +71,26 @@ def _draw_lengths(axes: Any, written: WrittenTexts) -> None:
         xlabel="characters per text",
         ylabel="density",
         title=f"lengths: divergence {written.texts.length_divergence:.3f} bits",
+    )
+    axes.legend()
+
+
+def _draw_curve(axes: Any, curve: Curve, training: NGramStatistics) -> None:
+    """Draws the reverse loss over the variety, one point per temperature, and that of training text."""
+    points = [point for point in curve.points if None not in (point.distinct, point.reverse_loss)]
+    axes.plot([point.distinct for point in points], [point.reverse_loss for point in points], "C0.-")
+    for point in points:
+        axes.annotate(
+            f"{point.temperature:.1f}",
+            (point.distinct, point.reverse_loss),
+            textcoords="offset points",
+            xytext=(5, 5),
+            fontweight="bold" if point.temperature == curve.best else "normal",
+        )
+    axes.plot([training.distinct], [training.reverse_loss], "C1*", label="training text")
+    axes.set(
+        xlabel=f"distinct {DISTINCT}-grams",
+        ylabel="reverse loss, nats per character",
+        title=f"temperature: lowest reverse loss at {curve.best:.1f}",
     )
     axes.legend()

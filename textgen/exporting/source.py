@@ -23,7 +23,7 @@ from textgen.runs.folder import check_circle, check_place
 from textgen.saved_run import SavedRun
 from textgen.text.batches import Batch, Dataset
 from textgen.training.layout import arrange_batches
-from textgen.training.settings import recorded_layout
+from textgen.training.settings import common_options
 from textgen.training.text import read_text
 
 #: About how many tokens the loss of an export is measured on, and how many rows of the model's own text that is.
@@ -117,7 +117,7 @@ def _text(run: SavedRun) -> tuple[Dataset, NDArray[np.float64]] | None:
         text = read_text(run.settings, run.registry, tokenizer=run.tokenizer())
         if not text.is_text_of(run.artifact):
             return None
-        return arrange_batches(text, recorded_layout(run.settings)), text.characters_per_id
+        return arrange_batches(text, common_options(run.settings)), text.characters_per_id
     except TextgenError:
         return None
 

@@ -28,6 +28,7 @@ class TrainingOptions(BaseOptions):
     #: Options that may change when a run is resumed.
     resumable: ClassVar[tuple[str, ...]] = (
         "epochs",
+        "stop_after",
         "max_steps",
         "patience",
         "checkpoint_every",
@@ -58,12 +59,22 @@ class TrainingOptions(BaseOptions):
     )
     batch_size: int = Field(64, ge=1, le=MOST, description="Rows per batch.")
     epochs: int = Field(10, ge=1, le=MOST, description="Passes over the training text.")
+    stop_after: int | None = Field(
+        None,
+        ge=1,
+        le=MOST,
+        description="Stop after this many epochs, with the step sizes of a run of all epochs; by default after all.",
+    )
     max_steps: int | None = Field(None, ge=1, le=MOST, description="Stop after this many batches in all.")
     held_out: float = Field(
         0.1,
         ge=0,
         le=0.5,
         description="Share of the text to judge by: the tail of a stream, or documents drawn by seed.",
+    )
+    drop_duplicates: bool = Field(
+        True,
+        description="Leave out documents with the text, and the label, of an earlier one, before any are held out.",
     )
     shuffle: bool = Field(True, description="Shuffle windows and documents each epoch.")
     bucket: bool = Field(True, description="Put documents of similar length in one batch.")
@@ -88,6 +99,11 @@ class TrainingOptions(BaseOptions):
     seed: int = Field(
         0, ge=0, lt=2**32, description="Seed of weights, order of batches, dropout and the held-out draw."
     )
+
+    @property
+    def last_epoch(self) -> int:
+        """The epoch after which training stops, unless something else stops it before."""
+        return min(self.epochs, self.stop_after or self.epochs)
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,8 @@ class RecurrentLayer:
 class RecurrentNetwork:
     """Input (embedding or one-hot) → recurrent layers → dense head, over a vocabulary of V ids.
 
-    If there is an n-gram, its log-probabilities are added to the logits.
+    If there is an n-gram, it is mixed in: an id is as likely as the sum of its probability by the softmax of the logits
+    and of its number in the n-gram says, which is scaled by how far the n-gram is trusted after each context.
 
     Attributes:
         embedding: ``[V, E]`` float32, or ``None`` if the input is one-hot.

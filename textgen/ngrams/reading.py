@@ -1,33 +1,29 @@
-"""Counts of a training text by its parts."""
+"""Counts of a training text."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from textgen.ngrams.counts import Codes, NGramCounts
-from textgen.text.batches import PARTS, Batch, Dataset
+from textgen.text.batches import Batch, Dataset
 
 
-def count_parts(dataset: Dataset, order: int, vocab_size: int) -> list[NGramCounts]:
-    """Counts the n-grams of a training text, of each part by itself; see :attr:`textgen.Batch.parts`.
+def count_text(dataset: Dataset, order: int, vocab_size: int) -> NGramCounts:
+    """Counts the n-grams of a training text.
 
     Args:
         dataset: the first epoch is read.
         order: the length of an n-gram, or the largest that the vocabulary allows, if that is less.
         vocab_size: the number of ids.
     """
-    order = min(order, largest_order(vocab_size))
-    counts = [NGramCounts(order, vocab_size) for _ in range(PARTS)]
+    counts = NGramCounts(min(order, largest_order(vocab_size)), vocab_size)
     before: Codes | None = None
     for batch in dataset.train.batches(epoch=0):
         if before is None or not dataset.carries_state or batch.resets_state or len(before) != len(batch.inputs):
             before = np.zeros(len(batch.inputs), np.int64)
-        read, before = read_codes(before, batch, counts[0].base, order)
-        is_target = batch.weights > 0
-        codes = (read * counts[0].base + batch.targets + 1)[is_target]
-        parts = np.zeros(is_target.shape, np.uint8) if batch.parts is None else batch.parts
-        for number, part in enumerate(counts):
-            part.add(codes[parts[is_target] == number])
+        read, before = read_codes(before, batch, counts.base, counts.order)
+        counts.add((read * counts.base + batch.targets + 1)[batch.weights > 0])
+    counts.merge()
     return counts
 
 

@@ -1,4 +1,4 @@
-"""Lineage: the run whose trained weights another run begins with."""
+"""Lineage: the run whose trained weights another run begins with, or whose options and best epoch it takes over."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from textgen.errors import ArtifactError
 from textgen.files.writing import quoted
 from textgen.model.fitting import Tensors
 from textgen.runs.artifact import Artifact
+
+#: What a run is that held out no text.
+ALL_TEXT = "trained on all text, not judged"
 
 
 @dataclass(frozen=True)
@@ -80,3 +83,64 @@ class Base:
             "settings": manifest.settings,
         }
         return [own, *manifest.lineage]
+
+
+@dataclass(frozen=True)
+class Refit:
+    """A finished run that is to be trained again on all text, for as many epochs as its best weights were.
+
+    Attributes:
+        artifact: the run.
+    """
+
+    artifact: Artifact
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Opens a run.
+
+        Raises:
+            ArtifactError: if the folder is not a run, or an export; or if its best epoch is not known.
+        """
+        artifact = Artifact.open(folder)
+        manifest = artifact.manifest
+        if manifest.export is not None:
+            raise ArtifactError(f"{folder} is an export, which does not train; give the run that it was made from")
+        if manifest.status != "finished":
+            raise ArtifactError(
+                f"the best epoch of {folder} is not known before it is finished; "
+                f"resume it first, with: textgen train --resume {quoted(folder)}"
+            )
+        if not {"held_out_loss", "epoch", "step"} <= manifest.metrics.keys():
+            raise ArtifactError(
+                f"{folder} has no held-out loss, by which its best epoch would be known; train it with a "
+                "training.held_out above 0"
+            )
+        artifact.check_weights()
+        return cls(artifact)
+
+    @property
+    def path(self) -> Path:
+        """The folder of the run."""
+        return self.artifact.path
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The training options that differ from those of the run.
+
+        The best weights of a run that ``max_steps`` ended may be those of its last batch, within an epoch.
+        """
+        metrics = self.artifact.manifest.metrics
+        ended = metrics["step"] == self.artifact.manifest.settings["training"].get("max_steps")
+        return {"held_out": 0.0, "patience": None, "stop_after": None if ended else int(metrics["epoch"])}
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the manifest of the new run says of this one."""
+        metrics = self.artifact.manifest.metrics
+        return {
+            "run": str(self.path.absolute()),
+            "weights_sha256": self.artifact.weights_sha256,
+            "epoch": int(metrics["epoch"]),
+            "held_out_loss": metrics["held_out_loss"],
+        }

@@ -124,6 +124,15 @@ class _Base(_Strict):
     settings: dict[str, dict[str, Any]] = {}
 
 
+class _Refit(_Strict):
+    """The entry ``refit``."""
+
+    run: Text
+    weights_sha256: Sha256
+    epoch: Count
+    held_out_loss: Number
+
+
 class _Change(_Strict):
     """An entry of ``changes``."""
 
@@ -184,6 +193,8 @@ class Manifest(_Strict):
         normalization: the Unicode normal form of the corpus, to which prompts are converted; ``None`` for none.
         lineage: the runs whose weights this one began with, the latest first: ``run``, ``weights_sha256``, ``corpus``,
             ``text_sha256`` and ``settings`` of each.
+        refit: the run whose options and best epoch this one has, which is trained on all text: ``run``,
+            ``weights_sha256``, and of these weights ``epoch`` and ``held_out_loss``; ``None`` for any other run.
         changes: the training options that were changed when the run was resumed: ``step`` and ``settings`` of each.
         metrics: the metrics of the weights, such as ``held_out_loss`` in nats per character.
         export: the exporter's description of the folder's graphs; ``None`` for a run. Its ``format``, if any, is the
@@ -212,6 +223,7 @@ class Manifest(_Strict):
     labels: list[Text] = []
     normalization: Literal["NFC"] | None = None
     lineage: list[dict[str, Any]] = []
+    refit: dict[str, Any] | None = None
     changes: list[dict[str, Any]] = []
     metrics: dict[str, Number] = {}
     export: dict[str, Any] | None = None
@@ -228,7 +240,8 @@ class Manifest(_Strict):
                 raise ValueError(f"{part} has no name")
         if settings.keys() - {PLUGINS} != {*TABLES}:
             raise ValueError(f"it does not have the tables {', '.join(TABLES)} and no other")
-        return settings
+        # Runs kept duplicates before there was this option.
+        return settings | {"training": {"drop_duplicates": False, **settings["training"]}}
 
     @field_validator("state_spec")
     @classmethod
@@ -246,6 +259,13 @@ class Manifest(_Strict):
         for each in lineage:
             _checked(_Base, each)
         return lineage
+
+    @field_validator("refit")
+    @classmethod
+    def _describes_a_run(cls, refit: dict[str, Any] | None) -> dict[str, Any] | None:
+        if refit is not None:
+            _checked(_Refit, refit)
+        return refit
 
     @field_validator("changes")
     @classmethod

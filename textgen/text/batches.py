@@ -15,12 +15,6 @@ from numpy.typing import NDArray
 from textgen.errors import CorpusError
 from textgen.text.encoded import EncodedText, Ids, offsets_of
 
-#: The parts that a training text is divided into, so that one can be judged by what was counted in the others.
-PARTS = 5
-
-#: A text in lanes has at least so many pieces, which are dealt to the parts.
-PIECES = 8 * PARTS
-
 
 @dataclass(frozen=True)
 class Batch:
@@ -33,8 +27,6 @@ class Batch:
         resets_state: whether a carried state is reset before this batch.
         is_padded: whether the ids after the last counted target of a row are padding. Packed rows have none: there,
             a weight of 0 marks the beginning of a document.
-        parts: ``[batch, time]`` uint8; the part of the text, below :data:`PARTS`, that each target belongs to, in every
-            epoch the same. ``None`` if it is not known.
     """
 
     inputs: Ids
@@ -43,7 +35,6 @@ class Batch:
     _: KW_ONLY
     resets_state: bool = True
     is_padded: bool = True
-    parts: NDArray[np.uint8] | None = None
 
     def fault(self, vocab_size: int) -> str | None:
         """What is wrong with a batch that a plugin made, in words; ``None`` if it can be trained on."""
@@ -121,11 +112,9 @@ class Windows(BatchPlan):
         windows = self.text.ids[: self.examples * span].reshape(self.examples, span)
         order = _order(self.examples, self.seed, epoch, self.shuffle)
         for step in range(start, self.steps):
-            numbers = order[step * self.batch_size : (step + 1) * self.batch_size]
-            rows = windows[numbers].astype(np.int32, copy=False)
+            rows = windows[order[step * self.batch_size : (step + 1) * self.batch_size]].astype(np.int32, copy=False)
             inputs, targets = rows[:, :-1], rows[:, 1:]
-            weights, parts = np.ones(inputs.shape, np.float32), _part(numbers[:, None], inputs.shape)
-            yield Batch(inputs, targets, weights, resets_state=step == 0, parts=parts)
+            yield Batch(inputs, targets, np.ones(inputs.shape, np.float32), resets_state=step == 0)
 
 
 @dataclass(frozen=True)
@@ -154,16 +143,12 @@ class Lanes(BatchPlan):
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         lane = self._lane
-        per_lane = -(-PIECES // self.batch_size)
-        piece = max(1, -(-lane // per_lane))
         inputs = self.text.ids[: lane * self.batch_size].reshape(self.batch_size, lane)
         targets = self.text.ids[1 : lane * self.batch_size + 1].reshape(self.batch_size, lane)
         for step in range(start, self.steps):
             at = slice(step * self.length, (step + 1) * self.length)
             read, follow = inputs[:, at].astype(np.int32, copy=False), targets[:, at].astype(np.int32, copy=False)
-            pieces = np.arange(self.batch_size)[:, None] * per_lane + np.arange(at.start, lane)[: self.length] // piece
-            parts = _part(pieces, read.shape)
-            yield Batch(read, follow, np.ones(read.shape, np.float32), resets_state=step == 0, parts=parts)
+            yield Batch(read, follow, np.ones(read.shape, np.float32), resets_state=step == 0)
 
 
 @dataclass(frozen=True)
@@ -189,14 +174,7 @@ class PackedDocuments(Lanes):
             documents = np.searchsorted(offsets, places, "right") - 1
             ids = self.text.ids[places + shifts[documents]].astype(np.int32, copy=False)
             counts = places[:, 1:] > offsets[documents[:, 1:]]
-            yield Batch(
-                ids[:, :-1],
-                ids[:, 1:],
-                counts.astype(np.float32),
-                resets_state=step == 0,
-                is_padded=False,
-                parts=_part(order[documents[:, 1:]], counts.shape),
-            )
+            yield Batch(ids[:, :-1], ids[:, 1:], counts.astype(np.float32), resets_state=step == 0, is_padded=False)
 
 
 @dataclass(frozen=True)
@@ -249,8 +227,8 @@ class PaddedDocuments(BatchPlan):
             at = np.minimum(self.text.offsets[rows, None] + columns, len(self.text.ids) - 1)
             ids = np.where(inside, self.text.ids[at], np.int32(self.pad_id)).astype(np.int32, copy=False)
             weights = inside[:, 1:] if self.masked else np.ones_like(inside[:, 1:])
-            resets, parts = self.resets_state or step == 0, _part(rows[:, None], weights.shape)
-            yield Batch(ids[:, :-1], ids[:, 1:], weights.astype(np.float32), resets_state=resets, parts=parts)
+            resets = self.resets_state or step == 0
+            yield Batch(ids[:, :-1], ids[:, 1:], weights.astype(np.float32), resets_state=resets)
 
 
 @dataclass(frozen=True)
@@ -290,11 +268,6 @@ class Dataset:
                 f"the corpus has {self.train.examples} training examples, fewer than one batch: use more text, or a "
                 f"smaller --batch-size, training.length or training.held_out"
             )
-
-
-def _part(numbers: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The parts of numbered documents, windows or pieces of lanes, of the shape of a batch."""
-    return np.broadcast_to((numbers % PARTS).astype(np.uint8), shape)
 
 
 def _order(count: int, seed: int, epoch: int, shuffle: bool) -> NDArray[np.intp]:

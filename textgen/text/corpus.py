@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -61,6 +61,12 @@ class Corpus(ABC):
     #: Hashes of the texts, and of the labels, as they were when they were first read to the end; textgen sets it.
     first_reading: tuple[int, int] | None = None
 
+    #: Whether documents that repeat an earlier one are left out; textgen sets it.
+    drops_duplicates: bool = False
+
+    #: The numbers of these documents in ascending order, as they were found at the first reading; textgen sets it.
+    duplicates: Sequence[int] | None = None
+
     def __init__(self, options: BaseOptions, data_dir: Path | None = None) -> None:
         self.options = options
         self.data_dir = data_dir
@@ -74,9 +80,9 @@ class Corpus(ABC):
     def documents(self) -> Iterator[str]:
         """Yields the texts that the options select, in the order of the source.
 
-        Each call starts from the beginning: texts are read once for the vocabulary, then again for the ids. A stream
-        may be yielded in pieces, cut anywhere; they are joined before a tokenizer reads them. A corpus larger than
-        memory should yield while it reads.
+        Each call starts from the beginning: texts are read to find duplicates, for the vocabulary, then again for the
+        ids. A stream may be yielded in pieces, cut anywhere; they are joined before a tokenizer reads them. A corpus
+        larger than memory should yield while it reads.
 
         Raises:
             CorpusError: if a file cannot be read.

@@ -6,7 +6,7 @@ import hashlib
 import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice, tee
+from itertools import islice, repeat, tee
 from typing import Any, TypeVar
 
 import numpy as np
@@ -89,13 +89,13 @@ def count_starts(layout: Layout, text: EncodedText, facts: TextFacts, tokenizer:
 
 
 def read_documents(corpus: Corpus, name: str) -> Iterator[str]:
-    """Yields the texts of a corpus that are not empty.
+    """Yields the texts of a corpus that are not empty, without duplicates if the corpus drops them.
 
     Raises:
         CorpusError: at the end, if there were none, or if they were others at an earlier reading.
         PluginError: if one is not a text.
     """
-    return (text for _, text in _read(((None, text) for text in corpus.documents()), corpus, name))
+    return (text for _, text in _distinct(corpus, name, labelled=False))
 
 
 def read_labelled(corpus: Corpus, name: str) -> Iterator[tuple[str, str]]:
@@ -107,11 +107,44 @@ def read_labelled(corpus: Corpus, name: str) -> Iterator[tuple[str, str]]:
     """
     if corpus.layout != "documents":
         raise PluginError(f"the corpus {name} has labels, but it is a stream: report this to its author")
-    yield from _read(corpus.labelled_documents(), corpus, name)
+    yield from _distinct(corpus, name, labelled=True)
 
 
-def _read(documents: Iterable[tuple[Any, Any]], corpus: Corpus, name: str) -> Iterator[tuple[Any, str]]:
+def _distinct(corpus: Corpus, name: str, *, labelled: bool) -> Iterator[tuple[Any, str]]:
+    """Yields documents with their labels or ``None``; those that repeat an earlier one only if they are kept."""
+    if not corpus.drops_duplicates or corpus.layout == "stream":
+        yield from _read(corpus, name, labelled=labelled)
+        return
+    if corpus.duplicates is None:
+        corpus.duplicates = _find_duplicates(corpus, name)
+    repeated = iter(corpus.duplicates)
+    following = next(repeated, None)
+    for number, document in enumerate(_read(corpus, name, labelled=labelled)):
+        if number == following:
+            following = next(repeated, None)
+        else:
+            yield document
+
+
+def _find_duplicates(corpus: Corpus, name: str) -> array[int]:
+    """The numbers of the documents with the text, and the label if there are labels, of an earlier one; ascending.
+
+    Of each document 8 bytes are kept, so that many fit in memory: among 20 million different ones, two have the same
+    hash with a probability of 1 in 100,000.
+    """
+    hashes = bytearray()
+    for label, text in _read(corpus, name, labelled=corpus.is_labelled):
+        whole = text if label is None else f"{len(label)} {label}{text}"
+        hashes += hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    found = np.frombuffer(hashes, np.uint64)
+    order = np.argsort(found, kind="stable")  # equal ones stay in the order of the corpus
+    is_again = found[order[1:]] == found[order[:-1]]
+    return array("q", np.sort(order[1:][is_again]).tobytes())
+
+
+def _read(corpus: Corpus, name: str, *, labelled: bool) -> Iterator[tuple[Any, str]]:
     """Yields documents that are not empty, with their labels or ``None``, after checks."""
+    documents = corpus.labelled_documents() if labelled else zip(repeat(None), corpus.documents(), strict=False)
     is_stream = corpus.layout == "stream"
     texts = labels = count = 0
     for number, (label, text) in enumerate(documents, 1):

@@ -15,6 +15,8 @@ from textgen.base.streams import messages
 from textgen.files.writing import quoted
 from textgen.model.fitting import Position
 from textgen.runs.artifact import Artifact
+from textgen.runs.lineage import ALL_TEXT
+from textgen.runs.manifest import Manifest
 from textgen.text.batches import PaddedDocuments
 from textgen.text.labels import labels_of
 from textgen.training.plan import Plan
@@ -64,7 +66,7 @@ class LineDisplay(Display):
     def started(self, plan: Plan, folder: Path, position: Position) -> None:
         """Prints what is trained on what."""
         self._steps = plan.dataset.train.steps
-        self._epochs = plan.training.epochs
+        self._epochs = plan.training.last_epoch
         self._patience = plan.training.patience or 0
         self._last = min(self._epochs * self._steps, plan.training.max_steps or math.inf)
         self._begun: tuple[int, float] | None = None
@@ -85,8 +87,11 @@ class LineDisplay(Display):
         epochs = f"{self._epochs} epoch" + "s" * (self._epochs != 1)
         batches = "batch" if self._steps == 1 else "batches"
         limit = f", at most {plan.training.max_steps} in all" if self._last < self._epochs * self._steps else ""
+        self._is_short = self._epochs < plan.training.epochs
+        whole = f", with the step sizes of {plan.training.epochs}" if self._is_short else ""
         begins = f", from the weights of {plan.base.path}" if plan.base else ""
-        _tell(f"{epochs} of {self._steps} {batches}{limit}{begins}, into {folder}{resumed}")
+        again = f", {plan.refit.path} again on all text" if plan.refit else ""
+        _tell(f"{epochs} of {self._steps} {batches}{whole}{limit}{begins}{again}, into {folder}{resumed}")
 
     def batch(self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None) -> None:
         """Prints a line from time to time."""
@@ -126,17 +131,18 @@ class LineDisplay(Display):
         if manifest.status == "interrupted":
             say(f"stopped; everything is saved. Resume with: textgen train --resume {quoted(artifact.path)}")
         else:
+            epochs = "--set training.stop_after=" if self._is_short else "--epochs "
             is_cut = self._last < self._epochs * self._steps
-            longer = f"--max-steps {2 * self._last}" if is_cut else f"--epochs {2 * self._epochs}"
+            longer = f"--max-steps {2 * self._last}" if is_cut else f"{epochs}{2 * self._epochs}"
             if lost_patience:
-                epochs = f"{self._patience} epoch{'s' * (self._patience != 1)}"
-                _tell(f"ended early: no lower loss for {epochs} (training.patience)")
+                waited = f"{self._patience} epoch{'s' * (self._patience != 1)}"
+                _tell(f"ended early: no lower loss for {waited} (training.patience)")
                 longer = f"--set training.patience={2 * self._patience}"
             if (ngram := describe_yardstick(manifest.metrics, longer)) is not None:
                 _tell(ngram)
             kept = manifest.metrics.get("epoch")
             epoch = "" if kept is None else f"epoch {kept:g} is kept, "
-            _tell(f"done: {epoch}{describe_losses(manifest.metrics)}")
+            _tell(f"done: {epoch}{describe_quality(manifest, speed=True)}")
             say(f"Write text with: textgen sample {quoted(artifact.path)}")
 
 
@@ -221,6 +227,18 @@ def describe_losses(record: Mapping[str, float]) -> str:
     if record.get("characters_per_second"):
         parts.append(f"{record['characters_per_second']:,.0f} characters/s")
     return ", ".join(parts)
+
+
+def describe_quality(manifest: Manifest, *, speed: bool) -> str:
+    """The losses of a run, and whether it was not judged; empty before its first checkpoint.
+
+    Args:
+        manifest: of the run.
+        speed: whether the speed of its training is told, too.
+    """
+    told = {name: value for name, value in manifest.metrics.items() if speed or name != "characters_per_second"}
+    losses = describe_losses(told)
+    return f"{losses}, {ALL_TEXT}" if losses and manifest.settings["training"].get("held_out") == 0 else losses
 
 
 def describe_yardstick(metrics: Mapping[str, float], longer: str) -> str | None:

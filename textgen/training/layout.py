@@ -75,7 +75,7 @@ def arrange_batches(text: Text, options: TrainingOptions, held_out: NDArray[np.i
     parts = split(text.encoded, text.layout, options, held_out)
     if layout != "documents" and len(parts.training.ids) <= options.length:
         raise CorpusError(
-            f"the corpus has {len(parts.training.ids)} tokens to train on, a window of "
+            f"the corpus has {len(parts.training.ids)} tokens to train on{text.describe_duplicates()}, a window of "
             f"training.length={options.length} needs {options.length + 1}: "
             + _ways_out(text, options, held_out, len(parts.training.ids))
         )
@@ -117,8 +117,8 @@ def arrange_batches(text: Text, options: TrainingOptions, held_out: NDArray[np.i
     judged = arrange(parts.held_out, learning=False) if is_judged else None
     if judged is not None and judged.steps == 0:
         raise CorpusError(
-            "the held-out share of the corpus is shorter than one example: use more text, a larger training.held_out, "
-            "or training.held_out=0"
+            f"the held-out share of the corpus is shorter than one example{text.describe_duplicates()}: use more text, "
+            "a larger training.held_out, or training.held_out=0"
         )
     dataset = Dataset(
         arrange(parts.training, learning=True),

@@ -24,7 +24,7 @@ from textgen.options import PLUGINS, Options, Settings, build_options, merge_set
 from textgen.plugins.faults import contained
 from textgen.plugins.recorded import needing, recorded_tokenizer
 from textgen.plugins.registry import Registry
-from textgen.runs.lineage import Base
+from textgen.runs.lineage import Base, Refit
 from textgen.text.batches import Dataset
 from textgen.text.growth import new_tokens
 from textgen.text.tokenizer import Tokenizer
@@ -55,6 +55,7 @@ class Plan:
         generation: the options of generation.
         recipe: the name of the recipe that the settings come from, if any.
         base: the run whose trained weights it begins with, if any.
+        refit: the run that is trained again on all text, if any.
         weights: these weights, by the model's ids; ``None`` for new ones.
         plugin_options: the options of life-cycle plugins, by the plugin's name.
     """
@@ -67,6 +68,7 @@ class Plan:
     generation: GenerationOptions
     recipe: str | None
     base: Base | None = None
+    refit: Refit | None = None
     weights: Tensors | None = None
     plugin_options: Mapping[str, Options] = field(default_factory=dict)
 
@@ -115,14 +117,16 @@ class Plan:
         held_out = self.dataset.held_out
         return {
             **self._begins_with,
+            **({"refit": str(self.refit.path)} if self.refit else {}),
             "vocab_size": self.tokenizer.vocab_size,
             "documents": len(self.text.encoded),
+            "duplicates": self.text.duplicates,
             "characters": self.text.facts.characters,
             "tokens": len(self.text.encoded.ids),
             "examples": self.dataset.train.examples,
             "steps_per_epoch": self.dataset.train.steps,
             "held_out_examples": held_out.examples if held_out else 0,
-            "epochs": self.training.epochs,
+            "epochs": self.training.last_epoch,
             "parameters": self.model.parameter_count,
             "settings": self.settings,
         }
@@ -137,6 +141,7 @@ def make_plan(
     recipe: str | None = None,
     held_out: NDArray[np.intp] | None = None,
     base: Base | None = None,
+    refit: Refit | None = None,
 ) -> Plan:
     """Builds every part that settings name.
 
@@ -149,6 +154,7 @@ def make_plan(
         held_out: the numbers of the documents to judge by; by default as ``training.held_out`` says.
         base: the run to begin with the weights of; its settings are the base of the given ones, and its vocabulary
             grows by what the text has and it lacks.
+        refit: the run whose settings these are, to be recorded.
 
     Raises:
         OptionError: if an option is unknown, out of range, or not one of the model's.
@@ -178,6 +184,7 @@ def make_plan(
         generation=generation,
         recipe=recipe,
         base=base,
+        refit=refit,
         weights=weights,
         plugin_options=options.plugin_options,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import safetensors.numpy
 
-from textgen.errors import UnavailableError
+from textgen.errors import ArtifactError, UnavailableError
 from textgen.files.writing import inside
 from textgen.model.fitting import Checkpoint, Position
 from textgen.plugins.recorded import record_plugins
@@ -65,7 +65,11 @@ class Recorder:
             checkpoint: what the model needs to be resumed; its weights are taken from the model.
             history: the records so far.
             best: whether these are the weights to generate with.
+
+        Raises:
+            ArtifactError: if the folder is gone: what it had, such as the vocabulary, would be missing from now on.
         """
+        self._check_folder()
         path = save_checkpoint(self._artifact, self._plan.model.weights(), checkpoint)
         if best:
             self._artifact.manifest.weights = self._artifact.manifest.last_checkpoint
@@ -74,12 +78,14 @@ class Recorder:
         return path
 
     def save_logs(self, history: History) -> None:
-        """Saves the logs."""
+        """Saves the logs; errors as for :meth:`save`."""
+        self._check_folder()
         self._put_logs(history)
         self._artifact.commit()
 
     def finish(self, history: History) -> None:
-        """Closes the run: the best weights of a finished one get a file of their own."""
+        """Closes the run: the best weights of a finished one get a file of their own. Errors as for :meth:`save`."""
+        self._check_folder()
         manifest = self._artifact.manifest
         if manifest.status == "finished" and manifest.weights != WEIGHTS:
             self._artifact.put(WEIGHTS, safetensors.numpy.save(self._artifact.weights()))
@@ -88,6 +94,10 @@ class Recorder:
         if history.records:
             self._plot(history)
         drop_old_checkpoints(self._artifact)
+
+    def _check_folder(self) -> None:
+        if not (self._artifact.path / MANIFEST).exists():
+            raise ArtifactError(f"{self._artifact.path} was deleted or moved while it was trained; train again")
 
     def _put_logs(self, history: History) -> None:
         if self._samples:  # first: the history never has an epoch whose sample is missing
@@ -118,6 +128,7 @@ def make_manifest(plan: Plan, registry: Registry) -> Manifest:
         normalization=plan.text.corpus.normalization,
         first_ids=dict(boundaries.starts),
         lineage=plan.base.lineage if plan.base else [],
+        refit=plan.refit.record if plan.refit else None,
     )
     record_plugins(manifest, registry, plan.recipe)
     return manifest

@@ -98,7 +98,7 @@ class Run:
     @property
     def is_complete(self) -> bool:
         """True if nothing is left to train after the checkpoint."""
-        return self._at_limit or self._start.epoch >= self.options.epochs
+        return self._at_limit or self._start.epoch >= self.options.last_epoch
 
     @property
     def has_lost_patience(self) -> bool:
@@ -124,8 +124,9 @@ class Run:
 
     @property
     def _at_limit(self) -> bool:
-        done = max(self._start.total, self._epoch.position.total)
-        return (self.options.max_steps is not None and done >= self.options.max_steps) or self.has_lost_patience
+        at = self._epoch.position  # that of the checkpoint, before the first batch
+        limits = ((self.options.stop_after, at.epoch), (self.options.max_steps, at.total))
+        return any(limit is not None and done >= limit for limit, done in limits) or self.has_lost_patience
 
     @property
     def _was_stopped(self) -> bool:
@@ -221,7 +222,7 @@ class Run:
         finally:  # an epoch is saved even if its sample fails
             held_out = record.get("held_out_loss")
             is_best = held_out is not None and held_out < self._best_loss
-            is_due = position.epoch % self.options.checkpoint_every == 0 or position.epoch == self.options.epochs
+            is_due = position.epoch % self.options.checkpoint_every == 0 or position.epoch == self.options.last_epoch
             if is_due or is_best:
                 self._save(checkpoint, record, best=is_best or held_out is None)
             elif self._recorder is not None:

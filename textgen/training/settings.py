@@ -48,7 +48,10 @@ FORMERLY_COMMON = (
 )
 
 #: Options of a run that another one does not take over which begins with its weights.
-LEFT_BEHIND = {"training": ("epochs", "max_steps", "device"), "generation": ("length",)}
+LEFT_BEHIND = {
+    "training": ("epochs", "stop_after", "max_steps", "device", "drop_duplicates"),
+    "generation": ("length",),
+}
 
 #: Options of training that it takes over only if its text is of the same kind: both a stream, or both documents.
 LAYOUT_OPTIONS = ("layout", "carry_state", "state_reset")
@@ -131,13 +134,13 @@ def training_options(schema: type[TrainingOptions], values: Mapping[str, Any], m
     return build_options(schema, values, where="training")
 
 
-def recorded_layout(settings: Mapping[str, Mapping[str, Any]]) -> TrainingOptions:
-    """Returns the recorded options that every model has, which decide the held-out text and the batches.
+def common_options(settings: Mapping[str, Mapping[str, Any]]) -> TrainingOptions:
+    """Returns the training options that every model has, which decide the held-out text and the batches.
 
     The model's plugin is not needed. The device, which models may extend, has its default.
     """
     common = TrainingOptions.model_fields.keys() - {"device"}
-    values = {name: value for name, value in settings["training"].items() if name in common}
+    values = {name: value for name, value in settings.get("training", {}).items() if name in common}
     return build_options(TrainingOptions, values, where="training")
 
 
@@ -348,19 +351,19 @@ def _from_command(artifact: Artifact, recorded: Settings, changes: Settings, reg
     return " ".join(["textgen train", source, f"--from {quoted(artifact.path)}", *map(shlex.quote, assigned)])
 
 
-def check_begins_with(run: str, named: Mapping[str, object]) -> None:
-    """Checks that nothing is named that a run takes over with the weights that it begins with.
+def check_taken(run: str, named: Mapping[str, object]) -> None:
+    """Checks that nothing is named that is taken over from a run.
 
     Args:
-        run: the option that names the run which has these weights.
-        named: the options that may not be given with it, by name: those of the model, tokenizer and recipe.
+        run: the option that names the run.
+        named: the options that may not be given with it, by name, such as those of the model, tokenizer and recipe.
 
     Raises:
         OptionError: if one is given.
     """
     for name, value in named.items():
         if value is not None:
-            raise OptionError(f"{name} cannot be combined with {run}: model, tokenizer and options are the run's")
+            raise OptionError(f"{name} cannot be combined with {run}: that comes from the run")
 
 
 def settings_from(base: Base, wanted: Settings, registry: Registry) -> Settings:

@@ -24,7 +24,7 @@ from textgen.text.encoding import TextFacts, count_starts, encode_corpus, fit_co
 from textgen.text.growth import grow_for
 from textgen.text.labels import labels_of, without_labels
 from textgen.text.tokenizer import Tokenizer
-from textgen.training.settings import DEFAULT_TOKENIZER
+from textgen.training.settings import DEFAULT_TOKENIZER, common_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +86,11 @@ class Text:
         """The layout of the corpus."""
         return self.corpus.layout
 
+    @property
+    def duplicates(self) -> int:
+        """The number of documents that were left out because they repeat an earlier one."""
+        return len(self.corpus.duplicates or ())
+
     @cached_property
     def characters_per_id(self) -> NDArray[np.float64]:
         """The number of characters that each id stands for, ``[vocab]`` float64.
@@ -137,8 +142,14 @@ class Text:
         if self.layout == "documents":
             long = int((self.encoded.lengths() > self.usual_longest).sum()) if splits_long else 0
             split = f" ({long} longer than {self.usual_longest:,} tokens, split to train on)" if long else ""
-            counts = f"{len(self.encoded):,} documents{split}, {counts}"
+            counts = f"{len(self.encoded):,} documents{split}{self.describe_duplicates()}, {counts}"
         return f"{counts}, {len(self.encoded.ids):,} tokens" if has_long_tokens else counts
+
+    def describe_duplicates(self) -> str:
+        """How many documents were left out, and how to keep them, in brackets after a blank; empty if none were."""
+        count = self.duplicates
+        are = "duplicate is" if count == 1 else "duplicates are"
+        return f" ({count:,} {are} left out; --set training.drop_duplicates=false keeps them)" if count else ""
 
     @cached_property
     def sha256(self) -> str:
@@ -201,6 +212,7 @@ def read_text(
     if "name" not in corpus_settings:
         raise OptionError("no corpus is chosen: give a text file, --corpus NAME or --recipe NAME")
     corpus = registry.make("corpus", corpus_settings, data_folder(data_dir))
+    corpus.drops_duplicates = common_options(settings).drop_duplicates
     tokenizer_settings = {"name": DEFAULT_TOKENIZER[corpus.layout], **settings.get("tokenizer", {})}
     if tokenizer is None:
         tokenizer = registry.make("tokenizer", tokenizer_settings)

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 
 from textgen.base.cluster import Cluster
+from textgen.base.console import notice
 from textgen.base.machine import signals_handled
 from textgen.errors import ArtifactError, OptionError, UnknownCharacterError
 from textgen.files.writing import inside, quoted
@@ -18,14 +19,22 @@ from textgen.plugins.recorded import check_transforms, needing, recorded_tokeniz
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.runs.folder import claimed, find_run, name_run, new_folder
-from textgen.runs.lineage import Base
+from textgen.runs.lineage import Base, Refit
 from textgen.runs.manifest import CHECKPOINTS
 from textgen.runs.output import OF_A_RUN
 from textgen.training.display import Display
 from textgen.training.plan import Plan, make_plan
 from textgen.training.recorder import Recorder, make_manifest
 from textgen.training.run import Run
-from textgen.training.settings import changes_to, check_code, check_resumable, recorded_code, recorded_settings
+from textgen.training.settings import (
+    changes_to,
+    check_code,
+    check_resumable,
+    common_options,
+    recorded_code,
+    recorded_settings,
+    report_code,
+)
 from textgen.training.text import read_text
 
 
@@ -72,6 +81,38 @@ def open_base(run: Path, registry: Registry) -> Base:
     base = Base.open(find_run(run))
     report_changes(base.artifact, registry)
     return base
+
+
+def plan_refit(run: Path, registry: Registry, changes: Settings, data_dir: Path | None = None) -> Plan:
+    """Plans to train a finished run again on all of its text, for as many epochs as its best weights were.
+
+    The step sizes are those of a run of all its epochs.
+
+    Args:
+        run: its folder, or its name in the folder of runs.
+        registry: where names are looked up.
+        changes: settings that override the run's.
+        data_dir: as for :func:`textgen.training.text.read_text`.
+
+    Raises:
+        ArtifactError: if its best epoch is not known, or the run that it began with is not as it was.
+        OptionError: if text is to be held out.
+    """
+    refit = Refit.open(find_run(run))
+    artifact = refit.artifact
+    report_changes(artifact, registry)
+    report_code(artifact, changes, registry)
+    with needing(artifact, registry):
+        settings = merge_settings(recorded_settings(artifact, registry), {"training": refit.options}, changes)
+        if common_options(settings).held_out:
+            raise OptionError(
+                f"a refit of {refit.path} holds no text out; leave out training.held_out, or train a new run"
+            )
+        base = Base.of(artifact) if artifact.manifest.lineage else None
+        plan = make_plan(settings, registry, data_dir, base=base, refit=refit)
+    if not plan.text.is_text_of(artifact):
+        notice(f"the text of {refit.path} has changed since the run began, by which its best epoch was found")
+    return plan
 
 
 def resume(
@@ -153,6 +194,7 @@ def _check_unfinished(run: Run) -> None:
         limits = (
             ("--epochs ", options.epochs, done.epoch),
             ("--max-steps ", options.max_steps, done.total),
+            ("--set training.stop_after=", options.stop_after, done.epoch),
             ("--set training.patience=", options.patience, run.epochs_since_best),
         )
         reached = [(name, limit, count) for name, limit, count in limits if limit is not None and count >= limit]

@@ -13,7 +13,7 @@ from textgen_onnx.contract import parameter_name
 from textgen_onnx.graphs.builder import BOOL, FLOAT, INT64, Graph, Value
 from textgen_onnx.graphs.cells import add_step
 from textgen_onnx.graphs.ngram import Tables
-from textgen_onnx.graphs.state import StateInputs
+from textgen_onnx.graphs.step import StateInputs
 from textgen_onnx.graphs.weights import GraphWeights
 
 
@@ -39,13 +39,13 @@ def build_generate(
     before = [body.input(f"before.{each.name}", each.kind, each.shape) for each in loop.past.carried]
     seen = body.input("seen.before", BOOL, ("batch", weights.vocab_size)) if loop.seen else None
     uniform = body.input("uniform", FLOAT, ("batch", 1))
-    ids, after, seen_after = loop.step(body, last, before, seen, uniform)
+    ids, after, seen_after, drawn = loop.step(body, last, before, seen, uniform)
     carried = [Value(ids, INT64, ("batch",))]
     carried += [Value(name, old.kind, old.shape) for name, old in zip(after, loop.past.carried, strict=True)]
     if seen_after:
         carried.append(Value(seen_after, BOOL, ("batch", weights.vocab_size)))
-    stacked = Value(body.name(ids, "drawn"), INT64, ("batch",))
-    results = graph.scan(body, [loop.last_ids, *loop.past.names, *loop.seen], [each], [*carried, stacked])
+    stacked = Value(body.name(ids, "drawn") if drawn == ids else drawn, INT64, ("batch",))
+    results = graph.scan(body, [loop.last_ids, *loop.start, *loop.seen], [each], [*carried, stacked])
     return loop.finish(graph, results[-1], results[1:-1], end_id, "steps")
 
 
@@ -61,18 +61,22 @@ def build_block(
     loop = _Loop(graph, weights, chain, forbidden, batch)
     uniforms = graph.input("uniforms", FLOAT, (steps, batch))
     each = graph.add("Unsqueeze", uniforms, graph.constant(np.array([2])))
-    last, state, seen = loop.last_ids, loop.past.names, loop.seen[0] if loop.seen else None
-    drawn = []
+    last, state, seen = loop.last_ids, loop.start, loop.seen[0] if loop.seen else None
+    stacked = []
     for step in range(steps):
         uniform = graph.add("Gather", each, graph.constant(np.int64(step)))
-        last, state, seen = loop.step(graph, last, state, seen, uniform)
-        drawn.append(graph.add("Unsqueeze", last, graph.constant(np.array([0]))))
-    ids = graph.add("Concat", *drawn, axis=0)
-    return loop.finish(graph, ids, [*state, *([seen] if seen else [])], end_id, steps, batch)
+        last, state, seen, drawn = loop.step(graph, last, state, seen, uniform)
+        stacked.append(graph.add("Unsqueeze", drawn, graph.constant(np.array([0]))))
+    return loop.finish(
+        graph, graph.add("Concat", *stacked, axis=0), [*state, *([seen] if seen else [])], end_id, steps, batch
+    )
 
 
 class _Loop:
-    """The inputs of a generating graph, its steps, and its outputs."""
+    """The inputs of a generating graph, its steps, and its outputs.
+
+    The context of an n-gram is looked up as soon as an id is drawn: within the loop it is the one after the last id.
+    """
 
     def __init__(
         self, graph: Graph, weights: GraphWeights, chain: Chain, forbidden: Sequence[int], batch: int | str = "batch"
@@ -85,28 +89,35 @@ class _Loop:
             for index, sampler in enumerate(chain.samplers)
         ]
         self.seen = [graph.input("seen", BOOL, (batch, weights.vocab_size))] if chain.uses_history else []
-        # In the head's bias, excluding ids costs no operator.
-        bias = weights.tensors.get("head.bias", np.zeros(weights.vocab_size, np.float32)).copy()
-        bias[list(forbidden)] = -np.inf
-        self.bias = graph.constant(bias)
-        # Nor does it in the rows of an n-gram, which are added in place of the bias.
-        self.tables = None if weights.ngram is None else Tables.of(graph, weights.ngram, self.bias)
+        if weights.units:  # in the head's bias, excluding ids costs no operator
+            bias = weights.tensors["head.bias"].copy()
+            bias[list(forbidden)] = -np.inf
+            self.bias = graph.constant(bias)
+        self.tables: Tables | None = None
+        if weights.ngram is not None:
+            self.tables = Tables.of(graph, weights.ngram, forbidden, is_alone=not weights.units)
+        self.start = list(self.past.names)
+        if self.tables is not None:
+            self.start[-1], _ = self.tables.next_contexts(graph, self.past.context, self.last_ids)
 
     def step(
         self, graph: Graph, last: str, state: list[str], seen: str | None, uniform: str
-    ) -> tuple[str, list[str], str | None]:
-        """Add a step; returns the names of the drawn ids, of the state after the step, and of the ids seen by then."""
+    ) -> tuple[str, list[str], str | None, str]:
+        """Add a step.
+
+        Returns:
+            The names of the drawn ids, of the state after the step, of the ids seen by then, and of what :meth:`finish`
+            takes of all steps.
+        """
         weights = self.weights
         after: list[str] = []
         hidden = last
         for layer, before in enumerate(weights.by_layer(state)):
             parts = add_step(graph, weights, layer, weights.project(graph, hidden, layer), before)
             after, hidden = after + parts, parts[0]
-        addend = self.bias
+        logits = weights.product(graph, hidden, "head.kernel", self.bias) if weights.units else None
         if self.tables is not None:
-            after.append(self.tables.next_contexts(graph, state[-1], last))
-            addend = graph.add("Gather", self.tables.logits, after[-1])
-        logits: str | None = weights.logits(graph, hidden, addend)
+            logits = self.tables.mix(graph, logits, state[-1])
         for name, sampler, parameters in zip(self.chain.names, self.chain.samplers, self.parameters, strict=False):
             assert logits is not None
             logits = sampler.emit(graph, logits, parameters, seen)
@@ -120,23 +131,35 @@ class _Loop:
             vocabulary = graph.constant(np.arange(weights.vocab_size)[None, :])
             drawn = graph.add("Equal", graph.add("Unsqueeze", ids, graph.constant(np.array([1]))), vocabulary)
             seen = graph.add("Or", seen, drawn)
-        return ids, after, seen
+        drawn = ids
+        if self.tables is not None:
+            context, drawn = self.tables.next_contexts(graph, state[-1], ids)
+            after.append(context)
+        return ids, after, seen, drawn
 
     def finish(
         self,
         graph: Graph,
-        ids: str,
+        drawn: str,
         state: Sequence[str],
         end_id: int | None,
         steps: int | str,
         batch: int | str = "batch",
     ) -> onnx.ModelProto:
-        """The finished model, with the loop's results as outputs."""
+        """The finished model, with the loop's results as outputs.
+
+        Of an n-gram, ``drawn`` has places in its table: they tell the ids, and the context before the last of them.
+        """
+        ids, after = drawn, list(state[: len(self.start)])
+        if self.tables is not None:
+            size = graph.constant(np.int64(self.weights.vocab_size))
+            ids = graph.add("Mod", drawn, size)
+            after[-1] = graph.add("Div", graph.add("Gather", drawn, graph.constant(np.int64(-1))), size)
         end = graph.constant(np.int64(-1 if end_id is None else end_id))
         ended = graph.add("Cast", graph.add("Equal", ids, end), to=FLOAT)
         finished = graph.add("Cast", graph.add("ReduceMax", ended, axes=[0], keepdims=0), to=BOOL)
         outputs = [Value(graph.name(ids, "ids"), INT64, (steps, batch))]
-        outputs += self.past.outputs(state[: len(self.past.names)])
+        outputs += self.past.outputs(after)
         outputs.append(Value(graph.name(finished, "finished"), BOOL, (batch,)))
         if self.seen:
             shape = (batch, self.weights.vocab_size)

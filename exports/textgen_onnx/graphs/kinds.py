@@ -8,14 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from textgen import GATES, Cell
+from textgen import GATES, Cell, ContextTree
 from textgen_onnx.contract import NGram, Precision
 
 #: Shape and dtype of each tensor, by name.
 Kinds = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
-
-#: The beginning of the names of an n-gram's tensors.
-NGRAM = "ngram."
 
 
 def parts_of(cell: Cell, precision: Precision) -> dict[str, int]:
@@ -27,14 +24,20 @@ def parts_of(cell: Cell, precision: Precision) -> dict[str, int]:
 
 def kinds_of_ngram(ngram: NGram) -> Kinds:
     """The tensors of :func:`textgen_onnx.graphs.ngram.pack_ngram`."""
-    number, single = np.min_scalar_type(ngram.contexts), np.dtype(np.float32)
-    return {
-        f"{NGRAM}suffixes": ((ngram.contexts,), number),
-        f"{NGRAM}shares": ((ngram.contexts,), single),
-        f"{NGRAM}gaps": ((ngram.entries,), np.min_scalar_type(ngram.largest_gap)),
-        f"{NGRAM}own": ((ngram.entries,), single),
-        f"{NGRAM}longer": ((ngram.entries,), number),
+    single = np.dtype(np.float32)
+    kinds = {
+        "suffixes": ((ngram.contexts,), smallest_dtype(ngram.contexts)),
+        "shares": ((ngram.contexts,), single),
+        "led_from": ((ngram.contexts,), smallest_dtype(ngram.entries + 1)),
+        "gaps": ((ngram.entries,), smallest_dtype(ngram.largest_gap + 1)),
+        "own": ((ngram.entries,), single),
     }
+    return {ContextTree.prefix + name: kind for name, kind in kinds.items()}
+
+
+def smallest_dtype(numbers: int) -> np.dtype[Any]:
+    """The smallest dtype of the whole numbers from 0 to ``numbers - 1``."""
+    return np.min_scalar_type(numbers - 1)
 
 
 def kinds_of_weights(

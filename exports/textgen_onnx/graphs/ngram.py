@@ -6,7 +6,7 @@ context and its row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,13 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from textgen import ContextTree
+from textgen.errors import ArtifactError
 from textgen_onnx.contract import NGram
-from textgen_onnx.graphs.builder import BOOL, INT32, INT64, Graph
-from textgen_onnx.graphs.kinds import NGRAM, kinds_of_ngram
+from textgen_onnx.graphs.builder import INT64, Graph
+from textgen_onnx.graphs.kinds import kinds_of_ngram, smallest_dtype
+
+#: The beginning of the names of its tensors.
+PREFIX = ContextTree.prefix
 
 #: The least probability of an id, as in :attr:`textgen.ContextTree.logits`.
 LEAST = np.float32(1e-30)
@@ -25,7 +29,7 @@ LEAST = np.float32(1e-30)
 
 def describe_ngram(tree: ContextTree) -> NGram:
     """What decides the shapes and dtypes of a tree's tensors."""
-    gaps = np.diff(_positions(tree), prepend=0)
+    gaps = np.diff(_places(tree), prepend=0)
     return NGram(contexts=len(tree), entries=len(tree.ids), largest_gap=int(gaps.max(initial=0)))
 
 
@@ -33,19 +37,22 @@ def pack_ngram(tree: ContextTree) -> dict[str, NDArray[Any]]:
     """A tree as the tensors of a graph; whole numbers have the smallest dtype that holds them.
 
     * ``ngram.suffixes``, ``ngram.shares``: as in the tree.
+    * ``ngram.led_from``: of the contexts, the entry that leads to it, where the first is 1; 0 if none does.
     * ``ngram.gaps``: the place of each entry in a table ``[contexts, V]``, less that of the entry before it.
     * ``ngram.own``: of the entries, as in the tree.
-    * ``ngram.longer``: of the entries, 1 more than in the tree, so that 0 stands for none.
     """
+    known = np.flatnonzero(tree.longer >= 0)
+    led_from = np.zeros(len(tree), np.int64)
+    led_from[tree.longer[known]] = known + 1
     arrays: dict[str, NDArray[Any]] = {
         "suffixes": tree.suffixes,
         "shares": tree.shares,
-        "gaps": np.diff(_positions(tree), prepend=0),
+        "led_from": led_from,
+        "gaps": np.diff(_places(tree), prepend=0),
         "own": tree.own,
-        "longer": tree.longer + 1,
     }
     kinds = kinds_of_ngram(describe_ngram(tree))
-    return {NGRAM + name: array.astype(kinds[NGRAM + name][1]) for name, array in arrays.items()}
+    return {PREFIX + name: array.astype(kinds[PREFIX + name][1]) for name, array in arrays.items()}
 
 
 def unpack_ngram(tensors: Mapping[str, NDArray[Any]], vocab_size: int) -> ContextTree:
@@ -54,22 +61,28 @@ def unpack_ngram(tensors: Mapping[str, NDArray[Any]], vocab_size: int) -> Contex
     Raises:
         ArtifactError: if they are not those of a tree.
     """
-    # Gaps of 32 bits, of which a file can hold no 2**31, do not overflow.
-    places = np.cumsum(tensors[f"{NGRAM}gaps"], dtype=np.int64)
-    contexts = len(tensors[f"{NGRAM}suffixes"])
+    suffixes, shares, led_from, gaps, own = (
+        tensors[PREFIX + name] for name in ("suffixes", "shares", "led_from", "gaps", "own")
+    )
+    places = np.cumsum(gaps, dtype=np.int64)  # of less than 2**31 numbers below 2**32
+    contexts = np.flatnonzero(led_from)
+    entries = led_from[contexts].astype(np.int64) - 1
+    longer = np.full(len(own), -1, np.int32)
+    if (entries >= len(own)).any() or len(np.unique(entries)) < len(entries):
+        raise ArtifactError("the n-gram is damaged: no entry of its own leads to a context")
+    longer[entries] = contexts
     arrays = {
-        "suffixes": tensors[f"{NGRAM}suffixes"],
-        "shares": tensors[f"{NGRAM}shares"],
-        "offsets": np.searchsorted(places, np.arange(contexts + 1) * np.int64(vocab_size)),
-        "ids": places % vocab_size,
-        "own": tensors[f"{NGRAM}own"],
-        "longer": tensors[f"{NGRAM}longer"].astype(np.int64) - 1,
+        "suffixes": suffixes.astype(np.int32),
+        "shares": shares,
+        "offsets": np.searchsorted(places, np.arange(len(suffixes) + 1) * np.int64(vocab_size)).astype(np.int32),
+        "ids": (places % vocab_size).astype(np.int32),
+        "own": own,
+        "longer": longer,
     }
-    kinds = {name: array.dtype if array.dtype == np.float32 else np.int32 for name, array in arrays.items()}
-    return ContextTree.from_tensors({name: array.astype(kinds[name]) for name, array in arrays.items()}, vocab_size)
+    return ContextTree.from_tensors(arrays, vocab_size)
 
 
-def _positions(tree: ContextTree) -> NDArray[np.int64]:
+def _places(tree: ContextTree) -> NDArray[np.int64]:
     """The place of each entry in a table ``[contexts, V]``."""
     return np.repeat(np.arange(len(tree)), np.diff(tree.offsets)) * np.int64(tree.vocab_size) + tree.ids
 
@@ -79,68 +92,91 @@ class Tables:
     """The tables of a tree in a graph.
 
     Attributes:
-        logits: name of the log-probabilities ``[contexts, V]`` float, with what was added to them.
+        numbers: name of the numbers of all ids ``[contexts, V]`` float: their logarithms if the n-gram is alone.
         following: name of the contexts after each context and id, ``[contexts * V]`` int64.
         vocab_size: the number V of ids.
     """
 
-    logits: str
+    numbers: str
     following: str
     vocab_size: int
 
     @classmethod
-    def of(cls, graph: Graph, tree: ContextTree, addend: str | None) -> Tables:
+    def of(cls, graph: Graph, tree: ContextTree, forbidden: Sequence[int] = (), *, is_alone: bool) -> Tables:
         """Add the tables of a tree to a graph whose tensors include those of :func:`pack_ngram`.
 
         Args:
             graph: the graph.
             tree: says which contexts and entries are of which length.
-            addend: name of a tensor ``[V]`` that is added to each row, or ``None``.
+            forbidden: ids that are never to be drawn: their probability is 0.
+            is_alone: whether there is no network that the n-gram is mixed into.
         """
-        vocab_size, levels, number = tree.vocab_size, tree.levels, np.min_scalar_type(len(tree))
-        kind, column = helper.np_dtype_to_tensor_dtype(number), graph.constant(np.array([1]))
-        entries = tree.offsets[levels]
-        known = np.concatenate([[0], np.cumsum(tree.longer >= 0)])[entries]
+        vocab_size, levels, entries = tree.vocab_size, tree.levels, tree.offsets[tree.levels]
+        is_led_to = np.bincount(tree.longer[tree.longer >= 0], minlength=len(tree))
+        led_to = np.cumsum([0, *is_led_to])[[*levels[1:], levels[-1]]]  # from contexts of each length
 
         def cut(values: str, at: Any) -> tuple[str, ...]:
             return graph.add_multiple("Split", len(levels) - 1, values, graph.constant(np.diff(at).astype(np.int64)))
 
-        places = graph.add("CumSum", graph.add("Cast", f"{NGRAM}gaps", to=INT64), graph.constant(np.int64(0)))
+        zero, one, column = (graph.constant(np.array(each)) for each in (0, 1, [1]))
+        places = graph.add("CumSum", graph.add("Cast", f"{PREFIX}gaps", to=INT64), zero)
         halves = [graph.add(op, places, graph.constant(np.int64(vocab_size))) for op in ("Div", "Mod")]
         places = graph.add("Concat", *(graph.add("Unsqueeze", half, column) for half in halves), axis=1)
-        is_known = graph.add("Cast", f"{NGRAM}longer", to=BOOL)
-        longer = graph.add("Sub", graph.add("Cast", f"{NGRAM}longer", to=INT32), graph.constant(np.int32(1)))
+        led_from = graph.add("Cast", f"{PREFIX}led_from", to=INT64)
+        contexts = graph.add("Squeeze", graph.add("NonZero", led_from), graph.constant(np.array([0])))
+        led_from = graph.add("Sub", graph.add("Gather", led_from, contexts), one)
+        dtype = smallest_dtype(len(tree))
         parts = zip(
-            cut(graph.add("Cast", f"{NGRAM}suffixes", to=INT64), levels),
-            cut(graph.add("Unsqueeze", f"{NGRAM}shares", column), levels),
+            cut(graph.add("Cast", f"{PREFIX}suffixes", to=INT64), levels),
+            cut(graph.add("Unsqueeze", f"{PREFIX}shares", column), levels),
             cut(places, entries),
-            cut(f"{NGRAM}own", entries),
-            cut(graph.add("Compress", places, is_known, axis=0), known),
-            cut(graph.add("Compress", graph.add("Cast", longer, to=kind), is_known, axis=0), known),
+            cut(f"{PREFIX}own", entries),
+            cut(graph.add("Gather", places, led_from), led_to),
+            cut(graph.add("Cast", contexts, to=helper.np_dtype_to_tensor_dtype(dtype)), led_to),
             strict=True,
         )
         # Each level begins as the rows of its suffixes; the first one with ids that are equally likely.
         p = graph.constant(np.full((1, vocab_size), 1 / vocab_size, np.float32))
-        f = graph.constant(np.zeros((1, vocab_size), number))
+        f = graph.constant(np.zeros((1, vocab_size), dtype))
         tables: list[tuple[str, str]] = []
-        for level, (suffixes, shares, rows, own, known_rows, contexts) in enumerate(parts):
-            before, first = (graph.constant(np.array(each)) for each in ([levels[level - 1]], [levels[level], 0]))
+        for level, (suffixes, shares, seen_at, own, leads_at, to) in enumerate(parts):
             if level:
-                shorter = graph.add("Sub", suffixes, before)
+                shorter = graph.add("Sub", suffixes, graph.constant(np.array([levels[level - 1]])))
                 p, f = graph.add("Gather", p, shorter), graph.add("Gather", f, shorter)
+            first = graph.constant(np.array([levels[level], 0]))
             p = graph.add("Mul", p, shares)
-            p = graph.add("ScatterND", p, graph.add("Sub", rows, first), own, reduction="add")
-            f = graph.add("ScatterND", f, graph.add("Sub", known_rows, first), contexts)
+            p = graph.add("ScatterND", p, graph.add("Sub", seen_at, first), own, reduction="add")
+            f = graph.add("ScatterND", f, graph.add("Sub", leads_at, first), to)
             tables.append((p, f))
         p, f = (graph.add("Concat", *each, axis=0) for each in zip(*tables, strict=True))
-        logits = graph.add("Log", graph.add("Max", p, graph.constant(LEAST)))
-        if addend is not None:
-            logits = graph.add("Add", logits, addend)
+        if is_alone:
+            p = graph.add("Max", p, graph.constant(LEAST))
+        if len(forbidden):
+            is_allowed = np.ones(vocab_size, np.float32)
+            is_allowed[list(forbidden)] = 0
+            p = graph.add("Mul", p, graph.constant(is_allowed))
+        if is_alone:
+            p = graph.add("Log", p)
         # A step that had to cast a number would be slower.
         following = graph.add("Cast", graph.add("Reshape", f, graph.constant(np.array([-1]))), to=INT64)
-        return cls(logits, following, vocab_size)
+        return cls(p, following, vocab_size)
 
-    def next_contexts(self, graph: Graph, contexts: str, ids: str) -> str:
-        """Add the look-up of the contexts after ids; all are ``[batch]`` int64."""
-        row = graph.add("Mul", contexts, graph.constant(np.int64(self.vocab_size)))
-        return graph.add("Gather", self.following, graph.add("Add", row, ids))
+    def mix(self, graph: Graph, logits: str | None, contexts: str) -> str:
+        """Add the logits after ``contexts``, any shape: of the n-gram alone, or with it mixed into those of a network.
+
+        See :meth:`textgen.ContextTree.mixed`.
+        """
+        rows = graph.add("Gather", self.numbers, contexts)
+        if logits is None:
+            return rows
+        return graph.add("Log", graph.add("Add", graph.add("Softmax", logits, axis=-1), rows))
+
+    def next_contexts(self, graph: Graph, contexts: str, ids: str) -> tuple[str, str]:
+        """Add the look-up of the contexts after ids; all are ``[batch]`` int64.
+
+        Returns:
+            The names of the contexts, and of their places in a table: ``context * V + id``.
+        """
+        rows = graph.add("Mul", contexts, graph.constant(np.int64(self.vocab_size)))
+        places = graph.add("Add", rows, ids)
+        return graph.add("Gather", self.following, places), places

@@ -1,15 +1,18 @@
-"""The graph that reads text, ``step.onnx``."""
+"""The graph that reads text, ``step.onnx``, and the state as inputs and outputs of any graph."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
 
-from textgen_onnx.graphs.builder import BOOL, FLOAT, INT64, Graph, Value
+from textgen_onnx.graphs.builder import BOOL, FLOAT, INT32, INT64, Graph, Value
 from textgen_onnx.graphs.cells import add_step
 from textgen_onnx.graphs.ngram import Tables
-from textgen_onnx.graphs.state import StateInputs
 from textgen_onnx.graphs.weights import GraphWeights
+
+_KINDS = {"float32": FLOAT, "int32": INT32}
 
 
 def build_step(weights: GraphWeights) -> onnx.ModelProto:
@@ -36,13 +39,13 @@ def build_step(weights: GraphWeights) -> onnx.ModelProto:
         projected = weights.project(graph, hidden, index)
         *after, hidden = _scan_layer(graph, weights, index, state, projected, counts)
         present += after
-    addend: str | None = "head.bias" if weights.units else None
+    logits = weights.product(graph, hidden, "head.kernel", "head.bias") if weights.units else None
     if weights.ngram is not None:
-        tables = Tables.of(graph, weights.ngram, addend)
+        tables = Tables.of(graph, weights.ngram, is_alone=not weights.units)
         context, contexts = _scan_contexts(graph, tables, past.context, by_time, counts)
         present.append(context)
-        addend = graph.add("Gather", tables.logits, contexts)
-    logits = weights.logits(graph, hidden, addend)
+        logits = tables.mix(graph, logits, contexts)
+    assert logits is not None
     shape = ("batch", "sequence", weights.vocab_size)
     logits = graph.name(graph.add("Transpose", logits, perm=[1, 0, 2]), "logits")
     return graph.model([Value(logits, FLOAT, shape), *past.outputs(present)])
@@ -74,9 +77,52 @@ def _scan_contexts(graph: Graph, tables: Tables, past: str, by_time: str, counts
     body = graph.body()
     before = body.input("context.before", INT64, ("batch",))
     last, reads = body.input("context.id", INT64, ("batch",)), body.input("context.counts", BOOL, ("batch",))
-    after = body.add("Where", reads, tables.next_contexts(body, before, last), before)
+    found, _ = tables.next_contexts(body, before, last)
+    after = body.add("Where", reads, found, before)
     values = [Value(name, INT64, ("batch",)) for name in (after, body.name(after, "context.output"))]
     context, contexts = graph.scan(
         body, [past], [by_time, graph.add("Squeeze", counts, graph.constant(np.array([2])))], values
     )
     return context, contexts
+
+
+class StateInputs:
+    """The tensors of a state before the first id, as inputs ``past.*`` of a graph.
+
+    Args:
+        graph: the graph.
+        weights: of the model.
+        batch: the number of rows, or the name of it.
+
+    Attributes:
+        names: of the inputs, in the order of the state; that of an n-gram is cast to int64.
+        layers: those of each layer.
+    """
+
+    def __init__(self, graph: Graph, weights: GraphWeights, batch: int | str) -> None:
+        self._graph = graph
+        self._values = [
+            Value(tensor.name, _KINDS[tensor.dtype], (batch, *tensor.shape)) for tensor in weights.state_spec.tensors
+        ]
+        self.names = [graph.input(f"past.{value.name}", value.kind, value.shape) for value in self._values]
+        if weights.ngram is not None:  # an index of tables
+            self.names[-1] = graph.add("Cast", self.names[-1], to=INT64)
+        self.layers = weights.by_layer(self.names)
+
+    @property
+    def context(self) -> str:
+        """That of an n-gram, ``[batch]`` int64."""
+        return self.names[-1]
+
+    @property
+    def carried(self) -> list[Value]:
+        """The tensors as they change from step to step."""
+        return [Value(each.name, FLOAT if each.kind == FLOAT else INT64, each.shape) for each in self._values]
+
+    def outputs(self, after: Sequence[str]) -> list[Value]:
+        """Name the state after the last id as outputs ``present.*`` of the graph."""
+        values = []
+        for each, name in zip(self._values, after, strict=True):
+            found = name if each.kind == FLOAT else self._graph.add("Cast", name, to=each.kind)
+            values.append(Value(self._graph.name(found, f"present.{each.name}"), each.kind, each.shape))
+        return values

@@ -42,7 +42,7 @@ class GraphWeights:
             cut into one tensor per part of :attr:`parts`. An int8 kernel is the pair ``{name}.quantized`` (int8) and
             ``{name}.scale`` (per column, times :data:`OUTPUT_SCALE`). Those of an n-gram are described at
             :func:`~textgen_onnx.graphs.ngram.pack_ngram`.
-        ngram: whose log-probabilities are added to the logits, or are the logits if there are no layers.
+        ngram: that is mixed into the network, or alone if there are no layers.
     """
 
     cell: Cell | None
@@ -124,13 +124,6 @@ class GraphWeights:
         """The tensors of a state by layer; that of an n-gram, the last one, is left out."""
         parts = 2 if self.cell == "lstm" else 1
         return [state[layer * parts : (layer + 1) * parts] for layer in range(len(self.units))]
-
-    def logits(self, graph: Graph, hidden: str, addend: str | None) -> str:
-        """The product of the last layer's output ``hidden`` and the head, and a tensor; without layers, the latter."""
-        if self.units:
-            return self.product(graph, hidden, "head.kernel", addend)
-        assert addend is not None  # the n-gram's
-        return addend
 
     def project(self, graph: Graph, values: str, layer: int) -> list[str]:
         """A layer's input times its kernel, with the bias, in :attr:`parts`.

@@ -3,7 +3,7 @@
 With h a row of hidden values ``[U]``, W the kernel ``[U, V]``, b the bias ``[V]``, k the target and w the weight of the
 row::
 
-    y = h W + b + a                          the logits; a is a row of a table of numbers to add, if there is one
+    y = h W + b                              the logits
     p = exp(y) / Σ exp(y)                    the softmax, over V
     loss = w * (log Σ exp(y) - y[k])         which is -w * log p[k]
 
@@ -23,8 +23,6 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
-
 from textgen_keras.kernels.arrays import Array, check_index, clear, empty, scratch, sum_of, zeros
 from textgen_keras.kernels.jit import compiled
 from textgen_keras.kernels.matmul import DEPTH, ROWS, add_outer_products, add_product, padded, sums_for, sums_from
@@ -40,7 +38,6 @@ class _Head(NamedTuple):
     panels: Array  #: of the kernel; none if each core packs its own
     panels_back: Array  #: of the kernel's transpose, likewise
     bias: Array  #: [V]
-    added: Array  #: [N * V], the table of what is added to the logits; none if nothing is
 
 
 class _Rows(NamedTuple):
@@ -49,7 +46,6 @@ class _Rows(NamedTuple):
     hidden: Array  #: [R, U]
     targets: Array  #: [R]
     weights: Array  #: [R]
-    added: Array  #: [R], the row of the table; none if nothing is added
 
 
 class _Results(NamedTuple):
@@ -62,13 +58,7 @@ class _Results(NamedTuple):
 
 
 def cross_entropy(
-    hidden: Array,
-    kernel: Array,
-    bias: Array,
-    targets: Array,
-    weights: Array,
-    table: Array | None = None,
-    rows: Array | None = None,
+    hidden: Array, kernel: Array, bias: Array, targets: Array, weights: Array
 ) -> tuple[Array, Array, Array, Array]:
     """The weighted sum of the cross-entropy of targets with the softmax of ``hidden @ kernel + bias``, in nats.
 
@@ -80,29 +70,22 @@ def cross_entropy(
         bias: ``[V]``.
         targets: ``[batch, time]`` int32, below V.
         weights: ``[batch, time]``.
-        table: ``[N, V]``, numbers that are added to the logits; they have no gradient.
-        rows: ``[batch, time]`` int32, the row of the table that each takes.
 
     Returns:
         The sum, a scalar, and its gradients by ``hidden``, ``kernel`` and ``bias``.
 
     Raises:
-        ValueError: if a target is not below V, or a row of the table not below N.
+        ValueError: if a target is not below V.
     """
     check_index(targets, len(bias))
-    if table is None or rows is None:
-        table, rows = empty((0, len(bias)), bias.dtype), empty((0, 0), np.int32)
-    else:
-        check_index(rows, len(table))
     units = hidden.shape[2]
     d_hidden = empty(hidden.shape, hidden.dtype)
     panels, panels_back = shared_panels(kernel), shared_panels(kernel, transposed=True)
-    head = _Head(kernel=kernel, panels=panels, panels_back=panels_back, bias=bias, added=table.reshape(-1))
-    inputs = _Rows(
+    head = _Head(kernel=kernel, panels=panels, panels_back=panels_back, bias=bias)
+    rows = _Rows(
         hidden=hidden.reshape(-1, units),
         targets=targets.T.reshape(-1),  # time first, as the hidden values are
         weights=weights.T.reshape(-1),
-        added=rows.T.reshape(-1),
     )
     parts = shares(targets.size, ROWS)
     results = [
@@ -114,7 +97,7 @@ def cross_entropy(
         )
         for _ in parts
     ]
-    on_all_cores(_cross_entropy, parts, (head, inputs), results)
+    on_all_cores(_cross_entropy, parts, (head, rows), results)
     loss = sum_of([part.loss for part in results])[0]
     d_kernel = sums_from([part.kernel for part in results], kernel)
     return loss, d_hidden, d_kernel, sum_of([part.bias for part in results])
@@ -153,12 +136,8 @@ def _cross_entropy(begin: int, end: int, head: _Head, rows: _Rows, results: _Res
         last = min(first + DEPTH, end)
         count = last - first
         hidden = rows.hidden[first:last]
-        for row in range(count):  # y = b + a + h W
-            if len(rows.added):
-                added = rows.added[first + row] * vocab
-                add(((head.bias, 0), (head.added, added)), ((flat_y, row * stride),), vocab)
-            else:
-                copy(((head.bias, 0),), ((flat_y, row * stride),), vocab)
+        for row in range(count):  # y = b + h W
+            copy(((head.bias, 0),), ((flat_y, row * stride),), vocab)
         add_product(y[:count], hidden, panels)
         for row in range(count):
             y_row, d_y_row = (flat_y, row * stride), (flat_d_y, row * vocab)

@@ -83,7 +83,7 @@ def compiled_gru(table: Any, index: Any, state: Any, kernel: Any, bias: Any) -> 
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
-def head_cross_entropy(hidden: Any, kernel: Any, bias: Any, targets: Any, weights: Any, *added: Any) -> Any:
+def head_cross_entropy(hidden: Any, kernel: Any, bias: Any, targets: Any, weights: Any) -> Any:
     """The weighted sum of the cross-entropy of targets with the softmax of ``hidden @ kernel + bias``, in nats.
 
     Args:
@@ -92,8 +92,6 @@ def head_cross_entropy(hidden: Any, kernel: Any, bias: Any, targets: Any, weight
         bias: ``[V]``.
         targets: ``[batch, time]`` int32, below V.
         weights: ``[batch, time]``, through which no gradient flows.
-        *added: nothing, or what is added to the logits, through which no gradient flows either: a table ``[N, V]``, and
-            the row that each takes, ``[batch, time]`` int32.
 
     Returns:
         A scalar.
@@ -101,10 +99,9 @@ def head_cross_entropy(hidden: Any, kernel: Any, bias: Any, targets: Any, weight
     with needs_numba():
         from textgen_keras.kernels.cross_entropy import cross_entropy
     arguments = {"hidden": hidden, "kernel": kernel, "bias": bias, "targets": targets, "weights": weights}
-    arguments |= dict(zip(("table", "rows"), added, strict=False))
     shapes = [[], hidden.shape, kernel.shape, bias.shape]
     nats, *slopes = _call(cross_entropy, arguments, shapes)
-    return nats, lambda upstream: (*(upstream * slope for slope in slopes), None, None, *(None for _ in added))
+    return nats, lambda upstream: (*(upstream * slope for slope in slopes), None, None)
 
 
 def _call(function: Callable[..., Any], arguments: dict[str, Any], shapes: Sequence[Any]) -> list[Any]:

@@ -41,8 +41,8 @@ class RecurrentOptions(Options):
         0,
         ge=0,
         le=2**20,
-        description="Contexts, at most, of an n-gram that is counted in the training text and whose log-probabilities "
-        "are added to the logits; 0 for none.",
+        description="Contexts, at most, of an n-gram that is counted in the training text and mixed into the "
+        "network; 0 for none.",
     )
     tie_weights: bool = Field(
         False, description="Use the embedding as the head's kernel, too; needs embedding_dim = units."

@@ -102,12 +102,12 @@ class KerasNetwork(StatefulNetwork):
         return tf.transpose(self._head(hidden), [1, 0, 2]), after
 
     def nats(
-        self, ids: Any, targets: Any, weights: Any, state: Any, lengths: Any, dropout_seed: Any, *added: Any
+        self, ids: Any, targets: Any, weights: Any, state: Any, lengths: Any, dropout_seed: Any
     ) -> tuple[Any, list[Any]]:
         if self._is_on_gpu():
-            return super().nats(ids, targets, weights, state, lengths, dropout_seed, *added)
+            return super().nats(ids, targets, weights, state, lengths, dropout_seed)
         hidden, after = self._learn_layers(ids, state, lengths, dropout_seed)
-        return head_cross_entropy(hidden, *self._head_weights(), targets, weights, *added), after
+        return head_cross_entropy(hidden, *self._head_weights(), targets, weights), after
 
     def _is_on_gpu(self) -> bool:
         return is_on_gpu(self.head_bias.value)

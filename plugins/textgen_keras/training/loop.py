@@ -12,7 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from textgen import Batch, Checkpoint, ContextTree, Dataset, Position, TrainingRun
+from textgen import Batch, Checkpoint, Dataset, Position, TrainingRun
 from textgen.errors import ArtifactError, OptionError, UnavailableError
 from textgen_keras.shapes import check_shapes
 from textgen_keras.stateful_network import IDS, StatefulNetwork, as_graph
@@ -20,7 +20,7 @@ from textgen_keras.training.averaging import WeightAverage
 from textgen_keras.training.callbacks import load_callbacks, make_callback_list
 from textgen_keras.training.carried_state import CarriedState
 from textgen_keras.training.freezing import frozen_names
-from textgen_keras.training.ngram import CarriedContexts, NGram
+from textgen_keras.training.mixture import Mixture
 from textgen_keras.training.noise import add_noise, draw_resets
 from textgen_keras.training.optimizer import make_optimizer
 from textgen_keras.training.options import GradientOptions
@@ -29,8 +29,8 @@ from textgen_keras.training.workers import Workers
 
 #: The signature of a batch: inputs, targets and weights, as in :class:`textgen.Batch`.
 _BATCH = (IDS, IDS, tf.TensorSpec([None, None], tf.float32))
-#: The carried contexts in a checkpoint.
-_CONTEXTS = "contexts"
+#: The shares of network and n-gram in a checkpoint.
+_SHARES = "shares"
 #: The signature of a step's number in the run.
 _STEP = tf.TensorSpec([], tf.int64)
 
@@ -46,7 +46,7 @@ class TrainingLoop:
         dataset: the batches.
         run: receives the reports, and has the checkpoint to resume from.
         workers: the processes that train the network, each on its rows of every batch.
-        ngram: is added to the network's logits, if there is one.
+        mixture: the n-gram that the network is judged together with, if there is one.
 
     Raises:
         ArtifactError: if the checkpoint does not fit the network and the optimizer.
@@ -61,7 +61,7 @@ class TrainingLoop:
         dataset: Dataset,
         run: TrainingRun,
         workers: Workers,
-        ngram: NGram | None = None,
+        mixture: Mixture | None = None,
     ) -> None:
         if not tf.executing_eagerly():
             raise UnavailableError(
@@ -88,14 +88,12 @@ class TrainingLoop:
         network.stop_training = False
         callbacks = load_callbacks(options.callbacks)
         self._callbacks = make_callback_list(callbacks, network, options.epochs, dataset.train.steps)
-        self._ngram = ngram
-        self._table = None if ngram is None else tf.constant(ngram.table)
-        batch = _BATCH if ngram is None else (*_BATCH, IDS)
-        self._learn = as_graph(self._learning_step, batch, network.state_signature, _STEP)
-        self._judge = as_graph(self._judging_step, batch, network.state_signature)
+        self._learn = as_graph(self._learning_step, _BATCH, network.state_signature, _STEP)
+        self._judge = as_graph(self._judging_step, _BATCH, network.state_signature)
+        self._judge_each = as_graph(self._judging_each_step, _BATCH, network.state_signature)
+        self._mixture = mixture
         self._position = Position()
         self._carried = CarriedState(network, dataset.carries_state, workers)
-        self._contexts = self._new_contexts(is_learning=True)
         self._loss = _MeanLoss()
         self._plateau = Plateau()
         self._save_is_due = False
@@ -158,15 +156,11 @@ class TrainingLoop:
             self._set_rate()
             rate = float(self._optimizer.learning_rate)
             drawn = {"seed": options.seed, "step": before.total}
-            if options.state_reset:
-                is_reset = draw_resets(len(batch.inputs), options.state_reset, **drawn)
-                self._carried.reset(is_reset)
-                if self._contexts:
-                    self._contexts.reset(is_reset)
-            contexts = self._contexts and self._contexts.read(batch)  # without the noise
             if options.noise:
                 batch = add_noise(batch, options.noise, self._dataset.marks, **drawn)
-            loss, targets = self._read(self._learn, batch, contexts, self._carried, np.int64(before.total))
+            if options.state_reset:
+                self._carried.reset(draw_resets(len(batch.inputs), options.state_reset, **drawn))
+            loss, targets = self._read(self._learn, batch, self._carried, np.int64(before.total))
             self._loss.add(loss, targets)
             self._position = Position(before.epoch, before.step + 1, before.total + 1)
             self._callbacks.on_train_batch_end(before.step, {"loss": loss})
@@ -184,39 +178,35 @@ class TrainingLoop:
         metrics["learning_rate"] = rate
         self._position = Position(done + 1, 0, self._position.total)
         self._carried.tensors = None
-        if self._contexts:
-            self._contexts.after = None
         self._loss = _MeanLoss()
         self._run.epoch_ended(self._position, metrics, self._checkpoint())
 
     def _held_out_loss(self) -> float | None:
-        """The mean loss over the held-out text; ``None`` if there is none."""
+        """The mean loss over the held-out text, with the n-gram if there is one; ``None`` if there is no such text."""
         carried = CarriedState(self._network, self._dataset.carries_state, self._workers)
-        contexts, loss = self._new_contexts(is_learning=False), _MeanLoss()
-        for batch in self._dataset.held_out.batches(epoch=0) if self._dataset.held_out else ():
-            loss.add(*self._read(self._judge, batch, contexts and contexts.read(batch), carried))
+        batches = self._dataset.held_out.batches(epoch=0) if self._dataset.held_out else ()
+        if self._mixture is not None:
+            found = [self._log_likelihoods(batch, carried) for batch in batches]
+            return self._mixture.fit(found) if found else None
+        loss = _MeanLoss()
+        for batch in batches:
+            loss.add(*self._read(self._judge, batch, carried))
         return loss.mean if loss.targets else None
 
-    def _new_contexts(self, *, is_learning: bool) -> CarriedContexts | None:
-        if self._ngram is None:
-            return None
-        return CarriedContexts(self._ngram, carries=self._dataset.carries_state, is_learning=is_learning)
+    def _log_likelihoods(self, batch: Batch, carried: CarriedState) -> NDArray[np.float32]:
+        """Those of the targets of a batch that count."""
+        state, counts = carried.before(batch), batch.weights > 0
+        arrays = tuple(self._workers.share(array) for array in (batch.inputs, batch.targets, batch.weights))
+        found, carried.tensors = self._judge_each(arrays, state, lengths=carried.lengths(batch))
+        return self._workers.gather(found.numpy(), len(counts))[counts]
 
-    def _read(
-        self,
-        step: Callable[..., Any],
-        batch: Batch,
-        contexts: NDArray[np.int32] | None,
-        carried: CarriedState,
-        *extra: Any,
-    ) -> tuple[float, int]:
+    def _read(self, step: Callable[..., Any], batch: Batch, carried: CarriedState, *extra: Any) -> tuple[float, int]:
         """Run a step on a batch; returns the mean loss and the number of targets. Without targets, nothing is run."""
         state = carried.before(batch)
         targets = int(np.count_nonzero(batch.weights))
         if not targets:
             return 0.0, 0
-        whole = (batch.inputs, batch.targets, batch.weights, *([] if contexts is None else [contexts]))
-        arrays = tuple(self._workers.share(array) for array in whole)
+        arrays = tuple(self._workers.share(array) for array in (batch.inputs, batch.targets, batch.weights))
         loss, carried.tensors = step(arrays, state, *extra, lengths=carried.lengths(batch))
         return float(loss), targets
 
@@ -230,6 +220,12 @@ class TrainingLoop:
 
     def _judging_step(self, batch: Any, state: Any, lengths: Any = None) -> tuple[Any, Any]:
         return self._workers.run(self._loss_and_state, batch, state, lengths)  # type: ignore[no-any-return]
+
+    def _judging_each_step(self, batch: Any, state: Any, lengths: Any = None) -> tuple[Any, Any]:
+        inputs, targets, _ = batch
+        return self._workers.run(  # type: ignore[no-any-return]
+            self._network.log_likelihoods, inputs, targets, state, lengths
+        )
 
     def _differentiate(self, batch: Any, state: Any, lengths: Any, seed: Any) -> tuple[Any, Any, Any]:
         with tf.GradientTape() as tape:
@@ -245,26 +241,22 @@ class TrainingLoop:
 
     def _loss_share(self, batch: Any, state: Any, lengths: Any, seed: Any) -> tuple[Any, Any]:
         """The part of the mean loss that is due to this worker's rows, and their state after the batch."""
-        inputs, targets, weights, *contexts = batch
+        inputs, targets, weights = batch
         weights = weights / self._workers.sum(tf.reduce_sum(weights))
-        added = (self._table, *contexts) if contexts else ()
-        return self._network.nats(inputs, targets, weights, state, lengths, seed, *added)
+        return self._network.nats(inputs, targets, weights, state, lengths, seed)
 
     def _checkpoint(self) -> Checkpoint:
         weights = {name: variable.value.numpy() for name, variable in self._frozen.items()} | self._average.trained()
         tensors = {f"weights.{name}": array for name, array in weights.items()}
         tensors |= {name: variable.numpy() for name, variable in self._other_variables().items()}
         tensors |= {f"state.{i}": array for i, array in enumerate(self._carried.to_arrays())}
-        if self._ngram:
-            tensors |= {ContextTree.prefix + name: array for name, array in self._ngram.tree.tensors().items()}
-        if self._contexts and self._contexts.after is not None:
-            tensors[_CONTEXTS] = self._contexts.after
+        if self._mixture is not None:
+            tensors[_SHARES] = self._mixture.shares
         numbers = {
             "nats": self._loss.nats,
             "characters": self._loss.targets,  # the name that existing checkpoints have
             "progress": self._plateau.to_json(),
             "learning_rate": self._options.learning_rate,
-            "has_parts": self._ngram is not None and self._ngram.has_parts,
         }
         return Checkpoint(self._position, tensors, numbers)
 
@@ -275,8 +267,9 @@ class TrainingLoop:
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         state = [name for name in checkpoint.tensors if name.startswith("state.")]
-        others = {name for name in checkpoint.tensors if name == _CONTEXTS or name.startswith(ContextTree.prefix)}
-        saved = {name: array for name, array in checkpoint.tensors.items() if name not in {*state, *others}}
+        saved = {name: array for name, array in checkpoint.tensors.items() if name not in state}
+        if self._mixture is not None and _SHARES in saved:
+            self._mixture.trust(saved.pop(_SHARES))
         weights = {f"weights.{name}": variable for name, variable in self._variables.items()}
         variables = weights | self._other_variables()
         check_shapes("the checkpoint's tensors", saved, {name: tuple(v.shape) for name, v in variables.items()})
@@ -287,8 +280,6 @@ class TrainingLoop:
                 raise ArtifactError(f"the checkpoint's tensor {name} has the dtype {saved[name].dtype}") from None
         if state:
             self._carried.take([checkpoint.tensors.get(f"state.{i}") for i in range(len(state))])
-        if self._contexts and _CONTEXTS in checkpoint.tensors:
-            self._contexts.take(checkpoint.tensors[_CONTEXTS])
         try:
             numbers = _Numbers.model_validate(checkpoint.numbers)
         except ValidationError:

@@ -1,6 +1,6 @@
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache as cache_results
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from textgen import api
+from textgen import ContextTree, NGramCounts, api, jackknifed_trees
 from textgen.generation.chain import Chain
 from textgen.model.network import GATES, Cell, RecurrentNetwork
 from textgen.plugins.registry import plugins
@@ -46,13 +46,38 @@ def rounding() -> float:
     return 1e-5
 
 
+def random_tree(vocab: int, contexts: int, order: int = 4, seed: int = 0) -> ContextTree:
+    """The n-gram of a random text, which often begins anew, and in which ids make some of those after them likely."""
+    rng = np.random.default_rng([vocab, order, seed])
+    parts, base = [NGramCounts(order, vocab) for _ in range(3)], vocab + 1
+    before = 0
+    for number in range(900):
+        id_ = (before % base * 3 + int(rng.geometric(0.5))) % vocab
+        parts[number % 3].add(np.array([before * base + id_ + 1]))
+        before = 0 if rng.random() < 0.05 else (before * base + id_ + 1) % base ** (order - 1)
+    return jackknifed_trees(parts, contexts)[0]
+
+
+@pytest.fixture(scope="session")
+def make_tree() -> Callable[..., ContextTree]:
+    return random_tree
+
+
 def random_network(
-    cell: Cell, *, layers: int = 1, vocab: int = 7, width: int | None = 3, units: int = 6, seed: int = 0
+    cell: Cell,
+    *,
+    layers: int = 1,
+    vocab: int = 7,
+    width: int | None = 3,
+    units: int = 6,
+    seed: int = 0,
+    contexts: int = 0,
 ) -> RecurrentNetwork:
     """A network of random weights and biases, whose logits are far apart and depend on the past.
 
     Args:
         width: of the embedding; ``None`` for one-hot input.
+        contexts: of an n-gram, at most; 0 for none.
     """
     rng = np.random.default_rng([layers, vocab, units, seed])
     columns = GATES[cell] * units
@@ -65,7 +90,8 @@ def random_network(
         tensors[f"layers.{index}.bias"] = rng.normal(0, 0.3, (2, columns) if cell == "gru" else (columns,))
     tensors["head.kernel"] = rng.normal(0, 4 / np.sqrt(units), (units, vocab))
     tensors["head.bias"] = rng.normal(0, 0.5, vocab)
-    return RecurrentNetwork.from_tensors(cell, tensors)
+    network = RecurrentNetwork.from_tensors(cell, tensors)
+    return replace(network, ngram=random_tree(vocab, contexts)) if contexts else network
 
 
 @pytest.fixture(scope="session")
@@ -90,6 +116,7 @@ def save_run(
     layers: int = 1,
     units: int = 6,
     seed: int = 0,
+    contexts: int = 0,
 ) -> Artifact:
     """A finished run over a text file beside its folder, with the weights of a :func:`random_network`.
 
@@ -106,13 +133,14 @@ def save_run(
             "layout": "lines" if tokenizer == "char-eos" else "stream",
         },
         "tokenizer": {"name": tokenizer},
-        "model": {"name": cell, "units": units, "layers": layers, **options},
-        "training": {"batch_size": 4, "length": 20},
+        "model": {"name": cell, "units": units, "layers": layers, "ngram": contexts, **options},
+        "training": {"batch_size": 4, "length": 20, "drop_duplicates": False},
         "generation": {"sampler": sampler, "length": 60},
     }
     plan = make_plan(settings, plugins())
     artifact = Artifact(folder, make_manifest(plan, plugins()))
-    network = random_network(cell, layers=layers, vocab=plan.tokenizer.vocab_size, width=width, units=units, seed=seed)
+    sizes: dict[str, Any] = {"layers": layers, "vocab": plan.tokenizer.vocab_size, "width": width, "units": units}
+    network = random_network(cell, **sizes, seed=seed, contexts=contexts)
     tensors = {name: np.ascontiguousarray(array) for name, array in network.tensors().items()}
     artifact.put(WEIGHTS, safetensors.numpy.save(tensors))
     artifact.manifest.weights = WEIGHTS

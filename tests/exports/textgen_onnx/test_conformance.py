@@ -15,6 +15,11 @@ class TestInt8(ExporterSuite):
     options = {"precision": "int8"}
 
 
+class TestNGram(ExporterSuite):
+    name = "onnx"
+    model = {"name": "ngram"}
+
+
 class TestRuntime(RuntimeSuite):
     name = "onnx"
     model = {"name": "fixed-gru"}
@@ -22,3 +27,7 @@ class TestRuntime(RuntimeSuite):
     @classmethod
     def prepare(cls, run):
         api.export(run.artifact.path, notice=lambda _: None)
+
+
+class TestRuntimeOfAnNGram(TestRuntime):
+    model = {"name": "ngram"}

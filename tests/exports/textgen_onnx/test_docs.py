@@ -36,6 +36,8 @@ def script(tmp_path_factory) -> Path:
         ("", {"tokenizer": "words", "cell": "lstm"}),
         ("jumps", {"tokenizer": "byte-bpe", "sampler": LONG}),
         ("", {"tokenizer": "byte-bpe"}),
+        ("The", {"contexts": 60}),
+        ("", {"cell": "lstm", "tokenizer": "char-eos", "sampler": LONG, "contexts": 60}),
     ],
 )
 @pytest.mark.parametrize("seed", [7, 2**64 - 1])
@@ -55,9 +57,10 @@ def test_the_script_writes_the_text_of_textgen_sample(
 
 @pytest.mark.parametrize("name", ["step.onnx", "generate.onnx"])
 def test_the_tables_name_every_input_and_output(exported, name):
-    folder = exported("lstm", layers=2, sampler=LONG).run.path / "onnx"
+    folder = exported("lstm", layers=2, sampler=LONG, contexts=60).run.path / "onnx"
     section = PAGE.split(f"\n`{name}`:\n")[1].split("\n`")[0]
-    kinds = {"int64": onnx.TensorProto.INT64, "float32": onnx.TensorProto.FLOAT, "bool": onnx.TensorProto.BOOL}
+    kinds = {name: onnx.TensorProto.DataType.Value(name.upper()) for name in ("int64", "int32", "bool")}
+    kinds["float32"] = onnx.TensorProto.FLOAT
     tables = [
         dict(re.findall(r"^\| (`.*?`) \| (\w+) \|", table, re.MULTILINE))
         for table in re.split(r"\| output \|", section)

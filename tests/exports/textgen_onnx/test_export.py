@@ -39,12 +39,16 @@ FILES = {
 DYNAMIC = {"batch", "sequence", "steps"}
 
 
-@pytest.fixture(scope="module", params=[("gru", "char-index", 1), ("lstm", "char-eos", 2)], ids=["gru", "lstm"])
+@pytest.fixture(
+    scope="module",
+    params=[("gru", "char-index", 1, 0), ("lstm", "char-eos", 2, 0), ("gru", "char-eos", 2, 50)],
+    ids=["gru", "lstm", "n-gram"],
+)
 def folder(request, exported) -> Path:
     """An export, not to be changed."""
-    cell, tokenizer, layers = request.param
+    cell, tokenizer, layers, contexts = request.param
     sampler = "repetition-penalty(1.2) | temperature(0.7) | top-k(9) | multinomial"
-    run: Artifact = exported(cell, tokenizer=tokenizer, layers=layers, sampler=sampler).run
+    run: Artifact = exported(cell, tokenizer=tokenizer, layers=layers, sampler=sampler, contexts=contexts).run
     return run.path / "onnx"
 
 
@@ -188,7 +192,8 @@ def test_the_model_card(folder):
     about = json.loads((folder / "textgen.json").read_text())
     loss = about["export"]["parity"]["export_loss"]
     for tensor in about["state_spec"]:
-        assert f"`past.{tensor['name']}`, `present.{tensor['name']}` | float32 | batch × 6" in card
+        row = "int32 | batch |" if tensor["name"] == "context" else "float32 | batch × 6 |"
+        assert f"`past.{tensor['name']}`, `present.{tensor['name']}` | {row}" in card
     for text in (
         f"# {about['settings']['model']['name']} on file",
         "licence: the user's own",

@@ -40,6 +40,7 @@ def private(make_run, tmp_path) -> Artifact:
             "settings": earlier,
         }
     ]
+    manifest.refit = {"run": str(home / "judged"), "weights_sha256": "5" * 64, "epoch": 3, "held_out_loss": 1.25}
     home.joinpath("prompt.txt").write_text("T")
     manifest.settings["training"]["watched"] = str(home / "prompt.txt")
     manifest.settings["generation"]["prompt"] = "/The lazy"
@@ -60,6 +61,12 @@ def test_an_export_names_no_folder(private):
     assert about["provenance"]["sources"][2]["addresses"] == ["https://example.org/mine/news.txt"]
     assert about["lineage"][0]["run"] == "former"
     assert about["lineage"][0]["settings"]["corpus"]["path"] == ["a.txt", "b.txt", "*.txt"]
+    assert about["refit"]["run"] == "judged"
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert (
+        "Trained on all text, not judged; judged, a run with the same options that held text out, had 1.2500 nats"
+        in card
+    )
     assert about["providers"]["recipe mine"] == "./plug.py"
     assert about["versions"]["./plug.py"] == "abc"
     assert about["settings"]["training"]["watched"] == "prompt.txt"

@@ -297,7 +297,7 @@ def test_texts_are_those_of_the_seed_in_any_portions(work, monkeypatch):
     assert written.sampler == "temperature(0.5) | multinomial"
     training = [word for number, word in enumerate(work.words) if number not in draw_documents(60, 0.1, 0)]
     assert written.texts == compare_texts(texts, training)
-    monkeypatch.setattr("textgen.evaluation.evaluate.TEXTS_AT_ONCE", 16)
+    monkeypatch.setattr("textgen.evaluation.samples.TEXTS_AT_ONCE", 16)
     assert generator.evaluate(num=70, seed=3, temperature=0.5).written == written
     assert generator.evaluate(num=70, seed=4, temperature=0.5).written != written
 
@@ -349,7 +349,8 @@ def test_evaluations_that_are_impossible_are_errors_of_one_line(work):
         (documents, {"context": 10}, "a context is for streams"),
         (documents, {"sampler": "greedy", "temperature": 1}, "exclude each other"),
         (stream, {"context": 0}, "context must be a whole number from 1 to 1,000,000,000, not 0"),
-        (stream, {"num": 5, "seed": 1}, "--num, --seed, in Python num, seed: for documents only"),
+        (stream, {"num": 0}, "num must be a whole number from 1 to 1,000,000, not 0"),
+        (stream, {"curve": 0.4}, "curve must be True or False, not 0.4"),
     ):
         with pytest.raises(OptionError, match=message) as raised:
             generator.evaluate(**options)
@@ -393,7 +394,7 @@ def test_folds_read_the_corpus_once(work, monkeypatch):
     artifact = work.train("run", held_out=0, epochs=1)
     counted = Counted(monkeypatch, work.registry)
     textgen.cross_validate(artifact.path, folds=5)
-    assert counted.readings == 2, "once for the vocabulary, and once for the ids"
+    assert counted.readings == 3, "once for duplicates, once for the vocabulary, and once for the ids"
 
 
 def test_a_run_that_recorded_options_of_other_models_is_evaluated_and_cross_validated(work, capsys):
@@ -464,7 +465,14 @@ def test_folds_that_are_impossible_are_errors(work):
 def test_the_plot_is_an_image(work, tmp_path):
     pytest.importorskip("matplotlib")
     for name, options in (("documents", {}), ("stream", {"stream": True})):
-        evaluation = api.load(work.train(name, **options).path).evaluate(num=None if options else 20)
-        save_evaluation_plot(evaluation, tmp_path / "plots" / f"{name}.png")
-        assert (tmp_path / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-    assert len(list((tmp_path / "plots").iterdir())) == 2
+        generator = api.load(work.train(name, **options).path)
+        widths = []
+        for curve in (False, True):
+            plot = tmp_path / "plots" / f"{name}-{curve}.png"
+            save_evaluation_plot(generator.evaluate(num=20, curve=curve), plot)
+            image = plot.read_bytes()
+            assert image.startswith(b"\x89PNG\r\n\x1a\n")
+            widths.append(int.from_bytes(image[16:20], "big"))
+        parts = 1 if options else 2
+        assert widths[1] * parts == widths[0] * (parts + 1)
+    assert len(list((tmp_path / "plots").iterdir())) == 4

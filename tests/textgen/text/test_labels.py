@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import textgen
-from textgen import Corpus, Provenance
+from textgen import Corpus, Layout, Provenance
 from textgen.errors import ArtifactError, CorpusError, OptionError, PluginError
 from textgen.plugins.registry import plugins
 from textgen.runs.artifact import Artifact
 from textgen.saved_run import SavedRun
 from textgen.testing import recurrent, registered, tiny
 from textgen.text import encoding
-from textgen.text.encoding import encode_corpus, fit_corpus
+from textgen.text.encoding import encode_corpus, fit_corpus, read_documents, read_labelled
 from textgen.text.growth import grow_for, new_tokens
 from textgen.text.labels import LabelledTokenizer, label_id, label_of, labels_of
 
@@ -32,7 +32,7 @@ documents = st.lists(
 class Pairs(Corpus):
     """A corpus of given labels and texts."""
 
-    layout = "documents"
+    layout: Layout = "documents"
     is_labelled = True
     pairs: list[tuple[str, str]]
 
@@ -50,6 +50,20 @@ def corpus(pairs: list[tuple[str, str]]) -> Pairs:
     made = Pairs(Pairs.Options())
     made.pairs = pairs
     return made
+
+
+@given(pairs=documents)
+def test_dropped_duplicates_repeat_the_text_and_the_label_of_an_earlier_document(pairs):
+    labelled, unlabelled, stream = (corpus([*pairs, ("sea", ""), *pairs]) for _ in range(3))
+    unlabelled.is_labelled = stream.is_labelled = False
+    stream.layout = "stream"
+    for each in (labelled, unlabelled, stream):
+        each.drops_duplicates = True
+    for _ in range(2):
+        assert [*read_labelled(labelled, "pairs")] == [*dict.fromkeys(pairs)]
+        assert [*read_documents(labelled, "pairs")] == [text for _, text in dict.fromkeys(pairs)]
+        assert [*read_documents(unlabelled, "pairs")] == [*dict.fromkeys(text for _, text in pairs)]
+        assert [*read_documents(stream, "pairs")] == 2 * [text for _, text in pairs]
 
 
 @every_tokenizer

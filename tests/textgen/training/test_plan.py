@@ -26,6 +26,7 @@ def test_the_description_counts_text_batches_and_parameters(work):
     assert {name: value for name, value in described.items() if name != "settings"} == {
         "vocab_size": ids,
         "documents": 60,
+        "duplicates": 0,
         "characters": sum(map(len, work.words)),
         "tokens": sum(map(len, work.words)) + len(work.words),
         "examples": 54,
@@ -199,7 +200,7 @@ def test_texts_begin_as_the_documents_or_the_lines_of_the_stream(work):
 @pytest.mark.parametrize(("steps", "expected"), [(1, 60), (54, 56), (3000, 5)])
 def test_epochs_are_chosen_by_the_size_of_the_text(work, steps, expected):
     work.lines.write_text("\n".join(["ab"] * steps))
-    settings = work.settings(held_out=0, batch_size=1)
+    settings = work.settings(held_out=0, batch_size=1, drop_duplicates=False)
     del settings["training"]["epochs"]
     assert make_plan(settings, work.registry).training.epochs == expected
     settings["training"]["epochs"] = 2

@@ -160,7 +160,7 @@ def test_what_a_run_names_is_not_run(command_line, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "planted.py").write_text("open('run', 'w').close()\nimport os\nstop = os.abort\n")
-    (tmp_path / "names.txt").write_text("Ada\nBo\nMia\nTom\n" * 8)
+    (tmp_path / "names.txt").write_text("".join(f"{name} {n}\n" for name in ("Ada", "Bo") for n in range(16)))
     train = ["train", "names.txt", "--set", "corpus.layout=lines", "--set", "model.units=4", "--epochs", "1"]
     assert command_line(*train, "--out", "mine")[0] == 0
     manifest = json.loads((tmp_path / "mine" / "textgen.json").read_text())
@@ -195,7 +195,7 @@ def test_a_run_is_resumed_exactly_if_its_callbacks_are_given_again(command_line,
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "halving.py").write_text(CALLBACK)
-    (tmp_path / "names.txt").write_text("Ada\nBo\nMia\nTom\n" * 8)
+    (tmp_path / "names.txt").write_text("".join(f"{name} {n}\n" for name in ("Ada", "Bo") for n in range(16)))
     options = ["corpus.layout=lines", "model.units=4", "training.schedule=constant", "training.warmup_steps=0"]
     train = ["train", "names.txt", *(word for option in options for word in ("--set", option))]
     callbacks = ["--set", "training.callbacks=halving:Halve"]
