@@ -159,7 +159,7 @@ class ContextTree:
         p = np.exp(logits - logits.max(axis=-1, keepdims=True))
         p /= p.sum(axis=-1, keepdims=True)
         p += self.table[contexts]
-        return np.log(np.maximum(p, LEAST), out=p)
+        return np.asarray(np.log(np.maximum(p, LEAST), out=p))
 
     def log_probabilities(self, contexts: Ids) -> NDArray[np.float32]:
         """The rows of :attr:`logits` of contexts ``[...]``: ``[..., V]`` float32; no table is made if it were large."""

@@ -293,7 +293,7 @@ def test_a_second_text_adds_to_the_counts(tmp_path):
 
 def test_a_limit_keeps_all_counts_and_may_change_with_a_second_text(tmp_path):
     def train(name: str, contexts: int | None, from_: str | None = None) -> dict[str, Any]:
-        settings = {"training": {"sample_every": 0}, "model": {"contexts": contexts}}
+        settings: dict[str, Any] = {"training": {"sample_every": 0}, "model": {"contexts": contexts}}
         start: dict[str, Any] = {"from_": tmp_path / from_} if from_ else {"model": "ngram"}
         textgen.train(text="abcab" * 30, out=tmp_path / name, settings=settings, **start)
         return safetensors.numpy.load_file(tmp_path / name / "weights.safetensors")
