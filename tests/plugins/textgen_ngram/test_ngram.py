@@ -128,6 +128,10 @@ def test_the_order_is_bounded_by_the_vocabulary():
             {"ngrams": np.array([5], np.int64), "counts": np.array([1], np.int64)},
             "not sorted n-grams",
         ),  # ends with no id
+        (
+            {"ngrams": np.array([1 * 25 + 0 * 5 + 2], np.int64), "counts": np.array([1], np.int64)},
+            "not sorted n-grams",
+        ),  # has a gap
         ({"ngrams": np.array([7], np.int64), "counts": np.array([1, 2], np.int64)}, "not n-grams and their counts"),
         (
             {"ngrams": np.array([7, 8], np.int64), "counts": np.array([2**62, 2**62], np.int64)},
