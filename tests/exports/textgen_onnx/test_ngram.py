@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,7 @@ def expected_of(network, ids, state, lengths):
 )
 def test_logits_and_states_are_those_of_numpy(make_network, make_tree, cell, vocab, order, contexts, lengths, seed):
     tree = make_tree(vocab, contexts, order, seed=seed)
-    network: Any = tree if cell == "none" else make_network(cell, layers=2, vocab=vocab)
-    if cell != "none":
-        object.__setattr__(network, "ngram", tree)
+    network: Any = tree if cell == "none" else replace(make_network(cell, layers=2, vocab=vocab), ngram=tree)
     weights = GraphWeights.from_network(network)
     rng = np.random.default_rng(seed)
     ids = rng.integers(0, vocab, (len(lengths), 9)).astype(np.int32)
