@@ -32,6 +32,7 @@ _HOMES = {
     "textgen.model.model": ("Model",),
     "textgen.model.network": (
         "GATES",
+        "POWERS",
         "Cell",
         "RecurrentLayer",
         "RecurrentNetwork",

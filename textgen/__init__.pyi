@@ -46,6 +46,7 @@ from textgen.model.fitting import TrainingOptions as TrainingOptions
 from textgen.model.fitting import TrainingRun as TrainingRun
 from textgen.model.model import Model as Model
 from textgen.model.network import GATES as GATES
+from textgen.model.network import POWERS as POWERS
 from textgen.model.network import Cell as Cell
 from textgen.model.network import RecurrentLayer as RecurrentLayer
 from textgen.model.network import RecurrentNetwork as RecurrentNetwork

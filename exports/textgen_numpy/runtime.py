@@ -38,6 +38,8 @@ class NumpyRuntime(Runtime):
             partial(_product, kernel=layer.kernel, bias=layer.bias[0] if layer.cell == "gru" else layer.bias)
             for layer in network.layers[1:]
         ]
+        #: What the n-gram adds to the logits, ``[contexts, V]``.
+        self._added = None if network.ngram is None else np.float32(network.ngram_power) * network.ngram.logits
         self._names = [[f"{i}.{part}" for part in PARTS[layer.cell]] for i, layer in enumerate(network.layers)]
 
     @classmethod
@@ -67,7 +69,7 @@ class NumpyRuntime(Runtime):
             logits[:, at] = _product(hidden, self.network.head_kernel, self.network.head_bias)
             if self.network.ngram is not None:
                 contexts = self.network.ngram.read(ids[:, at], state["context"])
-                logits[:, at] = self.network.ngram.mixed(logits[:, at], contexts[:, 1:])
+                logits[:, at] += self._added[contexts[:, 1:]]
             state = after
         return logits, state
 

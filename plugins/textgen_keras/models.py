@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from textgen import (
     GATES,
+    POWERS,
     Cell,
     ContextTree,
     Dataset,
@@ -62,8 +63,8 @@ class RecurrentModel(KerasModel):
 
     def __init__(self, options: RecurrentOptions, vocab_size: int) -> None:
         super().__init__(options, vocab_size)
-        # The n-gram that is mixed in if ``options.ngram`` is above 0: as it was loaded, or is being fitted.
-        self._tree = ContextTree.of_nothing(vocab_size)
+        # The n-gram that is mixed in if ``options.ngram`` is above 0, and the powers: as loaded, or as being fitted.
+        self._loaded_ngram = ContextTree.of_nothing(vocab_size), np.ones(2, np.float32)
         self._mixture: Mixture | None = None
 
     @property
@@ -72,8 +73,12 @@ class RecurrentModel(KerasModel):
         return recurrent_state_spec(self.cell, units, has_ngram=self._has_ngram)
 
     @property
-    def _ngram(self) -> ContextTree:
-        return self._tree if self._mixture is None else self._mixture.tree
+    def _tree(self) -> ContextTree:
+        return self._loaded_ngram[0] if self._mixture is None else self._mixture.tree
+
+    @property
+    def _powers(self) -> NDArray[np.float32]:
+        return self._loaded_ngram[1] if self._mixture is None else self._mixture.powers
 
     @property
     def _has_ngram(self) -> bool:
@@ -99,7 +104,12 @@ class RecurrentModel(KerasModel):
         return super().parameter_count - self.vocab_size * self.options.units * self.options.tie_weights
 
     def grow_weights(self, tensors: Tensors, old_ids: NDArray[np.int32]) -> Tensors:
-        grown = RecurrentNetwork.from_tensors(self.cell, tensors).with_ids(old_ids).tensors()
+        alone = {name: array for name, array in tensors.items() if not name.startswith(ContextTree.prefix)}
+        grown = RecurrentNetwork.from_tensors(self.cell, alone).with_ids(old_ids).tensors()
+        if self._has_ngram:  # it will be counted in the text that the network is trained on
+            nothing = ContextTree.of_nothing(self.vocab_size).tensors()
+            grown |= {ContextTree.prefix + name: array for name, array in nothing.items()}
+            grown[POWERS] = np.array([1, 0], np.float32)
         if self.options.tie_weights:
             grown["embedding"] = np.ascontiguousarray(grown["head.kernel"].T)
         return grown
@@ -109,13 +119,16 @@ class RecurrentModel(KerasModel):
         return RecurrentNetwork.from_tensors(self.cell, weights)
 
     def weights(self) -> Tensors:
-        tree = self._ngram.tensors() if self._has_ngram else {}
-        return {**super().weights(), **{ContextTree.prefix + name: array for name, array in tree.items()}}
+        if not self._has_ngram:
+            return super().weights()
+        named = {ContextTree.prefix + name: array for name, array in self._tree.tensors().items()}
+        return {**super().weights(), **named, POWERS: self._powers}
 
     def load_weights(self, tensors: Tensors) -> None:
         trained = self._check_weights(tensors)
         if self._has_ngram:
-            self._tree, self._mixture = ContextTree.from_tensors(ngram_tensors(tensors), self.vocab_size), None
+            tree, powers = ngram_tensors(tensors)
+            self._loaded_ngram, self._mixture = (ContextTree.from_tensors(tree, self.vocab_size), powers), None
         super().load_weights(trained)
 
     def _check_weights(self, weights: Tensors) -> Tensors:
@@ -141,10 +154,12 @@ class RecurrentModel(KerasModel):
         if not self._has_ngram:
             return super().forward(ids, state, lengths)
         self.state_spec.check(state)
-        contexts = self._ngram.read(ids, state["context"])
+        read = self._tree.read(ids, state["context"])
+        last = ids.shape[1] if lengths is None else lengths
         logits, after = super().forward(ids, State({name: state[name] for name in state if name != "context"}), lengths)
-        context = self._ngram.after(ids, state["context"], lengths)
-        return self._ngram.mixed(logits, contexts[:, 1:]), State({**after, "context": context})
+        power, ngram_power = self._powers
+        logits = power * logits + ngram_power * self._tree.logits[read[:, 1:]]
+        return logits, State({**after, "context": read[np.arange(len(ids)), last]})
 
     def keras_step(self) -> Callable[..., Any] | None:
         """As in :class:`KerasModel`; ``None`` if there is an n-gram, which is no part of the Keras network."""

@@ -126,10 +126,10 @@ class StatefulNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
         logits, after = self.learn(ids, state, lengths, dropout_seed)
         return tf.reduce_sum(weights * tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)), after
 
-    def log_likelihoods(self, ids: Any, targets: Any, state: Any, lengths: Any) -> tuple[Any, list[Any]]:
-        """The log-probability of each target, ``[batch, time]`` float32, and the state; arguments of :meth:`nats`."""
+    def log_probabilities(self, ids: Any, state: Any, lengths: Any) -> tuple[Any, list[Any]]:
+        """The logarithms of the softmax of :meth:`learn`'s logits, without dropout, and the state after them."""
         logits, after = self.learn(ids, state, lengths, None)
-        return -tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits), after
+        return tf.nn.log_softmax(logits), after
 
     @abstractmethod
     def named_variables(self) -> dict[str, Any]:

@@ -23,6 +23,9 @@ Array = NDArray[np.float32]
 #: candidate (h); LSTM input (i), forget (f), candidate (c), output (o).
 GATES: dict[Cell, int] = {"gru": 3, "lstm": 4}
 
+#: The tensor with the powers of network and n-gram in their mixture, and the most that one may be.
+POWERS, LARGEST_POWER = "ngram.powers", 100
+
 #: The state of an n-gram.
 CONTEXT = TensorSpec("context", (), "int32", BEGINNING)
 
@@ -57,8 +60,8 @@ class RecurrentLayer:
 class RecurrentNetwork:
     """Input (embedding or one-hot) → recurrent layers → dense head, over a vocabulary of V ids.
 
-    If there is an n-gram, it is mixed in: an id is as likely as the sum of its probability by the softmax of the logits
-    and of its number in the n-gram says, which is scaled by how far the n-gram is trusted after each context.
+    If there is an n-gram, its log-probabilities times its power are added to the logits: a log-linear mixture of both
+    (Klakow, "Log-linear interpolation of language models", 1998).
 
     Attributes:
         embedding: ``[V, E]`` float32, or ``None`` if the input is one-hot.
@@ -66,6 +69,7 @@ class RecurrentNetwork:
         head_kernel: ``[U, V]`` float32.
         head_bias: ``[V]`` float32.
         ngram: over the same ids; ``None`` if there is none.
+        ngram_power: by which its log-probabilities are multiplied.
 
     Raises:
         ArtifactError: if a shape does not fit the others.
@@ -76,6 +80,7 @@ class RecurrentNetwork:
     head_kernel: Array
     head_bias: Array
     ngram: ContextTree | None = None
+    ngram_power: float = 1.0
 
     def __post_init__(self) -> None:
         for name, (found, expected) in self._shapes().items():
@@ -133,6 +138,7 @@ class RecurrentNetwork:
         named |= {"head.kernel": self.head_kernel, "head.bias": self.head_bias}
         if self.ngram is not None:
             named |= {ContextTree.prefix + name: array for name, array in self.ngram.tensors().items()}
+            named[POWERS] = np.array([1, self.ngram_power], np.float32)
         return named
 
     def with_ids(self, old_ids: NDArray[np.int32]) -> RecurrentNetwork:
@@ -161,13 +167,15 @@ class RecurrentNetwork:
             head_kernel=np.ascontiguousarray(_with_rows(self.head_kernel.T, old_ids, HEAD_SPREAD).T),
             head_bias=np.where(old_ids < 0, lowest, self.head_bias[old_ids]),
             ngram=None if self.ngram is None else self.ngram.with_ids(old_ids),
+            ngram_power=self.ngram_power,
         )
 
     @classmethod
     def from_tensors(cls, cell: Cell, tensors: Mapping[str, NDArray[Any]]) -> RecurrentNetwork:
         """The inverse of :meth:`tensors`; without the tensor ``embedding``, the input is one-hot.
 
-        There is an n-gram if there are tensors whose names begin with :attr:`ContextTree.prefix`.
+        There is an n-gram if there are tensors whose names begin with :attr:`ContextTree.prefix`. Of the powers of
+        network and n-gram, ``ngram.powers``, the network's is multiplied into the head.
 
         Raises:
             ArtifactError: if a tensor is missing, superfluous, or has the wrong shape.
@@ -175,7 +183,7 @@ class RecurrentNetwork:
         count = sum(name.endswith(".recurrent_kernel") for name in tensors)
         names = [f"layers.{i}.{part}" for i in range(count) for part in ("kernel", "recurrent_kernel", "bias")]
         expected = {*names, "head.kernel", "head.bias"}
-        tree = ngram_tensors(tensors)
+        tree, powers = ngram_tensors(tensors)
         tensors = {name: array for name, array in tensors.items() if not name.startswith(ContextTree.prefix)}
         found = set(tensors) - {"embedding"}
         if count == 0 or found != expected:
@@ -183,6 +191,7 @@ class RecurrentNetwork:
                 f"the weights do not describe a {cell} stack: missing or unexpected tensors {sorted(found ^ expected)}"
             )
         named = {name: np.asarray(array, dtype=np.float32) for name, array in tensors.items()}
+        power, ngram_power = powers if tree else (np.float32(1), np.float32(1))
         layers = tuple(
             RecurrentLayer(
                 cell=cell,
@@ -195,8 +204,9 @@ class RecurrentNetwork:
         return cls(
             embedding=named.get("embedding"),
             layers=layers,
-            head_kernel=named["head.kernel"],
-            head_bias=named["head.bias"],
+            head_kernel=named["head.kernel"] * power,
+            head_bias=named["head.bias"] * power,
+            ngram_power=float(ngram_power),
             ngram=ContextTree.from_tensors(tree, named["head.bias"].size) if tree else None,
         )
 
@@ -211,10 +221,24 @@ def recurrent_state_spec(cell: Cell, units: list[int], *, has_ngram: bool = Fals
     return StateSpec((*tensors, *[CONTEXT] * has_ngram))
 
 
-def ngram_tensors(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Returns the weights of the n-gram, by the names of :meth:`ContextTree.tensors`; empty if there are none."""
+def ngram_tensors(tensors: Mapping[str, NDArray[Any]]) -> tuple[dict[str, NDArray[Any]], NDArray[np.float32]]:
+    """Returns the weights of the n-gram, by the names of :meth:`ContextTree.tensors`, empty if there are none.
+
+    And the powers of network and n-gram, ``[2]`` float32.
+
+    Raises:
+        ArtifactError: if these are missing, or no powers.
+    """
     prefix = ContextTree.prefix
-    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
+    found = {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
+    powers = found.pop(POWERS.removeprefix(prefix), None)
+    if not found and powers is None:
+        return {}, np.ones(2, np.float32)
+    if powers is None or (powers.dtype, powers.shape) != (np.float32, (2,)):
+        raise ArtifactError(f"tensor {POWERS} is not float32 [2]")
+    if not ((powers >= 0) & (powers <= LARGEST_POWER)).all():
+        raise ArtifactError(f"tensor {POWERS} has numbers that are no powers")
+    return found, powers
 
 
 def _with_rows(table: Array, old_ids: NDArray[np.int32], spread: float) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -17,14 +17,14 @@ from textgen.ngrams.counts import find
 Ids = NDArray[np.int32]
 Places = NDArray[np.intp]
 
-#: The most numbers of a table of all contexts and ids: with what follows, 64 MB.
-MOST_NUMBERS = 2**23
+#: The most numbers of a table of all contexts and ids: with what follows, 32 MB.
+MOST_NUMBERS = 2**22
 
 #: The most ids of a context, and the least probability of an id.
 LONGEST, LEAST = 16, 1e-30
 
-#: Probabilities may add up to so much after a context: a tree that is mixed into a network has weights.
-LARGEST = 1e4
+#: Probabilities may add up to so much more than 1.
+ROUNDING = 1e-3
 
 #: The state before the first id.
 BEGINNING = 1
@@ -39,8 +39,6 @@ class ContextTree:
 
     The state of a text is the longest context that it ends with. Context 0 is the empty one, context 1 the beginning of
     a text. Longer contexts have higher numbers.
-
-    The numbers after a context add up to 1, or in a tree that :meth:`scaled` returns to the weight of the context.
 
     Attributes:
         suffixes: ``[contexts]`` int32, the context without its first id; 0 for the empty one.
@@ -84,18 +82,13 @@ class ContextTree:
         return starts
 
     @cached_property
-    def table(self) -> NDArray[np.float32]:
-        """The probabilities of all ids after each context, ``[contexts, V]`` float32."""
+    def logits(self) -> NDArray[np.float32]:
+        """The log-probabilities of all ids after each context, ``[contexts, V]`` float32."""
         table = np.full((len(self), self.vocab_size), 1 / self.vocab_size, np.float32)
         for level, entries, rows in self._by_level():
             table[level] = table[self.suffixes[level]] * self.shares[level, None]
             table[rows, self.ids[entries]] += self.own[entries]
-        return table
-
-    @cached_property
-    def logits(self) -> NDArray[np.float32]:
-        """The logarithms of :attr:`table`."""
-        return np.log(np.maximum(self.table, LEAST))
+        return np.log(np.maximum(table, LEAST), out=table)
 
     @cached_property
     def following(self) -> Ids:
@@ -133,33 +126,6 @@ class ContextTree:
         read = self.read(ids, contexts)
         last = ids.shape[1] if lengths is None else np.clip(lengths, 0, ids.shape[1])
         return read[np.arange(len(ids)), last]
-
-    @property
-    def lengths(self) -> NDArray[np.intp]:
-        """The number of ids of each context, ``[contexts]``."""
-        return np.searchsorted(self.levels, np.arange(len(self)), "right") - 1
-
-    def scaled(self, weights: NDArray[np.floating]) -> ContextTree:
-        """The tree with the probabilities after each context multiplied by its weight, ``[contexts]``, above 0."""
-        of_entries = np.repeat(weights, np.diff(self.offsets))
-        before = np.concatenate([[1.0], weights[self.suffixes[1:]]])  # the empty context has no suffix
-        return replace(
-            self,
-            shares=(self.shares * (weights / before)).astype(np.float32),
-            own=(self.own * of_entries).astype(np.float32),
-        )
-
-    def mixed(self, logits: NDArray[np.float32], contexts: Ids) -> NDArray[np.float32]:
-        """The logits of a network with this tree mixed in: ``log(softmax(logits) + table[contexts])``.
-
-        Args:
-            logits: ``[..., V]`` float32, of the network alone.
-            contexts: ``[...]`` int32, of the text that they follow from.
-        """
-        p = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        p /= p.sum(axis=-1, keepdims=True)
-        p += self.table[contexts]
-        return np.log(np.maximum(p, LEAST), out=p)
 
     def log_probabilities(self, contexts: Ids) -> NDArray[np.float32]:
         """The rows of :attr:`logits` of contexts ``[...]``: ``[..., V]`` float32; no table is made if it were large."""
@@ -313,7 +279,7 @@ class ContextTree:
         yield not is_longer.all() or led_to[:2].any() or led_to.max() > 1, "an id leads to another context than its own"
         has_finite = np.isfinite(self.shares).all() and np.isfinite(self.own).all()
         yield not has_finite, "it has numbers that are not finite"
-        is_share = (self.shares > 0).all() and (self.shares <= LARGEST).all() and (self.own >= 0).all()
+        is_share = (self.shares > 0).all() and (self.shares <= 1).all() and (self.own >= 0).all()
         yield not is_share, "it has numbers that are no shares"
-        sums = np.bincount(rows, self.own, contexts)
-        yield bool((sums > LARGEST).any()), "its probabilities add up to more than they may"
+        sums = np.bincount(rows, self.own, contexts) + self.shares
+        yield bool((sums > 1 + ROUNDING).any()), "its probabilities add up to more than 1"

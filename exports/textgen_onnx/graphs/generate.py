@@ -89,13 +89,14 @@ class _Loop:
             for index, sampler in enumerate(chain.samplers)
         ]
         self.seen = [graph.input("seen", BOOL, (batch, weights.vocab_size))] if chain.uses_history else []
-        if weights.units:  # in the head's bias, excluding ids costs no operator
-            bias = weights.tensors["head.bias"].copy()
-            bias[list(forbidden)] = -np.inf
-            self.bias = graph.constant(bias)
+        # In the head's bias, excluding ids costs no operator.
+        bias = weights.tensors.get("head.bias", np.zeros(weights.vocab_size, np.float32)).copy()
+        bias[list(forbidden)] = -np.inf
+        self.bias = graph.constant(bias)
+        # Nor does it in the rows of an n-gram, which are added in place of the bias.
         self.tables: Tables | None = None
         if weights.ngram is not None:
-            self.tables = Tables.of(graph, weights.ngram, forbidden, is_alone=not weights.units)
+            self.tables = Tables.of(graph, weights.ngram, self.bias)
         self.start = list(self.past.names)
         if self.tables is not None:
             self.start[-1], _ = self.tables.next_contexts(graph, self.past.context, self.last_ids)
@@ -115,9 +116,8 @@ class _Loop:
         for layer, before in enumerate(weights.by_layer(state)):
             parts = add_step(graph, weights, layer, weights.project(graph, hidden, layer), before)
             after, hidden = after + parts, parts[0]
-        logits = weights.product(graph, hidden, "head.kernel", self.bias) if weights.units else None
-        if self.tables is not None:
-            logits = self.tables.mix(graph, logits, state[-1])
+        addend = self.bias if self.tables is None else graph.add("Gather", self.tables.rows, state[-1])
+        logits: str | None = weights.logits(graph, hidden, addend)
         for name, sampler, parameters in zip(self.chain.names, self.chain.samplers, self.parameters, strict=False):
             assert logits is not None
             logits = sampler.emit(graph, logits, parameters, seen)

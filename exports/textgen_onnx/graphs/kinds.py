@@ -31,6 +31,7 @@ def kinds_of_ngram(ngram: NGram) -> Kinds:
         "led_from": ((ngram.contexts,), smallest_dtype(ngram.entries + 1)),
         "gaps": ((ngram.entries,), smallest_dtype(ngram.largest_gap + 1)),
         "own": ((ngram.entries,), single),
+        "power": ((1,), single),
     }
     return {ContextTree.prefix + name: kind for name, kind in kinds.items()}
 

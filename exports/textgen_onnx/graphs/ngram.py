@@ -6,7 +6,7 @@ context and its row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,13 +33,14 @@ def describe_ngram(tree: ContextTree) -> NGram:
     return NGram(contexts=len(tree), entries=len(tree.ids), largest_gap=int(gaps.max(initial=0)))
 
 
-def pack_ngram(tree: ContextTree) -> dict[str, NDArray[Any]]:
+def pack_ngram(tree: ContextTree, power: float = 1.0) -> dict[str, NDArray[Any]]:
     """A tree as the tensors of a graph; whole numbers have the smallest dtype that holds them.
 
     * ``ngram.suffixes``, ``ngram.shares``: as in the tree.
     * ``ngram.led_from``: of the contexts, the entry that leads to it, where the first is 1; 0 if none does.
     * ``ngram.gaps``: the place of each entry in a table ``[contexts, V]``, less that of the entry before it.
     * ``ngram.own``: of the entries, as in the tree.
+    * ``ngram.power``: ``[1]``, by which the log-probabilities are multiplied.
     """
     known = np.flatnonzero(tree.longer >= 0)
     led_from = np.zeros(len(tree), np.int64)
@@ -50,6 +51,7 @@ def pack_ngram(tree: ContextTree) -> dict[str, NDArray[Any]]:
         "led_from": led_from,
         "gaps": np.diff(_places(tree), prepend=0),
         "own": tree.own,
+        "power": np.array([power]),
     }
     kinds = kinds_of_ngram(describe_ngram(tree))
     return {PREFIX + name: array.astype(kinds[PREFIX + name][1]) for name, array in arrays.items()}
@@ -92,24 +94,23 @@ class Tables:
     """The tables of a tree in a graph.
 
     Attributes:
-        numbers: name of the numbers of all ids ``[contexts, V]`` float: their logarithms if the n-gram is alone.
+        rows: name of what is added to the logits after each context, ``[contexts, V]`` float.
         following: name of the contexts after each context and id, ``[contexts * V]`` int64.
         vocab_size: the number V of ids.
     """
 
-    numbers: str
+    rows: str
     following: str
     vocab_size: int
 
     @classmethod
-    def of(cls, graph: Graph, tree: ContextTree, forbidden: Sequence[int] = (), *, is_alone: bool) -> Tables:
+    def of(cls, graph: Graph, tree: ContextTree, addend: str | None) -> Tables:
         """Add the tables of a tree to a graph whose tensors include those of :func:`pack_ngram`.
 
         Args:
             graph: the graph.
             tree: says which contexts and entries are of which length.
-            forbidden: ids that are never to be drawn: their probability is 0.
-            is_alone: whether there is no network that the n-gram is mixed into.
+            addend: name of a tensor ``[V]`` that is added to each row, or ``None``.
         """
         vocab_size, levels, entries = tree.vocab_size, tree.levels, tree.offsets[tree.levels]
         is_led_to = np.bincount(tree.longer[tree.longer >= 0], minlength=len(tree))
@@ -149,26 +150,13 @@ class Tables:
             f = graph.add("ScatterND", f, graph.add("Sub", leads_at, first), to)
             tables.append((p, f))
         p, f = (graph.add("Concat", *each, axis=0) for each in zip(*tables, strict=True))
-        p = graph.add("Max", p, graph.constant(LEAST))
-        if len(forbidden):
-            is_allowed = np.ones(vocab_size, np.float32)
-            is_allowed[list(forbidden)] = 0
-            p = graph.add("Mul", p, graph.constant(is_allowed))
-        if is_alone:
-            p = graph.add("Log", p)
+        rows = graph.add("Log", graph.add("Max", p, graph.constant(LEAST)))
+        rows = graph.add("Mul", rows, f"{PREFIX}power")
+        if addend is not None:
+            rows = graph.add("Add", rows, addend)
         # A step that had to cast a number would be slower.
         following = graph.add("Cast", graph.add("Reshape", f, graph.constant(np.array([-1]))), to=INT64)
-        return cls(p, following, vocab_size)
-
-    def mix(self, graph: Graph, logits: str | None, contexts: str) -> str:
-        """Add the logits after ``contexts``, any shape: of the n-gram alone, or with it mixed into those of a network.
-
-        See :meth:`textgen.ContextTree.mixed`.
-        """
-        rows = graph.add("Gather", self.numbers, contexts)
-        if logits is None:
-            return rows
-        return graph.add("Log", graph.add("Add", graph.add("Softmax", logits, axis=-1), rows))
+        return cls(rows, following, vocab_size)
 
     def next_contexts(self, graph: Graph, contexts: str, ids: str) -> tuple[str, str]:
         """Add the look-up of the contexts after ids; all are ``[batch]`` int64.

@@ -39,13 +39,13 @@ def build_step(weights: GraphWeights) -> onnx.ModelProto:
         projected = weights.project(graph, hidden, index)
         *after, hidden = _scan_layer(graph, weights, index, state, projected, counts)
         present += after
-    logits = weights.product(graph, hidden, "head.kernel", "head.bias") if weights.units else None
+    addend: str | None = "head.bias" if weights.units else None
     if weights.ngram is not None:
-        tables = Tables.of(graph, weights.ngram, is_alone=not weights.units)
+        tables = Tables.of(graph, weights.ngram, addend)
         context, contexts = _scan_contexts(graph, tables, past.context, by_time, counts)
         present.append(context)
-        logits = tables.mix(graph, logits, contexts)
-    assert logits is not None
+        addend = graph.add("Gather", tables.rows, contexts)
+    logits = weights.logits(graph, hidden, addend)
     shape = ("batch", "sequence", weights.vocab_size)
     logits = graph.name(graph.add("Transpose", logits, perm=[1, 0, 2]), "logits")
     return graph.model([Value(logits, FLOAT, shape), *past.outputs(present)])

@@ -117,13 +117,20 @@ class GraphWeights:
             kind = np.float16 if precision == "fp16" else np.float32
             tensors |= {name: kernel.astype(kind) for name, kernel in kernels.items()}
         if network.ngram is not None:
-            tensors |= pack_ngram(network.ngram)
+            tensors |= pack_ngram(network.ngram, network.ngram_power)
         return cls(cell, tuple(layer.units for layer in network.layers), precision, tensors, network.ngram)
 
     def by_layer(self, state: list[str]) -> list[list[str]]:
         """The tensors of a state by layer; that of an n-gram, the last one, is left out."""
         parts = 2 if self.cell == "lstm" else 1
         return [state[layer * parts : (layer + 1) * parts] for layer in range(len(self.units))]
+
+    def logits(self, graph: Graph, hidden: str, addend: str | None) -> str:
+        """The product of the last layer's output ``hidden`` and the head, and a tensor; without layers, the latter."""
+        if self.units:
+            return self.product(graph, hidden, "head.kernel", addend)
+        assert addend is not None  # the n-gram's
+        return addend
 
     def project(self, graph: Graph, values: str, layer: int) -> list[str]:
         """A layer's input times its kernel, with the bias, in :attr:`parts`.

@@ -29,8 +29,8 @@ from textgen_keras.training.workers import Workers
 
 #: The signature of a batch: inputs, targets and weights, as in :class:`textgen.Batch`.
 _BATCH = (IDS, IDS, tf.TensorSpec([None, None], tf.float32))
-#: The shares of network and n-gram in a checkpoint.
-_SHARES = "shares"
+#: The powers of network and n-gram in a checkpoint.
+_POWERS = "powers"
 #: The signature of a step's number in the run.
 _STEP = tf.TensorSpec([], tf.int64)
 
@@ -90,7 +90,7 @@ class TrainingLoop:
         self._callbacks = make_callback_list(callbacks, network, options.epochs, dataset.train.steps)
         self._learn = as_graph(self._learning_step, _BATCH, network.state_signature, _STEP)
         self._judge = as_graph(self._judging_step, _BATCH, network.state_signature)
-        self._judge_each = as_graph(self._judging_each_step, _BATCH, network.state_signature)
+        self._predict = as_graph(self._predicting_step, _BATCH, network.state_signature)
         self._mixture = mixture
         self._position = Position()
         self._carried = CarriedState(network, dataset.carries_state, workers)
@@ -186,18 +186,22 @@ class TrainingLoop:
         carried = CarriedState(self._network, self._dataset.carries_state, self._workers)
         batches = self._dataset.held_out.batches(epoch=0) if self._dataset.held_out else ()
         if self._mixture is not None:
-            found = [self._log_likelihoods(batch, carried) for batch in batches]
-            return self._mixture.fit(found) if found else None
+            found, judged = [], 0
+            for batch in batches:
+                rows = self._log_probabilities(batch, carried)
+                found.append(rows[-judged % self._mixture.every :: self._mixture.every])
+                judged += len(rows)
+            return self._mixture.fit(found) if judged else None
         loss = _MeanLoss()
         for batch in batches:
             loss.add(*self._read(self._judge, batch, carried))
         return loss.mean if loss.targets else None
 
-    def _log_likelihoods(self, batch: Batch, carried: CarriedState) -> NDArray[np.float32]:
-        """Those of the targets of a batch that count."""
+    def _log_probabilities(self, batch: Batch, carried: CarriedState) -> NDArray[np.float32]:
+        """Those of all ids for each target of a batch that counts, ``[targets, V]``."""
         state, counts = carried.before(batch), batch.weights > 0
         arrays = tuple(self._workers.share(array) for array in (batch.inputs, batch.targets, batch.weights))
-        found, carried.tensors = self._judge_each(arrays, state, lengths=carried.lengths(batch))
+        found, carried.tensors = self._predict(arrays, state, lengths=carried.lengths(batch))
         return self._workers.gather(found.numpy(), len(counts))[counts]
 
     def _read(self, step: Callable[..., Any], batch: Batch, carried: CarriedState, *extra: Any) -> tuple[float, int]:
@@ -221,11 +225,9 @@ class TrainingLoop:
     def _judging_step(self, batch: Any, state: Any, lengths: Any = None) -> tuple[Any, Any]:
         return self._workers.run(self._loss_and_state, batch, state, lengths)  # type: ignore[no-any-return]
 
-    def _judging_each_step(self, batch: Any, state: Any, lengths: Any = None) -> tuple[Any, Any]:
-        inputs, targets, _ = batch
-        return self._workers.run(  # type: ignore[no-any-return]
-            self._network.log_likelihoods, inputs, targets, state, lengths
-        )
+    def _predicting_step(self, batch: Any, state: Any, lengths: Any = None) -> tuple[Any, Any]:
+        inputs, _, _ = batch
+        return self._workers.run(self._network.log_probabilities, inputs, state, lengths)  # type: ignore[no-any-return]
 
     def _differentiate(self, batch: Any, state: Any, lengths: Any, seed: Any) -> tuple[Any, Any, Any]:
         with tf.GradientTape() as tape:
@@ -251,7 +253,7 @@ class TrainingLoop:
         tensors |= {name: variable.numpy() for name, variable in self._other_variables().items()}
         tensors |= {f"state.{i}": array for i, array in enumerate(self._carried.to_arrays())}
         if self._mixture is not None:
-            tensors[_SHARES] = self._mixture.shares
+            tensors[_POWERS] = self._mixture.powers
         numbers = {
             "nats": self._loss.nats,
             "characters": self._loss.targets,  # the name that existing checkpoints have
@@ -268,8 +270,8 @@ class TrainingLoop:
     def _restore(self, checkpoint: Checkpoint) -> None:
         state = [name for name in checkpoint.tensors if name.startswith("state.")]
         saved = {name: array for name, array in checkpoint.tensors.items() if name not in state}
-        if self._mixture is not None and _SHARES in saved:
-            self._mixture.trust(saved.pop(_SHARES))
+        if self._mixture is not None and _POWERS in saved:
+            self._mixture.take(saved.pop(_POWERS))
         weights = {f"weights.{name}": variable for name, variable in self._variables.items()}
         variables = weights | self._other_variables()
         check_shapes("the checkpoint's tensors", saved, {name: tuple(v.shape) for name, v in variables.items()})

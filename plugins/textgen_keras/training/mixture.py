@@ -1,4 +1,4 @@
-"""An n-gram beside a network, and how far each is trusted: shares that are fitted to the held-out text."""
+"""An n-gram beside a network, and the power of each: both are fitted to the held-out text."""
 
 from __future__ import annotations
 
@@ -10,94 +10,102 @@ from numpy.typing import NDArray
 from textgen import ContextTree, Dataset
 from textgen.errors import ArtifactError
 
-Numbers = NDArray[np.float64]
+Rows, Ids = NDArray[np.float32], NDArray[np.int32]
 
-#: Contexts are told apart by their length, and by how many ids were seen after them: 0, 1, 2, or more.
-KINDS_OF_ENTRIES = 4
+#: The powers of network and n-gram in a mixture that nothing was fitted to, and the bounds of both.
+POWERS, LEAST, LARGEST = (0.5, 0.5), 0.01, 4.0
 
-#: The share of the network in a mixture that nothing was fitted to, and its bounds.
-HALF, LEAST, LARGEST = 0.5, 0.02, 0.98
+#: Newton's steps; some five are enough.
+STEPS = 12
 
-#: The share of all contexts counts as so many targets in those of each kind, which may be few.
-PRIOR = 20
-
-#: Steps of expectation and maximization, which here converges within some twenty.
-STEPS = 50
+#: Log-probabilities that are held of the held-out text at most, those of a long one of its every k-th target; those
+#: that the powers are fitted to; and those that are worked on at once.
+HELD, FITTED, AT_ONCE = 2**26, 2**22, 2**18
 
 
 class Mixture:
-    """A network's probabilities and those of an n-gram, added up; the shares depend on the n-gram's context.
+    """A log-linear mixture of a network and an n-gram: the logits are the sum of their log-probabilities times powers.
 
-    After each epoch, the shares are those under which the held-out text is likeliest, by expectation and maximization
-    (Jelinek and Mercer, "Interpolated estimation of Markov source parameters from sparse data", 1980).
+    After each epoch, the powers are those under which the held-out text is likeliest. They are two numbers, so what is
+    left over of the text judges the epoch as well as before.
 
     Args:
         tree: the n-gram, counted in the training text.
         dataset: its held-out text is read.
 
     Attributes:
-        tree: the n-gram with its probabilities multiplied by its share over the network's.
-        shares: of the network, by kind of context, ``[kinds]``.
+        powers: of the network and of the n-gram, ``[2]`` float32.
     """
 
     def __init__(self, tree: ContextTree, dataset: Dataset) -> None:
-        self.tree = self._counted = tree
-        self._kinds = tree.lengths * KINDS_OF_ENTRIES + np.minimum(np.diff(tree.offsets), KINDS_OF_ENTRIES - 1)
-        self.shares: Numbers = np.full(self._kinds.max() + 1, HALF)
+        self.tree = tree
+        self.powers = np.array(POWERS, np.float32)
         read = list(self._read(dataset))
-        #: Of the held-out targets that count: their probability by the n-gram, and the kind of its context.
-        self._p = np.concatenate([np.zeros(0), *(p for p, _ in read)])
-        self._kinds_read = np.concatenate([np.zeros(0, np.intp), *(kinds for _, kinds in read)])
+        self._targets = np.concatenate([np.zeros(0, np.int32), *(targets for targets, _ in read)])
+        self._contexts = np.concatenate([np.zeros(0, np.int32), *(contexts for _, contexts in read)])
+        #: Every k-th target is judged.
+        self.every = 1 + len(self._targets) * tree.vocab_size // HELD
 
-    def _read(self, dataset: Dataset) -> Iterator[tuple[Numbers, NDArray[np.intp]]]:
-        contexts: NDArray[np.int32] | None = None
+    def _read(self, dataset: Dataset) -> Iterator[tuple[Ids, Ids]]:
+        """The held-out targets of each batch that count, and the n-gram's context of each."""
+        contexts: Ids | None = None
         for batch in dataset.held_out.batches(epoch=0) if dataset.held_out else ():
             rows = len(batch.inputs)
             if contexts is None or not dataset.carries_state or batch.resets_state or len(contexts) != rows:
                 contexts = np.full(rows, ContextTree.beginning, np.int32)
-            read = self._counted.read(batch.inputs, contexts)
+            read = self.tree.read(batch.inputs, contexts)
             lengths = batch.lengths()
             contexts = read[np.arange(rows), batch.inputs.shape[1] if lengths is None else lengths]
             counts = batch.weights > 0
-            after = read[:, 1:][counts]
-            p = np.exp(self._counted.log_probability_of(batch.targets[counts], after).astype(np.float64))
-            yield p, self._kinds[after]
+            yield batch.targets[counts], read[:, 1:][counts]
 
-    def fit(self, log_likelihoods: Sequence[NDArray[np.float32]]) -> float:
-        """Fit the shares, and scale the tree.
+    def fit(self, log_probabilities: Sequence[Rows]) -> float:
+        """Fit the powers.
 
         Args:
-            log_likelihoods: of the held-out targets that count, by the network, in the order of the batches.
+            log_probabilities: of all ids by the network, ``[k, V]`` each: for every :attr:`every`-th held-out target
+                that counts, in the order of the batches.
 
         Returns:
             The mean loss of the mixture in nats per target.
         """
-        network = np.exp(np.concatenate(log_likelihoods).astype(np.float64))
-
-        def explained(shares: Numbers | float) -> Numbers:
-            """Of each target, how likely it is that the network has written it."""
-            return shares * network / (shares * network + (1 - shares) * self._p)
-
-        share = HALF
+        network = np.concatenate(log_probabilities)
+        targets, contexts = self._targets[:: self.every], self._contexts[:: self.every]
+        step = 1 + network.size // FITTED
+        some = network[::step], targets[::step], contexts[::step]
+        powers = np.array(POWERS)
         for _ in range(STEPS):
-            share = float(np.clip(explained(share).mean(), LEAST, LARGEST))
-        shares = np.full(len(self.shares), share)
-        targets = np.bincount(self._kinds_read, minlength=len(shares))
-        for _ in range(STEPS):
-            of_kinds = np.bincount(self._kinds_read, explained(shares[self._kinds_read]), len(shares))
-            shares = np.clip((of_kinds + PRIOR * share) / (targets + PRIOR), LEAST, LARGEST)
-        self.trust(shares)
-        of_each = shares[self._kinds_read]
-        return -float(np.log(of_each * network + (1 - of_each) * self._p).mean())
+            slope, curvature = np.zeros(2), 1e-6 * np.eye(2)
+            for both, p, chosen in self._blocks(powers, *some):
+                mean = np.einsum("ikv,kv->ik", both, p)
+                slope += (mean - both[:, np.arange(len(chosen)), chosen]).sum(axis=1)
+                curvature += np.einsum("ikv,jkv,kv->ij", both, both, p) - mean @ mean.T
+            powers = np.clip(powers - np.linalg.solve(curvature, slope), LEAST, LARGEST)
+        self.powers = powers.astype(np.float32)
+        nats = 0.0
+        for _, p, chosen in self._blocks(self.powers, network, targets, contexts):
+            nats -= float(np.log(p[np.arange(len(chosen)), chosen]).sum())
+        return nats / max(len(targets), 1)
 
-    def trust(self, shares: Numbers) -> None:
-        """Take the network's shares, ``[kinds]``.
+    def _blocks(
+        self, powers: NDArray[np.floating], network: Rows, targets: Ids, contexts: Ids
+    ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64], Ids]]:
+        """Some targets at a time: both log-probabilities, ``[2, k, V]``; the mixture, ``[k, V]``; the targets."""
+        rows = max(1, AT_ONCE // self.tree.vocab_size)
+        for first in range(0, len(targets), rows):
+            part = slice(first, first + rows)
+            both = np.stack([network[part], self.tree.log_probabilities(contexts[part])]).astype(np.float64)
+            logits = np.einsum("i,ikv->kv", powers, both)
+            p = np.exp(logits - logits.max(axis=1, keepdims=True))
+            yield both, p / p.sum(axis=1, keepdims=True), targets[part]
+
+    def take(self, powers: NDArray[np.float32]) -> None:
+        """Take the powers of a checkpoint.
 
         Raises:
-            ArtifactError: if they are not those of this n-gram.
+            ArtifactError: if they are no powers.
         """
-        fits = shares.dtype == np.float64 and shares.shape == self.shares.shape
-        if not fits or not (shares.min() >= LEAST and shares.max() <= LARGEST):
-            raise ArtifactError("the checkpoint's shares of network and n-gram are not those of this model")
-        self.shares = shares
-        self.tree = self._counted.scaled(((1 - shares) / shares)[self._kinds])
+        is_pair = (powers.dtype, powers.shape) == (np.float32, (2,))
+        if not is_pair or not (powers >= np.float32(LEAST)).all() or not (powers <= np.float32(LARGEST)).all():
+            raise ArtifactError("the checkpoint's powers of network and n-gram are not those of this model")
+        self.powers = powers
