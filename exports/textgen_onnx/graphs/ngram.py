@@ -26,6 +26,9 @@ PREFIX = ContextTree.prefix
 #: The least probability of an id, as in :attr:`textgen.ContextTree.logits`.
 LEAST = np.float32(1e-30)
 
+#: The most that the power of an n-gram may be, as in :class:`textgen.RecurrentNetwork`.
+LARGEST_POWER = 100
+
 
 def describe_ngram(tree: ContextTree) -> NGram:
     """What decides the shapes and dtypes of a tree's tensors."""
@@ -73,6 +76,8 @@ def unpack_ngram(tensors: Mapping[str, NDArray[Any]], vocab_size: int) -> Contex
     if (entries >= len(own)).any() or len(np.unique(entries)) < len(entries):
         raise ArtifactError("the n-gram is damaged: no entry of its own leads to a context")
     longer[entries] = contexts
+    if not 0 <= tensors[f"{PREFIX}power"].item() <= LARGEST_POWER:
+        raise ArtifactError(f"the n-gram is damaged: its power is not between 0 and {LARGEST_POWER}")
     arrays = {
         "suffixes": suffixes.astype(np.int32),
         "shares": shares,

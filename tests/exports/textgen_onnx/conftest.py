@@ -92,7 +92,7 @@ def random_network(
     tensors["head.kernel"] = rng.normal(0, 4 / np.sqrt(units), (units, vocab))
     tensors["head.bias"] = rng.normal(0, 0.5, vocab)
     network = RecurrentNetwork.from_tensors(cell, tensors)
-    return replace(network, ngram=random_tree(vocab, contexts)) if contexts else network
+    return replace(network, ngram=random_tree(vocab, contexts), ngram_power=0.7) if contexts else network
 
 
 @pytest.fixture(scope="session")

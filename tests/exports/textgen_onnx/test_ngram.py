@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,9 @@ def expected_of(network, ids, state, lengths):
 )
 def test_logits_and_states_are_those_of_numpy(make_network, make_tree, cell, vocab, order, contexts, lengths, seed):
     tree = make_tree(vocab, contexts, order, seed=seed)
-    network: Any = tree if cell == "none" else make_network(cell, layers=2, vocab=vocab)
-    if cell != "none":
-        object.__setattr__(network, "ngram", tree)
+    network: Any = (
+        tree if cell == "none" else replace(make_network(cell, layers=2, vocab=vocab), ngram=tree, ngram_power=0.7)
+    )
     weights = GraphWeights.from_network(network)
     rng = np.random.default_rng(seed)
     ids = rng.integers(0, vocab, (len(lengths), 9)).astype(np.int32)
@@ -246,6 +247,8 @@ DAMAGES = {
     "less than nothing": with_value("own", 3, -0.1),
     "too much": with_value("own", 3, 2e4),
     "not a number": with_value("own", 3, np.nan),
+    "a negative power": with_value("power", 0, -0.1),
+    "a power above all bounds": with_value("power", 0, 101),
     "an infinite share": with_value("shares", 3, np.inf),
 }
 
