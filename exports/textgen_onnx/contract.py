@@ -52,12 +52,14 @@ class NGram(BaseModel):
         contexts: their number.
         entries: the number of ids that were seen after contexts, in all.
         largest_gap: in a table ``[contexts, V]``, the most places from one entry to the next.
+        is_half: whether half precision holds its numbers exactly.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
     contexts: Annotated[int, Field(ge=2, lt=2**31)]
     entries: Annotated[int, Field(ge=0, lt=2**31)]
     largest_gap: Annotated[int, Field(ge=0, lt=2**31)]
+    is_half: bool
 
 
 class Description(BaseModel):

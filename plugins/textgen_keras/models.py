@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 #: The length of the n-grams that are counted.
 ORDER = 8
 
-#: The options that suit corpora below a number of characters. A few names are soon memorised: on held-out names, a
-#: small model with much dropout does better. A book is memorised in ten epochs, unless weights are dropped, too.
+#: The options that suit corpora below a number of characters; docs/training.md says what was tried. A few names are
+#: soon memorised: the less text, the more is dropped. An n-gram knows the words of a text that is small.
 _SUGGESTED: tuple[tuple[int, dict[str, Any]], ...] = (
-    (50_000, {"units": 128, "dropout": 0.3}),
-    (500_000, {"units": 256, "dropout": 0.2}),
-    (5_000_000, {"units": 768, "dropout": 0.5, "weight_dropout": 0.2}),
+    (50_000, {"units": 256, "dropout": 0.5, "weight_dropout": 0.3, "ngram": 90_000}),
+    (500_000, {"units": 384, "dropout": 0.5, "weight_dropout": 0.4, "ngram": 90_000}),
+    (5_000_000, {"units": 768, "dropout": 0.5, "weight_dropout": 0.2, "ngram": 90_000}),
 )
 
 
@@ -144,7 +144,7 @@ class RecurrentModel(KerasModel):
         from textgen_keras.mixture import Mixture
 
         contexts = min(self.options.ngram, ContextTree.most_contexts(self.vocab_size))
-        tree = make_tree(count_text(dataset, ORDER, self.vocab_size), contexts)
+        tree = make_tree(count_text(dataset, ORDER, self.vocab_size), contexts).rounded()
         self._mixture = Mixture(tree, dataset)
         return self._mixture
 

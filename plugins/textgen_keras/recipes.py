@@ -1,7 +1,7 @@
 """The recipes: complete settings of the five programs that the project set out to reproduce, and ``agnews-labels``.
 
 The five train as their sources do: Keras's default learning rate for Adam, no gradient clipping, no dropout, no
-held-out text, duplicates kept, examples in shuffled order. They also sample text as their sources do.
+n-gram, no held-out text, duplicates kept, examples in shuffled order. They also sample text as their sources do.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _SOURCE = {
     "average": 0.0,
     "clip_norm": None,
 }
-_NO_DROPOUT = {"dropout": 0.0, "weight_dropout": 0.0, "input_weight_dropout": 0.0}
-_GRU_1024 = {"name": "gru", "input": "embedding", "units": 1024, "layers": 1, **_NO_DROPOUT}
+_NETWORK_ALONE = {"dropout": 0.0, "weight_dropout": 0.0, "input_weight_dropout": 0.0, "ngram": 0}
+_GRU_1024 = {"name": "gru", "input": "embedding", "units": 1024, "layers": 1, **_NETWORK_ALONE}
 
 SHAKESPEARE_GRU: Settings = {
     "corpus": {"name": "shakespeare"},
@@ -63,7 +63,7 @@ _AGNEWS_TRAINING = {
     "epochs": 5,
     "sample_every": 1,
 }
-_AGNEWS_MODEL = {"name": "lstm", "input": "one-hot", "units": 128, "layers": 1, **_NO_DROPOUT}
+_AGNEWS_MODEL = {"name": "lstm", "input": "one-hot", "units": 128, "layers": 1, **_NETWORK_ALONE}
 _AGNEWS_GENERATION = {"length": 200, "sampler": "temperature(0.7) | multinomial"}
 
 AGNEWS_LSTM: Settings = {

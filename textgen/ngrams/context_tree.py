@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -17,8 +17,8 @@ from textgen.ngrams.counts import find
 Ids = NDArray[np.int32]
 Places = NDArray[np.intp]
 
-#: The most numbers of a table of all contexts and ids: with what follows, 32 MB.
-MOST_NUMBERS = 2**22
+#: The most numbers of a table of all contexts and ids: with what follows, 64 MB.
+MOST_NUMBERS = 2**23
 
 #: The most ids of a context, and the least probability of an id.
 LONGEST, LEAST = 16, 1e-30
@@ -189,6 +189,15 @@ class ContextTree:
         for first, end in pairwise(self.levels):
             entries = slice(self.offsets[first], self.offsets[end])
             yield slice(first, end), entries, rows[entries]
+
+    def rounded(self) -> ContextTree:
+        """The tree with its numbers as half precision has them, so that they take half the room."""
+        least = np.finfo(np.float16).smallest_subnormal
+        return replace(
+            self,
+            shares=np.maximum(self.shares.astype(np.float16), least).astype(np.float32),
+            own=self.own.astype(np.float16).astype(np.float32),
+        )
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """The arrays by name, for :meth:`from_tensors`."""

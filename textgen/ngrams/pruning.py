@@ -25,7 +25,9 @@ def make_tree(counts: NGramCounts, contexts: int | None = None) -> ContextTree:
     """
     levels = by_length(counts)
     occurrences, vocab_size = [level.counts for level in levels], counts.base - 1
-    totals = [np.bincount(level.context_of, level.counts, len(level.contexts)) for level in levels]
+    totals: list[Numbers] = [
+        np.bincount(level.context_of, level.counts, len(level.contexts)).astype(np.float64) for level in levels
+    ]
     kept = [value > 0 for value in _with_needed(levels, totals)]
     if contexts is not None and sum(map(np.count_nonzero, kept)) > contexts:
         kept = _best(_with_needed(levels, _gains(levels, occurrences, vocab_size)), contexts)

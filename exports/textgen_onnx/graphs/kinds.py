@@ -24,14 +24,14 @@ def parts_of(cell: Cell, precision: Precision) -> dict[str, int]:
 
 def kinds_of_ngram(ngram: NGram) -> Kinds:
     """The tensors of :func:`textgen_onnx.graphs.ngram.pack_ngram`."""
-    single = np.dtype(np.float32)
+    numbers = np.dtype(np.float16 if ngram.is_half else np.float32)
     kinds = {
         "suffixes": ((ngram.contexts,), smallest_dtype(ngram.contexts)),
-        "shares": ((ngram.contexts,), single),
+        "shares": ((ngram.contexts,), numbers),
         "led_from": ((ngram.contexts,), smallest_dtype(ngram.entries + 1)),
         "gaps": ((ngram.entries,), smallest_dtype(ngram.largest_gap + 1)),
-        "own": ((ngram.entries,), single),
-        "power": ((1,), single),
+        "own": ((ngram.entries,), numbers),
+        "power": ((1,), np.dtype(np.float32)),
     }
     return {ContextTree.prefix + name: kind for name, kind in kinds.items()}
 

@@ -17,7 +17,7 @@ from onnx import helper
 from textgen import ContextTree
 from textgen.errors import ArtifactError
 from textgen_onnx.contract import NGram
-from textgen_onnx.graphs.builder import INT64, Graph
+from textgen_onnx.graphs.builder import FLOAT, INT64, Graph
 from textgen_onnx.graphs.kinds import kinds_of_ngram, smallest_dtype
 
 #: The beginning of the names of its tensors.
@@ -33,11 +33,12 @@ LARGEST_POWER = 100
 def describe_ngram(tree: ContextTree) -> NGram:
     """What decides the shapes and dtypes of a tree's tensors."""
     gaps = np.diff(_places(tree), prepend=0)
-    return NGram(contexts=len(tree), entries=len(tree.ids), largest_gap=int(gaps.max(initial=0)))
+    is_half = all(np.array_equal(array, array.astype(np.float16)) for array in (tree.shares, tree.own))
+    return NGram(contexts=len(tree), entries=len(tree.ids), largest_gap=int(gaps.max(initial=0)), is_half=is_half)
 
 
 def pack_ngram(tree: ContextTree, power: float = 1.0) -> dict[str, NDArray[Any]]:
-    """A tree as the tensors of a graph; whole numbers have the smallest dtype that holds them.
+    """A tree as the tensors of a graph, of the smallest dtypes that hold them.
 
     * ``ngram.suffixes``, ``ngram.shares``: as in the tree.
     * ``ngram.led_from``: of the contexts, the entry that leads to it, where the first is 1; 0 if none does.
@@ -80,10 +81,10 @@ def unpack_ngram(tensors: Mapping[str, NDArray[Any]], vocab_size: int) -> Contex
         raise ArtifactError(f"the n-gram is damaged: its power is not between 0 and {LARGEST_POWER}")
     arrays = {
         "suffixes": suffixes.astype(np.int32),
-        "shares": shares,
+        "shares": shares.astype(np.float32),
         "offsets": np.searchsorted(places, np.arange(len(suffixes) + 1) * np.int64(vocab_size)).astype(np.int32),
         "ids": (places % vocab_size).astype(np.int32),
-        "own": own,
+        "own": own.astype(np.float32),
         "longer": longer,
     }
     return ContextTree.from_tensors(arrays, vocab_size)
@@ -134,9 +135,9 @@ class Tables:
         dtype = smallest_dtype(len(tree))
         parts = zip(
             cut(graph.add("Cast", f"{PREFIX}suffixes", to=INT64), levels),
-            cut(graph.add("Unsqueeze", f"{PREFIX}shares", column), levels),
+            cut(graph.add("Unsqueeze", graph.add("Cast", f"{PREFIX}shares", to=FLOAT), column), levels),
             cut(places, entries),
-            cut(f"{PREFIX}own", entries),
+            cut(graph.add("Cast", f"{PREFIX}own", to=FLOAT), entries),
             cut(graph.add("Gather", places, led_from), led_to),
             cut(graph.add("Cast", contexts, to=helper.np_dtype_to_tensor_dtype(dtype)), led_to),
             strict=True,
