@@ -177,9 +177,14 @@ def test_tables_are_made_when_a_session_opens(make_network, chain, tmp_path):
 
 
 def test_batches_of_all_sizes_share_the_tables(run, monkeypatch):
-    opened = []
+    opened: list[Any] = []
     session = onnxruntime.InferenceSession
-    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *a, **o: opened.append(1) or session(*a, **o))
+
+    def spy(model: bytes, *arguments: Any, **options: Any) -> Any:
+        opened.append(model)
+        return session(model, *arguments, **options)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", spy)
     monkeypatch.setattr("textgen_onnx.running.threads.usable_cores", lambda: 1)
     generator = api.load(run, runtime="onnx")
     for num in (1, 3, 9, 40):
