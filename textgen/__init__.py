@@ -43,7 +43,7 @@ _HOMES = {
     "textgen.ngrams.context_tree": ("ContextTree",),
     "textgen.ngrams.counts": ("NGramCounts",),
     "textgen.ngrams.kneser_ney": ("KneserNey",),
-    "textgen.ngrams.pruning": ("jackknifed_trees", "make_tree"),
+    "textgen.ngrams.pruning": ("make_tree",),
     "textgen.ngrams.reading": ("count_text", "largest_order", "read_codes"),
     "textgen.plugins.hookspecs": ("Register", "hookimpl"),
     "textgen.plugins.registry": ("use_plugins",),

@@ -58,7 +58,6 @@ from textgen.model.state import TensorSpec as TensorSpec
 from textgen.ngrams.context_tree import ContextTree as ContextTree
 from textgen.ngrams.counts import NGramCounts as NGramCounts
 from textgen.ngrams.kneser_ney import KneserNey as KneserNey
-from textgen.ngrams.pruning import jackknifed_trees as jackknifed_trees
 from textgen.ngrams.pruning import make_tree as make_tree
 from textgen.ngrams.reading import count_text as count_text
 from textgen.ngrams.reading import largest_order as largest_order

@@ -20,8 +20,8 @@ from textgen_keras.training.memory import keep_freed_memory
 from textgen_keras.training.options import GradientOptions
 
 if TYPE_CHECKING:
+    from textgen_keras.mixture import Mixture
     from textgen_keras.stateful_network import StatefulNetwork
-    from textgen_keras.training.mixture import Mixture
 
 
 class KerasModel(Model):

@@ -28,8 +28,8 @@ from textgen_keras.network.options import RecurrentOptions
 from textgen_keras.shapes import check_shapes
 
 if TYPE_CHECKING:
+    from textgen_keras.mixture import Mixture
     from textgen_keras.network.recurrent import KerasNetwork
-    from textgen_keras.training.mixture import Mixture
 
 #: The length of the n-grams that are counted.
 ORDER = 8
@@ -141,7 +141,7 @@ class RecurrentModel(KerasModel):
     def mixture_for(self, dataset: Dataset) -> Mixture | None:
         if not self._has_ngram:
             return None
-        from textgen_keras.training.mixture import Mixture
+        from textgen_keras.mixture import Mixture
 
         contexts = min(self.options.ngram, ContextTree.most_contexts(self.vocab_size))
         tree = make_tree(count_text(dataset, ORDER, self.vocab_size), contexts)

@@ -168,14 +168,20 @@ class NGram(Model):
             raise ArtifactError(f"the weights are not n-grams and their counts: {kinds}")
         codes, counts = tensors["ngrams"], tensors["counts"]
         top = self._counts.base**self.order
-        if len(codes) and (
-            codes[0] < 0 or codes[-1] >= top or (np.diff(codes) <= 0).any() or (codes % self._counts.base == 0).any()
-        ):
+        if len(codes) and (codes[0] < 1 or codes[-1] >= top or (np.diff(codes) <= 0).any() or self._has_gap(codes)):
             raise ArtifactError(f"the weights are not sorted n-grams of {self.order} out of {self.vocab_size:,} ids")
         if len(counts) and counts.min() < 1:
             raise ArtifactError("the weights have counts below 1")
         if counts.sum(dtype=np.float64) > MOST_TARGETS:
             raise ArtifactError(f"the weights count more than {MOST_TARGETS:,} n-grams")
+
+    def _has_gap(self, codes: Codes) -> bool:
+        """Whether a place after an id is none; only those before the beginning of a text are."""
+        while codes.any():
+            codes, last = np.divmod(codes, self._counts.base)
+            if (last[codes > 0] == 0).any():
+                return True
+        return False
 
     def grow_weights(self, tensors: Tensors, old_ids: NDArray[np.int32]) -> Tensors:
         former = NGram(self.options, int(np.count_nonzero(old_ids >= 0)))

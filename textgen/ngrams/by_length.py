@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +21,7 @@ class Grams:
 
     Attributes:
         codes: ``[m]`` int64, sorted.
-        counts: the occurrences in each part of the text, ``[parts, m]`` int64.
+        counts: their occurrences, ``[m]`` int64.
         begins: whether they begin a text, so that nothing ever comes before them, ``[m]``.
         suffixes: the places of the n-grams without their first digits among the shorter ones, ``[m]``; 0 if n is 1.
         longer: the places of the n-grams among the contexts of n digits, ``[m]``; -1 for those that are none.
@@ -42,16 +41,10 @@ class Grams:
     offsets: Places
 
 
-def by_length(parts: Sequence[NGramCounts]) -> list[Grams]:
-    """The n-grams of 1, 2, ... and n digits that occur in a text, which is given in one part or more."""
-    for part in parts:
-        part.merge()
-    order, base = parts[0].order, parts[0].base
-    codes, places = np.unique(np.concatenate([part.codes for part in parts]), return_inverse=True)
-    ends = np.cumsum([len(part.codes) for part in parts])
-    counts = np.zeros((len(parts), len(codes)), np.int64)
-    for row, part, end in zip(counts, parts, ends, strict=True):
-        row[places[end - len(part.codes) : end]] = part.counts
+def by_length(text: NGramCounts) -> list[Grams]:
+    """The n-grams of 1, 2, ... and n digits that occur in a text."""
+    text.merge()
+    order, base, codes, counts = text.order, text.base, text.codes, text.counts
     longer = np.full(len(codes), -1)
     found: list[Grams] = []
     for length in range(order, 0, -1):
@@ -68,7 +61,7 @@ def by_length(parts: Sequence[NGramCounts]) -> list[Grams]:
         found.append(
             Grams(
                 codes=kept,
-                counts=counts[:, left_out:],
+                counts=counts[left_out:],
                 begins=kept < base ** (length - 1) if length > 1 else np.zeros(len(kept), np.bool_),
                 suffixes=suffixes[left_out:],
                 longer=longer[left_out:],
@@ -96,7 +89,7 @@ def _shorter(codes: Codes, counts: Codes, contexts: Codes, power: int) -> tuple[
     found, places = np.unique(np.concatenate([codes % power, contexts[read]]), return_inverse=True)
     suffixes, is_context = places[: len(codes)], places[len(codes) :]
     # Sums in double precision are exact, since there are less than 2**53 occurrences.
-    sums = np.array([np.bincount(suffixes, row, len(found)) for row in counts]).astype(np.int64)
+    sums = np.bincount(suffixes, counts, len(found)).astype(np.int64)
     longer = np.full(len(found), -1)
     longer[is_context] = read
     return suffixes, (found, sums, longer)
@@ -104,4 +97,4 @@ def _shorter(codes: Codes, counts: Codes, contexts: Codes, power: int) -> tuple[
 
 def _distinct(codes: Codes) -> Codes:
     """The distinct ones of sorted codes."""
-    return codes[np.concatenate([[True], codes[1:] != codes[:-1]])[: len(codes)]]
+    return np.asarray(codes[np.concatenate([[True], codes[1:] != codes[:-1]])[: len(codes)]])

@@ -125,7 +125,7 @@ class ContextTree:
         """
         read = self.read(ids, contexts)
         last = ids.shape[1] if lengths is None else np.clip(lengths, 0, ids.shape[1])
-        return read[np.arange(len(ids)), last]
+        return np.asarray(read[np.arange(len(ids)), last])
 
     def log_probabilities(self, contexts: Ids) -> NDArray[np.float32]:
         """The rows of :attr:`logits` of contexts ``[...]``: ``[..., V]`` float32; no table is made if it were large."""
@@ -249,7 +249,7 @@ class ContextTree:
                 raise ArtifactError(f"the n-gram is damaged: {fault}")
         return tree
 
-    def _faults(self) -> Iterator[tuple[bool, str]]:
+    def _faults(self) -> Iterator[tuple[bool | np.bool_, str]]:
         """Whether the arrays are damaged, and how; what follows a fault relies on there being none."""
         contexts, entries = len(self.suffixes), len(self.ids)
         sizes = (len(self.shares), len(self.offsets) - 1, len(self.own), len(self.longer))
@@ -262,14 +262,15 @@ class ContextTree:
         yield self.levels[-1] != contexts, f"it has contexts of more than {LONGEST} ids"
         lengths = np.searchsorted(self.levels, numbers, "right") - 1
         suffix_lengths = np.maximum(lengths - 1, 0)
-        yield bool((lengths[self.suffixes] != suffix_lengths).any()), "its contexts are not sorted by length"
-        steps = np.diff(self.offsets)
-        in_order = self.offsets[0] == 0 and self.offsets[-1] == entries and (steps >= 0).all()
-        yield not in_order, "its offsets are not in order"
-        yield bool(((self.ids < 0) | (self.ids >= self.vocab_size)).any()), "an id is not in the vocabulary"
+        yield (lengths[self.suffixes] != suffix_lengths).any(), "its contexts are not sorted by length"
+        offsets = self.offsets.astype(np.int64)  # differences of 32 bits could overflow
+        steps = offsets[1:] - offsets[:-1]
+        is_whole = self.offsets[0] == 0 and self.offsets[-1] == entries
+        yield not is_whole or (steps < 0).any(), "its offsets are not in order"
+        yield ((self.ids < 0) | (self.ids >= self.vocab_size)).any(), "an id is not in the vocabulary"
         rows = np.repeat(numbers, steps)
-        yield bool((np.diff(self._places) <= 0).any()), "the ids of a context are not sorted"
-        yield bool(((self.longer < -1) | (self.longer >= contexts)).any()), "an id leads to no context"
+        yield (np.diff(self._places) <= 0).any(), "the ids of a context are not sorted"
+        yield ((self.longer < -1) | (self.longer >= contexts)).any(), "an id leads to no context"
         known = self.longer >= 0
         before, ids, longer = rows[known], self.ids[known], self.longer[known]
         led_to = np.bincount(longer, minlength=contexts)
@@ -277,9 +278,11 @@ class ContextTree:
             (before == 0) | (self.following[self.suffixes[before], ids] == self.suffixes[longer])
         )
         yield not is_longer.all() or led_to[:2].any() or led_to.max() > 1, "an id leads to another context than its own"
-        has_finite = np.isfinite(self.shares).all() and np.isfinite(self.own).all()
-        yield not has_finite, "it has numbers that are not finite"
-        is_share = (self.shares > 0).all() and (self.shares <= 1).all() and (self.own >= 0).all()
-        yield not is_share, "it has numbers that are no shares"
-        sums = np.bincount(rows, self.own, contexts) + self.shares
-        yield bool((sums > 1 + ROUNDING).any()), "its probabilities add up to more than 1"
+        yield not (np.isfinite(self.shares).all() and np.isfinite(self.own).all()), "it has numbers that are not finite"
+        is_no_share = (self.shares <= 0) | (self.shares > 1)
+        yield is_no_share.any() or (self.own < 0).any(), "it has numbers that are no shares"
+        sums = np.bincount(rows, self.own, contexts).astype(np.float64)
+        for first, end in pairwise(self.levels):
+            suffixes = self.suffixes[first:end]
+            sums[first:end] += self.shares[first:end] * (sums[suffixes] if first else 1.0)
+        yield (sums > 1 + ROUNDING).any(), "its probabilities add up to more than 1"

@@ -32,7 +32,7 @@ class KneserNey:
 
     def __init__(self, counts: NGramCounts) -> None:
         self._base = counts.base
-        levels = by_length([counts])
+        levels = by_length(counts)
         numbers = kneser_ney_numbers(levels, [level.counts[0] for level in levels])
         self._levels = [_Level.of(grams, count) for grams, count in zip(levels, numbers, strict=True)]
 

@@ -16,28 +16,6 @@ from textgen.ngrams.kneser_ney import Numbers, discounts, kneser_ney_numbers, sm
 Kept = list[NDArray[np.bool_]]
 
 
-def jackknifed_trees(parts: Sequence[NGramCounts], contexts: int) -> list[ContextTree]:
-    """A tree of a whole text, and for each part a tree of all other parts.
-
-    What a tree says about the text that it was counted in is too good. A network that is trained on top of it has to
-    see what it says about other text: the tree of the other parts.
-
-    Args:
-        parts: the n-grams of each part of a text, n at least 2; at least one part.
-        contexts: the most contexts of each tree, at least 2; fewer if the vocabulary is large.
-
-    Returns:
-        The tree of the whole text first.
-    """
-    vocab_size, levels = parts[0].base - 1, by_length(parts)
-    contexts = min(contexts, ContextTree.most_contexts(vocab_size))
-    wholes = [np.sum(level.counts, axis=0) for level in levels]
-    others = [
-        [whole - level.counts[part] for whole, level in zip(wholes, levels, strict=True)] for part in range(len(parts))
-    ]
-    return [_tree(levels, counts, vocab_size, contexts) for counts in (wholes, *others)]
-
-
 def make_tree(counts: NGramCounts, contexts: int | None = None) -> ContextTree:
     """The tree of a text.
 
@@ -45,16 +23,9 @@ def make_tree(counts: NGramCounts, contexts: int | None = None) -> ContextTree:
         counts: its n-grams, n at least 2.
         contexts: the most contexts, at least 2; ``None`` for all.
     """
-    levels = by_length([counts])
-    return _tree(levels, [level.counts[0] for level in levels], counts.base - 1, contexts)
-
-
-def _tree(levels: Sequence[Grams], occurrences: Sequence[Codes], vocab_size: int, contexts: int | None) -> ContextTree:
-    """The tree of n-grams that occur so many times each, by length."""
-    totals = [
-        np.bincount(level.context_of, counts, len(level.contexts))
-        for level, counts in zip(levels, occurrences, strict=True)
-    ]
+    levels = by_length(counts)
+    occurrences, vocab_size = [level.counts for level in levels], counts.base - 1
+    totals = [np.bincount(level.context_of, level.counts, len(level.contexts)) for level in levels]
     kept = [value > 0 for value in _with_needed(levels, totals)]
     if contexts is not None and sum(map(np.count_nonzero, kept)) > contexts:
         kept = _best(_with_needed(levels, _gains(levels, occurrences, vocab_size)), contexts)
@@ -75,8 +46,7 @@ def _gains(levels: Sequence[Grams], occurrences: Sequence[Codes], vocab_size: in
         lost = (counts == 1) | (level.begins & (counts > 0))
         p = _without(level, counts, counts > 0, shorter)
         shorter = _without(level, number, lost, shorter)
-        gain = counts * np.log(p / last[level.suffixes])
-        gains.append(np.bincount(level.context_of, gain, len(level.contexts)))
+        gains.append(_sums(level, counts * np.log(p / last[level.suffixes])))
         last = p
     return gains
 
@@ -86,13 +56,18 @@ def _without(level: Grams, numbers: Codes, lost: NDArray[np.bool_], shorter: Num
 
     ``shorter`` are the probabilities of the n-grams without their first digits.
     """
-    contexts, of = len(level.contexts), level.context_of
+    of = level.context_of
     table, left_over = discounts(numbers), numbers - lost
-    total = np.bincount(of, numbers, contexts)[of] - lost
+    total = _sums(level, numbers)[of] - lost
     discount, less = table[np.minimum(numbers, 3)], table[np.minimum(left_over, 3)]
-    shared = np.bincount(of, discount, contexts)[of] - discount + less
+    shared = _sums(level, discount)[of] - discount + less
     below = shorter[level.suffixes]
     return np.where(total > 0, (left_over - less + shared * below) / np.maximum(total, 1), below)
+
+
+def _sums(level: Grams, numbers: Codes | Numbers) -> Numbers:
+    """The sum of the numbers of each context's n-grams, in double precision."""
+    return np.bincount(level.context_of, numbers, len(level.contexts)).astype(np.float64)
 
 
 def _with_needed(levels: Sequence[Grams], values: Sequence[Numbers]) -> list[Numbers]:
@@ -100,7 +75,7 @@ def _with_needed(levels: Sequence[Grams], values: Sequence[Numbers]) -> list[Num
 
     It needs its suffix, and the context before its last id. The empty one and the beginning of a text are always kept.
     """
-    values = [value.astype(np.float64) for value in values]
+    values = [value.copy() for value in values]
     values[0][0] = values[1][0] = np.inf
     for longer, shorter, value, needed in zip(
         levels[:1:-1], levels[-2:0:-1], values[:1:-1], values[-2:0:-1], strict=True

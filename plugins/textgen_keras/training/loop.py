@@ -14,13 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from textgen import Batch, Checkpoint, Dataset, Position, TrainingRun
 from textgen.errors import ArtifactError, OptionError, UnavailableError
+from textgen_keras.mixture import Mixture
 from textgen_keras.shapes import check_shapes
 from textgen_keras.stateful_network import IDS, StatefulNetwork, as_graph
 from textgen_keras.training.averaging import WeightAverage
 from textgen_keras.training.callbacks import load_callbacks, make_callback_list
 from textgen_keras.training.carried_state import CarriedState
 from textgen_keras.training.freezing import frozen_names
-from textgen_keras.training.mixture import Mixture
 from textgen_keras.training.noise import add_noise, draw_resets
 from textgen_keras.training.optimizer import make_optimizer
 from textgen_keras.training.options import GradientOptions

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from textgen import ContextTree, NGramCounts, api, jackknifed_trees
+from textgen import ContextTree, NGramCounts, api
+from textgen import make_tree as make_tree_of
 from textgen.generation.chain import Chain
 from textgen.model.network import GATES, Cell, RecurrentNetwork
 from textgen.plugins.registry import plugins
@@ -49,13 +50,13 @@ def rounding() -> float:
 def random_tree(vocab: int, contexts: int, order: int = 4, seed: int = 0) -> ContextTree:
     """The n-gram of a random text, which often begins anew, and in which ids make some of those after them likely."""
     rng = np.random.default_rng([vocab, order, seed])
-    parts, base = [NGramCounts(order, vocab) for _ in range(3)], vocab + 1
+    counts, base = NGramCounts(order, vocab), vocab + 1
     before = 0
-    for number in range(900):
+    for _ in range(900):
         id_ = (before % base * 3 + int(rng.geometric(0.5))) % vocab
-        parts[number % 3].add(np.array([before * base + id_ + 1]))
+        counts.add(np.array([before * base + id_ + 1]))
         before = 0 if rng.random() < 0.05 else (before * base + id_ + 1) % base ** (order - 1)
-    return jackknifed_trees(parts, contexts)[0]
+    return make_tree_of(counts, contexts)
 
 
 @pytest.fixture(scope="session")

@@ -128,6 +128,10 @@ def test_the_order_is_bounded_by_the_vocabulary():
             {"ngrams": np.array([5], np.int64), "counts": np.array([1], np.int64)},
             "not sorted n-grams",
         ),  # ends with no id
+        (
+            {"ngrams": np.array([1 * 25 + 0 * 5 + 2], np.int64), "counts": np.array([1], np.int64)},
+            "not sorted n-grams",
+        ),  # has a gap
         ({"ngrams": np.array([7], np.int64), "counts": np.array([1, 2], np.int64)}, "not n-grams and their counts"),
         (
             {"ngrams": np.array([7, 8], np.int64), "counts": np.array([2**62, 2**62], np.int64)},
@@ -289,3 +293,18 @@ def test_a_second_text_adds_to_the_counts(tmp_path):
     options: dict[str, Any] = {"length": 12, "seed": 1, "sampler": "greedy"}
     assert both.generate("abc", **options) == "abcababcababcab"
     assert both.generate("xyz", **options) == "xyzxwxyzxwxyzxw"
+
+
+def test_a_limit_keeps_all_counts_and_may_change_with_a_second_text(tmp_path):
+    def train(name: str, contexts: int | None, from_: str | None = None) -> dict[str, Any]:
+        settings: dict[str, Any] = {"training": {"sample_every": 0}, "model": {"contexts": contexts}}
+        start: dict[str, Any] = {"from_": tmp_path / from_} if from_ else {"model": "ngram"}
+        textgen.train(text="abcab" * 30, out=tmp_path / name, settings=settings, **start)
+        return safetensors.numpy.load_file(tmp_path / name / "weights.safetensors")
+
+    limited, free = train("limited", 5), train("free", None)
+    again, free_again = train("again", None, from_="limited"), train("free-again", None, from_="free")
+    for name, array in limited.items():
+        np.testing.assert_array_equal(array, free[name])
+        np.testing.assert_array_equal(again[name], free_again[name])
+    assert again["counts"].sum() == 2 * limited["counts"].sum()

@@ -2,7 +2,6 @@ from collections import Counter
 
 import numpy as np
 from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.textgen.ngrams.definition import MARK, ORDERS, ROWS, Definition, V, count
 from textgen.ngrams.by_length import by_length
@@ -13,16 +12,15 @@ def spelt(code, length):
     return tuple(int(code) // (V + 1) ** place % (V + 1) - 1 for place in range(length - 1, -1, -1))
 
 
-@given(st.lists(ROWS, min_size=1, max_size=3), ORDERS)
-def test_the_n_grams_of_a_text_and_their_links(parts, order):
-    levels = by_length([count(rows, order) for rows in parts])
+@given(ROWS, ORDERS)
+def test_the_n_grams_of_a_text_and_their_links(rows, order):
+    levels = by_length(count(rows, order))
     grams = [[spelt(code, length) for code in level.codes] for length, level in enumerate(levels, 1)]
     contexts = [[spelt(code, length) for code in level.contexts] for length, level in enumerate(levels)]
-    for number, rows in enumerate(parts):
-        found: Counter = Counter()
-        for names, level in zip(grams, levels, strict=True):
-            found.update(dict(zip(names, level.counts[number].tolist(), strict=True)))
-        assert +found == Definition(rows, order).raw
+    found: Counter = Counter()
+    for names, level in zip(grams, levels, strict=True):
+        found.update(dict(zip(names, level.counts.tolist(), strict=True)))
+    assert +found == Definition(rows, order).raw
     for length, level in enumerate(levels):
         assert (np.diff(level.codes) > 0).all()
         assert (np.diff(level.contexts) > 0).all()

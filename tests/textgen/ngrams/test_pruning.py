@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.textgen.ngrams.definition import MARK, ORDERS, ROWS, Definition, V, count
-from textgen import ContextTree, jackknifed_trees, make_tree
+from textgen import make_tree
 
 
 def contexts_of(tree):
@@ -47,17 +47,6 @@ def test_what_a_context_needs_is_kept(rows, order, most):
         assert context[:-1] in contexts
 
 
-@given(st.lists(ROWS, min_size=1, max_size=4), ORDERS, st.integers(2, 40))
-def test_a_part_is_read_with_a_tree_of_the_others(parts, order, most):
-    counts = [count(rows, order) for rows in parts]
-    whole, *others = jackknifed_trees(counts, most)
-    assert same(whole, make_tree(count([row for rows in parts for row in rows], order), most))
-    assert len(others) == len(parts)
-    for number, tree in enumerate(others):
-        rest = [row for other, rows in enumerate(parts) if other != number for row in rows]
-        assert same(tree, make_tree(count(rest, order), most))
-
-
 def test_contexts_that_predict_are_kept():
     # After 0, 1, 2 comes 3, unless 1 came before it; all else is random. Four ids decide, so three do not help.
     rng = np.random.default_rng(0)
@@ -69,11 +58,3 @@ def test_contexts_that_predict_are_kept():
     assert {(0, 1, 2), (1, 0, 1, 2)} <= {*contexts}
     assert len(contexts) <= 12
     assert max(map(len, contexts)) == 4
-
-
-def test_a_large_vocabulary_has_fewer_contexts():
-    counts = count([[(i % 50_000, True) for i in range(200)]], 3, vocab_size=50_000)
-    trees = jackknifed_trees([counts] * 3, 10_000)
-    assert [len(tree) for tree in trees] == [ContextTree.most_contexts(50_000)] * 4
-    for tree in trees:
-        ContextTree.from_tensors(tree.tensors(), 50_000)

@@ -11,7 +11,7 @@ from textgen.plugins.registry import plugins
 from textgen.testing.memory import MemoryRun
 from textgen.text.batches import BatchPlan, Lanes, PaddedDocuments
 from textgen.text.encoded import EncodedText
-from textgen_keras.training.mixture import LARGEST, LEAST, PRIOR, Mixture
+from textgen_keras.mixture import LARGEST, LEAST, PRIOR, Mixture
 
 V, ORDER = 6, 4
 
