@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from math import prod
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import onnxruntime
@@ -51,6 +52,8 @@ class Runner:
         self._vocab_size = export.manifest.vocab_size
         self._graphs: dict[str, Runnable] = {}
         self._sessions: dict[tuple[int, str, int], Any] = {}  # by the process that opened them
+        # Batches of other sizes may use the same session: opening one takes time, and a graph may make large tables.
+        self._by_threads: WeakValueDictionary[tuple[int, str, int], Any] = WeakValueDictionary()
 
     def has(self, name: str) -> bool:
         """True if a graph was added."""
@@ -144,10 +147,16 @@ class Runner:
         return least if batch == 1 else int(np.clip(enough, least, most))
 
     def _open(self, graph: bytes, name: str, feeds: Mapping[str, NDArray[Any]], threads: int = 0) -> Any:
-        path = self._export.path / name
-        session = open_session(graph, str(path), self.device, threads=threads)
-        check_signature(session, path, self._spec, self._vocab_size, feeds)
-        return session if self._graphs[name].foreign is None else InterruptibleSession(session)
+        key = (os.getpid(), name, threads)
+        session = self._by_threads.get(key)
+        if session is None:
+            path = self._export.path / name
+            session = open_session(graph, str(path), self.device, threads=threads)
+            check_signature(session, path, self._spec, self._vocab_size, feeds)
+            if self._graphs[name].foreign is not None:
+                session = InterruptibleSession(session)
+            self._by_threads[key] = session
+        return session
 
     def _open_confined(self, graph: bytes, name: str, feeds: Mapping[str, NDArray[Any]]) -> Any:
         from textgen_onnx.running.confined import ConfinedSession

@@ -176,6 +176,22 @@ def test_tables_are_made_when_a_session_opens(make_network, chain, tmp_path):
             known.update(node.output)
 
 
+def test_batches_of_all_sizes_share_the_tables(run, monkeypatch):
+    opened: list[Any] = []
+    session = onnxruntime.InferenceSession
+
+    def spy(model: bytes, *arguments: Any, **options: Any) -> Any:
+        opened.append(model)
+        return session(model, *arguments, **options)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", spy)
+    monkeypatch.setattr("textgen_onnx.running.threads.usable_cores", lambda: 1)
+    generator = api.load(run, runtime="onnx")
+    for num in (1, 3, 9, 40):
+        generator.generate("the ", num=num, length=5)
+    assert len(opened) == 2  # one that reads, one that writes
+
+
 def test_an_export_grows_by_what_the_tree_takes(exported):
     sizes = []
     for contexts in (0, 60):
