@@ -55,10 +55,11 @@ class RecurrentModel(KerasModel):
     options: RecurrentOptions
 
     @classmethod
-    def suggested_options(cls, characters: int) -> dict[str, Any]:
+    def suggested_options(cls, characters: int, labels: int = 0) -> dict[str, Any]:
         for below, options in _SUGGESTED:
             if characters < below:
-                return options
+                # An n-gram soon forgets the label that a text begins with.
+                return options | {"ngram": 0} if labels else options
         return {}
 
     def __init__(self, options: RecurrentOptions, vocab_size: int) -> None:

@@ -48,8 +48,8 @@ class Model(ABC):
         self.vocab_size = vocab_size
 
     @classmethod
-    def suggested_options(cls, characters: int) -> dict[str, Any]:
-        """Returns default options for a corpus of ``characters`` characters; the user and recipes override them."""
+    def suggested_options(cls, characters: int, labels: int = 0) -> dict[str, Any]:
+        """Returns default options for a corpus of so many characters and labels; the user and recipes override them."""
         return {}
 
     @property

@@ -27,6 +27,7 @@ from textgen.plugins.registry import Registry
 from textgen.runs.lineage import Base, Refit
 from textgen.text.batches import Dataset
 from textgen.text.growth import new_tokens
+from textgen.text.labels import labels_of
 from textgen.text.tokenizer import Tokenizer
 from textgen.text.vocabulary import as_in_training
 from textgen.training.layout import arrange_batches
@@ -170,7 +171,9 @@ def make_plan(
     training = options.training if base is None else _settle_layout(options, text, base, wanted)
     keeps_prompt = base is None or "prompt" in wanted["generation"]
     generation = _settle_generation(options.generation, text, keeps_prompt=keeps_prompt)
-    suggested = options.model_class.suggested_options(text.facts.characters) if base is None else {}
+    suggested: dict[str, Any] = {}
+    if base is None:
+        suggested = options.model_class.suggested_options(text.facts.characters, len(labels_of(text.tokenizer)))
     model_settings = {**suggested, **options.settings["model"], "name": options.model_name}
     model = registry.make("model", model_settings, text.tokenizer.vocab_size)
     weights = None if base is None or text.old_ids is None else model.grow_weights(base.weights, text.old_ids)

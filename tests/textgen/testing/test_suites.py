@@ -719,7 +719,7 @@ class AddsAtTheEnd(CountingModel):
 @fails("test_suggested_options_exist")
 class SuggestsTheUnknown(CountingModel):
     @classmethod
-    def suggested_options(cls, characters):
+    def suggested_options(cls, characters, labels=0):
         return {"units": 5}
 
 

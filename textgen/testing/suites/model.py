@@ -107,7 +107,7 @@ class ModelSuite(ForwardCases, OptionsSuite):
 
     def test_suggested_options_exist(self) -> None:
         for characters in (100, 20_000, 1_000_000, 10**9):
-            suggested = type(self.model()).suggested_options(characters)
+            suggested = type(self.model()).suggested_options(characters, labels=2)
             build_options(type(self.model()).Options, suggested, where="model")
 
     def test_options_that_it_declares_exist(self) -> None:
