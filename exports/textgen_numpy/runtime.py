@@ -38,8 +38,7 @@ class NumpyRuntime(Runtime):
             partial(_product, kernel=layer.kernel, bias=layer.bias[0] if layer.cell == "gru" else layer.bias)
             for layer in network.layers[1:]
         ]
-        #: What the n-gram adds to the logits, ``[contexts, V]``.
-        self._added = None if network.ngram is None else np.float32(network.ngram_power) * network.ngram.logits
+        self._head, self._added = network.head(), network.added()
         self._names = [[f"{i}.{part}" for part in PARTS[layer.cell]] for i, layer in enumerate(network.layers)]
 
     @classmethod
@@ -66,7 +65,7 @@ class NumpyRuntime(Runtime):
     def forward(self, ids: Ids, state: State, lengths: Ids | None = None) -> tuple[Array, State]:
         logits = np.empty((*ids.shape, self.vocab_size), np.float32)
         for at, hidden, after in self._read(ids, state, lengths):
-            logits[:, at] = _product(hidden, self.network.head_kernel, self.network.head_bias)
+            logits[:, at] = _product(hidden, *self._head)
             if self.network.ngram is not None:
                 contexts = self.network.ngram.read(ids[:, at], state["context"])
                 logits[:, at] += self._added[contexts[:, 1:]]

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from textgen import ContextTree, Dataset
 from textgen.errors import ArtifactError
 
-Rows, Ids = NDArray[np.float32], NDArray[np.int32]
+Rows = NDArray[np.float32]
+Ids = NDArray[np.int32]
 
 #: The powers of network and n-gram in a mixture that nothing was fitted to, and the bounds of both.
 POWERS, LEAST, LARGEST = (0.5, 0.5), 0.01, 4.0
@@ -105,7 +106,7 @@ class Mixture:
         Raises:
             ArtifactError: if they are no powers.
         """
-        is_pair = (powers.dtype, powers.shape) == (np.float32, (2,))
+        is_pair = powers.dtype == np.float32 and powers.shape == (2,)
         if not is_pair or not (powers >= np.float32(LEAST)).all() or not (powers <= np.float32(LARGEST)).all():
             raise ArtifactError("the checkpoint's powers of network and n-gram are not those of this model")
         self.powers = powers

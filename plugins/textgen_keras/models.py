@@ -105,12 +105,7 @@ class RecurrentModel(KerasModel):
         return super().parameter_count - self.vocab_size * self.options.units * self.options.tie_weights
 
     def grow_weights(self, tensors: Tensors, old_ids: NDArray[np.int32]) -> Tensors:
-        alone = {name: array for name, array in tensors.items() if not name.startswith(ContextTree.prefix)}
-        grown = RecurrentNetwork.from_tensors(self.cell, alone).with_ids(old_ids).tensors()
-        if self._has_ngram:  # it will be counted in the text that the network is trained on
-            nothing = ContextTree.of_nothing(self.vocab_size).tensors()
-            grown |= {ContextTree.prefix + name: array for name, array in nothing.items()}
-            grown[POWERS] = np.array([1, 0], np.float32)
+        grown = RecurrentNetwork.from_tensors(self.cell, tensors).with_ids(old_ids).tensors()
         if self.options.tie_weights:
             grown["embedding"] = np.ascontiguousarray(grown["head.kernel"].T)
         return grown

@@ -6,7 +6,7 @@ Runtimes and exporters read it; it does not depend on the library that trained t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -60,8 +60,8 @@ class RecurrentLayer:
 class RecurrentNetwork:
     """Input (embedding or one-hot) → recurrent layers → dense head, over a vocabulary of V ids.
 
-    If there is an n-gram, its log-probabilities times its power are added to the logits: a log-linear mixture of both
-    (Klakow, "Log-linear interpolation of language models", 1998).
+    If there is an n-gram, the logits are the sum of the head's and of the n-gram's log-probabilities, each times a power:
+    a log-linear mixture (Klakow, "Log-linear interpolation of language models", 1998).
 
     Attributes:
         embedding: ``[V, E]`` float32, or ``None`` if the input is one-hot.
@@ -69,7 +69,7 @@ class RecurrentNetwork:
         head_kernel: ``[U, V]`` float32.
         head_bias: ``[V]`` float32.
         ngram: over the same ids; ``None`` if there is none.
-        ngram_power: by which its log-probabilities are multiplied.
+        powers: of the head's logits and of the n-gram's log-probabilities, ``[2]`` float32; 1 without an n-gram.
 
     Raises:
         ArtifactError: if a shape does not fit the others.
@@ -80,7 +80,7 @@ class RecurrentNetwork:
     head_kernel: Array
     head_bias: Array
     ngram: ContextTree | None = None
-    ngram_power: float = 1.0
+    powers: Array = field(default_factory=lambda: np.ones(2, np.float32))
 
     def __post_init__(self) -> None:
         for name, (found, expected) in self._shapes().items():
@@ -128,6 +128,16 @@ class RecurrentNetwork:
         bias = first.bias[0] if first.cell == "gru" else first.bias
         return np.asarray(projected + bias, dtype=np.float32)
 
+    def head(self) -> tuple[Array, Array]:
+        """Returns kernel and bias of the head, times its power."""
+        return self.powers[0] * self.head_kernel, self.powers[0] * self.head_bias
+
+    def added(self) -> Array:
+        """Returns what the n-gram adds to the logits after each of its contexts, ``[contexts, V]`` float32."""
+        if self.ngram is None:
+            return np.zeros((0, self.vocab_size), np.float32)
+        return np.asarray(self.powers[1] * self.ngram.logits)
+
     def tensors(self) -> dict[str, Array]:
         """Returns the weights by name, as in ``weights.safetensors``."""
         named = {} if self.embedding is None else {"embedding": self.embedding}
@@ -138,7 +148,7 @@ class RecurrentNetwork:
         named |= {"head.kernel": self.head_kernel, "head.bias": self.head_bias}
         if self.ngram is not None:
             named |= {ContextTree.prefix + name: array for name, array in self.ngram.tensors().items()}
-            named[POWERS] = np.array([1, self.ngram_power], np.float32)
+            named[POWERS] = self.powers
         return named
 
     def with_ids(self, old_ids: NDArray[np.int32]) -> RecurrentNetwork:
@@ -167,15 +177,14 @@ class RecurrentNetwork:
             head_kernel=np.ascontiguousarray(_with_rows(self.head_kernel.T, old_ids, HEAD_SPREAD).T),
             head_bias=np.where(old_ids < 0, lowest, self.head_bias[old_ids]),
             ngram=None if self.ngram is None else self.ngram.with_ids(old_ids),
-            ngram_power=self.ngram_power,
+            powers=self.powers,
         )
 
     @classmethod
     def from_tensors(cls, cell: Cell, tensors: Mapping[str, NDArray[Any]]) -> RecurrentNetwork:
         """The inverse of :meth:`tensors`; without the tensor ``embedding``, the input is one-hot.
 
-        There is an n-gram if there are tensors whose names begin with :attr:`ContextTree.prefix`. Of the powers of
-        network and n-gram, ``ngram.powers``, the network's is multiplied into the head.
+        There is an n-gram if there are tensors whose names begin with :attr:`ContextTree.prefix`.
 
         Raises:
             ArtifactError: if a tensor is missing, superfluous, or has the wrong shape.
@@ -191,7 +200,6 @@ class RecurrentNetwork:
                 f"the weights do not describe a {cell} stack: missing or unexpected tensors {sorted(found ^ expected)}"
             )
         named = {name: np.asarray(array, dtype=np.float32) for name, array in tensors.items()}
-        power, ngram_power = powers if tree else (np.float32(1), np.float32(1))
         layers = tuple(
             RecurrentLayer(
                 cell=cell,
@@ -204,9 +212,9 @@ class RecurrentNetwork:
         return cls(
             embedding=named.get("embedding"),
             layers=layers,
-            head_kernel=named["head.kernel"] * power,
-            head_bias=named["head.bias"] * power,
-            ngram_power=float(ngram_power),
+            head_kernel=named["head.kernel"],
+            head_bias=named["head.bias"],
+            powers=powers,
             ngram=ContextTree.from_tensors(tree, named["head.bias"].size) if tree else None,
         )
 
@@ -234,7 +242,7 @@ def ngram_tensors(tensors: Mapping[str, NDArray[Any]]) -> tuple[dict[str, NDArra
     powers = found.pop(POWERS.removeprefix(prefix), None)
     if not found and powers is None:
         return {}, np.ones(2, np.float32)
-    if powers is None or (powers.dtype, powers.shape) != (np.float32, (2,)):
+    if powers is None or powers.dtype != np.float32 or powers.shape != (2,):
         raise ArtifactError(f"tensor {POWERS} is not float32 [2]")
     if not ((powers >= 0) & (powers <= LARGEST_POWER)).all():
         raise ArtifactError(f"tensor {POWERS} has numbers that are no powers")

@@ -106,18 +106,18 @@ class GraphWeights:
                 tensors |= _cut(f"{name}.bias", _gates(cell, bias + added), parts)
             else:
                 tensors |= _cut("input_table", _gates(cell, network.input_table() + added), parts)
-        tensors["head.bias"] = network.head_bias
+        head_kernel, tensors["head.bias"] = network.head()
         if precision == "int8":
             # The head is small, and rounding it would change the logits directly.
-            tensors["head.kernel"] = network.head_kernel
+            tensors["head.kernel"] = head_kernel
             for name, kernel in kernels.items():
                 tensors |= _quantized(name, kernel)
         else:
-            kernels["head.kernel"] = network.head_kernel
+            kernels["head.kernel"] = head_kernel
             kind = np.float16 if precision == "fp16" else np.float32
             tensors |= {name: kernel.astype(kind) for name, kernel in kernels.items()}
         if network.ngram is not None:
-            tensors |= pack_ngram(network.ngram, network.ngram_power)
+            tensors |= pack_ngram(network.ngram, float(network.powers[1]))
         return cls(cell, tuple(layer.units for layer in network.layers), precision, tensors, network.ngram)
 
     def by_layer(self, state: list[str]) -> list[list[str]]:
