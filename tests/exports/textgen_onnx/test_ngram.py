@@ -82,6 +82,9 @@ def test_a_tree_is_read_as_it_was_written(make_tree, vocab, order, contexts, see
     old_ids = data.draw(st.none() | st.permutations([*range(vocab)]))
     if old_ids is not None:  # as after training on another text: ids have moved, are new, or are gone
         tree = tree.with_ids(np.array([-1, *old_ids[: len(old_ids) // 2 + 1]], np.int32))
+    if data.draw(st.booleans()):
+        tree = tree.rounded()
+        assert pack_ngram(tree)["ngram.own"].dtype == np.float16
     read = unpack_ngram(pack_ngram(tree), tree.vocab_size)
     for name, array in tree.tensors().items():
         np.testing.assert_array_equal(read.tensors()[name], array, strict=True)
@@ -294,6 +297,7 @@ def test_tensors_that_are_no_tree(make_network, make_tree, cell, damage):
         ({"contexts": 59.0}, "ngram.contexts"),
         ({"entries": -1}, "ngram.entries"),
         ({"largest_gap": "2"}, "ngram.largest_gap"),
+        ({"is_half": 1}, "ngram.is_half"),
         ({"order": 3}, "ngram.order"),
         ({"contexts": 2**30}, "does not belong to this model"),
         ({"entries": 2**30}, "does not belong to this model"),
