@@ -60,8 +60,8 @@ class RecurrentLayer:
 class RecurrentNetwork:
     """Input (embedding or one-hot) → recurrent layers → dense head, over a vocabulary of V ids.
 
-    If there is an n-gram, the logits are the sum of the head's and of the n-gram's log-probabilities, each times a power:
-    a log-linear mixture (Klakow, "Log-linear interpolation of language models", 1998).
+    If there is an n-gram, the logits are the sum of the head's and of the n-gram's log-probabilities, each times a
+    power: a log-linear mixture (Klakow, "Log-linear interpolation of language models", 1998).
 
     Attributes:
         embedding: ``[V, E]`` float32, or ``None`` if the input is one-hot.

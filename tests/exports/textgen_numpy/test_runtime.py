@@ -158,14 +158,14 @@ def test_open_takes_the_description_of_the_model(make_network):
     def describe(weights):
         return network if weights.keys() == network.tensors().keys() else None
 
-    model: Any = SimpleNamespace(describe=describe)
+    model: Any = SimpleNamespace(native_runtime="keras", describe=describe)
     runtime = NumpyRuntime.open(artifact, lambda: model, device="auto")
     assert (runtime.vocab_size, runtime.device) == (7, "cpu")
 
 
 def test_open_refuses_a_model_that_is_not_a_stack_and_names_its_runtime():
     artifact: Any = SimpleNamespace(weights=dict)
-    model: Any = SimpleNamespace(describe=lambda weights: None, native_runtime="counts")
+    model: Any = SimpleNamespace(native_runtime="keras", describe=lambda weights: None, native_runtime="counts")
     with pytest.raises(UnsupportedModelError, match="--runtime counts"):
         NumpyRuntime.open(artifact, lambda: model)
 

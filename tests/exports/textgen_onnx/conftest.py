@@ -92,7 +92,11 @@ def random_network(
     tensors["head.kernel"] = rng.normal(0, 4 / np.sqrt(units), (units, vocab))
     tensors["head.bias"] = rng.normal(0, 0.5, vocab)
     network = RecurrentNetwork.from_tensors(cell, tensors)
-    return replace(network, ngram=random_tree(vocab, contexts), ngram_power=0.7) if contexts else network
+    return (
+        replace(network, ngram=random_tree(vocab, contexts), powers=np.array([0.8, 0.7], np.float32))
+        if contexts
+        else network
+    )
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,9 @@ def expected_of(network, ids, state, lengths):
 def test_logits_and_states_are_those_of_numpy(make_network, make_tree, cell, vocab, order, contexts, lengths, seed):
     tree = make_tree(vocab, contexts, order, seed=seed)
     network: Any = (
-        tree if cell == "none" else replace(make_network(cell, layers=2, vocab=vocab), ngram=tree, ngram_power=0.7)
+        tree
+        if cell == "none"
+        else replace(make_network(cell, layers=2, vocab=vocab), ngram=tree, powers=np.array([0.8, 0.7], np.float32))
     )
     weights = GraphWeights.from_network(network)
     rng = np.random.default_rng(seed)

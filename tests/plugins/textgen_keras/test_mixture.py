@@ -56,7 +56,7 @@ def of_tree(tree: ContextTree, data: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    return np.asarray(logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True)))
 
 
 def network_for(targets: np.ndarray, knows: float = 2.0) -> np.ndarray:
