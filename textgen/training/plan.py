@@ -183,7 +183,7 @@ def make_plan(
         dataset=dataset,
         model=model,
         model_name=options.model_name,
-        training=_settle_epochs(training, model, dataset),
+        training=_settle_epochs(training, model, text),
         generation=generation,
         recipe=recipe,
         base=base,
@@ -255,11 +255,11 @@ def _settle_layout(options: _Options, text: Text, base: Base, wanted: Settings) 
     return training_options(options.model_class.TrainingOptions, kept, options.model_name)
 
 
-def _settle_epochs(training: TrainingOptions, model: Model, dataset: Dataset) -> TrainingOptions:
+def _settle_epochs(training: TrainingOptions, model: Model, text: Text) -> TrainingOptions:
     """The options of training, with a number of epochs."""
     if "epochs" in training.model_fields_set:
         return training
-    epochs = model.suggested_epochs or default_epochs(dataset.train.steps)
+    epochs = model.suggested_epochs or default_epochs(len(text.encoded.ids))
     return training.model_copy(update={"epochs": epochs})
 
 

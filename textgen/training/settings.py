@@ -30,8 +30,8 @@ DEFAULT_MODEL = "gru"
 #: The default tokenizer, by the corpus's layout.
 DEFAULT_TOKENIZER: dict[Layout, str] = {"stream": "char-index", "documents": "char-eos"}
 
-#: Batches that the default number of epochs comes to, about, and the bounds of that number.
-DEFAULT_STEPS = 3000
+#: Tokens that the default number of epochs comes to, about, and the bounds of that number.
+DEFAULT_TOKENS = 21_000_000
 DEFAULT_EPOCHS = (5, 60)
 
 #: Options that every run recorded before models declared their own training options, whatever its model used.
@@ -405,9 +405,9 @@ def _without(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in names}
 
 
-def default_epochs(steps: int) -> int:
-    """The default number of epochs, each of ``steps`` batches, of a model that suggests none."""
-    return min(max(round(DEFAULT_STEPS / steps), DEFAULT_EPOCHS[0]), DEFAULT_EPOCHS[1])
+def default_epochs(tokens: int) -> int:
+    """The default number of epochs of a text of so many tokens, for a model that suggests none."""
+    return min(max(round(DEFAULT_TOKENS / tokens), DEFAULT_EPOCHS[0]), DEFAULT_EPOCHS[1])
 
 
 def default_length(layout: Layout, lengths: NDArray[np.int64]) -> int:

@@ -165,7 +165,7 @@ def test_open_takes_the_description_of_the_model(make_network):
 
 def test_open_refuses_a_model_that_is_not_a_stack_and_names_its_runtime():
     artifact: Any = SimpleNamespace(weights=dict)
-    model: Any = SimpleNamespace(native_runtime="keras", describe=lambda weights: None, native_runtime="counts")
+    model: Any = SimpleNamespace(describe=lambda weights: None, native_runtime="counts")
     with pytest.raises(UnsupportedModelError, match="--runtime counts"):
         NumpyRuntime.open(artifact, lambda: model)
 
