@@ -17,7 +17,7 @@ from onnx import helper
 from textgen import ContextTree
 from textgen.errors import ArtifactError
 from textgen_onnx.contract import NGram
-from textgen_onnx.graphs.builder import FLOAT, INT64, Graph
+from textgen_onnx.graphs.builder import FLOAT, INT32, INT64, Graph
 from textgen_onnx.graphs.kinds import kinds_of_ngram, smallest_dtype
 
 #: The beginning of the names of its tensors.
@@ -101,7 +101,7 @@ class Tables:
 
     Attributes:
         rows: name of what is added to the logits after each context, ``[contexts, V]`` float.
-        following: name of the contexts after each context and id, ``[contexts * V]`` int64.
+        following: name of the contexts after each context and id, ``[contexts * V]`` int32.
         vocab_size: the number V of ids.
     """
 
@@ -160,8 +160,7 @@ class Tables:
         rows = graph.add("Mul", rows, f"{PREFIX}power")
         if addend is not None:
             rows = graph.add("Add", rows, addend)
-        # A step that had to cast a number would be slower.
-        following = graph.add("Cast", graph.add("Reshape", f, graph.constant(np.array([-1]))), to=INT64)
+        following = graph.add("Cast", graph.add("Reshape", f, graph.constant(np.array([-1]))), to=INT32)
         return cls(rows, following, vocab_size)
 
     def next_contexts(self, graph: Graph, contexts: str, ids: str) -> tuple[str, str]:
@@ -172,4 +171,4 @@ class Tables:
         """
         rows = graph.add("Mul", contexts, graph.constant(np.int64(self.vocab_size)))
         places = graph.add("Add", rows, ids)
-        return graph.add("Gather", self.following, places), places
+        return graph.add("Cast", graph.add("Gather", self.following, places), to=INT64), places
