@@ -74,7 +74,7 @@ def test_a_run_is_shown_with_its_parts(textgen, runs):
     assert "max_steps=none" in lines["training"]
     assert "shuffle=true" in lines["training"]
     assert "prompt=''" in lines["generation"]
-    assert "sampler='temperature(0.8) | multinomial'" in lines["generation"]
+    assert "sampler='temperature(0.9) | multinomial'" in lines["generation"]
     assert lines["files"].startswith(f"{len(manifest['files'])},")
     assert textgen("runs", "show", "runs/old").out == shown.out
 

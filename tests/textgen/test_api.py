@@ -68,7 +68,7 @@ def test_requests_take_defaults_from_the_run(documents, stream):
     request = documents.request()
     assert request.prompts == ("ab",)
     assert request.stop == ("dd",)
-    assert str(request.chains[0]) == "temperature(0.8) | multinomial"
+    assert str(request.chains[0]) == "temperature(0.9) | multinomial"
     assert request.length == documents.defaults.length
     assert documents.request("").prompts == ("",)
     assert documents.request(stop=[]).stop == ()

@@ -40,7 +40,7 @@ class GenerationOptions(Options):
         description=f"Characters to write; by default {DEFAULT_LENGTH} for a stream, "
         "twice the longest document for documents.",
     )
-    sampler: str = Field("temperature(0.8) | multinomial", description="The sampler chain.")
+    sampler: str = Field("temperature(0.9) | multinomial", description="The sampler chain.")
     stop: tuple[str, ...] = Field((), description="Texts that end a generation; they are not part of it.")
 
     @field_validator("prompt", mode="before")
