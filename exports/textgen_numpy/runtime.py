@@ -38,7 +38,7 @@ class NumpyRuntime(Runtime):
             partial(_product, kernel=layer.kernel, bias=layer.bias[0] if layer.cell == "gru" else layer.bias)
             for layer in network.layers[1:]
         ]
-        self._head, self._added = network.head(), network.added()
+        self._head = network.head()
         self._names = [[f"{i}.{part}" for part in PARTS[layer.cell]] for i, layer in enumerate(network.layers)]
 
     @classmethod
@@ -68,7 +68,7 @@ class NumpyRuntime(Runtime):
             logits[:, at] = _product(hidden, *self._head)
             if self.network.ngram is not None:
                 contexts = self.network.ngram.read(ids[:, at], state["context"])
-                logits[:, at] += self._added[contexts[:, 1:]]
+                logits[:, at] += self.network.powers[1] * self.network.ngram.log_probabilities(contexts[:, 1:])
             state = after
         return logits, state
 

@@ -13,39 +13,44 @@ from textgen.errors import ArtifactError
 Rows = NDArray[np.float32]
 Ids = NDArray[np.int32]
 
-#: The powers of network and n-gram in a mixture that nothing was fitted to, and the bounds of both.
-POWERS, LEAST, LARGEST = (0.5, 0.5), 0.01, 4.0
+#: The powers of network and n-gram in a mixture that nothing was fitted to; and the bounds of fitted ones, which keep
+#: a text of few characters from ruling one of the two out.
+UNFITTED, LEAST, LARGEST = (0.5, 0.5), 0.01, 4.0
 
 #: Newton's steps; some five are enough.
 STEPS = 12
 
-#: Log-probabilities that are held of the held-out text at most, those of a long one of its every k-th target; those
-#: that the powers are fitted to; and those that are worked on at once.
+#: Log-probabilities that are held of the held-out text at most; those that the powers are fitted to; and those that
+#: are worked on at once. Of a long text some targets are judged, which are drawn at random.
 HELD, FITTED, AT_ONCE = 2**26, 2**22, 2**18
 
 
 class Mixture:
     """A log-linear mixture of a network and an n-gram: the logits are the sum of their log-probabilities times powers.
 
-    After each epoch, the powers are those under which the held-out text is likeliest. They are two numbers, so what is
-    left over of the text judges the epoch as well as before.
+    After each epoch, the powers are those under which the held-out text is likeliest. Two numbers that are fitted to
+    the text that judges the epoch lower its loss hardly at all.
 
     Args:
         tree: the n-gram, counted in the training text.
         dataset: its held-out text is read.
+        powers: of the network and of the n-gram, if they are not to be fitted.
 
     Attributes:
         powers: of the network and of the n-gram, ``[2]`` float32.
     """
 
-    def __init__(self, tree: ContextTree, dataset: Dataset) -> None:
+    def __init__(self, tree: ContextTree, dataset: Dataset, powers: Sequence[float] | None = None) -> None:
         self.tree = tree
-        self.powers = np.array(POWERS, np.float32)
+        self.powers = np.array(powers or UNFITTED, np.float32)
+        self._is_fixed = powers is not None
         read = list(self._read(dataset))
-        self._targets = np.concatenate([np.zeros(0, np.int32), *(targets for targets, _ in read)])
-        self._contexts = np.concatenate([np.zeros(0, np.int32), *(contexts for _, contexts in read)])
-        #: Every k-th target is judged.
-        self.every = 1 + len(self._targets) * tree.vocab_size // HELD
+        targets = np.concatenate([np.zeros(0, np.int32), *(targets for targets, _ in read)])
+        contexts = np.concatenate([np.zeros(0, np.int32), *(contexts for _, contexts in read)])
+        share = HELD / max(1, len(targets) * tree.vocab_size)
+        #: Of the held-out targets that count, in the order of the batches: whether they are judged.
+        self.is_judged = np.random.default_rng(0).random(len(targets)) < share
+        self._targets, self._contexts = targets[self.is_judged], contexts[self.is_judged]
 
     def _read(self, dataset: Dataset) -> Iterator[tuple[Ids, Ids]]:
         """The held-out targets of each batch that count, and the n-gram's context of each."""
@@ -64,49 +69,56 @@ class Mixture:
         """Fit the powers.
 
         Args:
-            log_probabilities: of all ids by the network, ``[k, V]`` each: for every :attr:`every`-th held-out target
-                that counts, in the order of the batches.
+            log_probabilities: of all ids by the network, ``[k, V]`` each: for every held-out target that is judged, in
+                the order of the batches.
 
         Returns:
             The mean loss of the mixture in nats per target.
         """
         network = np.concatenate(log_probabilities)
-        targets, contexts = self._targets[:: self.every], self._contexts[:: self.every]
-        step = 1 + network.size // FITTED
-        some = network[::step], targets[::step], contexts[::step]
-        powers = np.array(POWERS)
+        if not self._is_fixed:
+            step = 1 + network.size // FITTED
+            self.powers = self._fitted(network[::step], self._targets[::step], self._contexts[::step])
+        nats = 0.0
+        for _, logits, targets in self._blocks(self.powers, network, self._targets, self._contexts):
+            nats -= float(logits[np.arange(len(targets)), targets].sum())
+        return nats / max(len(self._targets), 1)
+
+    def _fitted(self, network: Rows, targets: Ids, contexts: Ids) -> NDArray[np.float32]:
+        """The powers of the likeliest mixture, by Newton's method: the loss is convex."""
+        powers = np.array(UNFITTED)
         for _ in range(STEPS):
             slope, curvature = np.zeros(2), 1e-6 * np.eye(2)
-            for both, p, chosen in self._blocks(powers, *some):
+            for both, logits, chosen in self._blocks(powers, network, targets, contexts):
+                p = np.exp(logits)
                 mean = np.einsum("ikv,kv->ik", both, p)
                 slope += (mean - both[:, np.arange(len(chosen)), chosen]).sum(axis=1)
                 curvature += np.einsum("ikv,jkv,kv->ij", both, both, p) - mean @ mean.T
-            powers = np.clip(powers - np.linalg.solve(curvature, slope), LEAST, LARGEST)
-        self.powers = powers.astype(np.float32)
-        nats = 0.0
-        for _, p, chosen in self._blocks(self.powers, network, targets, contexts):
-            nats -= float(np.log(p[np.arange(len(chosen)), chosen]).sum())
-        return nats / max(len(targets), 1)
+            # A power at a bound that it would pass stays there, and the other one moves alone.
+            is_free = ~((powers <= LEAST) & (slope > 0) | (powers >= LARGEST) & (slope < 0))
+            if is_free.any():
+                change = np.linalg.solve(curvature[np.ix_(is_free, is_free)], slope[is_free])
+                powers[is_free] = np.clip(powers[is_free] - change, LEAST, LARGEST)
+        return powers.astype(np.float32)
 
     def _blocks(
         self, powers: NDArray[np.floating], network: Rows, targets: Ids, contexts: Ids
     ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64], Ids]]:
-        """Some targets at a time: both log-probabilities, ``[2, k, V]``; the mixture, ``[k, V]``; the targets."""
+        """Some targets at a time: the log-probabilities of both, ``[2, k, V]``, and of the mixture, ``[k, V]``."""
         rows = max(1, AT_ONCE // self.tree.vocab_size)
         for first in range(0, len(targets), rows):
             part = slice(first, first + rows)
             both = np.stack([network[part], self.tree.log_probabilities(contexts[part])]).astype(np.float64)
             logits = np.einsum("i,ikv->kv", powers, both)
-            p = np.exp(logits - logits.max(axis=1, keepdims=True))
-            yield both, p / p.sum(axis=1, keepdims=True), targets[part]
+            logits -= logits.max(axis=1, keepdims=True)
+            yield both, logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)), targets[part]
 
-    def take(self, powers: NDArray[np.float32]) -> None:
+    def take(self, powers: NDArray[np.float32] | None) -> None:
         """Take the powers of a checkpoint.
 
         Raises:
             ArtifactError: if they are no powers.
         """
-        is_pair = powers.dtype == np.float32 and powers.shape == (2,)
-        if not is_pair or not (powers >= np.float32(LEAST)).all() or not (powers <= np.float32(LARGEST)).all():
-            raise ArtifactError("the checkpoint's powers of network and n-gram are not those of this model")
+        if powers is None or powers.dtype != np.float32 or powers.shape != (2,) or not (powers >= 0).all():
+            raise ArtifactError("the checkpoint has no powers of network and n-gram")
         self.powers = powers

@@ -23,6 +23,7 @@ from textgen import (
     ngram_tensors,
     recurrent_state_spec,
 )
+from textgen.errors import ArtifactError
 from textgen_keras.keras_model import KerasModel
 from textgen_keras.network.options import RecurrentOptions
 from textgen_keras.shapes import check_shapes
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 #: The length of the n-grams that are counted.
 ORDER = 8
 
-#: The options that suit corpora below a number of characters; docs/training.md says what was tried. A few names are
-#: soon memorised: the less text, the more is dropped. An n-gram knows the words of a text that is small.
+#: The options that suit corpora below a number of characters; docs/training.md says what was tried. A small text is
+#: soon memorised by a network that drops nothing, and an n-gram knows its words.
 _SUGGESTED: tuple[tuple[int, dict[str, Any]], ...] = (
     (50_000, {"units": 256, "dropout": 0.5, "weight_dropout": 0.3, "ngram": 90_000}),
     (500_000, {"units": 384, "dropout": 0.5, "weight_dropout": 0.4, "ngram": 90_000}),
@@ -47,7 +48,7 @@ class RecurrentModel(KerasModel):
     """Input (embedding or one-hot) → recurrent layers, each followed by dropout → dense logits."""
 
     Options = RecurrentOptions
-    adjustable = ("dropout", "weight_dropout", "input_weight_dropout")
+    adjustable = ("dropout", "weight_dropout", "input_weight_dropout", "ngram_powers")
 
     #: The kind of the recurrent layers.
     cell: ClassVar[Cell]
@@ -106,6 +107,10 @@ class RecurrentModel(KerasModel):
 
     def grow_weights(self, tensors: Tensors, old_ids: NDArray[np.int32]) -> Tensors:
         grown = RecurrentNetwork.from_tensors(self.cell, tensors).with_ids(old_ids).tensors()
+        if self._has_ngram and len(grown[f"{ContextTree.prefix}shares"]) > ContextTree.most_contexts(self.vocab_size):
+            # Larger than a tree of this vocabulary may be; the text that is trained on next is counted anew.
+            nothing = ContextTree.of_nothing(self.vocab_size).tensors()
+            grown |= {ContextTree.prefix + name: array for name, array in nothing.items()}
         if self.options.tie_weights:
             grown["embedding"] = np.ascontiguousarray(grown["head.kernel"].T)
         return grown
@@ -130,9 +135,14 @@ class RecurrentModel(KerasModel):
     def _check_weights(self, weights: Tensors) -> Tensors:
         """The trained ones among weights, which are checked; not the n-gram."""
         if self._has_ngram:
+            if not ngram_tensors(weights)[0]:
+                raise ArtifactError("the weights do not fit the model's options: they have no n-gram")
             weights = {name: array for name, array in weights.items() if not name.startswith(ContextTree.prefix)}
         check_shapes("the weights", weights, self.tensor_shapes)
         return weights
+
+    def fitted_options(self, weights: Tensors) -> dict[str, Any]:
+        return {"ngram_powers": ngram_tensors(weights)[1].tolist()} if self._has_ngram else {}
 
     def mixture_for(self, dataset: Dataset) -> Mixture | None:
         if not self._has_ngram:
@@ -141,7 +151,7 @@ class RecurrentModel(KerasModel):
 
         contexts = min(self.options.ngram, ContextTree.most_contexts(self.vocab_size))
         tree = make_tree(count_text(dataset, ORDER, self.vocab_size), contexts).rounded()
-        self._mixture = Mixture(tree, dataset)
+        self._mixture = Mixture(tree, dataset, self.options.ngram_powers)
         return self._mixture
 
     def forward(

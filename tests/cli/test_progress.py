@@ -100,6 +100,7 @@ def test_a_long_epoch_prints_a_line_from_time_to_time(textgen, names, monkeypatc
 def test_a_line_has_the_learning_rate_and_the_time_left(monkeypatch, capsys, max_steps, left):
     training = TrainingOptions(epochs=11, max_steps=max_steps)
     plan: Any = SimpleNamespace(
+        refit=None,
         dataset=SimpleNamespace(train=SimpleNamespace(steps=10), has_long_tokens=False),
         training=training,
         text=SimpleNamespace(corpus_name="verse", describe=lambda **about: "5,678 characters"),

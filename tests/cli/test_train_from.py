@@ -320,7 +320,8 @@ def test_runs_of_an_earlier_format(textgen, names, run, tmp_path):
     assert done.code == 0, done.err
     planned = json.loads(done.out)
     old = manifest(path).settings
-    assert planned["settings"]["model"] == old["model"] | {"input_weight_dropout": 0}  # an option of later
+    later = {"input_weight_dropout": 0, "ngram": 0, "ngram_powers": None}
+    assert planned["settings"]["model"] == old["model"] | later
     assert planned["settings"]["training"]["learning_rate"] != old["training"]["learning_rate"]
     assert planned["settings"]["training"]["length"] == old["training"]["length"]
 

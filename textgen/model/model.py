@@ -112,6 +112,10 @@ class Model(ABC):
             )
         return tensors
 
+    def fitted_options(self, weights: Tensors) -> dict[str, Any]:
+        """Returns options that training has fitted to held-out text, by its weights, for a run that holds none out."""
+        return {}
+
     def describe(self, weights: Tensors) -> RecurrentNetwork | ContextTree | None:
         """Returns a neutral description of the model, given its weights.
 

@@ -132,12 +132,6 @@ class RecurrentNetwork:
         """Returns kernel and bias of the head, times its power."""
         return self.powers[0] * self.head_kernel, self.powers[0] * self.head_bias
 
-    def added(self) -> Array:
-        """Returns what the n-gram adds to the logits after each of its contexts, ``[contexts, V]`` float32."""
-        if self.ngram is None:
-            return np.zeros((0, self.vocab_size), np.float32)
-        return np.asarray(self.powers[1] * self.ngram.logits)
-
     def tensors(self) -> dict[str, Array]:
         """Returns the weights by name, as in ``weights.safetensors``."""
         named = {} if self.embedding is None else {"embedding": self.embedding}
@@ -242,8 +236,8 @@ def ngram_tensors(tensors: Mapping[str, NDArray[Any]]) -> tuple[dict[str, NDArra
     powers = found.pop(POWERS.removeprefix(prefix), None)
     if not found and powers is None:
         return {}, np.ones(2, np.float32)
-    if powers is None or powers.dtype != np.float32 or powers.shape != (2,):
-        raise ArtifactError(f"tensor {POWERS} is not float32 [2]")
+    if not found or powers is None or powers.dtype != np.float32 or powers.shape != (2,):
+        raise ArtifactError(f"the weights of the n-gram are incomplete, or {POWERS} is not float32 [2]")
     if not ((powers >= 0) & (powers <= LARGEST_POWER)).all():
         raise ArtifactError(f"tensor {POWERS} has numbers that are no powers")
     return found, powers

@@ -1,1 +1,1 @@
-"""Counts of n-grams, the probabilities that follow from them, and the automaton that a network is added to."""
+"""Counts of n-grams, the probabilities that follow from them, and the automaton that is mixed into a network."""

@@ -191,13 +191,12 @@ class ContextTree:
             yield slice(first, end), entries, rows[entries]
 
     def rounded(self) -> ContextTree:
-        """The tree with its numbers as half precision has them, so that they take half the room."""
+        """The tree with its numbers as half precision has them, so that they take half the room.
+
+        They are rounded down, so that they add up to no more than before; a share stays above 0.
+        """
         least = np.finfo(np.float16).smallest_subnormal
-        return replace(
-            self,
-            shares=np.maximum(self.shares.astype(np.float16), least).astype(np.float32),
-            own=self.own.astype(np.float16).astype(np.float32),
-        )
+        return replace(self, shares=np.maximum(_halved(self.shares), least), own=_halved(self.own))
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """The arrays by name, for :meth:`from_tensors`."""
@@ -295,3 +294,9 @@ class ContextTree:
             suffixes = self.suffixes[first:end]
             sums[first:end] += self.shares[first:end] * (sums[suffixes] if first else 1.0)
         yield (sums > 1 + ROUNDING).any(), "its probabilities add up to more than 1"
+
+
+def _halved(numbers: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Numbers from 0 on, rounded down to those of half precision."""
+    half = numbers.astype(np.float16)
+    return np.where(half > numbers, np.nextafter(half, np.float16(0)), half).astype(np.float32)

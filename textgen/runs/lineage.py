@@ -132,7 +132,9 @@ class Refit:
         """
         metrics = self.artifact.manifest.metrics
         ended = metrics["step"] == self.artifact.manifest.settings["training"].get("max_steps")
-        return {"held_out": 0.0, "patience": None, "stop_after": None if ended else int(metrics["epoch"])}
+        if ended:
+            return {"held_out": 0.0, "patience": None, "stop_after": None}
+        return {"held_out": 0.0, "patience": None, "max_steps": None, "stop_after": int(metrics["epoch"])}
 
     @property
     def record(self) -> dict[str, Any]:

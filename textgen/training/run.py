@@ -357,7 +357,7 @@ class Run:
             self._measure_yardstick()
         elif self._best_weights is not None:
             self.plan.model.load_weights(self._best_weights)
-        is_early = self.has_lost_patience and self._epoch.position.epoch < self.options.epochs
+        is_early = self.has_lost_patience and self._epoch.position.epoch < self.options.last_epoch
         self._display.ended(self.artifact, lost_patience=is_early)
 
     def _measure_yardstick(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import PydanticUndefined
 
 from textgen.base.console import notice
 from textgen.errors import OptionError, suggestion
@@ -154,6 +155,10 @@ def recorded_settings(artifact: Artifact, registry: Registry) -> Settings:
         if any(item.name == settings[table]["name"] for item in registry.provided(table)):
             values = {option: value for option, value in settings[table].items() if option != "name"}
             check_recorded(artifact, registry.get(table, settings[table]["name"]).Options, values, table)
+    # An option that an earlier version did not have is as it was then, not what now suits the length of the text.
+    options = registry.get("model", settings["model"]["name"]).Options.model_fields
+    defaults = {name: each.get_default(call_default_factory=True) for name, each in options.items()}
+    settings["model"] = {name: v for name, v in defaults.items() if v is not PydanticUndefined} | settings["model"]
     schema = registry.get("model", settings["model"]["name"]).TrainingOptions
     known = {option: value for option, value in settings["training"].items() if option in schema.model_fields}
     check_recorded(artifact, schema, known, "training")

@@ -103,7 +103,10 @@ def plan_refit(run: Path, registry: Registry, changes: Settings, data_dir: Path 
     report_changes(artifact, registry)
     report_code(artifact, changes, registry)
     with needing(artifact, registry):
-        settings = merge_settings(recorded_settings(artifact, registry), {"training": refit.options}, changes)
+        recorded = recorded_settings(artifact, registry)
+        model = registry.make("model", recorded["model"], artifact.manifest.vocab_size)
+        fitted = {"training": refit.options, "model": model.fitted_options(artifact.weights())}
+        settings = merge_settings(recorded, fitted, changes)
         if common_options(settings).held_out:
             raise OptionError(
                 f"a refit of {refit.path} holds no text out; leave out training.held_out, or train a new run"

@@ -44,6 +44,10 @@ class RecurrentOptions(Options):
         description="Contexts, at most, of an n-gram that is counted in the training text and mixed into the "
         "network; 0 for none.",
     )
+    ngram_powers: tuple[float, float] | None = Field(
+        None,
+        description="Powers of the network and of the n-gram in their mixture; by default fitted to the held-out text.",
+    )
     tie_weights: bool = Field(
         False, description="Use the embedding as the head's kernel, too; needs embedding_dim = units."
     )
@@ -58,6 +62,17 @@ class RecurrentOptions(Options):
     def _embedding_dim_needs_an_embedding(self) -> Self:
         if self.input == "one-hot" and self.embedding_dim is not None:
             raise ValueError("embedding_dim has no meaning with input=one-hot; leave it out, or set input=embedding")
+        return self
+
+    @model_validator(mode="after")
+    def _an_ngram_has_two_contexts(self) -> Self:
+        if self.ngram == 1:
+            raise ValueError("ngram must be 0, for none, or at least 2")
+        if self.ngram_powers is not None:
+            if not self.ngram:
+                raise ValueError("ngram_powers has no meaning with ngram=0; leave it out")
+            if not all(0 <= power <= 100 for power in self.ngram_powers):
+                raise ValueError("ngram_powers must be two numbers from 0 to 100")
         return self
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -186,16 +186,25 @@ class TrainingLoop:
         carried = CarriedState(self._network, self._dataset.carries_state, self._workers)
         batches = self._dataset.held_out.batches(epoch=0) if self._dataset.held_out else ()
         if self._mixture is not None:
-            found, judged = [], 0
-            for batch in batches:
-                rows = self._log_probabilities(batch, carried)
-                found.append(rows[-judged % self._mixture.every :: self._mixture.every])
-                judged += len(rows)
-            return self._mixture.fit(found) if judged else None
+            return self._mixture_loss(self._mixture, batches, carried)
         loss = _MeanLoss()
         for batch in batches:
             loss.add(*self._read(self._judge, batch, carried))
         return loss.mean if loss.targets else None
+
+    def _mixture_loss(self, mixture: Mixture, batches: Iterable[Batch], carried: CarriedState) -> float | None:
+        """The mean loss of network and n-gram together; fits the powers."""
+        found, first = [], 0
+        for batch in batches:
+            rows = self._log_probabilities(batch, carried)
+            found.append(rows[mixture.is_judged[first : first + len(rows)]])
+            first += len(rows)
+        if not first:
+            return None
+        # Each worker computes them; so that none decides otherwise than the others, all take the first one's.
+        loss, *powers = self._workers.gather(np.array([[mixture.fit(found), *mixture.powers]]), 1)[0]
+        mixture.powers = np.array(powers, np.float32)
+        return float(loss)
 
     def _log_probabilities(self, batch: Batch, carried: CarriedState) -> NDArray[np.float32]:
         """Those of all ids for each target of a batch that counts, ``[targets, V]``."""
@@ -270,8 +279,8 @@ class TrainingLoop:
     def _restore(self, checkpoint: Checkpoint) -> None:
         state = [name for name in checkpoint.tensors if name.startswith("state.")]
         saved = {name: array for name, array in checkpoint.tensors.items() if name not in state}
-        if self._mixture is not None and _POWERS in saved:
-            self._mixture.take(saved.pop(_POWERS))
+        if self._mixture is not None:
+            self._mixture.take(saved.pop(_POWERS, None))
         weights = {f"weights.{name}": variable for name, variable in self._variables.items()}
         variables = weights | self._other_variables()
         check_shapes("the checkpoint's tensors", saved, {name: tuple(v.shape) for name, v in variables.items()})

@@ -31,7 +31,7 @@ def records(folder):
 
 def test_a_run_that_ends_within_an_epoch_by_max_steps_judges_its_last_weights(text, tmp_path):
     settings: dict[str, dict[str, Any]] = {
-        "model": {"units": 8},
+        "model": {"units": 8, "ngram": 0},
         "training": {**TRAINING, "epochs": 9, "max_steps": 41},
     }
     generator = api.train(text, settings=settings, out=tmp_path / "run")

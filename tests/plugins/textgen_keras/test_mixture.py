@@ -1,11 +1,12 @@
 """A network with an n-gram mixed in: the powers of both, and the losses that follow from them."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 
-from textgen import Batch, ContextTree, Dataset, Model, count_text, make_tree
+from textgen import Batch, ContextTree, Dataset, Model, State, count_text, make_tree
 from textgen.errors import ArtifactError
 from textgen.plugins.registry import plugins
 from textgen.testing.memory import MemoryRun
@@ -96,25 +97,52 @@ def test_a_network_that_knows_nothing_has_little_power():
     assert loss <= -ours[np.arange(len(targets)), targets].mean() + 1e-6
 
 
-def test_of_a_long_text_every_kth_target_is_judged(monkeypatch):
+def test_of_a_long_text_some_targets_are_judged(monkeypatch):
     data = dataset()
-    targets = of_tree(mixed(data).tree, data)[1]
+    ours, targets = of_tree(mixed(data).tree, data)
     monkeypatch.setattr(mixture, "HELD", len(targets) * V // 3)
     monkeypatch.setattr(mixture, "FITTED", 100 * V)
     fitted = mixed(data)
-    assert fitted.every == 4
-    network = network_for(targets)[::4]
+    judged = fitted.is_judged
+    assert 0.2 < judged.mean() < 0.5
+    network = network_for(targets)[judged]
     loss = fitted.fit([network])
-    ours = of_tree(fitted.tree, data)[0][::4]
-    logits = log_softmax(fitted.powers[0] * network.astype(float) + fitted.powers[1] * ours)
-    assert loss == pytest.approx(-logits[np.arange(len(network)), targets[::4]].mean(), abs=1e-6)
+    logits = log_softmax(fitted.powers[0] * network.astype(float) + fitted.powers[1] * ours[judged])
+    assert loss == pytest.approx(-logits[np.arange(len(network)), targets[judged]].mean(), abs=1e-6)
 
 
-@pytest.mark.parametrize("wrong", [np.ones(3), np.ones(2), [np.nan, 1], [0, 1], [1, 5]])
+@pytest.mark.parametrize("scale", [-1.0, 0.1])
+def test_a_power_at_its_bound_leaves_the_other_one_likeliest(scale):
+    data = dataset()
+    fitted = mixed(data)
+    ours, targets = of_tree(fitted.tree, data)
+    network = log_softmax(scale * network_for(targets))  # misled, or too careful
+    loss = fitted.fit([network])
+    grid = np.linspace(LEAST, LARGEST, 400)
+    losses = [
+        -log_softmax(power * network.astype(float) + ngram_power * ours)[np.arange(len(targets)), targets].mean()
+        for power in (LEAST, LARGEST)
+        for ngram_power in grid
+    ]
+    assert {LEAST, LARGEST} & {round(float(power), 6) for power in fitted.powers}
+    assert loss <= min(losses) + 1e-4
+
+
+def test_given_powers_are_not_fitted():
+    data = dataset()
+    tree = make_tree(count_text(data, ORDER, V))
+    fitted = Mixture(tree, data, (0.7, 0.2))
+    fitted.fit([network_for(of_tree(tree, data)[1])])
+    np.testing.assert_array_equal(fitted.powers, np.array([0.7, 0.2], np.float32))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [None, np.ones(3, np.float32), np.ones(2), np.array([np.nan, 1], np.float32), np.array([-1, 1], np.float32)],
+)
 def test_powers_of_another_model_are_refused(wrong):
-    powers = np.asarray(wrong) if isinstance(wrong, np.ndarray) else np.array(wrong, np.float32)
     with pytest.raises(ArtifactError, match="powers"):
-        mixed(dataset()).take(powers)
+        mixed(dataset()).take(wrong)
 
 
 def fitted_model(data: Dataset, **changes) -> tuple[Model, MemoryRun]:
@@ -151,6 +179,50 @@ def test_what_is_judged_of_a_long_text_is_found_in_its_batches(monkeypatch):
     some = fitted_model(data)[1].epochs[-1][1]["held_out_loss"]
     assert some != whole
     assert some == pytest.approx(whole, abs=0.15)
+
+
+@pytest.mark.keras
+def test_a_resumed_run_has_the_powers_of_its_checkpoint():
+    data = dataset()
+    model, run = fitted_model(data)
+    powers = model.weights()["ngram.powers"]
+    again = plugins().make("model", {"name": "gru", **model.options.model_dump()}, V)
+    resumed = MemoryRun(data, again.TrainingOptions, checkpoint=run.epochs[-1][2], epochs=2, seed=1)
+    again.fit(data, resumed)  # nothing is left to train
+    np.testing.assert_array_equal(again.weights()["ngram.powers"], powers)
+    assert (powers != 0.5).all()
+
+
+@pytest.mark.keras
+def test_without_held_out_text_the_powers_are_those_of_the_options():
+    data = Dataset(dataset().train)
+    model, _ = fitted_model(data)
+    np.testing.assert_array_equal(model.weights()["ngram.powers"], np.array([0.5, 0.5], np.float32))
+    options = {**model.options.model_dump(), "ngram_powers": (0.9, 0.3)}
+    again = plugins().make("model", {"name": "gru", **options}, V)
+    again.fit(data, MemoryRun(data, again.TrainingOptions, epochs=1))
+    np.testing.assert_array_equal(again.weights()["ngram.powers"], np.array([0.9, 0.3], np.float32))
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("context", [-1, 10**6])
+def test_a_state_of_another_model_is_refused(context):
+    model, _ = fitted_model(dataset())
+    numpy_runtime: Any = plugins().get("runtime", "numpy")
+    for forward in (model.forward, numpy_runtime(model.describe(model.weights())).forward):
+        state = model.state_spec.initial_state(1)
+        wrong = State({**state, "context": np.array([context], np.int32)})
+        with pytest.raises(ArtifactError, match="contexts"):
+            forward(np.zeros((1, 3), np.int32), wrong)
+
+
+@pytest.mark.keras
+def test_a_vocabulary_that_outgrows_the_tables_has_weights_all_the_same(monkeypatch):
+    model, _ = fitted_model(dataset())
+    contexts = len(model.weights()["ngram.shares"])
+    monkeypatch.setattr("textgen.ngrams.context_tree.MOST_NUMBERS", contexts * V)
+    larger = plugins().make("model", {"name": "gru", **model.options.model_dump()}, V + 1)
+    larger.load_weights(larger.grow_weights(model.weights(), np.array([*range(V), -1], np.int32)))
 
 
 @pytest.mark.keras

@@ -179,3 +179,20 @@ def test_whatever_is_accepted_can_be_read(name, at, value):
     read = tree.read(ids[None].astype(np.int32), np.array([tree.beginning], np.int32))
     assert 0 <= read.min() <= read.max() < len(tree)
     assert np.isfinite(tree.logits).all()
+
+
+@given(ROWS, ORDERS)
+def test_numbers_of_half_precision_are_no_larger_and_still_a_tree(rows, order):
+    tree = make_tree(count(rows, order))
+    half = tree.rounded()
+    assert same_structure(half, tree)
+    for ours, theirs in ((half.own, tree.own), (half.shares, tree.shares)):
+        np.testing.assert_array_equal(ours, ours.astype(np.float16))
+        assert (ours <= np.maximum(theirs, 2.0**-24)).all()
+        np.testing.assert_allclose(ours, theirs, rtol=2**-10, atol=2.0**-24)
+    ContextTree.from_tensors(half.tensors(), half.vocab_size)
+
+
+def same_structure(tree, other):
+    names = ("suffixes", "offsets", "ids", "longer")
+    return all(np.array_equal(getattr(tree, name), getattr(other, name)) for name in names)

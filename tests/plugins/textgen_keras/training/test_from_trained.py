@@ -76,7 +76,7 @@ def train(command_line, *arguments):
 
 BASE = [
     *("--set", "model.units=8", "--set", "model.embedding_dim=4", "--batch-size", 4, "--set", "training.length=20"),
-    *("--set", "training.sample_every=0", "--device", "cpu"),
+    *("--set", "training.sample_every=0", "--set", "training.drop_duplicates=false", "--device", "cpu"),
 ]
 
 
@@ -88,6 +88,7 @@ def test_from_has_a_learning_rate_and_schedule_of_its_own(command_line, tmp_path
     changes += ["--set", "training.noise=0.1", "--set", "training.state_reset=0.1"]
     train(command_line, "verse.txt", *BASE, *changes, "--epochs", 2, "--out", "base")
     frozen = ["--set", 'training.freeze=["layers"]', "--set", "model.dropout=0.4"]
+    frozen += ["--set", "training.drop_duplicates=false"]
     train(command_line, "other.txt", "--from", "base", *frozen, "--epochs", 2, "--out", "tuned")
     base, tuned = Artifact.open(Path("base")), Artifact.open(Path("tuned"))
     training = tuned.manifest.settings["training"]
