@@ -53,7 +53,9 @@ def _score(
         logits, state = runtime.forward(piece, state, counts)
         stop = start + piece.shape[1]
         chosen = log_probabilities(logits, targets[:, start:stop])
-        total += np.where(np.arange(start, stop) < lengths[:, None], chosen, 0).sum(axis=1)
+        counted = np.where(np.arange(start, stop) < lengths[:, None], chosen, 0)
+        # One after the other: a sum of all at once would depend on the longest row and on the pieces.
+        total = np.concatenate([total[:, None], counted], axis=1).cumsum(axis=1)[:, -1]
         start = stop
     return total
 
