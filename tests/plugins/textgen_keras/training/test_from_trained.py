@@ -98,7 +98,12 @@ def test_from_has_a_learning_rate_and_schedule_of_its_own(command_line, tmp_path
     for part in ("kernel", "recurrent_kernel", "bias"):
         np.testing.assert_array_equal(tuned.weights()[f"layers.0.{part}"], base.weights()[f"layers.0.{part}"])
     assert (training["noise"], training["state_reset"]) == (0.1, 0.1)
-    documents = ["--set", "corpus.layout=lines", "--set", "training.drop_duplicates=false"]  # whose states are not carried
+    documents = [
+        "--set",
+        "corpus.layout=lines",
+        "--set",
+        "training.drop_duplicates=false",
+    ]  # whose states are not carried
     train(command_line, "verse.txt", *documents, "--from", "tuned", "--epochs", 1, "--out", "third")
     training = Artifact.open(Path("third")).manifest.settings["training"]
     assert (training["freeze"], training["noise"], training["state_reset"]) == ([], 0.1, 0)
