@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -317,3 +319,24 @@ def test_a_description_that_is_not_of_the_file(run, textgen, monkeypatch, tmp_pa
     done = textgen("sample", export.path, "--runtime", "onnx", "--prompt", "the ")
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
     assert message in done.err or (about["cell"] is None and "no cell" in done.err)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_session_keeps_little_more_memory_than_its_tables(make_network, chain, tmp_path):
+    counts = NGramCounts(4, 60)
+    counts.add(np.random.default_rng(0).integers(1, 61, (60_000, 4)) @ 61 ** np.arange(4))
+    tree = whole_tree(counts, 20_000)
+    network = replace(make_network("gru", vocab=60), ngram=tree)
+    graph = build_generate(GraphWeights.from_network(network), chain("greedy"), (), None)
+    (tmp_path / "graph.onnx").write_bytes(graph.SerializeToString())
+    program = (
+        "from pathlib import Path\n"
+        "from textgen_onnx.running.session import open_session\n"
+        "def kept(): return int(Path('/proc/self/status').read_text().split('VmRSS:')[1].split()[0])\n"
+        "before = kept()\n"
+        "session = open_session(Path('graph.onnx').read_bytes(), 'graph.onnx', 'cpu')\n"
+        "print(kept() - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    tables = len(tree) * 60 * 8 / 1024
+    assert int(done.stdout) < 2 * tables + 20_000
