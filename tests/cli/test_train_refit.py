@@ -154,9 +154,14 @@ def test_what_comes_from_the_run_cannot_be_given(textgen, judged, options, messa
 
 def test_the_best_epoch_must_be_known(textgen, judged):
     textgen("train", "--refit", judged, "--out", "all")
-    assert (
-        "all has no held-out loss, by which its best epoch would be known" in textgen("train", "--refit", "all").error
-    )
+    error = textgen("train", "--refit", "all").error
+    assert "all is itself a refit, whose best epoch is not known" in error
+    assert textgen(*shlex.split(error[error.index("train --refit") :]), "--dry-run").code == 0
+    unjudged = manifest(judged)
+    del unjudged["metrics"]["held_out_loss"]
+    Path("unjudged").mkdir()
+    (Path("unjudged") / "textgen.json").write_text(json.dumps(unjudged))
+    assert "unjudged has no held-out loss, by which its best epoch" in textgen("train", "--refit", "unjudged").error
     stopped = manifest(judged)
     stopped["status"] = "interrupted"
     (judged / "textgen.json").write_text(json.dumps(stopped))

@@ -111,6 +111,11 @@ class Refit:
                 f"the best epoch of {folder} is not known before it is finished; "
                 f"resume it first, with: textgen train --resume {quoted(folder)}"
             )
+        if manifest.refit is not None:
+            raise ArtifactError(
+                f"{folder} is itself a refit, whose best epoch is not known; refit the run that it comes from: "
+                f"textgen train --refit {quoted(Path(manifest.refit['run']))}"
+            )
         if not {"held_out_loss", "epoch", "step"} <= manifest.metrics.keys():
             raise ArtifactError(
                 f"{folder} has no held-out loss, by which its best epoch would be known; train it with a "
