@@ -263,6 +263,9 @@ def _problems(schema: type[Options], where: str, details: Sequence[Any]) -> list
     name = str(details[0]["loc"][0]) if details[0]["loc"] else ""
     if details[0]["type"] == "extra_forbidden":
         return [f"{where} has no option {name!r}; {suggestion(name, schema.model_fields)}"]
+    if details[0]["type"] == "missing" and len(details[0]["loc"]) > 1:
+        part = details[0]["loc"][-1]
+        return [f"{_path(where, name)} lacks its {f'value {part + 1}' if isinstance(part, int) else part}"]
     if details[0]["type"] == "missing":
         return [f"{_path(where, name)} is required; set it with --set {_path(where, name)}=VALUE"]
     rules = {_rule(detail): None for detail in details}

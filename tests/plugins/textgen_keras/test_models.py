@@ -29,6 +29,10 @@ def zeros(model: RecurrentModel) -> dict[str, np.ndarray]:
         ({"input": "onehot"}, "model.input must be 'embedding' or 'one-hot'"),
         ({"input": "one-hot", "embedding_dim": 8}, "embedding_dim has no meaning with input=one-hot; leave it out"),
         ({"unit": 8}, "did you mean units"),
+        ({"ngram": 1}, "ngram must be 0, for none, or at least 2"),
+        ({"ngram_powers": (1, 1)}, "ngram_powers has no meaning with ngram=0; leave it out"),
+        ({"ngram": 9, "ngram_powers": (1,)}, "model.ngram_powers lacks its value 2"),
+        ({"ngram": 9, "ngram_powers": (1, -1)}, "ngram_powers must be two numbers from 0 to 100"),
     ],
 )
 def test_an_option_out_of_range_is_refused_in_one_line(options, message):
