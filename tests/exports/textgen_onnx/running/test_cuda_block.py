@@ -47,7 +47,7 @@ CUDA_KERNELS = {
     "CumSum": {"DOUBLE INT64 -> DOUBLE", "FLOAT INT64 -> FLOAT"},
     "Div": {"FLOAT -> FLOAT", "INT64 -> INT64"},
     "Equal": {"INT64 -> BOOL"},
-    "Gather": {"DOUBLE INT64 -> DOUBLE", "FLOAT INT64 -> FLOAT", "INT64 -> INT64"},
+    "Gather": {"DOUBLE INT64 -> DOUBLE", "FLOAT INT64 -> FLOAT", "INT32 INT64 -> INT32", "INT64 -> INT64"},
     "Greater": {"FLOAT -> BOOL"},
     "GreaterOrEqual": {"FLOAT -> BOOL"},
     "Identity": {"BOOL -> BOOL", "FLOAT -> FLOAT", "INT32 -> INT32", "INT64 -> INT64"},

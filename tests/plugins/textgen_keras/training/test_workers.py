@@ -40,6 +40,7 @@ TEXT = "it was the best of times, it was the worst of times\n" * 12
 OPTIONS = ["batch_size=5", "length=10", "epochs=3", "noise=0.1", "state_reset=0.2", "callbacks=['witness:Witness']"]
 TRAIN = [
     *("text.txt", "--model", "gru", "--set", "model.units=16", "--set", "model.dropout=0", "--device", "cpu"),
+    *("--set", "model.weight_dropout=0"),  # drawn by each worker
     *(part for option in OPTIONS for part in ("--set", f"training.{option}")),
 ]
 
