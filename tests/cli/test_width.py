@@ -85,7 +85,8 @@ def test_the_progress_bar_is_there(on_terminal, tmp_path, columns, figures):
     assert code == 0
     bars = [line for line in lines if re.search(r"epoch \d/2 .*\d+/\d+", line)]
     assert bars
-    assert all("━" * 10 in line and len(line) <= columns for line in bars)
+    # Where the bar has got to, which depends on when it is drawn, half a cell is another character.
+    assert all(re.search("[━╸╺]{10}", line) and len(line) <= columns for line in bars)
     assert any(figures in line for line in bars)
 
 
