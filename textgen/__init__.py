@@ -44,7 +44,7 @@ _HOMES = {
     "textgen.ngrams.counts": ("NGramCounts",),
     "textgen.ngrams.kneser_ney": ("KneserNey",),
     "textgen.ngrams.pruning": ("make_tree",),
-    "textgen.ngrams.reading": ("count_text", "largest_order", "read_codes"),
+    "textgen.ngrams.reading": ("count_text", "largest_order", "read_codes", "read_contexts"),
     "textgen.plugins.hookspecs": ("Register", "hookimpl"),
     "textgen.plugins.registry": ("use_plugins",),
     "textgen.runs.artifact": ("Artifact",),

@@ -62,6 +62,7 @@ from textgen.ngrams.pruning import make_tree as make_tree
 from textgen.ngrams.reading import count_text as count_text
 from textgen.ngrams.reading import largest_order as largest_order
 from textgen.ngrams.reading import read_codes as read_codes
+from textgen.ngrams.reading import read_contexts as read_contexts
 from textgen.plugins.hookspecs import Register as Register
 from textgen.plugins.hookspecs import hookimpl as hookimpl
 from textgen.plugins.registry import use_plugins as use_plugins

@@ -64,22 +64,26 @@ class NumpyRuntime(Runtime):
 
     def forward(self, ids: Ids, state: State, lengths: Ids | None = None) -> tuple[Array, State]:
         logits = np.empty((*ids.shape, self.vocab_size), np.float32)
-        for at, hidden, after in self._read(ids, state, lengths):
+        for at, hidden, contexts, after in self._read(ids, state, lengths):
+            state = after
             logits[:, at] = _product(hidden, *self._head)
             if self.network.ngram is not None:
-                contexts = self.network.ngram.read(ids[:, at], state["context"])
-                logits[:, at] += self.network.powers[1] * self.network.ngram.log_probabilities(contexts[:, 1:])
-            state = after
+                logits[:, at] += self.network.powers[1] * self.network.ngram.log_probabilities(contexts)
         return logits, state
 
     def prefill(self, ids: Ids, state: State, lengths: Ids | None = None) -> State:
         for piece, counts in self.pieces(ids, lengths):
-            for _, _, after in self._read(piece, state, counts):
+            for *_, after in self._read(piece, state, counts):
                 state = after
         return state
 
-    def _read(self, ids: Ids, state: State, lengths: Ids | None) -> Iterator[tuple[slice, Array, State]]:
-        """Run the layers chunk by chunk: yields a chunk's place, the last layer's output in it, the state after it."""
+    def _read(self, ids: Ids, state: State, lengths: Ids | None) -> Iterator[tuple[slice, Array, Ids, State]]:
+        """Run the layers and the n-gram chunk by chunk.
+
+        Yields:
+            A chunk's place, the last layer's output in it, the n-gram's contexts, meaningless without one, and the
+            state after it.
+        """
         self.state_spec.check(state)
         for start in range(0, ids.shape[1], _PROJECTED_AT_ONCE):
             at = slice(start, start + _PROJECTED_AT_ONCE)
@@ -89,10 +93,11 @@ class NumpyRuntime(Runtime):
             for layer, project, names in zip(self.network.layers, self._projections, self._names, strict=True):
                 values, parts = _unroll(layer, project(values), tuple(state[name] for name in names), left)
                 after.update(zip(names, parts, strict=True))
+            contexts = ids[:, at]
             if self.network.ngram is not None:
-                after["context"] = self.network.ngram.after(ids[:, at], state["context"], left)
+                contexts, after["context"] = self.network.ngram.advance(ids[:, at], state["context"], left)
             state = State(after)
-            yield at, values, state
+            yield at, values, contexts, state
 
 
 def _product(hidden: Array, kernel: Array, bias: Array) -> Array:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen import ContextTree, Dataset
+from textgen import ContextTree, Dataset, read_contexts
 from textgen.errors import ArtifactError
 
 Rows = NDArray[np.float32]
@@ -44,26 +44,17 @@ class Mixture:
         self.tree = tree
         self.powers = np.array(powers or UNFITTED, np.float32)
         self._is_fixed = powers is not None
-        read = list(self._read(dataset))
-        targets = np.concatenate([np.zeros(0, np.int32), *(targets for targets, _ in read)])
-        contexts = np.concatenate([np.zeros(0, np.int32), *(contexts for _, contexts in read)])
-        share = HELD / max(1, len(targets) * tree.vocab_size)
+        targets, contexts = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
+        if dataset.held_out is not None:
+            for batch, read in read_contexts(tree, dataset.held_out, carries_state=dataset.carries_state):
+                counts = batch.weights > 0
+                targets.append(batch.targets[counts])
+                contexts.append(read[counts])
+        count = sum(map(len, targets))
+        share = HELD / max(1, count * tree.vocab_size)
         #: Of the held-out targets that count, in the order of the batches: whether they are judged.
-        self.is_judged = np.random.default_rng(0).random(len(targets)) < share
-        self._targets, self._contexts = targets[self.is_judged], contexts[self.is_judged]
-
-    def _read(self, dataset: Dataset) -> Iterator[tuple[Ids, Ids]]:
-        """The held-out targets of each batch that count, and the n-gram's context of each."""
-        contexts: Ids | None = None
-        for batch in dataset.held_out.batches(epoch=0) if dataset.held_out else ():
-            rows = len(batch.inputs)
-            if contexts is None or not dataset.carries_state or batch.resets_state or len(contexts) != rows:
-                contexts = np.full(rows, ContextTree.beginning, np.int32)
-            read = self.tree.read(batch.inputs, contexts)
-            lengths = batch.lengths()
-            contexts = read[np.arange(rows), batch.inputs.shape[1] if lengths is None else lengths]
-            counts = batch.weights > 0
-            yield batch.targets[counts], read[:, 1:][counts]
+        self.is_judged = np.random.default_rng(0).random(count) < share
+        self._targets, self._contexts = (np.concatenate(each)[self.is_judged] for each in (targets, contexts))
 
     def fit(self, log_probabilities: Sequence[Rows]) -> float:
         """Fit the powers.

@@ -160,12 +160,11 @@ class RecurrentModel(KerasModel):
         if not self._has_ngram:
             return super().forward(ids, state, lengths)
         self.state_spec.check(state)
-        read = self._tree.read(ids, state["context"])
-        last = ids.shape[1] if lengths is None else lengths
+        contexts, context = self._tree.advance(ids, state["context"], lengths)
         logits, after = super().forward(ids, State({name: state[name] for name in state if name != "context"}), lengths)
         power, ngram_power = self._powers
-        logits = power * logits + ngram_power * self._tree.logits[read[:, 1:]]
-        return logits, State({**after, "context": read[np.arange(len(ids)), last]})
+        logits = power * logits + ngram_power * self._tree.logits[contexts]
+        return logits, State({**after, "context": context})
 
     def keras_step(self) -> Callable[..., Any] | None:
         """As in :class:`KerasModel`; ``None`` if there is an n-gram, which is no part of the Keras network."""

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from textgen import (
-    Batch,
     BatchPlan,
     Checkpoint,
     ContextTree,
@@ -27,6 +26,7 @@ from textgen import (
     largest_order,
     make_tree,
     read_codes,
+    read_contexts,
 )
 from textgen.errors import ArtifactError, OptionError, UnsupportedModelError
 from textgen.options import Options
@@ -102,7 +102,9 @@ class NGram(Model):
         reading = self._restore(run.checkpoint) if run.checkpoint else self._begin(Position())
         while reading.at.epoch < run.options.epochs and not run.should_stop:
             for batch in run.batches(reading.at):
-                contexts = self._contexts(batch, reading, carries_state=dataset.carries_state)
+                contexts, reading.before = read_codes(
+                    reading.before, batch, self._counts, carries_state=dataset.carries_state
+                )
                 counts = batch.weights > 0
                 loss, targets = reading.loss_of(contexts[counts], batch.targets[counts])
                 self._counts.add((contexts * self._counts.base + batch.targets + 1)[counts])
@@ -127,9 +129,8 @@ class NGram(Model):
     ) -> tuple[NDArray[np.float32], State]:
         self.state_spec.check(state)
         tree = self._made_tree()
-        read = tree.read(ids, state["context"])
-        last = ids.shape[1] if lengths is None else lengths
-        return tree.log_probabilities(read[:, 1:]), State({"context": read[np.arange(len(ids)), last]})
+        contexts, after = tree.advance(ids, state["context"], lengths)
+        return tree.log_probabilities(contexts), State({"context": after})
 
     def describe(self, weights: Tensors) -> ContextTree:
         """Returns the automaton.
@@ -199,26 +200,12 @@ class NGram(Model):
             self._tree = make_tree(self._counts, self.options.contexts)
         return self._tree
 
-    def _contexts(self, batch: Batch, reading: _Reading, *, carries_state: bool) -> Codes:
-        """The n - 1 digits before each target, ``[batch, time]`` int64; the reading goes on after them."""
-        before = reading.before
-        if before is None or not carries_state or batch.resets_state or len(before) != len(batch.inputs):
-            before = np.zeros(len(batch.inputs), np.int64)
-        contexts, reading.before = read_codes(before, batch, self._counts.base, self.order)
-        return contexts
-
     def _loss_of(self, plan: BatchPlan, *, carries_state: bool) -> float:
         """The mean loss of a text in nats per target."""
         tree, nats, targets = self._made_tree(), 0.0, 0
-        after: NDArray[np.int32] | None = None
-        for batch in plan.batches(epoch=0):
-            if after is None or not carries_state or batch.resets_state or len(after) != len(batch.inputs):
-                after = np.full(len(batch.inputs), tree.beginning, np.int32)
-            read = tree.read(batch.inputs, after)
-            lengths = batch.lengths()
-            after = read[np.arange(len(read)), batch.inputs.shape[1] if lengths is None else lengths]
+        for batch, contexts in read_contexts(tree, plan, carries_state=carries_state):
             counts = batch.weights > 0
-            loss = tree.log_probability_of(batch.targets[counts], read[:, 1:][counts])
+            loss = tree.log_probability_of(batch.targets[counts], contexts[counts])
             nats, targets = nats - float(loss.sum(dtype=np.float64)), targets + len(loss)
         return nats / max(targets, 1)
 

@@ -263,9 +263,8 @@ def mean_loss(
     tally = Tally(characters_per_id)
     state: State | None = None
     for batch in batches:
-        rows = len(batch.inputs)
-        if state is None or not carries_state or batch.resets_state or state.batch != rows:
-            state = runtime.initial_state(rows)
+        if state is None or not batch.follows(state.batch, carries_state=carries_state):
+            state = runtime.initial_state(len(batch.inputs))
         logits, state = runtime.forward(batch.inputs, state, batch.lengths() if carries_state else None)
         tally.add(logits, batch.targets, batch.weights > 0)
     return tally.score().nats

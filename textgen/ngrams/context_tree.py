@@ -108,7 +108,7 @@ class ContextTree:
             contexts: before the first id, ``[batch]`` int32.
 
         Raises:
-            ArtifactError: if there is no such context.
+            ArtifactError: if a context is not in the tree.
         """
         if contexts.min(initial=0) < 0 or contexts.max(initial=0) >= len(self):
             raise ArtifactError(f"the state does not belong to this model, whose n-gram has {len(self):,} contexts")
@@ -118,14 +118,19 @@ class ContextTree:
             read[:, position + 1] = self._next(read[:, position], ids[:, position])
         return read
 
-    def after(self, ids: Ids, contexts: Ids, lengths: Ids | None = None) -> Ids:
-        """The context after the last id of each row, ``[batch]`` int32; arguments as in :meth:`read`.
+    def advance(self, ids: Ids, contexts: Ids, lengths: Ids | None = None) -> tuple[Ids, Ids]:
+        """The contexts after each id, ``[batch, time]`` int32, and after the last one of each row, ``[batch]`` int32.
 
-        ``lengths`` is the number of ids of each row that count, ``[batch]``; by default all do.
+        Arguments and errors are those of :meth:`read`; ``lengths`` is the number of ids of each row that count,
+        ``[batch]``, by default all.
         """
         read = self.read(ids, contexts)
         last = ids.shape[1] if lengths is None else np.clip(lengths, 0, ids.shape[1])
-        return np.asarray(read[np.arange(len(ids)), last])
+        return read[:, 1:], np.asarray(read[np.arange(len(ids)), last])
+
+    def after(self, ids: Ids, contexts: Ids, lengths: Ids | None = None) -> Ids:
+        """The context after the last id of each row, ``[batch]`` int32; arguments as in :meth:`advance`."""
+        return self.advance(ids, contexts, lengths)[1]
 
     def log_probabilities(self, contexts: Ids) -> NDArray[np.float32]:
         """The rows of :attr:`logits` of contexts ``[...]``: ``[..., V]`` float32; no table is made if it were large."""

@@ -1,11 +1,14 @@
-"""Counts of a training text."""
+"""Texts read by n-grams: a training text is counted, any text is read context by context."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from textgen.ngrams.context_tree import ContextTree, Ids
 from textgen.ngrams.counts import Codes, NGramCounts
-from textgen.text.batches import Batch, Dataset
+from textgen.text.batches import Batch, BatchPlan, Dataset
 
 
 def count_text(dataset: Dataset, order: int, vocab_size: int) -> NGramCounts:
@@ -19,30 +22,46 @@ def count_text(dataset: Dataset, order: int, vocab_size: int) -> NGramCounts:
     counts = NGramCounts(min(order, largest_order(vocab_size)), vocab_size)
     before: Codes | None = None
     for batch in dataset.train.batches(epoch=0):
-        if before is None or not dataset.carries_state or batch.resets_state or len(before) != len(batch.inputs):
-            before = np.zeros(len(batch.inputs), np.int64)
-        read, before = read_codes(before, batch, counts.base, counts.order)
+        read, before = read_codes(before, batch, counts, carries_state=dataset.carries_state)
         counts.add((read * counts.base + batch.targets + 1)[batch.weights > 0])
     counts.merge()
     return counts
 
 
-def read_codes(before: Codes, batch: Batch, base: int, order: int) -> tuple[Codes, Codes]:
-    """The last n - 1 digits before each target, ``[batch, time]``, and after each row, ``[batch]``.
+def read_codes(before: Codes | None, batch: Batch, counts: NGramCounts, *, carries_state: bool) -> tuple[Codes, Codes]:
+    """The last n - 1 digits before each target, ``[batch, time]`` int64, and after each row, ``[batch]`` int64.
 
     Args:
-        before: the last n - 1 digits before each row, ``[batch]`` int64.
+        before: those after each row of the batch before; ``None`` before the first batch.
         batch: padding is not read.
-        base: the number of ids plus 1.
-        order: the length n of an n-gram.
+        counts: of the n-grams.
+        carries_state: whether a row goes on where that of the batch before has ended.
     """
-    read = np.empty((len(before), batch.inputs.shape[1] + 1), np.int64)
-    read[:, 0] = before
+    base, order = counts.base, counts.order
+    read = np.zeros((len(batch.inputs), batch.inputs.shape[1] + 1), np.int64)
+    if before is not None and batch.follows(len(before), carries_state=carries_state):
+        read[:, 0] = before
     for position in range(batch.inputs.shape[1]):
         read[:, position + 1] = (read[:, position] * base + batch.inputs[:, position] + 1) % base ** (order - 1)
     lengths = batch.lengths()
     last = read[:, -1] if lengths is None else read[np.arange(len(read)), lengths]
     return read[:, 1:], last
+
+
+def read_contexts(tree: ContextTree, plan: BatchPlan, *, carries_state: bool) -> Iterator[tuple[Batch, Ids]]:
+    """Yields the batches of a text, each with the contexts before its targets, ``[batch, time]`` int32.
+
+    Args:
+        tree: the n-gram.
+        plan: the first epoch is read.
+        carries_state: whether a row goes on where that of the batch before has ended.
+    """
+    after: Ids | None = None
+    for batch in plan.batches(epoch=0):
+        if after is None or not batch.follows(len(after), carries_state=carries_state):
+            after = np.full(len(batch.inputs), tree.beginning, np.int32)
+        contexts, after = tree.advance(batch.inputs, after, batch.lengths())
+        yield batch, contexts
 
 
 def largest_order(vocab_size: int) -> int:

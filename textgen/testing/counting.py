@@ -137,9 +137,8 @@ class CountingModel(Model):
         return np.concatenate([state["before"][:, None], ids[:, :-1] + 1], axis=1), ids
 
     def _state_before(self, batch: Batch, carried: State | None) -> State:
-        rows = len(batch.inputs)
-        if carried is None or batch.resets_state or carried.batch != rows:
-            return self.state_spec.initial_state(rows)
+        if carried is None or not batch.follows(carried.batch, carries_state=True):
+            return self.state_spec.initial_state(len(batch.inputs))
         return carried
 
     def _loss(self, batch: Batch, state: State) -> tuple[float, int]:

@@ -52,6 +52,15 @@ class Batch:
             return "a batch with weights that are negative or not finite"
         return None
 
+    def follows(self, rows: int | None, *, carries_state: bool) -> bool:
+        """Whether a state is carried into this batch.
+
+        Args:
+            rows: the rows of the state that the batch before it has left; ``None`` before the first batch.
+            carries_state: whether states are carried at all.
+        """
+        return carries_state and not self.resets_state and rows == len(self.inputs)
+
     def lengths(self) -> Ids | None:
         """The number of ids of each row before its padding, ``[batch]`` int32; ``None`` without padding.
 

@@ -36,9 +36,8 @@ class CarriedState:
 
     def before(self, batch: Batch) -> list[Any]:
         """The state in which this worker's rows start; initial if the number of rows has changed."""
-        rows = len(batch.inputs)
-        if not self._carries or batch.resets_state or self.tensors is None or self._rows != rows:
-            self._rows = rows
+        if self.tensors is None or not batch.follows(self._rows, carries_state=self._carries):
+            self._rows = len(batch.inputs)
             self.tensors = self._network.initial_state(len(self._workers.share(batch.inputs)))
         return self.tensors
 
