@@ -26,7 +26,7 @@ def hashed_n_grams(texts: Sequence[str], lengths: Collection[int]) -> Iterator[t
         The length, the number of the text that each n-gram is in, ``[n]`` int64, and its hash, ``[n]`` uint64. Two
         n-grams of one length have the same hash by chance once in about 2**64 pairs.
     """
-    points = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64)
+    points = code_points(texts).astype(np.uint64)
     rows = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
     rolling = np.zeros(len(points), np.uint64)
     for length in range(1, min(max(lengths, default=0), len(points)) + 1):
@@ -37,6 +37,11 @@ def hashed_n_grams(texts: Sequence[str], lengths: Collection[int]) -> Iterator[t
             hashes = rolling * np.uint64(0x9E3779B97F4A7C15)
             inside = rows[: len(last)] == rows[length - 1 :]
             yield length, rows[: len(last)][inside], hashes[inside]
+
+
+def code_points(texts: Sequence[str]) -> NDArray[np.uint32]:
+    """The code points of texts, end to end, ``[n]`` uint32."""
+    return np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), "<u4")
 
 
 def distinct_share(texts: Sequence[str], length: int) -> float | None:

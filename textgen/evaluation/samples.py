@@ -9,7 +9,7 @@ from heapq import nsmallest
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.evaluation.n_grams import distinct_share, new_shares
+from textgen.evaluation.n_grams import code_points, distinct_share, new_shares
 from textgen.generation.request import Generation, Request
 from textgen.plugins.registry import Registry
 from textgen.text.batches import Dataset, PaddedDocuments
@@ -183,7 +183,7 @@ def reverse_loss(sample: Sample, held_out: Sample, registry: Registry) -> float 
     Returns:
         The loss; ``None`` without the model, or if there is nothing to count or to judge.
     """
-    characters = np.unique(_points([*sample.texts, *held_out.texts]))
+    characters = np.unique(code_points([*sample.texts, *held_out.texts]))
     parts = [_encode(part, characters) for part in (sample, held_out)]
     if not all(map(len, parts)):
         return None
@@ -194,16 +194,11 @@ def reverse_loss(sample: Sample, held_out: Sample, registry: Registry) -> float 
     return None if counted is None else counted[1]
 
 
-def _points(texts: Sequence[str]) -> NDArray[np.uint32]:
-    """The code points of texts, end to end, ``[n]``."""
-    return np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), "<u4")
-
-
 def _encode(sample: Sample, characters: NDArray[np.uint32]) -> EncodedText:
     """Texts in ids: a character's is its place in ``characters``, an end's their number; without texts of one id."""
     lengths = np.array([len(text) for text in sample.texts], np.int64)
     ended = np.array(sample.ended, np.bool_)
-    ids = np.searchsorted(characters, _points(sample.texts)).astype(np.int32)
+    ids = np.searchsorted(characters, code_points(sample.texts)).astype(np.int32)
     ids = np.insert(ids, np.cumsum(lengths)[ended], len(characters))
     lengths = lengths + ended
     encoded = EncodedText(ids, offsets_of(lengths))

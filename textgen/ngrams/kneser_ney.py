@@ -33,8 +33,7 @@ class KneserNey:
     def __init__(self, counts: NGramCounts) -> None:
         self._base = counts.base
         levels = by_length(counts)
-        numbers = kneser_ney_numbers(levels, [level.counts for level in levels])
-        self._levels = [_Level.of(grams, count) for grams, count in zip(levels, numbers, strict=True)]
+        self._levels = [_Level.of(*each) for each in zip(levels, kneser_ney_numbers(levels), strict=True)]
 
     def probabilities(self, contexts: Codes, ids: NDArray[np.integer]) -> Numbers:
         """The probabilities of ids after contexts.
@@ -83,9 +82,7 @@ class _Level:
         return np.where(found, self.own[places], 0.0) if len(self.own) else np.zeros(grams.shape)
 
 
-def kneser_ney_numbers(
-    levels: Sequence[Grams], occurrences: Sequence[Codes], kept: Sequence[NDArray[np.bool_]] | None = None
-) -> list[Codes]:
+def kneser_ney_numbers(levels: Sequence[Grams], kept: Sequence[NDArray[np.bool_]] | None = None) -> list[Codes]:
     """The numbers that Kneser and Ney give the n-grams of each length: how many distinct ids come before them.
 
     The longest ones, and those that begin a text, count their occurrences. So does, for each id before it, an n-gram
@@ -94,17 +91,16 @@ def kneser_ney_numbers(
 
     Args:
         levels: n-grams of 1, 2, ... digits.
-        occurrences: of each n-gram, by length.
         kept: whether each context is kept, by length; by default all are.
     """
-    found = [occurrences[-1]]
+    found = [levels[-1].counts]
     for length in range(len(levels) - 1, 0, -1):
-        shorter, longer, number = levels[length - 1], levels[length], occurrences[length]
-        before = np.minimum(number, 1)
+        shorter, longer = levels[length - 1], levels[length]
+        before = np.minimum(longer.counts, 1)
         if kept is not None:
-            before = np.where(kept[length][longer.context_of], before, number)
+            before = np.where(kept[length][longer.context_of], before, longer.counts)
         sums = np.bincount(longer.suffixes, before, len(shorter.codes)).astype(np.int64)
-        found.append(np.where(shorter.begins, occurrences[length - 1], sums))
+        found.append(np.where(shorter.begins, shorter.counts, sums))
     return found[::-1]
 
 

@@ -23,18 +23,14 @@ def make_tree(counts: NGramCounts, contexts: int | None = None) -> ContextTree:
         counts: its n-grams, n at least 2.
         contexts: the most contexts, at least 2; ``None`` for all.
     """
-    levels = by_length(counts)
-    occurrences, vocab_size = [level.counts for level in levels], counts.base - 1
-    totals: list[Numbers] = [
-        np.bincount(level.context_of, level.counts, len(level.contexts)).astype(np.float64) for level in levels
-    ]
-    kept = [value > 0 for value in _with_needed(levels, totals)]
+    levels, vocab_size = by_length(counts), counts.base - 1
+    kept = [value > 0 for value in _with_needed(levels, [_sums(level, level.counts) for level in levels])]
     if contexts is not None and sum(map(np.count_nonzero, kept)) > contexts:
-        kept = _best(_with_needed(levels, _gains(levels, occurrences, vocab_size)), contexts)
-    return _tree_of(levels, occurrences, kept, vocab_size)
+        kept = _best(_with_needed(levels, _gains(levels, vocab_size)), contexts)
+    return _tree_of(levels, kept, vocab_size)
 
 
-def _gains(levels: Sequence[Grams], occurrences: Sequence[Codes], vocab_size: int) -> list[Numbers]:
+def _gains(levels: Sequence[Grams], vocab_size: int) -> list[Numbers]:
     """What each context adds to the log-probability of the text, over its suffix, in nats; by length.
 
     Each occurrence is judged by all others (leaving one out), since what was counted is always well predicted by the
@@ -42,8 +38,8 @@ def _gains(levels: Sequence[Grams], occurrences: Sequence[Codes], vocab_size: in
     """
     gains = []
     shorter = last = np.full(1, 1 / vocab_size)
-    numbers = kneser_ney_numbers(levels, occurrences)
-    for level, counts, number in zip(levels, occurrences, numbers, strict=True):
+    for level, number in zip(levels, kneser_ney_numbers(levels), strict=True):
+        counts = level.counts
         # Without one of several occurrences, as many distinct ids come before an n-gram as with it, nearly always.
         lost = (counts == 1) | (level.begins & (counts > 0))
         p = _without(level, counts, counts > 0, shorter)
@@ -101,13 +97,13 @@ def _suffixes(level: Grams, shorter: Grams) -> Places:
     return shorter.context_of[level.suffixes[level.offsets[:-1]]]
 
 
-def _tree_of(levels: Sequence[Grams], occurrences: Sequence[Codes], kept: Kept, vocab_size: int) -> ContextTree:
+def _tree_of(levels: Sequence[Grams], kept: Kept, vocab_size: int) -> ContextTree:
     """The tree of the contexts ``kept``, and of the n-grams that occur."""
     firsts = np.cumsum([0, *map(np.count_nonzero, kept)])
     #: Of each context, by length: its number in the tree.
     numbered = [first + np.cumsum(is_kept) - 1 for first, is_kept in zip(firsts, kept, strict=False)]
     suffixes, shares, sizes, ids, own, longer = [], [], [], [], [], []
-    for length, numbers in enumerate(kneser_ney_numbers(levels, occurrences, kept)):
+    for length, numbers in enumerate(kneser_ney_numbers(levels, kept)):
         level, is_kept = levels[length], kept[length]
         leads = np.full(len(numbers), -1)
         if length + 1 < len(levels):

@@ -90,7 +90,7 @@ class TrainingLoop:
         self._callbacks = make_callback_list(callbacks, network, options.epochs, dataset.train.steps)
         self._learn = as_graph(self._learning_step, _BATCH, network.state_signature, _STEP)
         self._judge = as_graph(self._judging_step, _BATCH, network.state_signature)
-        self._predict = as_graph(self._predicting_step, _BATCH, network.state_signature)
+        self._predict = as_graph(self._predicting_step, IDS, network.state_signature)
         self._mixture = mixture
         self._position = Position()
         self._carried = CarriedState(network, dataset.carries_state, workers)
@@ -209,8 +209,7 @@ class TrainingLoop:
     def _log_probabilities(self, batch: Batch, carried: CarriedState) -> NDArray[np.float32]:
         """Those of all ids for each target of a batch that counts, ``[targets, V]``."""
         state, counts = carried.before(batch), batch.weights > 0
-        arrays = tuple(self._workers.share(array) for array in (batch.inputs, batch.targets, batch.weights))
-        found, carried.tensors = self._predict(arrays, state, lengths=carried.lengths(batch))
+        found, carried.tensors = self._predict(self._workers.share(batch.inputs), state, lengths=carried.lengths(batch))
         return self._workers.gather(found.numpy(), len(counts))[counts]
 
     def _read(self, step: Callable[..., Any], batch: Batch, carried: CarriedState, *extra: Any) -> tuple[float, int]:
@@ -234,8 +233,7 @@ class TrainingLoop:
     def _judging_step(self, batch: Any, state: Any, lengths: Any = None) -> tuple[Any, Any]:
         return self._workers.run(self._loss_and_state, batch, state, lengths)  # type: ignore[no-any-return]
 
-    def _predicting_step(self, batch: Any, state: Any, lengths: Any = None) -> tuple[Any, Any]:
-        inputs, _, _ = batch
+    def _predicting_step(self, inputs: Any, state: Any, lengths: Any = None) -> tuple[Any, Any]:
         return self._workers.run(self._network.log_probabilities, inputs, state, lengths)  # type: ignore[no-any-return]
 
     def _differentiate(self, batch: Any, state: Any, lengths: Any, seed: Any) -> tuple[Any, Any, Any]:
