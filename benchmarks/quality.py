@@ -52,7 +52,7 @@ def find(session: Session) -> Findings:
     if options.train and options.corpora is None:
         runs |= {name: _trained(session, name, ["--recipe", name, *HELD_OUT]) for name in RECIPES}
     if not runs:
-        raise BenchmarkError("there are no runs to score: name their folders, or give --train or --corpora")
+        raise BenchmarkError("no runs to score: name their folders, or give --train or --corpora")
     claims, figures = _compare_with_ngrams(session, trained)
     rows: dict[str, list[float | None]] = {}
     for name, path in runs.items():

@@ -32,11 +32,13 @@ _HOMES = {
     "textgen.model.model": ("Model",),
     "textgen.model.network": (
         "GATES",
+        "NGRAM_STATE",
         "POWERS",
         "Cell",
         "RecurrentLayer",
         "RecurrentNetwork",
         "ngram_tensors",
+        "ngram_weights",
         "recurrent_state_spec",
     ),
     "textgen.model.state": ("State", "StateSpec", "TensorSpec"),

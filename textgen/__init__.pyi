@@ -46,11 +46,13 @@ from textgen.model.fitting import TrainingOptions as TrainingOptions
 from textgen.model.fitting import TrainingRun as TrainingRun
 from textgen.model.model import Model as Model
 from textgen.model.network import GATES as GATES
+from textgen.model.network import NGRAM_STATE as NGRAM_STATE
 from textgen.model.network import POWERS as POWERS
 from textgen.model.network import Cell as Cell
 from textgen.model.network import RecurrentLayer as RecurrentLayer
 from textgen.model.network import RecurrentNetwork as RecurrentNetwork
 from textgen.model.network import ngram_tensors as ngram_tensors
+from textgen.model.network import ngram_weights as ngram_weights
 from textgen.model.network import recurrent_state_spec as recurrent_state_spec
 from textgen.model.state import State as State
 from textgen.model.state import StateSpec as StateSpec

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen import ContextTree, Dataset, read_contexts
+from textgen import ContextTree, Dataset, RecurrentNetwork, read_contexts
 from textgen.errors import ArtifactError
 
 Rows = NDArray[np.float32]
@@ -108,8 +108,9 @@ class Mixture:
         """Take the powers of a checkpoint.
 
         Raises:
-            ArtifactError: if they are no powers.
+            ArtifactError: if they are missing, or not two numbers from 0 to the largest power.
         """
-        if powers is None or powers.dtype != np.float32 or powers.shape != (2,) or not (powers >= 0).all():
+        is_pair = powers is not None and powers.dtype == np.float32 and powers.shape == (2,)
+        if powers is None or not is_pair or not ((powers >= 0) & (powers <= RecurrentNetwork.largest_power)).all():
             raise ArtifactError("the checkpoint has no powers of network and n-gram")
         self.powers = powers

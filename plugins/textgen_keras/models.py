@@ -21,6 +21,7 @@ from textgen import (
     count_text,
     make_tree,
     ngram_tensors,
+    ngram_weights,
     recurrent_state_spec,
 )
 from textgen.errors import ArtifactError
@@ -109,8 +110,7 @@ class RecurrentModel(KerasModel):
         grown = RecurrentNetwork.from_tensors(self.cell, tensors).with_ids(old_ids).tensors()
         if self._has_ngram and len(grown[f"{ContextTree.prefix}shares"]) > ContextTree.most_contexts(self.vocab_size):
             # Larger than a tree of this vocabulary may be; the text that is trained on next is counted anew.
-            nothing = ContextTree.of_nothing(self.vocab_size).tensors()
-            grown |= {ContextTree.prefix + name: array for name, array in nothing.items()}
+            grown |= ngram_weights(ContextTree.of_nothing(self.vocab_size), grown[POWERS])
         if self.options.tie_weights:
             grown["embedding"] = np.ascontiguousarray(grown["head.kernel"].T)
         return grown
@@ -120,10 +120,8 @@ class RecurrentModel(KerasModel):
         return RecurrentNetwork.from_tensors(self.cell, weights)
 
     def weights(self) -> Tensors:
-        if not self._has_ngram:
-            return super().weights()
-        named = {ContextTree.prefix + name: array for name, array in self._tree.tensors().items()}
-        return {**super().weights(), **named, POWERS: self._powers}
+        ngram = ngram_weights(self._tree, self._powers) if self._has_ngram else {}
+        return {**super().weights(), **ngram}
 
     def load_weights(self, tensors: Tensors) -> None:
         trained = self._check_weights(tensors)
@@ -167,7 +165,7 @@ class RecurrentModel(KerasModel):
         return logits, State({**after, "context": context})
 
     def keras_step(self) -> Callable[..., Any] | None:
-        """As in :class:`KerasModel`; ``None`` if there is an n-gram, which is no part of the Keras network."""
+        """As in :class:`KerasModel`; ``None`` if there is an n-gram, which is not part of the Keras network."""
         return None if self._has_ngram else super().keras_step()
 
     def make_network(self, seed: int) -> KerasNetwork:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from textgen import (
+    NGRAM_STATE,
     BatchPlan,
     Checkpoint,
     ContextTree,
@@ -21,7 +22,6 @@ from textgen import (
     State,
     StateSpec,
     Tensors,
-    TensorSpec,
     TrainingRun,
     largest_order,
     make_tree,
@@ -91,7 +91,7 @@ class NGram(Model):
     @property
     def state_spec(self) -> StateSpec:
         """``context``, int32 of shape ``[]``: the number of the longest known context that ends here."""
-        return StateSpec((TensorSpec("context", (), "int32", ContextTree.beginning),))
+        return NGRAM_STATE
 
     @property
     def parameter_count(self) -> None:

@@ -2,7 +2,7 @@
 
 Makes an environment of its own, installs this checkout there with exactly the lower bound of every requirement, and
 runs each command once on a small text: train, resume, evaluate, export, sample in every runtime. Then it runs the
-script of ``docs/onnx.md`` on the export. It needs a package index, so it is no part of the test suite:
+script of ``docs/onnx.md`` on the export. It needs a package index, so it is not part of the test suite:
 
     python tests/trials/oldest.py                        the lower bounds, with this Python
     python tests/trials/oldest.py --newest               the newest versions, as pip chooses them

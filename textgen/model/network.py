@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from textgen.errors import ArtifactError
 from textgen.model.state import StateSpec, TensorSpec
-from textgen.ngrams.context_tree import BEGINNING, ContextTree
+from textgen.ngrams.context_tree import ContextTree
 
 Cell = Literal["gru", "lstm"]
 Array = NDArray[np.float32]
@@ -23,11 +23,11 @@ Array = NDArray[np.float32]
 #: candidate (h); LSTM input (i), forget (f), candidate (c), output (o).
 GATES: dict[Cell, int] = {"gru": 3, "lstm": 4}
 
-#: The tensor with the powers of network and n-gram in their mixture, and the most that one may be.
-POWERS, LARGEST_POWER = "ngram.powers", 100
+#: The tensor with the powers of network and n-gram in their mixture.
+POWERS = "ngram.powers"
 
-#: The state of an n-gram.
-CONTEXT = TensorSpec("context", (), "int32", BEGINNING)
+#: The state of an n-gram: the number of the longest known end of the text.
+NGRAM_STATE = StateSpec((TensorSpec("context", (), "int32", ContextTree.beginning),))
 
 #: The deviation of new rows of the input, and of new columns of the head, as a share of that of the known ones.
 INPUT_SPREAD, HEAD_SPREAD = 1.0, 0.1
@@ -81,6 +81,9 @@ class RecurrentNetwork:
     head_bias: Array
     ngram: ContextTree | None = None
     powers: Array = field(default_factory=lambda: np.ones(2, np.float32))
+
+    #: The most that a power may be.
+    largest_power: ClassVar[float] = 100
 
     def __post_init__(self) -> None:
         for name, (found, expected) in self._shapes().items():
@@ -140,10 +143,7 @@ class RecurrentNetwork:
             named[f"layers.{index}.recurrent_kernel"] = layer.recurrent_kernel
             named[f"layers.{index}.bias"] = layer.bias
         named |= {"head.kernel": self.head_kernel, "head.bias": self.head_bias}
-        if self.ngram is not None:
-            named |= {ContextTree.prefix + name: array for name, array in self.ngram.tensors().items()}
-            named[POWERS] = self.powers
-        return named
+        return named if self.ngram is None else named | ngram_weights(self.ngram, self.powers)
 
     def with_ids(self, old_ids: NDArray[np.int32]) -> RecurrentNetwork:
         """Returns the network for another vocabulary; it computes the same for ids that it has kept.
@@ -220,16 +220,21 @@ def recurrent_state_spec(cell: Cell, units: list[int], *, has_ngram: bool = Fals
     """
     parts = ("h", "c") if cell == "lstm" else ("h",)
     tensors = [TensorSpec(f"{i}.{part}", (width,)) for i, width in enumerate(units) for part in parts]
-    return StateSpec((*tensors, *[CONTEXT] * has_ngram))
+    return StateSpec((*tensors, *(NGRAM_STATE.tensors if has_ngram else ())))
+
+
+def ngram_weights(ngram: ContextTree, powers: Array) -> dict[str, NDArray[Any]]:
+    """Returns an n-gram and the powers of network and n-gram, ``[2]`` float32, by their names among the weights."""
+    return {ContextTree.prefix + name: array for name, array in ngram.tensors().items()} | {POWERS: powers}
 
 
 def ngram_tensors(tensors: Mapping[str, NDArray[Any]]) -> tuple[dict[str, NDArray[Any]], NDArray[np.float32]]:
-    """Returns the weights of the n-gram, by the names of :meth:`ContextTree.tensors`, empty if there are none.
+    """The inverse of :func:`ngram_weights`, but for the names: those of :meth:`ContextTree.tensors`.
 
-    And the powers of network and n-gram, ``[2]`` float32.
+    Without an n-gram among the weights, there are no tensors, and the powers are 1.
 
     Raises:
-        ArtifactError: if these are missing, or no powers.
+        ArtifactError: if these are missing, or not from 0 to the largest one.
     """
     prefix = ContextTree.prefix
     found = {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
@@ -238,8 +243,8 @@ def ngram_tensors(tensors: Mapping[str, NDArray[Any]]) -> tuple[dict[str, NDArra
         return {}, np.ones(2, np.float32)
     if not found or powers is None or powers.dtype != np.float32 or powers.shape != (2,):
         raise ArtifactError(f"the weights of the n-gram are incomplete, or {POWERS} is not float32 [2]")
-    if not ((powers >= 0) & (powers <= LARGEST_POWER)).all():
-        raise ArtifactError(f"tensor {POWERS} has numbers that are no powers")
+    if not ((powers >= 0) & (powers <= RecurrentNetwork.largest_power)).all():
+        raise ArtifactError(f"tensor {POWERS} has numbers that are not from 0 to {RecurrentNetwork.largest_power}")
     return found, powers
 
 

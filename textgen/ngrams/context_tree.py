@@ -61,6 +61,8 @@ class ContextTree:
 
     #: The state before the first id.
     beginning: ClassVar[int] = BEGINNING
+    #: The least probability of an id.
+    least: ClassVar[float] = LEAST
     #: The beginning of the names of the arrays among the weights of a model.
     prefix: ClassVar[str] = "ngram."
 
@@ -127,10 +129,6 @@ class ContextTree:
         read = self.read(ids, contexts)
         last = ids.shape[1] if lengths is None else np.clip(lengths, 0, ids.shape[1])
         return read[:, 1:], np.asarray(read[np.arange(len(ids)), last])
-
-    def after(self, ids: Ids, contexts: Ids, lengths: Ids | None = None) -> Ids:
-        """The context after the last id of each row, ``[batch]`` int32; arguments as in :meth:`advance`."""
-        return self.advance(ids, contexts, lengths)[1]
 
     def log_probabilities(self, contexts: Ids) -> NDArray[np.float32]:
         """The rows of :attr:`logits` of contexts ``[...]``: ``[..., V]`` float32; no table is made if it were large."""

@@ -103,7 +103,7 @@ def _check_graph(graph: onnx.GraphProto, *, inside: bool) -> None:
     for value in (*graph.input, *graph.output, *graph.value_info):
         kind = value.type.WhichOneof("value")
         if kind not in (None, "tensor_type") or value.type.tensor_type.elem_type not in (0, *_BITS):
-            raise Refused(f"its value {value.name[:50]} is no tensor of a data type that is needed")
+            raise Refused(f"its value {value.name[:50]} is not a tensor of a data type that graphs need")
     for node in graph.node:
         if node.domain not in ("", "ai.onnx") or (node.op_type not in RULES and node.op_type not in LOOPS):
             domain = f"{node.domain}." if node.domain else ""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import helper
 
-from textgen import ContextTree
+from textgen import ContextTree, RecurrentNetwork
 from textgen.errors import ArtifactError
 from textgen_onnx.contract import NGram
 from textgen_onnx.graphs.builder import FLOAT, INT32, INT64, Graph
@@ -22,12 +22,6 @@ from textgen_onnx.graphs.kinds import kinds_of_ngram, smallest_dtype
 
 #: The beginning of the names of its tensors.
 PREFIX = ContextTree.prefix
-
-#: The least probability of an id, as in :attr:`textgen.ContextTree.logits`.
-LEAST = np.float32(1e-30)
-
-#: The most that the power of an n-gram may be, as in :class:`textgen.RecurrentNetwork`.
-LARGEST_POWER = 100
 
 
 def describe_ngram(tree: ContextTree) -> NGram:
@@ -77,8 +71,8 @@ def unpack_ngram(tensors: Mapping[str, NDArray[Any]], vocab_size: int) -> Contex
     if (entries >= len(own)).any() or len(np.unique(entries)) < len(entries):
         raise ArtifactError("the n-gram is damaged: no entry of its own leads to a context")
     longer[entries] = contexts
-    if not 0 <= tensors[f"{PREFIX}power"].item() <= LARGEST_POWER:
-        raise ArtifactError(f"the n-gram is damaged: its power is not between 0 and {LARGEST_POWER}")
+    if not 0 <= tensors[f"{PREFIX}power"].item() <= RecurrentNetwork.largest_power:
+        raise ArtifactError(f"the n-gram is damaged: its power is not between 0 and {RecurrentNetwork.largest_power}")
     arrays = {
         "suffixes": suffixes.astype(np.int32),
         "shares": shares.astype(np.float32),
@@ -156,7 +150,7 @@ class Tables:
             f = graph.add("ScatterND", f, graph.add("Sub", leads_at, first), to)
             tables.append((p, f))
         p, f = (graph.add("Concat", *each, axis=0) for each in zip(*tables, strict=True))
-        rows = graph.add("Log", graph.add("Max", p, graph.constant(LEAST)))
+        rows = graph.add("Log", graph.add("Max", p, graph.constant(np.float32(ContextTree.least))))
         rows = graph.add("Mul", rows, f"{PREFIX}power")
         if addend is not None:
             rows = graph.add("Add", rows, addend)

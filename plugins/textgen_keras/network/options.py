@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from textgen import RecurrentNetwork
 from textgen.options import Options
 
 _EMBEDDING_DIM = 256
@@ -71,8 +72,8 @@ class RecurrentOptions(Options):
         if self.ngram_powers is not None:
             if not self.ngram:
                 raise ValueError("ngram_powers has no meaning with ngram=0; leave it out")
-            if not all(0 <= power <= 100 for power in self.ngram_powers):
-                raise ValueError("ngram_powers must be two numbers from 0 to 100")
+            if not all(0 <= power <= RecurrentNetwork.largest_power for power in self.ngram_powers):
+                raise ValueError(f"ngram_powers must be two numbers from 0 to {RecurrentNetwork.largest_power}")
         return self
 
     @property

@@ -182,7 +182,7 @@ class TrainingLoop:
         self._run.epoch_ended(self._position, metrics, self._checkpoint())
 
     def _held_out_loss(self) -> float | None:
-        """The mean loss over the held-out text, with the n-gram if there is one; ``None`` if there is no such text."""
+        """The mean loss over the held-out text, with the n-gram if there is one; ``None`` without held-out text."""
         carried = CarriedState(self._network, self._dataset.carries_state, self._workers)
         batches = self._dataset.held_out.batches(epoch=0) if self._dataset.held_out else ()
         if self._mixture is not None:

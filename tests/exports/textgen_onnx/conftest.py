@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import safetensors.numpy
 
@@ -222,3 +223,17 @@ def textgen(command_line, capfd) -> Callable[..., Outcome]:
         return Outcome(*command_line(*arguments))
 
     return run
+
+
+@pytest.fixture
+def opened(monkeypatch) -> list[bytes]:
+    """The graphs that are handed to ONNX Runtime."""
+    handed: list[bytes] = []
+    session = onnxruntime.InferenceSession
+
+    def spy(model: bytes, *arguments: Any, **options: Any) -> Any:
+        handed.append(model)
+        return session(model, *arguments, **options)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", spy)
+    return handed

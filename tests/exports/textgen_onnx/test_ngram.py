@@ -42,7 +42,7 @@ def expected_of(network, ids, state, lengths):
     if not isinstance(network, ContextTree):
         return NumpyRuntime(network).forward(ids, state, lengths)
     contexts = network.read(ids, state["context"])
-    return network.logits[contexts[:, 1:]], {"context": network.after(ids, state["context"], lengths)}
+    return network.logits[contexts[:, 1:]], {"context": network.advance(ids, state["context"], lengths)[1]}
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
@@ -183,15 +183,7 @@ def test_tables_are_made_when_a_session_opens(make_network, chain, tmp_path):
             known.update(node.output)
 
 
-def test_batches_of_all_sizes_share_the_tables(run, monkeypatch):
-    opened: list[Any] = []
-    session = onnxruntime.InferenceSession
-
-    def spy(model: bytes, *arguments: Any, **options: Any) -> Any:
-        opened.append(model)
-        return session(model, *arguments, **options)
-
-    monkeypatch.setattr(onnxruntime, "InferenceSession", spy)
+def test_batches_of_all_sizes_share_the_tables(run, monkeypatch, opened):
     monkeypatch.setattr("textgen_onnx.running.threads.usable_cores", lambda: 1)
     generator = api.load(run, runtime="onnx")
     for num in (1, 3, 9, 40):

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -30,20 +29,6 @@ SAMPLE: dict[str, Any] = {"length": 60, "seed": 5, "num": 3}
 def stranger(monkeypatch, tmp_path) -> None:
     """A machine that has not seen any of the graphs before."""
     monkeypatch.setenv("TEXTGEN_CACHE_DIR", str(tmp_path / "cache of a stranger"))
-
-
-@pytest.fixture
-def opened(monkeypatch) -> list[bytes]:
-    """The graphs that are handed to ONNX Runtime."""
-    handed: list[bytes] = []
-    session = onnxruntime.InferenceSession
-
-    def spy(model: bytes, *arguments: Any, **options: Any) -> Any:
-        handed.append(model)
-        return session(model, *arguments, **options)
-
-    monkeypatch.setattr(onnxruntime, "InferenceSession", spy)
-    return handed
 
 
 @pytest.fixture

@@ -32,11 +32,11 @@ def test_the_longest_known_end_of_a_text_is_read(rows, order, most, text, cut):
         expected.append(next(contexts.index(marked[at:]) for at in range(end + 2) if marked[at:] in contexts))
     start = np.array([tree.beginning], np.int32)
     np.testing.assert_array_equal(tree.read(np.array([text], np.int32), start), [expected])
-    first = tree.after(np.array([text[:cut]], np.int32).reshape(1, -1), start)
-    second = tree.after(np.array([text[cut:]], np.int32).reshape(1, -1), first)
+    first = tree.advance(np.array([text[:cut]], np.int32).reshape(1, -1), start)[1]
+    second = tree.advance(np.array([text[cut:]], np.int32).reshape(1, -1), first)[1]
     assert second.tolist() == expected[-1:]
     at = np.array([min(cut, len(text))], np.int32)
-    assert tree.after(np.array([text], np.int32), start, at).tolist() == [expected[at[0]]]
+    assert tree.advance(np.array([text], np.int32), start, at)[1].tolist() == [expected[at[0]]]
 
 
 @given(ROWS, ORDERS, MOST, TEXT)
