@@ -8,10 +8,10 @@ import os
 import stat
 import sys
 from collections.abc import Mapping
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from textgen.errors import ArtifactError, TextgenError, shortened
 
@@ -172,21 +172,41 @@ def read_tensors(
             size = os.fstat(file.fileno()).st_size
             if size > limit:
                 raise ArtifactError(f"{path} has {size:,} bytes, more than the {limit:,} that it may have")
-            header, start = _read_header(file, size)
-            metadata = _metadata(header.pop("__metadata__", {}))
-            places = _places(header, size - start)
-            return {name: _read_array(file, start, name, place, largest) for name, place in places.items()}, metadata
+            return _read_tensors(file, size, str(path), largest)
     except FileNotFoundError:
         raise ArtifactError(f"{path} is missing; restore it from a copy") from None
-    except MemoryError:
-        raise ArtifactError(f"{path} does not fit into memory") from None
     except OSError as error:
         raise ArtifactError(f"{path} is not a readable safetensors file: {error.strerror}") from None
+
+
+def parse_tensors(content: bytes, where: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """The arrays and the metadata of a safetensors file, from its content; its numbers may be any.
+
+    Args:
+        content: of the file.
+        where: its name in errors.
+
+    Raises:
+        ArtifactError: if it is not a safetensors file, or has a tensor of a dtype that NumPy lacks.
+    """
+    return _read_tensors(BytesIO(content), len(content), where, None)
+
+
+def _read_tensors(
+    file: BinaryIO, size: int, where: str, largest: float | None
+) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    try:
+        header, start = _read_header(file, size)
+        metadata = _metadata(header.pop("__metadata__", {}))
+        places = _places(header, size - start)
+        return {name: _read_array(file, start, name, place, largest) for name, place in places.items()}, metadata
+    except MemoryError:
+        raise ArtifactError(f"{where} does not fit into memory") from None
     except ValueError as error:
-        raise ArtifactError(f"{path} is not a readable safetensors file: {_line(error)}") from None
+        raise ArtifactError(f"{where} is not a readable safetensors file: {_line(error)}") from None
 
 
-def _read_header(file: BufferedReader, size: int) -> tuple[dict[str, Any], int]:
+def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
     """The header of a safetensors file, and where its data begin."""
     length = int.from_bytes(file.read(8), "little")
     if size < 8 or length > min(size - 8, HEADER_LIMIT):
@@ -242,14 +262,14 @@ def _are_sizes(values: Any) -> bool:
     return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
 
 
-def _read_array(file: BufferedReader, start: int, name: str, place: _Place, largest: float | None) -> NDArray[Any]:
+def _read_array(file: BinaryIO, start: int, name: str, place: _Place, largest: float | None) -> NDArray[Any]:
     import numpy as np
 
     dtype, shape, begin = place
     array = np.empty(shape, np.uint8 if dtype == "|b1" else dtype)
     if array.size:
         file.seek(start + begin)
-        if file.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:
+        if file.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:  # type: ignore[attr-defined]
             raise ValueError("it is cut short")
         check_numbers(name, array, largest, is_bool=dtype == "|b1")
     return array.view(np.bool_) if dtype == "|b1" else array
