@@ -216,7 +216,8 @@ class TextGenerator:
         most_rows = values.whole_number(most_rows, "most_rows", 1, MOST_TEXTS)
         if seconds is not None and not (seconds := values.number(seconds, "seconds")) > 0:
             raise OptionError(f"seconds is {seconds:g}; it must be above 0")
-        return _NotifyingBatching(self, self._checked, most_rows=most_rows, seconds=seconds)
+        chain = self.run.chain()
+        return _NotifyingBatching(self, self._checked, chain=chain, most_rows=most_rows, seconds=seconds)
 
     def evaluate(
         self,

@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from textgen.errors import OptionError
+from textgen.generation.chain import Chain
 from textgen.generation.continuation import Continuation
 from textgen.generation.group import STEPS_STREAMED, Group, Reading, Writing
 from textgen.generation.prompts import ReadPrompt, first_ids, read_prompt
@@ -139,6 +140,8 @@ class Batching:
         runtime: a loaded model.
         tokenizer: fitted.
         boundaries: how the model's texts begin and end.
+        chain: rows whose chain differs from it in numbers alone are written by its graph. All others share the graphs
+            of two common forms, where one of these draws the same ids, so that there are few groups.
         most_rows: the rows that are read or written at the same time.
         seconds: the time that a turn may take to read prompts, and to write; chunks are as long as fits. ``None`` to
             choose chunks as the requests and the runtime prefer them, and to begin new rows once all others have ended:
@@ -159,6 +162,7 @@ class Batching:
         tokenizer: Tokenizer,
         boundaries: Boundaries,
         *,
+        chain: Chain | None = None,
         most_rows: int = 512,
         seconds: float | None = 0.02,
     ) -> None:
@@ -166,6 +170,7 @@ class Batching:
         self._tokenizer = tokenizer
         self._boundaries = boundaries
         self._forbidden = boundaries.forbidden_ids(tokenizer)
+        self._chain = chain
         self._most_rows = most_rows
         self._clock = None if seconds is None else Clock(seconds)
         self._waiting: deque[tuple[Job, deque[Row]]] = deque()
@@ -191,8 +196,11 @@ class Batching:
             UnknownCharacterError: if a prompt has an unknown character.
             OptionError: if the numbers of prompts, labels, row seeds and chains differ, no character of a prompt is
                 known, or there is no such label.
+            ArtifactError: if the state to continue from is not one of the model's.
         """
         _check_counts(request)
+        if request.continuation:
+            self._runtime.state_spec.check(request.continuation.state)
         read = {p: read_prompt(self._tokenizer, p, request.on_unknown) for p in dict.fromkeys(request.prompts)}
         stop = StopTexts(request.stop)
         rows = [self._make_row(request, index, stop, read[prompt]) for index, prompt in enumerate(request.prompts)]
@@ -200,10 +208,12 @@ class Batching:
 
     def _make_row(self, request: Request, index: int, stop: StopTexts, read: ReadPrompt) -> Row:
         ids = first_ids(self._tokenizer, self._boundaries, request, index, read.ids)
+        chain = request.chains[index]
         return Row(
             request,
             index,
             ids,
+            chain if self._chain and chain.form == self._chain.form else chain.common,
             self._tokenizer,
             stop=stop,
             end_id=None if request.ignore_eos else self._boundaries.end_id,
@@ -239,7 +249,7 @@ class Batching:
             job, rows = self._to_cancel.popleft()
             for row in rows:
                 if row.finish_reason is None:
-                    row.finish_reason = "cancelled"
+                    row.cancel()
                     yield self._end(job, row, "")
         self._admit()
         yield from self._read()
@@ -354,7 +364,7 @@ class Batching:
     def _fail(self, job: Job, error: Exception) -> Failed:
         job.error = error
         for row in job.rows:
-            row.finish_reason = row.finish_reason or "cancelled"
+            row.cancel()
             self._job_of.pop(row, None)
         return Failed(job, error)
 
