@@ -191,6 +191,18 @@ class TextGenerator:
         fingerprint = self.artifact.weights_sha256 or ""
         return Continuation.load(values.path(path, "path"), self._checked, self.tokenizer, fingerprint)
 
+    def pack_continuation(self, continuation: Continuation) -> bytes:
+        """The content of the file that :meth:`save_continuation` writes."""
+        return continuation.to_bytes(self.artifact.weights_sha256 or "")
+
+    def unpack_continuation(self, content: bytes) -> Continuation:
+        """Read what :meth:`pack_continuation` returned.
+
+        Raises:
+            ArtifactError: if it was altered, or belongs to another model.
+        """
+        return Continuation.load(content, self._checked, self.tokenizer, self.artifact.weights_sha256 or "")
+
     def sample(self, request: Request) -> list[Generation]:
         """Write the texts of a request; the generations are in the order of its prompts."""
         return finish(self.pieces(request))
