@@ -192,6 +192,19 @@ class TextGenerator:
         fingerprint = self.artifact.weights_sha256 or ""
         return Continuation.load(values.path(path, "path"), self._checked, self.tokenizer, fingerprint)
 
+    def pack_continuation(self, continuation: Continuation) -> bytes:
+        """The content of the file that :meth:`save_continuation` writes."""
+        return continuation.to_bytes(self.artifact.weights_sha256 or "")
+
+    def unpack_continuation(self, content: bytes) -> Continuation:
+        """Read what :meth:`pack_continuation` returned.
+
+        Raises:
+            ArtifactError: if it was altered, or belongs to another model.
+        """
+        fingerprint = self.artifact.weights_sha256 or ""
+        return Continuation.from_bytes(content, self._checked, self.tokenizer, fingerprint)
+
     def sample(self, request: Request) -> list[Generation]:
         """Write the texts of a request; the generations are in the order of its prompts."""
         return finish(self.pieces(request))
