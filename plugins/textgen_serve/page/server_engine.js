@@ -44,10 +44,10 @@ export class ServerEngine {
   }
 
   async generate(settings, onText, signal) {
-    const {model, prompt, label, n, length, temperature, topK, topP, minP, repetitionPenalty, stop, seed} = settings;
+    const {model, prompt, label, n = 1, length, temperature, topK, topP, minP, repetitionPenalty, stop, seed} = settings;
     const response = await this.#request('v1/completions', {
       model, prompt, label, n, max_tokens: length, temperature, top_k: topK, top_p: topP, min_p: minP,
-      repetition_penalty: repetitionPenalty, stop, seed: Number(seed), stream: true,
+      repetition_penalty: repetitionPenalty, stop, seed, stream: true,
     }, signal);
     const reasons = Array(n).fill(null);
     for await (const data of events(response)) {
