@@ -59,7 +59,9 @@ export class Bars {
     });
     const rest = drawn.slice(MOST).filter(share => share > 0);
     const sum = rest.reduce((total, share) => total + share, 0);
-    $('next-rest').textContent = rest.length ? `${rest.length} others: ${percentage(sum)} together.` : '';
+    const known = own.reduce((total, logProbability) => total + Math.exp(logProbability), 0);
+    const missed = known < 0.999 ? ` Less likely ones than these ${own.length} are left out.` : '';
+    $('next-rest').textContent = rest.length ? `${rest.length} others: ${percentage(sum)} together.${missed}` : '';
   }
 }
 

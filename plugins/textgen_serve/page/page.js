@@ -14,6 +14,7 @@ const texts = new Texts($('texts'), usePrompt, copy);
 
 let models = [];
 let lastSeed = newSeed(); // of the texts that are shown; before there are any, of the first ones
+let written = null; // the settings of the texts that are shown
 let writing = null; // an AbortController while texts are written
 let asking = null; // the same while the engine is asked what may follow
 let asked = ''; // what it was asked, as JSON
@@ -29,6 +30,7 @@ function newSeed() {
 async function start() {
   models = await engine.info();
   $('key-field').hidden = true;
+  $('form').inert = false;
   $('model').replaceChildren(...models.map(({id}) => new Option(id)));
   $('model-field').hidden = models.length < 2;
   chooseModel();
@@ -65,9 +67,10 @@ function settled() {
   if (JSON.stringify([model, prompt, label]) !== asked) ask({model, prompt, label});
 }
 
+/** The command line of the texts that are shown; before there are any, of the first ones. */
 function showCommand() {
-  const wishes = settings.read(), words = engine.command({...wishes, seed: wishes.seed ?? lastSeed});
-  $('command').replaceChildren(...words.split(/(?= --)/).map(textContent => element('span', {textContent})));
+  const wishes = settings.read(), words = engine.command(written ?? {...wishes, seed: wishes.seed ?? lastSeed});
+  $('command').replaceChildren(...words.split(/(?<= )(?=--)/).map(textContent => element('span', {textContent})));
 }
 
 /** Ask what may follow the prompt. */
@@ -84,7 +87,8 @@ async function ask(wishes) {
     showBars();
     $('bits').textContent = bitsPerCharacter(scored);
   } catch (error) {
-    if (error.name !== 'AbortError') asked = '';
+    if (error.name === 'AbortError') return;
+    asked = $('bits').textContent = '';
     fail(error);
   }
 }
@@ -100,7 +104,7 @@ function bitsPerCharacter(scored) {
   const predicted = scored.filter(({logProbability}) => logProbability !== null);
   const nats = predicted.reduce((sum, {logProbability}) => sum - logProbability, 0);
   const characters = predicted.reduce((sum, {text}) => sum + [...text].length, 0);
-  return characters ? `The model needs ${(nats / Math.LN2 / characters).toFixed(2)} bits per character for it.` : '';
+  return characters ? `This prompt: ${(nats / Math.LN2 / characters).toFixed(2)} bits per character.` : '';
 }
 
 /** Write the texts of the settings with a seed. */
@@ -109,6 +113,7 @@ async function write(seed) {
   writing?.abort();
   const own = writing = new AbortController();
   const wishes = {...settings.read(), seed}, began = performance.now();
+  written = wishes;
   lastSeed = seed;
   clear();
   showCommand();
@@ -143,7 +148,7 @@ function usePrompt(text) {
 }
 
 async function copy(text, button) {
-  const label = button.textContent;
+  const label = button.dataset.label ??= button.textContent;
   try {
     await navigator.clipboard.writeText(text);
   } catch {
@@ -168,6 +173,7 @@ function fail(error) {
   if (error.name === 'AbortError') return;
   $('error').textContent = error.message;
   $('error').hidden = false;
+  $('error').scrollIntoView({block: 'nearest'});
   $('key-field').hidden = !error.needsKey;
   if (error.needsKey) $('key').focus();
 }
@@ -179,17 +185,18 @@ function clear() {
 $('form').addEventListener('input', changed);
 $('form').addEventListener('submit', event => {
   event.preventDefault();
-  write(settings.read().seed ?? ($('again').disabled ? lastSeed : newSeed()));
+  write(settings.read().seed ?? (written ? newSeed() : lastSeed));
+});
+$('prompt').addEventListener('keydown', event => {
+  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) $('form').requestSubmit();
 });
 $('form').addEventListener('keydown', event => {
-  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) $('form').requestSubmit();
   if (event.key === 'Escape') writing?.abort();
 });
 $('again').addEventListener('click', () => write(lastSeed));
 $('stop').addEventListener('click', () => writing?.abort());
 $('new-seed').addEventListener('click', () => {
   $('seed').value = '';
-  lastSeed = newSeed();
   $('seed').focus();
   changed();
 });

@@ -52,9 +52,9 @@ export class Texts {
     this.#frame = 0;
     for (const [index, text] of this.#waiting) {
       const {written, body} = this.#cards[index];
-      const isAtEnd = body.scrollTop + body.clientHeight >= body.scrollHeight - 4;
+      const isFollowed = this.#cards.length === 1 && body.scrollTop + body.clientHeight >= body.scrollHeight - 4;
       written.appendData(text);
-      if (isAtEnd) body.scrollTop = body.scrollHeight;
+      if (isFollowed) body.scrollTop = body.scrollHeight;
     }
     this.#waiting.clear();
   }
