@@ -22,10 +22,16 @@ from textgen.files.folders import write_folder as write_folder
 from textgen.files.writing import quoted as quoted
 from textgen.files.writing import sha256 as sha256
 from textgen.files.writing import write_atomically as write_atomically
+from textgen.generation.batching import Batching as Batching
+from textgen.generation.batching import Event as Event
+from textgen.generation.batching import Failed as Failed
+from textgen.generation.batching import Job as Job
 from textgen.generation.chain import Chain as Chain
 from textgen.generation.continuation import Continuation as Continuation
 from textgen.generation.draw import Draw as Draw
 from textgen.generation.draw import uniforms as uniforms
+from textgen.generation.probability import Scores as Scores
+from textgen.generation.probability import score as score
 from textgen.generation.request import Generation as Generation
 from textgen.generation.request import Piece as Piece
 from textgen.generation.request import Request as Request

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from textgen.base import values
 from textgen.errors import ArtifactError, CorpusError, OptionError
+from textgen.generation.batching import Batching, Event, Failed, Job
 from textgen.generation.continuation import Continuation, check_state_output
 from textgen.generation.loop import finish, generate
-from textgen.generation.request import DEFAULT_LENGTH, Generation, Piece, Request, Wishes
+from textgen.generation.request import DEFAULT_LENGTH, MOST_TEXTS, Generation, Piece, Request, Wishes
 from textgen.generation.runtime import Runtime
 from textgen.plugins.checks import checked
 from textgen.runs.artifact import Artifact
@@ -191,6 +192,18 @@ class TextGenerator:
         fingerprint = self.artifact.weights_sha256 or ""
         return Continuation.load(values.path(path, "path"), self._checked, self.tokenizer, fingerprint)
 
+    def pack_continuation(self, continuation: Continuation) -> bytes:
+        """The content of the file that :meth:`save_continuation` writes."""
+        return continuation.to_bytes(self.artifact.weights_sha256 or "")
+
+    def unpack_continuation(self, content: bytes) -> Continuation:
+        """Read what :meth:`pack_continuation` returned.
+
+        Raises:
+            ArtifactError: if it was altered, or belongs to another model.
+        """
+        return Continuation.load(content, self._checked, self.tokenizer, self.artifact.weights_sha256 or "")
+
     def sample(self, request: Request) -> list[Generation]:
         """Write the texts of a request; the generations are in the order of its prompts."""
         return finish(self.pieces(request))
@@ -201,6 +214,21 @@ class TextGenerator:
         generations = yield from generate(self._checked, self.tokenizer, self.boundaries, request)
         self.run.registry.life_cycle.notify("textgen_after_generation", request=request, generations=generations)
         return generations
+
+    def batching(self, *, most_rows: int = 512, seconds: float | None = 0.02) -> Batching:
+        """Write the texts of many requests at once, each as :meth:`sample` writes it alone; see :class:`Batching`.
+
+        Args:
+            most_rows: texts that are written at the same time.
+            seconds: the time that a turn may take to read prompts, and to write.
+
+        Raises:
+            OptionError: if a number is out of range.
+        """
+        most_rows = values.whole_number(most_rows, "most_rows", 1, MOST_TEXTS)
+        if seconds is not None and not (seconds := values.number(seconds, "seconds")) > 0:
+            raise OptionError(f"seconds is {seconds:g}; it must be above 0")
+        return _NotifyingBatching(self, self._checked, most_rows=most_rows, seconds=seconds)
 
     def evaluate(
         self,
@@ -262,6 +290,27 @@ class TextGenerator:
             curve=values.truth(curve, "curve"),
             progress=progress,
         )
+
+
+class _NotifyingBatching(Batching):
+    """A batching that calls the life-cycle hooks of generation: as a job is added, and once it is done."""
+
+    def __init__(self, generator: TextGenerator, runtime: Runtime, **options: Any) -> None:
+        super().__init__(runtime, generator.tokenizer, generator.boundaries, **options)
+        self._life_cycle = generator.run.registry.life_cycle
+
+    def add(self, job: Job) -> None:
+        self._life_cycle.notify("textgen_before_generation", request=job.request)
+        super().add(job)
+
+    def turn(self) -> list[Event | Failed]:
+        events = super().turn()
+        ended = [event.job for event in events if isinstance(event, Event) and event.finish_reason]
+        for job in dict.fromkeys(ended):
+            if job.is_done and job.error is None:
+                generations = job.generations()
+                self._life_cycle.notify("textgen_after_generation", request=job.request, generations=generations)
+        return events
 
 
 def _load_again(load: Callable[..., TextGenerator], folder: str, runtime: str, weights: str | None) -> TextGenerator:

@@ -58,6 +58,7 @@ class OnnxRuntime(Runtime):
                 f"{export.path} is an int8 export, which runs on the CPU; for {device} export with --precision fp16"
             )
         self.device = device
+        self.precision = self._graphs.about.precision
         self.vocab_size = export.manifest.vocab_size
         self.state_spec = export.state_spec
         self._export = export

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ class MinP(Sampler):
     """
 
     Options = MinPOptions
+    neutral: ClassVar = {"p": 0}
 
     def transform(self, logits: Logits, parameters: Parameters, seen: NDArray[np.bool_] | None) -> Logits:
         with np.errstate(divide="ignore"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,7 @@ class RepetitionPenalty(Sampler):
 
     Options = RepetitionPenaltyOptions
     uses_history = True
+    neutral: ClassVar = {"penalty": 1}
 
     def transform(self, logits: Logits, parameters: Parameters, seen: NDArray[np.bool_] | None) -> Logits:
         assert seen is not None

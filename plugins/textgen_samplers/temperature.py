@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,8 @@ class TemperatureOptions(Options):
 class Temperature(Sampler):
     """Divides logits by t, which raises probabilities to the power 1/t.
 
-    At t = 0 it takes the limit: only the most likely id, and ids exactly as likely, remain.
+    At t = 0 it takes the limit: only the most likely id, and ids exactly as likely, remain. At t = 1 it changes
+    nothing; at any other t it also subtracts the largest logit.
 
     Example:
         >>> options = TemperatureOptions(temperature=0.5)
@@ -33,14 +35,19 @@ class Temperature(Sampler):
     """
 
     Options = TemperatureOptions
+    neutral: ClassVar = {"temperature": 1}
 
     def transform(self, logits: Logits, parameters: Parameters, seen: NDArray[np.bool_] | None) -> Logits:
-        below_best = logits - logits.max(axis=1, keepdims=True)  # at most 0: a small t overflows to -inf, never to nan
-        with np.errstate(over="ignore"):
-            scaled: Logits = below_best / np.maximum(parameters["temperature"], SMALLEST)
+        temperature = parameters["temperature"]
+        best = np.where(temperature == 1, np.float32(0), logits.max(axis=1, keepdims=True))
+        with np.errstate(over="ignore"):  # logits - best is at most 0: a small t overflows to -inf, never to nan
+            scaled: Logits = (logits - best) / np.maximum(temperature, SMALLEST)
         return scaled
 
     def emit(self, graph: GraphBuilder, logits: str, parameters: Mapping[str, str], seen: str | None) -> str:
+        temperature = parameters["temperature"]
+        is_neutral = graph.add("Equal", temperature, graph.constant(np.float32(1)))
         best = graph.add("ReduceMax", logits, axes=[1], keepdims=1)
-        divisor = graph.add("Max", parameters["temperature"], graph.constant(SMALLEST))
+        best = graph.add("Where", is_neutral, graph.constant(np.float32(0)), best)
+        divisor = graph.add("Max", temperature, graph.constant(SMALLEST))
         return graph.add("Div", graph.add("Sub", logits, best), divisor)

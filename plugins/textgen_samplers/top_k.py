@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ class TopK(Sampler):
     """
 
     Options = TopKOptions
+    neutral: ClassVar = {"k": 1e9}  # more than the ids of any vocabulary
 
     def transform(self, logits: Logits, parameters: Parameters, seen: NDArray[np.bool_] | None) -> Logits:
         order = np.argsort(-logits, axis=1, kind="stable")

@@ -7,8 +7,9 @@ the selector that draws. Ids that must never be drawn are excluded before the fi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from textgen.errors import OptionError, shortened
 from textgen.generation.sampler import Sampler, Selector
@@ -145,6 +146,11 @@ class Chain:
     @property
     def _options(self) -> list[Options]:
         return [*(sampler.options for sampler in self.samplers), self.selector.options]
+
+    @cached_property
+    def form(self) -> Hashable:
+        """What chains have in common that differ in the samplers' numbers alone: names, and the selector's options."""
+        return self.names, self.selector.options.model_dump_json()
 
     @property
     def uses_history(self) -> bool:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from textgen.errors import ArtifactError, OptionError, shortened
 from textgen.files.reading import LARGEST, check_numbers
-from textgen.files.writing import destination, is_special, quoted
+from textgen.files.writing import destination, is_special, quoted, write_atomically
 from textgen.generation.runtime import Runtime
 from textgen.model.state import State
 from textgen.runs.output import check_output
@@ -69,18 +69,22 @@ class Continuation:
 
     def save(self, path: Path, model: str) -> None:
         """Write a safetensors file, atomically; ``model`` is a fingerprint of the model's weights."""
+        write_atomically(path, self.to_bytes(model))
+
+    def to_bytes(self, model: str) -> bytes:
+        """The content of the file that :meth:`save` writes."""
         arrays = dict(self.state)
         arrays[_SEEN] = np.array(self.seen, np.int32)
         arrays[_LAST] = np.array(self.tail, np.int32)
         numbers = {name: str(getattr(self, name)) for name in _BELOW}
-        State(arrays).save(path, {"format": _FORMAT, "model": model, **numbers})
+        return State(arrays).to_bytes({"format": _FORMAT, "model": model, **numbers})
 
     @classmethod
-    def load(cls, path: Path, runtime: Runtime, tokenizer: Tokenizer, model: str) -> Continuation:
-        """Read a file that :meth:`save` wrote.
+    def load(cls, source: Path | bytes, runtime: Runtime, tokenizer: Tokenizer, model: str) -> Continuation:
+        """Read what :meth:`save` or :meth:`to_bytes` wrote.
 
         Args:
-            path: the file.
+            source: the file, or its content.
             runtime: that is to continue the text.
             tokenizer: of its model.
             model: the fingerprint of the model's weights.
@@ -88,13 +92,16 @@ class Continuation:
         Raises:
             ArtifactError: if the file is missing, was altered, or belongs to another model.
         """
-        if not os.path.exists(path):
-            raise ArtifactError(f"{path} does not exist; write one with: textgen sample --save-state {quoted(path)}")
-        arrays, about = State.load(path, limit=runtime.state_spec.nbytes + 8 * runtime.vocab_size + _MOST_BESIDES)
+        if isinstance(source, Path) and not os.path.exists(source):
+            raise ArtifactError(
+                f"{source} does not exist; write one with: textgen sample --save-state {quoted(source)}"
+            )
+        name = source if isinstance(source, Path) else "the continuation"
+        arrays, about = State.load(source, limit=runtime.state_spec.nbytes + 8 * runtime.vocab_size + _MOST_BESIDES)
         if about.get("format") != _FORMAT:
-            raise ArtifactError(f"{path} is not a saved textgen state")
+            raise ArtifactError(f"{name} is not a saved textgen state")
         if about.get("model") != model:
-            raise ArtifactError(f"{path} is the state of another model; load it with the run that it was saved with")
+            raise ArtifactError(f"{name} is the state of another model; load it with the run that it was saved with")
         try:
             numbers = _numbers(about)
             seen, tail = (_ids(arrays, name, runtime.vocab_size) for name in (_SEEN, _LAST))
@@ -105,7 +112,7 @@ class Continuation:
             state = State({name: array for name, array in arrays.items() if name not in (_SEEN, _LAST)})
             _check_state(state, tail[-1], runtime)
         except ValueError as error:
-            raise ArtifactError(f"{path} was altered: {error}; write it again with --save-state") from None
+            raise ArtifactError(f"{name} was altered: {error}; write it again with --save-state") from None
         return cls(
             state=state,
             tail=tail,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +35,7 @@ class Draw:
     def __init__(self, chains: Sequence[Chain], vocab_size: int, forbidden: Sequence[int] = ()) -> None:
         self.chain = chains[0]
         self._vocab_size = vocab_size
-        shared = (self.chain.names, self.chain.selector.options)
-        if any((chain.names, chain.selector.options) != shared for chain in chains):
+        if any(chain.form != self.chain.form for chain in chains):
             raise OptionError("the rows of one batch must share the names of their sampler chain, and its selector")
         if len(set(forbidden)) >= vocab_size:
             raise OptionError("every id of the vocabulary is forbidden: there is nothing to draw")
@@ -114,6 +113,15 @@ class Draw:
         if self.seen is not None:
             self.seen[rows, ids] = True
 
+    def join(self, other: Draw) -> None:
+        """Append the rows of another one, whose chains share names and selector with these."""
+        self.parameters = [
+            {name: np.concatenate([values, others[name]]) for name, values in each.items()}
+            for each, others in zip(self.parameters, other.parameters, strict=True)
+        ]
+        if self.seen is not None and other.seen is not None:
+            self.seen = np.concatenate([self.seen, other.seen])
+
     def keep(self, rows: NDArray[np.intp]) -> None:
         """Drop all rows but these."""
         self.parameters = [{name: values[rows] for name, values in each.items()} for each in self.parameters]
@@ -125,7 +133,9 @@ def _column(values: Sequence[float]) -> Logits:
     return np.asarray(values, dtype=np.float32)[:, None]
 
 
-def uniforms(seed: int, row_seeds: Sequence[int], start: int, steps: int) -> NDArray[np.float32]:
+def uniforms(
+    seed: int | Sequence[int], row_seeds: Sequence[int], start: int | Sequence[int], steps: int
+) -> NDArray[np.float32]:
     """The random numbers of generation: one per row and step, which depends on nothing but (seed, row's seed, step).
 
     The number of step s is the upper 24 bits of word s, over 2**24, of the Philox4x64-10 stream with the key
@@ -133,21 +143,23 @@ def uniforms(seed: int, row_seeds: Sequence[int], start: int, steps: int) -> NDA
     and Shaw, Parallel random numbers: as easy as 1, 2, 3, SC 2011).
 
     Args:
-        seed: of the generation, 0 to 2**64 - 1.
+        seed: of the generation, 0 to 2**64 - 1, or one per row.
         row_seeds: the seed of each row, 0 to 2**64 - 1.
-        start: the first step.
+        start: the first step, or that of each row.
         steps: the number of steps.
 
     Returns:
         ``[steps, rows]`` float32 in [0, 1), multiples of 2**-24.
     """
-    words = np.empty((len(row_seeds), steps), np.uint64)
+    rows = len(row_seeds)
+    seeds = [seed] * rows if isinstance(seed, SupportsIndex) else seed
+    starts = [start] * rows if isinstance(start, SupportsIndex) else start
+    words = np.empty((rows, steps), np.uint64)
     generator = np.random.Philox(key=np.zeros(2, np.uint64))
     state: Any = generator.state
-    skipped = start % 4  # the stream comes in blocks of four words
-    for index, row_seed in enumerate(row_seeds):
-        state["state"]["key"][:] = (seed, row_seed)
-        state["state"]["counter"][:] = (start // 4, 0, 0, 0)
+    for index, (key, row_seed, first) in enumerate(zip(seeds, row_seeds, starts, strict=True)):
+        state["state"]["key"][:] = (key, row_seed)
+        state["state"]["counter"][:] = (first // 4, 0, 0, 0)  # the stream comes in blocks of four words
         generator.state = state
-        words[index] = generator.random_raw(skipped + steps)[skipped:]
+        words[index] = generator.random_raw(first % 4 + steps)[first % 4 :]
     return ((words >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)).T.copy()

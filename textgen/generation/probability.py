@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from textgen.generation.prompts import pad_rows
-from textgen.generation.row import Row
 from textgen.generation.runtime import Ids, Runtime
 from textgen.model.state import State
 
@@ -16,48 +16,67 @@ from textgen.model.state import State
 LEAST_STEPS = 16
 
 
-def score_rows(runtime: Runtime, prompt_ids: Sequence[Ids], rows: Sequence[Row], state: State) -> list[float]:
-    """The log-probability of each row's ids (nats), computed by reading prompt and text once more from ``state``.
+class Scores(NamedTuple):
+    """What a model says of the ids of a row but for the first, each given those before it.
 
-    Some rows at a time, and pieces of them, so that memory grows neither with the rows nor with their lengths.
+    Attributes:
+        log_probabilities: of each id (nats, temperature 1), ``[ids - 1]`` float64.
+        likeliest: the likeliest ids at the place of each, ``[ids - 1, n]`` int32; of equal ones the lowest come first.
+        of_likeliest: their log-probabilities, ``[ids - 1, n]`` float64.
+    """
+
+    log_probabilities: NDArray[np.float64]
+    likeliest: Ids
+    of_likeliest: NDArray[np.float64]
+
+
+def score(runtime: Runtime, rows: Sequence[Ids], state: State, likeliest: int = 0) -> tuple[list[Scores], State]:
+    """Read rows of ids, and say how likely each id was.
+
+    Some rows at a time, and pieces of them, so that memory does not grow with their number and lengths, but for the
+    results.
 
     Args:
         runtime: the loaded model.
-        prompt_ids: the ids that each row read before it wrote, ``[n]`` int32, at least one.
-        rows: the rows after they were written; their ids after ``prompt_ids`` are scored.
-        state: of as many rows, before ``prompt_ids``.
+        rows: ids, each ``[ids]`` int32, at least one.
+        state: of as many rows, before their first ids.
+        likeliest: the number of likeliest ids to find at each place; at most all are found.
 
     Returns:
-        The sum over a row's ids, in the order of the rows; 0 for a row without any.
+        The scores of each row, and the state before the last id of each, which is not read.
     """
-    scores = np.zeros(len(rows))
-    order = np.argsort([len(row.written) for row in rows], kind="stable")
+    count = min(likeliest, runtime.vocab_size)
+    found = [
+        Scores(np.zeros(size), np.zeros((size, count), np.int32), np.zeros((size, count)))
+        for size in (len(ids) - 1 for ids in rows)
+    ]
+    order = np.argsort([len(ids) for ids in rows], kind="stable")
     at_once = runtime.rows_at_once(LEAST_STEPS)
+    states = []
     for first in range(0, len(rows), at_once):
         group = order[first : first + at_once]
-        prompts, lengths = pad_rows([prompt_ids[i][:-1] for i in group])
-        before = runtime.prefill(prompts, state.select(group), lengths)
-        scores[group] = _score(runtime, [prompt_ids[i][-1] for i in group], [rows[i].written for i in group], before)
-    return [float(score) for score in scores]
+        states.append(_score([rows[i] for i in group], [found[i] for i in group], runtime, state.select(group), count))
+    return found, State.concat(states).select(np.argsort(order))
 
 
-def _score(
-    runtime: Runtime, last: Sequence[int], written: Sequence[Sequence[int]], state: State
-) -> NDArray[np.float64]:
-    """The log-probabilities of ids that follow ``last``, the last id of each prompt, ``[batch]``."""
-    targets, lengths = pad_rows([np.array(ids, np.int32) for ids in written])
-    inputs = np.concatenate([np.array(last, np.int32)[:, None], targets], axis=1)[:, :-1]
-    total = np.zeros(len(last))
+def _score(rows: Sequence[Ids], found: Sequence[Scores], runtime: Runtime, state: State, count: int) -> State:
+    """Fill the scores of some rows; returns the state after."""
+    inputs, lengths = pad_rows([ids[:-1] for ids in rows])
+    targets, _ = pad_rows([ids[1:] for ids in rows])
     start = 0
     for piece, counts in runtime.pieces(inputs, lengths):
         logits, state = runtime.forward(piece, state, counts)
         stop = start + piece.shape[1]
         chosen = log_probabilities(logits, targets[:, start:stop])
-        counted = np.where(np.arange(start, stop) < lengths[:, None], chosen, 0)
-        # One after the other: a sum of all at once would depend on the longest row and on the pieces.
-        total = np.concatenate([total[:, None], counted], axis=1).cumsum(axis=1)[:, -1]
+        for row, (scores, size) in enumerate(zip(found, np.clip(lengths - start, 0, stop - start), strict=True)):
+            scores.log_probabilities[start : start + size] = chosen[row, :size]
+            if count and size:
+                values = log_softmax(logits[row, :size])
+                best = np.argsort(-values, axis=-1, kind="stable")[:, :count]
+                scores.likeliest[start : start + size] = best
+                scores.of_likeliest[start : start + size] = np.take_along_axis(values, best, axis=-1)
         start = stop
-    return total
+    return state
 
 
 def log_probabilities(logits: NDArray[np.float32], ids: Ids) -> NDArray[np.float64]:

@@ -147,9 +147,7 @@ def _list_unknown(unknown: Iterable[Unknown], compose: str) -> str:
     return ", ".join(shown) + (f"; the composed {', '.join(composed)} is in it: {compose}" if composed else "")
 
 
-def first_ids(
-    tokenizer: Tokenizer, boundaries: Boundaries, request: Request, index: int, row_seed: int, ids: Ids
-) -> Ids:
+def first_ids(tokenizer: Tokenizer, boundaries: Boundaries, request: Request, index: int, ids: Ids) -> Ids:
     """The ids that a row reads before it writes, ``[n]`` int32, at least one.
 
     They are ``ids``, those of its prompt, after the last id of the text that it continues, if any. Where texts begin
@@ -168,8 +166,8 @@ def first_ids(
     if label is not None:
         return np.concatenate([[label_id(tokenizer, label)], ids]).astype(np.int32)
     if label_of(tokenizer, boundaries.starts) is not None:
-        return np.concatenate([_draw_start(boundaries, request.seed, row_seed), ids])
-    return ids if prompt else _draw_start(boundaries, request.seed, row_seed)
+        return np.concatenate([_draw_start(boundaries, request.seed, request.row_seed(index)), ids])
+    return ids if prompt else _draw_start(boundaries, request.seed, request.row_seed(index))
 
 
 def _draw_start(boundaries: Boundaries, seed: int, row_seed: int) -> Ids:

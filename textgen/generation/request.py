@@ -26,7 +26,7 @@ _BOUNDS = {"num": (1, MOST_TEXTS), "length": (1, MOST_CHARACTERS), "chunk": (1, 
 #: Characters to write if neither the request nor the run says how many.
 DEFAULT_LENGTH = 400
 
-FinishReason = Literal["length", "eos", "stop"]
+FinishReason = Literal["length", "eos", "stop", "cancelled"]
 
 
 class GenerationOptions(Options):
@@ -81,7 +81,7 @@ class Request:
     Attributes:
         prompts: one per row; for an empty one the first token is drawn.
         length: characters to write per row, at most; a first token drawn for an empty prompt is not counted.
-        chains: one per row; all with the same names in the same order.
+        chains: one per row.
         seed: of the generation.
         row_seeds: the seed of each row; by default 0, 1, 2 and so on.
         labels: the label of each row; none for rows whose label is drawn, if the model's texts have any.
@@ -109,6 +109,10 @@ class Request:
     stream: bool = False
     keep_state: bool = False
     continuation: Continuation | None = None
+
+    def row_seed(self, index: int) -> int:
+        """The seed of a row."""
+        return self.row_seeds[index] if self.row_seeds else index
 
     @classmethod
     def of(
@@ -229,7 +233,8 @@ class Generation:
         seed: of the generation.
         row: the seed of the row.
         sampler: the chain that drew.
-        finish_reason: ``"eos"`` (end of a document), ``"stop"`` (a stop text) or ``"length"``.
+        finish_reason: ``"eos"`` (end of a document), ``"stop"`` (a stop text), ``"length"``, or ``"cancelled"`` if it
+            was cancelled in a :class:`~textgen.Batching` before it ended.
         unknown: what the vocabulary lacks of the prompt, and what became of it.
         log_probability: the sum over ``ids`` of the model's log-probability (nats, temperature 1) given what comes
             before each; a first character drawn for an empty prompt does not count. ``None`` unless requested.

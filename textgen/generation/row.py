@@ -7,8 +7,7 @@ from bisect import bisect_left
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.generation.continuation import Continuation
-from textgen.generation.request import FinishReason
+from textgen.generation.request import FinishReason, Request
 from textgen.generation.runtime import Ids
 from textgen.generation.stop_texts import StopTexts
 from textgen.model.state import State
@@ -18,49 +17,56 @@ from textgen.text.tokenizer import Tokenizer
 #: Ids of a prompt that are decoded at once, so that memory does not grow with it.
 READ_AT_ONCE = 4096
 
+#: The most ids that a character takes: bytes of UTF-8. A row that writes ids without text ends all the same.
+MOST_IDS_PER_CHARACTER = 4
+
 
 class Row:
     """A row while it is written.
 
     Args:
+        request: that it belongs to.
         index: its place in the request.
-        seed: its seed.
         prompt_ids: the ids that it reads before it writes, ``[n]`` int32.
         tokenizer: of the model.
-        length: the most characters to write; those of a drawn first id are not counted.
-        stop: texts that end it.
+        stop: the stop texts of the request.
         end_id: the id that ends it, or ``None``.
-        is_drawn: whether ``prompt_ids`` are a drawn first id, which is part of the text.
-        before: the text that it continues. Without a prompt, the row begins with characters of it that were cut off.
+        is_drawn: whether ``prompt_ids`` are a drawn first id, which is part of the text. The request's length does not
+            count it.
 
     Attributes:
+        chain: that draws its ids.
         ids: those that were drawn, up to the one that ended the row.
-        text: the text so far; without the end and the stop text, and no longer than ``length``.
+        text: the text so far; without the end and the stop text, and no longer than the request's length. Without a
+            prompt, a continuation begins with characters of the text before that were cut off.
         unread: the number of characters of the text of ``ids`` that follow the end of ``text`` and of the stop text.
         finish_reason: why the row ended; ``None`` while it is written.
-        state: the state before the last id, if it is kept.
+        log_probability: of the ids that were written (nats), if the request asks for it.
+        state: the state before the last id, if the request asks for it and the row has ended.
     """
 
     def __init__(
         self,
+        request: Request,
         index: int,
-        seed: int,
         prompt_ids: Ids,
         tokenizer: Tokenizer,
         *,
-        length: int,
         stop: StopTexts,
         end_id: int | None = None,
         is_drawn: bool = False,
-        before: Continuation | None = None,
     ) -> None:
+        before = request.continuation
+        self.request = request
         self.index = index
-        self.seed = seed
+        self.seed = request.row_seed(index)
+        self.chain = request.chains[index]
         self.prompt_ids = prompt_ids
         self.ids: list[int] = prompt_ids.tolist() if is_drawn else []
         self.text = ""
         self.unread = 0
         self.finish_reason: FinishReason | None = None
+        self.log_probability = 0.0
         self.state: State | None = None
         self._tokenizer = tokenizer
         self._search = stop.search()
@@ -78,9 +84,27 @@ class Row:
         else:
             for start in range(0, len(prompt_ids), READ_AT_ONCE):
                 self._decoder.feed(prompt_ids[start : start + READ_AT_ONCE])
-        self._length_limit = length + (len(self.text) if is_drawn else 0)
+        self._length_limit = request.length + (len(self.text) if is_drawn else 0)
         if before:
             self._end_within(len(self.text))
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether the row is sure to be written to its full length."""
+        return self._end_id is None and not self.request.stop
+
+    @property
+    def seen(self) -> NDArray[np.int32]:
+        """The ids that occur in what was read and written, ``[n]`` int32; they may repeat."""
+        before = self.request.continuation
+        parts = [self.prompt_ids, self.written, before.seen if before else ()]
+        return np.concatenate([np.asarray(part, np.int32) for part in parts])
+
+    @property
+    def step(self) -> int:
+        """The next step of the row's randomness; step 0 is reserved for a first id."""
+        before = self.request.continuation
+        return 1 + (before.step if before else 0) + len(self.ids) - self._drawn_count
 
     @property
     def written(self) -> list[int]:
@@ -105,10 +129,15 @@ class Row:
         """The number of characters that may still be written."""
         return self._length_limit - len(self.text)
 
+    @property
+    def ids_left(self) -> int:
+        """The number of ids that may still be drawn."""
+        return self.request.length * MOST_IDS_PER_CHARACTER - (len(self.ids) - self._drawn_count)
+
     def extend(self, ids: NDArray[np.int32]) -> str:
         """Append drawn ids, up to the end of the row; return the new text that can no longer change."""
         self._extended_from, start = len(self.ids), len(self.text)
-        new = ids.tolist()
+        new = ids[: self.ids_left].tolist()
         if is_ended := self._end_id in new:
             new = new[: new.index(self._end_id)]
         self.ids += new
@@ -120,11 +149,12 @@ class Row:
             assert self._end_id is not None
             self.ids.append(self._end_id)
             self.finish_reason = "eos"
+        if self.ids_left <= 0:
+            self.finish_reason = self.finish_reason or "length"
         return self._give(len(self.text) if self.finish_reason else len(self.text) - self._search.held_back)
 
-    def close(self) -> str:
-        """End the row; return the text that was held back."""
-        self.finish_reason = self.finish_reason or "length"
+    def rest(self) -> str:
+        """The text of a row that has ended, as far as :meth:`extend` has not returned it."""
         return self._give(len(self.text))
 
     def _give(self, end: int) -> str:

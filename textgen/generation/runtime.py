@@ -77,6 +77,8 @@ class Runtime(ABC):
     state_spec: StateSpec
     #: Where the model runs: ``"cpu"`` or ``"cuda:N"``.
     device: str = "cpu"
+    #: The precision of its weights: ``"fp32"``, ``"fp16"`` or ``"int8"``.
+    precision: str = "fp32"
 
     @classmethod
     @abstractmethod

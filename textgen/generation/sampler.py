@@ -52,6 +52,10 @@ class Sampler(ABC):
     #: Whether the sampler needs to know which ids are already in a row.
     uses_history: ClassVar[bool] = False
 
+    #: The numbers, by name, with which it changes nothing: every logit stays as it is, bit for bit. ``None`` if there
+    #: are none.
+    neutral: ClassVar[Mapping[str, float] | None] = None
+
     def __init__(self, options: BaseOptions) -> None:
         self.options = options
 

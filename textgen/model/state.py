@@ -107,23 +107,27 @@ class State(Mapping[str, NDArray[Any]]):
 
     def save(self, path: Path, metadata: Mapping[str, str] | None = None) -> None:
         """Writes a safetensors file, atomically, with ``metadata`` in its header."""
-        from safetensors.numpy import save
-
         from textgen.files.writing import write_atomically
 
+        write_atomically(path, self.to_bytes(metadata))
+
+    def to_bytes(self, metadata: Mapping[str, str] | None = None) -> bytes:
+        """The content of the file that :meth:`save` writes."""
+        from safetensors.numpy import save
+
         arrays = {name: np.ascontiguousarray(array) for name, array in self.items()}
-        write_atomically(path, save(arrays, metadata=dict(metadata or {})))
+        return bytes(save(arrays, metadata=dict(metadata or {})))
 
     @classmethod
-    def load(cls, path: Path, limit: int = TENSORS_LIMIT) -> tuple[State, dict[str, str]]:
-        """Reads a file that :meth:`save` wrote; returns the state and its metadata.
+    def load(cls, source: Path | bytes, limit: int = TENSORS_LIMIT) -> tuple[State, dict[str, str]]:
+        """Reads what :meth:`save` or :meth:`to_bytes` wrote; returns the state and its metadata.
 
         Args:
-            path: the file.
+            source: the file, or its content.
             limit: the most bytes that it may have.
 
         Raises:
             ArtifactError: if the file is missing, too large, or not a safetensors file.
         """
-        arrays, metadata = read_tensors(path, limit=limit, largest=None)
+        arrays, metadata = read_tensors(source, limit=limit, largest=None)
         return cls(arrays), metadata

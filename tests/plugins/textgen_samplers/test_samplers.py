@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textgen.errors import OptionError
+from textgen.plugins.registry import plugins
+from textgen.testing.graph import OnnxGraph
 
-INF = math.inf
+INF, V = math.inf, 5
 
 #: A few distinct values, so that ties are common; -inf is an excluded id.
 tied = st.lists(st.sampled_from([-INF, -3.0, -1.0, 0.0, 0.5, 2.0]), min_size=1, max_size=9).filter(
@@ -130,6 +132,26 @@ def test_the_penalty_knows_the_ids_of_each_row(chain):
     logits = np.array([[1, 2, 3], [1, 2, 3]], np.float32)
     drawn = [drawing.draw(logits, np.zeros(2, np.float32)).tolist() for _ in range(3)]
     assert drawn == [[1, 2], [0, 1], [2, 0]]
+
+
+@pytest.mark.parametrize("name", ["repetition-penalty", "temperature", "top-k", "top-p", "min-p"])
+@given(
+    row=st.lists(st.floats(width=32, allow_nan=False).filter(lambda x: x < INF), min_size=V, max_size=V), data=st.data()
+)
+def test_neutral_numbers_leave_each_bit_of_the_logits(name, row, data):
+    row[data.draw(st.integers(0, V - 1))] = data.draw(
+        st.floats(-(2.0**100), 2.0**100, width=32)
+    )  # at least one id remains
+    sampler = plugins().get("sampler", name)
+    logits = np.array([row, row], np.float32)
+    seen = np.array(data.draw(st.lists(st.booleans(), min_size=2 * V, max_size=2 * V))).reshape(2, V)
+    parameters = {name: np.full((2, 1), number, np.float32) for name, number in sampler.neutral.items()}
+    made = sampler(sampler.Options())
+    assert made.transform(logits, parameters, seen).tobytes() == logits.tobytes()
+    graph = OnnxGraph(V)
+    feeds = {"logits": logits, "seen": seen, **parameters}
+    found = graph.run(made.emit(graph, "logits", {name: name for name in parameters}, "seen"), feeds)
+    np.testing.assert_array_equal(found, logits)  # the sign of 0 may be lost
 
 
 def test_greedy_breaks_ties_towards_the_lower_id(draw):

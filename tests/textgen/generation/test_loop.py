@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textgen.errors import OptionError, UnknownCharacterError
-from textgen.generation import loop
+from textgen.generation import batching
 from textgen.generation.chain import Chain
 from textgen.generation.draw import uniforms
 from textgen.generation.loop import finish, generate
@@ -351,13 +351,13 @@ def test_a_runtime_is_asked_for_the_number_of_steps_that_it_prefers(plain, strea
 
 
 def test_chunks_grow_while_they_are_quick_and_no_row_can_end(plain, monkeypatch):
-    monkeypatch.setattr(loop, "perf_counter", lambda: 0.0)
+    monkeypatch.setattr(batching, "perf_counter", lambda: 0.0)
     assert steps_of(Watched(4), plain, request("a", length=300)) == [64, 128, 108]
     assert steps_of(Watched(4), plain, request("a", length=100, stream=True)) == [8, 16, 32, 44]
     assert steps_of(Watched(4), plain, request("a", length=40, stop=("no such text",))) == [16, 16, 8]
     assert steps_of(Watched(4), plain, request("a", length=20, stop=("no such text",), stream=True)) == [8, 8, 4]
     clock = itertools.count()
-    monkeypatch.setattr(loop, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(batching, "perf_counter", lambda: float(next(clock)))
     assert steps_of(Watched(4), plain, request("a", length=200)) == [64, 64, 64, 8]
 
 

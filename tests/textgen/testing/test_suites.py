@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -158,6 +158,7 @@ class Halves(Sampler):
     """A good sampler: divides logits."""
 
     Options = HalvesOptions
+    neutral = MappingProxyType({"by": 1.0})
 
     def transform(self, logits, parameters, seen):
         return logits / parameters["by"]
@@ -575,6 +576,16 @@ class HidesAParameter(Halves):
     @property
     def parameters(self):
         return {**super().parameters, "hidden": 1.0}
+
+
+@fails("test_its_neutral_numbers_change_nothing")
+class CallsAHalfNeutral(Halves):
+    neutral = MappingProxyType({"by": 2.0})
+
+
+@fails("test_its_neutral_numbers_change_nothing")
+class NamesNotAllOfItsNumbers(Halves):
+    neutral = MappingProxyType({})
 
 
 @fails("test_it_draws_one_id_per_row")

@@ -77,6 +77,17 @@ class SamplerSuite(OptionsSuite):
         values = (self.options, *self.more_options)
         return [self.provided.load()(build_options(schema, each, where=self.name)) for each in values]
 
+    def run_graph(self, logits: Logits, parameters: Parameters, seen: NDArray[np.bool_] | None) -> NDArray[Any] | None:
+        """What the sampler's ONNX nodes make of logits; ``None`` if it emits none."""
+        graph = OnnxGraph(V)
+        names = {name: f"parameter.{name}" for name in parameters}
+        output = self.make().emit(graph, "logits", names, None if seen is None else "seen")
+        if output is None:
+            return None
+        feeds: dict[str, NDArray[Any]] = {"logits": logits}
+        feeds |= {names[name]: values for name, values in parameters.items()}
+        return graph.run(output, feeds if seen is None else feeds | {"seen": seen})
+
     def light_use(self) -> str:
         return f"from textgen.plugins import plugins\nplugins().get('sampler', {self.name!r})"
 
@@ -138,17 +149,24 @@ class SamplerSuite(OptionsSuite):
             assert list(built.parameters) == list(type(sampler.options).model_fields)
             assert all(isinstance(number, float) for number in built.parameters.values())
 
+    def test_its_neutral_numbers_change_nothing(self, logits: Logits, seen: NDArray[np.bool_] | None) -> None:
+        sampler = self.make()
+        if sampler.neutral is None:
+            pytest.skip("it has no numbers with which it changes nothing")
+        neutral = build_options(self.provided.load().Options, sampler.neutral, where=self.name)
+        assert self.provided.load()(neutral).parameters == sampler.neutral
+        parameters = {name: np.full((ROWS, 1), number, np.float32) for name, number in sampler.neutral.items()}
+        assert sampler.transform(logits, parameters, seen).tobytes() == logits.tobytes()
+        found = self.run_graph(logits, parameters, seen)
+        if found is not None:
+            np.testing.assert_array_equal(found, logits)  # bit for bit, but for the sign of 0: Where loses it
+
     def test_its_graph_does_the_same(
         self, logits: Logits, parameters: Parameters, seen: NDArray[np.bool_] | None
     ) -> None:
-        graph = OnnxGraph(V)
-        names = {name: f"parameter.{name}" for name in parameters}
-        output = self.make().emit(graph, "logits", names, None if seen is None else "seen")
-        if output is None:
+        found = self.run_graph(logits, parameters, seen)
+        if found is None:
             pytest.skip("it emits no graph and runs outside of it")
-        feeds: dict[str, NDArray[Any]] = {"logits": logits}
-        feeds |= {names[name]: values for name, values in parameters.items()}
-        found = graph.run(output, feeds if seen is None else feeds | {"seen": seen})
         np.testing.assert_allclose(found, self.make().transform(logits, parameters, seen), rtol=1e-5, atol=1e-5)
 
 

@@ -1,0 +1,204 @@
+"""What is let in: keys, hosts, origins, sizes of bodies; and the signature of a continuation."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Collection, Iterable
+from hashlib import sha256
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from textgen_serve.protocol import RequestError
+
+#: Hosts that mean this machine, in a browser or another client on it.
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+#: What a browser may send from another origin.
+_METHODS, _HEADERS = "GET, POST, OPTIONS", "Authorization, Content-Type, X-Api-Key"
+
+#: Seconds for which a browser remembers the answer to a preflight request.
+_REMEMBERED = 600
+
+_HOST = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<name>[^:\[\]]*))(?::[0-9]*)?")
+
+
+class Origins:
+    """Lets pages of other origins read the answers (CORS); pure ASGI, so that the application sees when a client leaves.
+
+    Args:
+        app: that answers.
+        origins: whose pages may ask: ``"*"`` for all, ``"localhost"`` for those of this machine.
+    """
+
+    def __init__(self, app: ASGIApp, origins: Collection[str] = ()) -> None:
+        self._app = app
+        self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
+        if origin is not None and self._allows(origin.lower()):
+            send = _with_origin(send, origin)
+            if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+                await send({"type": "http.response.start", "status": 204, "headers": []})
+                await send({"type": "http.response.body"})
+                return
+        await self._app(scope, receive, send)
+
+    def _allows(self, origin: str) -> bool:
+        if "*" in self._origins or origin in self._origins:
+            return True
+        _, separator, host = origin.partition("://")
+        return "localhost" in self._origins and bool(separator) and _hostname(host) in LOOPBACK
+
+
+class Doors:
+    """Lets requests in that may come in; pure ASGI as well.
+
+    Args:
+        app: behind the doors.
+        keys: any of which opens; none if every client may come in.
+        open_paths: that need no key.
+        hosts: that the Host header may name; none for any.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        keys: Iterable[str] = (),
+        open_paths: Collection[str] = (),
+        hosts: Collection[str] = (),
+    ) -> None:
+        self._app = app
+        self._digests = [sha256(key.encode()).digest() for key in keys]
+        self._open_paths = frozenset(open_paths)
+        self._hosts = frozenset(host.lower() for host in hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        if self._hosts and _hostname(headers.get("host", "")) not in self._hosts:
+            raise RequestError(
+                403, "this host name is not allowed; start the server with --allowed-host", code="host_not_allowed"
+            )
+        if self._digests and scope["path"] not in self._open_paths and not self._has_key(headers):
+            raise RequestError(
+                401,
+                "give an API key, as in Authorization: Bearer KEY",
+                "authentication_error",
+                code="invalid_api_key",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        await self._app(scope, receive, send)
+
+    def _has_key(self, headers: Headers) -> bool:
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        given = key.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+        digest = sha256(given.encode("latin-1", "replace")).digest()
+        # All are compared, in constant time: how long it takes says nothing about them.
+        return any([hmac.compare_digest(digest, each) for each in self._digests])  # noqa: C419
+
+
+def _hostname(host: str) -> str:
+    """The host of a Host header, without its port; empty if it is none."""
+    match = _HOST.fullmatch(host.lower())
+    return "" if match is None else match["six"] or match["name"] or ""
+
+
+def _with_origin(send: Send, origin: str) -> Send:
+    """A ``send`` that lets the pages of an origin read the answer."""
+
+    async def allowing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers["Access-Control-Allow-Origin"] = origin
+            headers["Access-Control-Allow-Methods"] = _METHODS
+            headers["Access-Control-Allow-Headers"] = _HEADERS
+            headers["Access-Control-Max-Age"] = str(_REMEMBERED)
+            headers["Access-Control-Expose-Headers"] = "Retry-After, X-Request-Id"
+            headers.add_vary_header("Origin")
+        await send(message)
+
+    return allowing
+
+
+async def read_content(scope: Scope, receive: Receive, *, limit: int, seconds: float) -> bytes:
+    """The body of a request, which must be JSON.
+
+    Args:
+        scope: of the request.
+        receive: of the request.
+        limit: the most bytes; no more are read.
+        seconds: that it may take.
+
+    Raises:
+        RequestError: if it is not said to be JSON, has more bytes, or takes longer.
+        ConnectionError: if the client has left.
+    """
+    headers = Headers(scope=scope)
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    # A page of another origin can send any other type without asking.
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise RequestError(415, "send JSON, with the header Content-Type: application/json", code="unsupported_type")
+    too_large = RequestError(
+        413, f"the body has more than {limit:,} bytes", code="too_large", headers={"Connection": "close"}
+    )
+    announced = headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limit:
+        raise too_large
+    content = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ConnectionError
+                content += message.get("body", b"")
+                if len(content) > limit:
+                    raise too_large
+                if not message.get("more_body"):
+                    return bytes(content)
+    except TimeoutError:
+        slow = f"the body took longer than {seconds:g} seconds"
+        raise RequestError(408, slow, "timeout_error", code="slow_body", headers={"Connection": "close"}) from None
+
+
+class Seal:
+    """Signs what a client keeps for the server, so that it comes back unchanged (HMAC-SHA-256, RFC 2104).
+
+    Args:
+        secret: from which the key is derived; instances with the same one accept each other's signatures.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._key = hmac.digest(secret, b"textgen continuation", "sha256")
+
+    def seal(self, content: bytes) -> str:
+        """The content with its signature, as text that a URL can hold."""
+        return urlsafe_b64encode(self._signature(content) + content).decode().rstrip("=")
+
+    def open(self, sealed: str) -> bytes:
+        """The content.
+
+        Raises:
+            RequestError: if it was not signed with this key.
+        """
+        try:
+            raw = urlsafe_b64decode(sealed.encode("ascii") + b"=" * (-len(sealed) % 4))
+        except ValueError:
+            raw = b""
+        signature, content = raw[:32], raw[32:]
+        if not hmac.compare_digest(signature, self._signature(content)):
+            raise RequestError(
+                400,
+                "the continuation is not one of this server's: it was altered, or signed with another secret",
+                param="continuation",
+            )
+        return content
+
+    def _signature(self, content: bytes) -> bytes:
+        return hmac.digest(self._key, content, "sha256")

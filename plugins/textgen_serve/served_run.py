@@ -1,0 +1,281 @@
+"""A run that is served: its name, what clients are told of it, and requests in its terms."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import textgen
+from textgen import Batching, Continuation, Job, Request, TextGenerator
+from textgen.errors import OptionError, TextgenError, UnknownCharacterError, describe_character, suggestion
+from textgen_serve.metrics import log_error
+from textgen_serve.protocol import CompletionRequest, Model, ModelDetails, RequestError, TokenizerInfo
+
+#: NAME=RUN on the command line.
+_NAMED = re.compile(r"(?P<name>[A-Za-z0-9][\w.:-]*)=(?P<run>.+)")
+
+#: Options of a request, the samplers that they belong to, and the numbers with which these change nothing. Such a
+#: sampler is left out unless the run's own chain has it: a chain without it is faster.
+_SAMPLERS = {
+    "top_k": ("top-k", (0, -1)),
+    "top_p": ("top-p", (1,)),
+    "min_p": ("min-p", (0,)),
+    "repetition_penalty": ("repetition-penalty", (1,)),
+}
+
+
+class ServedRun:
+    """A loaded run that is served.
+
+    Args:
+        name: its id.
+        generator: the loaded run.
+        default_length: characters of a text unless a request says how many.
+        most_rows: texts that are written side by side.
+
+    Attributes:
+        batching: its running batch.
+        fingerprint: as long as it is the same, so is the text of a seed.
+    """
+
+    def __init__(self, name: str, generator: TextGenerator, *, default_length: int, most_rows: int) -> None:
+        self.name = name
+        self.generator = generator
+        self.default_length = default_length
+        self.batching: Batching = generator.batching(most_rows=most_rows)
+        major = textgen.__version__.partition(".")[0]
+        weights = (generator.artifact.weights_sha256 or "unknown")[:16]
+        self.fingerprint = f"{weights}-{generator.runtime.precision}-textgen-{major}"
+        self._own_samplers = {part.partition("(")[0].strip() for part in generator.defaults.sampler.split("|")}
+
+    @classmethod
+    def open(
+        cls, given: str | None, *, default_length: int, most_rows: int, device: str, trust_graph: bool
+    ) -> ServedRun:
+        """Load a run.
+
+        Args:
+            given: its folder or name, or ``NAME=`` and either; ``None`` for the latest run.
+            default_length: as of the class.
+            most_rows: as of the class.
+            device: to run it on.
+            trust_graph: whether to run the graphs of an export as they are.
+
+        Raises:
+            TextgenError: if it cannot be loaded.
+        """
+        named = _NAMED.fullmatch(given or "") if given and not Path(given).exists() else None
+        run = named["run"] if named else given
+        generator = textgen.load(run, device=device, trust="graph" if trust_graph else "weights")
+        name = named["name"] if named else _name_of(generator)
+        return cls(name, generator, default_length=default_length, most_rows=most_rows)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of its texts; none if they have none."""
+        return tuple(getattr(self.generator.tokenizer, "labels", ()))
+
+    def about(self) -> Model:
+        """What GET /v1/models says of it."""
+        artifact, settings = self.generator.artifact, self.generator.run.settings["model"]
+        export = artifact.manifest.export or {}
+        units = export.get("units") or [settings["units"]] * settings.get("layers", 1) if "units" in settings else []
+        return Model(
+            id=self.name,
+            created=int(datetime.fromisoformat(artifact.manifest.created).timestamp()),
+            textgen=ModelDetails(
+                vocab_size=artifact.manifest.vocab_size,
+                cell=export.get("cell") or settings["name"],
+                units=units,
+                precision=self.generator.runtime.precision,
+                chain=self.generator.defaults.sampler,
+                runtime=self.generator.runtime_name,
+                device=self.generator.runtime.device,
+                prompt=self.generator.defaults.prompt,
+                labels=list(self.labels),
+                default_length=self.default_length,
+            ),
+        )
+
+    def request(self, body: CompletionRequest, continuation: Continuation | None = None) -> Request:
+        """The texts that a body asks for.
+
+        Args:
+            body: validated.
+            continuation: the text to continue, if any.
+
+        Raises:
+            RequestError: with status 400, if the model cannot do it.
+        """
+        self._check(body)
+        prompts = body.prompts
+        texts = None if prompts is None else [self._text(prompt) for prompt in prompts]
+        count = len(texts or "1") * body.written
+        first = body.row if body.row is not None else continuation.row if continuation else 0
+        try:
+            return self.generator.request(
+                texts,
+                num=body.written,
+                length=body.max_tokens or self.default_length,
+                temperature=body.temperature,
+                sampler=body.sampler,
+                seed=body.seed,
+                rows=range(first, first + count),
+                stop=[body.stop] if isinstance(body.stop, str) else body.stop,
+                ignore_eos=bool(body.ignore_eos),
+                on_unknown=body.on_unknown,
+                label=body.label,
+                keep_state=bool(body.return_continuation),
+                continuation=continuation,
+                **self._numbers(body),
+            )
+        except TextgenError as error:
+            raise refusal(error) from None
+
+    def prepare(self, body: CompletionRequest, continuation: Continuation | None = None) -> Job:
+        """The job of :meth:`request`; nothing runs yet.
+
+        Raises:
+            RequestError: with status 400, if the model cannot do it.
+        """
+        request = self.request(body, continuation)
+        try:
+            return self.batching.prepare(request)
+        except TextgenError as error:
+            raise refusal(error) from None
+
+    def pack(self, job: Job, index: int) -> bytes:
+        """The point from which a row that has ended can be continued."""
+        continuation = job.generation(index).continuation
+        assert continuation is not None  # the request asked for it
+        return self.generator.pack_continuation(continuation)
+
+    def unpack(self, content: bytes) -> Continuation:
+        """The inverse of :meth:`pack`.
+
+        Raises:
+            RequestError: if it belongs to another model.
+        """
+        try:
+            return self.generator.unpack_continuation(content)
+        except TextgenError as error:
+            raise RequestError(400, str(error), param="continuation") from None
+
+    def is_label(self, token: int) -> bool:
+        """Whether an id is that of a label: they come last."""
+        return token >= self.generator.runtime.vocab_size - len(self.labels)
+
+    def start(self, label: str | None) -> list[int]:
+        """The ids that come before a prompt: that of a label, by default of the most frequent one, if there are any."""
+        first = self.generator.runtime.vocab_size - len(self.labels)
+        if label is not None:
+            self.check_label(label)
+            return [first + self.labels.index(label)]
+        starts = self.generator.boundaries.starts
+        return [max(starts, key=lambda token: starts[token])] if self.labels else []
+
+    def _check(self, body: CompletionRequest) -> None:
+        """Check the fields that depend on the model."""
+        if body.sampler is not None:
+            try:
+                self.generator.run.chain(body.sampler)
+            except TextgenError as error:
+                raise RequestError(400, str(error), param="sampler") from None
+        if body.label is not None:
+            self.check_label(body.label)
+
+    def check_label(self, label: str) -> None:
+        """Check that the run has a label.
+
+        Raises:
+            RequestError: if it has not.
+        """
+        if label not in self.labels:
+            advice = f"; {suggestion(label, self.labels)}" if self.labels else "s; leave label out"
+            raise RequestError(400, f"the model has no such label{advice}", param="label")
+
+    def _numbers(self, body: CompletionRequest) -> dict[str, Any]:
+        """The numbers of samplers that change something."""
+        numbers: dict[str, Any] = {}
+        for option, (sampler, neutral) in _SAMPLERS.items():
+            value = getattr(body, option)
+            if value is not None and (value not in neutral or sampler in self._own_samplers):
+                is_off = option == "top_k" and value in neutral
+                numbers[option] = self.generator.runtime.vocab_size if is_off else value
+        return numbers
+
+    def _text(self, prompt: str | Sequence[int]) -> str:
+        """The text of a prompt that may be ids."""
+        if isinstance(prompt, str):
+            return prompt
+        return self.decode(prompt)
+
+    def encode(self, text: str, on_unknown: Any = None) -> list[int]:
+        """The ids of a text.
+
+        Raises:
+            RequestError: if the model does not know one of its characters.
+        """
+        try:
+            return [int(i) for i in self.generator.tokenizer.encode(text, on_unknown)]
+        except TextgenError as error:
+            raise refusal(error) from None
+
+    def decode(self, ids: Sequence[int], param: str = "prompt") -> str:
+        """The text of ids.
+
+        Raises:
+            RequestError: if one is not in the vocabulary; names the field ``param``.
+        """
+        size = self.generator.runtime.vocab_size
+        if wrong := next((i for i in ids if i >= size), None):
+            raise RequestError(400, f"there is no id {wrong}; ids are from 0 to {size - 1}", param=param)
+        return self.generator.tokenizer.decode(ids)
+
+    def tokenizer_info(self) -> TokenizerInfo:
+        """What GET /tokenizer_info says of it."""
+        tokenizer = self.generator.tokenizer
+
+        def text(token: int | None) -> str | None:
+            return None if token is None else tokenizer.decode([token])
+
+        return TokenizerInfo(
+            tokenizer_class=self.generator.run.settings["tokenizer"]["name"],
+            vocab_size=tokenizer.vocab_size,
+            eos_token=text(tokenizer.eos_id),
+            eos_token_id=tokenizer.eos_id,
+            pad_token=text(tokenizer.pad_id),
+            unk_token=text(tokenizer.unk_id),
+        )
+
+
+def refusal(error: TextgenError) -> RequestError:
+    """What a client is told of a request that the model cannot do."""
+    if isinstance(error, UnknownCharacterError):
+        ways = " or ".join(f'"on_unknown": "{way}"' for way in error.ways)
+        what = f"{describe_character(error.character)} at position {error.position} is not in the vocabulary"
+        advice = "remove it" + (f", or send {ways}" if ways else "")
+        return RequestError(400, f"{what}; {advice}", param="prompt", code="unknown_character")
+    if isinstance(error, OptionError):
+        return RequestError(400, str(error))
+    return RequestError(500, str(error), "server_error")
+
+
+def failure(error: Exception) -> RequestError:
+    """What a client is told of a text that could not be written; the log says the rest."""
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, TextgenError):
+        return refusal(error)
+    log_error(error)
+    return RequestError(500, "the text could not be written; the log of the server says why", "server_error")
+
+
+def _name_of(generator: TextGenerator) -> str:
+    """The name of a run's folder; for an export inside of it, too."""
+    folder = generator.artifact.path.absolute()
+    export = generator.artifact.manifest.export or {}
+    return folder.parent.name if folder.name == export.get("format") else folder.name

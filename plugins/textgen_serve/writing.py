@@ -1,0 +1,227 @@
+"""Requests while they are written, as the event loop sees them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from time import perf_counter
+from typing import NamedTuple
+
+from textgen import Failed, Job
+from textgen_serve.engine import Engine, Turn
+from textgen_serve.metrics import Metrics
+from textgen_serve.protocol import RequestError, unavailable
+from textgen_serve.served_run import ServedRun, failure
+
+#: Seconds after which a client may ask again if the queue is full.
+RETRY_AFTER = 1
+
+
+class Piece(NamedTuple):
+    """New text of a row.
+
+    Attributes:
+        index: of the row in its request.
+        text: all of it since the last piece.
+        is_last: whether the row has ended.
+    """
+
+    index: int
+    text: str
+    is_last: bool
+
+
+class Writing:
+    """A request while it is written.
+
+    Args:
+        run: that writes it.
+        job: prepared.
+        began: when it came, by ``perf_counter``.
+        streams: whether its text is wanted before all of it has been written.
+
+    Attributes:
+        error: what ended it before its time; ``None`` so far.
+    """
+
+    def __init__(self, run: ServedRun, job: Job, began: float, *, streams: bool) -> None:
+        self.run = run
+        self.job = job
+        self.began = began
+        self.error: RequestError | None = None
+        self.has_text = False
+        self._streams = streams
+        self._counts = [len(row.ids) for row in job.rows]
+        self._left = len(job.rows)
+        self._pending: dict[int, list[str]] = {}
+        self._ended: set[int] = set()
+        self._news = asyncio.Event()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more will come."""
+        return self._left == 0 or self.error is not None
+
+    def take(self, index: int, text: str, *, is_last: bool) -> int:
+        """Take new text of a row; returns the number of its new ids."""
+        self._pending.setdefault(index, []).append(text)
+        if is_last:
+            self._ended.add(index)
+            self._left -= 1
+        if self._streams or self._left == 0:
+            self._news.set()
+        before, self._counts[index] = self._counts[index], len(self.job.rows[index].ids)
+        return self._counts[index] - before
+
+    def fail(self, error: RequestError) -> None:
+        """End it before its time."""
+        if not self.is_done:
+            self.error = error
+        self._news.set()
+
+    async def news(self, seconds: float | None = None) -> bool:
+        """Wait for new text or the end; ``False`` if neither came within some seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        except TimeoutError:
+            return False
+        self._news.clear()
+        return True
+
+    def pieces(self, least: int = 1) -> Iterator[Piece]:
+        """The new text, a piece per row.
+
+        Args:
+            least: characters of a piece, unless it is the row's last one.
+        """
+        for index in [*self._pending]:
+            is_last = index in self._ended
+            text = "".join(self._pending[index])
+            if is_last or len(text) >= least:
+                del self._pending[index]
+                yield Piece(index, text, is_last)
+
+
+class Desk:
+    """Lets requests in, hands out what the engine writes, and ends requests.
+
+    Args:
+        runs: that are served.
+        metrics: to keep.
+        most_rows: texts that may be written or wait, of all requests together.
+
+    Attributes:
+        engine: the thread that writes.
+        closed: why no request is let in; ``None`` if they are.
+        died: what the thread died of; ``None`` if it lives.
+    """
+
+    def __init__(self, runs: Sequence[ServedRun], metrics: Metrics, most_rows: int) -> None:
+        self.closed: RequestError | None = None
+        self.died: BaseException | None = None
+        self._runs = runs
+        self._metrics = metrics
+        self._most_rows = most_rows
+        self._rows = 0
+        self._writings: dict[Job, Writing] = {}
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
+        self.engine = Engine([run.batching for run in runs], self._take, self._die)
+
+    @property
+    def count(self) -> int:
+        """The number of requests that are being written."""
+        return len(self._writings)
+
+    @contextmanager
+    def place(self, run: ServedRun, rows: int) -> Iterator[None]:
+        """Reserve the rows of a request.
+
+        Raises:
+            RequestError: if the server is closed, or there is no place for them now or ever.
+        """
+        if self.closed:
+            raise self.closed
+        if rows > self._most_rows:
+            raise RequestError(400, f"{rows:,} texts are asked for, more than {self._most_rows:,} at a time", param="n")
+        if self._rows + rows > self._most_rows:
+            self._metrics.rejected.labels(run.name).inc()
+            full = "the server is busy; ask again in a moment"
+            retry = {"Retry-After": str(RETRY_AFTER)}
+            raise RequestError(429, full, "rate_limit_error", code="queue_full", headers=retry)
+        self._rows += rows
+        self._is_empty.clear()
+        try:
+            yield
+        finally:
+            self._rows -= rows
+            if not self._rows:
+                self._is_empty.set()
+
+    @contextmanager
+    def written(self, writing: Writing) -> Iterator[None]:
+        """Have a request written; whatever ends the block ends it."""
+        if self.closed:  # since its place was reserved
+            raise self.closed
+        job, batching = writing.job, writing.run.batching
+        self._writings[job] = writing
+        self.engine.order(lambda: batching.add(job))
+        try:
+            yield
+        finally:
+            del self._writings[job]
+            if not job.is_done:
+                self.engine.order(lambda: batching.cancel(job))
+
+    async def drained(self, seconds: float) -> None:
+        """Wait until all requests have been answered; those that take longer than some seconds are ended."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._is_empty.wait()
+        except TimeoutError:
+            self._end_all(unavailable("the server is shutting down", "shutting_down"))
+            await asyncio.sleep(0)
+
+    def refresh(self) -> None:
+        """Bring the gauges up to date."""
+        for run in self._runs:
+            own = [writing for writing in self._writings.values() if writing.run is run]
+            begun = sum(writing.has_text for writing in own)
+            self._metrics.requests_running.labels(run.name).set(begun)
+            self._metrics.requests_waiting.labels(run.name).set(len(own) - begun)
+            self._metrics.rows_running.labels(run.name).set(run.batching.running)
+
+    def _take(self, turns: list[Turn]) -> None:
+        """Hand out what the turns of the models did."""
+        now = perf_counter()
+        for turn in turns:
+            written = rows = 0
+            for event in turn.events:
+                writing = self._writings.get(event.job)
+                if writing is None:  # its client has left
+                    continue
+                if isinstance(event, Failed):
+                    writing.fail(failure(event.error))
+                    continue
+                if not writing.has_text:
+                    writing.has_text = True
+                    self._metrics.first_token.labels(writing.run.name).observe(now - writing.began)
+                written += writing.take(event.index, event.text, is_last=event.finish_reason is not None)
+                rows += 1
+            if written:
+                name = self._runs[turn.model].name
+                self._metrics.iteration.labels(name).observe(written)
+                self._metrics.inter_token.labels(name).observe(turn.seconds * rows / written)
+
+    def _die(self, error: BaseException) -> None:
+        """The engine has died: nothing can be written any more."""
+        self.died = error
+        self._end_all(unavailable("the server has failed and is about to end", "engine_dead"))
+
+    def _end_all(self, error: RequestError) -> None:
+        self.closed = self.closed or error
+        for writing in self._writings.values():
+            writing.fail(error)
+        self.engine.fail_errands(error)

@@ -1,0 +1,436 @@
+"""Continuous batching: rows of any requests join and leave between two chunks of the rows that are being written.
+
+A recurrent state is a few kilobytes, so a row costs nothing but its steps. Its text depends on its prompt, its chain,
+the seed and the row's seed; not on the rows beside it, on when it joined, or on the size of the chunks.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+from typing import TypeVar
+
+import numpy as np
+
+from textgen.errors import OptionError
+from textgen.generation.continuation import Continuation
+from textgen.generation.group import STEPS_STREAMED, Group, Reading, Writing
+from textgen.generation.prompts import ReadPrompt, first_ids, read_prompt
+from textgen.generation.request import FinishReason, Generation, Request
+from textgen.generation.row import Row
+from textgen.generation.runtime import MOST_STEPS, Runtime
+from textgen.generation.stop_texts import StopTexts
+from textgen.text.boundaries import Boundaries
+from textgen.text.labels import label_of
+from textgen.text.tokenizer import Tokenizer
+
+#: By the clock: the steps of a row's first chunk, and the most of any chunk.
+FIRST_STEPS, MOST_STEPS_WRITTEN = 4, 64
+
+#: Without a clock, chunks of text that runs to its full length double as long as they take less than half of these
+#: seconds, in which a reader notices no delay.
+LOOK_EVERY = 0.05
+
+#: The steps in which prompts are read before their speed is known.
+FIRST_READ = 64
+
+G = TypeVar("G", Reading, Writing)
+
+
+class Job:
+    """A request while it is written.
+
+    Args:
+        request: what is asked for.
+        rows: of the request, in order; nothing has run yet.
+        read: the prompts, by text.
+        tokenizer: of the model.
+
+    Attributes:
+        request: what is asked for.
+        rows: with their ids, text and finish reason, as they are written.
+        error: what ended the job, if it failed.
+    """
+
+    def __init__(
+        self, request: Request, rows: Sequence[Row], read: Mapping[str, ReadPrompt], tokenizer: Tokenizer
+    ) -> None:
+        self.request = request
+        self.rows = list(rows)
+        self.error: Exception | None = None
+        self._read = read
+        self._tokenizer = tokenizer
+        self._left = len(self.rows)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all rows have ended, or the job has failed."""
+        return not self._left or self.error is not None
+
+    def generations(self) -> list[Generation]:
+        """The texts of a job that is done, in the order of the request's prompts.
+
+        Raises:
+            Exception: what ended the job, if it failed.
+        """
+        if self.error is not None:
+            raise self.error
+        return [self._generation(row) for row in self.rows]
+
+    def _generation(self, row: Row) -> Generation:
+        request = self.request
+        assert row.finish_reason is not None  # the job is done
+        before = request.continuation.seen if request.continuation else ()
+        return Generation(
+            prompt=request.prompts[row.index],
+            # The label comes first, or somewhere in the text that the row continues.
+            label=label_of(self._tokenizer, [*before, int(row.prompt_ids[0])]),
+            text=row.text,
+            ids=tuple(row.ids),
+            seed=request.seed,
+            row=row.seed,
+            sampler=str(request.chains[row.index]),
+            finish_reason=row.finish_reason,
+            unknown=self._read[request.prompts[row.index]].unknown,
+            log_probability=row.log_probability if request.score else None,
+            continuation=_continuation(row),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a turn did to a row.
+
+    Attributes:
+        job: that the row belongs to.
+        index: of the row in its request.
+        text: new text that can no longer change; may be empty.
+        finish_reason: why the row ended, in its last event.
+    """
+
+    job: Job
+    index: int
+    text: str
+    finish_reason: FinishReason | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A job that failed; the other jobs go on.
+
+    Attributes:
+        job: all of whose rows have ended.
+        error: what was raised.
+    """
+
+    job: Job
+    error: Exception
+
+
+class Batching:
+    """Writes the rows of any requests side by side, in turns.
+
+    One thread takes the turns; the other methods may be called by any thread at any time.
+
+    Args:
+        runtime: a loaded model.
+        tokenizer: fitted.
+        boundaries: how the model's texts begin and end.
+        most_rows: the rows that are read or written at the same time.
+        seconds: the time that a turn may take to read prompts, and to write; chunks are as long as fits. ``None`` to
+            choose chunks as the requests and the runtime prefer them, and to begin new rows once all others have ended:
+            the fastest for a single request.
+
+    Example:
+        >>> batching = textgen.load("runs/romeo").batching()  # doctest: +SKIP
+        >>> job = batching.prepare(generator.request("ROMEO:", num=3))  # doctest: +SKIP
+        >>> batching.add(job)  # doctest: +SKIP
+        >>> while not job.is_done:  # doctest: +SKIP
+        ...     for event in batching.turn():
+        ...         print(event.index, event.text)
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        tokenizer: Tokenizer,
+        boundaries: Boundaries,
+        *,
+        most_rows: int = 512,
+        seconds: float | None = 0.02,
+    ) -> None:
+        self._runtime = runtime
+        self._tokenizer = tokenizer
+        self._boundaries = boundaries
+        self._forbidden = boundaries.forbidden_ids(tokenizer)
+        self._most_rows = most_rows
+        self._clock = None if seconds is None else Clock(seconds)
+        self._waiting: deque[tuple[Job, deque[Row]]] = deque()
+        self._to_cancel: deque[tuple[Job, list[Row]]] = deque()
+        self._job_of: dict[Row, Job] = {}  # of the rows that are read or written
+        self._reading: list[Reading] = []
+        self._writing: list[Writing] = []
+
+    @property
+    def running(self) -> int:
+        """The number of rows that are read or written."""
+        return len(self._job_of)
+
+    @property
+    def waiting(self) -> int:
+        """The number of rows that wait for a place."""
+        return sum(len(rows) for _, rows in list(self._waiting))
+
+    def prepare(self, request: Request) -> Job:
+        """Check a request, and encode its prompts.
+
+        Raises:
+            UnknownCharacterError: if a prompt has an unknown character.
+            OptionError: if the numbers of prompts, labels, row seeds and chains differ, no character of a prompt is
+                known, or there is no such label.
+        """
+        _check_counts(request)
+        read = {p: read_prompt(self._tokenizer, p, request.on_unknown) for p in dict.fromkeys(request.prompts)}
+        stop = StopTexts(request.stop)
+        rows = [self._make_row(request, index, stop, read[prompt]) for index, prompt in enumerate(request.prompts)]
+        return Job(request, rows, read, self._tokenizer)
+
+    def _make_row(self, request: Request, index: int, stop: StopTexts, read: ReadPrompt) -> Row:
+        ids = first_ids(self._tokenizer, self._boundaries, request, index, read.ids)
+        return Row(
+            request,
+            index,
+            ids,
+            self._tokenizer,
+            stop=stop,
+            end_id=None if request.ignore_eos else self._boundaries.end_id,
+            is_drawn=not request.prompts[index]
+            and not request.continuation
+            and label_of(self._tokenizer, ids[:1]) is None,
+        )
+
+    def add(self, job: Job) -> None:
+        """Let the rows of a job wait for places; jobs take turns, a row each."""
+        if job.rows:
+            self._waiting.append((job, deque(job.rows)))
+
+    def cancel(self, job: Job, rows: Iterable[int] | None = None) -> None:
+        """End rows of a job, by default all of them, before their next chunk; those that have ended stay as they are.
+
+        Args:
+            job: that was added.
+            rows: by their index in the request.
+        """
+        self._to_cancel.append((job, job.rows if rows is None else [job.rows[index] for index in rows]))
+
+    def turn(self) -> list[Event | Failed]:
+        """Let rows in, read prompts, and write a chunk of each row.
+
+        Returns:
+            What happened, in order; nothing if there is nothing to do.
+        """
+        return list(self._turn())
+
+    def _turn(self) -> Iterator[Event | Failed]:
+        while self._to_cancel:
+            job, rows = self._to_cancel.popleft()
+            for row in rows:
+                if row.finish_reason is None:
+                    row.finish_reason = "cancelled"
+                    yield self._end(job, row, "")
+        self._admit()
+        yield from self._read()
+        groups, self._writing = self._writing, []
+        for group in groups:
+            yield from self._each(group, partial(self._write, share=1 / len(groups)))
+        self._writing = _joined(self._writing)
+
+    def _admit(self) -> None:
+        """Give free places to rows that wait."""
+        if self._clock is None and self._job_of:
+            return
+        rows = []
+        while self._waiting and self.running < self._most_rows:
+            job, left = self._waiting.popleft()
+            row = left.popleft()
+            if left:
+                self._waiting.append((job, left))
+            if row.finish_reason != "cancelled":
+                self._job_of[row] = job
+                rows.append(row)
+        if rows:
+            self._reading = _joined([*self._reading, Reading(self._runtime, rows)])
+
+    def _read(self) -> Iterator[Event | Failed]:
+        """Read prompts, and begin to write the rows that have read theirs."""
+        yield from self._begin_ready()
+        groups, self._reading = self._reading, []
+        for group in groups:
+            yield from self._each(group, self._read_some)
+        yield from self._begin_ready()
+        self._reading = _joined(self._reading)
+        self._writing = _joined(self._writing)
+
+    def _begin_ready(self) -> Iterator[Event | Failed]:
+        ready = [part for group in self._reading for part in group.take_ready()]
+        self._reading = [group for group in self._reading if group.rows]
+        for part in ready:
+            yield from self._each(part, self._begin)
+
+    def _read_some(self, group: Reading) -> Iterable[Event | Failed]:
+        steps = group.steps
+        if self._clock is not None:
+            steps = min(steps, self._clock.steps(group, MOST_STEPS) or FIRST_READ)
+        began = perf_counter()
+        group.read(steps)
+        if self._clock is not None:
+            self._clock.note(group, (perf_counter() - began) / steps)
+        self._reading.append(group)
+        return ()
+
+    def _begin(self, ready: Reading) -> Iterable[Event | Failed]:
+        group = ready.begin(self._forbidden)
+        self._writing.append(group)
+        return self._tell(group, [row.rest() if row.finish_reason else "" for row in group.rows])
+
+    def _write(self, group: Writing, share: float) -> Iterable[Event | Failed]:
+        """Write a chunk of each row, in a share of the time of a turn."""
+        chunk = group.chunk
+        if self._clock is not None and not group.is_fixed:
+            known = self._clock.steps(group, MOST_STEPS_WRITTEN, share) or STEPS_STREAMED
+            chunk = FIRST_STEPS if group.is_new else known
+        steps = min(chunk, group.steps_left)
+        began = perf_counter()
+        found = group.write(steps)
+        seconds = perf_counter() - began
+        if self._clock is not None:
+            self._clock.note(group, seconds / steps)
+        elif group.may_grow and seconds < LOOK_EVERY / 2:
+            group.chunk *= 2
+        self._writing.append(group)
+        return self._tell(group, found)
+
+    def _tell(self, group: Group, found: Sequence[str | Exception]) -> list[Event | Failed]:
+        """Say what came of each row of a group; those that have ended leave it."""
+        events: list[Event | Failed] = []
+        for row, text in zip(group.rows, found, strict=True):
+            job = self._job_of.get(row)
+            if job is None:  # another row of its job has failed
+                continue
+            if isinstance(text, Exception):
+                events.append(self._fail(job, text))
+            elif row.finish_reason is not None:
+                events.append(self._end(job, row, text))
+            elif text:
+                events.append(Event(job, row.index, text, None))
+        self._keep(group)
+        return events
+
+    def _each(self, group: G, act: Callable[[G], Iterable[Event | Failed]]) -> Iterator[Event | Failed]:
+        """Do something with a group; if that raises, with the rows of each job alone, so that others go on."""
+        self._keep(group)
+        if not group.rows:
+            return
+        try:
+            events = act(group)
+        except Exception as error:
+            parts = group.split(self._job_of.__getitem__)
+            if len(parts) == 1:
+                yield self._fail(self._job_of[group.rows[0]], error)
+            else:
+                for part in parts:
+                    yield from self._each(part, act)
+        else:
+            yield from events
+
+    def _end(self, job: Job, row: Row, text: str) -> Event:
+        self._job_of.pop(row, None)  # it may have been cancelled while it waited
+        job._left -= 1
+        return Event(job, row.index, text, row.finish_reason)
+
+    def _fail(self, job: Job, error: Exception) -> Failed:
+        job.error = error
+        for row in job.rows:
+            row.finish_reason = row.finish_reason or "cancelled"
+            self._job_of.pop(row, None)
+        return Failed(job, error)
+
+    def _keep(self, group: Group) -> None:
+        """Drop the rows of a group that have ended."""
+        group.keep(np.flatnonzero([row in self._job_of for row in group.rows]))
+
+
+class Clock:
+    """Chooses steps so that they take a certain time, by a moving average of the time of a step.
+
+    Args:
+        seconds: the time to take.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._averages: dict[Hashable, float | None] = {}
+
+    def steps(self, group: Group, most: int, share: float = 1.0) -> int | None:
+        """The number of steps that take a share of the time, from 1 to ``most``; ``None`` before it is known."""
+        average = self._averages.get(_size(group))
+        return None if average is None else int(np.clip(share * self._seconds / average, 1, most))
+
+    def note(self, group: Group, seconds: float) -> None:
+        """Note the time of a step. The first one of its kind does not count: it prepares what later ones use."""
+        key = _size(group)
+        average = self._averages.get(key)
+        if key not in self._averages:
+            self._averages[key] = None
+        else:
+            self._averages[key] = seconds if average is None else average + (seconds - average) / 4
+
+
+def _size(group: Group) -> Hashable:
+    """What the time of a step depends on: the graph, and the size of the batch to a power of two."""
+    return group.key, len(group.rows).bit_length()
+
+
+def _joined(groups: Iterable[G]) -> list[G]:
+    """Groups, those of the same graph in one."""
+    found: dict[Hashable, G] = {}
+    for group in groups:
+        if not group.rows:
+            continue
+        if group.key in found:
+            found[group.key].join(group)
+        else:
+            found[group.key] = group
+    return list(found.values())
+
+
+def _check_counts(request: Request) -> None:
+    """Check that there is one of everything per row."""
+    prompts, chains = len(request.prompts), len(request.chains)
+    seeds, labels = len(request.row_seeds or request.prompts), len(request.labels)
+    if not prompts == seeds == chains:
+        raise OptionError(
+            f"there are {prompts} prompts, {seeds} row seeds and {chains} chains; there must be as many of each"
+        )
+    if labels and labels != prompts:
+        raise OptionError(f"there are {prompts} prompts and {labels} labels; there must be as many of each")
+    if request.continuation and prompts != 1:
+        raise OptionError("only one text at a time can be continued")
+
+
+def _continuation(row: Row) -> Continuation | None:
+    """The point after the end of a row, if its state was kept."""
+    if row.state is None:
+        return None
+    return Continuation(
+        state=row.state,
+        tail=tuple(row.tail()),
+        unread=row.unread,
+        step=row.step - 1,
+        seen=tuple(np.unique(row.seen).tolist()),
+        seed=row.request.seed,
+        row=row.seed,
+    )

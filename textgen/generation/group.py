@@ -1,0 +1,292 @@
+"""Rows side by side: those that read their prompts, and those that one graph writes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Sequence
+from copy import copy
+from functools import partial
+from math import ceil
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textgen.generation.draw import Draw, uniforms
+from textgen.generation.probability import score
+from textgen.generation.prompts import pad_rows
+from textgen.generation.row import Row
+from textgen.generation.runtime import Block, Ids, Runtime
+from textgen.model.state import State
+
+#: Steps per chunk if neither a request nor the runtime has a preference: of text that runs to its full length; of text
+#: that may end at any step, after which the rest of a chunk is wasted; and at first of text that is read while it is
+#: written.
+STEPS, STEPS_TO_END, STEPS_STREAMED = 64, 16, 8
+
+Places = NDArray[np.intp]
+
+#: Numbers may overflow and underflow, whatever the process has set with ``numpy.seterr``.
+_quiet = partial(np.errstate, all="ignore")
+
+
+class Group(ABC):
+    """Rows of any requests, side by side.
+
+    Args:
+        rows: in order.
+
+    Attributes:
+        rows: in order.
+    """
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = list(rows)
+
+    @property
+    @abstractmethod
+    def key(self) -> Hashable:
+        """What groups have in common that can be joined."""
+
+    @abstractmethod
+    def keep(self, places: Places) -> None:
+        """Drop all rows but some."""
+        self.rows = [self.rows[place] for place in places]
+
+    @abstractmethod
+    def join(self, other: Self) -> None:
+        """Append the rows of another group."""
+        self.rows = self.rows + other.rows
+
+    @abstractmethod
+    def part(self, places: Places) -> Self:
+        """A group of some of the rows."""
+
+    def split(self, key: Callable[[Row], Hashable]) -> list[Self]:
+        """A group per key of the rows."""
+        places: dict[Hashable, list[int]] = {}
+        for place, row in enumerate(self.rows):
+            places.setdefault(key(row), []).append(place)
+        return [self.part(np.array(part, np.intp)) for part in places.values()]
+
+
+class Reading(Group):
+    """Rows that read their prompts, all but the last id of each.
+
+    Args:
+        runtime: a loaded model.
+        rows: of which nothing has been read.
+    """
+
+    def __init__(self, runtime: Runtime, rows: Sequence[Row]) -> None:
+        super().__init__(sorted(rows, key=lambda row: row.request.continuation is not None))
+        self._runtime = runtime
+        states = [row.request.continuation.state for row in self.rows if row.request.continuation]
+        if len(states) < len(rows):
+            states.insert(0, runtime.initial_state(len(rows) - len(states)))
+        self._state = _concat(states)
+        self._unread = [row.prompt_ids[:-1] for row in self.rows]
+
+    @property
+    def key(self) -> Hashable:
+        return "reading"
+
+    @property
+    def steps(self) -> int:
+        """The number of steps in which all rows are read."""
+        return max(map(len, self._unread))
+
+    def keep(self, places: Places) -> None:
+        if len(places) < len(self.rows):
+            super().keep(places)
+            self._state = self._state.select(places)
+            self._unread = [self._unread[place] for place in places]
+
+    def join(self, other: Reading) -> None:
+        super().join(other)
+        self._state = _concat([self._state, other._state])
+        self._unread = self._unread + other._unread
+
+    def part(self, places: Places) -> Reading:
+        part = copy(self)
+        part.keep(places)
+        return part
+
+    def read(self, steps: int) -> None:
+        """Read the next ids of each row."""
+        ids, lengths = pad_rows([unread[:steps] for unread in self._unread])
+        with _quiet():
+            self._state = self._runtime.prefill(ids, self._state, lengths)
+        self._unread = [unread[steps:] for unread in self._unread]
+
+    def take_ready(self) -> list[Reading]:
+        """The rows that have been read, by the graph that is to write them; they leave this group."""
+        is_ready = np.array([not len(unread) for unread in self._unread])
+        if not is_ready.any():
+            return []
+        ready = self.part(np.flatnonzero(is_ready))
+        self.keep(np.flatnonzero(~is_ready))
+        return ready.split(lambda row: (row.chain.form, row.request.score))
+
+    def begin(self, forbidden: Sequence[int]) -> Writing:
+        """The rows, which have been read, as they begin to be written.
+
+        Args:
+            forbidden: ids that are never drawn.
+
+        Raises:
+            OptionError: if every id is forbidden.
+        """
+        last_ids = np.array([row.prompt_ids[-1] for row in self.rows], np.int32)
+        return Writing(self._runtime, forbidden, self.rows, last_ids, self._state, self._state)
+
+
+class Writing(Group):
+    """Rows that are written by one graph: their chains differ in numbers alone.
+
+    Args:
+        runtime: a loaded model.
+        forbidden: ids that are never drawn.
+        rows: in order; either all of them or none ask for their log-probability.
+        last_ids: the last id of each row, ``[batch]`` int32, not read yet.
+        state: before those ids.
+        read_state: the same as :meth:`Runtime.forward` has it, for rows that ask for their log-probability.
+
+    Attributes:
+        is_new: whether nothing has been written yet.
+        chunk: the number of steps at a time that suits the requests and the runtime.
+        is_fixed: whether a request or the runtime insists on that number.
+        may_grow: whether larger chunks are as good if they are quick.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        forbidden: Sequence[int],
+        rows: Sequence[Row],
+        last_ids: Ids,
+        state: State,
+        read_state: State,
+    ) -> None:
+        super().__init__(rows)
+        self._runtime = runtime
+        self._forbidden = forbidden
+        self._last_ids = last_ids
+        self._state = state
+        self._scores = self.rows[0].request.score
+        self._read_state = read_state
+        self._draw = Draw([row.chain for row in self.rows], runtime.vocab_size, forbidden)
+        if self._draw.seen is not None:
+            for place, row in enumerate(self.rows):
+                self._draw.note(place, row.seen)
+        for place, row in enumerate(self.rows):  # one may have ended: the text that it continues was cut in a token
+            if row.finish_reason and row.request.keep_state:
+                row.state = state.select([place])
+        self.is_new = not any(row.written for row in self.rows)
+        self.chunk, self.is_fixed, self.may_grow = self._choose_chunk()
+
+    def _choose_chunk(self) -> tuple[int, bool, bool]:
+        endless, stream = (all(row.is_endless for row in self.rows), any(row.request.stream for row in self.rows))
+        asked = min((row.request.chunk for row in self.rows if row.request.chunk), default=None)
+        fixed = asked or self._runtime.preferred_steps(endless=endless, stream=stream)
+        if fixed:
+            return fixed, True, False
+        if stream:
+            return STEPS_STREAMED, False, endless
+        return (STEPS, False, True) if endless else (STEPS_TO_END, False, False)
+
+    @property
+    def key(self) -> Hashable:
+        return self.rows[0].chain.form, self._scores, self.is_new
+
+    @property
+    def steps_left(self) -> int:
+        """The number of steps that finish all rows, if ids have as many characters as so far; one each at first."""
+        left = max(row.characters_left for row in self.rows)
+        written = sum(len(row.text) for row in self.rows) or 1
+        expected = ceil(left * (sum(len(row.ids) for row in self.rows) or 1) / written)
+        return max(1, min(expected, max(row.ids_left for row in self.rows)))
+
+    def keep(self, places: Places) -> None:
+        if len(places) == len(self.rows):
+            return
+        super().keep(places)
+        self._last_ids = self._last_ids[places]
+        self._state = self._state.select(places)
+        if self._scores:
+            self._read_state = self._read_state.select(places)
+        self._draw.keep(places)
+
+    def join(self, other: Writing) -> None:
+        super().join(other)
+        self._last_ids = np.concatenate([self._last_ids, other._last_ids])
+        self._state = _concat([self._state, other._state])
+        if self._scores:
+            self._read_state = _concat([self._read_state, other._read_state])
+        self._draw.join(other._draw)
+        self.chunk, self.is_fixed = min(self.chunk, other.chunk), self.is_fixed or other.is_fixed
+        self.may_grow = self.may_grow and other.may_grow
+
+    def part(self, places: Places) -> Writing:
+        rows = [self.rows[place] for place in places]
+        states = [self._state.select(places), self._read_state.select(places) if self._scores else self._state]
+        return Writing(self._runtime, self._forbidden, rows, self._last_ids[places], *states)
+
+    def write(self, steps: int) -> list[str | Exception]:
+        """Write some steps of each row; rows that end stay in the group.
+
+        Returns:
+            What came of each row: its new text that can no longer change, or what was raised over it alone. If a step
+            raises, no row has changed.
+        """
+        seeds, starts = [row.request.seed for row in self.rows], [row.step for row in self.rows]
+        randoms = uniforms(seeds, [row.seed for row in self.rows], starts, steps)
+        with _quiet():
+            block = self._runtime.generate(self._last_ids, self._state, self._draw, randoms)
+            found = [_extend(row, ids) for row, ids in zip(self.rows, block.ids.T, strict=True)]
+            for finish in (self._add_scores, self._keep_states):
+                try:
+                    finish(block)
+                except Exception as error:
+                    found = [error] * len(self.rows)
+        self._last_ids, self._state, self.is_new = block.ids[-1], block.state, False
+        return found
+
+    def _add_scores(self, block: Block) -> None:
+        """Add the log-probabilities of the new ids to those of rows that ask for them."""
+        if not self._scores:
+            return
+        ids = [np.array([last, *row.new_ids], np.int32) for last, row in zip(self._last_ids, self.rows, strict=True)]
+        scores, self._read_state = score(self._runtime, ids, self._read_state)
+        for row, each in zip(self.rows, scores, strict=True):
+            for value in each.log_probabilities.tolist():  # a sum of all at once would depend on the chunks
+                row.log_probability += value
+
+    def _keep_states(self, block: Block) -> None:
+        """Keep the states of the rows that ask for them and ended in a block, or at its end."""
+        ended = [i for i, row in enumerate(self.rows) if row.finish_reason and row.request.keep_state]
+        inside = [i for i in ended if len(self.rows[i].new_ids) < len(block.ids)]
+        if inside:  # the block's own state is past their end
+            read = [np.array([self._last_ids[i], *self.rows[i].new_ids][:-1], np.int32) for i in inside]
+            ids, lengths = pad_rows(read)
+            _hand_out(self._runtime.prefill(ids, self._state.select(inside), lengths), [self.rows[i] for i in inside])
+        rest = [i for i in ended if i not in inside]
+        if rest:
+            _hand_out(block.state.select(rest), [self.rows[i] for i in rest])
+
+
+def _extend(row: Row, ids: Ids) -> str | Exception:
+    try:
+        return row.extend(ids)
+    except Exception as error:  # of a third party's tokenizer
+        return error
+
+
+def _hand_out(state: State, rows: Sequence[Row]) -> None:
+    """Give each row its own state."""
+    for place, row in enumerate(rows):
+        row.state = state.select([place])
+
+
+def _concat(states: Sequence[State]) -> State:
+    return states[0] if len(states) == 1 else State.concat(states)
