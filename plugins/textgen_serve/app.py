@@ -8,7 +8,6 @@ from importlib.resources import files
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
@@ -212,7 +211,7 @@ class App:
         body = await self._body(request, protocol.NextRequest)
         run = self._find(body.model)
         with self._desk.place(run, 1):
-            ids = np.array([*run.start(body.label), *run.encode(body.prompt, body.on_unknown)], np.int32)
+            ids = [*run.start(body.label), *run.encode(body.prompt, body.on_unknown)]
             try:
                 found = await self._desk.engine.run(next_tokens(run.generator, ids))
             except Exception as error:

@@ -83,7 +83,8 @@ def serve(
 ) -> None:
     """Serve runs over HTTP: any OpenAI client can write with them, and people on a page.
 
-    The address is printed on stdout once the server listens. Ctrl-C ends it at once, SIGTERM when all texts are written.
+    The address is printed on stdout once the server listens. Ctrl-C ends it at once; SIGTERM once all texts are
+    written.
     """
     try:
         import prometheus_client  # noqa: F401

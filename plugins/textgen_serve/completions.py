@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from time import perf_counter, time
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from textgen_serve.protocol import (
     Usage,
     read_body,
 )
-from textgen_serve.scoring import TokenScorer
+from textgen_serve.scoring import TokenScorer, is_drawn
 from textgen_serve.served_run import ServedRun, failure
 from textgen_serve.writing import Desk, Piece, Writing
 
@@ -160,7 +160,7 @@ class Completions:
         if writing.error:
             raise writing.error
         for scorer in answer.scorers:
-            await self._desk.engine.run(scorer.score())
+            await self._desk.engine.run(scorer.read_written())
         await response.whole(answer.whole().model_dump_json().encode())
 
     async def _stream(self, response: _Response, body: CompletionRequest, answer: _Answer, writing: Writing) -> None:
@@ -179,7 +179,7 @@ class Completions:
             events = []
             for piece in writing.pieces(least):
                 if answer.scorers:
-                    await self._desk.engine.run(answer.scorers[piece.index].score())
+                    await self._desk.engine.run(answer.scorers[piece.index].read_written())
                 events.append(answer.event(piece))
             if events:
                 await response.send("".join(events).encode())
@@ -227,31 +227,6 @@ class _Response:
         await self._send({"type": "http.response.body"})
 
 
-class _RowScorer:
-    """The log-probabilities of the tokens of a row, those of its prompt too if they are echoed."""
-
-    def __init__(self, run: ServedRun, job: Job, index: int, *, most: int, echoes: bool, writes: bool) -> None:
-        generator, self._row = run.generator, job.rows[index]
-        before = job.request.continuation
-        state = before.state if before else generator.runtime.initial_state(1)
-        end_id = None if job.request.ignore_eos else generator.boundaries.end_id
-        self.tokens = TokenScorer(generator, end_id, most, state)
-        self._writes = writes
-        ids = self._row.prompt_ids.tolist() if not _is_drawn(job, index) else []
-        labels = 1 if ids and run.is_label(ids[0]) else 0
-        self._skipped, self._echoed = (ids[:labels], ids[labels:]) if echoes else (ids, [])
-
-    def read(self) -> Generator[None, None, None]:
-        """Read the prompt."""
-        yield from self.tokens.skip(self._skipped)
-        yield from self.tokens.score(self._echoed)
-
-    def score(self) -> Generator[None, None, None]:
-        """Score what has been written so far."""
-        written = self._row.ids if self._writes else []
-        yield from self.tokens.score(written[len(self.tokens.ids) - len(self._echoed) :])
-
-
 class _Answer:
     """What a client is sent.
 
@@ -271,10 +246,10 @@ class _Answer:
         self._id, self._created = f"cmpl-{secrets.token_hex(12)}", int(time())
         self._sent = [0] * len(job.rows)  # characters of each row
         self._sent_tokens = [0] * len(job.rows)
-        self.scorers: list[_RowScorer] = []
+        self.scorers: list[TokenScorer] = []
         if body.logprobs is not None or body.written > (body.n or 1):
             self.scorers = [
-                _RowScorer(run, job, index, most=body.logprobs or 0, echoes=bool(body.echo), writes=self._writes)
+                TokenScorer(run, job, index, most=body.logprobs or 0, echoes=bool(body.echo), writes=self._writes)
                 for index in range(len(job.rows))
             ]
         self._with_usage = bool(body.stream_options and body.stream_options.include_usage)
@@ -299,7 +274,7 @@ class _Answer:
         for prompt in range(len(self._job.rows) // written):
             rows = range(prompt * written, (prompt + 1) * written)
             if written > n:
-                rows = sorted(rows, key=lambda row: -self.scorers[row].tokens.mean())[:n]
+                rows = sorted(rows, key=lambda row: -self.scorers[row].mean())[:n]
             for place, row in enumerate(rows):
                 choices.append(self._choice(row, prompt * n + place))
         self._close()
@@ -354,7 +329,7 @@ class _Answer:
         job, each = self._job, self._body.written
         prompts = 0
         for index in range(0, len(job.rows), each):
-            if not _is_drawn(job, index):
+            if not is_drawn(job, index):
                 ids = job.rows[index].prompt_ids
                 prompts += len(ids) - (job.request.continuation is not None or self._run.is_label(int(ids[0])))
         written = sum(len(row.ids) for row in job.rows) if self._writes else 0
@@ -388,13 +363,8 @@ class _Answer:
 
     def _logprobs(self, index: int, characters: int, *, is_last: bool) -> Logprobs:
         """Those of the tokens of some characters that have not been sent yet; the last ones may have no text."""
-        tokens = self.scorers[index].tokens
+        tokens = self.scorers[index]
         has_ended = is_last and self._job.rows[index].finish_reason == "eos"
-        stop = len(tokens.ids) if has_ended else tokens.tokens_within(characters)
+        stop = len(tokens.texts) if has_ended else tokens.tokens_within(characters)
         start, self._sent_tokens[index] = self._sent_tokens[index], stop
         return tokens.logprobs(start, stop)
-
-
-def _is_drawn(job: Job, index: int) -> bool:
-    """Whether a row begins with a drawn token instead of a prompt."""
-    return len(job.rows[index].ids) > len(job.rows[index].written)

@@ -27,7 +27,7 @@ _HOST = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<name>[^:\[\]]*))(?::[0-9
 
 
 class Origins:
-    """Lets pages of other origins read the answers (CORS); pure ASGI, so that the application sees when a client leaves.
+    """Lets pages of other origins read the answers (CORS); pure ASGI, so that the application sees clients leave.
 
     Args:
         app: that answers.

@@ -249,9 +249,8 @@ def _explained(error: ValidationError) -> RequestError:
         )
         return RequestError(400, f"prompt must be {message}", param=param)
     message = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return RequestError(
-        400, f"{param} must be {message}" if message != first["msg"] else f"{param}: {message}", param=param
-    )
+    verb = "must be" if message != first["msg"] else "is refused:"
+    return RequestError(400, f"{param} {verb} {message}", param=param)
 
 
 class Usage(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -112,11 +113,12 @@ class ServedRun:
         """
         self._check(body)
         prompts = body.prompts
-        texts = None if prompts is None else [self._text(prompt) for prompt in prompts]
+        ids = [prompt for prompt in prompts or () if not isinstance(prompt, str)]
+        texts = [self.decode(prompt) for prompt in ids] or prompts
         count = len(texts or "1") * body.written
         first = body.row if body.row is not None else continuation.row if continuation else 0
         try:
-            return self.generator.request(
+            request = self.generator.request(
                 texts,
                 num=body.written,
                 length=body.max_tokens or self.default_length,
@@ -134,6 +136,7 @@ class ServedRun:
             )
         except TextgenError as error:
             raise refusal(error) from None
+        return replace(request, ids=tuple(tuple(each) for each in ids for _ in range(body.written)))
 
     def prepare(self, body: CompletionRequest, continuation: Continuation | None = None) -> Job:
         """The job of :meth:`request`; nothing runs yet.
@@ -206,12 +209,6 @@ class ServedRun:
                 is_off = option == "top_k" and value in neutral
                 numbers[option] = self.generator.runtime.vocab_size if is_off else value
         return numbers
-
-    def _text(self, prompt: str | Sequence[int]) -> str:
-        """The text of a prompt that may be ids."""
-        if isinstance(prompt, str):
-            return prompt
-        return self.decode(prompt)
 
     def encode(self, text: str, on_unknown: Any = None) -> list[int]:
         """The ids of a text.

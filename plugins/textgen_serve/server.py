@@ -81,6 +81,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 self._answer,
                 http=_protocol(),
+                interface="asgi3",
                 ws="none",
                 lifespan="off",
                 log_config=None,

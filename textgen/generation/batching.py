@@ -7,7 +7,7 @@ the seed and the row's seed; not on the rows beside it, on when it joined, or on
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
@@ -46,7 +46,7 @@ class Job:
     Args:
         request: what is asked for.
         rows: of the request, in order; nothing has run yet.
-        read: the prompts, by text.
+        read: the prompt of each row.
         tokenizer: of the model.
 
     Attributes:
@@ -55,9 +55,7 @@ class Job:
         error: what ended the job, if it failed.
     """
 
-    def __init__(
-        self, request: Request, rows: Sequence[Row], read: Mapping[str, ReadPrompt], tokenizer: Tokenizer
-    ) -> None:
+    def __init__(self, request: Request, rows: Sequence[Row], read: Sequence[ReadPrompt], tokenizer: Tokenizer) -> None:
         self.request = request
         self.rows = list(rows)
         self.error: Exception | None = None
@@ -78,11 +76,12 @@ class Job:
         """
         if self.error is not None:
             raise self.error
-        return [self._generation(row) for row in self.rows]
+        return [self.generation(index) for index in range(len(self.rows))]
 
-    def _generation(self, row: Row) -> Generation:
-        request = self.request
-        assert row.finish_reason is not None  # the job is done
+    def generation(self, index: int) -> Generation:
+        """The text of a row that has ended, by its index in the request."""
+        request, row = self.request, self.rows[index]
+        assert row.finish_reason is not None
         before = request.continuation.seen if request.continuation else ()
         return Generation(
             prompt=request.prompts[row.index],
@@ -94,7 +93,7 @@ class Job:
             row=row.seed,
             sampler=str(request.chains[row.index]),
             finish_reason=row.finish_reason,
-            unknown=self._read[request.prompts[row.index]].unknown,
+            unknown=self._read[index].unknown,
             log_probability=row.log_probability if request.score else None,
             continuation=_continuation(row),
         )
@@ -193,10 +192,20 @@ class Batching:
                 known, or there is no such label.
         """
         _check_counts(request)
-        read = {p: read_prompt(self._tokenizer, p, request.on_unknown) for p in dict.fromkeys(request.prompts)}
+        read = self._read_prompts(request)
         stop = StopTexts(request.stop)
-        rows = [self._make_row(request, index, stop, read[prompt]) for index, prompt in enumerate(request.prompts)]
+        rows = [self._make_row(request, index, stop, prompt) for index, prompt in enumerate(read)]
         return Job(request, rows, read, self._tokenizer)
+
+    def _read_prompts(self, request: Request) -> list[ReadPrompt]:
+        """The prompt of each row as the model reads it."""
+        if request.ids:
+            size = self._runtime.vocab_size
+            if wrong := next((i for ids in request.ids for i in ids if not 0 <= i < size), None):
+                raise OptionError(f"there is no id {wrong}; ids are from 0 to {size - 1}")
+            return [ReadPrompt(np.array(ids, np.int32)) for ids in request.ids]
+        read = {p: read_prompt(self._tokenizer, p, request.on_unknown) for p in dict.fromkeys(request.prompts)}
+        return [read[prompt] for prompt in request.prompts]
 
     def _make_row(self, request: Request, index: int, stop: StopTexts, read: ReadPrompt) -> Row:
         ids = first_ids(self._tokenizer, self._boundaries, request, index, read.ids)
@@ -207,9 +216,7 @@ class Batching:
             self._tokenizer,
             stop=stop,
             end_id=None if request.ignore_eos else self._boundaries.end_id,
-            is_drawn=not request.prompts[index]
-            and not request.continuation
-            and label_of(self._tokenizer, ids[:1]) is None,
+            is_drawn=not len(read.ids) and not request.continuation and label_of(self._tokenizer, ids[:1]) is None,
         )
 
     def add(self, job: Job) -> None:
@@ -415,10 +422,10 @@ def _check_counts(request: Request) -> None:
         raise OptionError(
             f"there are {prompts} prompts, {seeds} row seeds and {chains} chains; there must be as many of each"
         )
+    if request.ids and len(request.ids) != prompts:
+        raise OptionError(f"there are {prompts} prompts and ids of {len(request.ids)}; there must be as many of each")
     if labels and labels != prompts:
         raise OptionError(f"there are {prompts} prompts and {labels} labels; there must be as many of each")
-    if request.continuation and prompts != 1:
-        raise OptionError("only one text at a time can be continued")
 
 
 def _continuation(row: Row) -> Continuation | None:

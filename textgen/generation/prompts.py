@@ -158,7 +158,7 @@ def first_ids(tokenizer: Tokenizer, boundaries: Boundaries, request: Request, in
         OptionError: if there is no such label, or a text that is continued is to have one; or if a first id is to be
             drawn, and the model does not know how texts begin.
     """
-    prompt, label = request.prompts[index], request.labels[index] if request.labels else None
+    label = request.labels[index] if request.labels else None
     if request.continuation:
         if label is not None:
             raise OptionError("a text that is continued has the label that it began with; leave the label out")
@@ -167,7 +167,7 @@ def first_ids(tokenizer: Tokenizer, boundaries: Boundaries, request: Request, in
         return np.concatenate([[label_id(tokenizer, label)], ids]).astype(np.int32)
     if label_of(tokenizer, boundaries.starts) is not None:
         return np.concatenate([_draw_start(boundaries, request.seed, request.row_seed(index)), ids])
-    return ids if prompt else _draw_start(boundaries, request.seed, request.row_seed(index))
+    return ids if len(ids) else _draw_start(boundaries, request.seed, request.row_seed(index))
 
 
 def _draw_start(boundaries: Boundaries, seed: int, row_seed: int) -> Ids:

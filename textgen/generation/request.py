@@ -84,6 +84,7 @@ class Request:
         chains: one per row.
         seed: of the generation.
         row_seeds: the seed of each row; by default 0, 1, 2 and so on.
+        ids: the ids of each prompt; by default those that the tokenizer makes of it.
         labels: the label of each row; none for rows whose label is drawn, if the model's texts have any.
         stop: texts that end a row.
         ignore_eos: continue after the end of a document.
@@ -92,7 +93,7 @@ class Request:
         chunk: steps per call of the runtime; ``None`` to let the runtime and the loop choose.
         stream: whether the text is shown while it is written: rows then come one after the other, in small pieces.
         keep_state: whether each :class:`Generation` keeps the state from which it can be continued.
-        continuation: the text to continue, for a single row; the prompt is read after it.
+        continuation: the text that each row continues; its prompt is read after it.
     """
 
     prompts: tuple[str, ...]
@@ -100,6 +101,7 @@ class Request:
     chains: tuple[Chain, ...]
     seed: int = 0
     row_seeds: tuple[int, ...] = ()
+    ids: tuple[tuple[int, ...], ...] = ()
     labels: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
@@ -145,11 +147,11 @@ class Request:
         if continuation := wishes.get("continuation"):
             prompt = prompt or ""
             seed = continuation.seed if seed is None else seed
-            row_seeds = [continuation.row] if row_seeds is None else row_seeds
         seed = secrets.randbits(32) if seed is None else seed
         prompts = [] if prompt is None else values.texts(prompt, "prompt")
         prompts = prompts or [defaults.prompt]
-        row_seeds = range(len(prompts) * num) if row_seeds is None else row_seeds
+        first = continuation.row if continuation else 0
+        row_seeds = range(first, first + len(prompts) * num) if row_seeds is None else row_seeds
         chains = [make_chain(text) for text in _chain_texts(defaults.sampler, wishes)]
         labels = list(wishes.get("label") or ())
         each, label_blocks = len(prompts) * num, len(labels) or 1

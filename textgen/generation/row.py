@@ -41,6 +41,7 @@ class Row:
             prompt, a continuation begins with characters of the text before that were cut off.
         unread: the number of characters of the text of ``ids`` that follow the end of ``text`` and of the stop text.
         finish_reason: why the row ended; ``None`` while it is written.
+        stop_text: the stop text that ended it; empty if none did.
         log_probability: of the ids that were written (nats), if the request asks for it.
         state: the state before the last id, if the request asks for it and the row has ended.
     """
@@ -66,6 +67,7 @@ class Row:
         self.text = ""
         self.unread = 0
         self.finish_reason: FinishReason | None = None
+        self.stop_text = ""
         self.log_probability = 0.0
         self.state: State | None = None
         self._tokenizer = tokenizer
@@ -166,7 +168,7 @@ class Row:
         hit = self._search.feed(self.text[self._search.read :])
         if hit and hit[1] <= self._length_limit:
             self._cut(start, hit[1], "stop")
-            self.text = self.text[: hit[0]]
+            self.text, self.stop_text = self.text[: hit[0]], self.text[hit[0] :]
         elif len(self.text) >= self._length_limit:
             self._cut(start, self._length_limit, "length")
 

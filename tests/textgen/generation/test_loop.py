@@ -420,7 +420,23 @@ def test_a_state_is_kept_on_request_only(plain):
     assert run(plain, request("a"))[1][0].continuation is None
 
 
-def test_only_one_text_at_a_time_can_be_continued(plain):
-    (there,) = (generation.continuation for generation in run(plain, request("a", keep_state=True))[1])
-    with pytest.raises(OptionError, match="only one text at a time can be continued"):
-        run(plain, request("a", "b", continuation=there))
+def test_several_rows_branch_from_one_text(plain):
+    _, (part,) = run(plain, request("a", length=10, ignore_eos=True, keep_state=True))
+    asked = replace(request("", "", "b", length=15, ignore_eos=True), continuation=part.continuation)
+    _, branches = run(plain, replace(asked, row_seeds=(0, 1, 0)))
+    _, (whole,) = run(plain, request("a", length=25, ignore_eos=True))
+    assert part.text + branches[0].text == whole.text
+    assert branches[1].text != branches[0].text
+    alone = replace(asked, prompts=("b",), chains=asked.chains[:1], row_seeds=(0,))
+    assert run(plain, alone)[1] == branches[2:]
+
+
+def test_the_ids_of_a_prompt_are_read_as_they_are(plain):
+    ids = tuple(plain.encode("ab").tolist())
+    _, of_ids = run(plain, replace(request("ab", "ab"), ids=(ids, ids[:1])))
+    _, of_texts = run(plain, request("ab", "a"))
+    assert [each.text for each in of_ids] == [each.text for each in of_texts]
+    with pytest.raises(OptionError, match="there is no id 99; ids are from 0 to"):
+        run(plain, replace(request("a"), ids=((99,),)))
+    with pytest.raises(OptionError, match="there are 1 prompts and ids of 2"):
+        run(plain, replace(request("a"), ids=((1,), (1,))))
