@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+
 from tests.conftest import ROOT
 
 PAGE = ROOT / "plugins" / "textgen_serve" / "page"
@@ -65,6 +66,11 @@ class FakeServer:
     def bodies(self, path: str) -> list[Any]:
         """The bodies of the requests to a path, in order."""
         return [body for asked, body in self.asked if asked == path]
+
+    @property
+    def written(self) -> list[Any]:
+        """The requests for texts, in order."""
+        return [body for body in self.bodies("/v1/completions") if not body.get("echo")]
 
     async def _answer(self, request: Request) -> Response:
         path = request.url.path

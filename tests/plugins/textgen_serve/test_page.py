@@ -1,12 +1,17 @@
-"""The page in a real browser: over a server that answers as it is told."""
+"""The page in a real browser: over a server that answers as it is told, and over the real one."""
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
+import sys
+import time
+import urllib.request
 from collections.abc import Iterator
-from math import exp
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
@@ -127,7 +132,7 @@ def test_what_is_asked_for_is_what_the_controls_say(tab, fake):
     fake.stream = [(1, "z"), (0, "y"), (0, "length", None), (1, "stop", "a\nb\\n")]
     page.click("#write")
     finish(page)
-    assert fake.bodies("/v1/completions")[-1] == {
+    assert fake.written[-1] == {
         "model": "fake", "prompt": "x", "n": 2, "max_tokens": 7, "temperature": 0.25, "top_k": 3, "top_p": 0.5,
         "min_p": 0.1, "repetition_penalty": 1.5, "stop": "a\nb\\n", "seed": 11, "stream": True,
     }  # fmt: skip
@@ -160,7 +165,7 @@ def test_settings_begin_with_those_of_the_run(tab, fake, chain, shown, changes, 
         page.fill(f"#{name}", value)
     page.click("#write")
     finish(page)
-    body = fake.bodies("/v1/completions")[-1]
+    body = fake.written[-1]
     names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
     assert {name: body[name] for name in names if name in body} == asked
 
@@ -200,7 +205,7 @@ def test_seeds(tab, fake):
     def seed() -> int:
         page.locator("#status", has_text="Seed").wait_for()
         finish(page)
-        return int(fake.bodies("/v1/completions")[-1]["seed"])
+        return int(fake.written[-1]["seed"])
 
     fake.stream = [(0, "a"), (0, "length", None)]
     page = tab.open()
@@ -263,7 +268,7 @@ def test_a_link_carries_all_settings(tab, fake, browser):
     page.select_option("#label", "y")
     page.click("#write")
     finish(page)
-    seed = str(fake.bodies("/v1/completions")[-1]["seed"])
+    seed = str(fake.written[-1]["seed"])
     page.click("#copy-link")
     page.locator("#copy-link", has_text="Copied").wait_for()
     link = page.evaluate("navigator.clipboard.readText()")
@@ -290,7 +295,7 @@ def test_several_models(tab, fake):
     page.locator("#next-title", has_text="own").wait_for()
     page.click("#write")
     finish(page)
-    assert {body["model"] for body in fake.bodies("/v1/completions")[-2:]} == {"two"}
+    assert {body["model"] for body in fake.written[-2:]} == {"two"}
     assert fake.bodies("/next")[-1]["model"] == "two"
 
 
@@ -301,7 +306,7 @@ def test_labels(tab, fake):
     page.select_option("#label", "against")
     page.click("#write")
     finish(page)
-    assert fake.bodies("/v1/completions")[-1]["label"] == "against"
+    assert fake.written[-1]["label"] == "against"
     assert "--label against" in page.inner_text("#command")
 
 
@@ -472,7 +477,7 @@ def test_values_out_of_range_are_not_sent(tab, fake):
         page.click("#write")
         assert page.evaluate("document.activeElement.id") == name
         page.fill(f"#{name}", before)
-    assert not fake.bodies("/v1/completions")
+    assert not fake.written
 
 
 def test_a_key(browser, fake):
@@ -645,3 +650,144 @@ def test_only_its_own_files(tab):
     assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'")
     assert "unsafe" not in policy
     assert page.evaluate("performance.getEntriesByType('resource').every(({name}) => name.startsWith(location.origin))")
+
+
+# Over the real server
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory) -> Iterator[tuple[str, Path]]:
+    """The address of ``textgen serve`` with two small runs, and the folder that they lie in."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("gru-names", "lstm-trees"):
+        shutil.copytree(ROOT / "tests" / "recorded" / name, folder / name)
+    command = [sys.executable, "-m", "textgen", "serve", "gru-names", "lstm-trees", "--port", "0", "--no-access-log"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        yield f"{server.stdout.readline().strip()}/", folder
+        server.terminate()
+        assert server.wait(30) == 0
+
+
+@pytest.fixture
+def real(browser, served) -> Iterator[Tab]:
+    tab = Tab(browser, served[0])
+    yield tab
+    tab.close()
+
+
+def printed(page: Any, folder: Path) -> str:
+    """What the command line that the page shows prints."""
+    line = page.locator("#command").text_content()
+    assert line.startswith("textgen ")
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("there is no bash")
+    script = f'textgen() {{ {shlex.quote(sys.executable)} -m textgen "$@"; }}; {line}'
+    done = subprocess.run([bash, "-c", script], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"model": "gru-names", "prompt": "", "texts": "3", "seed": "1"},
+        {"model": "gru-names", "prompt": "tyr", "temperature": "1.3", "top-k": "9", "min-p": "0.01", "seed": "2"},
+        {"model": "lstm-trees", "prompt": "the\noak, ", "length": "300", "top-p": "0.8", "repetition-penalty": "1.2"},
+        {"model": "lstm-trees", "prompt": "; ", "texts": "2", "length": "90", "stop": r"e\n"},
+        {"model": "lstm-trees", "prompt": "a", "temperature": "0", "length": "50"},
+    ],
+)
+def test_the_command_line_prints_the_same_text(real, served, values):
+    page = real.open("#" + urlencode(values))
+    page.click("#write")
+    finish(page)
+    found = texts(page)
+    assert len(found) == int(values.get("texts", 1))
+    assert all(text.startswith(values["prompt"]) for text in found)
+    gap = "\n\n" if values["model"] == "lstm-trees" else "\n"  # between texts that can have several lines
+    assert printed(page, served[1]) == gap.join(found) + "\n"
+    assert page.is_hidden("[role=alert]")
+
+
+@pytest.mark.parametrize("run", ["gru-names", "lstm-trees"])
+@pytest.mark.parametrize(
+    ("temperature", "k", "p", "least"), [(1, 100, 1, 0), (0.4, 100, 1, 0), (1.5, 6, 0.7, 0), (0.9, 100, 0.95, 0.2)]
+)
+def test_bars_are_the_probabilities_of_the_samplers(real, run, temperature, k, p, least):
+    """From the logits of the run, by the formulas of the samplers in their order, in NumPy."""
+    generator = textgen.load(ROOT / "tests" / "recorded" / run, runtime="numpy")
+    ids = generator.tokenizer.encode("tre", None)[None]
+    logits = np.float64(generator.runtime.forward(ids, generator.runtime.initial_state(1))[0][0, -1])
+    logits[list(generator.boundaries.forbidden_ids(generator.tokenizer))] = -np.inf
+    own = np.exp(logits - logits.max())
+    own /= own.sum()
+    order = np.argsort(-own, kind="stable")
+    drawn = own ** (1 / temperature)
+    drawn[order[k:]] = 0
+    inside = drawn[order].cumsum() - drawn[order]
+    drawn[order[inside >= p * drawn.sum()]] = 0
+    drawn[drawn < least * drawn.max()] = 0
+    drawn /= drawn.sum()
+
+    values = {"model": run, "prompt": "tre", "temperature": temperature, "top-p": p, "min-p": least}
+    page = real.open("#" + urlencode(values | {"top-k": k if k < 100 else ""}))
+    page.locator("#next-title", has_text="after “tre”").wait_for()
+    found = bars(page)
+    assert len(found) == 12
+    names = {" ": "space", "\n": "line end"}
+    texts_of = {i: names.get(text := generator.tokenizer.decode([int(i)]), text) for i in order[:12]}
+    if generator.boundaries.end_id in texts_of:
+        texts_of[generator.boundaries.end_id] = "end"
+    assert [text for text, *_ in found] == list(texts_of.values())
+    assert [share for _, share, _ in found] == pytest.approx(drawn[order[:12]], abs=1e-6)
+    assert [share for *_, share in found] == pytest.approx(own[order[:12]], abs=1e-6)
+
+
+def test_how_texts_begin(real):
+    """Without a prompt: by how often training texts begin so, whatever the settings."""
+    page = real.open("#model=gru-names&temperature=0.1")
+    starts = textgen.load(ROOT / "tests" / "recorded" / "gru-names").boundaries.starts
+    counts = sorted(starts.values(), reverse=True)[:12]
+    expected = pytest.approx([count / sum(starts.values()) for count in counts])
+    assert [share for _, share, _ in bars(page)] == expected
+    assert page.inner_text("#next-title") == "A text begins with"
+
+
+def test_bits_are_those_of_the_model(real):
+    generator = textgen.load(ROOT / "tests" / "recorded" / "lstm-trees", runtime="numpy")
+    ids = generator.tokenizer.encode("the oak", None)
+    logits = np.float64(generator.runtime.forward(ids[None], generator.runtime.initial_state(1))[0][0])
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    bits = -np.log2([shares[i, following] for i, following in enumerate(ids[1:])]).mean()
+    page = real.open("#model=lstm-trees&prompt=the+oak")
+    page.locator("#bits", has_text=f"{bits:.2f} bits per character").wait_for()
+
+
+def test_the_server_stops_with_the_page(real, served):
+    def running() -> int:
+        with urllib.request.urlopen(f"{served[0]}metrics") as answer:
+            found = re.findall(r"^textgen:num_rows_running\{.*?\} ([\d.]+)$", answer.read().decode(), re.MULTILINE)
+        return round(sum(map(float, found)))
+
+    page = real.open("#model=lstm-trees&prompt=a&length=100000&texts=3")
+    page.click("#write")
+    page.locator(".body >> nth=2", has_text=re.compile(".{100}", re.DOTALL)).wait_for()
+    assert running() == 3
+    page.click("#stop")
+    finish(page)
+    deadline = time.monotonic() + 5
+    while running() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert running() == 0
+    assert all(len(text) < 100_000 for text in texts(page))
+
+
+def test_an_unknown_character(real):
+    page = real.open("#model=lstm-trees")
+    page.fill("#prompt", "é")
+    page.locator("[role=alert]", has_text="is not in the vocabulary. Remove it from the prompt.").wait_for()
+    page.fill("#prompt", "e")
+    page.locator("#next-title", has_text="after “e”").wait_for()
+    assert page.is_hidden("[role=alert]")
