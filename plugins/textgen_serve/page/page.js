@@ -1,0 +1,224 @@
+// The page: what happens when.
+
+import {Bars, element} from './bars.js';
+import {ServerEngine} from './server_engine.js';
+import {Settings} from './settings.js';
+import {Texts} from './texts.js';
+
+const $ = id => document.getElementById(id);
+
+const engine = new ServerEngine();
+const settings = new Settings();
+const bars = new Bars(append);
+const texts = new Texts($('texts'), usePrompt, copy);
+
+let models = [];
+let lastSeed = newSeed(); // of the texts that are shown; before there are any, of the first ones
+let written = null; // the settings of the texts that are shown
+let writing = null; // an AbortController while texts are written
+let asking = null; // the same while the engine is asked what may follow
+let asked = ''; // what it was asked, as JSON
+let followed = {}; // what `choices` follow
+let choices = null;
+let wait = 0; // a timer, while settings change
+
+function newSeed() {
+  return crypto.getRandomValues(new Uint32Array(1))[0];
+}
+
+/** Learn what models there are, and show the first one, or that of the link. */
+async function start() {
+  models = await engine.info();
+  $('key-field').hidden = true;
+  $('form').inert = false;
+  $('model').replaceChildren(...models.map(({id}) => new Option(id)));
+  $('model-field').hidden = models.length < 2;
+  chooseModel();
+}
+
+/** Show the model of the link, and the link's other settings. */
+function chooseModel() {
+  const fragment = location.hash.slice(1), id = new URLSearchParams(fragment).get('model');
+  if (models.some(model => model.id === id)) $('model').value = id;
+  useModel();
+  settings.follow(fragment);
+  changed();
+}
+
+function useModel() {
+  const model = models.find(({id}) => id === $('model').value);
+  $('about').textContent = models.length < 2 ? [model.id, model.about].filter(Boolean).join(': ') : model.about;
+  settings.use(model);
+}
+
+/** Settings are others than before: the command line, the bars and, a moment later, the address follow. */
+function changed() {
+  $('new-seed').disabled = $('seed').value === '';
+  if (!$('form').checkValidity()) return;
+  showCommand();
+  showBars();
+  clearTimeout(wait);
+  wait = setTimeout(settled, 150);
+}
+
+function settled() {
+  history.replaceState(null, '', `#${settings.fragment()}`);
+  const {model, prompt, label} = settings.read();
+  if (JSON.stringify([model, prompt, label]) !== asked) ask({model, prompt, label});
+}
+
+/** The command line of the texts that are shown; before there are any, of the first ones. */
+function showCommand() {
+  const wishes = settings.read(), words = engine.command(written ?? {...wishes, seed: wishes.seed ?? lastSeed});
+  $('command').replaceChildren(...words.split(/(?<= )(?=--)/).map(textContent => element('span', {textContent})));
+}
+
+/** Ask what may follow the prompt. */
+async function ask(wishes) {
+  asking?.abort();
+  asking = new AbortController();
+  asked = JSON.stringify(Object.values(wishes));
+  try {
+    const score = wishes.prompt ? engine.score(wishes, asking.signal) : [];
+    const [next, scored] = await Promise.all([engine.next(wishes, asking.signal), score]);
+    choices = next;
+    followed = wishes;
+    clear();
+    showBars();
+    $('bits').textContent = bitsPerCharacter(scored);
+  } catch (error) {
+    if (error.name === 'AbortError') return;
+    asked = $('bits').textContent = '';
+    fail(error);
+  }
+}
+
+function showBars() {
+  if (!choices) return;
+  const isDrawn = followed.prompt || settings.model.labels.length; // or counted: how often texts begin so
+  bars.show(followed.prompt, choices, isDrawn ? settings.chain() : []);
+}
+
+/** How well the model predicts a prompt, in a few words. */
+function bitsPerCharacter(scored) {
+  const predicted = scored.filter(({logProbability}) => logProbability !== null);
+  const nats = predicted.reduce((sum, {logProbability}) => sum - logProbability, 0);
+  const characters = predicted.reduce((sum, {text}) => sum + [...text].length, 0);
+  return characters ? `This prompt: ${(nats / Math.LN2 / characters).toFixed(2)} bits per character.` : '';
+}
+
+/** Write the texts of the settings with a seed. */
+async function write(seed) {
+  if (!$('form').reportValidity()) return;
+  writing?.abort();
+  const own = writing = new AbortController();
+  const wishes = {...settings.read(), seed}, began = performance.now();
+  written = wishes;
+  lastSeed = seed;
+  clear();
+  showCommand();
+  texts.begin(wishes.prompt, wishes.n);
+  $('stop').disabled = false;
+  $('status').textContent = 'Writing …';
+  let reasons = [];
+  try {
+    const show = (index, text) => own === writing && texts.add(index, text);
+    reasons = await engine.generate(wishes, show, own.signal);
+  } catch (error) {
+    fail(error);
+  }
+  if (own !== writing) return;
+  writing = null;
+  texts.end(reasons);
+  if (document.activeElement === $('stop')) $('write').focus();
+  $('stop').disabled = true;
+  $('again').disabled = false;
+  const seconds = (performance.now() - began) / 1000, count = texts.characters;
+  $('status').textContent = `Seed ${seed}. ${count.toLocaleString('en')} characters in ${seconds.toFixed(1)} seconds.`;
+}
+
+function append(text) {
+  usePrompt($('prompt').value + text);
+}
+
+function usePrompt(text) {
+  $('prompt').value = text;
+  $('prompt').scrollTop = $('prompt').scrollHeight;
+  changed();
+}
+
+async function copy(text, button) {
+  const label = button.dataset.label ??= button.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    copyBySelection(text); // over plain HTTP from another machine there is no clipboard to write to
+    button.focus();
+  }
+  button.textContent = 'Copied';
+  $('status').textContent = 'Copied.';
+  setTimeout(() => { button.textContent = label; }, 1500);
+}
+
+function copyBySelection(text) {
+  const area = document.createElement('textarea');
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  document.execCommand('copy');
+  area.remove();
+}
+
+function fail(error) {
+  if (error.name === 'AbortError') return;
+  $('error').textContent = error.message;
+  $('error').hidden = false;
+  $('error').scrollIntoView({block: 'nearest'});
+  $('key-field').hidden = !error.needsKey;
+  if (error.needsKey) $('key').focus();
+}
+
+function clear() {
+  $('error').hidden = true;
+}
+
+$('form').addEventListener('input', changed);
+$('form').addEventListener('submit', event => {
+  event.preventDefault();
+  write(settings.read().seed ?? (written ? newSeed() : lastSeed));
+});
+$('prompt').addEventListener('keydown', event => {
+  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) $('form').requestSubmit();
+});
+$('form').addEventListener('keydown', event => {
+  if (event.key === 'Escape') writing?.abort();
+});
+$('again').addEventListener('click', () => write(lastSeed));
+$('stop').addEventListener('click', () => writing?.abort());
+$('new-seed').addEventListener('click', () => {
+  $('seed').value = '';
+  $('seed').focus();
+  changed();
+});
+$('reset').addEventListener('click', () => {
+  useModel();
+  changed();
+});
+$('copy-command').addEventListener('click', event => copy($('command').textContent, event.currentTarget));
+$('copy-link').addEventListener('click', event => {
+  const {seed} = settings.read(), fragment = new URLSearchParams(settings.fragment());
+  fragment.set('seed', seed ?? lastSeed);
+  copy(`${location.href.split('#')[0]}#${fragment}`, event.currentTarget);
+});
+$('key-field').addEventListener('submit', event => {
+  event.preventDefault();
+  engine.authorize($('key').value);
+  clear();
+  start().catch(fail);
+});
+$('model').addEventListener('change', () => {
+  useModel();
+  changed();
+});
+addEventListener('hashchange', chooseModel);
+start().catch(fail);

@@ -1,0 +1,793 @@
+"""The page in a real browser: over a server that answers as it is told, and over the real one."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+import textgen
+from tests.conftest import ROOT
+
+pytest.importorskip("starlette", reason="needs the serve extra")
+api = pytest.importorskip("playwright.sync_api", reason="needs playwright, from PyPI")
+from tests.plugins.textgen_serve.fake_server import BREAK, WAIT, FakeServer, model, running  # noqa: E402
+
+BROWSERS = ("chromium", "chromium-headless-shell", "google-chrome")
+
+#: The least contrast of text, and of what shows where a control is (WCAG 2.2, AA: 1.4.3 and 1.4.11).
+TEXT_CONTRAST, CONTROL_CONTRAST = 4.5, 3
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f"there is no browser: none of {', '.join(BROWSERS)} is installed")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Tab:
+    """A page of the browser, and what went wrong in it."""
+
+    def __init__(self, browser: Any, url: str, **context: Any) -> None:
+        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}} | context)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(10_000)
+        self.url, self.problems, self.strangers = url, [], []
+        self.page.on("console", lambda message: self.problems.append(message.text))
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("request", self._note)
+
+    def _note(self, request: Any) -> None:
+        if not request.url.startswith((self.url, "data:")):
+            self.strangers.append(request.url)
+
+    def open(self, fragment: str = "") -> Any:
+        self.page.goto(self.url + fragment)
+        self.page.locator("#bars li:visible").first.wait_for()
+        return self.page
+
+    def close(self) -> None:
+        self.context.close()
+        # A refused request is an error in the console, whatever the page does about it.
+        problems = [problem for problem in self.problems if not problem.startswith("Failed to load resource")]
+        assert (problems, self.strangers) == ([], [])
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeServer]:
+    with running(FakeServer()) as fake:
+        yield fake
+
+
+@pytest.fixture
+def tab(browser, fake) -> Iterator[Tab]:
+    tab = Tab(browser, fake.url)
+    yield tab
+    tab.close()
+
+
+def bars(page: Any) -> list[tuple[str, float, float]]:
+    """The visible bars: text, probability with the settings, and without."""
+    found = page.evaluate(
+        """[...document.querySelectorAll('#bars li:not([hidden]) button')].map(bar => [
+            bar.querySelector('.mark').textContent,
+            Number(bar.style.getPropertyValue('--share')), Number(bar.style.getPropertyValue('--own'))])"""
+    )
+    return [tuple(bar) for bar in found]
+
+
+def texts(page: Any) -> list[str]:
+    """The texts, prompts included."""
+    return [body.text_content() for body in page.locator(".text .body").all()]
+
+
+def finish(page: Any) -> None:
+    """Wait until the texts have ended."""
+    page.locator("#stop:disabled").wait_for()
+    page.locator("#texts .end:text-matches('.')").first.wait_for()
+
+
+# Texts
+
+
+def test_a_text_is_shown_while_it_is_written(tab, fake):
+    fake.stream = [(0, "be"), WAIT, (0, "gin"), (0, "stop", None)]
+    page = tab.open()
+    page.fill("#prompt", "a")
+    page.click("#write")
+    page.locator(".body", has_text="abe").wait_for()
+    assert page.inner_text("#status") == "Writing …"
+    assert page.is_enabled("#stop")
+    fake.go.set()
+    finish(page)
+    assert texts(page) == ["abegin"]
+    assert page.inner_text(".end") == "end"
+    assert re.fullmatch(r"Seed \d+\. 5 characters in \d+\.\d seconds\.", page.inner_text("#status"))
+
+
+def test_what_is_asked_for_is_what_the_controls_say(tab, fake):
+    page = tab.open()
+    page.click("summary")
+    values = {"prompt": "x", "temperature": "0.25", "top-k": "3", "top-p": "0.5", "min-p": "0.1", "length": "7"}
+    for name, value in values.items() | {"repetition-penalty": "1.5", "texts-count": "2", "seed": "11"}.items():
+        page.fill(f"#{name}", value)
+    page.fill("#stop-text", r"a\nb\\n")
+    fake.stream = [(1, "z"), (0, "y"), (0, "length", None), (1, "stop", "a\nb\\n")]
+    page.click("#write")
+    finish(page)
+    assert fake.written[-1] == {
+        "model": "fake", "prompt": "x", "n": 2, "max_tokens": 7, "temperature": 0.25, "top_k": 3, "top_p": 0.5,
+        "min_p": 0.1, "repetition_penalty": 1.5, "stop": "a\nb\\n", "seed": 11, "stream": True,
+    }  # fmt: skip
+    assert texts(page) == ["xy", "xz"]
+    assert page.locator(".end").all_inner_texts() == ["length", "stop text"]
+
+
+@pytest.mark.parametrize(
+    ("chain", "shown", "changes", "asked"),
+    [
+        # The run's own numbers are left to the run, but for a temperature, which is always said.
+        ("temperature(0.8) | top-k(2) | multinomial", {"top-k": "2", "top-p": "1"}, {}, {"temperature": 0.8}),
+        # To switch a sampler of the run's own chain off, it gets the number with which it changes nothing.
+        (
+            "temperature(0.8) | top-k(2) | top-p(p=0.5) | multinomial",
+            {"top-p": "0.5"},
+            {"top-k": "", "top-p": "1"},
+            {"temperature": 0.8, "top_k": 4, "top_p": 1},
+        ),
+        # A temperature would turn greedy into multinomial.
+        ("greedy", {"temperature": "0"}, {"top-k": "1"}, {"top_k": 1}),
+        ("multinomial", {"temperature": "1"}, {"temperature": "1.5"}, {"temperature": 1.5}),
+    ],
+)
+def test_settings_begin_with_those_of_the_run(tab, fake, chain, shown, changes, asked):
+    fake.models = [model("fake", chain=chain)]
+    page = tab.open()
+    assert {name: page.input_value(f"#{name}") for name in shown} == shown
+    for name, value in changes.items():
+        page.fill(f"#{name}", value)
+    page.click("#write")
+    finish(page)
+    body = fake.written[-1]
+    names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+    assert {name: body[name] for name in names if name in body} == asked
+
+
+@pytest.mark.parametrize("way", ["button", "Escape"])
+def test_stop_ends_the_request_and_keeps_the_text(tab, fake, way):
+    fake.stream = [(0, "abc"), WAIT]
+    page = tab.open()
+    page.click("#write")
+    page.locator(".body", has_text="abc").wait_for()
+    if way == "button":
+        page.click("#stop")
+    else:
+        page.focus("#prompt")
+        page.keyboard.press("Escape")
+    finish(page)
+    assert fake.left.wait(5)
+    assert texts(page) == ["abc"]
+    assert page.inner_text(".end") == "stopped"
+    assert page.is_hidden("#error")
+    assert page.evaluate("document.activeElement.id") == ("write" if way == "button" else "prompt")
+
+
+def test_write_while_writing_begins_anew(tab, fake):
+    fake.stream = [(0, "abc"), WAIT, (0, "length", None)]
+    page = tab.open()
+    page.click("#write")
+    page.locator(".body", has_text="abc").wait_for()
+    fake.stream = [(0, "x"), (0, "length", None)]
+    page.click("#write")
+    finish(page)
+    assert fake.left.wait(5)
+    assert texts(page) == ["x"]
+
+
+def test_seeds(tab, fake):
+    def seed() -> int:
+        page.locator("#status", has_text="Seed").wait_for()
+        finish(page)
+        return int(fake.written[-1]["seed"])
+
+    fake.stream = [(0, "a"), (0, "length", None)]
+    page = tab.open()
+    announced = int(page.inner_text("#command").rpartition("--seed ")[2])
+    page.click("#write")
+    first = seed()
+    assert first == announced  # what the command line said before the text was written
+    page.click("#again")
+    assert seed() == first
+    page.click("#write")
+    second = seed()
+    assert second != first
+    page.fill("#seed", "5")
+    page.click("#write")
+    assert seed() == 5
+    page.click("#write")
+    assert seed() == 5
+    page.click("#new-seed")
+    assert page.input_value("#seed") == ""
+    page.click("#write")
+    assert seed() not in (first, second, 5)
+
+
+def test_a_long_text_is_scrolled_along(tab, fake):
+    fake.stream = [*((0, f"line {n}\n") for n in range(300)), (0, "length", None)]
+    page = tab.open()
+    page.click("#write")
+    finish(page)
+    assert texts(page) == ["".join(f"line {n}\n" for n in range(300))]
+    assert page.evaluate("(b => b.scrollHeight - b.scrollTop - b.clientHeight)(document.querySelector('.body'))") < 5
+
+
+def test_copy_and_use_as_prompt(tab, fake):
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    fake.stream = [(0, "bc\n"), (0, "length", None)]
+    page = tab.open()
+    page.fill("#prompt", "a")
+    page.click("#write")
+    finish(page)
+    page.click("text=Copy >> nth=0")
+    page.locator("#status", has_text="Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == "abc\n"
+    page.click("#copy-command")
+    page.locator("#copy-command", has_text="Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == page.locator("#command").text_content()
+    page.click("text=Use as prompt")
+    assert page.input_value("#prompt") == "abc\n"
+
+
+def test_a_link_carries_all_settings(tab, fake, browser):
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    fake.models = [model("one"), model("two", labels=["x", "y"])]
+    page = tab.open()
+    page.select_option("#model", "two")
+    page.click("summary")
+    values = {"prompt": "a b&c\n#d", "temperature": "0.35", "top-k": "3", "top-p": "0.7", "min-p": "0.05"}
+    values |= {"repetition-penalty": "1.2", "length": "12", "texts-count": "3", "stop-text": r"\n"}
+    for name, value in values.items():
+        page.fill(f"#{name}", value)
+    page.select_option("#label", "y")
+    page.click("#write")
+    finish(page)
+    seed = str(fake.written[-1]["seed"])
+    page.click("#copy-link")
+    page.locator("#copy-link", has_text="Copied").wait_for()
+    link = page.evaluate("navigator.clipboard.readText()")
+    command = page.locator("#command").text_content()
+
+    other = Tab(browser, fake.url)
+    page = other.open(link.removeprefix(fake.url))
+    for name, value in (values | {"model": "two", "label": "y", "seed": seed}).items():
+        assert page.input_value(f"#{name}") == value, name
+    assert page.locator("#command").text_content() == command
+    assert page.is_visible("#min-p")
+    page.click("#reset")
+    assert page.input_value("#temperature") == "0.8"
+    page.goto(link.replace("temperature=0.35", "temperature=0.45"))  # a link that is pasted over another
+    page.locator("#command", has_text="--temperature 0.45").wait_for()
+    other.close()
+
+
+def test_several_models(tab, fake):
+    fake.models = [model("one"), model("two", chain="temperature(0.3) | multinomial", default_length=99, prompt="own")]
+    page = tab.open()
+    page.select_option("#model", "two")
+    assert [page.input_value(name) for name in ("#temperature", "#length", "#prompt")] == ["0.3", "99", "own"]
+    page.locator("#next-title", has_text="own").wait_for()
+    page.click("#write")
+    finish(page)
+    assert {body["model"] for body in fake.written[-2:]} == {"two"}
+    assert fake.bodies("/next")[-1]["model"] == "two"
+
+
+def test_labels(tab, fake):
+    fake.models = [model("fake", labels=["for", "against"])]
+    page = tab.open()
+    assert page.locator("#label option").all_inner_texts() == ["any", "for", "against"]
+    page.select_option("#label", "against")
+    page.click("#write")
+    finish(page)
+    assert fake.written[-1]["label"] == "against"
+    assert "--label against" in page.inner_text("#command")
+
+
+# Bars
+
+
+@pytest.mark.parametrize("way", ["slider", "number"])
+def test_bars_change_with_the_settings_without_a_request(tab, fake, way):
+    page = tab.open()
+    page.fill("#prompt", "a")
+    page.locator("#next-title", has_text="after “a”").wait_for()
+    asked = len(fake.asked)
+    own = np.exp([-0.5, -1.5, -2.5, -3.0])
+    for temperature in (0.5, 2):
+        page.fill("#temperature-slider" if way == "slider" else "#temperature", str(temperature))
+        drawn = own ** (1 / temperature) / (own ** (1 / temperature)).sum()
+        assert [share for _, share, _ in bars(page)] == pytest.approx(drawn)
+        assert [share for *_, share in bars(page)] == pytest.approx(own)
+    page.wait_for_timeout(400)  # longer than the page waits before it asks
+    assert len(fake.asked) == asked
+
+
+def test_a_click_appends_and_the_end_cannot_be_appended(tab, fake):
+    page = tab.open()
+    assert page.locator("#bars .mark:visible").all_inner_texts() == ["a", "b", "line end", "end"]
+    for index in (0, 2):
+        page.click(f"#bars li:nth-child({index + 1}) button")
+    assert page.input_value("#prompt") == "a\n"
+    page.locator("#next-title", has_text="a↵").wait_for()
+    assert [body["prompt"] for body in fake.bodies("/next")][-1] == "a\n"
+    assert page.is_disabled("#bars li:nth-child(4) button")
+
+
+def test_bars_say_what_they_leave_out(tab, fake):
+    fake.models = [model("fake", chain="repetition-penalty(1.3) | cutoff(3) | temperature(0.5) | multinomial")]
+    page = tab.open()
+    page.fill("#prompt", "a")
+    page.locator("#next-help", has_text="repetition-penalty, cutoff left out").wait_for()
+    own = np.exp([-0.5, -1.5, -2.5, -3.0])
+    assert [share for _, share, _ in bars(page)] == pytest.approx(own**2 / (own**2).sum())
+
+
+def test_bits_per_character(tab):
+    page = tab.open()
+    page.fill("#prompt", "abc")  # e**-1 each, after the first: log2(e) bits
+    page.locator("#bits", has_text=f"{1 / np.log(2):.2f} bits per character").wait_for()
+
+
+chains = st.lists(
+    st.sampled_from(
+        ["temperature(0)", "temperature(0.3)", "temperature(1.7)", "top-k(1)", "top-k(3)", "top-k(k=5)", "top-p(0.3)",
+         "top-p(0.85)", "top-p(1)", "min-p(0)", "min-p(0.2)", "min-p", "top-k", "repetition-penalty(1)"]
+    ),
+    max_size=4,
+)  # fmt: skip
+
+
+def test_the_page_draws_as_the_samplers_do(tab):
+    """Chains of any order, and edited ones, give the probabilities that the bundled samplers give."""
+    page = tab.open()
+    registry = textgen.load(ROOT / "tests" / "recorded" / "gru-names").run
+
+    @settings(max_examples=150, suppress_health_check=list(HealthCheck))
+    @given(
+        weights=st.lists(st.integers(1, 50), min_size=1, max_size=12),
+        links=chains,
+        selector=st.sampled_from(["multinomial", "greedy"]),
+        edits=st.dictionaries(st.sampled_from(["temperature", "top-k", "top-p", "min-p"]), st.sampled_from([1, 0.5])),
+    )
+    @example(weights=[5, 5, 5, 5], links=["top-k(2)"], selector="multinomial", edits={})
+    def check(weights, links, selector, edits):
+        from textgen.generation.chain import edit_chain
+
+        edits = edits | ({"top-k": 2} if "top-k" in edits else {})
+        text = " | ".join([*links, selector])
+        own = np.log(np.array(sorted(weights, reverse=True)) / sum(weights))
+        drawn, edited = page.evaluate(
+            """async ([own, text, edits]) => {
+                const {draw, editChain, readChain} = await import('/page/sampling.js');
+                const links = editChain(readChain(text), edits);
+                return [draw(own, links), links.map(({name}) => name)];
+            }""",
+            [own.tolist(), text, edits],
+        )
+        chain = registry.chain(edit_chain(text, edits))
+        logits = np.float32(own)[None]
+        for sampler in chain.samplers:
+            parameters = {name: np.float32([[value]]) for name, value in sampler.parameters.items()}
+            logits = sampler.transform(logits, parameters, np.zeros(logits.shape, bool))
+        expected = np.exp(logits[0] - logits.max())
+        if chain.names[-1] == "greedy":
+            expected = np.arange(len(expected)) == logits[0].argmax()
+        assert edited == list(chain.names)
+        assert drawn == pytest.approx(expected / expected.sum(), abs=1e-5)
+
+    check()
+
+
+# The command line
+
+
+def test_words_are_quoted_for_a_shell(tab):
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("there is no bash")
+    page = tab.open()
+    letters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+
+    @settings(max_examples=20, suppress_health_check=list(HealthCheck))
+    @given(st.lists(st.text(st.one_of(st.sampled_from("'\"\\$`!\n\t -a~*"), letters)), min_size=10, max_size=40))
+    @example(["", "it's", "a\nb", "-x", "\\n", "'\n'", "é\x7f0", "~", "a'b\tc\\'", "#", "\x010"])
+    def check(words):
+        quoted = page.evaluate(
+            "async words => { const {quote} = await import('/page/command.js'); return words.map(quote); }", words
+        )
+        printed = subprocess.run([bash, "-c", r"printf '%s\0' " + " ".join(quoted)], capture_output=True, check=True)
+        assert printed.stdout.decode().split("\0")[:-1] == words
+
+    check()
+
+
+# Errors
+
+
+def test_errors_say_what_to_do(tab, fake):
+    page = tab.open()
+    alert = page.locator("[role=alert]")
+
+    def refuse(status: int, message: str, code: str | None = None, **headers: str) -> None:
+        fake.refusal = status, headers, {"message": message, "code": code}
+        page.click("#write")
+        finish(page)
+
+    refuse(400, "top_k must be at least 1; give another")
+    assert alert.inner_text() == "Top_k must be at least 1; give another."
+    refuse(400, "'é' at position 3 is not in the vocabulary; remove it, or send …", "unknown_character")
+    assert alert.inner_text() == "'é' at position 3 is not in the vocabulary. Remove it from the prompt."
+    refuse(429, "the queue is full", **{"Retry-After": "7"})
+    assert alert.inner_text() == "The server is busy. Try again in 7 seconds."
+    fake.refusal = None
+    fake.stream = [(0, "abc"), {"error": {"message": "the engine failed", "code": None}}]
+    page.click("#write")
+    alert.filter(has_text="The engine failed.").wait_for()
+    assert texts(page) == ["abc"]
+    fake.stream = [(0, "abc"), BREAK]
+    page.click("#write")
+    alert.filter(has_text="broke off").wait_for()
+    fake.stream = [(0, "abc"), (0, "length", None)]
+    page.click("#write")
+    finish(page)
+    assert alert.is_hidden()
+
+
+def test_a_server_that_is_gone(browser):
+    with running(FakeServer()) as fake:
+        tab = Tab(browser, fake.url)
+        page = tab.open()
+    page.click("#write")
+    page.locator("[role=alert]", has_text="The server does not answer. Check that textgen serve still runs").wait_for()
+    tab.close()
+
+
+def test_values_out_of_range_are_not_sent(tab, fake):
+    page = tab.open()
+    for name, value in {"temperature": "-1", "top-k": "0", "top-p": "", "length": "0", "seed": "1.5"}.items():
+        before = page.input_value(f"#{name}")
+        page.fill(f"#{name}", value)
+        page.click("#write")
+        assert page.evaluate("document.activeElement.id") == name
+        page.fill(f"#{name}", before)
+    assert not fake.written
+
+
+def test_a_key(browser, fake):
+    fake.key = "secret"
+    tab = Tab(browser, fake.url)
+    page = tab.page
+    page.goto(fake.url)
+    page.locator("[role=alert]", has_text="The server asks for an API key.").wait_for()
+    page.keyboard.type("wrong")  # the field has the focus
+    page.keyboard.press("Enter")
+    page.locator("[role=alert]", has_text="key").wait_for()
+    page.fill("#key", "secret")
+    page.keyboard.press("Enter")
+    page.locator("#bars li:visible").first.wait_for()
+    assert page.is_hidden("#key-field")
+    assert page.is_hidden("[role=alert]")
+    assert "secret" not in page.url + json.dumps(page.evaluate("[{...localStorage}, {...sessionStorage}]"))
+    page.click("#write")
+    finish(page)
+    tab.close()
+
+
+# For everyone
+
+
+def test_keyboard_alone(tab, fake):
+    page = tab.open()
+    reached = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        focused = page.evaluate(
+            """(e => e === document.body ? null : [e.id || e.className, getComputedStyle(e).outlineStyle,
+                parseFloat(getComputedStyle(e).outlineWidth)])(document.activeElement)"""
+        )
+        if focused is None:
+            break
+        name, style, width = focused
+        assert (style, width >= 2) == ("solid", True), f"the focus on {name} cannot be seen"
+        reached.append(name)
+    enabled = ["prompt", "write", "reset", "temperature-slider", "temperature", "top-k-slider", "top-k", "top-p-slider"]
+    enabled += ["top-p", "length", "texts-count", "seed", "", *["bar"] * 3, "command", "copy-command", "copy-link"]
+    assert reached == enabled
+    page.focus("#prompt")
+    page.keyboard.type("a")
+    page.keyboard.press("Control+Enter")
+    finish(page)
+    assert texts(page) == ["aab"]
+    page.focus("#top-k-slider")
+    page.keyboard.press("Home")
+    assert page.input_value("#top-k") == "1"
+    assert page.get_attribute("#top-k-slider", "aria-valuetext") == "1"
+    page.keyboard.press("End")
+    assert page.input_value("#top-k") == ""
+    assert page.get_attribute("#top-k-slider", "aria-valuetext") == "all"
+    page.focus("#bars li:first-child button")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    assert page.input_value("#prompt") == "aaa"  # the focus stays, so that the likeliest can be taken again and again
+
+
+def test_every_control_has_a_name(tab, fake):
+    fake.models = [model("one", labels=["x"]), model("two")]
+    page = tab.open()
+    page.click("summary")
+    page.click("#write")
+    finish(page)
+    controls = {"button", "textbox", "slider", "spinbutton", "combobox", "article", "DisclosureTriangle"}
+    nodes = tab.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    found = [
+        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        for node in nodes
+        if not node["ignored"] and node["role"]["value"] in controls
+    ]
+    assert {"button", "textbox", "slider", "spinbutton", "combobox"} <= {role for role, _ in found}
+    assert [role for role, name in found if not name.strip()] == []
+    names = [name for _, name in found]
+    assert len(set(names)) == len(names), "two controls have the same name"
+    live = page.locator("[role=status], [role=alert], [aria-live]").evaluate_all("all => all.map(e => e.id)")
+    assert live == ["error", "status"]  # what is written is not read out piece by piece
+
+
+#: Text, and the edges of controls, with a contrast below the least: luminance as WCAG defines it.
+_CONTRAST = """([ofText, ofControls]) => {
+  const channels = color => color.match(/[\\d.]+/g).map(Number);
+  const luminance = ([r, g, b]) => [r, g, b].map(c => c / 255)
+    .map(c => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const ground = element => {
+    for (let e = element; e; e = e.parentElement) {
+      const color = channels(getComputedStyle(e).backgroundColor);
+      if (color.length < 4 || color[3] === 1) return color;
+    }
+    return [255, 255, 255];
+  };
+  const contrast = (a, b) => (([x, y]) => (y + 0.05) / (x + 0.05))([luminance(a), luminance(b)].sort((x, y) => x - y));
+  const low = [];
+  let checked = 0;
+  for (const e of document.querySelectorAll('body *')) {
+    const style = getComputedStyle(e);
+    if (!e.checkVisibility() || style.visibility === 'hidden') continue;
+    const hasText = [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) || ('value' in e && e.value !== '');
+    if (hasText && ++checked) {
+      const found = contrast(channels(style.color), ground(e));
+      if (found < ofText) low.push([e.id || e.className || e.tagName, 'text', found]);
+    }
+    if (e.placeholder && ++checked) {
+      const found = contrast(channels(getComputedStyle(e, '::placeholder').color), ground(e));
+      if (found < ofText) low.push([e.id, 'placeholder', found]);
+    }
+    if (e.matches('textarea, select, input:not([type=range])') && ++checked) {
+      const found = contrast(channels(style.borderTopColor), ground(e.parentElement));
+      if (found < ofControls) low.push([e.id, 'edge', found]);
+    }
+  }
+  return [checked, low];
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_contrast(browser, fake, scheme):
+    fake.models = [model("one", labels=["x"]), model("two")]
+    fake.stream = [(0, "abc"), {"error": {"message": "the engine failed"}}]
+    tab = Tab(browser, fake.url, color_scheme=scheme)
+    page = tab.open()
+    page.click("summary")
+    page.fill("#prompt", "a")
+    page.fill("#top-k", "2")
+    page.click("#write")
+    finish(page)
+    page.wait_for_timeout(200)
+    checked, low = page.evaluate(_CONTRAST, [TEXT_CONTRAST, CONTROL_CONTRAST])
+    assert checked > 50
+    assert low == []
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", ground))) > 380) == (scheme == "light")
+    tab.close()
+
+
+@pytest.mark.parametrize("width", [320, 360, 768, 1280, 1920])
+def test_no_width_scrolls_sideways(browser, fake, width):
+    fake.models = [model("a-name-of-a-run-" * 4), model("two", labels=["a label that is long" * 3])]
+    fake.next = [("a long token without any space", -0.1, False), ("b", -3.0, False)]
+    fake.stream = [(0, "x" * 500), (1, "y z " * 100), (2, "stop", None)]
+    tab = Tab(browser, fake.url, viewport={"width": width, "height": 700})
+    page = tab.open()
+    page.fill("#prompt", "w" * 300)
+    page.fill("#texts-count", "3")
+    page.click("summary")
+    page.click("#write")
+    finish(page)
+    page.locator("#next-title", has_text="ww").wait_for()
+    widths = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    assert widths[0] <= widths[1] == width
+    tab.close()
+
+
+def test_reduced_motion(browser, fake):
+    fake.stream = [(0, "abc"), WAIT]
+    tab = Tab(browser, fake.url, reduced_motion="reduce")
+    page = tab.open()
+    page.click("#write")
+    page.locator(".body", has_text="abc").wait_for()
+    assert page.evaluate("document.getAnimations().length") == 0
+    tab.close()
+
+
+def test_only_its_own_files(tab):
+    page = tab.open()
+    policy = page.get_attribute("meta[http-equiv=Content-Security-Policy]", "content")
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'")
+    assert "unsafe" not in policy
+    assert page.evaluate("performance.getEntriesByType('resource').every(({name}) => name.startsWith(location.origin))")
+
+
+# Over the real server
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory) -> Iterator[tuple[str, Path]]:
+    """The address of ``textgen serve`` with two small runs, and the folder that they lie in."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("gru-names", "lstm-trees"):
+        shutil.copytree(ROOT / "tests" / "recorded" / name, folder / name)
+    command = [sys.executable, "-m", "textgen", "serve", "gru-names", "lstm-trees", "--port", "0", "--no-access-log"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        yield f"{server.stdout.readline().strip()}/", folder
+        server.terminate()
+        assert server.wait(30) == 0
+
+
+@pytest.fixture
+def real(browser, served) -> Iterator[Tab]:
+    tab = Tab(browser, served[0])
+    yield tab
+    tab.close()
+
+
+def printed(page: Any, folder: Path) -> str:
+    """What the command line that the page shows prints."""
+    line = page.locator("#command").text_content()
+    assert line.startswith("textgen ")
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("there is no bash")
+    script = f'textgen() {{ {shlex.quote(sys.executable)} -m textgen "$@"; }}; {line}'
+    done = subprocess.run([bash, "-c", script], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"model": "gru-names", "prompt": "", "texts": "3", "seed": "1"},
+        {"model": "gru-names", "prompt": "tyr", "temperature": "1.3", "top-k": "9", "min-p": "0.01", "seed": "2"},
+        {"model": "lstm-trees", "prompt": "the\noak, ", "length": "300", "top-p": "0.8", "repetition-penalty": "1.2"},
+        {"model": "lstm-trees", "prompt": "; ", "texts": "2", "length": "90", "stop": r"e\n"},
+        {"model": "lstm-trees", "prompt": "a", "temperature": "0", "length": "50"},
+    ],
+)
+def test_the_command_line_prints_the_same_text(real, served, values):
+    page = real.open("#" + urlencode(values))
+    page.click("#write")
+    finish(page)
+    found = texts(page)
+    assert len(found) == int(values.get("texts", 1))
+    assert all(text.startswith(values["prompt"]) for text in found)
+    gap = "\n\n" if values["model"] == "lstm-trees" else "\n"  # between texts that can have several lines
+    assert printed(page, served[1]) == gap.join(found) + "\n"
+    assert page.is_hidden("[role=alert]")
+
+
+@pytest.mark.parametrize("run", ["gru-names", "lstm-trees"])
+@pytest.mark.parametrize(
+    ("temperature", "k", "p", "least"), [(1, 100, 1, 0), (0.4, 100, 1, 0), (1.5, 6, 0.7, 0), (0.9, 100, 0.95, 0.2)]
+)
+def test_bars_are_the_probabilities_of_the_samplers(real, run, temperature, k, p, least):
+    """From the logits of the run, by the formulas of the samplers in their order, in NumPy."""
+    generator = textgen.load(ROOT / "tests" / "recorded" / run, runtime="numpy")
+    ids = generator.tokenizer.encode("tre", None)[None]
+    logits = np.float64(generator.runtime.forward(ids, generator.runtime.initial_state(1))[0][0, -1])
+    logits[list(generator.boundaries.forbidden_ids(generator.tokenizer))] = -np.inf
+    own = np.exp(logits - logits.max())
+    own /= own.sum()
+    order = np.argsort(-own, kind="stable")
+    drawn = own ** (1 / temperature)
+    drawn[order[k:]] = 0
+    inside = drawn[order].cumsum() - drawn[order]
+    drawn[order[inside >= p * drawn.sum()]] = 0
+    drawn[drawn < least * drawn.max()] = 0
+    drawn /= drawn.sum()
+
+    values = {"model": run, "prompt": "tre", "temperature": temperature, "top-p": p, "min-p": least}
+    page = real.open("#" + urlencode(values | {"top-k": k if k < 100 else ""}))
+    page.locator("#next-title", has_text="after “tre”").wait_for()
+    found = bars(page)
+    assert len(found) == 12
+    names = {" ": "space", "\n": "line end"}
+    texts_of = {i: names.get(text := generator.tokenizer.decode([int(i)]), text) for i in order[:12]}
+    if generator.boundaries.end_id in texts_of:
+        texts_of[generator.boundaries.end_id] = "end"
+    assert [text for text, *_ in found] == list(texts_of.values())
+    assert [share for _, share, _ in found] == pytest.approx(drawn[order[:12]], abs=1e-6)
+    assert [share for *_, share in found] == pytest.approx(own[order[:12]], abs=1e-6)
+
+
+def test_how_texts_begin(real):
+    """Without a prompt: by how often training texts begin so, whatever the settings."""
+    page = real.open("#model=gru-names&temperature=0.1")
+    starts = textgen.load(ROOT / "tests" / "recorded" / "gru-names").boundaries.starts
+    counts = sorted(starts.values(), reverse=True)[:12]
+    expected = pytest.approx([count / sum(starts.values()) for count in counts])
+    assert [share for _, share, _ in bars(page)] == expected
+    assert page.inner_text("#next-title") == "A text begins with"
+
+
+def test_bits_are_those_of_the_model(real):
+    generator = textgen.load(ROOT / "tests" / "recorded" / "lstm-trees", runtime="numpy")
+    ids = generator.tokenizer.encode("the oak", None)
+    logits = np.float64(generator.runtime.forward(ids[None], generator.runtime.initial_state(1))[0][0])
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    bits = -np.log2([shares[i, following] for i, following in enumerate(ids[1:])]).mean()
+    page = real.open("#model=lstm-trees&prompt=the+oak")
+    page.locator("#bits", has_text=f"{bits:.2f} bits per character").wait_for()
+
+
+def test_the_server_stops_with_the_page(real, served):
+    def running() -> int:
+        with urllib.request.urlopen(f"{served[0]}metrics") as answer:
+            found = re.findall(r"^textgen:num_rows_running\{.*?\} ([\d.]+)$", answer.read().decode(), re.MULTILINE)
+        return round(sum(map(float, found)))
+
+    page = real.open("#model=lstm-trees&prompt=a&length=100000&texts=3")
+    page.click("#write")
+    page.locator(".body >> nth=2", has_text=re.compile(".{100}", re.DOTALL)).wait_for()
+    assert running() == 3
+    page.click("#stop")
+    finish(page)
+    deadline = time.monotonic() + 5
+    while running() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert running() == 0
+    assert all(len(text) < 100_000 for text in texts(page))
+
+
+def test_an_unknown_character(real):
+    page = real.open("#model=lstm-trees")
+    page.fill("#prompt", "é")
+    page.locator("[role=alert]", has_text="is not in the vocabulary. Remove it from the prompt.").wait_for()
+    page.fill("#prompt", "e")
+    page.locator("#next-title", has_text="after “e”").wait_for()
+    assert page.is_hidden("[role=alert]")
