@@ -262,8 +262,9 @@ class Batching:
         self._admit()
         yield from self._read()
         groups, self._writing = self._writing, []
+        share = 1 / max(1, sum(not group.is_new for group in groups))  # first chunks are short
         for group in groups:
-            yield from self._each(group, partial(self._write, share=1 / len(groups)))
+            yield from self._each(group, partial(self._write, share=share))
         self._writing = _joined(self._writing)
 
     def _drop_cancelled(self) -> None:
