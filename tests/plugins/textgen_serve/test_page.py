@@ -49,7 +49,9 @@ class Tab:
         self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}} | context)
         self.page = self.context.new_page()
         self.page.set_default_timeout(10_000)
-        self.url, self.problems, self.strangers = url, [], []
+        self.url = url
+        self.problems: list[str] = []
+        self.strangers: list[str] = []
         self.page.on("console", lambda message: self.problems.append(message.text))
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("request", self._note)
@@ -392,9 +394,9 @@ def test_the_page_draws_as_the_samplers_do(tab):
             [own.tolist(), text, edits],
         )
         chain = registry.chain(edit_chain(text, edits))
-        logits = np.float32(own)[None]
+        logits = own.astype(np.float32)[None]
         for sampler in chain.samplers:
-            parameters = {name: np.float32([[value]]) for name, value in sampler.parameters.items()}
+            parameters = {name: np.array([[value]], np.float32) for name, value in sampler.parameters.items()}
             logits = sampler.transform(logits, parameters, np.zeros(logits.shape, bool))
         expected = np.exp(logits[0] - logits.max())
         if chain.names[-1] == "greedy":
@@ -458,6 +460,26 @@ def test_errors_say_what_to_do(tab, fake):
     page.click("#write")
     finish(page)
     assert alert.is_hidden()
+
+
+def test_an_error_stays_until_its_cause_is_gone(tab, fake):
+    page = tab.open()
+    page.fill("#prompt", "a")
+    page.locator("#next-title", has_text="after “a”").wait_for()
+    fake.refusal = 429, {}, {}
+    page.click("#write")
+    finish(page)
+    fake.refusal = None
+    page.fill("#prompt", "b")
+    page.locator("#next-title", has_text="after “b”").wait_for()
+    assert "busy" in page.inner_text("[role=alert]")
+
+
+def test_a_model_that_needs_a_prompt(tab, fake):
+    fake.next = []
+    page = tab.page
+    page.goto(fake.url)
+    page.locator("#next-help", has_text="This model needs a prompt.").wait_for()
 
 
 def test_a_server_that_is_gone(browser):
@@ -719,7 +741,7 @@ def test_bars_are_the_probabilities_of_the_samplers(real, run, temperature, k, p
     """From the logits of the run, by the formulas of the samplers in their order, in NumPy."""
     generator = textgen.load(ROOT / "tests" / "recorded" / run, runtime="numpy")
     ids = generator.tokenizer.encode("tre", None)[None]
-    logits = np.float64(generator.runtime.forward(ids, generator.runtime.initial_state(1))[0][0, -1])
+    logits = generator.runtime.forward(ids, generator.runtime.initial_state(1))[0][0, -1].astype(np.float64)
     logits[list(generator.boundaries.forbidden_ids(generator.tokenizer))] = -np.inf
     own = np.exp(logits - logits.max())
     own /= own.sum()
@@ -758,7 +780,7 @@ def test_how_texts_begin(real):
 def test_bits_are_those_of_the_model(real):
     generator = textgen.load(ROOT / "tests" / "recorded" / "lstm-trees", runtime="numpy")
     ids = generator.tokenizer.encode("the oak", None)
-    logits = np.float64(generator.runtime.forward(ids[None], generator.runtime.initial_state(1))[0][0])
+    logits = generator.runtime.forward(ids[None], generator.runtime.initial_state(1))[0][0].astype(np.float64)
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     bits = -np.log2([shares[i, following] for i, following in enumerate(ids[1:])]).mean()
     page = real.open("#model=lstm-trees&prompt=the+oak")
