@@ -202,7 +202,8 @@ class TextGenerator:
         Raises:
             ArtifactError: if it was altered, or belongs to another model.
         """
-        return Continuation.load(content, self._checked, self.tokenizer, self.artifact.weights_sha256 or "")
+        fingerprint = self.artifact.weights_sha256 or ""
+        return Continuation.from_bytes(content, self._checked, self.tokenizer, fingerprint)
 
     def sample(self, request: Request) -> list[Generation]:
         """Write the texts of a request; the generations are in the order of its prompts."""
@@ -228,7 +229,8 @@ class TextGenerator:
         most_rows = values.whole_number(most_rows, "most_rows", 1, MOST_TEXTS)
         if seconds is not None and not (seconds := values.number(seconds, "seconds")) > 0:
             raise OptionError(f"seconds is {seconds:g}; it must be above 0")
-        return _NotifyingBatching(self, self._checked, most_rows=most_rows, seconds=seconds)
+        chain = self.run.chain()
+        return _NotifyingBatching(self, self._checked, chain=chain, most_rows=most_rows, seconds=seconds)
 
     def evaluate(
         self,

@@ -202,7 +202,7 @@ def result_of(run: Path) -> Result:
 
 def _state(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """The content of a saved state, comparable; the order of its metadata differs from file to file."""
-    state, about = State.load(file)
+    state, about = State.from_bytes(file.read_bytes(), str(file))
     return {name: array.tolist() for name, array in state.items()}, about
 
 

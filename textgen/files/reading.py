@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from io import BufferedReader, BytesIO
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from textgen.errors import ArtifactError, TextgenError, shortened
 
@@ -152,14 +152,14 @@ def _finite(text: str) -> float:
 
 
 def read_tensors(
-    source: Path | bytes, *, limit: int = TENSORS_LIMIT, largest: float | None = sys.float_info.max
+    path: Path, *, limit: int = TENSORS_LIMIT, largest: float | None = sys.float_info.max
 ) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """The arrays and the metadata of a safetensors file.
 
     The header is checked against the size of the file before any array is made.
 
     Args:
-        source: the file, or its content.
+        path: the file.
         limit: the most bytes that it may have.
         largest: the largest absolute value of floating-point numbers; ``None`` for any, infinity and NaN too.
 
@@ -167,28 +167,46 @@ def read_tensors(
         ArtifactError: if the file is missing, is not a regular one, is too large, is not a safetensors file, has a
             tensor of a dtype that NumPy lacks, or a number that is too large or not finite.
     """
-    name = source if isinstance(source, Path) else "what was given"
     try:
-        with open_regular(source) if isinstance(source, Path) else BytesIO(source) as file:
-            size = file.seek(0, os.SEEK_END)
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
             if size > limit:
-                raise ArtifactError(f"{name} has {size:,} bytes, more than the {limit:,} that it may have")
-            file.seek(0)
-            header, start = _read_header(file, size)
-            metadata = _metadata(header.pop("__metadata__", {}))
-            places = _places(header, size - start)
-            return {each: _read_array(file, start, each, place, largest) for each, place in places.items()}, metadata
+                raise ArtifactError(f"{path} has {size:,} bytes, more than the {limit:,} that it may have")
+            return _read_tensors(file, size, str(path), largest)
     except FileNotFoundError:
-        raise ArtifactError(f"{name} is missing; restore it from a copy") from None
-    except MemoryError:
-        raise ArtifactError(f"{name} does not fit into memory") from None
+        raise ArtifactError(f"{path} is missing; restore it from a copy") from None
     except OSError as error:
-        raise ArtifactError(f"{name} is not a readable safetensors file: {error.strerror}") from None
+        raise ArtifactError(f"{path} is not a readable safetensors file: {error.strerror}") from None
+
+
+def parse_tensors(content: bytes, where: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """The arrays and the metadata of a safetensors file, from its content; its numbers may be any.
+
+    Args:
+        content: of the file.
+        where: its name in errors.
+
+    Raises:
+        ArtifactError: if it is not a safetensors file, or has a tensor of a dtype that NumPy lacks.
+    """
+    return _read_tensors(BytesIO(content), len(content), where, None)
+
+
+def _read_tensors(
+    file: BinaryIO, size: int, where: str, largest: float | None
+) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    try:
+        header, start = _read_header(file, size)
+        metadata = _metadata(header.pop("__metadata__", {}))
+        places = _places(header, size - start)
+        return {name: _read_array(file, start, name, place, largest) for name, place in places.items()}, metadata
+    except MemoryError:
+        raise ArtifactError(f"{where} does not fit into memory") from None
     except ValueError as error:
-        raise ArtifactError(f"{name} is not a readable safetensors file: {_line(error)}") from None
+        raise ArtifactError(f"{where} is not a readable safetensors file: {_line(error)}") from None
 
 
-def _read_header(file: BufferedReader | BytesIO, size: int) -> tuple[dict[str, Any], int]:
+def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
     """The header of a safetensors file, and where its data begin."""
     length = int.from_bytes(file.read(8), "little")
     if size < 8 or length > min(size - 8, HEADER_LIMIT):
@@ -244,16 +262,14 @@ def _are_sizes(values: Any) -> bool:
     return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
 
 
-def _read_array(
-    file: BufferedReader | BytesIO, start: int, name: str, place: _Place, largest: float | None
-) -> NDArray[Any]:
+def _read_array(file: BinaryIO, start: int, name: str, place: _Place, largest: float | None) -> NDArray[Any]:
     import numpy as np
 
     dtype, shape, begin = place
     array = np.empty(shape, np.uint8 if dtype == "|b1" else dtype)
     if array.size:
         file.seek(start + begin)
-        if file.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:
+        if file.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:  # type: ignore[attr-defined]
             raise ValueError("it is cut short")
         check_numbers(name, array, largest, is_bool=dtype == "|b1")
     return array.view(np.bool_) if dtype == "|b1" else array

@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from textgen.errors import OptionError
+from textgen.generation.chain import Chain
 from textgen.generation.continuation import Continuation
 from textgen.generation.group import STEPS_STREAMED, Group, Reading, Writing
 from textgen.generation.prompts import ReadPrompt, first_ids, read_prompt
@@ -138,6 +139,8 @@ class Batching:
         runtime: a loaded model.
         tokenizer: fitted.
         boundaries: how the model's texts begin and end.
+        chain: rows whose chain differs from it in numbers alone are written by its graph. All others share the graphs
+            of two common forms, where one of these draws the same ids, so that there are few groups.
         most_rows: the rows that are read or written at the same time.
         seconds: the time that a turn may take to read prompts, and to write; chunks are as long as fits. ``None`` to
             choose chunks as the requests and the runtime prefer them, and to begin new rows once all others have ended:
@@ -158,6 +161,7 @@ class Batching:
         tokenizer: Tokenizer,
         boundaries: Boundaries,
         *,
+        chain: Chain | None = None,
         most_rows: int = 512,
         seconds: float | None = 0.02,
     ) -> None:
@@ -165,6 +169,7 @@ class Batching:
         self._tokenizer = tokenizer
         self._boundaries = boundaries
         self._forbidden = boundaries.forbidden_ids(tokenizer)
+        self._chain = chain
         self._most_rows = most_rows
         self._clock = None if seconds is None else Clock(seconds)
         self._waiting: deque[tuple[Job, deque[Row]]] = deque()
@@ -190,8 +195,11 @@ class Batching:
             UnknownCharacterError: if a prompt has an unknown character.
             OptionError: if the numbers of prompts, labels, row seeds and chains differ, no character of a prompt is
                 known, or there is no such label.
+            ArtifactError: if the state to continue from is not one of the model's.
         """
         _check_counts(request)
+        if request.continuation:
+            self._runtime.state_spec.check(request.continuation.state)
         read = self._read_prompts(request)
         stop = StopTexts(request.stop)
         rows = [self._make_row(request, index, stop, prompt) for index, prompt in enumerate(read)]
@@ -209,10 +217,12 @@ class Batching:
 
     def _make_row(self, request: Request, index: int, stop: StopTexts, read: ReadPrompt) -> Row:
         ids = first_ids(self._tokenizer, self._boundaries, request, index, read.ids)
+        chain = request.chains[index]
         return Row(
             request,
             index,
             ids,
+            chain if self._chain and chain.form == self._chain.form else chain.common,
             self._tokenizer,
             stop=stop,
             end_id=None if request.ignore_eos else self._boundaries.end_id,
@@ -221,8 +231,8 @@ class Batching:
 
     def add(self, job: Job) -> None:
         """Let the rows of a job wait for places; jobs take turns, a row each."""
-        if job.rows:
-            self._waiting.append((job, deque(job.rows)))
+        if rows := deque(row for row in job.rows if row.finish_reason != "cancelled"):
+            self._waiting.append((job, rows))
 
     def cancel(self, job: Job, rows: Iterable[int] | None = None) -> None:
         """End rows of a job, by default all of them, before their next chunk; those that have ended stay as they are.
@@ -246,14 +256,22 @@ class Batching:
             job, rows = self._to_cancel.popleft()
             for row in rows:
                 if row.finish_reason is None:
-                    row.finish_reason = "cancelled"
+                    row.cancel()
                     yield self._end(job, row, "")
+            self._drop_cancelled()
         self._admit()
         yield from self._read()
         groups, self._writing = self._writing, []
         for group in groups:
             yield from self._each(group, partial(self._write, share=1 / len(groups)))
         self._writing = _joined(self._writing)
+
+    def _drop_cancelled(self) -> None:
+        """Drop cancelled rows from those that wait."""
+        for _ in range(len(self._waiting)):  # another thread may add more
+            job, rows = self._waiting.popleft()
+            if left := deque(row for row in rows if row.finish_reason != "cancelled"):
+                self._waiting.append((job, left))
 
     def _admit(self) -> None:
         """Give free places to rows that wait."""
@@ -265,9 +283,8 @@ class Batching:
             row = left.popleft()
             if left:
                 self._waiting.append((job, left))
-            if row.finish_reason != "cancelled":
-                self._job_of[row] = job
-                rows.append(row)
+            self._job_of[row] = job
+            rows.append(row)
         if rows:
             self._reading = _joined([*self._reading, Reading(self._runtime, rows)])
 
@@ -361,8 +378,9 @@ class Batching:
     def _fail(self, job: Job, error: Exception) -> Failed:
         job.error = error
         for row in job.rows:
-            row.finish_reason = row.finish_reason or "cancelled"
+            row.cancel()
             self._job_of.pop(row, None)
+        self._drop_cancelled()
         return Failed(job, error)
 
     def _keep(self, group: Group) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from textgen.errors import OptionError, shortened
+from textgen.errors import OptionError, TextgenError, shortened
 from textgen.generation.sampler import Sampler, Selector
 from textgen.options import Options, build_options
 
@@ -20,6 +20,9 @@ Lookup = Callable[[str], type[Sampler] | type[Selector]]
 
 #: The order in which single settings (``--top-k 40``) are inserted into a chain that lacks them.
 ORDER = ("repetition-penalty", "temperature", "top-k", "top-p", "min-p")
+
+#: The samplers of the two common forms, which end in ``multinomial``.
+PLAIN, FULL = ("temperature",), ORDER
 
 #: The most characters and links of a written chain, many more than any use of one has.
 MOST_CHARACTERS, MOST_LINKS = 4_000, 100
@@ -133,6 +136,8 @@ class Chain:
         self.samplers = tuple(samplers)
         self.selector = selector
         self.owners = tuple(map(owner, self.names))
+        self._links = links
+        self._lookup, self._owner = lookup, owner
 
     def __str__(self) -> str:
         return self.text
@@ -151,6 +156,38 @@ class Chain:
     def form(self) -> Hashable:
         """What chains have in common that differ in the samplers' numbers alone: names, and the selector's options."""
         return self.names, self.selector.options.model_dump_json()
+
+    @cached_property
+    def common(self) -> Chain:
+        """The chain in a common form, which draws the same ids, so that rows with many chains can share a graph.
+
+        Samplers that it lacks get the numbers with which they change nothing; ``greedy`` is ``top-k(1)``. It is the
+        chain itself if it fits into neither form: if its samplers stand in another order than :data:`ORDER`, are
+        repeated, or are not all bundled.
+        """
+        *samplers, selector = self._links
+        names = [link.name for link in samplers]
+        own: dict[str, Link] = dict(zip(names, samplers, strict=True))
+        if selector == Link("greedy"):
+            own["top-k"] = Link("top-k", ("1",))
+        elif selector != Link("multinomial"):
+            return self
+        form = PLAIN if own.keys() <= set(PLAIN) else FULL
+        if names != [name for name in form if name in names]:
+            return self
+        try:
+            links = [own.get(name) or self._neutral(name) for name in form]
+            found = Chain(" | ".join(map(str, [*links, "multinomial"])), self._lookup, self._owner)
+        except TextgenError:  # a sampler is missing, or never changes nothing
+            return self
+        return self if any((*self.owners, *found.owners)) else found
+
+    def _neutral(self, name: str) -> Link:
+        """A sampler with the numbers with which it changes nothing."""
+        kind = self._lookup(name)
+        if not issubclass(kind, Sampler) or kind.neutral is None:
+            raise OptionError(f"{name} has no numbers with which it changes nothing")
+        return Link(name, tuple(f"{option}={value:.15g}" for option, value in kind.neutral.items()))
 
     @property
     def uses_history(self) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textgen.errors import ArtifactError, OptionError, shortened
-from textgen.files.reading import LARGEST, check_numbers
+from textgen.files.reading import LARGEST, check_numbers, read_bytes
 from textgen.files.writing import destination, is_special, quoted, write_atomically
 from textgen.generation.runtime import Runtime
 from textgen.model.state import State
@@ -67,12 +67,12 @@ class Continuation:
         """The last id of the text."""
         return self.tail[-1]
 
-    def save(self, path: Path, model: str) -> None:
-        """Write a safetensors file, atomically; ``model`` is a fingerprint of the model's weights."""
-        write_atomically(path, self.to_bytes(model))
-
     def to_bytes(self, model: str) -> bytes:
-        """The content of the file that :meth:`save` writes."""
+        """The content of a file: safetensors, with numbers in its metadata.
+
+        Args:
+            model: a fingerprint of the model's weights.
+        """
         arrays = dict(self.state)
         arrays[_SEEN] = np.array(self.seen, np.int32)
         arrays[_LAST] = np.array(self.tail, np.int32)
@@ -80,28 +80,26 @@ class Continuation:
         return State(arrays).to_bytes({"format": _FORMAT, "model": model, **numbers})
 
     @classmethod
-    def load(cls, source: Path | bytes, runtime: Runtime, tokenizer: Tokenizer, model: str) -> Continuation:
-        """Read what :meth:`save` or :meth:`to_bytes` wrote.
+    def from_bytes(
+        cls, content: bytes, runtime: Runtime, tokenizer: Tokenizer, model: str, where: str = "the saved state"
+    ) -> Continuation:
+        """Read what :meth:`to_bytes` returned.
 
         Args:
-            source: the file, or its content.
+            content: of a file.
             runtime: that is to continue the text.
             tokenizer: of its model.
             model: the fingerprint of the model's weights.
+            where: the name of the content in errors.
 
         Raises:
-            ArtifactError: if the file is missing, was altered, or belongs to another model.
+            ArtifactError: if it was altered, or belongs to another model.
         """
-        if isinstance(source, Path) and not os.path.exists(source):
-            raise ArtifactError(
-                f"{source} does not exist; write one with: textgen sample --save-state {quoted(source)}"
-            )
-        name = source if isinstance(source, Path) else "the continuation"
-        arrays, about = State.load(source, limit=runtime.state_spec.nbytes + 8 * runtime.vocab_size + _MOST_BESIDES)
+        arrays, about = State.from_bytes(content, where)
         if about.get("format") != _FORMAT:
-            raise ArtifactError(f"{name} is not a saved textgen state")
+            raise ArtifactError(f"{where} is not a saved textgen state")
         if about.get("model") != model:
-            raise ArtifactError(f"{name} is the state of another model; load it with the run that it was saved with")
+            raise ArtifactError(f"{where} is the state of another model; load it with the run that it was saved with")
         try:
             numbers = _numbers(about)
             seen, tail = (_ids(arrays, name, runtime.vocab_size) for name in (_SEEN, _LAST))
@@ -112,13 +110,27 @@ class Continuation:
             state = State({name: array for name, array in arrays.items() if name not in (_SEEN, _LAST)})
             _check_state(state, tail[-1], runtime)
         except ValueError as error:
-            raise ArtifactError(f"{name} was altered: {error}; write it again with --save-state") from None
-        return cls(
-            state=state,
-            tail=tail,
-            seen=seen,
-            **numbers,
-        )
+            raise ArtifactError(f"{where} was altered: {error}; write it again with --save-state") from None
+        return cls(state=state, tail=tail, seen=seen, **numbers)
+
+    def save(self, path: Path, model: str) -> None:
+        """Write :meth:`to_bytes` to a file, atomically."""
+        write_atomically(path, self.to_bytes(model))
+
+    @classmethod
+    def load(cls, path: Path, runtime: Runtime, tokenizer: Tokenizer, model: str) -> Continuation:
+        """Read a file that :meth:`save` wrote; arguments as for :meth:`from_bytes`.
+
+        Raises:
+            ArtifactError: if the file is missing, was altered, or belongs to another model.
+        """
+        if not os.path.exists(path):
+            raise ArtifactError(f"{path} does not exist; write one with: textgen sample --save-state {quoted(path)}")
+        try:
+            content = read_bytes(path, runtime.state_spec.nbytes + 8 * runtime.vocab_size + _MOST_BESIDES)
+        except OSError as error:
+            raise ArtifactError(f"{path} cannot be read: {error.strerror}") from None
+        return cls.from_bytes(content, runtime, tokenizer, model, where=str(path))
 
 
 def check_state_output(path: Path, option: str) -> None:

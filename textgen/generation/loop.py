@@ -32,7 +32,8 @@ def generate(
             or there is no such label.
     """
     most_rows = 1 if request.stream else max(LEAST_ROWS_AT_ONCE, LOGITS_AT_ONCE // runtime.vocab_size)
-    batching = Batching(runtime, tokenizer, boundaries, most_rows=most_rows, seconds=None)
+    chain = next(iter(request.chains), None)
+    batching = Batching(runtime, tokenizer, boundaries, chain=chain, most_rows=most_rows, seconds=None)
     job = batching.prepare(request)
     batching.add(job)
     while not job.is_done:

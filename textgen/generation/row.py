@@ -7,6 +7,7 @@ from bisect import bisect_left
 import numpy as np
 from numpy.typing import NDArray
 
+from textgen.generation.chain import Chain
 from textgen.generation.request import FinishReason, Request
 from textgen.generation.runtime import Ids
 from textgen.generation.stop_texts import StopTexts
@@ -28,6 +29,7 @@ class Row:
         request: that it belongs to.
         index: its place in the request.
         prompt_ids: the ids that it reads before it writes, ``[n]`` int32.
+        chain: that draws its ids: that of the request, or the same in a common form.
         tokenizer: of the model.
         stop: the stop texts of the request.
         end_id: the id that ends it, or ``None``.
@@ -51,6 +53,7 @@ class Row:
         request: Request,
         index: int,
         prompt_ids: Ids,
+        chain: Chain,
         tokenizer: Tokenizer,
         *,
         stop: StopTexts,
@@ -61,7 +64,7 @@ class Row:
         self.request = request
         self.index = index
         self.seed = request.row_seed(index)
-        self.chain = request.chains[index]
+        self.chain = chain
         self.prompt_ids = prompt_ids
         self.ids: list[int] = prompt_ids.tolist() if is_drawn else []
         self.text = ""
@@ -154,6 +157,12 @@ class Row:
         if self.ids_left <= 0:
             self.finish_reason = self.finish_reason or "length"
         return self._give(len(self.text) if self.finish_reason else len(self.text) - self._search.held_back)
+
+    def cancel(self) -> None:
+        """End the row where it is; its text is what :meth:`extend` has returned."""
+        if self.finish_reason is None:
+            self.finish_reason = "cancelled"
+            self.text = self.text[: self._given_length]
 
     def rest(self) -> str:
         """The text of a row that has ended, as far as :meth:`extend` has not returned it."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from textgen.errors import ArtifactError
-from textgen.files.reading import TENSORS_LIMIT, read_tensors
+from textgen.files.reading import parse_tensors
 
 
 @dataclass(frozen=True)
@@ -105,29 +104,23 @@ class State(Mapping[str, NDArray[Any]]):
         """Concatenates states along the batch axis."""
         return State({name: np.concatenate([state[name] for state in states]) for name in states[0]})
 
-    def save(self, path: Path, metadata: Mapping[str, str] | None = None) -> None:
-        """Writes a safetensors file, atomically, with ``metadata`` in its header."""
-        from textgen.files.writing import write_atomically
-
-        write_atomically(path, self.to_bytes(metadata))
-
     def to_bytes(self, metadata: Mapping[str, str] | None = None) -> bytes:
-        """The content of the file that :meth:`save` writes."""
+        """Returns the content of a safetensors file, with ``metadata`` in its header."""
         from safetensors.numpy import save
 
         arrays = {name: np.ascontiguousarray(array) for name, array in self.items()}
-        return bytes(save(arrays, metadata=dict(metadata or {})))
+        return save(arrays, metadata=dict(metadata or {}))
 
     @classmethod
-    def load(cls, source: Path | bytes, limit: int = TENSORS_LIMIT) -> tuple[State, dict[str, str]]:
-        """Reads what :meth:`save` or :meth:`to_bytes` wrote; returns the state and its metadata.
+    def from_bytes(cls, content: bytes, where: str) -> tuple[State, dict[str, str]]:
+        """Reads what :meth:`to_bytes` returned: the state and its metadata.
 
         Args:
-            source: the file, or its content.
-            limit: the most bytes that it may have.
+            content: that of the file.
+            where: its name in errors.
 
         Raises:
-            ArtifactError: if the file is missing, too large, or not a safetensors file.
+            ArtifactError: if it is not that of a safetensors file.
         """
-        arrays, metadata = read_tensors(source, limit=limit, largest=None)
+        arrays, metadata = parse_tensors(content, where)
         return cls(arrays), metadata

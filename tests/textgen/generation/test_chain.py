@@ -9,6 +9,7 @@ from pydantic import Field
 
 from textgen.errors import OptionError, UnknownNameError
 from textgen.generation.chain import ORDER, Chain, edit_chain, read_links
+from textgen.generation.draw import Draw
 from textgen.generation.sampler import Sampler, Selector
 from textgen.options import Options
 from textgen.plugins.registry import plugins
@@ -169,3 +170,64 @@ def test_single_settings_are_inserted_in_the_documented_order(values):
     *names, end = (link.name for link in read_links(edit_chain("multinomial", values)))
     assert names == [name for name in ORDER if name in values]
     assert end == "multinomial"
+
+
+@st.composite
+def bundled(draw):
+    """A chain of bundled samplers in the usual order."""
+    parts = {
+        "repetition-penalty": st.sampled_from([1, 1.3, 0.5]),
+        "temperature": st.sampled_from([0, 0.4, 1, 3]),
+        "top-k": st.sampled_from([1, 2, 5, 99]),
+        "top-p": st.sampled_from([0.1, 0.6, 1]),
+        "min-p": st.sampled_from([0, 0.2, 1]),
+    }
+    chosen = [f"{name}({draw(numbers)})" for name, numbers in parts.items() if draw(st.booleans())]
+    return " | ".join([*chosen, draw(st.sampled_from(["multinomial", "greedy"]))])
+
+
+@given(
+    text=bundled(),
+    logits=st.lists(st.sampled_from([-9.0, -1.0, -0.9999999, 0.0, 0.1, 2.5, 2.5000002]), min_size=6, max_size=6),
+    seen=st.lists(st.booleans(), min_size=6, max_size=6),
+)
+def test_a_chain_of_bundled_samplers_draws_the_same_in_a_common_form(text, logits, seen):
+    chain = plugins().chain(text)
+    common = chain.common
+    assert common.names in (
+        ("temperature", "multinomial"),
+        ("repetition-penalty", "temperature", "top-k", "top-p", "min-p", "multinomial"),
+    )
+    uniforms = np.linspace(0, 1 - 2**-24, 97, dtype=np.float32)
+    drawn = []
+    for each in (chain, common):
+        draw = Draw([each] * len(uniforms), len(logits))
+        draw.note(np.arange(len(uniforms))[:, None], np.flatnonzero(seen).astype(np.int32)[None])
+        drawn.append(draw.draw(np.array([logits] * len(uniforms), np.float32), uniforms).tolist())
+    assert drawn[0] == drawn[1]
+
+
+def test_chains_that_only_need_a_temperature_share_the_plain_form():
+    for text in ("multinomial", "temperature(0.7) | multinomial"):
+        assert plugins().chain(text).common.names == ("temperature", "multinomial")
+    assert str(plugins().chain("temperature(0.7) | multinomial").common) == "temperature(0.7) | multinomial"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["top-p(0.5) | top-k(3) | multinomial", "top-k(3) | top-k(2) | greedy", "min-p(0.1) | temperature(2) | greedy"],
+)
+def test_a_chain_in_another_order_has_no_common_form(text):
+    chain = plugins().chain(text)
+    assert chain.common is chain
+
+
+def test_the_parts_of_third_parties_have_no_common_form():
+    def owner(name: str) -> str | None:
+        return "the sampler of a plugin" if name == "top-p" else None
+
+    # Whether the chain has it or would get it.
+    for text in ("top-p(0.5) | multinomial", "top-k(5) | multinomial"):
+        chain = Chain(text, lambda name: plugins().get("sampler", name), owner)
+        assert chain.common is chain
+    assert Chain("multinomial", lambda name: plugins().get("sampler", name), owner).common.names[0] == "temperature"

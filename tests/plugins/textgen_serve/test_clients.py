@@ -1,0 +1,291 @@
+"""Clients that come, wait, leave, and are refused; the numbers are those of the cases in SERVING.md."""
+
+import concurrent.futures
+import json
+import socket
+import time
+
+import httpx
+import openai
+import pytest
+
+from tests.plugins.textgen_serve.conftest import RECORDED, SLOW
+
+TREES = RECORDED / "lstm-trees"
+
+
+@pytest.fixture(params=["bare", "every middleware"])
+def guarded(request, start, tmp_path):
+    """A server with a place for two texts, without and with all that stands before its application (4)."""
+    (tmp_path / "keys").write_text("secret-1\nsecret-2\n")
+    doors = ["--api-key-file", tmp_path / "keys", "--cors-origin", "localhost", "--allowed-host", "localhost"]
+    doors += ["--open-metrics", "--allowed-host", "127.0.0.1"]
+    server = start("--rows", 2, *(doors if request.param != "bare" else ()), run=TREES)
+    headers = {"Authorization": "Bearer secret-2", "Origin": "http://localhost:3000"}
+    server.client_headers = headers if request.param != "bare" else {}
+    return server
+
+
+def ask(server, **body):
+    """A connection on which a slow text of 2,000 characters was asked for, which takes 40 seconds."""
+    connection = server.connect()
+    content = json.dumps({"prompt": "oak", "max_tokens": 2_000, "sampler": SLOW, **body}).encode()
+    headers = {"Host": "localhost", "Content-Type": "application/json", "Content-Length": str(len(content))}
+    lines = [f"{name}: {value}" for name, value in (headers | server.client_headers).items()]
+    connection.sendall("\r\n".join(["POST /v1/completions HTTP/1.1", *lines, "", ""]).encode() + content)
+    return connection
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_1_2_4_a_client_that_leaves_ends_its_text_and_no_other(guarded, trees, stream):
+    server = guarded
+    leaver = ask(server, stream=stream, seed=1)
+    server.wait_for("num_rows_running", 1)
+    body = {"prompt": "oak", "max_tokens": 60, "sampler": SLOW, "seed": 2}
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        stayer = pool.submit(
+            lambda: httpx.post(server.url + "/v1/completions", json=body, headers=server.client_headers, timeout=60)
+        )
+        server.wait_for("num_rows_running", 2)
+        if stream:
+            assert b"200 OK" in leaver.recv(1_000)
+        leaver.close()
+        server.wait_for("num_rows_running", 1, seconds=2)
+        text = stayer.result().json()["choices"][0]["text"]
+    chain = SLOW.partition("| ")[2]
+    assert text == trees.generate("oak", length=60, sampler=chain, seed=2)[3:]
+    server.wait_for("num_rows_running", 0)
+    assert server.metric("requests_cancelled_total") == 1
+    assert [line["status"] for line in server.log if line.get("path") == "/v1/completions"][0] == (
+        200 if stream else 499
+    )
+
+
+def test_3_4_a_request_that_waits_never_runs_once_its_client_has_left(guarded):
+    server = guarded
+    writers = [ask(server, stream=True) for _ in range(2)]
+    server.wait_for("num_rows_running", 2)
+    waiter = ask(server, stream=True, n=3)
+    server.wait_for("num_requests_waiting", 1)
+    waiter.close()
+    server.wait_for("num_requests_waiting", 0)
+    for writer in writers:
+        writer.close()
+    server.wait_for("num_rows_running", 0)
+    quick = {"prompt": "oak", "max_tokens": 5}
+    assert httpx.post(server.url + "/v1/completions", json=quick, headers=server.client_headers).status_code == 200
+    assert server.metric("time_to_first_token_seconds_count") <= 3  # the two writers, and the last one
+
+
+def test_a_stream_of_several_texts_ends_with_all_of_them(guarded):
+    connection = ask(guarded, stream=True, n=2)
+    guarded.wait_for("num_rows_running", 2)
+    connection.close()
+    guarded.wait_for("num_rows_running", 0)
+
+
+# -- the queue
+
+
+def test_18_a_full_queue_refuses_before_any_work(start):
+    server = start("--rows", 2, "--queue", 3, run=TREES)
+    server.client_headers = {}
+    writers = [ask(server, stream=True, n=2), ask(server, stream=True, n=2)]  # 2 are written, 2 wait
+    server.wait_for("num_requests_running", 1)
+    server.wait_for("num_requests_waiting", 1)
+    refused = []
+    for body in ({"n": 2}, {"prompt": ["a", "b"]}, {"best_of": 2}):
+        began = time.perf_counter()
+        refused.append(server.post(**{"prompt": "a", **body}))
+        refused[-1].seconds = time.perf_counter() - began
+    for answer in refused:
+        assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
+        assert answer.json()["error"] | {"message": ""} == {
+            "message": "", "type": "rate_limit_error", "param": None, "code": "queue_full"
+        }  # fmt: skip
+    log = [line["seconds"] for line in server.log if line.get("status") == 429]
+    assert len(log) == 3
+    assert min(log) < 0.01
+    assert server.metric("requests_rejected_total") == 3
+    one = ask(server, stream=True)  # there is one place left
+    server.wait_for("num_requests_waiting", 2)
+    for connection in (*writers, one):
+        connection.close()
+    server.wait_for("num_requests_waiting", 0)
+    assert server.texts(prompt="a", n=2, max_tokens=5)
+
+
+def test_18_more_texts_than_ever_fit_are_a_mistake(start):
+    server = start("--rows", 2, "--queue", 3, run=TREES)
+    for body in ({"n": 6}, {"prompt": ["a"] * 6}, {"prompt": ["a"] * 3, "best_of": 2}):
+        answer = server.post(**{"prompt": "a", **body})
+        assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
+def test_openai_python_waits_and_asks_again_when_the_queue_is_full(start):
+    server = start("--rows", 1, "--queue", 0, run=TREES)
+    server.client_headers = {}
+    ask(server, max_tokens=25)
+    server.wait_for("num_rows_running", 1)
+    with pytest.raises(openai.RateLimitError) as refused:
+        server.client(max_retries=0).completions.create(model="lstm-trees", prompt="a")
+    assert (refused.value.code, refused.value.type) == ("queue_full", "rate_limit_error")
+    assert server.client(max_retries=5).completions.create(model="lstm-trees", prompt="a", max_tokens=3).choices[0].text
+
+
+# -- time
+
+
+def test_a_text_that_takes_too_long_is_a_504_or_the_end_of_a_stream(start):
+    server = start("--timeout", 1, "--rows", 1, run=TREES)
+    server.client_headers = {}
+    body = {"prompt": "oak", "max_tokens": 2_000, "sampler": SLOW}
+    answer = server.post(**body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (504, "timeout")
+    *events, last = server.stream(**body)
+    assert events
+    assert last["error"]["code"] == "timeout"
+    with pytest.raises(openai.APIError, match="complete within 1 second"):
+        list(server.client().completions.create(model="lstm-trees", stream=True, prompt="oak", max_tokens=2_000,
+                                                extra_body={"sampler": SLOW}))  # fmt: skip
+    server.wait_for("num_rows_running", 0)
+
+
+def test_20_a_slow_body_is_ended(start):
+    server = start("--timeout", 1)
+    connection = server.connect()
+    head = (
+        b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 90\r\n"
+    )
+    connection.sendall(head + b'\r\n{"prompt": ')
+    answer = connection.recv(10_000)
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "slow_body"
+    assert connection.recv(1) == b""
+
+
+@pytest.mark.slow
+def test_20_a_slow_head_is_ended(server):
+    connection = server.connect()
+    began = time.monotonic()
+    connection.settimeout(1)
+    answer = b""
+    while time.monotonic() - began < 45:
+        try:
+            connection.sendall(b"GET /health HTTP/1.1\r\n" if time.monotonic() - began < 1 else b"X-More: and more\r\n")
+            answer = connection.recv(10_000)
+            break
+        except TimeoutError:
+            continue
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert 25 < time.monotonic() - began < 40
+
+
+# -- failures
+
+
+def test_16_an_error_after_the_first_text_is_the_last_event(start):
+    server = start(run=TREES)
+    body = {"prompt": "oak", "max_tokens": 500, "sampler": "late(9) | temperature(1) | multinomial", "seed": 1}
+    with pytest.raises(openai.APIError) as error:
+        stream = server.client().completions.create(
+            model="lstm-trees", stream=True, **{k: body[k] for k in ("prompt", "max_tokens", "seed")},
+            extra_body={"sampler": body["sampler"]},
+        )  # fmt: skip
+        texts = []
+        for event in stream:
+            texts.append(event.choices[0].text)
+    assert error.value.body["type"] == "server_error"
+    assert "".join(texts)
+    whole = server.post(**body)
+    assert (whole.status_code, whole.json()["error"]["type"]) == (500, "server_error")
+    assert any("a sampler with a mistake" in line.get("traceback", "") for line in server.log)
+
+
+def test_17_a_fault_of_one_request_does_not_reach_the_others(start, trees):
+    server = start(run=TREES)
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        good = [pool.submit(server.texts, prompt="oak", seed=seed, max_tokens=300) for seed in range(6)]
+        bad = [pool.submit(server.post, prompt="oak", sampler="faulty | multinomial") for _ in range(6)]
+        assert [each.result().status_code for each in bad] == [500] * 6
+        assert [each.result()[0] for each in good] == [
+            trees.generate("oak", seed=seed, length=300)[3:] for seed in range(6)
+        ]
+    assert httpx.get(server.url + "/health").status_code == 200
+
+
+def test_17_when_the_engine_dies_all_are_told_and_the_process_ends(start):
+    server = start(run=TREES)
+    server.client_headers = {}
+    stream = ask(server, stream=True)
+    whole = ask(server)
+    server.wait_for("num_rows_running", 2)
+    began = time.monotonic()
+    killer = server.post(prompt="oak", sampler="deadly | multinomial")
+    assert (killer.status_code, killer.json()["error"]["code"]) == (503, "engine_dead")
+    received = b""
+    while part := stream.recv(65_536):
+        received += part
+    assert json.loads(received.split(b"data: ")[-1].split(b"\n")[0])["error"]["code"] == "engine_dead"
+    assert whole.recv(65_536).startswith(b"HTTP/1.1 503")
+    assert time.monotonic() - began < 1.5
+    assert server.end() == 1
+    assert any("Death: of the engine" in line.get("traceback", "") for line in server.log)
+
+
+# -- clients of every kind
+
+
+def test_openai_python_reads_everything(server):
+    client = server.client()
+    options = {"model": "lstm-trees", "prompt": "oak", "max_tokens": 9, "seed": 7, "user": "me"}
+    whole = client.completions.create(**options, logprobs=2, extra_body={"top_k": 5})
+    assert len(whole.choices[0].text) == 9
+    assert len(whole.choices[0].logprobs.token_logprobs) == 9
+    assert whole.usage.total_tokens == 12
+    stream = client.completions.create(
+        **options, stream=True, stream_options={"include_usage": True}, extra_body={"top_k": 5}
+    )
+    *events, last = stream
+    assert "".join(event.choices[0].text for event in events) == whole.choices[0].text
+    assert last.usage.completion_tokens == 9
+    assert [model.id for model in client.models.list()] == ["gru-names", "gru-trees", "lstm-trees"]
+    assert client.models.retrieve("lstm-trees").owned_by == "textgen"
+    with pytest.raises(openai.NotFoundError) as missing:
+        client.completions.create(model="gpt", prompt="a")
+    assert missing.value.code == "model_not_found"
+    with pytest.raises(openai.BadRequestError) as bad:
+        client.completions.create(model="lstm-trees", prompt="a", temperature=-1)
+    assert bad.value.param == "temperature"
+    with pytest.raises(openai.NotFoundError, match="continues text"):
+        client.chat.completions.create(model="lstm-trees", messages=[{"role": "user", "content": "hi"}])
+
+
+def test_a_request_as_llm_sends_it(server, names):
+    """Of its plugin for OpenAI's completion models."""
+    client = server.client(api_key="DUMMY_KEY")
+    stream = client.completions.create(
+        model="gru-names", prompt="Ram", stream=True, max_tokens=256, logprobs=None, stop=None, seed=7
+    )
+    assert "Ram" + "".join(event.choices[0].text for event in stream) == names.generate("Ram", seed=7, length=256)
+
+
+@pytest.mark.slow
+def test_19_a_pooled_client_survives_a_minute_of_silence(server):
+    with httpx.Client() as client:
+        first = client.get(server.url + "/health")
+        stream = first.extensions["network_stream"]
+        time.sleep(62)
+        assert client.get(server.url + "/health").extensions["network_stream"] is stream
+
+
+def test_pipelined_requests_are_answered_in_order(server):
+    connection = server.connect()
+    connection.sendall(
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    )
+    received = b""
+    while received.count(b"HTTP/1.1 200") < 2 or not received.endswith(b"}"):
+        received += connection.recv(65_536)
+    assert received.index(b'"status":"ok"') < received.index(b'"object":"list"')
+    connection.shutdown(socket.SHUT_RDWR)

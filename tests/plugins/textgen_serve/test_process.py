@@ -1,0 +1,289 @@
+"""The process: how it starts, what it prints, one seed and one text, and how it ends; and its OpenAPI document."""
+
+import concurrent.futures
+import json
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+
+import textgen
+from tests.plugins.textgen_serve.conftest import RECORDED, ROOT, SLOW
+
+TREES = RECORDED / "lstm-trees"
+
+#: Chains of all kinds, as a request and as the library have them.
+CHAINS = [
+    {},
+    {"temperature": 1.3},
+    {"temperature": 0},
+    {"top_k": 5},
+    {"top_p": 0.8, "temperature": 1.1},
+    {"min_p": 0.1},
+    {"repetition_penalty": 1.3},
+    {"sampler": "top-p(0.7) | temperature(1.5) | multinomial"},
+    {"sampler": "greedy"},
+]
+
+
+def alone(asked):
+    """The command that writes a request's text."""
+    options = {"length": asked["max_tokens"], "seed": asked["seed"], "stop": asked.get("stop")}
+    chain = {
+        name: asked[name]
+        for name in ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "sampler")
+        if name in asked
+    }
+    return {name: value for name, value in (options | chain).items() if value is not None}
+
+
+def some_requests(count):
+    drawn = random.Random(12)
+    requests = []
+    for _ in range(count):
+        asked = {
+            "prompt": drawn.choice(["oak", "a", "the tree", "r"]) * drawn.choice([1, 1, 1, 30]),
+            "max_tokens": drawn.choice([1, 7, 60, 400]),
+            "seed": drawn.choice([0, 1, 2**63 + 9, drawn.getrandbits(32)]),
+            **drawn.choice(CHAINS),
+        }
+        if drawn.random() < 0.3:
+            asked["stop"] = [drawn.choice(["e", "th", "\n", "ak t"])]
+        requests.append(asked)
+    return requests
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_12_one_seed_one_text_among_200_at_once_and_after_a_restart(start, tmp_path, precision):
+    run = TREES
+    if precision == "int8":
+        run = tmp_path / "int8"
+        textgen.export(TREES, out=run, options={"precision": "int8"})
+    requests = some_requests(200)
+    generator = textgen.load(run)
+    expected = [generator.generate(each["prompt"], **alone(each))[len(each["prompt"]) :] for each in requests]
+    for order in range(2):
+        server = start("--rows", 64, run=run)
+        asked = list(range(200))
+        random.Random(order).shuffle(asked)
+        streams = random.Random(order)
+        with concurrent.futures.ThreadPoolExecutor(100) as pool:
+            write = [
+                pool.submit(server.streamed if streams.random() < 0.5 else server.texts, **requests[index])
+                for index in asked
+            ]
+            found = {index: each.result()[0] for index, each in zip(asked, write, strict=True)}
+        assert [found[index] for index in range(200)] == expected
+        server.close()
+
+
+def test_12_a_text_of_the_server_is_what_the_command_prints(server):
+    options = ["--length", "80", "--seed", "5", "--temperature", "1.1", "--top-k", "7"]
+    command = [sys.executable, "-m", "textgen", "sample", str(TREES), "--prompt", "oak", *options]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    body = {"model": "lstm-trees", "prompt": "oak", "max_tokens": 80, "seed": 5, "temperature": 1.1, "top_k": 7}
+    assert server.texts(**body, echo=True) == [printed.removesuffix("\n")]
+
+
+# -- the start
+
+
+def test_it_says_where_it_is_and_what_it_serves(start):
+    server = start(run=f"trees={TREES}")
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", server.url)
+    health = httpx.get(server.url + "/health")
+    assert (health.status_code, health.json()) == (200, {"status": "ok", "models": ["trees"], "default_length": 200})
+    (model,) = httpx.get(server.url + "/v1/models").json()["data"]
+    assert (model["id"], model["owned_by"]) == ("trees", "textgen")
+    about = model["textgen"]
+    assert (about["vocab_size"], about["cell"], about["units"], about["precision"]) == (30, "lstm", [6, 6], "fp32")
+    assert (about["chain"], about["default_length"]) == ("temperature(0.8) | multinomial", 200)
+    server.close()
+    assert any("serving trees (onnx on cpu)" in line for line in server.lines)
+
+
+def test_an_export_is_called_as_its_run(start):
+    server = start(run=TREES / "onnx")
+    assert httpx.get(server.url + "/health").json()["models"] == ["lstm-trees"]
+
+
+def test_by_default_the_latest_run_is_served(plugin, tmp_path):
+    import shutil
+
+    from tests.plugins.textgen_serve.conftest import ServerProcess
+
+    for name in ("gru-names", "lstm-trees"):
+        shutil.copytree(RECORDED / name, tmp_path / "runs" / name)
+    server = ServerProcess(plugin=plugin, TEXTGEN_RUNS_DIR=str(tmp_path / "runs"))
+    latest = textgen.load.__module__ and httpx.get(server.url + "/health").json()["models"]
+    command = [sys.executable, "-m", "textgen", "sample", "--length", "20", "--seed", "1"]
+    environment = {"TEXTGEN_RUNS_DIR": str(tmp_path / "runs")}
+    import os
+
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | environment).stdout
+    assert server.texts(seed=1, max_tokens=20) == [printed.removesuffix("\n")]
+    assert len(latest) == 1
+    server.close()
+
+
+MISTAKES = [
+    (["nowhere"], "nowhere"),
+    ([TREES, TREES], "two runs are called lstm-trees; name one of them, as in other=lstm-trees"),
+    ([TREES, "--host", "192.0.2.1"], "cannot listen on 192.0.2.1"),
+    ([TREES, "--port", "65536"], "--port"),
+    ([TREES, "--api-key-file", "missing"], "--api-key-file: missing cannot be read: no such file or directory"),
+    ([TREES, "--device", "gpu"], "unknown device 'gpu'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error"), MISTAKES, ids=lambda value: str(value)[-40:])
+def test_a_mistake_is_one_line(arguments, error, tmp_path):
+    command = [sys.executable, "-m", "textgen", "serve", *map(str, arguments)]
+    done = subprocess.run([*command, *([] if "--port" in arguments else ["--port", "0"])], capture_output=True, text=True,
+                          cwd=tmp_path, timeout=60)  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert error in done.stderr
+
+
+def test_a_port_in_use_is_one_line(server):
+    command = [sys.executable, "-m", "textgen", "serve", str(TREES), "--port", str(server.port)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert f"cannot listen on 127.0.0.1 port {server.port}: address already in use" in done.stderr
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path):
+    (tmp_path / "starlette.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'starlette'\", name='starlette')"
+    )
+    import os
+
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-m", "textgen", "serve", str(TREES)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "textgen: error: textgen serve needs starlette; install it with: pip install 'textgen-rnn[serve]'\n"
+    )
+
+
+def test_it_imports_no_training_library(start, tmp_path):
+    for library in ("tensorflow", "keras", "numba"):
+        (tmp_path / f"{library}.py").write_text("raise ImportError('this environment has no such library')\n")
+    import os
+
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    server = start(run=TREES, PYTHONPATH=path)
+    assert server.texts(prompt="oak", seed=1)
+
+
+def test_a_run_without_an_export_is_run_from_its_weights(start, tmp_path, trees):
+    import shutil
+
+    run = tmp_path / "bare"
+    shutil.copytree(TREES, run, ignore=shutil.ignore_patterns("onnx"))
+    server = start(run=run)
+    assert httpx.get(server.url + "/v1/models").json()["data"][0]["textgen"]["runtime"] == "numpy"
+    assert server.texts(prompt="oak", seed=1, max_tokens=50) == [trees.generate("oak", seed=1, length=50)[3:]]
+
+
+# -- the end
+
+
+def test_19_sigterm_lets_texts_end_and_refuses_new_ones(start, trees):
+    server = start(run=TREES)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        body = {"prompt": "oak", "max_tokens": 80, "sampler": SLOW, "seed": 3}
+        whole, stream = pool.submit(server.texts, **body), pool.submit(server.streamed, **body)
+        server.wait_for("num_rows_running", 2)
+        server.signal(signal.SIGTERM)
+        until = time.monotonic() + 5
+        while (health := httpx.get(server.url + "/health")).status_code == 200:
+            assert time.monotonic() < until
+        assert (health.status_code, health.json()["error"]["code"]) == (503, "shutting_down")
+        refused = server.post(prompt="oak")
+        assert (refused.status_code, refused.json()["error"]["type"]) == (503, "unavailable_error")
+        assert "x-should-retry" not in refused.headers
+        text = trees.generate("oak", length=80, sampler=SLOW.partition("| ")[2], seed=3)[3:]
+        assert (whole.result(), stream.result()) == ([text], {0: text})
+    assert server.end() == 0
+
+
+def test_19_texts_that_take_longer_than_the_grace_end_with_an_error(start):
+    server = start("--grace", 0.5, run=TREES)
+    body = {"prompt": "oak", "max_tokens": 2_000, "sampler": SLOW}
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        whole, stream = pool.submit(server.post, **body), pool.submit(lambda: list(server.stream(**body)))
+        server.wait_for("num_rows_running", 2)
+        began = time.monotonic()
+        server.signal(signal.SIGTERM)
+        *events, last = stream.result()
+        assert events
+        assert last["error"]["code"] == whole.result().json()["error"]["code"] == "shutting_down"
+        assert whole.result().status_code == 503
+    assert server.end() == 0
+    assert 0.4 < time.monotonic() - began < 4
+
+
+def test_19_ctrl_c_with_an_open_stream_ends_in_two_seconds(start):
+    server = start("--rows", 1, run=TREES)
+    body = {"prompt": "oak", "max_tokens": 2_000, "sampler": SLOW, "stream": True}
+    writing, waiting = server.send(**body), server.send(**body)  # the second one has no text yet
+    server.wait_for("num_requests_waiting", 1)
+    idle = server.connect()
+    began = time.monotonic()
+    server.signal(signal.SIGINT)
+    assert server.end(10) == 130
+    assert time.monotonic() - began < 2
+    received = b""
+    while part := writing.recv(65_536):
+        received += part
+    assert json.loads(received.split(b"data: ")[-1].split(b"\n")[0])["error"]["code"] == "shutting_down"
+    assert waiting.recv(100).startswith(b"HTTP/1.1 503")
+    assert idle.recv(1) == b""
+
+
+def test_19_a_client_that_does_not_read_does_not_keep_the_process(start):
+    server = start("--grace", 1, run=TREES)
+    stuck = server.connect()
+    stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1_024)
+    content = json.dumps({"prompt": "oak", "n": 128, "max_tokens": 20_000, "stream": True}).encode()
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(content)}"
+    stuck.sendall(head.encode() + b"\r\n\r\n" + content)
+    server.wait_for("num_rows_running", 128)
+    time.sleep(1)
+    server.signal(signal.SIGTERM)
+    assert server.end(15) == 0
+
+
+# -- the document
+
+
+def test_the_document_describes_every_route(server):
+    document = httpx.get(server.url + "/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
+    assert document["paths"].keys() == {
+        "/v1/completions", "/v1/models", "/v1/models/{model}", "/next", "/tokenize", "/detokenize",
+        "/tokenizer_info", "/health", "/metrics",
+    }  # fmt: skip
+
+
+def test_schemathesis_finds_no_fault(start, tmp_path):
+    pytest.importorskip("schemathesis")
+    server = start("--no-access-log", run=TREES)
+    command = [sys.executable, "-m", "schemathesis.cli", "run", server.url + "/openapi.json"]
+    # A body may fit its schema and still be refused: a character that the model does not know, n above best_of.
+    options = ["--exclude-checks", "positive_data_acceptance", "--max-examples", "30", "--seed", "1", "--workers", "2"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, cwd=tmp_path, timeout=280)
+    assert done.returncode == 0, done.stdout[-6_000:]
+    assert server.texts(prompt="oak", max_tokens=3)
+
+
+def test_the_room_has_at_most_twelve_files():
+    assert len(list((ROOT / "plugins" / "textgen_serve").glob("*.py"))) <= 12
