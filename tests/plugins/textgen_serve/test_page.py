@@ -507,10 +507,10 @@ def test_a_key(browser, fake):
     tab = Tab(browser, fake.url)
     page = tab.page
     page.goto(fake.url)
-    page.locator("[role=alert]", has_text="The server asks for an API key.").wait_for()
+    page.locator("[role=alert]", has_text="The server needs an API key. Enter it below.").wait_for()
     page.keyboard.type("wrong")  # the field has the focus
     page.keyboard.press("Enter")
-    page.locator("[role=alert]", has_text="key").wait_for()
+    page.locator("[role=alert]", has_text="The server does not accept this API key.").wait_for()
     page.fill("#key", "secret")
     page.keyboard.press("Enter")
     page.locator("#bars li:visible").first.wait_for()
