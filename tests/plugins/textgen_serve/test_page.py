@@ -6,10 +6,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
+from copy import copy
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,9 +19,10 @@ from hypothesis import strategies as st
 import textgen
 from tests.conftest import ROOT
 
-pytest.importorskip("starlette", reason="needs the serve extra")
 api = pytest.importorskip("playwright.sync_api", reason="needs playwright, from PyPI")
 from tests.plugins.textgen_serve.fake_server import BREAK, WAIT, FakeServer, model, running  # noqa: E402
+
+RECORDED = ROOT / "tests" / "recorded"
 
 BROWSERS = ("chromium", "chromium-headless-shell", "google-chrome")
 
@@ -366,10 +365,9 @@ chains = st.lists(
 )  # fmt: skip
 
 
-def test_the_page_draws_as_the_samplers_do(tab):
+def test_the_page_draws_as_the_samplers_do(tab, names):
     """Chains of any order, and edited ones, give the probabilities that the bundled samplers give."""
     page = tab.open()
-    registry = textgen.load(ROOT / "tests" / "recorded" / "gru-names").run
 
     @settings(max_examples=150, suppress_health_check=list(HealthCheck))
     @given(
@@ -380,8 +378,6 @@ def test_the_page_draws_as_the_samplers_do(tab):
     )
     @example(weights=[5, 5, 5, 5], links=["top-k(2)"], selector="multinomial", edits={})
     def check(weights, links, selector, edits):
-        from textgen.generation.chain import edit_chain
-
         edits = edits | ({"top-k": 2} if "top-k" in edits else {})
         text = " | ".join([*links, selector])
         own = np.log(np.array(sorted(weights, reverse=True)) / sum(weights))
@@ -393,7 +389,10 @@ def test_the_page_draws_as_the_samplers_do(tab):
             }""",
             [own.tolist(), text, edits],
         )
-        chain = registry.chain(edit_chain(text, edits))
+        generator = copy(names)
+        generator.defaults = names.defaults.model_copy(update={"sampler": text})
+        options: Any = {name.replace("-", "_"): value for name, value in edits.items()}
+        chain = generator.request("a", **options).chains[0]
         logits = own.astype(np.float32)[None]
         for sampler in chain.samplers:
             parameters = {name: np.array([[value]], np.float32) for name, value in sampler.parameters.items()}
@@ -472,7 +471,7 @@ def test_an_error_stays_until_its_cause_is_gone(tab, fake):
     fake.refusal = None
     page.fill("#prompt", "b")
     page.locator("#next-title", has_text="after “b”").wait_for()
-    assert "busy" in page.inner_text("[role=alert]")
+    assert page.locator("[role=alert]:visible").all_inner_texts() == ["The server is busy. Try again in a few seconds."]
 
 
 def test_a_model_that_needs_a_prompt(tab, fake):
@@ -677,36 +676,22 @@ def test_only_its_own_files(tab):
 # Over the real server
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory) -> Iterator[tuple[str, Path]]:
-    """The address of ``textgen serve`` with two small runs, and the folder that they lie in."""
-    folder = tmp_path_factory.mktemp("runs")
-    for name in ("gru-names", "lstm-trees"):
-        shutil.copytree(ROOT / "tests" / "recorded" / name, folder / name)
-    command = [sys.executable, "-m", "textgen", "serve", "gru-names", "lstm-trees", "--port", "0", "--no-access-log"]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        yield f"{server.stdout.readline().strip()}/", folder
-        server.terminate()
-        assert server.wait(30) == 0
-
-
 @pytest.fixture
-def real(browser, served) -> Iterator[Tab]:
-    tab = Tab(browser, served[0])
+def real(browser, server) -> Iterator[Tab]:
+    tab = Tab(browser, f"{server.url}/")
     yield tab
     tab.close()
 
 
-def printed(page: Any, folder: Path) -> str:
-    """What the command line that the page shows prints."""
+def printed(page: Any) -> str:
+    """What the command line that the page shows prints, in the folder of the runs."""
     line = page.locator("#command").text_content()
     assert line.startswith("textgen ")
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("there is no bash")
     script = f'textgen() {{ {shlex.quote(sys.executable)} -m textgen "$@"; }}; {line}'
-    done = subprocess.run([bash, "-c", script], cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run([bash, "-c", script], cwd=RECORDED, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -721,7 +706,7 @@ def printed(page: Any, folder: Path) -> str:
         {"model": "lstm-trees", "prompt": "a", "temperature": "0", "length": "50"},
     ],
 )
-def test_the_command_line_prints_the_same_text(real, served, values):
+def test_the_command_line_prints_the_same_text(real, values):
     page = real.open("#" + urlencode(values))
     page.click("#write")
     finish(page)
@@ -729,7 +714,7 @@ def test_the_command_line_prints_the_same_text(real, served, values):
     assert len(found) == int(values.get("texts", 1))
     assert all(text.startswith(values["prompt"]) for text in found)
     gap = "\n\n" if values["model"] == "lstm-trees" else "\n"  # between texts that can have several lines
-    assert printed(page, served[1]) == gap.join(found) + "\n"
+    assert printed(page) == gap.join(found) + "\n"
     assert page.is_hidden("[role=alert]")
 
 
@@ -739,7 +724,7 @@ def test_the_command_line_prints_the_same_text(real, served, values):
 )
 def test_bars_are_the_probabilities_of_the_samplers(real, run, temperature, k, p, least):
     """From the logits of the run, by the formulas of the samplers in their order, in NumPy."""
-    generator = textgen.load(ROOT / "tests" / "recorded" / run, runtime="numpy")
+    generator = textgen.load(RECORDED / run, runtime="numpy")
     ids = generator.tokenizer.encode("tre", None)[None]
     logits = generator.runtime.forward(ids, generator.runtime.initial_state(1))[0][0, -1].astype(np.float64)
     logits[list(generator.boundaries.forbidden_ids(generator.tokenizer))] = -np.inf
@@ -767,10 +752,10 @@ def test_bars_are_the_probabilities_of_the_samplers(real, run, temperature, k, p
     assert [share for *_, share in found] == pytest.approx(own[order[:12]], abs=1e-6)
 
 
-def test_how_texts_begin(real):
+def test_how_texts_begin(real, names):
     """Without a prompt: by how often training texts begin so, whatever the settings."""
     page = real.open("#model=gru-names&temperature=0.1")
-    starts = textgen.load(ROOT / "tests" / "recorded" / "gru-names").boundaries.starts
+    starts = names.boundaries.starts
     counts = sorted(starts.values(), reverse=True)[:12]
     expected = pytest.approx([count / sum(starts.values()) for count in counts])
     assert [share for _, share, _ in bars(page)] == expected
@@ -778,7 +763,7 @@ def test_how_texts_begin(real):
 
 
 def test_bits_are_those_of_the_model(real):
-    generator = textgen.load(ROOT / "tests" / "recorded" / "lstm-trees", runtime="numpy")
+    generator = textgen.load(RECORDED / "lstm-trees", runtime="numpy")
     ids = generator.tokenizer.encode("the oak", None)
     logits = generator.runtime.forward(ids[None], generator.runtime.initial_state(1))[0][0].astype(np.float64)
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -787,22 +772,14 @@ def test_bits_are_those_of_the_model(real):
     page.locator("#bits", has_text=f"{bits:.2f} bits per character").wait_for()
 
 
-def test_the_server_stops_with_the_page(real, served):
-    def running() -> int:
-        with urllib.request.urlopen(f"{served[0]}metrics") as answer:
-            found = re.findall(r"^textgen:num_rows_running\{.*?\} ([\d.]+)$", answer.read().decode(), re.MULTILINE)
-        return round(sum(map(float, found)))
-
+def test_the_server_stops_with_the_page(real, server):
     page = real.open("#model=lstm-trees&prompt=a&length=100000&texts=3")
     page.click("#write")
     page.locator(".body >> nth=2", has_text=re.compile(".{100}", re.DOTALL)).wait_for()
-    assert running() == 3
+    assert server.metric("num_rows_running") == 3
     page.click("#stop")
     finish(page)
-    deadline = time.monotonic() + 5
-    while running() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert running() == 0
+    server.wait_for("num_rows_running", 0)
     assert all(len(text) < 100_000 for text in texts(page))
 
 
