@@ -563,6 +563,7 @@ def test_every_control_has_a_name(tab, fake):
     fake.models = [model("one", labels=["x"]), model("two")]
     page = tab.open()
     page.click("summary")
+    page.fill("#texts-count", "2")
     page.click("#write")
     finish(page)
     controls = {"button", "textbox", "slider", "spinbutton", "combobox", "article", "DisclosureTriangle"}
