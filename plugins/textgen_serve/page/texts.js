@@ -25,6 +25,7 @@ export class Texts {
   /** Begin anew: n empty texts after a prompt. */
   begin(prompt, n) {
     this.#waiting.clear();
+    this.#pause = FRAME;
     this.#cards = Array.from({length: n}, (_, index) => this.#card(prompt, n > 1 ? `Text ${index + 1}` : 'Text'));
     this.root.replaceChildren(...this.#cards.map(({card}) => card));
     this.root.classList.toggle('several', n > 1);
