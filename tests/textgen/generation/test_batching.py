@@ -288,10 +288,10 @@ def test_threads_prepare_add_and_cancel_while_one_takes_turns(make, runtime, tok
 
     with ThreadPoolExecutor(4) as pool:
         asking = [pool.submit(ask, first) for first in range(4)]
-        while batching.running or batching.waiting or not all(each.done() for each in asking):
+        while batching.running or batching.waiting or not all(future.done() for future in asking):
             batching.turn()
-    for each in asking:
-        each.result()
+    for future in asking:
+        future.result()
     for seed, each in enumerate(asked):
         for index, alone in enumerate(finish(generate(runtime, tokenizer, boundaries, each))):
             found = jobs[seed].generations()[index]
