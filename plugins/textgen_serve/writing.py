@@ -80,15 +80,10 @@ class Writing:
             self.error = error
         self._news.set()
 
-    async def news(self, seconds: float | None = None) -> bool:
-        """Wait for new text or the end; ``False`` if neither came within some seconds."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._news.wait()
-        except TimeoutError:
-            return False
+    async def news(self) -> None:
+        """Wait for new text, or the end."""
+        await self._news.wait()
         self._news.clear()
-        return True
 
     def pieces(self, least: int = 1) -> Iterator[Piece]:
         """The new text, a piece per row.
