@@ -54,12 +54,14 @@ class Job:
         request: what is asked for.
         rows: with their ids, text and finish reason, as they are written.
         error: what ended the job, if it failed.
+        began: when its first row got a place, by ``time.perf_counter``; ``None`` while all of them wait.
     """
 
     def __init__(self, request: Request, rows: Sequence[Row], read: Sequence[ReadPrompt], tokenizer: Tokenizer) -> None:
         self.request = request
         self.rows = list(rows)
         self.error: Exception | None = None
+        self.began: float | None = None
         self._read = read
         self._tokenizer = tokenizer
         self._left = len(self.rows)
@@ -285,6 +287,7 @@ class Batching:
             if left:
                 self._waiting.append((job, left))
             self._job_of[row] = job
+            job.began = job.began or perf_counter()
             rows.append(row)
         if rows:
             self._reading = _joined([*self._reading, Reading(self._runtime, rows)])
