@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from textgen.evaluation.n_grams import distinct_share
 from textgen.evaluation.samples import DISTINCT, Progress, RealText, reverse_loss, write_texts, written_sample
-from textgen.generation.chain import Chain, edit_chain
 from textgen.generation.request import Generation, Request
 from textgen.plugins.registry import Registry
+from textgen.sampling.chain import Chain, edit_chain
 
 #: The temperatures of a curve.
 TEMPERATURES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
@@ -39,7 +39,7 @@ class Curve:
 
     Attributes:
         points: in ascending order of temperature.
-        best: the temperature at which the reverse loss is lowest; ``None`` without reverse losses.
+        best: the temperature at which the reverse loss is lowest; ``None`` if it is the same at all, or there is none.
     """
 
     points: tuple[Point, ...]
@@ -81,4 +81,5 @@ def draw_curve(
             )
         )
     losses = {point.temperature: point.reverse_loss for point in points if point.reverse_loss is not None}
-    return Curve(points=tuple(points), best=min(losses, key=losses.__getitem__) if losses else None)
+    differ = len(set(losses.values())) > 1
+    return Curve(points=tuple(points), best=min(losses, key=losses.__getitem__) if differ else None)

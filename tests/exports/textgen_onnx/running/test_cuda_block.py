@@ -11,9 +11,9 @@ from onnx import TensorProto
 
 from textgen import api
 from textgen.errors import UnavailableError
-from textgen.generation.draw import Draw, uniforms
 from textgen.model.network import Cell
 from textgen.runs.artifact import Artifact
+from textgen.sampling.draw import Draw, uniforms
 from textgen.saved_run import SavedRun
 from textgen.text_generator import TextGenerator
 from textgen_onnx.contract import Precision
@@ -46,7 +46,8 @@ CUDA_KERNELS = {
     "Concat": {"INT64 -> INT64"},
     "CumSum": {"DOUBLE INT64 -> DOUBLE", "FLOAT INT64 -> FLOAT"},
     "Div": {"FLOAT -> FLOAT", "INT64 -> INT64"},
-    "Equal": {"INT64 -> BOOL"},
+    "Equal": {"FLOAT -> BOOL", "INT64 -> BOOL"},
+    "Exp": {"FLOAT -> FLOAT"},
     "Gather": {"DOUBLE INT64 -> DOUBLE", "FLOAT INT64 -> FLOAT", "INT32 INT64 -> INT32", "INT64 -> INT64"},
     "Greater": {"FLOAT -> BOOL"},
     "GreaterOrEqual": {"FLOAT -> BOOL"},
@@ -58,10 +59,9 @@ CUDA_KERNELS = {
     "Max": {"FLOAT -> FLOAT"},
     "Mod": {"INT64 -> INT64"},
     "Mul": {"DOUBLE -> DOUBLE", "FLOAT -> FLOAT", "INT64 -> INT64"},
-    "Or": {"BOOL -> BOOL"},
     "ReduceMax": {"FLOAT -> FLOAT"},
     "ReduceSum": {"INT32 INT64 -> INT32"},
-    "ScatterElements": {"FLOAT INT64 FLOAT -> FLOAT"},
+    "ScatterElements": {"BOOL INT64 BOOL -> BOOL", "FLOAT INT64 FLOAT -> FLOAT"},
     "Sigmoid": {"FLOAT -> FLOAT"},
     "Softmax": {"FLOAT -> FLOAT"},
     "Split": {"FLOAT INT64 -> FLOAT"},
