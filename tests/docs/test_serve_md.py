@@ -113,7 +113,8 @@ class Served:
     """
 
     def __init__(self, words: list[str], workplace: Workplace, **options: Any) -> None:
-        options = {"cwd": workplace.folder, "env": workplace.variables} | options
+        options.setdefault("cwd", workplace.folder)
+        options.setdefault("env", workplace.variables)
         with (workplace.folder / "stderr").open("w") as errors:
             self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors, text=True, **options)
         assert self.process.stdout is not None
@@ -671,8 +672,8 @@ def test_nginx_passes_streams_on_as_they_come(start, tmp_path):
         # While the first instance is full, the other one writes.
         long = {"prompt": "Tyra", "stream": True, "ignore_eos": True, "max_tokens": 100_000, "top_k": 9}
         with httpx.stream("POST", one.url + "/v1/completions", json=long, headers=headers, timeout=60) as answer:
-            lines = answer.iter_lines()  # kept: without it, the stream is closed
-            next(lines)
+            kept = answer.iter_lines()  # without it, the stream would be closed
+            next(kept)
             short = {"prompt": "Tyra", "seed": 7}
             answers = [httpx.post(url + "/v1/completions", json=short, headers=headers, timeout=60) for _ in range(4)]
             refused = httpx.get(one.url + "/metrics", headers=headers).text
