@@ -28,7 +28,7 @@ from textgen_serve.scoring import TokenScorer, is_drawn
 from textgen_serve.served_run import ServedRun, failure
 from textgen_serve.writing import Desk, Piece, Writing
 
-#: Seconds without text after which a stream sends a comment, so that nobody between takes it for dead.
+#: Seconds after which a stream sends a comment, again and again, so that nobody between takes it for dead.
 PING_EVERY = 15.0
 
 #: Events that all streams together send a second, at most: each then carries more text.
@@ -153,7 +153,11 @@ class Completions:
         for scorer in answer.scorers:
             await self._desk.engine.run(scorer.read())
         if body.stream:
-            await self._stream(response, body, answer, writing)
+            ping = asyncio.create_task(_ping(response))
+            try:
+                await self._stream(response, body, answer, writing)
+            finally:
+                ping.cancel()
             return
         while not writing.is_done:
             await writing.news()
@@ -167,9 +171,7 @@ class Completions:
         least, sent = body.stream_interval or 1, 0.0
         is_done = False
         while not is_done:
-            if not await writing.news(PING_EVERY):
-                await response.send(b": ping\n\n")
-                continue
+            await writing.news()
             if writing.error:
                 raise writing.error
             pause = self._desk.count / EVENTS_PER_SECOND - (perf_counter() - sent)
@@ -201,6 +203,12 @@ class Completions:
 async def _wait_until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def _ping(response: _Response) -> None:
+    while True:
+        await asyncio.sleep(PING_EVERY)
+        await response.send(b": ping\n\n")
 
 
 class _Response:

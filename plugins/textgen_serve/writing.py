@@ -38,11 +38,12 @@ class Writing:
     Args:
         run: that writes it.
         job: prepared.
-        began: when it came, by ``perf_counter``.
+        began: when it came, by ``time.perf_counter``.
         streams: whether its text is wanted before all of it has been written.
 
     Attributes:
         error: what ended it before its time; ``None`` so far.
+        has_text: whether any of its text has come.
     """
 
     def __init__(self, run: ServedRun, job: Job, began: float, *, streams: bool) -> None:
@@ -80,15 +81,10 @@ class Writing:
             self.error = error
         self._news.set()
 
-    async def news(self, seconds: float | None = None) -> bool:
-        """Wait for new text or the end; ``False`` if neither came within some seconds."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._news.wait()
-        except TimeoutError:
-            return False
+    async def news(self) -> None:
+        """Wait for new text, or the end."""
+        await self._news.wait()
         self._news.clear()
-        return True
 
     def pieces(self, least: int = 1) -> Iterator[Piece]:
         """The new text, a piece per row.
@@ -188,7 +184,7 @@ class Desk:
         """Bring the gauges up to date."""
         for run in self._runs:
             own = [writing for writing in self._writings.values() if writing.run is run]
-            begun = sum(writing.has_text for writing in own)
+            begun = sum(writing.job.began is not None for writing in own)
             self._metrics.requests_running.labels(run.name).set(begun)
             self._metrics.requests_waiting.labels(run.name).set(len(own) - begun)
             self._metrics.rows_running.labels(run.name).set(run.batching.running)
@@ -207,6 +203,8 @@ class Desk:
                     continue
                 if not writing.has_text:
                     writing.has_text = True
+                    began = writing.job.began or now
+                    self._metrics.queue_time.labels(writing.run.name).observe(began - writing.began)
                     self._metrics.first_token.labels(writing.run.name).observe(now - writing.began)
                 written += writing.take(event.index, event.text, is_last=event.finish_reason is not None)
                 rows += 1
