@@ -59,10 +59,9 @@ def test_a_command_imports_no_other_command(command):
 
 
 def test_an_export_writes_text_without_what_it_does_not_need():
-    export = Path(__file__).parents[1] / "recorded" / "gru-names" / "onnx"
-    command = ("sample", export, "--runtime", "onnx", "--seed", "1", "--length", "20")
-    imported_by(*command)  # its graphs are built anew at first, and then known
-    modules = imported_by(*command)
+    run = Path(__file__).parents[1] / "recorded" / "gru-names"
+    imported_by("export", run, "--onnx", "--out", "export")  # its graphs are known from then on
+    modules = imported_by("sample", "export", "--runtime", "onnx", "--seed", "1", "--length", "20")
     assert "onnxruntime" in modules
     unwanted = {"rich", "pooch", "safetensors", "onnx", "textgen.training", "textgen.evaluation", "textgen.exporting"}
     unwanted |= {"textgen.model.model", "textgen.model.fitting", "textgen.text.corpus", "textgen.text.batches"}
