@@ -74,7 +74,7 @@ def _write_run(subject: Subject, folder: Path) -> None:
     letters = random.Random(0)
     lines = ["".join(letters.choices(characters, k=LINE)) for _ in range(LINES)]
     corpus.write_text("\n".join([*lines, characters]) + "\n", encoding="utf-8")
-    model: dict[str, Any] = {"name": subject.cell, "units": subject.units, "layers": subject.layers}
+    model: dict[str, Any] = {"name": subject.cell, "units": subject.units, "layers": subject.layers, "ngram": 0}
     if subject.embedding_dim is None:
         model["input"] = "one-hot"
     else:
