@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from statistics import fmean
@@ -176,7 +176,7 @@ def _replaying(recorded: Drive, folder: Path) -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def _process(command: Sequence[str], environment: dict[str, str]) -> Iterator[tuple[int, str]]:
+def _process(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[tuple[int, str]]:
     """A process that is killed afterwards, and the first line that it prints."""
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, **environment}
