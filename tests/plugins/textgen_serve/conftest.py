@@ -110,6 +110,16 @@ class ServerProcess:
         """The lines of the log."""
         return [json.loads(line) for line in self.lines if line.startswith("{")]
 
+    def logged(self, count: int, **fields: object) -> list[dict[str, Any]]:
+        """The lines of the log with some fields; waits for so many."""
+        until = time.monotonic() + 5
+        while True:
+            found = [line for line in self.log if all(line.get(name) == value for name, value in fields.items())]
+            if len(found) == count:
+                return found
+            assert time.monotonic() < until, found
+            time.sleep(0.02)
+
     def post(self, path: str = "/v1/completions", **body: Any) -> httpx.Response:
         return httpx.post(self.url + path, json=body, timeout=60)
 
@@ -184,6 +194,11 @@ class ServerProcess:
             raise
 
 
+def read_all(connection: socket.socket) -> bytes:
+    """What comes on a connection until its end."""
+    return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+
 @pytest.fixture(scope="session")
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with samplers to test with."""
@@ -200,10 +215,8 @@ def start(plugin: Path) -> Iterator[Start]:
     """Starts servers, which end with the test: ``start("--rows", 4)``; by default of the run ``gru-names``."""
     started: list[ServerProcess] = []
 
-    def start(
-        *arguments: object, runs: tuple[object, ...] = (RECORDED / "gru-names",), **variables: str
-    ) -> ServerProcess:
-        started.append(ServerProcess(*runs, *arguments, plugin=plugin, **variables))
+    def start(*arguments: object, run: object = RECORDED / "gru-names", **variables: str) -> ServerProcess:
+        started.append(ServerProcess(run, *arguments, plugin=plugin, **variables))
         return started[-1]
 
     yield start
