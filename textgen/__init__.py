@@ -29,7 +29,16 @@ _HOMES = {
     "textgen.generation.probability": ("Scores", "score"),
     "textgen.generation.request": ("Generation", "Piece", "Request"),
     "textgen.generation.runtime": ("Block", "Check", "Ids", "ModelRuntime", "Runtime"),
-    "textgen.generation.sampler": ("GraphBuilder", "Logits", "Parameters", "Sampler", "Selector"),
+    "textgen.generation.sampler": (
+        "GraphBuilder",
+        "Logits",
+        "Parameters",
+        "RankSampler",
+        "Sampler",
+        "Selector",
+        "ThresholdSampler",
+        "emit_ranked",
+    ),
     "textgen.model.fitting": ("Checkpoint", "Position", "Tensors", "TrainingOptions", "TrainingRun"),
     "textgen.model.model": ("Model",),
     "textgen.model.network": (

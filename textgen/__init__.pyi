@@ -43,8 +43,11 @@ from textgen.generation.runtime import Runtime as Runtime
 from textgen.generation.sampler import GraphBuilder as GraphBuilder
 from textgen.generation.sampler import Logits as Logits
 from textgen.generation.sampler import Parameters as Parameters
+from textgen.generation.sampler import RankSampler as RankSampler
 from textgen.generation.sampler import Sampler as Sampler
 from textgen.generation.sampler import Selector as Selector
+from textgen.generation.sampler import ThresholdSampler as ThresholdSampler
+from textgen.generation.sampler import emit_ranked as emit_ranked
 from textgen.model.fitting import Checkpoint as Checkpoint
 from textgen.model.fitting import Position as Position
 from textgen.model.fitting import Tensors as Tensors

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from textgen import GraphBuilder, Logits, Parameters, Sampler
+from textgen import GraphBuilder, Logits, Parameters, ThresholdSampler
 from textgen.options import Options
 
 
@@ -19,7 +18,7 @@ class MinPOptions(Options):
     p: float = Field(0.05, ge=0, le=1, description="Smallest probability to keep, as a fraction of the largest.")
 
 
-class MinP(Sampler):
+class MinP(ThresholdSampler):
     """Keeps ids whose probability is at least p times that of the most likely id (Nguyen et al., 2024).
 
     Example:
@@ -30,13 +29,10 @@ class MinP(Sampler):
     Options = MinPOptions
     neutral: ClassVar = {"p": 0}
 
-    def transform(self, logits: Logits, parameters: Parameters, seen: NDArray[np.bool_] | None) -> Logits:
+    def threshold(self, best: Logits, parameters: Parameters) -> Logits:
         with np.errstate(divide="ignore"):
-            smallest = logits.max(axis=1, keepdims=True) + np.log(parameters["p"])
-        return np.where(logits >= smallest, logits, np.float32(-np.inf))
+            least: Logits = best + np.log(parameters["p"])
+        return least
 
-    def emit(self, graph: GraphBuilder, logits: str, parameters: Mapping[str, str], seen: str | None) -> str:
-        best = graph.add("ReduceMax", logits, axes=[1], keepdims=1)
-        smallest = graph.add("Add", best, graph.add("Log", parameters["p"]))
-        kept = graph.add("GreaterOrEqual", logits, smallest)
-        return graph.add("Where", kept, logits, graph.constant(np.float32(-np.inf)))
+    def emit_threshold(self, graph: GraphBuilder, best: str, parameters: Mapping[str, str]) -> str:
+        return graph.add("Add", best, graph.add("Log", parameters["p"]))

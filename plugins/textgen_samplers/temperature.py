@@ -39,7 +39,8 @@ class Temperature(Sampler):
 
     def transform(self, logits: Logits, parameters: Parameters, seen: NDArray[np.bool_] | None) -> Logits:
         temperature = parameters["temperature"]
-        best = np.where(temperature == 1, np.float32(0), logits.max(axis=1, keepdims=True))
+        best = logits.max(axis=1, keepdims=True)
+        best = np.where(temperature == 1, np.zeros_like(best), best)
         with np.errstate(over="ignore"):  # logits - best is at most 0: a small t overflows to -inf, never to nan
             scaled: Logits = (logits - best) / np.maximum(temperature, SMALLEST)
         return scaled

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from textgen import GraphBuilder, Logits, Parameters, Sampler
+from textgen import GraphBuilder, Logits, Parameters, RankSampler
 from textgen.options import Options
 
 
@@ -19,7 +19,7 @@ class TopPOptions(Options):
     p: float = Field(0.9, ge=1e-6, le=1, description="Total probability to keep; 1 keeps all.")
 
 
-class TopP(Sampler):
+class TopP(RankSampler):
     """Keeps the fewest most likely ids whose probabilities sum to p or more (nucleus; Holtzman et al., 2020).
 
     An id is kept if the ids before it, by falling logits and then by rising ids, sum to less than p; so the most
@@ -33,25 +33,24 @@ class TopP(Sampler):
     Options = TopPOptions
     neutral: ClassVar = {"p": 1}
 
-    def transform(self, logits: Logits, parameters: Parameters, seen: NDArray[np.bool_] | None) -> Logits:
+    def keep(self, ranked: Logits, parameters: Parameters) -> NDArray[np.bool_]:
         share = parameters["p"]
-        order = np.argsort(-logits, axis=1, kind="stable")
-        weights = np.exp(np.take_along_axis(logits, order, axis=1) - logits.max(axis=1, keepdims=True))
+        weights = np.exp(ranked - ranked[:, :1])
         cumulative = np.cumsum(weights, axis=1, dtype=np.float32)
         before = np.concatenate([np.zeros_like(cumulative[:, :1]), cumulative[:, :-1]], axis=1)
-        kept_in_order = (before < share * cumulative[:, -1:]) | (share >= 1)
-        kept = np.empty_like(kept_in_order)
-        np.put_along_axis(kept, order, kept_in_order, axis=1)
-        return np.where(kept, logits, np.float32(-np.inf))
+        return (before < share * cumulative[:, -1:]) | (share >= 1)
 
-    def emit(self, graph: GraphBuilder, logits: str, parameters: Mapping[str, str], seen: str | None) -> str:
-        size = graph.constant(np.array([graph.vocab_size]))
-        values, ids = graph.add_multiple("TopK", 2, logits, size, axis=1)
-        axis = graph.constant(np.int64(1))
-        weights = graph.add("Softmax", values, axis=1)
+    def emit_count(self, graph: GraphBuilder, parameters: Mapping[str, str], left: str) -> str:
+        is_neutral = graph.add("GreaterOrEqual", parameters["p"], graph.constant(np.float32(1)))
+        return graph.add("Where", is_neutral, graph.constant(np.float32(0)), left)
+
+    def emit_keep(self, graph: GraphBuilder, ranked: str, ranks: str, parameters: Mapping[str, str]) -> str:
+        axis, last = graph.constant(np.int64(1)), graph.constant(np.array([-1]))
+        best = graph.add("Gather", ranked, graph.constant(np.array([0])), axis=1)
+        weights = graph.add("Exp", graph.add("Sub", ranked, best))
         before = graph.add("CumSum", weights, axis, exclusive=1)
-        total = graph.add("Gather", graph.add("CumSum", weights, axis), graph.constant(np.array([-1])), axis=1)
-        inside = graph.add("Less", before, graph.add("Mul", parameters["p"], total))
-        all_of_it = graph.add("GreaterOrEqual", parameters["p"], graph.constant(np.float32(1)))
-        kept = graph.add("Where", graph.add("Or", inside, all_of_it), values, graph.constant(np.float32(-np.inf)))
-        return graph.add("ScatterElements", logits, ids, kept, axis=1)
+        # The sum of all, added in the same order: it does not change with zeros behind.
+        total = graph.add("Add", *(graph.add("Gather", each, last, axis=1) for each in (before, weights)))
+        is_neutral = graph.add("GreaterOrEqual", parameters["p"], graph.constant(np.float32(1)))
+        share = graph.add("Where", is_neutral, graph.constant(np.float32(2)), parameters["p"])  # 2: more than all
+        return graph.add("Less", before, graph.add("Mul", share, total))

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -109,11 +110,16 @@ def test_a_file_that_is_missing_or_a_folder(mistake):
     assert mistake("train", ".") == "the folder . has no text files; check the path"
 
 
-def test_fewer_documents_than_a_batch_or_to_hold_out(mistake, names):
+def test_fewer_documents_than_a_batch_or_to_hold_out(mistake, textgen, names):
     lines = ["names.txt", "--model", "counting", "--set", "corpus.layout=lines"]
     big = ["--batch-size", 99, "--set", "training.drop_remainder=true"]
     assert "fewer than one batch" in mistake("train", *lines, *big)
-    assert "held-out share" in mistake("train", *lines, "--set", "training.held_out=0.01")
+    error = mistake("train", *lines, "--set", "training.held_out=0.01")
+    assert "held-out share" in error
+    assert textgen("train", *lines, *shlex.split(error.rsplit(" or ")[1]), "--out", "larger").code == 0
+    Path("one.txt").write_text("one line alone\n")
+    error = mistake("train", "one.txt", *lines[1:])
+    assert error.endswith("use more text or --set training.held_out=0")
 
 
 def test_a_data_folder_that_is_not_a_folder(mistake, names, monkeypatch):

@@ -39,7 +39,7 @@ class Curve:
 
     Attributes:
         points: in ascending order of temperature.
-        best: the temperature at which the reverse loss is lowest; ``None`` without reverse losses.
+        best: the temperature at which the reverse loss is lowest; ``None`` if it is the same at all, or there is none.
     """
 
     points: tuple[Point, ...]
@@ -81,4 +81,5 @@ def draw_curve(
             )
         )
     losses = {point.temperature: point.reverse_loss for point in points if point.reverse_loss is not None}
-    return Curve(points=tuple(points), best=min(losses, key=losses.__getitem__) if losses else None)
+    differ = len(set(losses.values())) > 1
+    return Curve(points=tuple(points), best=min(losses, key=losses.__getitem__) if differ else None)

@@ -385,7 +385,9 @@ class Batching:
 
     def _keep(self, group: Group) -> None:
         """Drop the rows of a group that have ended."""
-        group.keep(np.flatnonzero([row in self._job_of for row in group.rows]))
+        going = [row in self._job_of for row in group.rows]
+        if not all(going):
+            group.keep(np.flatnonzero(going))
 
 
 class Clock:

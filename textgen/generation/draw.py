@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,8 +152,8 @@ def uniforms(
         ``[steps, rows]`` float32 in [0, 1), multiples of 2**-24.
     """
     rows = len(row_seeds)
-    seeds = [seed] * rows if isinstance(seed, SupportsIndex) else seed
-    starts = [start] * rows if isinstance(start, SupportsIndex) else start
+    seeds = [seed] * rows if isinstance(seed, int | np.integer) else seed
+    starts = [start] * rows if isinstance(start, int | np.integer) else start
     words = np.empty((rows, steps), np.uint64)
     generator = np.random.Philox(key=np.zeros(2, np.uint64))
     state: Any = generator.state

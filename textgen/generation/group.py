@@ -67,6 +67,8 @@ class Group(ABC):
         places: dict[Hashable, list[int]] = {}
         for place, row in enumerate(self.rows):
             places.setdefault(key(row), []).append(place)
+        if len(places) == 1:
+            return [self]
         return [self.part(np.array(part, np.intp)) for part in places.values()]
 
 
@@ -97,10 +99,9 @@ class Reading(Group):
         return max(map(len, self._unread))
 
     def keep(self, places: Places) -> None:
-        if len(places) < len(self.rows):
-            super().keep(places)
-            self._state = self._state.select(places)
-            self._unread = [self._unread[place] for place in places]
+        super().keep(places)
+        self._state = self._state.select(places)
+        self._unread = [self._unread[place] for place in places]
 
     def join(self, other: Reading) -> None:
         super().join(other)
@@ -121,11 +122,11 @@ class Reading(Group):
 
     def take_ready(self) -> list[Reading]:
         """The rows that have been read, by the graph that is to write them; they leave this group."""
-        is_ready = np.array([not len(unread) for unread in self._unread])
-        if not is_ready.any():
+        is_ready = [not len(unread) for unread in self._unread]
+        if not any(is_ready):
             return []
         ready = self.part(np.flatnonzero(is_ready))
-        self.keep(np.flatnonzero(~is_ready))
+        self.keep(np.flatnonzero(np.logical_not(is_ready)))
         return ready.split(lambda row: (row.chain.form, row.request.score))
 
     def begin(self, forbidden: Sequence[int]) -> Writing:
@@ -208,8 +209,6 @@ class Writing(Group):
         return max(1, min(expected, max(row.ids_left for row in self.rows)))
 
     def keep(self, places: Places) -> None:
-        if len(places) == len(self.rows):
-            return
         super().keep(places)
         self._last_ids = self._last_ids[places]
         self._state = self._state.select(places)

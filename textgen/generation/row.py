@@ -141,8 +141,8 @@ class Row:
 
     def extend(self, ids: NDArray[np.int32]) -> str:
         """Append drawn ids, up to the end of the row; return the new text that can no longer change."""
-        self._extended_from, start = len(self.ids), len(self.text)
-        new = ids[: self.ids_left].tolist()
+        self._extended_from, start, left = len(self.ids), len(self.text), self.ids_left
+        new = ids[:left].tolist()
         if is_ended := self._end_id in new:
             new = new[: new.index(self._end_id)]
         self.ids += new
@@ -154,8 +154,8 @@ class Row:
             assert self._end_id is not None
             self.ids.append(self._end_id)
             self.finish_reason = "eos"
-        if self.ids_left <= 0:
-            self.finish_reason = self.finish_reason or "length"
+        if self.finish_reason is None and len(ids) >= left:
+            self.finish_reason = "length"
         return self._give(len(self.text) if self.finish_reason else len(self.text) - self._search.held_back)
 
     def cancel(self) -> None:

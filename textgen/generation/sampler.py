@@ -1,10 +1,10 @@
-"""The interfaces Sampler, one step of a chain over logits, and Selector, which ends the chain."""
+"""The interfaces Sampler, one step of a chain over logits, with two usual kinds of it, and Selector, which ends it."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ Logits = NDArray[np.float32]
 
 #: The numbers of a sampler, each ``[batch, 1]`` float32: the rows of a batch may differ in them.
 Parameters = Mapping[str, Logits]
+
+#: The number of a data type in ONNX (``TensorProto.DataType``).
+INT64 = 7
 
 
 class GraphBuilder(Protocol):
@@ -92,6 +95,177 @@ class Sampler(ABC):
             The name of the resulting ``[batch, vocab]`` float tensor; ``None`` if the sampler cannot be written.
         """
         return None
+
+
+class ThresholdSampler(Sampler):
+    """A sampler that keeps the ids of each row whose logit is no less than a threshold, which follows from the largest.
+
+    Example:
+        >>> class TenTimesLessLikely(ThresholdSampler):
+        ...     def threshold(self, best, parameters):
+        ...         return best - np.log(np.float32(10))
+        ...
+        ...     def emit_threshold(self, graph, best, parameters):
+        ...         return graph.add("Sub", best, graph.constant(np.log(np.float32(10))))
+    """
+
+    @abstractmethod
+    def threshold(self, best: Logits, parameters: Parameters) -> Logits:
+        """The least logit to keep, no more than ``best``, the largest one of each row; both ``[batch, 1]`` float32."""
+
+    @abstractmethod
+    def emit_threshold(self, graph: GraphBuilder, best: str, parameters: Mapping[str, str]) -> str:
+        """Write :meth:`threshold` into an ONNX graph; the names are those of ``[batch, 1]`` float tensors."""
+
+    @final
+    def transform(self, logits: Logits, parameters: Parameters, seen: NDArray[np.bool_] | None) -> Logits:
+        least = self.threshold(logits.max(axis=1, keepdims=True), parameters)
+        return np.where(logits >= least, logits, np.float32(-np.inf))
+
+    @final
+    def emit(self, graph: GraphBuilder, logits: str, parameters: Mapping[str, str], seen: str | None) -> str:
+        best = graph.add("ReduceMax", logits, axes=[1], keepdims=1)
+        return _exclude_below(graph, logits, self.emit_threshold(graph, best, parameters))
+
+
+class RankSampler(Sampler):
+    """A sampler that keeps the first ids of each row by falling logits, then by rising ids, and always the first one.
+
+    In a graph, those that follow one another, with thresholds between them or without, share one sort, of no more ids
+    than a row of the batch needs.
+
+    Example:
+        >>> class Likeliest(RankSampler):
+        ...     def keep(self, ranked, parameters):
+        ...         return np.arange(ranked.shape[1]) == 0
+        ...
+        ...     def emit_count(self, graph, parameters, left):
+        ...         return graph.constant(np.float32([[1]]))
+        ...
+        ...     def emit_keep(self, graph, ranked, ranks, parameters):
+        ...         return graph.add("Equal", ranks, graph.constant(np.float32([[0]])))
+    """
+
+    @abstractmethod
+    def keep(self, ranked: Logits, parameters: Parameters) -> NDArray[np.bool_]:
+        """Which ids stay.
+
+        Args:
+            ranked: ``[batch, vocab]`` float32, each row in falling order.
+            parameters: as of :meth:`transform`.
+
+        Returns:
+            Bool that broadcasts to ``[batch, vocab]``: in each row true for the first ids, false for the others.
+        """
+
+    @abstractmethod
+    def emit_count(self, graph: GraphBuilder, parameters: Mapping[str, str], left: str) -> str:
+        """Write into an ONNX graph of how many of the first ids of a row :meth:`emit_keep` needs the logits.
+
+        Args:
+            graph: the graph to add nodes to.
+            parameters: names of ``[batch, 1]`` float tensors.
+            left: name of a ``[batch, 1]`` float tensor, the most ids that the samplers before it leave.
+
+        Returns:
+            The name of a float tensor of whole numbers that broadcasts to ``[batch, 1]``: ``left`` or fewer, and at
+            least as many as stay; 0 if all stay.
+        """
+
+    @abstractmethod
+    def emit_keep(self, graph: GraphBuilder, ranked: str, ranks: str, parameters: Mapping[str, str]) -> str:
+        """Write :meth:`keep` into an ONNX graph.
+
+        Args:
+            graph: the graph to add nodes to.
+            ranked: name of a ``[batch, n]`` float tensor: of each row, the n largest logits in falling order, with n
+                from 1 to the number of ids. The result for a row must not depend on n.
+            ranks: name of a ``[1, n]`` float tensor: 0, 1, 2 and so on.
+            parameters: names of ``[batch, 1]`` float tensors.
+
+        Returns:
+            The name of a bool tensor that broadcasts to ``[batch, n]``.
+        """
+
+    @final
+    def transform(self, logits: Logits, parameters: Parameters, seen: NDArray[np.bool_] | None) -> Logits:
+        order = np.argsort(-logits, axis=1, kind="stable")
+        kept_in_order = self.keep(np.take_along_axis(logits, order, axis=1), parameters)
+        kept = np.empty(logits.shape, np.bool_)
+        np.put_along_axis(kept, order, np.broadcast_to(kept_in_order, logits.shape), axis=1)
+        return np.where(kept, logits, np.float32(-np.inf))
+
+    @final
+    def emit(self, graph: GraphBuilder, logits: str, parameters: Mapping[str, str], seen: str | None) -> str:
+        return emit_ranked(graph, logits, [(self, parameters)])
+
+
+def emit_ranked(
+    graph: GraphBuilder,
+    logits: str,
+    samplers: Sequence[tuple[RankSampler | ThresholdSampler, Mapping[str, str]]],
+    *,
+    has_fixed_shapes: bool = False,
+) -> str:
+    """Write samplers that follow one another into an ONNX graph, with one sort at most.
+
+    Args:
+        graph: the graph to add nodes to.
+        logits: name of a ``[batch, vocab]`` float tensor.
+        samplers: in order, each with the names of its parameters, ``[batch, 1]`` float tensors.
+        has_fixed_shapes: whether the graph must not have sizes that depend on values; then all ids are sorted.
+
+    Returns:
+        The name of the resulting ``[batch, vocab]`` float tensor.
+    """
+    by_rank = [index for index, (sampler, _) in enumerate(samplers) if isinstance(sampler, RankSampler)]
+    first, end = (by_rank[0], by_rank[-1] + 1) if by_rank else (0, 0)
+    for sampler, parameters in samplers[:first]:
+        logits = sampler.emit(graph, logits, parameters, None)
+    if by_rank:
+        logits = _emit_sorted(graph, logits, samplers[first:end], has_fixed_shapes)
+    for sampler, parameters in samplers[end:]:
+        logits = sampler.emit(graph, logits, parameters, None)
+    return logits
+
+
+def _emit_sorted(
+    graph: GraphBuilder,
+    logits: str,
+    samplers: Sequence[tuple[RankSampler | ThresholdSampler, Mapping[str, str]]],
+    has_fixed_shapes: bool,
+) -> str:
+    """Sort the first ids, exclude some of these in each step, and put them back."""
+    excluded, zero = graph.constant(np.float32(-np.inf)), graph.constant(np.float32(0))
+    first = graph.constant(np.array([0]))
+    size = graph.constant(np.array([graph.vocab_size]))
+    ranks = graph.constant(np.arange(graph.vocab_size, dtype=np.float32)[None, :])
+    rest = logits  # what ids that are not sorted get: in a row where all stay by rank, their logits
+    if not has_fixed_shapes:
+        left, most = (graph.constant(np.array([[number]], np.float32)) for number in (graph.vocab_size, 0))
+        for sampler, parameters in samplers:
+            if isinstance(sampler, RankSampler):
+                count = sampler.emit_count(graph, parameters, left)
+                left = graph.add("Where", graph.add("Greater", count, zero), count, left)
+                most = graph.add("Max", most, count)
+        rest = graph.add("Where", graph.add("Greater", most, zero), excluded, logits)
+        most = graph.add("ReduceMax", graph.add("Max", most, graph.constant(np.float32(1))), axes=[0], keepdims=0)
+        size = graph.add("Cast", most, to=INT64)
+        ranks = graph.add("Slice", ranks, first, size, graph.constant(np.array([1])))
+    ranked, ids = graph.add_multiple("TopK", 2, logits, size, axis=1)
+    for sampler, parameters in samplers:
+        if isinstance(sampler, RankSampler):
+            kept = sampler.emit_keep(graph, ranked, ranks, parameters)
+            ranked = graph.add("Where", kept, ranked, excluded)
+        else:
+            least = sampler.emit_threshold(graph, graph.add("Gather", ranked, first, axis=1), parameters)
+            ranked, rest = (_exclude_below(graph, each, least) for each in (ranked, rest))
+    return graph.add("ScatterElements", rest, ids, ranked, axis=1)
+
+
+def _exclude_below(graph: GraphBuilder, logits: str, least: str) -> str:
+    kept = graph.add("GreaterOrEqual", logits, least)
+    return graph.add("Where", kept, logits, graph.constant(np.float32(-np.inf)))
 
 
 class Selector(ABC):

@@ -14,6 +14,9 @@ from textgen.text.corpus import Layout
 from textgen.text.encoded import EncodedText, draw_documents
 from textgen.training.text import Text
 
+#: The shares that a text is advised to hold out if a smaller one is too short.
+LARGER_SHARES = (0.2, 0.3, 0.4, 0.5)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
@@ -117,8 +120,8 @@ def arrange_batches(text: Text, options: TrainingOptions, held_out: NDArray[np.i
     judged = arrange(parts.held_out, learning=False) if is_judged else None
     if judged is not None and judged.steps == 0:
         raise CorpusError(
-            f"the held-out share of the corpus is shorter than one example{text.describe_duplicates()}: use more text, "
-            "a larger training.held_out, or training.held_out=0"
+            f"the held-out share of the corpus is shorter than one example{text.describe_duplicates()}: "
+            + _ways_to_hold_out(text, options)
         )
     dataset = Dataset(
         arrange(parts.training, learning=True),
@@ -130,6 +133,14 @@ def arrange_batches(text: Text, options: TrainingOptions, held_out: NDArray[np.i
     )
     dataset.check()
     return dataset
+
+
+def _ways_to_hold_out(text: Text, options: TrainingOptions) -> str:
+    """What to do about a held-out part that is shorter than one example; each way works."""
+    is_stream = text.layout == "stream"
+    count, least = (len(text.encoded.ids), options.length + 1) if is_stream else (len(text.encoded), 1)
+    larger = [share for share in LARGER_SHARES if least <= round(count * share) <= count - least]
+    return " or ".join(["use more text", *(f"--set training.held_out={share}" for share in [*larger[:1], 0])])
 
 
 def _ways_out(text: Text, options: TrainingOptions, held_out: NDArray[np.intp] | None, tokens: int) -> str:

@@ -201,7 +201,8 @@ def _check_unfinished(run: Run) -> None:
             ("--set training.patience=", options.patience, run.epochs_since_best),
         )
         reached = [(name, limit, count) for name, limit, count in limits if limit is not None and count >= limit]
-        now = " ".join(f"{name}{limit}" for name, limit, _ in reached)
+        # A limit may have been lowered below what is done.
+        now = " ".join(f"{name}{limit}" + f" ({count} are done)" * (count > limit) for name, limit, count in reached)
         longer = " ".join(f"{name}{2 * count}" for name, _, count in reached)
         raise OptionError(
             f"{folder} is finished, with {now}; train it longer with: textgen train --resume {quoted(folder)} {longer}"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 
-from textgen import Chain
+from textgen import Chain, RankSampler, ThresholdSampler, emit_ranked
 from textgen.errors import UnsupportedModelError
 from textgen_onnx.contract import parameter_name
 from textgen_onnx.graphs.builder import BOOL, FLOAT, INT64, Graph, Value
@@ -117,25 +117,35 @@ class _Loop:
             parts = add_step(graph, weights, layer, weights.project(graph, hidden, layer), before)
             after, hidden = after + parts, parts[0]
         addend = self.bias if self.tables is None else graph.add("Gather", self.tables.rows, state[-1])
-        logits: str | None = weights.logits(graph, hidden, addend)
-        for name, sampler, parameters in zip(self.chain.names, self.chain.samplers, self.parameters, strict=False):
-            assert logits is not None
-            logits = sampler.emit(graph, logits, parameters, seen)
-            if logits is None:
-                raise UnsupportedModelError(f"the sampler {name} cannot be written into an ONNX graph")
-        assert logits is not None
+        logits = self._transform(graph, weights.logits(graph, hidden, addend), seen)
         ids = self.chain.selector.emit(graph, logits, uniform)
         if ids is None:
             raise UnsupportedModelError(f"the selector {self.chain.names[-1]} cannot be written into an ONNX graph")
         if seen is not None:
-            vocabulary = graph.constant(np.arange(weights.vocab_size)[None, :])
-            drawn = graph.add("Equal", graph.add("Unsqueeze", ids, graph.constant(np.array([1]))), vocabulary)
-            seen = graph.add("Or", seen, drawn)
+            drawn = graph.add("Unsqueeze", ids, graph.constant(np.array([1])))
+            true = graph.add("Equal", drawn, drawn)
+            seen = graph.add("ScatterElements", seen, drawn, true, axis=1)
         drawn = ids
         if self.tables is not None:
             context, drawn = self.tables.next_contexts(graph, state[-1], ids)
             after.append(context)
         return ids, after, seen, drawn
+
+    def _transform(self, graph: Graph, logits: str, seen: str | None) -> str:
+        """Add the samplers of the chain; those that can share a sort do, and one of a fixed batch has fixed shapes."""
+        has_fixed_shapes = isinstance(self.batch, int)
+        sharing: list[tuple[RankSampler | ThresholdSampler, dict[str, str]]] = []
+        for name, sampler, parameters in zip(self.chain.names, self.chain.samplers, self.parameters, strict=False):
+            if isinstance(sampler, (RankSampler, ThresholdSampler)):
+                sharing.append((sampler, parameters))
+                continue
+            logits = emit_ranked(graph, logits, sharing, has_fixed_shapes=has_fixed_shapes)
+            sharing = []
+            written = sampler.emit(graph, logits, parameters, seen)
+            if written is None:
+                raise UnsupportedModelError(f"the sampler {name} cannot be written into an ONNX graph")
+            logits = written
+        return emit_ranked(graph, logits, sharing, has_fixed_shapes=has_fixed_shapes)
 
     def finish(
         self,

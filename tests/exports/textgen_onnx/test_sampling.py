@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from textgen import api, hookimpl
 from textgen.generation.draw import Draw, uniforms
-from textgen.generation.sampler import Sampler, Selector
+from textgen.generation.sampler import RankSampler, Sampler, Selector, ThresholdSampler
 from textgen.options import Options
 from textgen.plugins.registry import plugins
 from textgen.testing import registered
@@ -251,11 +251,36 @@ class Nth(Selector):
         return graph.add("Gather", ids, graph.constant(np.int64(self.options.n)), axis=1)
 
 
+class Half(RankSampler):
+    """Keeps the likelier half of the ids."""
+
+    def keep(self, ranked, parameters):
+        return np.arange(ranked.shape[1]) < ranked.shape[1] // 2
+
+    def emit_count(self, graph, parameters, left):
+        return graph.constant(np.array([[graph.vocab_size // 2]], np.float32))
+
+    def emit_keep(self, graph, ranked, ranks, parameters):
+        return graph.add("Less", ranks, graph.constant(np.array([[graph.vocab_size // 2]], np.float32)))
+
+
+class Near(ThresholdSampler):
+    """Keeps ids at most 2 below the best."""
+
+    def threshold(self, best, parameters):
+        return best - np.float32(2)
+
+    def emit_threshold(self, graph, best, parameters):
+        return graph.add("Sub", best, graph.constant(np.float32(2)))
+
+
 class Plugin:
     @hookimpl
     def textgen_register_samplers(self, register):
         register("doubling", Doubling)
         register("nth", Nth)
+        register("half", Half)
+        register("near", Near)
 
 
 @pytest.fixture
@@ -292,6 +317,19 @@ def test_options_of_a_selector_are_part_of_the_graph(make_run, tmp_path, more_sa
             for runtime in ("numpy", "onnx")
         ]
         assert texts[0] == texts[1], sampler
+
+
+@pytest.mark.parametrize(
+    "chain", ["half | multinomial", "near | multinomial", "top-p(0.99) | near | half | min-p(0.01) | multinomial"]
+)
+def test_ranks_and_thresholds_of_a_plugin(exported, more_samplers, capsys, chain):
+    run = exported("gru").run
+    texts = [
+        api.load(run.path, runtime=runtime, device="cpu").generate("The", length=60, seed=4, num=5, sampler=chain)
+        for runtime in ("numpy", "onnx")
+    ]
+    assert texts[0] == texts[1]
+    assert "cannot be written" not in capsys.readouterr().err
 
 
 def test_a_run_whose_chain_cannot_be_exported(make_run, tmp_path, more_samplers, textgen):

@@ -202,6 +202,14 @@ def test_a_curve_is_that_of_evaluations_at_each_temperature(work):
     assert curve.best == TEMPERATURES[np.argmin(losses)]
 
 
+def test_a_curve_without_differences_has_no_best_temperature(work):
+    generator = api.load(work.train("run", {"generation": {"sampler": "top-k(1) | multinomial"}}).path)
+    curve = generator.evaluate(num=30, curve=True).curve
+    assert curve is not None
+    assert len({point.reverse_loss for point in curve.points}) == 1
+    assert curve.best is None
+
+
 def test_there_is_no_reverse_loss_without_the_plugin(work, monkeypatch):
     generator = api.load(work.train("run").path)
     monkeypatch.setattr("textgen.training.yardstick.YARDSTICK", "none such")

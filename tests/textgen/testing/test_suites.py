@@ -23,7 +23,7 @@ from textgen.errors import ArtifactError, OptionError, UnavailableError, Unknown
 from textgen.exporting.exporter import Exporter, ExportReport
 from textgen.files.folders import write_folder
 from textgen.generation.runtime import Block, ModelRuntime
-from textgen.generation.sampler import Sampler, Selector
+from textgen.generation.sampler import RankSampler, Sampler, Selector, ThresholdSampler
 from textgen.model.state import State
 from textgen.options import Options
 from textgen.testing import CountingModel, FixedGRU, registered
@@ -167,6 +167,29 @@ class Halves(Sampler):
         return graph.add("Div", logits, parameters["by"])
 
 
+class Likeliest(RankSampler):
+    """A good sampler: the likeliest id."""
+
+    def keep(self, ranked, parameters):
+        return np.arange(ranked.shape[1]) == 0
+
+    def emit_count(self, graph, parameters, left):
+        return graph.constant(np.array([[1]], np.float32))
+
+    def emit_keep(self, graph, ranked, ranks, parameters):
+        return graph.add("Equal", ranks, graph.constant(np.array([[0]], np.float32)))
+
+
+class Near(ThresholdSampler):
+    """A good sampler: ids at most 2 below the best."""
+
+    def threshold(self, best, parameters):
+        return best - np.float32(2)
+
+    def emit_threshold(self, graph, best, parameters):
+        return graph.add("Sub", best, graph.constant(np.float32(2)))
+
+
 class Last(Selector):
     """A good selector: the last id that is not excluded."""
 
@@ -185,6 +208,8 @@ GOOD: dict[type, tuple[type, str, dict[str, Any]]] = {
     CountingModel: (ModelSuite, "models", {"options": {"smoothing": 0.5}}),
     FixedGRU: (ModelSuite, "models", {"learns": False}),
     Halves: (SamplerSuite, "samplers", {"more_options": ({"by": 0.5},)}),
+    Likeliest: (SamplerSuite, "samplers", {}),
+    Near: (SamplerSuite, "samplers", {}),
     Last: (SelectorSuite, "samplers", {}),
     Dump: (ExporterSuite, "exporters", {}),
     ModelRuntime: (RuntimeSuite, "runtimes", {}),
