@@ -43,6 +43,7 @@ class Writing:
 
     Attributes:
         error: what ended it before its time; ``None`` so far.
+        rests_until: when new text is news again, by ``perf_counter``; the end of all always is.
     """
 
     def __init__(self, run: ServedRun, job: Job, began: float, *, streams: bool) -> None:
@@ -51,6 +52,7 @@ class Writing:
         self.began = began
         self.error: RequestError | None = None
         self.has_text = False
+        self.rests_until = 0.0
         self._streams = streams
         self._counts = [len(row.ids) for row in job.rows]
         self._left = len(job.rows)
@@ -69,7 +71,7 @@ class Writing:
         if is_last:
             self._ended.add(index)
             self._left -= 1
-        if self._streams or self._left == 0:
+        if self._left == 0 or (self._streams and perf_counter() >= self.rests_until):
             self._news.set()
         before, self._counts[index] = self._counts[index], len(self.job.rows[index].ids)
         return self._counts[index] - before
@@ -80,15 +82,26 @@ class Writing:
             self.error = error
         self._news.set()
 
-    async def news(self, seconds: float | None = None) -> bool:
-        """Wait for new text or the end; ``False`` if neither came within some seconds."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._news.wait()
-        except TimeoutError:
-            return False
+    async def news(self) -> None:
+        """Wait for new text, the end, or a nudge."""
+        await self._news.wait()
         self._news.clear()
-        return True
+
+    @contextmanager
+    def nudged(self, seconds: float) -> Iterator[None]:
+        """Have :meth:`news` return now and then, although nothing has come."""
+        loop = asyncio.get_running_loop()
+
+        def nudge() -> None:
+            nonlocal timer
+            self._news.set()
+            timer = loop.call_later(seconds, nudge)
+
+        timer = loop.call_later(seconds, nudge)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def pieces(self, least: int = 1) -> Iterator[Piece]:
         """The new text, a piece per row.

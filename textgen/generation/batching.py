@@ -31,6 +31,10 @@ from textgen.text.tokenizer import Tokenizer
 #: By the clock: the steps of a row's first chunk, and the most of any chunk.
 FIRST_STEPS, MOST_STEPS_WRITTEN = 4, 64
 
+#: By the clock: what a row costs in a turn besides its steps is about a tenth of this; turns of many rows take longer,
+#: so that it stays a tenth.
+SECONDS_PER_ROW = 1e-4
+
 #: Without a clock, chunks of text that runs to its full length double as long as they take less than half of these
 #: seconds, in which a reader notices no delay.
 LOOK_EVERY = 0.05
@@ -391,7 +395,7 @@ class Batching:
 
 
 class Clock:
-    """Chooses steps so that they take a certain time, by a moving average of the time of a step.
+    """Chooses steps so that they take a certain time, more for hundreds of rows, by a moving average of a step's time.
 
     Args:
         seconds: the time to take.
@@ -404,7 +408,8 @@ class Clock:
     def steps(self, group: Group, most: int, share: float = 1.0) -> int | None:
         """The number of steps that take a share of the time, from 1 to ``most``; ``None`` before it is known."""
         average = self._averages.get(_size(group))
-        return None if average is None else int(np.clip(share * self._seconds / average, 1, most))
+        seconds = max(self._seconds, SECONDS_PER_ROW * len(group.rows))
+        return None if average is None else int(np.clip(share * seconds / average, 1, most))
 
     def note(self, group: Group, seconds: float) -> None:
         """Note the time of a step. The first one of its kind does not count: it prepares what later ones use."""
