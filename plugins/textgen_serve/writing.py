@@ -199,6 +199,7 @@ class Desk:
 
     def refresh(self) -> None:
         """Bring the gauges up to date."""
+        self._metrics.tasks.set(len(asyncio.all_tasks()))
         for run in self._runs:
             own = [writing for writing in self._writings.values() if writing.run is run]
             begun = sum(writing.has_text for writing in own)
