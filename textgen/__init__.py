@@ -23,13 +23,13 @@ _HOMES = {
     "textgen.base.spool": ("spool",),
     "textgen.exporting.exporter": ("ExportReport", "ExportSource", "Exporter"),
     "textgen.generation.batching": ("Batching", "Event", "Failed", "Job"),
-    "textgen.generation.chain": ("Chain",),
+    "textgen.sampling.chain": ("Chain",),
     "textgen.generation.continuation": ("Continuation",),
-    "textgen.generation.draw": ("Draw", "uniforms"),
+    "textgen.sampling.draw": ("Draw", "uniforms"),
     "textgen.generation.probability": ("Scores", "score"),
     "textgen.generation.request": ("Generation", "Piece", "Request"),
     "textgen.generation.runtime": ("Block", "Check", "Ids", "ModelRuntime", "Runtime"),
-    "textgen.generation.sampler": (
+    "textgen.sampling.sampler": (
         "GraphBuilder",
         "Logits",
         "Parameters",

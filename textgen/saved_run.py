@@ -16,10 +16,10 @@ from textgen.runs.manifest import MANIFEST
 from textgen.text.boundaries import Boundaries
 
 if TYPE_CHECKING:
-    from textgen.generation.chain import Chain
     from textgen.generation.request import GenerationOptions
     from textgen.generation.runtime import Runtime
     from textgen.model.model import Model
+    from textgen.sampling.chain import Chain
     from textgen.text.corpus import Corpus
     from textgen.text.tokenizer import Tokenizer
 

@@ -314,7 +314,10 @@ def _operation(each: Answered) -> dict[str, Any]:
     if each.answer:
         success = _json(each.answer)
     if each.body is protocol.CompletionRequest:
-        success["text/event-stream"] = {"schema": {"type": "string"}}
+        about = "A Completion as JSON, or an ErrorAnswer, which is the last one; at the end [DONE]."
+        data = {"type": "string", "description": about}
+        event = {"type": "object", "required": ["data"], "properties": {"data": data}}
+        success["text/event-stream"] = {"schema": event}
     statuses = (401, 403, *each.statuses)
     found: dict[str, Any] = {
         "summary": each.summary,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -105,9 +106,10 @@ def serve(
     keys = _read_keys(api_key_file)
     secret = _read_secret(secret_file)
     bound = bind(host, port)
+    named: Sequence[str | None] = runs or [None]
     served = [
         ServedRun.open(run, default_length=default_length, most_rows=rows, device=device, trust_graph=trust_graph)
-        for run in runs or [None]
+        for run in named
     ]
     _check_names(served)
     is_loopback = host in LOOPBACK or bound.getsockname()[0].startswith("127.")

@@ -171,7 +171,7 @@ class Completions:
                 events = []
                 for piece in writing.pieces(least):
                     if answer.scorers:
-                        await self._desk.engine.run(answer.scorers[piece.index].read_written())
+                        await self._desk.engine.run(answer.scorers[piece.row].read_written())
                     events.append(answer.event(piece))
                 if is_done:
                     await response.end("".join(events) + answer.end())
@@ -268,7 +268,7 @@ class _Answer:
         n, written = self._body.n or 1, self._body.written
         choices = []
         for prompt in range(len(self._job.rows) // written):
-            rows = range(prompt * written, (prompt + 1) * written)
+            rows = list(range(prompt * written, (prompt + 1) * written))
             if written > n:
                 rows = sorted(rows, key=lambda row: -self.scorers[row].mean())[:n]
             for place, row in enumerate(rows):
@@ -289,7 +289,7 @@ class _Answer:
 
     def event(self, piece: Piece) -> str:
         """An event of a stream."""
-        index = piece.index
+        index = piece.row
         text = piece.text if self._writes else ""
         if not self._sent[index] and self._body.echo:
             text = self._job.request.prompts[index] + text

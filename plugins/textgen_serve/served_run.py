@@ -114,12 +114,12 @@ class ServedRun:
         self._check(body)
         prompts = body.prompts
         ids = [prompt for prompt in prompts or () if not isinstance(prompt, str)]
-        texts = [self.decode(prompt) for prompt in ids] or prompts
+        texts = [prompt if isinstance(prompt, str) else self.decode(prompt) for prompt in prompts or ()]
         count = len(texts or "1") * body.written
         first = body.row if body.row is not None else continuation.row if continuation else 0
         try:
             request = self.generator.request(
-                texts,
+                None if prompts is None else texts,
                 num=body.written,
                 length=body.max_tokens or self.default_length,
                 temperature=body.temperature,

@@ -156,13 +156,14 @@ class Server(uvicorn.Server):
 
 
 def _protocol() -> type[asyncio.Protocol]:
-    """The HTTP protocol of uvicorn that is installed, which waits for nobody for ever, and refuses in our shape."""
+    """The HTTP protocol of uvicorn that is installed, with an end to its patience, and our shape of errors."""
+    base: Any
     try:
-        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as Protocol
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as base  # noqa: N813
     except ImportError:
-        from uvicorn.protocols.http.h11_impl import H11Protocol as Protocol
+        from uvicorn.protocols.http.h11_impl import H11Protocol as base  # noqa: N813
 
-    class Patient(Protocol):  # type: ignore[misc, valid-type]  # whichever it is
+    class Patient(base):  # type: ignore[misc]  # whichever it is
         """Ends connections that do not send the head of a request in time, or one without end."""
 
         _waiting: asyncio.TimerHandle | None = None

@@ -22,12 +22,12 @@ class Piece(NamedTuple):
     """New text of a row.
 
     Attributes:
-        index: of the row in its request.
+        row: by its index in the request.
         text: all of it since the last piece.
         is_last: whether the row has ended.
     """
 
-    index: int
+    row: int
     text: str
     is_last: bool
 

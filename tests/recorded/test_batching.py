@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def generator(request: pytest.FixtureRequest, folder: Path) -> TextGenerator:
 class Plan:
     """A request, the turn before which it is added, and the turns before which rows of it are cancelled."""
 
-    options: dict[str, object]
+    options: dict[str, Any]
     prompts: list[str]
     chains: list[str]
     added: int
@@ -75,19 +76,19 @@ def plans(draw: st.DrawFn) -> Plan:
     )
 
 
-def make_request(generator: TextGenerator, plan: Plan, continuations: list[Continuation]) -> Request:
+def make_request(generator: TextGenerator, plan: Plan, continuations: list[Continuation | None]) -> Request:
     prompts, chains, options = plan.prompts, plan.chains, plan.options
     if plan.continues is not None:
         there = continuations[plan.continues]
-        prompts, chains = prompts[:1], chains[:1]
-        options = options | {"rows": [there.row], "seed": there.seed, "continuation": there}
+        assert there is not None
+        options = options | {"seed": there.seed, "continuation": there}
     request = generator.request(prompts, **options)
     return replace(request, chains=tuple(map(generator.run.chain, chains)))
 
 
 def check(found: Generation, alone: Generation) -> None:
     """A row that was not cancelled is as it is alone, but for rounding where numbers are added."""
-    plain = {"log_probability": None, "continuation": None}
+    plain: dict[str, Any] = {"log_probability": None, "continuation": None}
     assert replace(found, **plain) == replace(alone, **plain)
     assert found.log_probability == (alone.log_probability and pytest.approx(alone.log_probability, rel=1e-5, abs=1e-5))
     here, there = found.continuation, alone.continuation
@@ -124,11 +125,11 @@ def test_a_row_is_written_beside_any_others_as_it_is_alone(generator, planned, m
                 batching.cancel(job, rows)
         for event in batching.turn():
             assert isinstance(event, Event)
-            row = (jobs.index(event.job), event.index)
-            assert row not in reasons
-            texts[row] = texts.get(row, "") + event.text
+            place = (jobs.index(event.job), event.index)
+            assert place not in reasons
+            texts[place] = texts.get(place, "") + event.text
             if event.finish_reason:
-                reasons[row] = event.finish_reason
+                reasons[place] = event.finish_reason
         assert batching.running <= most_rows
         turn += 1
     for index, (job, request) in enumerate(zip(jobs, requests, strict=True)):

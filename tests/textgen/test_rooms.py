@@ -21,6 +21,7 @@ ROOMS = (
         "ngrams",
         "model",
         "runs",
+        "sampling",
         "generation",
         "plugins",
         "training",

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from textgen.evaluation.n_grams import distinct_share
 from textgen.evaluation.samples import DISTINCT, Progress, RealText, reverse_loss, write_texts, written_sample
-from textgen.generation.chain import Chain, edit_chain
 from textgen.generation.request import Generation, Request
 from textgen.plugins.registry import Registry
+from textgen.sampling.chain import Chain, edit_chain
 
 #: The temperatures of a curve.
 TEMPERATURES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)

@@ -12,10 +12,10 @@ from textgen.options import Options as BaseOptions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from textgen.generation.chain import Chain
     from textgen.generation.runtime import Runtime
     from textgen.model.model import Model
     from textgen.runs.artifact import Artifact
+    from textgen.sampling.chain import Chain
 
 
 @dataclass(frozen=True, kw_only=True)

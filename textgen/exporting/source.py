@@ -13,13 +13,13 @@ from textgen.errors import TextgenError, fault_of
 from textgen.evaluation.scoring import mean_loss
 from textgen.exporting.exporter import Exporter, ExportReport, ExportSource
 from textgen.files.writing import inside
-from textgen.generation.chain import Chain
-from textgen.generation.draw import Draw, uniforms
 from textgen.generation.runtime import Runtime
 from textgen.options import build_options
 from textgen.plugins.recorded import with_chain
 from textgen.runs.artifact import Artifact
 from textgen.runs.folder import check_circle, check_place
+from textgen.sampling.chain import Chain
+from textgen.sampling.draw import Draw, uniforms
 from textgen.saved_run import SavedRun
 from textgen.text.batches import Batch, Dataset
 from textgen.training.layout import arrange_batches

@@ -16,7 +16,6 @@ from typing import TypeVar
 import numpy as np
 
 from textgen.errors import OptionError
-from textgen.generation.chain import Chain
 from textgen.generation.continuation import Continuation
 from textgen.generation.group import STEPS_STREAMED, Group, Reading, Writing
 from textgen.generation.prompts import ReadPrompt, first_ids, read_prompt
@@ -24,6 +23,7 @@ from textgen.generation.request import FinishReason, Generation, Request
 from textgen.generation.row import Row
 from textgen.generation.runtime import MOST_STEPS, Runtime
 from textgen.generation.stop_texts import StopTexts
+from textgen.sampling.chain import Chain
 from textgen.text.boundaries import Boundaries
 from textgen.text.labels import label_of
 from textgen.text.tokenizer import Tokenizer

@@ -12,12 +12,12 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.generation.draw import Draw, uniforms
 from textgen.generation.probability import score
 from textgen.generation.prompts import pad_rows
 from textgen.generation.row import Row
 from textgen.generation.runtime import Block, Ids, Runtime
 from textgen.model.state import State
+from textgen.sampling.draw import Draw, uniforms
 
 #: Steps per chunk if neither a request nor the runtime has a preference: of text that runs to its full length; of text
 #: that may end at any step, after which the rest of a chunk is wasted; and at first of text that is read while it is

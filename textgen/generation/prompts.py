@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from textgen.errors import OptionError, UnknownCharacterError, describe_character, shortened
-from textgen.generation.draw import uniforms
 from textgen.generation.request import Request
 from textgen.generation.runtime import Ids
+from textgen.sampling.draw import uniforms
 from textgen.text.boundaries import Boundaries
 from textgen.text.labels import label_id, label_of, without_labels
 from textgen.text.tokenizer import OnUnknown, Tokenizer, check_ids

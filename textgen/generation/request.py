@@ -11,9 +11,9 @@ from pydantic import Field, field_validator
 
 from textgen.base import values
 from textgen.errors import OptionError, suggestion
-from textgen.generation.chain import Chain, edit_chain
 from textgen.generation.continuation import Continuation
 from textgen.options import Options
+from textgen.sampling.chain import Chain, edit_chain
 from textgen.text.tokenizer import OnUnknown
 from textgen.text.vocabulary import Unknown
 

@@ -7,11 +7,11 @@ from bisect import bisect_left
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.generation.chain import Chain
 from textgen.generation.request import FinishReason, Request
 from textgen.generation.runtime import Ids
 from textgen.generation.stop_texts import StopTexts
 from textgen.model.state import State
+from textgen.sampling.chain import Chain
 from textgen.text.decoder import CONTEXT
 from textgen.text.tokenizer import Tokenizer
 

@@ -15,9 +15,9 @@ from textgen.errors import ArtifactError, UnavailableError
 from textgen.model.state import State, StateSpec
 
 if TYPE_CHECKING:
-    from textgen.generation.draw import Draw
     from textgen.model.model import Model
     from textgen.runs.artifact import Artifact
+    from textgen.sampling.draw import Draw
 
 Ids = NDArray[np.int32]
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from textgen.base.values import dtype_and_shape
 from textgen.errors import ArtifactError, PluginError, fault_of
-from textgen.generation.draw import Draw
 from textgen.generation.runtime import Block, Ids, ModelRuntime, Runtime
 from textgen.model.state import State
+from textgen.sampling.draw import Draw
 
 if TYPE_CHECKING:
     from textgen.model.model import Model

@@ -26,8 +26,8 @@ def copied(value: Any) -> Any:
     """A copy of an argument of a hook, down to its arrays and mappings: whatever a plugin writes to it is its own."""
     import numpy as np  # every command imports this module
 
-    from textgen.generation.chain import Chain
     from textgen.model.state import State
+    from textgen.sampling.chain import Chain
 
     if isinstance(value, np.ndarray | Chain):
         return copy.copy(value)

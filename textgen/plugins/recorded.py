@@ -12,12 +12,12 @@ from typing import Any
 from textgen.base.console import notice
 from textgen.base.machine import distribution_version
 from textgen.errors import ArtifactError, OptionError, PluginError, UnknownNameError
-from textgen.generation.chain import Chain, read_links
 from textgen.options import Options, Settings, read_options
 from textgen.plugins.discovery import DISTRIBUTION, Plugin, is_file
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
 from textgen.runs.manifest import MANIFEST, Manifest
+from textgen.sampling.chain import Chain, read_links
 from textgen.text.labels import LabelledTokenizer
 from textgen.text.tokenizer import Tokenizer
 

@@ -20,11 +20,11 @@ from textgen.plugins.life_cycle import Hooks
 from textgen.plugins.registration import Provided, check_hooks, collect_names, hooks
 
 if TYPE_CHECKING:
-    from textgen.generation.chain import Chain
     from textgen.generation.runtime import Runtime
-    from textgen.generation.sampler import Sampler, Selector
     from textgen.model.model import Model
     from textgen.options import Options
+    from textgen.sampling.chain import Chain
+    from textgen.sampling.sampler import Sampler, Selector
     from textgen.text.corpus import Corpus
     from textgen.text.tokenizer import Tokenizer
 
@@ -262,7 +262,7 @@ class Registry:
 
     def chain(self, text: str) -> Chain:
         """A sampler chain, parsed and built from the registered samplers."""
-        from textgen.generation.chain import Chain
+        from textgen.sampling.chain import Chain
 
         return Chain(text, lambda name: self.get("sampler", name), lambda name: self.outsider("sampler", name))
 

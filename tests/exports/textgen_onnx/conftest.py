@@ -12,11 +12,11 @@ import safetensors.numpy
 
 from textgen import ContextTree, NGramCounts, api
 from textgen import make_tree as make_tree_of
-from textgen.generation.chain import Chain
 from textgen.model.network import GATES, Cell, RecurrentNetwork
 from textgen.plugins.registry import plugins
 from textgen.runs.artifact import Artifact
 from textgen.runs.manifest import TOKENIZER, WEIGHTS
+from textgen.sampling.chain import Chain
 from textgen.training.plan import make_plan
 from textgen.training.recorder import make_manifest
 from textgen_numpy.runtime import NumpyRuntime

@@ -17,9 +17,9 @@ import safetensors.numpy
 
 from textgen import api
 from textgen.errors import ArtifactError, OptionError, UnsupportedModelError
-from textgen.generation.draw import uniforms
 from textgen.model.network import RecurrentLayer, RecurrentNetwork
 from textgen.runs.artifact import Artifact
+from textgen.sampling.draw import uniforms
 from textgen_onnx.checks import parity
 from textgen_onnx.exporter import OnnxExporter
 from textgen_onnx.graphs.step import build_step

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from textgen import api, hookimpl
-from textgen.generation.draw import Draw, uniforms
-from textgen.generation.sampler import RankSampler, Sampler, Selector, ThresholdSampler
 from textgen.options import Options
 from textgen.plugins.registry import plugins
+from textgen.sampling.draw import Draw, uniforms
+from textgen.sampling.sampler import RankSampler, Sampler, Selector, ThresholdSampler
 from textgen.testing import registered
 from textgen_onnx.graphs.builder import BOOL, FLOAT, INT64, Graph, Value
 

@@ -3,9 +3,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from textgen.generation.chain import Chain
-from textgen.generation.draw import Draw
 from textgen.plugins.registry import plugins
+from textgen.sampling.chain import Chain
+from textgen.sampling.draw import Draw
 
 Transform = Callable[..., np.ndarray]
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textgen.errors import OptionError
-from textgen.generation.draw import Draw, uniforms
+from textgen.sampling.draw import Draw, uniforms
 
 V = 7
 

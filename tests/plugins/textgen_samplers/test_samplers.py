@@ -126,7 +126,7 @@ def test_repetition_penalty_is_that_of_ctrl(apply, row, penalty, data):
 
 
 def test_the_penalty_knows_the_ids_of_each_row(chain):
-    from textgen.generation.draw import Draw
+    from textgen.sampling.draw import Draw
 
     drawing = Draw([chain("repetition-penalty(1000) | greedy")] * 2, 3)
     drawing.note(np.array([0]), np.array([2], np.int32))

@@ -378,7 +378,7 @@ def test_the_page_draws_as_the_samplers_do(tab):
     )
     @example(weights=[5, 5, 5, 5], links=["top-k(2)"], selector="multinomial", edits={})
     def check(weights, links, selector, edits):
-        from textgen.generation.chain import edit_chain
+        from textgen.sampling.chain import edit_chain
 
         edits = edits | ({"top-k": 2} if "top-k" in edits else {})
         text = " | ".join([*links, selector])

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from typing import Any
 
 import httpx
 import pytest
@@ -21,7 +22,7 @@ from tests.plugins.textgen_serve.conftest import RECORDED, ROOT, SLOW, ServerPro
 TREES = RECORDED / "lstm-trees"
 
 #: Chains of all kinds, as a request and as the library have them.
-CHAINS = [
+CHAINS: list[dict[str, Any]] = [
     {},
     {"temperature": 1.3},
     {"temperature": 0},

@@ -7,12 +7,12 @@ import pytest
 
 from textgen.errors import OptionError, UnknownCharacterError
 from textgen.generation.batching import Batching, Event, Failed, Job
-from textgen.generation.chain import Chain
 from textgen.generation.loop import finish, generate
 from textgen.generation.request import Request
 from textgen.generation.runtime import ModelRuntime, Runtime
-from textgen.generation.sampler import Sampler
 from textgen.plugins.registry import plugins
+from textgen.sampling.chain import Chain
+from textgen.sampling.sampler import Sampler
 from textgen.testing.recurrent import FixedGRU, FixedGRUOptions
 from textgen.text.boundaries import Boundaries
 from textgen.text.tokenizer import Tokenizer

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from textgen.errors import OptionError, UnknownCharacterError
 from textgen.generation import batching
-from textgen.generation.chain import Chain
-from textgen.generation.draw import uniforms
 from textgen.generation.loop import finish, generate
 from textgen.generation.request import Generation, Piece, Request
 from textgen.generation.runtime import ModelRuntime
 from textgen.plugins.registry import plugins
+from textgen.sampling.chain import Chain
+from textgen.sampling.draw import uniforms
 from textgen.testing import CountingModel, CountingOptions
 from textgen.text.boundaries import Boundaries
 from textgen.text.tokenizer import Tokenizer

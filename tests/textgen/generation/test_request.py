@@ -1,9 +1,9 @@
 import pytest
 
 from textgen.errors import OptionError
-from textgen.generation.chain import Chain
 from textgen.generation.request import GenerationOptions, Request, Wishes
 from textgen.plugins.registry import plugins
+from textgen.sampling.chain import Chain
 
 
 def of(defaults: GenerationOptions | None = None, **wishes):

@@ -20,9 +20,7 @@ import pytest
 
 from textgen import ExportReport, api, hookimpl
 from textgen.errors import PluginError, TextgenError
-from textgen.generation.chain import Chain
 from textgen.generation.request import Generation, Request
-from textgen.generation.sampler import Sampler
 from textgen.model.fitting import Position
 from textgen.options import Options, Settings
 from textgen.plugins import hookspecs
@@ -30,6 +28,8 @@ from textgen.plugins.doctor import diagnose
 from textgen.plugins.registration import KINDS
 from textgen.plugins.registry import Registry
 from textgen.runs.artifact import Artifact
+from textgen.sampling.chain import Chain
+from textgen.sampling.sampler import Sampler
 from textgen.testing import CountingModel, registered
 from textgen.text.batches import Batch
 from textgen.training import train as training

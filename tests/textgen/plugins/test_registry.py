@@ -17,7 +17,7 @@ from textgen import hookimpl
 
 @hookimpl
 def textgen_register_samplers(register):
-    register("{name}", "textgen.generation.sampler:Sampler", "Of {name}.")
+    register("{name}", "textgen.sampling.sampler:Sampler", "Of {name}.")
 """
 
 
@@ -119,14 +119,14 @@ def test_a_hook_of_a_later_version_may_be_optional(site):
     [
         ("no_such_module:Thing", "ModuleNotFoundError: No module named 'no_such_module'"),
         (
-            "textgen.generation.sampler:Nothing",
-            "AttributeError: module 'textgen.generation.sampler' has no attribute 'Nothing'",
+            "textgen.sampling.sampler:Nothing",
+            "AttributeError: module 'textgen.sampling.sampler' has no attribute 'Nothing'",
         ),
         ("nonsense", "ModuleNotFoundError"),
     ],
 )
 def test_a_target_that_cannot_be_loaded_names_its_owner(site, monkeypatch, target, message):
-    site.install("acme", GOOD.format(name="lost").replace("textgen.generation.sampler:Sampler", target))
+    site.install("acme", GOOD.format(name="lost").replace("textgen.sampling.sampler:Sampler", target))
     registry = Registry()
     with pytest.raises(PluginError) as raised:
         registry.get("sampler", "lost")
@@ -138,7 +138,7 @@ def test_a_target_that_cannot_be_loaded_names_its_owner(site, monkeypatch, targe
 
 
 def test_a_name_costs_no_import_until_it_is_used(site):
-    site.install("acme", GOOD.format(name="lazy").replace("textgen.generation.sampler:Sampler", "heavy_module:Thing"))
+    site.install("acme", GOOD.format(name="lazy").replace("textgen.sampling.sampler:Sampler", "heavy_module:Thing"))
     (site.folder / "heavy_module.py").write_text("class Thing: pass")
     registry = Registry()
     assert registry.find("sampler", "lazy")

@@ -23,9 +23,9 @@ from textgen.errors import ArtifactError, OptionError, UnavailableError, Unknown
 from textgen.exporting.exporter import Exporter, ExportReport
 from textgen.files.folders import write_folder
 from textgen.generation.runtime import Block, ModelRuntime
-from textgen.generation.sampler import RankSampler, Sampler, Selector, ThresholdSampler
 from textgen.model.state import State
 from textgen.options import Options
+from textgen.sampling.sampler import RankSampler, Sampler, Selector, ThresholdSampler
 from textgen.testing import CountingModel, FixedGRU, registered
 from textgen.testing.suites import (
     CorpusSuite,

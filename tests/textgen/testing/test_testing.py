@@ -80,7 +80,7 @@ def test_weights_are_copies():
 class Plugin:
     @hookimpl
     def textgen_register_samplers(self, register):
-        register("ours", "textgen.generation.sampler:Sampler")
+        register("ours", "textgen.sampling.sampler:Sampler")
 
 
 def test_a_plugin_is_registered_for_a_while():

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from textgen import emit_ranked
-from textgen.generation.draw import Draw, uniforms
 from textgen.plugins.registry import plugins
+from textgen.sampling.draw import Draw, uniforms
 from textgen.testing import OnnxGraph
 from textgen_onnx.contract import parameter_feeds
 from textgen_onnx.graphs.generate import build_block, build_generate

@@ -11,9 +11,9 @@ from onnx import TensorProto
 
 from textgen import api
 from textgen.errors import UnavailableError
-from textgen.generation.draw import Draw, uniforms
 from textgen.model.network import Cell
 from textgen.runs.artifact import Artifact
+from textgen.sampling.draw import Draw, uniforms
 from textgen.saved_run import SavedRun
 from textgen.text_generator import TextGenerator
 from textgen_onnx.contract import Precision

@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from textgen.errors import OptionError
-from textgen.generation.chain import Chain
-from textgen.generation.draw import Draw, uniforms
-from textgen.generation.sampler import Selector
 from textgen.options import Options
 from textgen.plugins.registry import plugins
+from textgen.sampling.chain import Chain
+from textgen.sampling.draw import Draw, uniforms
+from textgen.sampling.sampler import Selector
 
 
 class NthOptions(Options):

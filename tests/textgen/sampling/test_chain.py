@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from textgen.errors import OptionError, UnknownNameError
-from textgen.generation.chain import ORDER, Chain, edit_chain, read_links
-from textgen.generation.draw import Draw
-from textgen.generation.sampler import Sampler, Selector
 from textgen.options import Options
 from textgen.plugins.registry import plugins
+from textgen.sampling.chain import ORDER, Chain, edit_chain, read_links
+from textgen.sampling.draw import Draw
+from textgen.sampling.sampler import Sampler, Selector
 
 
 def make(text: str) -> Chain:

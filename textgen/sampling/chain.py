@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from textgen.errors import OptionError, TextgenError, shortened
-from textgen.generation.sampler import Sampler, Selector
 from textgen.options import Options, build_options
+from textgen.sampling.sampler import Sampler, Selector
 
 #: Finds the class of a sampler or selector by its name.
 Lookup = Callable[[str], type[Sampler] | type[Selector]]

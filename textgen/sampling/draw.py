@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from textgen.base.values import dtype_and_shape
 from textgen.errors import OptionError, fault_of
-from textgen.generation.chain import Chain
-from textgen.generation.sampler import Logits, Sampler
+from textgen.sampling.chain import Chain
+from textgen.sampling.sampler import Logits, Sampler
 
 
 class Draw:
