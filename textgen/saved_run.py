@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from textgen.text.corpus import Corpus
     from textgen.text.tokenizer import Tokenizer
 
+#: Sampler chains that a run keeps, the latest ones.
+CHAINS_KEPT = 256
+
 
 class SavedRun:
     """A run's folder, together with the plugins that make its parts.
@@ -36,6 +40,7 @@ class SavedRun:
         self.artifact = artifact
         self.registry = registry
         self._tokenizer: Tokenizer | None = None
+        self._chain = lru_cache(CHAINS_KEPT)(registry.chain)  # building one takes longer than all else of a request
 
     @classmethod
     def open(
@@ -127,7 +132,7 @@ class SavedRun:
             ArtifactError: if that was a sampler of the run's own chain.
         """
         with needing(self.artifact, self.registry):
-            return self.registry.chain(self.generation().sampler if text is None else text)
+            return self._chain(self.generation().sampler if text is None else text)
 
     def generation(self) -> GenerationOptions:
         """How the run generates by default.

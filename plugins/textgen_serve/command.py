@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +22,9 @@ KEYS, SECRET = "TEXTGEN_API_KEYS", "TEXTGEN_SERVE_SECRET"
 
 #: The most bytes of a file of keys, or of a secret.
 _MOST_BYTES = 2**20
+
+#: Seconds for which the event loop may keep the interpreter while the engine, back from the model, waits for it.
+SWITCH_SECONDS = 5e-4
 
 
 def serve(
@@ -137,6 +141,7 @@ def serve(
         for run in served:
             notice(f"serving {run.name} ({run.generator.runtime_name} on {run.generator.runtime.device})")
 
+    sys.setswitchinterval(SWITCH_SECONDS)
     code = Server(make, bound, seconds=grace, ready=ready).serve_until_told()
     if code:
         raise typer.Exit(code)

@@ -28,7 +28,7 @@ from textgen_serve.scoring import TokenScorer, is_drawn
 from textgen_serve.served_run import ServedRun, failure
 from textgen_serve.writing import Desk, Piece, Writing
 
-#: Seconds without text after which a stream sends a comment, so that nobody between takes it for dead.
+#: Seconds after which a stream sends a comment, again and again, so that nobody between takes it for dead.
 PING_EVERY = 15.0
 
 #: Events that all streams together send a second, at most: each then carries more text.
@@ -150,7 +150,11 @@ class Completions:
         for scorer in answer.scorers:
             await self._desk.engine.run(scorer.read())
         if body.stream:
-            await self._stream(response, body, answer, writing)
+            ping = asyncio.create_task(_ping(response))
+            try:
+                await self._stream(response, body, answer, writing)
+            finally:
+                ping.cancel()
             return
         while not writing.is_done:
             await writing.news()
@@ -161,27 +165,23 @@ class Completions:
         await response.whole(answer.whole().model_dump_json().encode())
 
     async def _stream(self, response: _Response, body: CompletionRequest, answer: _Answer, writing: Writing) -> None:
-        least, sent = body.stream_interval or 1, perf_counter()
-        with writing.nudged(PING_EVERY):
-            while True:
-                await writing.news()
-                if writing.error:
-                    raise writing.error
-                is_done = writing.is_done
-                events = []
-                for piece in writing.pieces(least):
-                    if answer.scorers:
-                        await self._desk.engine.run(answer.scorers[piece.row].read_written())
-                    events.append(answer.event(piece))
-                if is_done:
-                    await response.end("".join(events) + answer.end())
-                    return
-                now = perf_counter()
-                if not events and now - sent >= PING_EVERY:
-                    events = [": ping\n\n"]
-                if events:
-                    sent, writing.rests_until = now, now + self._desk.count / EVENTS_PER_SECOND
-                    await response.send("".join(events).encode())
+        least = body.stream_interval or 1
+        while True:
+            await writing.news()
+            if writing.error:
+                raise writing.error
+            is_done = writing.is_done
+            events = []
+            for piece in writing.pieces(least):
+                if answer.scorers:
+                    await self._desk.engine.run(answer.scorers[piece.row].read_written())
+                events.append(answer.event(piece))
+            if is_done:
+                await response.end("".join(events) + answer.end())
+                return
+            if events:
+                writing.rests_until = perf_counter() + self._desk.count / EVENTS_PER_SECOND
+                await response.send("".join(events).encode())
 
     def _note(self, run: ServedRun, answer: _Answer, began: float) -> None:
         """Count an answer that is complete."""
@@ -198,6 +198,12 @@ class Completions:
 async def _wait_until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def _ping(response: _Response) -> None:
+    while True:
+        await asyncio.sleep(PING_EVERY)
+        await response.send(b": ping\n\n")
 
 
 class _Response:

@@ -38,11 +38,12 @@ class Writing:
     Args:
         run: that writes it.
         job: prepared.
-        began: when it came, by ``perf_counter``.
+        began: when it came, by ``time.perf_counter``.
         streams: whether its text is wanted before all of it has been written.
 
     Attributes:
         error: what ended it before its time; ``None`` so far.
+        has_text: whether any of its text has come.
         rests_until: when new text is news again, by ``perf_counter``; the end of all always is.
     """
 
@@ -83,25 +84,9 @@ class Writing:
         self._news.set()
 
     async def news(self) -> None:
-        """Wait for new text, the end, or a nudge."""
+        """Wait for new text, or the end."""
         await self._news.wait()
         self._news.clear()
-
-    @contextmanager
-    def nudged(self, seconds: float) -> Iterator[None]:
-        """Have :meth:`news` return now and then, although nothing has come."""
-        loop = asyncio.get_running_loop()
-
-        def nudge() -> None:
-            nonlocal timer
-            self._news.set()
-            timer = loop.call_later(seconds, nudge)
-
-        timer = loop.call_later(seconds, nudge)
-        try:
-            yield
-        finally:
-            timer.cancel()
 
     def pieces(self, least: int = 1) -> Iterator[Piece]:
         """The new text, a piece per row.
@@ -202,7 +187,7 @@ class Desk:
         self._metrics.tasks.set(len(asyncio.all_tasks()))
         for run in self._runs:
             own = [writing for writing in self._writings.values() if writing.run is run]
-            begun = sum(writing.has_text for writing in own)
+            begun = sum(writing.job.began is not None for writing in own)
             self._metrics.requests_running.labels(run.name).set(begun)
             self._metrics.requests_waiting.labels(run.name).set(len(own) - begun)
             self._metrics.rows_running.labels(run.name).set(run.batching.running)
@@ -221,6 +206,8 @@ class Desk:
                     continue
                 if not writing.has_text:
                     writing.has_text = True
+                    began = writing.job.began or now
+                    self._metrics.queue_time.labels(writing.run.name).observe(began - writing.began)
                     self._metrics.first_token.labels(writing.run.name).observe(now - writing.began)
                 written += writing.take(event.index, event.text, is_last=event.finish_reason is not None)
                 rows += 1

@@ -74,7 +74,8 @@ def test_help_names_every_command(process):
     shown = process("--help")
     assert (shown.code, shown.err) == (0, "")
     commands = re.findall(r"^  (\w+)  ", shown.out.partition("Commands:")[2], re.MULTILINE)
-    assert commands == ["train", "sample", "export", "evaluate", "options", "doctor", "corpora", "runs", "plugins"]
+    own = ["train", "sample", "export", "evaluate", "options", "doctor", "corpora", "runs", "plugins"]
+    assert commands == [*own, "serve"]
     assert process("-h").out == shown.out
 
 

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 HOUSE = runpy.run_path(str(ROOT / "tests" / "textgen" / "test_rooms.py"))
 
-PACKAGES = ("textgen", "plugins/textgen_keras", "exports/textgen_onnx")
+PACKAGES = ("textgen", "plugins/textgen_keras", "plugins/textgen_serve", "exports/textgen_onnx")
 
 
 def listed(package: str) -> list[str]:

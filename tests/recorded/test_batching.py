@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import textgen
-from textgen import Continuation, Event, Generation, Job, Request, TextGenerator
+from textgen import Artifact, Continuation, Event, Generation, Job, Request, TextGenerator
+from textgen_onnx.runtime import OnnxRuntime
 
 HERE = Path(__file__).parent
 
@@ -36,9 +37,13 @@ def folder(request: pytest.FixtureRequest) -> Path:
     return HERE / str(request.param)
 
 
-@pytest.fixture(scope="module", params=["numpy", "onnx"])
+@pytest.fixture(scope="module", params=["numpy", "onnx", "as on CUDA"])
 def generator(request: pytest.FixtureRequest, folder: Path) -> TextGenerator:
-    return textgen.load(folder, runtime=request.param)
+    if request.param != "as on CUDA":
+        return textgen.load(folder, runtime=request.param)
+    loaded = textgen.load(folder, runtime="onnx")
+    export = Artifact.open(folder / "onnx")
+    return TextGenerator(loaded.run, OnnxRuntime(export, "cpu", blocks=True, binds=True), "onnx")
 
 
 @dataclass

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -155,6 +157,18 @@ def test_a_continued_text_is_the_text_generated_at_once(stream, tmp_path):
     there = stream.load_continuation(tmp_path / "state")
     rest = stream.request(continuation=there, length=27, repetition_penalty=1.4)
     assert whole == "ab" + first.text + stream.sample(rest)[0].text
+    again = stream.unpack_continuation(stream.pack_continuation(first.continuation))
+    assert stream.sample(replace(rest, continuation=again)) == stream.sample(rest)
+
+
+def test_bytes_that_are_not_a_continuation_of_the_model_are_refused(stream, documents):
+    (there,) = (each.continuation for each in stream.sample(stream.request("ab", keep_state=True)))
+    content = stream.pack_continuation(there)
+    with pytest.raises(ArtifactError, match="is the state of another model"):
+        documents.unpack_continuation(content)
+    for wrong in (b"", content[:-1], content.replace(b"textgen-state-1", b"textgen-state-0")):
+        with pytest.raises(ArtifactError, match="the saved state is not a"):
+            stream.unpack_continuation(wrong)
 
 
 def test_auto_takes_the_models_own_runtime_if_no_other_can_run_it(work):

@@ -58,12 +58,14 @@ class Job:
         request: what is asked for.
         rows: with their ids, text and finish reason, as they are written.
         error: what ended the job, if it failed.
+        began: when its first row got a place, by ``time.perf_counter``; ``None`` while all of them wait.
     """
 
     def __init__(self, request: Request, rows: Sequence[Row], read: Sequence[ReadPrompt], tokenizer: Tokenizer) -> None:
         self.request = request
         self.rows = list(rows)
         self.error: Exception | None = None
+        self.began: float | None = None
         self._read = read
         self._tokenizer = tokenizer
         self._left = len(self.rows)
@@ -146,9 +148,9 @@ class Batching:
         chain: rows whose chain differs from it in numbers alone are written by its graph. All others share the graphs
             of two common forms, where one of these draws the same ids, so that there are few groups.
         most_rows: the rows that are read or written at the same time.
-        seconds: the time that a turn may take to read prompts, and to write; chunks are as long as fits. ``None`` to
-            choose chunks as the requests and the runtime prefer them, and to begin new rows once all others have ended:
-            the fastest for a single request.
+        seconds: the time that a turn may take to read prompts, and to write; chunks are as long as fits, or as the
+            runtime prefers them. ``None`` to choose chunks as the requests and the runtime prefer them, and to begin
+            new rows once all others have ended: the fastest for a single request.
 
     Example:
         >>> batching = textgen.load("runs/romeo").batching()  # doctest: +SKIP
@@ -266,8 +268,9 @@ class Batching:
         self._admit()
         yield from self._read()
         groups, self._writing = self._writing, []
+        share = 1 / max(1, sum(not group.is_new for group in groups))  # first chunks are short
         for group in groups:
-            yield from self._each(group, partial(self._write, share=1 / len(groups)))
+            yield from self._each(group, partial(self._write, share=share))
         self._writing = _joined(self._writing)
 
     def _drop_cancelled(self) -> None:
@@ -288,6 +291,7 @@ class Batching:
             if left:
                 self._waiting.append((job, left))
             self._job_of[row] = job
+            job.began = job.began or perf_counter()
             rows.append(row)
         if rows:
             self._reading = _joined([*self._reading, Reading(self._runtime, rows)])
@@ -326,10 +330,12 @@ class Batching:
 
     def _write(self, group: Writing, share: float) -> Iterable[Event | Failed]:
         """Write a chunk of each row, in a share of the time of a turn."""
-        chunk = group.chunk
-        if self._clock is not None and not group.is_fixed:
-            known = self._clock.steps(group, MOST_STEPS_WRITTEN, share) or STEPS_STREAMED
-            chunk = FIRST_STEPS if group.is_new else known
+        if self._clock is None:
+            chunk = group.chunk
+        elif group.is_new:
+            chunk = group.preferred or FIRST_STEPS
+        else:
+            chunk = group.preferred or self._clock.steps(group, MOST_STEPS_WRITTEN, share) or STEPS_STREAMED
         steps = min(chunk, group.steps_left)
         began = perf_counter()
         found = group.write(steps)

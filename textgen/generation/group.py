@@ -155,8 +155,8 @@ class Writing(Group):
 
     Attributes:
         is_new: whether nothing has been written yet.
-        chunk: the number of steps at a time that suits the requests and the runtime.
-        is_fixed: whether a request or the runtime insists on that number.
+        preferred: the number of steps at a time that the runtime prefers, if any.
+        chunk: the number of steps at a time that the requests ask for, or that suits them.
         may_grow: whether larger chunks are as good if they are quick.
     """
 
@@ -184,17 +184,17 @@ class Writing(Group):
             if row.finish_reason and row.request.keep_state:
                 row.state = state.select([place])
         self.is_new = not any(row.written for row in self.rows)
-        self.chunk, self.is_fixed, self.may_grow = self._choose_chunk()
+        endless, stream = all(row.is_endless for row in self.rows), any(row.request.stream for row in self.rows)
+        self.preferred = runtime.preferred_steps(endless=endless, stream=stream)
+        self.chunk, self.may_grow = self._choose_chunk(endless=endless, stream=stream)
 
-    def _choose_chunk(self) -> tuple[int, bool, bool]:
-        endless, stream = (all(row.is_endless for row in self.rows), any(row.request.stream for row in self.rows))
+    def _choose_chunk(self, *, endless: bool, stream: bool) -> tuple[int, bool]:
         asked = min((row.request.chunk for row in self.rows if row.request.chunk), default=None)
-        fixed = asked or self._runtime.preferred_steps(endless=endless, stream=stream)
-        if fixed:
-            return fixed, True, False
+        if fixed := asked or self.preferred:
+            return fixed, False
         if stream:
-            return STEPS_STREAMED, False, endless
-        return (STEPS, False, True) if endless else (STEPS_TO_END, False, False)
+            return STEPS_STREAMED, endless
+        return (STEPS, True) if endless else (STEPS_TO_END, False)
 
     @property
     def key(self) -> Hashable:
@@ -223,8 +223,7 @@ class Writing(Group):
         if self._scores:
             self._read_state = _concat([self._read_state, other._read_state])
         self._draw.join(other._draw)
-        self.chunk, self.is_fixed = min(self.chunk, other.chunk), self.is_fixed or other.is_fixed
-        self.may_grow = self.may_grow and other.may_grow
+        self.chunk, self.may_grow = min(self.chunk, other.chunk), self.may_grow and other.may_grow
 
     def part(self, places: Places) -> Writing:
         rows = [self.rows[place] for place in places]

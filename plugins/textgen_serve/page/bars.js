@@ -39,9 +39,11 @@ export class Bars {
     const own = choices.map(choice => choice.logProbability);
     const drawn = draw(own, links), missing = unknownLinks(links);
     const unknown = missing.length ? ` ${missing.join(', ')} left out: it depends on more.` : '';
-    const how = links.length ? 'Bar: with your settings. Line: without. Click to append.' : 'Drawn as training texts begin, whatever the settings.';
+    const drawing = links.length ? 'Bar: with your settings. Line: without.' : 'As training texts begin, whatever the settings.';
+    const how = choices.length ? `${drawing} Click to append.` : 'This model needs a prompt.';
     $('next-title').textContent = prompt ? `Next after “${tail(prompt)}”` : 'A text begins with';
     $('next-help').textContent = how + unknown;
+    $('bars').classList.toggle('counted', !links.length);
     $('bars').style.setProperty('--scale', scale(Math.max(...drawn, Math.exp(own[0]))));
     this.#items.forEach(({item, button, mark, share}, index) => {
       const choice = choices[index];

@@ -5,6 +5,9 @@ import {ServerEngine} from './server_engine.js';
 import {Settings} from './settings.js';
 import {Texts} from './texts.js';
 
+/** The most characters of a prompt whose bits are counted: its probability is computed anew whenever typing pauses. */
+const MOST_SCORED = 4000;
+
 const $ = id => document.getElementById(id);
 
 const engine = new ServerEngine();
@@ -20,6 +23,7 @@ let asking = null; // the same while the engine is asked what may follow
 let asked = ''; // what it was asked, as JSON
 let followed = {}; // what `choices` follow
 let choices = null;
+let failed = null; // whose error is shown: write's or ask's
 let wait = 0; // a timer, while settings change
 
 function newSeed() {
@@ -79,17 +83,18 @@ async function ask(wishes) {
   asking = new AbortController();
   asked = JSON.stringify(Object.values(wishes));
   try {
-    const score = wishes.prompt ? engine.score(wishes, asking.signal) : [];
+    const isScored = wishes.prompt && wishes.prompt.length <= MOST_SCORED;
+    const score = isScored ? engine.score(wishes, asking.signal) : [];
     const [next, scored] = await Promise.all([engine.next(wishes, asking.signal), score]);
     choices = next;
     followed = wishes;
-    clear();
+    if (failed === ask) clear();
     showBars();
     $('bits').textContent = bitsPerCharacter(scored);
   } catch (error) {
     if (error.name === 'AbortError') return;
     asked = $('bits').textContent = '';
-    fail(error);
+    fail(error, ask);
   }
 }
 
@@ -125,7 +130,7 @@ async function write(seed) {
     const show = (index, text) => own === writing && texts.add(index, text);
     reasons = await engine.generate(wishes, show, own.signal);
   } catch (error) {
-    fail(error);
+    fail(error, write);
   }
   if (own !== writing) return;
   writing = null;
@@ -169,8 +174,10 @@ function copyBySelection(text) {
   area.remove();
 }
 
-function fail(error) {
+/** Show an error, and remember what failed. */
+function fail(error, what) {
   if (error.name === 'AbortError') return;
+  failed = what;
   $('error').textContent = error.message;
   $('error').hidden = false;
   $('error').scrollIntoView({block: 'nearest'});
@@ -214,11 +221,11 @@ $('key-field').addEventListener('submit', event => {
   event.preventDefault();
   engine.authorize($('key').value);
   clear();
-  start().catch(fail);
+  start().catch(error => fail(error, start));
 });
 $('model').addEventListener('change', () => {
   useModel();
   changed();
 });
 addEventListener('hashchange', chooseModel);
-start().catch(fail);
+start().catch(error => fail(error, start));

@@ -85,13 +85,16 @@ export class ServerEngine {
       throw new EngineError('The server does not answer. Check that textgen serve still runs, then try again.');
     }
     if (response.ok) return response;
+    if (response.status === 401) {
+      const message = this.#key ? 'The server does not accept this API key. Enter another.' : 'The server needs an API key. Enter it below.';
+      throw new EngineError(message, {needsKey: true});
+    }
     throw await refusal(response);
   }
 }
 
 /** The error that a refused request is. */
 async function refusal(response) {
-  if (response.status === 401) return new EngineError('The server asks for an API key.', {needsKey: true});
   if (response.status === 429) {
     const seconds = response.headers.get('Retry-After');
     return new EngineError(`The server is busy. Try again in ${seconds ?? 'a few'} seconds.`);

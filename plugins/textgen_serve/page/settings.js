@@ -88,7 +88,7 @@ export class Settings {
       if (values.has(name)) $(id).value = values.get(name);
     }
     for (const name of Object.keys(SAMPLERS)) this.#moveSlider(name);
-    if (HIDDEN.some(id => values.get(id.replace('stop-text', 'stop')) && $(id).value !== String(this.#own(id) ?? ''))) $('more').open = true;
+    if (HIDDEN.some(id => $(id).value !== String(this.#own(id) ?? ''))) $('more').open = true;
   }
 
   /** A number to ask for, or undefined where it is the model's own. */

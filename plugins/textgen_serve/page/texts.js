@@ -4,10 +4,14 @@ import {element} from './bars.js';
 
 const ENDS = {end: 'end', stop: 'stop text', length: 'length'};
 
+/** Milliseconds of a frame. */
+const FRAME = 16;
+
 export class Texts {
   #cards = [];
-  #waiting = new Map(); // text that the next frame shows, by index
-  #frame = 0;
+  #waiting = new Map(); // text that is shown next, by index
+  #timer = 0;
+  #pause = FRAME; // milliseconds until then
 
   /**
    * @param {HTMLElement} root
@@ -21,15 +25,16 @@ export class Texts {
   /** Begin anew: n empty texts after a prompt. */
   begin(prompt, n) {
     this.#waiting.clear();
+    this.#pause = FRAME;
     this.#cards = Array.from({length: n}, (_, index) => this.#card(prompt, n > 1 ? `Text ${index + 1}` : 'Text'));
     this.root.replaceChildren(...this.#cards.map(({card}) => card));
     this.root.classList.toggle('several', n > 1);
   }
 
-  /** Continue a text; it is shown with the next frame, since hundreds of pieces may come in one. */
+  /** Continue a text; it is shown a moment later, since hundreds of pieces may come in one frame. */
   add(index, text) {
     this.#waiting.set(index, (this.#waiting.get(index) ?? '') + text);
-    this.#frame ||= requestAnimationFrame(() => this.#flush());
+    this.#timer ||= setTimeout(() => this.#flush(), this.#pause);
   }
 
   /** Say how each text ended; those without a reason were stopped. */
@@ -48,8 +53,9 @@ export class Texts {
   }
 
   #flush() {
-    cancelAnimationFrame(this.#frame);
-    this.#frame = 0;
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    const began = performance.now();
     for (const [index, text] of this.#waiting) {
       const {written, body} = this.#cards[index];
       const isFollowed = this.#cards.length === 1 && body.scrollTop + body.clientHeight >= body.scrollHeight - 4;
@@ -57,6 +63,8 @@ export class Texts {
       if (isFollowed) body.scrollTop = body.scrollHeight;
     }
     this.#waiting.clear();
+    this.root.getBoundingClientRect(); // lays out, which takes long for long texts: the buttons must work all the same
+    this.#pause = Math.max(FRAME, 4 * (performance.now() - began));
   }
 
   #card(prompt, name) {

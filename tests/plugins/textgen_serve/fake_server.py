@@ -74,7 +74,7 @@ class FakeServer:
 
     async def _answer(self, request: Request) -> Response:
         path = request.url.path
-        body = await request.json() if request.method == "POST" else None
+        body: Any = await request.json() if request.method == "POST" else None
         self.asked.append((path, body))
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
             return JSONResponse({"error": {"message": "the API key is missing or wrong"}}, 401)

@@ -6,10 +6,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
+from copy import copy
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,9 +19,10 @@ from hypothesis import strategies as st
 import textgen
 from tests.conftest import ROOT
 
-pytest.importorskip("starlette", reason="needs the serve extra")
 api = pytest.importorskip("playwright.sync_api", reason="needs playwright, from PyPI")
 from tests.plugins.textgen_serve.fake_server import BREAK, WAIT, FakeServer, model, running  # noqa: E402
+
+RECORDED = ROOT / "tests" / "recorded"
 
 BROWSERS = ("chromium", "chromium-headless-shell", "google-chrome")
 
@@ -49,7 +48,9 @@ class Tab:
         self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}} | context)
         self.page = self.context.new_page()
         self.page.set_default_timeout(10_000)
-        self.url, self.problems, self.strangers = url, [], []
+        self.url = url
+        self.problems: list[str] = []
+        self.strangers: list[str] = []
         self.page.on("console", lambda message: self.problems.append(message.text))
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("request", self._note)
@@ -364,10 +365,9 @@ chains = st.lists(
 )  # fmt: skip
 
 
-def test_the_page_draws_as_the_samplers_do(tab):
+def test_the_page_draws_as_the_samplers_do(tab, names):
     """Chains of any order, and edited ones, give the probabilities that the bundled samplers give."""
     page = tab.open()
-    registry = textgen.load(ROOT / "tests" / "recorded" / "gru-names").run
 
     @settings(max_examples=150, suppress_health_check=list(HealthCheck))
     @given(
@@ -378,8 +378,6 @@ def test_the_page_draws_as_the_samplers_do(tab):
     )
     @example(weights=[5, 5, 5, 5], links=["top-k(2)"], selector="multinomial", edits={})
     def check(weights, links, selector, edits):
-        from textgen.sampling.chain import edit_chain
-
         edits = edits | ({"top-k": 2} if "top-k" in edits else {})
         text = " | ".join([*links, selector])
         own = np.log(np.array(sorted(weights, reverse=True)) / sum(weights))
@@ -391,10 +389,13 @@ def test_the_page_draws_as_the_samplers_do(tab):
             }""",
             [own.tolist(), text, edits],
         )
-        chain = registry.chain(edit_chain(text, edits))
-        logits = np.float32(own)[None]
+        generator = copy(names)
+        generator.defaults = names.defaults.model_copy(update={"sampler": text})
+        options: Any = {name.replace("-", "_"): value for name, value in edits.items()}
+        chain = generator.request("a", **options).chains[0]
+        logits = own.astype(np.float32)[None]
         for sampler in chain.samplers:
-            parameters = {name: np.float32([[value]]) for name, value in sampler.parameters.items()}
+            parameters = {name: np.array([[value]], np.float32) for name, value in sampler.parameters.items()}
             logits = sampler.transform(logits, parameters, np.zeros(logits.shape, bool))
         expected = np.exp(logits[0] - logits.max())
         if chain.names[-1] == "greedy":
@@ -460,6 +461,26 @@ def test_errors_say_what_to_do(tab, fake):
     assert alert.is_hidden()
 
 
+def test_an_error_stays_until_its_cause_is_gone(tab, fake):
+    page = tab.open()
+    page.fill("#prompt", "a")
+    page.locator("#next-title", has_text="after “a”").wait_for()
+    fake.refusal = 429, {}, {}
+    page.click("#write")
+    finish(page)
+    fake.refusal = None
+    page.fill("#prompt", "b")
+    page.locator("#next-title", has_text="after “b”").wait_for()
+    assert page.locator("[role=alert]:visible").all_inner_texts() == ["The server is busy. Try again in a few seconds."]
+
+
+def test_a_model_that_needs_a_prompt(tab, fake):
+    fake.next = []
+    page = tab.page
+    page.goto(fake.url)
+    page.locator("#next-help", has_text="This model needs a prompt.").wait_for()
+
+
 def test_a_server_that_is_gone(browser):
     with running(FakeServer()) as fake:
         tab = Tab(browser, fake.url)
@@ -485,10 +506,10 @@ def test_a_key(browser, fake):
     tab = Tab(browser, fake.url)
     page = tab.page
     page.goto(fake.url)
-    page.locator("[role=alert]", has_text="The server asks for an API key.").wait_for()
+    page.locator("[role=alert]", has_text="The server needs an API key. Enter it below.").wait_for()
     page.keyboard.type("wrong")  # the field has the focus
     page.keyboard.press("Enter")
-    page.locator("[role=alert]", has_text="key").wait_for()
+    page.locator("[role=alert]", has_text="The server does not accept this API key.").wait_for()
     page.fill("#key", "secret")
     page.keyboard.press("Enter")
     page.locator("#bars li:visible").first.wait_for()
@@ -542,6 +563,7 @@ def test_every_control_has_a_name(tab, fake):
     fake.models = [model("one", labels=["x"]), model("two")]
     page = tab.open()
     page.click("summary")
+    page.fill("#texts-count", "2")
     page.click("#write")
     finish(page)
     controls = {"button", "textbox", "slider", "spinbutton", "combobox", "article", "DisclosureTriangle"}
@@ -655,36 +677,22 @@ def test_only_its_own_files(tab):
 # Over the real server
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory) -> Iterator[tuple[str, Path]]:
-    """The address of ``textgen serve`` with two small runs, and the folder that they lie in."""
-    folder = tmp_path_factory.mktemp("runs")
-    for name in ("gru-names", "lstm-trees"):
-        shutil.copytree(ROOT / "tests" / "recorded" / name, folder / name)
-    command = [sys.executable, "-m", "textgen", "serve", "gru-names", "lstm-trees", "--port", "0", "--no-access-log"]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        yield f"{server.stdout.readline().strip()}/", folder
-        server.terminate()
-        assert server.wait(30) == 0
-
-
 @pytest.fixture
-def real(browser, served) -> Iterator[Tab]:
-    tab = Tab(browser, served[0])
+def real(browser, server) -> Iterator[Tab]:
+    tab = Tab(browser, f"{server.url}/")
     yield tab
     tab.close()
 
 
-def printed(page: Any, folder: Path) -> str:
-    """What the command line that the page shows prints."""
+def printed(page: Any) -> str:
+    """What the command line that the page shows prints, in the folder of the runs."""
     line = page.locator("#command").text_content()
     assert line.startswith("textgen ")
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("there is no bash")
     script = f'textgen() {{ {shlex.quote(sys.executable)} -m textgen "$@"; }}; {line}'
-    done = subprocess.run([bash, "-c", script], cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run([bash, "-c", script], cwd=RECORDED, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -699,7 +707,7 @@ def printed(page: Any, folder: Path) -> str:
         {"model": "lstm-trees", "prompt": "a", "temperature": "0", "length": "50"},
     ],
 )
-def test_the_command_line_prints_the_same_text(real, served, values):
+def test_the_command_line_prints_the_same_text(real, values):
     page = real.open("#" + urlencode(values))
     page.click("#write")
     finish(page)
@@ -707,7 +715,7 @@ def test_the_command_line_prints_the_same_text(real, served, values):
     assert len(found) == int(values.get("texts", 1))
     assert all(text.startswith(values["prompt"]) for text in found)
     gap = "\n\n" if values["model"] == "lstm-trees" else "\n"  # between texts that can have several lines
-    assert printed(page, served[1]) == gap.join(found) + "\n"
+    assert printed(page) == gap.join(found) + "\n"
     assert page.is_hidden("[role=alert]")
 
 
@@ -717,9 +725,9 @@ def test_the_command_line_prints_the_same_text(real, served, values):
 )
 def test_bars_are_the_probabilities_of_the_samplers(real, run, temperature, k, p, least):
     """From the logits of the run, by the formulas of the samplers in their order, in NumPy."""
-    generator = textgen.load(ROOT / "tests" / "recorded" / run, runtime="numpy")
+    generator = textgen.load(RECORDED / run, runtime="numpy")
     ids = generator.tokenizer.encode("tre", None)[None]
-    logits = np.float64(generator.runtime.forward(ids, generator.runtime.initial_state(1))[0][0, -1])
+    logits = generator.runtime.forward(ids, generator.runtime.initial_state(1))[0][0, -1].astype(np.float64)
     logits[list(generator.boundaries.forbidden_ids(generator.tokenizer))] = -np.inf
     own = np.exp(logits - logits.max())
     own /= own.sum()
@@ -745,10 +753,10 @@ def test_bars_are_the_probabilities_of_the_samplers(real, run, temperature, k, p
     assert [share for *_, share in found] == pytest.approx(own[order[:12]], abs=1e-6)
 
 
-def test_how_texts_begin(real):
+def test_how_texts_begin(real, names):
     """Without a prompt: by how often training texts begin so, whatever the settings."""
     page = real.open("#model=gru-names&temperature=0.1")
-    starts = textgen.load(ROOT / "tests" / "recorded" / "gru-names").boundaries.starts
+    starts = names.boundaries.starts
     counts = sorted(starts.values(), reverse=True)[:12]
     expected = pytest.approx([count / sum(starts.values()) for count in counts])
     assert [share for _, share, _ in bars(page)] == expected
@@ -756,31 +764,23 @@ def test_how_texts_begin(real):
 
 
 def test_bits_are_those_of_the_model(real):
-    generator = textgen.load(ROOT / "tests" / "recorded" / "lstm-trees", runtime="numpy")
+    generator = textgen.load(RECORDED / "lstm-trees", runtime="numpy")
     ids = generator.tokenizer.encode("the oak", None)
-    logits = np.float64(generator.runtime.forward(ids[None], generator.runtime.initial_state(1))[0][0])
+    logits = generator.runtime.forward(ids[None], generator.runtime.initial_state(1))[0][0].astype(np.float64)
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     bits = -np.log2([shares[i, following] for i, following in enumerate(ids[1:])]).mean()
     page = real.open("#model=lstm-trees&prompt=the+oak")
     page.locator("#bits", has_text=f"{bits:.2f} bits per character").wait_for()
 
 
-def test_the_server_stops_with_the_page(real, served):
-    def running() -> int:
-        with urllib.request.urlopen(f"{served[0]}metrics") as answer:
-            found = re.findall(r"^textgen:num_rows_running\{.*?\} ([\d.]+)$", answer.read().decode(), re.MULTILINE)
-        return round(sum(map(float, found)))
-
+def test_the_server_stops_with_the_page(real, server):
     page = real.open("#model=lstm-trees&prompt=a&length=100000&texts=3")
     page.click("#write")
     page.locator(".body >> nth=2", has_text=re.compile(".{100}", re.DOTALL)).wait_for()
-    assert running() == 3
+    assert server.metric("num_rows_running") == 3
     page.click("#stop")
     finish(page)
-    deadline = time.monotonic() + 5
-    while running() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert running() == 0
+    server.wait_for("num_rows_running", 0)
     assert all(len(text) < 100_000 for text in texts(page))
 
 

@@ -1,11 +1,14 @@
 """Rows of many requests that join and leave a batch."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from textgen.errors import OptionError, UnknownCharacterError
+from textgen.generation import batching as module
 from textgen.generation.batching import Batching, Event, Failed, Job
 from textgen.generation.loop import finish, generate
 from textgen.generation.request import Request
@@ -15,6 +18,7 @@ from textgen.sampling.chain import Chain
 from textgen.sampling.sampler import Sampler
 from textgen.testing.recurrent import FixedGRU, FixedGRUOptions
 from textgen.text.boundaries import Boundaries
+from textgen.text.labels import LabelledTokenizer, label_id
 from textgen.text.tokenizer import Tokenizer
 
 LETTERS = "abcd"
@@ -46,7 +50,7 @@ def tokenizer(make_tokenizer: Callable[..., Tokenizer]) -> Tokenizer:
 
 
 @pytest.fixture(scope="module")
-def runtime(tokenizer: Tokenizer) -> Runtime:
+def runtime(tokenizer: Tokenizer) -> ModelRuntime:
     return ModelRuntime(FixedGRU(FixedGRUOptions(), tokenizer.vocab_size))
 
 
@@ -148,6 +152,154 @@ def test_rows_are_cancelled_before_the_next_chunk(make):
     assert job.generations()[1].text == before[1]
     batching.cancel(job)
     assert batching.turn() == []
+
+
+class Timed(ModelRuntime):
+    """A runtime for which a step takes a millisecond per row on a clock of its own; it notes its calls."""
+
+    def __init__(self, runtime: ModelRuntime) -> None:
+        super().__init__(runtime.model)
+        self.now = 0.0
+        self.read: list[int] = []
+        self.written: list[tuple[int, int]] = []
+        self.forms: set[object] = set()
+
+    def clock(self) -> float:
+        return self.now
+
+    def prefill(self, ids, state, lengths=None):
+        self.now += 1e-3 * ids.size
+        self.read.append(ids.shape[1])
+        return super().prefill(ids, state, lengths)
+
+    def generate(self, ids, state, draw, uniforms):
+        self.now += 1e-3 * uniforms.size
+        self.written.append((len(ids), len(uniforms)))
+        self.forms.add(draw.chain.names)
+        return super().generate(ids, state, draw, uniforms)
+
+
+@pytest.fixture
+def timed(runtime: ModelRuntime, monkeypatch: pytest.MonkeyPatch) -> Timed:
+    timed = Timed(runtime)
+    monkeypatch.setattr(module, "perf_counter", timed.clock)
+    return timed
+
+
+def test_chunks_are_as_long_as_fits_into_a_turn(timed, tokenizer, boundaries):
+    batching = Batching(timed, tokenizer, boundaries, seconds=0.0205)
+    long = [batching.prepare(request("a", length=400, ignore_eos=True, seed=seed)) for seed in range(5)]
+    batching.add(long[0])
+    for _ in range(6):
+        batching.turn()
+    # A first chunk of a few steps; then some whose time is measured; then as many as fit.
+    assert timed.written == [(1, 4), (1, 8), (1, 20), (1, 20), (1, 20), (1, 20)]
+    for job in long[1:]:
+        batching.add(job)
+    batching.turn()
+    assert timed.written[6:] == [(1, 20), (4, 4)]
+    timed.written.clear()
+    for _ in range(5):
+        batching.turn()
+    assert timed.written == [(5, 8), (5, 4), (5, 4), (5, 4), (5, 4)]
+
+
+def test_quick_chunks_are_no_longer_than_64_steps(timed, tokenizer, boundaries):
+    batching = Batching(timed, tokenizer, boundaries, seconds=10)
+    batching.add(batching.prepare(request("a", length=400, ignore_eos=True)))
+    take_turns(batching)
+    assert [steps for _, steps in timed.written] == [4, 8, *[64] * 6, 4]
+
+
+def test_long_prompts_are_read_in_pieces_while_others_write(timed, tokenizer, boundaries):
+    batching = Batching(timed, tokenizer, boundaries, seconds=0.1)
+    short = batching.prepare(request("a", length=10_000, ignore_eos=True))
+    batching.add(short)
+    for _ in range(4):
+        batching.turn()
+    long = batching.prepare(request("ab" * 1000, "abc", length=1, ignore_eos=True))
+    batching.add(long)
+    while not long.rows[0].finish_reason:
+        before, began = len(short.rows[0].ids), timed.now
+        batching.turn()
+        assert len(short.rows[0].ids) > before
+        assert timed.now - began < 0.3
+    assert long.rows[1].finish_reason
+    assert sum(timed.read) == 1999
+    assert timed.read[:3] == [64, 64, 64]  # until the time of a step is known
+    assert set(timed.read[3:-1]) <= {99, 100}
+
+
+def test_rows_with_many_chains_share_two_graphs(timed, tokenizer, boundaries):
+    chains = (
+        "multinomial",
+        "temperature(0.5) | multinomial",
+        "greedy",
+        "top-k(2) | multinomial",
+        "temperature(2) | top-p(0.7) | multinomial",
+        "repetition-penalty(1.5) | min-p(0.2) | greedy",
+    )
+    own = make_chain("top-k(3) | multinomial")
+    batching = Batching(timed, tokenizer, boundaries, chain=own)
+    asked = [request("ab", "", chain=make_chain(chain), seed=3, ignore_eos=True) for chain in chains]
+    jobs = [batching.prepare(each) for each in asked]
+    for job in jobs:
+        batching.add(job)
+    take_turns(batching)
+    full = ("repetition-penalty", "temperature", "top-k", "top-p", "min-p", "multinomial")
+    assert timed.forms == {("temperature", "multinomial"), full, ("top-k", "multinomial")}
+    for each, job in zip(asked, jobs, strict=True):
+        assert job.generations() == finish(generate(timed, tokenizer, boundaries, each))
+
+
+def test_labels_are_given_or_drawn_in_any_company(make_tokenizer):
+    labelled = LabelledTokenizer(make_tokenizer("char-eos", [LETTERS]), ("sea", "hill"))
+    runtime = ModelRuntime(FixedGRU(FixedGRUOptions(), labelled.vocab_size + 2))
+    boundaries = Boundaries(labelled.eos_id, {label_id(labelled, "sea"): 3, label_id(labelled, "hill"): 2})
+    batching = Batching(runtime, labelled, boundaries, most_rows=3)
+    asked = [
+        request("ab", "", "c", seed=4, labels=("hill", "sea", "hill")),
+        request("", "d", *[""] * 8, seed=5, keep_state=True),
+    ]
+    jobs = [batching.prepare(each) for each in asked]
+    for job in jobs:
+        batching.add(job)
+    take_turns(batching)
+    for each, job in zip(asked, jobs, strict=True):
+        alone = finish(generate(runtime, labelled, boundaries, each))
+        assert [replace(found, continuation=None) for found in job.generations()] == [
+            replace(found, continuation=None) for found in alone
+        ]
+    assert [found.label for found in jobs[0].generations()] == ["hill", "sea", "hill"]
+    assert {found.label for found in jobs[1].generations()} == {"sea", "hill"}
+
+
+def test_threads_prepare_add_and_cancel_while_one_takes_turns(make, runtime, tokenizer, boundaries):
+    batching = make(most_rows=16)
+    asked = [request("ab", "", "a", length=50, seed=seed) for seed in range(40)]
+    jobs: dict[int, Job] = {}
+
+    def ask(first: int) -> None:
+        for seed in range(first, 40, 4):
+            jobs[seed] = batching.prepare(asked[seed])
+            batching.add(jobs[seed])
+            if seed % 5 == 0:
+                batching.cancel(jobs[seed], [1])
+
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(ask, first) for first in range(4)]
+        while batching.running or batching.waiting or not all(future.done() for future in asking):
+            batching.turn()
+    for future in asking:
+        future.result()
+    for seed, each in enumerate(asked):
+        for index, alone in enumerate(finish(generate(runtime, tokenizer, boundaries, each))):
+            found = jobs[seed].generations()[index]
+            if found.finish_reason == "cancelled":
+                assert (seed % 5, index) == (0, 1)
+                assert alone.text.startswith(found.text)
+            else:
+                assert found == alone
 
 
 @pytest.mark.parametrize("chain", ["fails | multinomial", "multinomial"])

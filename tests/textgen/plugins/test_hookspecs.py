@@ -384,6 +384,26 @@ def test_hook_after_generation(work):
     assert calls == [(request, generations)] * 2
 
 
+def test_hooks_of_generation_in_a_batch(work):
+    calls: list[Any] = []
+    generator = api.load(work.train("run").path)
+    requests = [generator.request(["a", "b"], length=length, seed=3) for length in (4, 90)]
+    hooks = Plugin(
+        textgen_before_generation=calls.append,
+        textgen_after_generation=lambda request, generations: calls.append((request, generations)),
+    )
+    alone = [generator.sample(request) for request in requests]
+    with registered(hooks):
+        batching = generator.batching()
+        jobs = [batching.prepare(request) for request in requests]
+        assert calls == []
+        for job in jobs:
+            batching.add(job)
+        while batching.running or batching.waiting:
+            batching.turn()
+    assert calls == [*requests, *zip(requests, alone, strict=True)]
+
+
 def test_hook_transform_batch(work):
     def only_a(batch: Batch, position: Position) -> Batch:
         return replace(batch, targets=np.full_like(batch.targets, 1))
