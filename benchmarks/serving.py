@@ -113,11 +113,11 @@ def _measure(load: Load, path: Path, session: Session) -> Measured:
     notice(load.title)
     subject, streams = load.subject, load.streams
     bare = writer(BARE, path, "onnx", prompt=subject.prompt, batch=streams, length=LENGTH, device="cpu")
-    rounds = session.effort.rounds
+    rounds, texts = session.effort.rounds, 1 if session.is_quick else load.texts
     with ExitStack() as stack:
         turns = stack.enter_context(started(bare, session.effort, session.environment))
         server, port = stack.enter_context(serving(path, session))
-        warm = _drive(load, port, texts=1)
+        warm = _drive(load, port, 1)
         replay, replay_port = stack.enter_context(_replaying(warm, session.folder))
         drives, replayed, used = [], [], 0.0
         processes = [os.getpid(), turns.identity, server, replay]
@@ -128,9 +128,9 @@ def _measure(load: Load, path: Path, session: Session) -> Measured:
             turns.take_one()
             time.sleep(SETTLE)
             before = seconds_of(server)
-            drives.append(_drive(load, port))
+            drives.append(_drive(load, port, texts))
             used += seconds_of(server) - before
-            replayed.append(_drive(load, replay_port))
+            replayed.append(_drive(load, replay_port, texts))
         total_after, others_after = cpu_time(processes)
         rows = [
             Row(BARE, turns.note, turns.seconds, turns.memory),
@@ -144,9 +144,9 @@ def _measure(load: Load, path: Path, session: Session) -> Measured:
     return Measured(load, table, drives, fmean(turns.cpu), used / characters, client)
 
 
-def _drive(load: Load, port: int, texts: int | None = None) -> Drive:
+def _drive(load: Load, port: int, texts: int) -> Drive:
     asked = {"prompt": load.subject.prompt, "max_tokens": LENGTH, "seed": 0, "ignore_eos": True, "stream": True}
-    return drive(port, lambda row: asked | {"row": row}, streams=load.streams, texts=texts or load.texts, length=LENGTH)
+    return drive(port, lambda row: asked | {"row": row}, streams=load.streams, texts=texts, length=LENGTH)
 
 
 def _rates(drives: Sequence[Drive]) -> list[float]:

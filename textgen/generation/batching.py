@@ -28,7 +28,8 @@ from textgen.text.boundaries import Boundaries
 from textgen.text.labels import label_of
 from textgen.text.tokenizer import Tokenizer
 
-#: By the clock: the steps of a row's first chunk, and the most of any chunk.
+#: By the clock: the steps of a first chunk, which are the fewest of any chunk, and the most. Where other processes
+#: take the time, chunks would shrink to a step, of which a small model is a fraction.
 FIRST_STEPS, MOST_STEPS_WRITTEN = 4, 64
 
 #: By the clock: what a row costs in a turn besides its steps is about a tenth of this; turns of many rows take longer,
@@ -335,7 +336,8 @@ class Batching:
         elif group.is_new:
             chunk = group.preferred or FIRST_STEPS
         else:
-            chunk = group.preferred or self._clock.steps(group, MOST_STEPS_WRITTEN, share) or STEPS_STREAMED
+            known = self._clock.steps(group, MOST_STEPS_WRITTEN, share) or STEPS_STREAMED
+            chunk = group.preferred or max(FIRST_STEPS, known)
         steps = min(chunk, group.steps_left)
         began = perf_counter()
         found = group.write(steps)
