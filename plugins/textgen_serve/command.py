@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -63,8 +64,8 @@ def serve(
         list[str] | None,
         typer.Option(
             metavar="HOST",
-            help="A host name by which clients may call; may be repeated. By default any, "
-            "but on a loopback address only those of this machine.",
+            help="Another host name by which clients may call; may be repeated. Without it, on a loopback address "
+            "only those of this machine, on others any.",
         ),
     ] = None,
     cors_origin: Annotated[
@@ -103,7 +104,7 @@ def serve(
     from textgen_serve.completions import Limits
     from textgen_serve.doors import LOOPBACK, Seal
     from textgen_serve.metrics import Metrics
-    from textgen_serve.served_run import ServedRun
+    from textgen_serve.served_run import FULL_CHAIN, ServedRun
     from textgen_serve.server import Server, address_of, bind
     from textgen_serve.writing import Desk
 
@@ -117,7 +118,7 @@ def serve(
     ]
     _check_names(served)
     is_loopback = host in LOOPBACK or bound.getsockname()[0].startswith("127.")
-    hosts = allowed_host or ([*LOOPBACK, host] if is_loopback else [])
+    hosts = [*LOOPBACK, host, *(allowed_host or ())] if is_loopback or allowed_host else []
 
     def make() -> tuple[Desk, App]:
         metrics = Metrics()
@@ -140,6 +141,7 @@ def serve(
         print(address_of(bound), flush=True)
         for run in served:
             notice(f"serving {run.name} ({run.generator.runtime_name} on {run.generator.runtime.device})")
+            threading.Thread(target=run.warm_up, args=(FULL_CHAIN,), daemon=True).start()
 
     sys.setswitchinterval(SWITCH_SECONDS)
     code = Server(make, bound, seconds=grace, ready=ready).serve_until_told()

@@ -23,6 +23,9 @@ _METHODS, _HEADERS = "GET, POST, OPTIONS", "Authorization, Content-Type, X-Api-K
 #: Seconds for which a browser remembers the answer to a preflight request.
 _REMEMBERED = 600
 
+#: Seconds in which the body of a request must have come, at most.
+BODY_SECONDS = 30.0
+
 _HOST = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<name>[^:\[\]]*))(?::[0-9]*)?")
 
 
@@ -119,7 +122,7 @@ def _with_origin(send: Send, origin: str) -> Send:
             headers["Access-Control-Allow-Methods"] = _METHODS
             headers["Access-Control-Allow-Headers"] = _HEADERS
             headers["Access-Control-Max-Age"] = str(_REMEMBERED)
-            headers["Access-Control-Expose-Headers"] = "Retry-After, X-Request-Id"
+            headers["Access-Control-Expose-Headers"] = "Retry-After"
             headers.add_vary_header("Origin")
         await send(message)
 
@@ -133,7 +136,7 @@ async def read_content(scope: Scope, receive: Receive, *, limit: int, seconds: f
         scope: of the request.
         receive: of the request.
         limit: the most bytes; no more are read.
-        seconds: that it may take.
+        seconds: that it may take, but no more than :data:`BODY_SECONDS`.
 
     Raises:
         RequestError: if it is not said to be JSON, has more bytes, or takes longer.
@@ -150,6 +153,7 @@ async def read_content(scope: Scope, receive: Receive, *, limit: int, seconds: f
     announced = headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
         raise too_large
+    seconds = min(seconds, BODY_SECONDS)
     content = bytearray()
     try:
         async with asyncio.timeout(seconds):

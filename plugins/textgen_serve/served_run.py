@@ -9,14 +9,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import textgen
-from textgen import Batching, Continuation, Job, Request, TextGenerator
+from textgen import Batching, Continuation, Draw, Job, Request, TextGenerator, uniforms
 from textgen.errors import OptionError, TextgenError, UnknownCharacterError, describe_character, suggestion
 from textgen_serve.metrics import log_error
 from textgen_serve.protocol import CompletionRequest, Model, ModelDetails, RequestError, TokenizerInfo
 
 #: NAME=RUN on the command line.
 _NAMED = re.compile(r"(?P<name>[A-Za-z0-9][\w.:-]*)=(?P<run>.+)")
+
+#: A chain with all bundled samplers, whose graph serves all but the plainest chains.
+FULL_CHAIN = "repetition-penalty(1) | temperature(1) | top-k(1) | top-p(1) | min-p(0) | multinomial"
 
 #: Options of a request, the samplers that they belong to, and the numbers with which these change nothing. Such a
 #: sampler is left out unless the run's own chain has it: a chain without it is faster.
@@ -50,7 +55,16 @@ class ServedRun:
         major = textgen.__version__.partition(".")[0]
         weights = (generator.artifact.weights_sha256 or "unknown")[:16]
         self.fingerprint = f"{weights}-{generator.runtime.precision}-textgen-{major}"
+        self.warm_up()  # a graph that cannot run is found now
         self._own_samplers = {part.partition("(")[0].strip() for part in generator.defaults.sampler.split("|")}
+
+    def warm_up(self, chain: str | None = None) -> None:
+        """Have the runtime open what a chain needs, by default the run's own, so that no client waits for it."""
+        runtime, tokenizer = self.generator.runtime, self.generator.tokenizer
+        drawn = self.generator.run.chain(chain)
+        draw = Draw([drawn], runtime.vocab_size, self.generator.boundaries.forbidden_ids(tokenizer))
+        state = runtime.prefill(np.zeros((1, 1), np.int32), runtime.initial_state(1))
+        runtime.generate(np.zeros(1, np.int32), state, draw, uniforms(0, [0], 0, 1))
 
     @classmethod
     def open(
