@@ -66,18 +66,18 @@ def test_12_one_seed_one_text_among_200_at_once_and_after_a_restart(start, tmp_p
         code, printed, errors = command_line(*command(tmp_path / asked["model"], asked))
         assert code == 0, errors
         expected.append(printed.removesuffix("\n"))
-    for order in range(2):
+    for turn in range(2):
         first, second = (tmp_path / run for run in RUNS)
         server = start(second, "--rows", 64, run=first)
-        asked = list(range(200))
-        drawn = random.Random(order)
-        drawn.shuffle(asked)
+        order = list(range(200))
+        drawn = random.Random(turn)
+        drawn.shuffle(order)
         with concurrent.futures.ThreadPoolExecutor(100) as pool:
             write = [
                 pool.submit(server.streamed if drawn.random() < 0.5 else server.texts, **requests[index], echo=True)
-                for index in asked
+                for index in order
             ]
-            found = {index: each.result()[0] for index, each in zip(asked, write, strict=True)}
+            found = {index: each.result()[0] for index, each in zip(order, write, strict=True)}
         for index, text in enumerate(expected):
             assert found[index] == text, requests[index]
         server.close()
