@@ -2,8 +2,9 @@
 
 ``python -m benchmarks.serving [--quick]`` starts servers on the loopback address. Each stream asks for a text, reads it
 to its end, and asks for the next one. Beside it, in turns, a process writes as many texts of the same length with
-``TextGenerator.generate``, without a server. The client runs on the same machine, so its CPU time is shown, and what it
-takes from a server that only replays bytes. Sampling is on; weights are random. Linux only.
+``TextGenerator.generate``, without a server. All streams send their first request at once, which is shown apart: the
+claims about the first text are of all later requests. The client runs on the same machine, so its CPU time is shown,
+and what it takes from a server that only replays bytes. Sampling is on; weights are random. Linux only.
 """
 
 from __future__ import annotations
@@ -33,6 +34,14 @@ BARE, SERVER, REPLAY = "generate, no server", "textgen serve", "a server that re
 
 #: Characters of a text.
 LENGTH = 1_000
+
+#: What the client measures; see :class:`~benchmarks.streams.Drive`.
+LATENCIES = {
+    "first": "first text",
+    "burst": "first text, all requests at once",
+    "between": "between two parts",
+    "whole": "whole text",
+}
 
 #: Of a start: seconds to the first 200 of /health, and megabytes then.
 START_SECONDS, START_MEMORY = 1.5, 130
@@ -113,7 +122,7 @@ def _measure(load: Load, path: Path, session: Session) -> Measured:
     notice(load.title)
     subject, streams = load.subject, load.streams
     bare = writer(BARE, path, "onnx", prompt=subject.prompt, batch=streams, length=LENGTH, device="cpu")
-    rounds, texts = session.effort.rounds, 1 if session.is_quick else load.texts
+    rounds, texts = session.effort.rounds, 2 if session.is_quick else load.texts
     with ExitStack() as stack:
         turns = stack.enter_context(started(bare, session.effort, session.environment))
         server, port = stack.enter_context(serving(path, session))
@@ -252,7 +261,7 @@ def _claims(found: Measured) -> list[Claim]:
 def _latencies(found: Sequence[Measured]) -> Figures:
     rows: dict[str, list[float | None]] = {}
     for each in found:
-        for name, what in (("first", "first text"), ("between", "between two parts"), ("whole", "whole text")):
+        for name, what in LATENCIES.items():
             seconds = [value for drive in each.drives for value in getattr(drive, name)]
             rows[f"{each.load.title}: {what}"] = [1e3 * quantile(seconds, share) for share in (0.5, 0.9, 0.99)]
     return Figures("Latency seen by the client, of all rounds, ms", ["median", "90 %", "99 %"], rows)
@@ -261,7 +270,7 @@ def _latencies(found: Sequence[Measured]) -> Figures:
 def _costs(found: Sequence[Measured]) -> Figures:
     rows: dict[str, list[float | None]] = {}
     for each in found:
-        parts = sum(len(drive.between) + len(drive.first) for drive in each.drives)
+        parts = sum(len(drive.between) + drive.characters / LENGTH for drive in each.drives)
         rate = parts / sum(drive.seconds for drive in each.drives)
         rows[each.load.title] = [*(1e6 * seconds for seconds in (each.bare, each.server, each.client)), rate]
     columns = [f"{name}, CPU µs per character" for name in (BARE, SERVER, "its client")]

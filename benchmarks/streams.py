@@ -32,7 +32,8 @@ class Drive:
         seconds: from the first request to the end of the last answer.
         client: CPU seconds of the client.
         characters: of all texts.
-        first: seconds from each request to its first text.
+        burst: seconds from each request to its first text, for the requests that all streams begin with at once.
+        first: the same for all later ones.
         between: seconds between two parts of a text that were received one after the other.
         whole: seconds from each request to the end of its text.
         parts: of one answer, as they were received.
@@ -41,6 +42,7 @@ class Drive:
     seconds: float = 0.0
     client: float = 0.0
     characters: int = 0
+    burst: list[float] = field(default_factory=list)
     first: list[float] = field(default_factory=list)
     between: list[float] = field(default_factory=list)
     whole: list[float] = field(default_factory=list)
@@ -75,7 +77,7 @@ class _Stream:
             if self.last:
                 drive.between.append(now - self.last)
             else:
-                drive.first.append(now - self.began)
+                (drive.first if len(self.answers) > 1 else drive.burst).append(now - self.began)
             self.last = now
         is_end = (data if len(data) >= len(END) else b"".join(parts[-3:])).endswith(END)
         if is_end:
@@ -94,6 +96,8 @@ def drive(port: int, body: Callable[[int], Mapping[str, Any]], *, streams: int, 
         streams: at once.
         texts: of each stream.
         length: characters of each text, which are checked.
+
+    The first requests come all at once; later ones whenever a text has ended.
 
     Raises:
         BenchmarkError: if an answer is not such a text.
