@@ -3,7 +3,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 BENCH_STAMP := .venv/.bench
 
-.PHONY: test test-fast lint docs demo fuzz kills container oldest trials bench bench-quick clean
+.PHONY: test test-fast lint docs demo fuzz kills soak container oldest trials bench bench-quick clean
 
 # A process per core, and the tests of a file in one process: they share what they train and export.
 PYTEST := $(BIN)/pytest -n auto --dist loadfile
@@ -38,6 +38,10 @@ demo: $(STAMP)
 kills: $(STAMP)
 	$(BIN)/python -m tests.trials.kills --rounds 300 $(ARGS)
 
+# 10,000 clients of a server that connect and leave at random moments: some minutes.
+soak: $(STAMP)
+	$(BIN)/python -m tests.trials.soak --clients 10000 $(ARGS)
+
 # A trial: sampling, exporting and evaluating as in a container.
 container: $(STAMP)
 	$(BIN)/python -m tests.trials.container
@@ -47,12 +51,12 @@ oldest: $(STAMP)
 	$(BIN)/python tests/trials/oldest.py --host 1.15.0
 
 # Every trial: what no test of the suite can show.
-trials: fuzz kills container oldest
+trials: fuzz kills soak container oldest
 	$(BIN)/python -m tests.trials.read_while_training
 
 # Takes hours, on an otherwise idle machine.
 bench: $(BENCH_STAMP)
-	for name in generation throughput training startup growth memory learning; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	for name in generation throughput serving training startup growth memory learning; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 	$(BIN)/python -m benchmarks.quality --train
 	$(BIN)/python -m benchmarks.tokenizers
 	$(BIN)/python -m benchmarks.agreement
@@ -62,7 +66,7 @@ bench: $(BENCH_STAMP)
 
 # Takes minutes, for a first look; README and docs quote the full measurement.
 bench-quick: $(BENCH_STAMP)
-	for name in generation throughput training startup growth memory; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
+	for name in generation throughput serving training startup growth memory; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
 
 clean:
 	rm -rf .venv .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache dist

@@ -106,8 +106,7 @@ def measure(
         all_turns = []
         for contender in contenders:
             notice(f"starting {contender.name}")
-            process, log = stack.enter_context(_process("benchmarks.turns", environment))
-            all_turns.append(_Turns(contender, effort, process, log))
+            all_turns.append(stack.enter_context(started(contender, effort, environment)))
         identities = [turns.identity for turns in all_turns]
         total, others = cpu_time(identities)
         for turn in range(effort.rounds):
@@ -118,6 +117,17 @@ def measure(
         total_after, others_after = cpu_time(identities)
     rows = [Row(turns.contender.name, turns.note, turns.seconds, turns.memory) for turns in all_turns]
     return rows, max(0.0, (others_after - others) / max(1, total_after - total))
+
+
+@contextmanager
+def started(contender: Contender, effort: Effort, environment: Mapping[str, str]) -> Iterator[Turns]:
+    """A contender that is warm, in a process that ends with the block.
+
+    Raises:
+        BenchmarkError: if it fails.
+    """
+    with _process("benchmarks.turns", environment) as (process, log):
+        yield Turns(contender, effort, process, log)
 
 
 @dataclass(frozen=True)
@@ -224,12 +234,22 @@ def fastest(ways: Mapping[WayT, Callable[[], object]], *, tries: int) -> WayT:
     return min(ways, key=lambda name: least[name])
 
 
-class _Turns:
-    """This side of the conversation with :mod:`benchmarks.turns`."""
+class Turns:
+    """A contender in its process: this side of the conversation with :mod:`benchmarks.turns`.
+
+    Attributes:
+        contender: what takes the turns.
+        seconds: per item, a value per turn so far.
+        cpu: CPU seconds of the process per item, a value per turn so far.
+        memory: peak memory of the process in bytes, so far.
+        note: a choice that it made.
+        identity: of the process.
+    """
 
     def __init__(self, contender: Contender, effort: Effort, process: subprocess.Popen[str], log: Any) -> None:
         self.contender = contender
         self.seconds: list[float] = []
+        self.cpu: list[float] = []
         self.memory = 0
         self.identity = process.pid
         self._process, self._log = process, log
@@ -237,10 +257,11 @@ class _Turns:
         self.note = self._ask(order)["note"]
 
     def take_one(self) -> None:
-        """Runs one turn of the contender, and records its seconds per item and its peak memory."""
+        """Runs one turn of the contender, and records its times per item and its peak memory."""
         answer = self._ask({})
         self.memory = answer["memory"]
         self.seconds.append(answer["seconds"] / answer["items"])
+        self.cpu.append(answer["cpu"] / answer["items"])
 
     def _ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
         assert self._process.stdout is not None

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 #: Instruction sets that determine the speed of float and int8 products.
 INSTRUCTIONS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8")
@@ -62,11 +62,21 @@ def cpu_time(processes: Sequence[int]) -> tuple[int, int]:
 
 def peak_memory() -> int:
     """The peak memory of this process, in bytes."""
-    path = Path("/proc/self/status")
-    if path.exists():  # unlike ru_maxrss, it excludes the memory of the parent at the start of this process
-        line = next(line for line in path.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
+    if Path("/proc/self/status").exists():  # unlike ru_maxrss, it excludes the memory of the parent at the start
+        return memory_of("self", "VmHWM")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RESIDENT_UNIT
+
+
+def memory_of(process: int | str, what: Literal["VmHWM", "VmRSS"]) -> int:
+    """The peak memory of a process, or that of now, in bytes; on Linux only."""
+    lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{what}:"))
+
+
+def seconds_of(process: int) -> float:
+    """The CPU time that a process has used, in seconds; on Linux only."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def versions(distributions: Sequence[str]) -> dict[str, str]:

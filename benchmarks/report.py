@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import sys
 from collections.abc import Sequence
@@ -214,6 +215,11 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
         return values[0], values[0], values[0]
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
     return low, middle, high
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value that a share of the values, from 0 to 1, do not exceed: the nearest one, not a mean of two."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 The first line is ``{"factory": "module:function", "arguments": {...}, "seconds": of a turn}``, answered with
 ``{"note": ...}`` once the work is warm. Each further line starts a turn, answered with
-``{"seconds": ..., "items": ..., "memory": peak memory in bytes}``.
+``{"seconds": ..., "cpu": CPU seconds, "items": ..., "memory": peak memory in bytes}``.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def main() -> None:
     while sys.stdin.readline():
         if pieces > 1:
             work.piece()  # wakes threads and fills caches; a long piece does so itself
-        begin = time.perf_counter()
+        begin, used = time.perf_counter(), time.process_time()
         items = sum(work.piece() for _ in range(pieces))
-        seconds = time.perf_counter() - begin
-        answer({"seconds": seconds, "items": items, "memory": peak_memory()})
+        seconds, cpu = time.perf_counter() - begin, time.process_time() - used
+        answer({"seconds": seconds, "cpu": cpu, "items": items, "memory": peak_memory()})
 
 
 def _pieces_per_turn(work: Work, seconds: float) -> int:

@@ -37,9 +37,6 @@ EVENTS_PER_SECOND = 2_500
 #: Seconds in which a client must take the end of a stream that has failed.
 LAST_SECONDS = 5.0
 
-#: The shortest pause of a stream, in seconds.
-LEAST_PAUSE = 0.002
-
 #: The characters of prompts from which on they are encoded beside the event loop.
 MANY_CHARACTERS = 4_096
 
@@ -168,25 +165,23 @@ class Completions:
         await response.whole(answer.whole().model_dump_json().encode())
 
     async def _stream(self, response: _Response, body: CompletionRequest, answer: _Answer, writing: Writing) -> None:
-        least, sent = body.stream_interval or 1, 0.0
-        is_done = False
-        while not is_done:
+        least = body.stream_interval or 1
+        while True:
             await writing.news()
             if writing.error:
                 raise writing.error
-            pause = self._desk.count / EVENTS_PER_SECOND - (perf_counter() - sent)
-            if pause > LEAST_PAUSE and not writing.is_done:
-                await asyncio.sleep(pause)
-            is_done = writing.is_done and writing.error is None
+            is_done = writing.is_done
             events = []
             for piece in writing.pieces(least):
                 if answer.scorers:
                     await self._desk.engine.run(answer.scorers[piece.row].read_written())
                 events.append(answer.event(piece))
+            if is_done:
+                await response.end("".join(events) + answer.end())
+                return
             if events:
+                writing.rests_until = perf_counter() + self._desk.count / EVENTS_PER_SECOND
                 await response.send("".join(events).encode())
-                sent = perf_counter()
-        await response.end(answer.end())
 
     def _note(self, run: ServedRun, answer: _Answer, began: float) -> None:
         """Count an answer that is complete."""
@@ -224,15 +219,14 @@ class _Response:
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         await self._send({"type": "http.response.body", "body": content})
 
-    async def send(self, content: bytes) -> None:
+    async def send(self, content: bytes, *, is_last: bool = False) -> None:
         if not self.has_begun:
             self.has_begun = True
             await self._send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
-        await self._send({"type": "http.response.body", "body": content, "more_body": True})
+        await self._send({"type": "http.response.body", "body": content, "more_body": not is_last})
 
     async def end(self, content: str) -> None:
-        await self.send(content.encode())
-        await self._send({"type": "http.response.body"})
+        await self.send(content.encode(), is_last=True)
 
 
 class _Answer:

@@ -27,6 +27,7 @@ class Metrics:
         self.requests_running = self._gauge("num_requests_running", "Requests that are being written.")
         self.requests_waiting = self._gauge("num_requests_waiting", "Requests that wait for a place.")
         self.rows_running = self._gauge("num_rows_running", "Texts that are being written.")
+        self.tasks = Gauge("textgen:num_tasks", "Tasks of the event loop.", registry=self.registry)
         self.prompt_tokens = self._counter("prompt_tokens", "Tokens of prompts.")
         self.generation_tokens = self._counter("generation_tokens", "Tokens written.")
         self.success = self._counter("request_success", "Texts written to their end.", "finished_reason")

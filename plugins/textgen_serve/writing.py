@@ -44,6 +44,7 @@ class Writing:
     Attributes:
         error: what ended it before its time; ``None`` so far.
         has_text: whether any of its text has come.
+        rests_until: when new text is news again, by ``perf_counter``; the end of all always is.
     """
 
     def __init__(self, run: ServedRun, job: Job, began: float, *, streams: bool) -> None:
@@ -52,6 +53,7 @@ class Writing:
         self.began = began
         self.error: RequestError | None = None
         self.has_text = False
+        self.rests_until = 0.0
         self._streams = streams
         self._counts = [len(row.ids) for row in job.rows]
         self._left = len(job.rows)
@@ -70,7 +72,7 @@ class Writing:
         if is_last:
             self._ended.add(index)
             self._left -= 1
-        if self._streams or self._left == 0:
+        if self._left == 0 or (self._streams and perf_counter() >= self.rests_until):
             self._news.set()
         before, self._counts[index] = self._counts[index], len(self.job.rows[index].ids)
         return self._counts[index] - before
@@ -182,6 +184,7 @@ class Desk:
 
     def refresh(self) -> None:
         """Bring the gauges up to date."""
+        self._metrics.tasks.set(len(asyncio.all_tasks()))
         for run in self._runs:
             own = [writing for writing in self._writings.values() if writing.run is run]
             begun = sum(writing.job.began is not None for writing in own)

@@ -28,8 +28,13 @@ from textgen.text.boundaries import Boundaries
 from textgen.text.labels import label_of
 from textgen.text.tokenizer import Tokenizer
 
-#: By the clock: the steps of a row's first chunk, and the most of any chunk.
+#: By the clock: the steps of a first chunk, which are the fewest of any chunk, and the most. Where other processes
+#: take the time, chunks would shrink to a step, of which a small model is a fraction.
 FIRST_STEPS, MOST_STEPS_WRITTEN = 4, 64
+
+#: By the clock: what a row costs in a turn besides its steps is about a tenth of this; turns of many rows take longer,
+#: so that it stays a tenth.
+SECONDS_PER_ROW = 1e-4
 
 #: Without a clock, chunks of text that runs to its full length double as long as they take less than half of these
 #: seconds, in which a reader notices no delay.
@@ -331,7 +336,8 @@ class Batching:
         elif group.is_new:
             chunk = group.preferred or FIRST_STEPS
         else:
-            chunk = group.preferred or self._clock.steps(group, MOST_STEPS_WRITTEN, share) or STEPS_STREAMED
+            known = self._clock.steps(group, MOST_STEPS_WRITTEN, share) or STEPS_STREAMED
+            chunk = group.preferred or max(FIRST_STEPS, known)
         steps = min(chunk, group.steps_left)
         began = perf_counter()
         found = group.write(steps)
@@ -397,7 +403,7 @@ class Batching:
 
 
 class Clock:
-    """Chooses steps so that they take a certain time, by a moving average of the time of a step.
+    """Chooses steps so that they take a certain time, more for hundreds of rows, by a moving average of a step's time.
 
     Args:
         seconds: the time to take.
@@ -410,7 +416,8 @@ class Clock:
     def steps(self, group: Group, most: int, share: float = 1.0) -> int | None:
         """The number of steps that take a share of the time, from 1 to ``most``; ``None`` before it is known."""
         average = self._averages.get(_size(group))
-        return None if average is None else int(np.clip(share * self._seconds / average, 1, most))
+        seconds = max(self._seconds, SECONDS_PER_ROW * len(group.rows))
+        return None if average is None else int(np.clip(share * seconds / average, 1, most))
 
     def note(self, group: Group, seconds: float) -> None:
         """Note the time of a step. The first one of its kind does not count: it prepares what later ones use."""

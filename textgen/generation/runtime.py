@@ -200,7 +200,7 @@ class Runtime(ABC):
                 f"what was loaded does not belong to this model: it writes the id {wrong}, but ids are from 0 to "
                 f"{self.vocab_size - 1}; export again"
             )
-        if len(draw.forbidden) and (drawn := np.intersect1d(ids, draw.forbidden)).size:
+        if len(draw.forbidden) and (drawn := ids[np.isin(ids, draw.forbidden)]).size:
             raise ArtifactError(
                 f"what was loaded does not belong to this model: it writes the id {drawn[0]}, which is never drawn; "
                 "export again"

@@ -3,7 +3,6 @@
 import concurrent.futures
 import json
 import os
-import random
 import re
 import shutil
 import signal
@@ -11,79 +10,13 @@ import socket
 import subprocess
 import sys
 import time
-from typing import Any
 
 import httpx
 import pytest
 
-import textgen
 from tests.plugins.textgen_serve.conftest import RECORDED, ROOT, SLOW, ServerProcess, read_all
 
 TREES = RECORDED / "lstm-trees"
-
-#: Chains of all kinds, as a request and as the library have them.
-CHAINS: list[dict[str, Any]] = [
-    {},
-    {"temperature": 1.3},
-    {"temperature": 0},
-    {"top_k": 5},
-    {"top_p": 0.8, "temperature": 1.1},
-    {"min_p": 0.1},
-    {"repetition_penalty": 1.3},
-    {"sampler": "top-p(0.7) | temperature(1.5) | multinomial"},
-    {"sampler": "greedy"},
-]
-
-
-def alone(asked):
-    """The options with which the library writes a request's text."""
-    options = {"length": asked["max_tokens"], "seed": asked["seed"], "stop": asked.get("stop")}
-    chain = {
-        name: asked[name]
-        for name in ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "sampler")
-        if name in asked
-    }
-    return {name: value for name, value in (options | chain).items() if value is not None}
-
-
-def some_requests(count):
-    drawn = random.Random(12)
-    requests = []
-    for _ in range(count):
-        asked = {
-            "prompt": drawn.choice(["oak", "a", "the tree", "r"]) * drawn.choice([1, 1, 1, 30]),
-            "max_tokens": drawn.choice([1, 7, 60, 400]),
-            "seed": drawn.choice([0, 1, 2**63 + 9, drawn.getrandbits(32)]),
-            **drawn.choice(CHAINS),
-        }
-        if drawn.random() < 0.3:
-            asked["stop"] = [drawn.choice(["e", "th", "\n", "ak t"])]
-        requests.append(asked)
-    return requests
-
-
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_12_one_seed_one_text_among_200_at_once_and_after_a_restart(start, tmp_path, precision):
-    served = TREES
-    if precision == "int8":
-        served = tmp_path / "int8"
-        textgen.export(TREES, out=served, options={"precision": "int8"})
-    requests = some_requests(200)
-    generator = textgen.load(served)
-    expected = [generator.generate(each["prompt"], **alone(each))[len(each["prompt"]) :] for each in requests]
-    for order in range(2):
-        server = start("--rows", 64, run=served)
-        asked = list(range(200))
-        random.Random(order).shuffle(asked)
-        streams = random.Random(order)
-        with concurrent.futures.ThreadPoolExecutor(100) as pool:
-            write = [
-                pool.submit(server.streamed if streams.random() < 0.5 else server.texts, **requests[index])
-                for index in asked
-            ]
-            found = {index: each.result()[0] for index, each in zip(asked, write, strict=True)}
-        assert [found[index] for index in range(200)] == expected
-        server.close()
 
 
 def test_12_a_text_of_the_server_is_what_the_command_prints(server):
