@@ -143,15 +143,30 @@ MISTAKES = [
     ([TREES, "--port", "65536"], "--port"),
     ([TREES, "--api-key-file", "missing"], "--api-key-file: missing cannot be read: no such file or directory"),
     ([TREES, "--device", "gpu"], "unknown device 'gpu'"),
+    # Each of these would have let everyone in, or nobody.
+    ([TREES, "--api-key-file", "utf16"], "--api-key-file: utf16 is not text in UTF-8; write one key per line"),
+    ([TREES, "--api-key-file", "blank"], "there is no API key in blank; write one per line"),
+    ([TREES, "--allowed-host", "https://a.example/"], "--allowed-host must be a name or an address without scheme"),
+    ([TREES, "--allowed-host", "a.example:80"], "--allowed-host must be a name or an address without scheme"),
+    ([TREES, "--cors-origin", "a.example"], "--cors-origin must be *, localhost, or as in https://example.org"),
+    ([TREES, "--cors-origin", "https://a.example/page"], "--cors-origin must be *, localhost, or as in"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "error"), MISTAKES, ids=lambda value: str(value)[-40:])
 def test_a_mistake_is_one_line(arguments, error, tmp_path):
+    (tmp_path / "utf16").write_text("key", encoding="utf-16")
+    (tmp_path / "blank").write_text(" \n")
     command = [sys.executable, "-m", "textgen", "serve", *map(str, arguments)]
     done = run(*command, *([] if "--port" in arguments else ["--port", "0"]), cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert error in done.stderr
+
+
+def test_keys_that_are_none_do_not_let_everyone_in():
+    done = run(sys.executable, "-m", "textgen", "serve", str(TREES), "--port", "0", TEXTGEN_API_KEYS=" , ")
+    assert done.returncode == 2
+    assert "there is no API key in TEXTGEN_API_KEYS; write one, or unset it" in done.stderr
 
 
 def test_a_port_in_use_is_one_line(server):
