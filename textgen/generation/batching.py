@@ -27,6 +27,7 @@ from textgen.sampling.chain import Chain
 from textgen.text.boundaries import Boundaries
 from textgen.text.labels import label_of
 from textgen.text.tokenizer import Tokenizer
+from textgen.text.vocabulary import Unknown
 
 #: By the clock: the steps of a row's first chunk, and the most of any chunk.
 FIRST_STEPS, MOST_STEPS_WRITTEN = 4, 64
@@ -81,6 +82,10 @@ class Job:
             raise self.error
         return [self.generation(index) for index in range(len(self.rows))]
 
+    def unknown(self, index: int) -> tuple[Unknown, ...]:
+        """The pieces of a row's prompt that the vocabulary lacks."""
+        return self._read[index].unknown
+
     def generation(self, index: int) -> Generation:
         """The text of a row that has ended, by its index in the request."""
         request, row = self.request, self.rows[index]
@@ -96,7 +101,7 @@ class Job:
             row=row.seed,
             sampler=str(request.chains[row.index]),
             finish_reason=row.finish_reason,
-            unknown=self._read[index].unknown,
+            unknown=self.unknown(index),
             log_probability=row.log_probability if request.score else None,
             continuation=_continuation(row),
         )
