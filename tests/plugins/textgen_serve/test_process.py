@@ -237,15 +237,16 @@ def test_19_texts_that_take_longer_than_the_grace_end_with_an_error(start):
     assert 0.4 < time.monotonic() - began < 4
 
 
-def test_19_ctrl_c_with_an_open_stream_ends_in_two_seconds(start):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_19_ctrl_c_with_an_open_stream_ends_in_two_seconds(start, number):
     server = start("--rows", 1, run=TREES)
     body = {"prompt": "oak", "max_tokens": 2_000, "sampler": SLOW, "stream": True}
     writing, waiting = server.send(**body), server.send(**body)  # the second one has no text yet
     server.wait_for("num_requests_waiting", 1)
     idle = server.connect()
     began = time.monotonic()
-    server.signal(signal.SIGINT)
-    assert server.end(10) == 130
+    server.signal(number)
+    assert server.end(10) == 128 + number
     assert time.monotonic() - began < 2
     received = read_all(writing)
     assert json.loads(received.split(b"data: ")[-1].split(b"\n")[0])["error"]["code"] == "shutting_down"
@@ -264,6 +265,22 @@ def test_19_a_client_that_does_not_read_does_not_keep_the_process(start):
     time.sleep(1)
     server.signal(signal.SIGTERM)
     assert server.end(15) == 0
+
+
+def test_without_a_terminal_it_goes_on():
+    started = subprocess.Popen(
+        ["nohup", sys.executable, "-m", "textgen", "serve", str(TREES), "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert started.stdout is not None
+    url = started.stdout.readline().strip()
+    started.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    assert httpx.get(url + "/health").status_code == 200
+    started.send_signal(signal.SIGTERM)
+    assert started.wait(10) == 0
 
 
 # -- the document
