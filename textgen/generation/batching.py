@@ -23,7 +23,7 @@ from textgen.generation.request import FinishReason, Generation, Request
 from textgen.generation.row import Row
 from textgen.generation.runtime import MOST_STEPS, Runtime
 from textgen.generation.stop_texts import StopTexts
-from textgen.sampling.chain import Chain
+from textgen.sampling.chain import FULL, PLAIN, Chain
 from textgen.text.boundaries import Boundaries
 from textgen.text.labels import label_of
 from textgen.text.tokenizer import Tokenizer
@@ -31,6 +31,13 @@ from textgen.text.vocabulary import Unknown
 
 #: By the clock: the steps of a row's first chunk, and the most of any chunk.
 FIRST_STEPS, MOST_STEPS_WRITTEN = 4, 64
+
+#: Forms of chains, besides the common ones, that a runtime may make a graph for: each takes as much memory as the
+#: weights, and stays. Rows in further forms are written step by step, which is slower.
+MOST_FORMS = 8
+
+#: The names of the samplers of the common forms.
+_COMMON = ((*PLAIN, "multinomial"), (*FULL, "multinomial"))
 
 #: Without a clock, chunks of text that runs to its full length double as long as they take less than half of these
 #: seconds, in which a reader notices no delay.
@@ -177,6 +184,7 @@ class Batching:
         self._boundaries = boundaries
         self._forbidden = boundaries.forbidden_ids(tokenizer)
         self._chain = chain
+        self._forms = {chain.form} if chain else set()
         self._most_rows = most_rows
         self._clock = None if seconds is None else Clock(seconds)
         self._waiting: deque[tuple[Job, deque[Row]]] = deque()
@@ -339,7 +347,7 @@ class Batching:
             chunk = group.preferred or self._clock.steps(group, MOST_STEPS_WRITTEN, share) or STEPS_STREAMED
         steps = min(chunk, group.steps_left)
         began = perf_counter()
-        found = group.write(steps)
+        found = group.write(steps, in_graph=self._may_have_graph(group.rows[0].chain))
         seconds = perf_counter() - began
         if self._clock is not None:
             self._clock.note(group, seconds / steps)
@@ -347,6 +355,14 @@ class Batching:
             group.chunk *= 2
         self._writing.append(group)
         return self._tell(group, found)
+
+    def _may_have_graph(self, chain: Chain) -> bool:
+        """Whether the runtime may make a graph for the form of a chain."""
+        if chain.names in _COMMON:
+            return True
+        if len(self._forms) < MOST_FORMS:
+            self._forms.add(chain.form)
+        return chain.form in self._forms
 
     def _tell(self, group: Group, found: Sequence[str | Exception]) -> list[Event | Failed]:
         """Say what came of each row of a group; those that have ended leave it."""
