@@ -42,6 +42,9 @@ LAST_SECONDS = 5.0
 #: The shortest pause of a stream, in seconds.
 LEAST_PAUSE = 0.002
 
+#: The most unknown characters of a prompt that an answer names.
+MOST_UNKNOWN = 100
+
 #: The characters of prompts from which on they are encoded beside the event loop.
 MANY_CHARACTERS = 4_096
 
@@ -368,7 +371,7 @@ class _Answer:
         continuation = None
         if self._body.return_continuation and self._writes:
             continuation = self._seal.seal(self._run.pack(self._job, index))
-        unknown = [UnknownPiece(**asdict(piece)) for piece in self._job.unknown(index)]
+        unknown = [UnknownPiece(**asdict(piece)) for piece in self._job.unknown(index)[:MOST_UNKNOWN]]
         return ChoiceDetails(row=self._job.rows[index].seed, unknown=unknown, continuation=continuation)
 
     def _logprobs(self, index: int, characters: int, *, is_last: bool) -> Logprobs:

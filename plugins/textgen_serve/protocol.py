@@ -10,6 +10,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 #: The most texts per prompt, prompts, stop texts, characters of a stop text, of a prompt and of a text.
 MOST_TEXTS, MOST_PROMPTS, MOST_STOPS, LONGEST_STOP, LONGEST_PROMPT, LONGEST_TEXT = 128, 1024, 16, 256, 65_536, 100_000
 
+#: The most tokens of a request whose log-probabilities are kept until it is answered: half a kilobyte each.
+MOST_SCORED = 2**18
+
 #: The most characters of a message that an answer repeats.
 _LONGEST_MESSAGE = 500
 

@@ -15,7 +15,7 @@ import textgen
 from textgen import Batching, Continuation, Draw, Job, Request, TextGenerator, uniforms
 from textgen.errors import OptionError, TextgenError, UnknownCharacterError, describe_character, suggestion
 from textgen_serve.metrics import log_error
-from textgen_serve.protocol import CompletionRequest, Model, ModelDetails, RequestError, TokenizerInfo
+from textgen_serve.protocol import MOST_SCORED, CompletionRequest, Model, ModelDetails, RequestError, TokenizerInfo
 
 #: NAME=RUN on the command line.
 _NAMED = re.compile(r"(?P<name>[A-Za-z0-9][\w.:-]*)=(?P<run>.+)")
@@ -160,9 +160,20 @@ class ServedRun:
         """
         request = self.request(body, continuation)
         try:
-            return self.batching.prepare(request)
+            job = self.batching.prepare(request)
         except TextgenError as error:
             raise refusal(error, "prompt") from None
+        if body.logprobs is not None or body.written > (body.n or 1):
+            scored = len(job.rows) * (request.length if body.max_tokens != 0 else 0)
+            if body.echo:
+                scored += sum(len(row.prompt_ids) for row in job.rows)
+            if scored > MOST_SCORED:
+                message = (
+                    f"of up to {scored:,} tokens; at most {MOST_SCORED:,} are allowed: ask for fewer or shorter texts"
+                )
+                param = "best_of" if body.logprobs is None else "logprobs"
+                raise RequestError(400, f"{param} asks for log-probabilities {message}", param=param)
+        return job
 
     def pack(self, job: Job, index: int) -> bytes:
         """The point from which a row that has ended can be continued."""

@@ -479,6 +479,18 @@ def test_what_the_model_does_not_know_is_told(server):
     assert [text[at] for at in found["text_offset"]] == found["tokens"] == ["a", "R", "a", "m", *text[-3:]]
 
 
+def test_an_answer_is_not_much_larger_than_its_request(server):
+    (choice,) = server.complete(prompt="a" + "".join(map(chr, range(0x4E00, 0x6E00))), on_unknown="skip")["choices"]
+    assert len(choice["textgen"]["unknown"]) == 100
+    long = {**TREES, "prompt": "a" * 60_000, "max_tokens": 1}
+    for body in ({"echo": True, "n": 5, "logprobs": 0}, {"max_tokens": 60_000, "best_of": 5}):
+        answer = server.post(**long | body)
+        assert answer.status_code == 400
+        assert answer.json()["error"]["param"] in body
+        assert "tokens; at most 262,144 are allowed" in answer.json()["error"]["message"]
+    assert server.post(**long, echo=True, n=4, stream=True).status_code == 200
+
+
 def test_the_field_that_is_wrong_is_named(server, pieces):
     wrong: dict[str, dict[str, Any]] = {
         "repetition_penalty": {"repetition_penalty": 1e6},
