@@ -31,7 +31,7 @@ for needed in ("starlette", "uvicorn", "prometheus_client", "httpx", "openai"):
 
 import httpx  # noqa: E402
 
-from textgen.generation.batching import MOST_FORMS
+from textgen.generation.batching import MOST_FORMS  # noqa: E402
 from textgen_serve import command, completions, doors, metrics, protocol, server  # noqa: E402
 
 ROOT = Path(__file__).parents[2]

@@ -304,7 +304,8 @@ def test_schemathesis_finds_no_fault(start, tmp_path):
         "[checks]\npositive_data_acceptance.enabled = false\n"
         "negative_data_rejection.expected-statuses = [400, 404, 413, 415]\n"
     )
-    options = ["--max-examples", "30", "--seed", "1", "--workers", "2"]
+    # Of two workers, one may fail in ast.parse of Python 3.11: "AST constructor recursion depth mismatch".
+    options = ["--max-examples", "30", "--seed", "1", "--workers", "1"]
     done = run(*command, *options, cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-6_000:]
     assert server.texts(prompt="oak", max_tokens=3)
