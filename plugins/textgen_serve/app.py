@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.resources import files
+from pathlib import PurePath
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
@@ -31,6 +31,9 @@ BodyT = TypeVar("BodyT", bound=protocol.Body)
 #: Paths without a key: whether the server lives is no secret.
 HEALTH, METRICS, OPENAPI = "/health", "/metrics", "/openapi.json"
 
+#: Types of the page's files: those that the machine knows may differ.
+_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
+
 #: What a page of ours may do: nothing but ask this server.
 _CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -51,6 +54,7 @@ class Answered(NamedTuple):
         body: of the request, if it has one.
         answer: the body of a success.
         statuses: of the errors that it may answer with, besides those of all paths.
+        by_model: whether the model is named in the query.
     """
 
     method: str
@@ -59,6 +63,7 @@ class Answered(NamedTuple):
     body: type[BaseModel] | None
     answer: type[BaseModel] | None
     statuses: tuple[int, ...] = ()
+    by_model: bool = False
 
 
 _WITH_BODY = (400, 404, 408, 413, 415)
@@ -86,7 +91,9 @@ _DOCUMENTED = (
     Answered(
         "post", "/detokenize", "Turn token ids into text.", protocol.DetokenizeRequest, protocol.Detokenized, _WITH_BODY
     ),
-    Answered("get", "/tokenizer_info", "Describe the tokenizer of the first model.", None, protocol.TokenizerInfo),
+    Answered(
+        "get", "/tokenizer_info", "Describe the tokenizer of a model.", None, protocol.TokenizerInfo, (400, 404), True
+    ),
     Answered("get", HEALTH, "Whether the server can write.", None, protocol.Health, (503,)),
     Answered("get", METRICS, "Metrics in the text format of Prometheus.", None, None),
 )
@@ -147,7 +154,9 @@ class App:
             redirect_slashes=False,
         )
         open_paths = [HEALTH, OPENAPI, *page, *([METRICS] if open_metrics else [])]
-        self._behind_doors: ASGIApp = Doors(routes, keys=keys, open_paths=open_paths, hosts=hosts)
+        self._behind_doors: ASGIApp = Doors(
+            routes, keys=keys, open_paths=open_paths, hosts=hosts, probed_paths=[HEALTH]
+        )
         self._inside: ASGIApp = Origins(self._answer, origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -192,8 +201,9 @@ class App:
         run = self._first if name is None else self._runs.get(name)
         if run is None:
             there = ", ".join(self._runs)
-            message = f"there is no model {name[:100]!r}; there are: {there}" if name else f"there are: {there}"
-            raise RequestError(404, message, param="model", code="model_not_found")
+            raise RequestError(
+                404, f"there is no model {str(name)[:100]!r}; there are: {there}", param="model", code="model_not_found"
+            )
         return run
 
     async def _body(self, request: Request, kind: type[BodyT]) -> BodyT:
@@ -228,7 +238,13 @@ class App:
         return _success(protocol.Detokenized(prompt=self._find(body.model).decode(body.tokens, "tokens")))
 
     async def _tokenizer_info(self, request: Request) -> Response:
-        return _success(self._first.tokenizer_info())
+        model = request.query_params.get("model")
+        if model is None and len(self._runs) > 1:
+            there = ", ".join(self._runs)
+            raise RequestError(
+                400, f"say which model, as in /tokenizer_info?model=NAME; there are: {there}", param="model"
+            )
+        return _success(self._find(model).tokenizer_info())
 
     async def _health(self, request: Request) -> Response:
         if self._desk.closed:
@@ -267,8 +283,8 @@ def read_page() -> dict[str, tuple[bytes, str]]:
     folder = files("textgen_serve") / "page"
     if folder.is_dir():
         for file in folder.iterdir():
-            kind = mimetypes.guess_type(file.name)[0]
-            if file.is_file() and kind is not None:
+            kind = _TYPES.get(PurePath(file.name).suffix)
+            if kind is not None:
                 found["/" if file.name == "index.html" else f"/page/{file.name}"] = file.read_bytes(), kind
     return found
 
@@ -328,8 +344,9 @@ def _operation(each: Answered) -> dict[str, Any]:
     }
     if each.body:
         found["requestBody"] = {"required": True, "content": _json(each.body)}
-    if "{model}" in each.path:
-        found["parameters"] = [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}]
+    if each.by_model or "{model}" in each.path:
+        place = {"in": "query"} if each.by_model else {"in": "path", "required": True}
+        found["parameters"] = [{"name": "model", **place, "schema": {"type": "string"}}]
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sys
 import threading
@@ -23,6 +24,10 @@ KEYS, SECRET = "TEXTGEN_API_KEYS", "TEXTGEN_SERVE_SECRET"
 
 #: The most bytes of a file of keys, or of a secret.
 _MOST_BYTES = 2**20
+
+#: What --allowed-host and --cors-origin may be: anything else would never match.
+_HOST = re.compile(r"[^\s/:\[\]]+|[0-9a-fA-F:.]+")
+_ORIGIN = re.compile(r"\*|localhost|[a-z][a-z0-9+.-]*://[^\s/]+/?", re.IGNORECASE)
 
 #: Seconds for which the event loop may keep the interpreter while the engine, back from the model, waits for it.
 SWITCH_SECONDS = 5e-4
@@ -108,6 +113,8 @@ def serve(
     from textgen_serve.server import Server, address_of, bind
     from textgen_serve.writing import Desk
 
+    _check_hosts(allowed_host or ())
+    _check_origins(cors_origin or ())
     keys = _read_keys(api_key_file)
     secret = _read_secret(secret_file)
     bound = bind(host, port)
@@ -149,12 +156,27 @@ def serve(
         raise typer.Exit(code)
 
 
+def _check_hosts(hosts: Sequence[str]) -> None:
+    if wrong := next((host for host in hosts if not _HOST.fullmatch(host)), None):
+        raise OptionError(
+            f"--allowed-host must be a name or an address without scheme and port, as in text.example.org, not {wrong}"
+        )
+
+
+def _check_origins(origins: Sequence[str]) -> None:
+    if wrong := next((origin for origin in origins if not _ORIGIN.fullmatch(origin)), None):
+        raise OptionError(f"--cors-origin must be *, localhost, or as in https://example.org, not {wrong}")
+
+
 def _read_keys(path: Path | None) -> list[str]:
     """The API keys of a file and of the environment; none if every client may come in."""
-    lines = [] if path is None else _read(path, "--api-key-file").decode("utf-8", "replace").splitlines()
+    try:
+        lines = [] if path is None else _read(path, "--api-key-file").decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise OptionError(f"--api-key-file: {path} is not text in UTF-8; write one key per line") from None
     found = [key.strip() for key in (*lines, *os.environ.get(KEYS, "").split(",")) if key.strip()]
-    if path is not None and not found:
-        raise OptionError(f"{path} has no API key; write one per line")
+    if not found and (path is not None or KEYS in os.environ):  # no key at all would let everyone in
+        raise OptionError(f"there is no API key in {path or KEYS}; write one{' per line' if path else ', or unset it'}")
     return found
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import Callable
+from dataclasses import asdict
 from time import perf_counter, time
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from textgen_serve.protocol import (
     CompletionRequest,
     Logprobs,
     RequestError,
+    UnknownPiece,
     Usage,
     read_body,
 )
@@ -36,6 +38,9 @@ EVENTS_PER_SECOND = 2_500
 
 #: Seconds in which a client must take the end of a stream that has failed.
 LAST_SECONDS = 5.0
+
+#: The most unknown characters of a prompt that an answer names.
+MOST_UNKNOWN = 100
 
 #: The characters of prompts from which on they are encoded beside the event loop.
 MANY_CHARACTERS = 4_096
@@ -247,7 +252,6 @@ class _Answer:
         self._writes = body.max_tokens != 0
         self._id, self._created = f"cmpl-{secrets.token_hex(12)}", int(time())
         self._sent = [0] * len(job.rows)  # characters of each row
-        self._sent_tokens = [0] * len(job.rows)
         self.scorers: list[TokenScorer] = []
         if body.logprobs is not None or body.written > (body.n or 1):
             self.scorers = [
@@ -361,12 +365,10 @@ class _Answer:
         continuation = None
         if self._body.return_continuation and self._writes:
             continuation = self._seal.seal(self._run.pack(self._job, index))
-        return ChoiceDetails(row=self._job.rows[index].seed, continuation=continuation)
+        unknown = [UnknownPiece(**asdict(piece)) for piece in self._job.unknown(index)[:MOST_UNKNOWN]]
+        return ChoiceDetails(row=self._job.rows[index].seed, unknown=unknown, continuation=continuation)
 
     def _logprobs(self, index: int, characters: int, *, is_last: bool) -> Logprobs:
         """Those of the tokens of some characters that have not been sent yet; the last ones may have no text."""
-        tokens = self.scorers[index]
         has_ended = is_last and self._job.rows[index].finish_reason == "eos"
-        stop = len(tokens.texts) if has_ended else tokens.tokens_within(characters)
-        start, self._sent_tokens[index] = self._sent_tokens[index], stop
-        return tokens.logprobs(start, stop)
+        return self.scorers[index].take(None if has_ended else characters)

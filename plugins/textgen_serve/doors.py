@@ -67,6 +67,7 @@ class Doors:
         keys: any of which opens; none if every client may come in.
         open_paths: that need no key.
         hosts: that the Host header may name; none for any.
+        probed_paths: that are answered whatever the Host header names, for probes that call by address.
     """
 
     def __init__(
@@ -76,15 +77,18 @@ class Doors:
         keys: Iterable[str] = (),
         open_paths: Collection[str] = (),
         hosts: Collection[str] = (),
+        probed_paths: Collection[str] = (),
     ) -> None:
         self._app = app
         self._digests = [sha256(key.encode()).digest() for key in keys]
         self._open_paths = frozenset(open_paths)
         self._hosts = frozenset(host.lower() for host in hosts)
+        self._probed_paths = frozenset(probed_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
-        if self._hosts and _hostname(headers.get("host", "")) not in self._hosts:
+        is_checked = self._hosts and scope["path"] not in self._probed_paths
+        if is_checked and _hostname(headers.get("host", "")) not in self._hosts:
             raise RequestError(
                 403, "this host name is not allowed; start the server with --allowed-host", code="host_not_allowed"
             )

@@ -10,6 +10,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 #: The most texts per prompt, prompts, stop texts, characters of a stop text, of a prompt and of a text.
 MOST_TEXTS, MOST_PROMPTS, MOST_STOPS, LONGEST_STOP, LONGEST_PROMPT, LONGEST_TEXT = 128, 1024, 16, 256, 65_536, 100_000
 
+#: The most tokens of a request whose log-probabilities are kept until it is answered: half a kilobyte each.
+MOST_SCORED = 2**18
+
 #: The most characters of a message that an answer repeats.
 _LONGEST_MESSAGE = 500
 
@@ -100,12 +103,12 @@ class CompletionRequest(Body):
     temperature: Annotated[float, Field(ge=0, le=1e6)] | None = Field(
         None, description="0 takes the likeliest token. By default the run's own."
     )
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="By default the run's own.")
+    top_p: Annotated[float, Field(ge=1e-6, le=1)] | None = Field(None, description="By default the run's own.")
     top_k: Annotated[Whole, Field(ge=-1, lt=2**31)] | None = Field(
         None, description="0 and -1 keep all tokens. By default the run's own."
     )
     min_p: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="By default the run's own.")
-    repetition_penalty: Annotated[float, Field(gt=0, le=1e6)] | None = Field(
+    repetition_penalty: Annotated[float, Field(ge=1e-3, le=1e3)] | None = Field(
         None, description="By default the run's own."
     )
     sampler: Annotated[str, Field(max_length=4_000)] | None = Field(
@@ -162,6 +165,8 @@ class CompletionRequest(Body):
             raise RequestError(400, "max_tokens must be at least 1, unless echo is true", param="max_tokens")
         if self.continuation is not None and self.echo:
             raise RequestError(400, "echo and continuation exclude each other", param="echo")
+        if self.continuation is not None and self.label is not None:
+            raise RequestError(400, "a text that is continued has the label that it began with", param="label")
         return self
 
     @property
@@ -270,10 +275,21 @@ class Logprobs(BaseModel):
     top_logprobs: list[dict[str, float] | None]
 
 
+class UnknownPiece(BaseModel):
+    """A character of a prompt that the model does not know, or a longer piece such as a word."""
+
+    character: str
+    position: int = Field(description="The index of its first occurrence in the prompt, from 0, in code points.")
+    count: int = Field(description="The number of its occurrences.")
+    treatment: Literal["unk", "skip"] = Field(description="Whether the unknown id stands for it, or it was left out.")
+    composed: str | None = Field(description="The character that it forms with those around it, if that is known.")
+
+
 class ChoiceDetails(BaseModel):
     """What textgen says of a text."""
 
     row: int = Field(description="The number of the text of its seed.")
+    unknown: list[UnknownPiece] = Field([], description="What the model does not know of the prompt.")
     continuation: str | None = Field(None, description="With which the text can be continued.")
 
 

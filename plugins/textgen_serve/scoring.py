@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Generator, Sequence
 
 import numpy as np
@@ -32,6 +33,7 @@ class TokenScorer:
 
     Attributes:
         texts: what each token adds to the text; nothing for the end of a document.
+        offsets: where it does.
         scores: the log-probability of each (nats, temperature 1); ``None`` for a first one.
         tops: the likeliest tokens at each place, by their texts.
     """
@@ -44,11 +46,18 @@ class TokenScorer:
         self._state = before.state if before else generator.runtime.initial_state(1)  # before the last id
         self._last: int | None = None
         self._decoder = self._tokenizer.decoder()
+        if before:
+            self._decoder.feed(before.tail[:-1])
         self._row, self._writes = job.rows[index], writes
         prompt = [] if is_drawn(job, index) else self._row.prompt_ids.tolist()
         unseen = (1 if prompt and run.is_label(prompt[0]) else 0) if echoes else len(prompt)
         self._prompt, self._echoed = prompt[:unseen], prompt[unseen:]
+        self._prompt_text = job.request.prompts[self._row.index] if echoes else ""
+        # A text that is continued may begin with the rest of a token.
+        self._end = before.unread if before and len(self._row.prompt_ids) == 1 else 0
+        self._written = 0
         self.texts: list[str] = []
+        self.offsets: list[int] = []
         self.scores: list[float | None] = []
         self.tops: list[dict[str, float] | None] = []
 
@@ -60,16 +69,23 @@ class TokenScorer:
                 self._state = self._runtime.prefill(np.array([unread], np.int32), self._state)
             self._last = piece[-1]
             yield
-        yield from self._add(self._echoed)
+        yield from self._add(self._echoed, self._prompt_text)
+        self._end = max(self._end, len(self._prompt_text))
 
     def read_written(self) -> Pieces:
         """Read what has been written since, in pieces."""
         if self._writes:
-            yield from self._add(self._row.ids[len(self.texts) - len(self._echoed) :])
+            new = self._row.ids[self._written :]
+            self._written += len(new)
+            yield from self._add(new)
 
-    def _add(self, ids: Sequence[int]) -> Pieces:
+    def _add(self, ids: Sequence[int], text: str = "") -> Pieces:
+        """Add the tokens of a text, of which some characters may have been skipped; of a new one by default."""
         for piece in _cut(ids):
-            self.texts += ["" if each == self._end_id else self._decoder.feed([each]) for each in piece]
+            for each in piece:
+                self.texts.append("" if each == self._end_id else self._decoder.feed([each]))
+                self.offsets.append(max(self._end, text.find(self.texts[-1], self._end)))
+                self._end = self.offsets[-1] + len(self.texts[-1])
             if self._last is None:  # nothing comes before the first one
                 self.scores.append(None)
                 self.tops.append(None)
@@ -88,20 +104,21 @@ class TokenScorer:
             found.setdefault("" if token == self._end_id else self._tokenizer.decode([token]), value)
         return found
 
-    def logprobs(self, start: int, stop: int) -> Logprobs:
-        """Those of the tokens of a range, as OpenAI has them."""
-        offsets = np.cumsum([0, *map(len, self.texts[:stop])])[start:-1].tolist()
-        return Logprobs(
-            tokens=self.texts[start:stop],
-            token_logprobs=self.scores[start:stop],
-            text_offset=offsets,
-            top_logprobs=self.tops[start:stop],
-        )
+    def take(self, characters: int | None) -> Logprobs:
+        """Those of the tokens that begin within the first characters of the text, by default all, but each only once.
 
-    def tokens_within(self, characters: int) -> int:
-        """The number of tokens that begin within the first characters of the text."""
-        starts = np.cumsum([0, *map(len, self.texts)])[:-1]
-        return int(np.searchsorted(starts, characters, side="left"))
+        They are forgotten, so that memory does not grow with a stream.
+        """
+        stop = len(self.texts) if characters is None else bisect_left(self.offsets, characters)
+        found = Logprobs(
+            tokens=self.texts[:stop],
+            token_logprobs=self.scores[:stop],
+            text_offset=self.offsets[:stop],
+            top_logprobs=self.tops[:stop],
+        )
+        for each in (self.texts, self.scores, self.offsets, self.tops):
+            del each[:stop]
+        return found
 
     def mean(self) -> float:
         """The mean log-probability of a token, 0 without any."""

@@ -15,7 +15,7 @@ import textgen
 from textgen import Batching, Continuation, Draw, Job, Request, TextGenerator, uniforms
 from textgen.errors import OptionError, TextgenError, UnknownCharacterError, describe_character, suggestion
 from textgen_serve.metrics import log_error
-from textgen_serve.protocol import CompletionRequest, Model, ModelDetails, RequestError, TokenizerInfo
+from textgen_serve.protocol import MOST_SCORED, CompletionRequest, Model, ModelDetails, RequestError, TokenizerInfo
 
 #: NAME=RUN on the command line.
 _NAMED = re.compile(r"(?P<name>[A-Za-z0-9][\w.:-]*)=(?P<run>.+)")
@@ -128,7 +128,7 @@ class ServedRun:
         self._check(body)
         prompts = body.prompts
         ids = [prompt for prompt in prompts or () if not isinstance(prompt, str)]
-        texts = [prompt if isinstance(prompt, str) else self.decode(prompt) for prompt in prompts or ()]
+        texts = [prompt if isinstance(prompt, str) else self._text_of(prompt) for prompt in prompts or ()]
         count = len(texts or "1") * body.written
         first = body.row if body.row is not None else continuation.row if continuation else 0
         try:
@@ -160,9 +160,20 @@ class ServedRun:
         """
         request = self.request(body, continuation)
         try:
-            return self.batching.prepare(request)
+            job = self.batching.prepare(request)
         except TextgenError as error:
-            raise refusal(error) from None
+            raise refusal(error, "prompt") from None
+        if body.logprobs is not None or body.written > (body.n or 1):
+            scored = len(job.rows) * (request.length if body.max_tokens != 0 else 0)
+            if body.echo:
+                scored += sum(len(row.prompt_ids) for row in job.rows)
+            if scored > MOST_SCORED:
+                message = (
+                    f"of up to {scored:,} tokens; at most {MOST_SCORED:,} are allowed: ask for fewer or shorter texts"
+                )
+                param = "best_of" if body.logprobs is None else "logprobs"
+                raise RequestError(400, f"{param} asks for log-probabilities {message}", param=param)
+        return job
 
     def pack(self, job: Job, index: int) -> bytes:
         """The point from which a row that has ended can be continued."""
@@ -201,6 +212,10 @@ class ServedRun:
                 self.generator.run.chain(body.sampler)
             except TextgenError as error:
                 raise RequestError(400, str(error), param="sampler") from None
+            numbers = [*(["temperature"] if body.temperature is not None else []), *self._numbers(body)]
+            if numbers:
+                message = f"sampler and {numbers[0]} exclude each other; write all into the chain"
+                raise RequestError(400, message, param=numbers[0])
         if body.label is not None:
             self.check_label(body.label)
 
@@ -241,10 +256,20 @@ class ServedRun:
         Raises:
             RequestError: if one is not in the vocabulary; names the field ``param``.
         """
-        size = self.generator.runtime.vocab_size
-        if wrong := next((i for i in ids if i >= size), None):
-            raise RequestError(400, f"there is no id {wrong}; ids are from 0 to {size - 1}", param=param)
+        self._check_ids(ids, param)
         return self.generator.tokenizer.decode(ids)
+
+    def _text_of(self, ids: Sequence[int]) -> str:
+        """The text of a prompt, without the beginning of a character that its last ids leave open: a text ends it."""
+        self._check_ids(ids, "prompt")
+        return self.generator.tokenizer.decoder().feed(ids)
+
+    def _check_ids(self, ids: Sequence[int], param: str) -> None:
+        """Check that ids are those of text, not of labels, which come last."""
+        size = self.generator.runtime.vocab_size - len(self.labels)
+        wrong = next((i for i in ids if i >= size), None)
+        if wrong is not None:
+            raise RequestError(400, f"there is no id {wrong}; ids are from 0 to {size - 1}", param=param)
 
     def tokenizer_info(self) -> TokenizerInfo:
         """What GET /tokenizer_info says of it."""
@@ -263,15 +288,15 @@ class ServedRun:
         )
 
 
-def refusal(error: TextgenError) -> RequestError:
-    """What a client is told of a request that the model cannot do."""
+def refusal(error: TextgenError, param: str | None = None) -> RequestError:
+    """What a client is told of a request that the model cannot do, perhaps because of a certain field."""
     if isinstance(error, UnknownCharacterError):
         ways = " or ".join(f'"on_unknown": "{way}"' for way in error.ways)
         what = f"{describe_character(error.character)} at position {error.position} is not in the vocabulary"
         advice = "remove it" + (f", or send {ways}" if ways else "")
         return RequestError(400, f"{what}; {advice}", param="prompt", code="unknown_character")
     if isinstance(error, OptionError):
-        return RequestError(400, str(error))
+        return RequestError(400, str(error), param=param)
     return RequestError(500, str(error), "server_error")
 
 

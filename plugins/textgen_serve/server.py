@@ -101,12 +101,13 @@ class Server(uvicorn.Server):
         self._app: ASGIApp | None = None
 
     def serve_until_told(self) -> int:
-        """Serve; returns the exit code: 0 after SIGTERM, 130 after Ctrl-C, 1 if the engine has died."""
+        """Serve; returns the exit code: 0 after SIGTERM, 130 after Ctrl-C, 129 after SIGHUP, 1 if the engine died."""
         self.run(sockets=[self._bound])
         assert self._desk is not None
         if self._desk.died is not None:
             return 1
-        return 130 if signal.SIGINT in self._signals else 0
+        hurried = next((number for number in self._signals if number != signal.SIGTERM), None)
+        return 128 + hurried if hurried else 0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._desk, self._app = self._make()
@@ -126,7 +127,8 @@ class Server(uvicorn.Server):
         else:
             desk.closed = unavailable("the server is shutting down", "shutting_down")
             log("shutting down", requests=desk.count)
-            ending = asyncio.create_task(desk.drained(0 if signal.SIGINT in self._signals else self._seconds))
+            is_patient = set(self._signals) <= {signal.SIGTERM}
+            ending = asyncio.create_task(desk.drained(self._seconds if is_patient else 0))
             while not ending.done():
                 await asyncio.wait({ending}, timeout=0.1)
                 if len(self._signals) > 1:  # someone is in a hurry
@@ -138,7 +140,9 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        handled = (signal.SIGINT, signal.SIGTERM)
+        handled = [signal.SIGINT, signal.SIGTERM]
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
+            handled.append(signal.SIGHUP)
         former = {number: signal.signal(number, self.handle_exit) for number in handled}
         try:
             yield

@@ -31,6 +31,7 @@ for needed in ("starlette", "uvicorn", "prometheus_client", "httpx", "openai"):
 
 import httpx  # noqa: E402
 
+from textgen.generation.batching import MOST_FORMS  # noqa: E402
 from textgen_serve import command, completions, doors, metrics, protocol, server  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -369,7 +370,7 @@ def test_the_limits_are_those_of_the_server():
     numbers = {name: [int(each.replace(",", "")) for each in value.split(", ")] for name, value in found.items()}
     assert [*numbers.values()][6:] == [
         [protocol.LONGEST_TEXT], [protocol.LONGEST_PROMPT], [protocol.MOST_PROMPTS], [protocol.MOST_TEXTS],
-        [protocol.MOST_STOPS, protocol.LONGEST_STOP],
+        [protocol.MOST_STOPS, protocol.LONGEST_STOP], [protocol.MOST_SCORED], [MOST_FORMS],
         [server.HEAD_SECONDS, doors.BODY_SECONDS],
     ]  # fmt: skip
     defaults = {name: each.default for name, each in inspect.signature(command.serve).parameters.items()}

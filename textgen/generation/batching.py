@@ -23,10 +23,11 @@ from textgen.generation.request import FinishReason, Generation, Request
 from textgen.generation.row import Row
 from textgen.generation.runtime import MOST_STEPS, Runtime
 from textgen.generation.stop_texts import StopTexts
-from textgen.sampling.chain import Chain
+from textgen.sampling.chain import FULL, PLAIN, Chain
 from textgen.text.boundaries import Boundaries
 from textgen.text.labels import label_of
 from textgen.text.tokenizer import Tokenizer
+from textgen.text.vocabulary import Unknown
 
 #: By the clock: the steps of a first chunk, which are the fewest of any chunk, and the most. Where other processes
 #: take the time, chunks would shrink to a step, of which a small model is a fraction.
@@ -35,6 +36,13 @@ FIRST_STEPS, MOST_STEPS_WRITTEN = 4, 64
 #: By the clock: what a row costs in a turn besides its steps is about a tenth of this; turns of many rows take longer,
 #: so that it stays a tenth.
 SECONDS_PER_ROW = 1e-4
+
+#: Forms of chains, besides the common ones, that a runtime may make a graph for: each takes as much memory as the
+#: weights, and stays. Rows in further forms are written step by step, which is slower.
+MOST_FORMS = 8
+
+#: The names of the samplers of the common forms.
+_COMMON = ((*PLAIN, "multinomial"), (*FULL, "multinomial"))
 
 #: Without a clock, chunks of text that runs to its full length double as long as they take less than half of these
 #: seconds, in which a reader notices no delay.
@@ -86,6 +94,10 @@ class Job:
             raise self.error
         return [self.generation(index) for index in range(len(self.rows))]
 
+    def unknown(self, index: int) -> tuple[Unknown, ...]:
+        """The pieces of a row's prompt that the vocabulary lacks."""
+        return self._read[index].unknown
+
     def generation(self, index: int) -> Generation:
         """The text of a row that has ended, by its index in the request."""
         request, row = self.request, self.rows[index]
@@ -101,7 +113,7 @@ class Job:
             row=row.seed,
             sampler=str(request.chains[row.index]),
             finish_reason=row.finish_reason,
-            unknown=self._read[index].unknown,
+            unknown=self.unknown(index),
             log_probability=row.log_probability if request.score else None,
             continuation=_continuation(row),
         )
@@ -177,6 +189,7 @@ class Batching:
         self._boundaries = boundaries
         self._forbidden = boundaries.forbidden_ids(tokenizer)
         self._chain = chain
+        self._forms = {chain.form} if chain else set()
         self._most_rows = most_rows
         self._clock = None if seconds is None else Clock(seconds)
         self._waiting: deque[tuple[Job, deque[Row]]] = deque()
@@ -340,7 +353,7 @@ class Batching:
             chunk = group.preferred or max(FIRST_STEPS, known)
         steps = min(chunk, group.steps_left)
         began = perf_counter()
-        found = group.write(steps)
+        found = group.write(steps, in_graph=self._may_have_graph(group.rows[0].chain))
         seconds = perf_counter() - began
         if self._clock is not None:
             self._clock.note(group, seconds / steps)
@@ -348,6 +361,14 @@ class Batching:
             group.chunk *= 2
         self._writing.append(group)
         return self._tell(group, found)
+
+    def _may_have_graph(self, chain: Chain) -> bool:
+        """Whether the runtime may make a graph for the form of a chain."""
+        if chain.names in _COMMON:
+            return True
+        if len(self._forms) < MOST_FORMS:
+            self._forms.add(chain.form)
+        return chain.form in self._forms
 
     def _tell(self, group: Group, found: Sequence[str | Exception]) -> list[Event | Failed]:
         """Say what came of each row of a group; those that have ended leave it."""

@@ -230,8 +230,12 @@ class Writing(Group):
         states = [self._state.select(places), self._read_state.select(places) if self._scores else self._state]
         return Writing(self._runtime, self._forbidden, rows, self._last_ids[places], *states)
 
-    def write(self, steps: int) -> list[str | Exception]:
+    def write(self, steps: int, *, in_graph: bool = True) -> list[str | Exception]:
         """Write some steps of each row; rows that end stay in the group.
+
+        Args:
+            steps: to write.
+            in_graph: whether the runtime may make a graph for the chain; the texts are the same.
 
         Returns:
             What came of each row: its new text that can no longer change, or what was raised over it alone. If a step
@@ -240,7 +244,8 @@ class Writing(Group):
         seeds, starts = [row.request.seed for row in self.rows], [row.step for row in self.rows]
         randoms = uniforms(seeds, [row.seed for row in self.rows], starts, steps)
         with _quiet():
-            block = self._runtime.generate(self._last_ids, self._state, self._draw, randoms)
+            generate = self._runtime.generate if in_graph else partial(Runtime.generate, self._runtime)
+            block = generate(self._last_ids, self._state, self._draw, randoms)
             found = [_extend(row, ids) for row, ids in zip(self.rows, block.ids.T, strict=True)]
             for finish in (self._add_scores, self._keep_states):
                 try:

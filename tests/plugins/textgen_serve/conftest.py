@@ -232,6 +232,25 @@ def server(plugin: Path) -> Iterator[ServerProcess]:
     server.close()
 
 
+@pytest.fixture(scope="module")
+def pieces(plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server of a run with labels, whose tokens are pieces of words, and at times bytes of a character."""
+    out = tmp_path_factory.mktemp("runs") / "pieces"
+    texts = [f"{start} ö 😀 {end}" for start in ("the oak", "an elm") for end in ("stands", "fell", "日本")] * 20
+    labels = ["tree", "wood"] * 60
+    textgen.train(
+        text=texts,
+        labels=labels,
+        model="ngram",
+        tokenizer="byte-bpe",
+        settings={"tokenizer": {"vocab_size": 290}, "training": {"drop_duplicates": False}},
+        out=out,
+    )
+    server = ServerProcess(out, plugin=plugin)
+    yield server
+    server.close()
+
+
 @pytest.fixture(scope="session")
 def names() -> TextGenerator:
     """The first run."""

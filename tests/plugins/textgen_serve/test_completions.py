@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import httpx
 import numpy as np
@@ -457,3 +458,102 @@ def test_next_of_nothing_is_how_texts_begin(server, names):
     total = sum(starts.values())
     expected = {names.tokenizer.decode([token]): math.log(count / total) for token, count in starts.items()}
     assert {choice["text"]: choice["logprob"] for choice in answer["choices"]} == pytest.approx(expected)
+
+
+# -- what the model does not know, pieces of words, labels
+
+
+def test_what_the_model_does_not_know_is_told(server):
+    asked = {"prompt": ["日aR本a日m", "Ram"], "max_tokens": 3, "echo": True, "logprobs": 0, "seed": 1}
+    choices = server.complete(**asked, on_unknown="skip")["choices"]
+    assert [choice["textgen"]["unknown"] for choice in choices] == [
+        [
+            {"character": "日", "position": 0, "count": 2, "treatment": "skip", "composed": None},
+            {"character": "本", "position": 3, "count": 1, "treatment": "skip", "composed": None},
+        ],
+        [],
+    ]
+    last = list(server.stream(**asked | {"prompt": "日a"}, on_unknown="unk"))[-1]["choices"][0]
+    assert [(each["character"], each["treatment"]) for each in last["textgen"]["unknown"]] == [("日", "unk")]
+    text, found = choices[0]["text"], choices[0]["logprobs"]  # the tokens are where they are in the text
+    assert [text[at] for at in found["text_offset"]] == found["tokens"] == ["a", "R", "a", "m", *text[-3:]]
+
+
+def test_an_answer_is_not_much_larger_than_its_request(server):
+    (choice,) = server.complete(prompt="a" + "".join(map(chr, range(0x4E00, 0x6E00))), on_unknown="skip")["choices"]
+    assert len(choice["textgen"]["unknown"]) == 100
+    long = {**TREES, "prompt": "a" * 60_000, "max_tokens": 1}
+    for body in ({"echo": True, "n": 5, "logprobs": 0}, {"max_tokens": 60_000, "best_of": 5}):
+        answer = server.post(**long | body)
+        assert answer.status_code == 400
+        assert answer.json()["error"]["param"] in body
+        assert "tokens; at most 262,144 are allowed" in answer.json()["error"]["message"]
+    assert server.post(**long, echo=True, n=4, stream=True).status_code == 200
+
+
+def test_the_field_that_is_wrong_is_named(server, pieces):
+    wrong: dict[str, dict[str, Any]] = {
+        "repetition_penalty": {"repetition_penalty": 1e6},
+        "top_p": {"top_p": 1e-9},
+        "temperature": {"sampler": "greedy", "temperature": 1},
+        "top_k": {"sampler": "greedy", "top_k": 3},
+        "prompt": {"prompt": "日", "on_unknown": "skip"},
+    }
+    for field, body in wrong.items():
+        answer = server.post(**body)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, field)
+    begun = pieces.complete(prompt="the", return_continuation=True)["choices"][0]["textgen"]
+    answer = pieces.post(continuation=begun["continuation"], label="tree")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "label")
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/detokenize"])
+def test_labels_are_no_ids_of_a_prompt(pieces, path):
+    size = httpx.get(pieces.url + "/tokenizer_info").json()["vocab_size"]
+    for wrong in (size - 1, size - 2):  # the two labels
+        answer = pieces.post(path, prompt=[wrong], tokens=[wrong])
+        assert answer.status_code == 400
+        assert f"ids are from 0 to {size - 3}" in answer.json()["error"]["message"]
+    assert pieces.post(path, prompt=[size - 3], tokens=[size - 3]).status_code == 200
+
+
+@given(data=st.data())
+@settings(max_examples=25)
+def test_9_pieces_of_words_are_where_they_are_in_the_text(pieces, data):
+    whole = pieces.post("/tokenize", prompt="the oak ö 😀 日本").json()["tokens"]
+    prompt = data.draw(st.sampled_from(["the ", "", "ö", "😀", *(whole[:end] for end in range(1, len(whole)))]))
+    asked = {
+        "prompt": prompt,
+        "seed": data.draw(st.integers(0, 99)),
+        "max_tokens": data.draw(st.integers(1, 20)),
+        "temperature": data.draw(st.sampled_from([0.8, 3.0])),
+        "echo": data.draw(st.booleans()),
+        "stop": data.draw(st.sampled_from([[], ["an", "日"], ["o"]])),
+        "logprobs": 1,
+    }
+    (choice,) = pieces.complete(**asked)["choices"]
+    text, found = choice["text"], choice["logprobs"]
+    joined, last = "".join(found["tokens"]), (found["tokens"] or [""])[-1]
+    assert joined.startswith(text)  # the last token may be cut
+    assert joined == text or len(joined) - len(last) < len(text)
+    assert found["text_offset"] == [len("".join(found["tokens"][:i])) for i in range(len(found["tokens"]))]
+    events = [event["choices"][0] for event in pieces.stream(**asked)]
+    assert "".join(event["text"] for event in events) == text
+    for key in ("tokens", "text_offset"):
+        assert [each for event in events for each in event["logprobs"][key]] == found[key]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 5])
+def test_9_a_text_in_two_parts_has_the_tokens_of_the_whole(pieces, cut):
+    for seed in range(5):
+        asked = {"seed": seed, "temperature": 3.0, "logprobs": 1, "ignore_eos": True}
+        (whole,) = pieces.complete(**asked, prompt="ö", max_tokens=25)["choices"]
+        (begun,) = pieces.complete(**asked, prompt="ö", max_tokens=cut, return_continuation=True)["choices"]
+        token = begun["textgen"]["continuation"]
+        (rest,) = pieces.complete(**asked, continuation=token, max_tokens=25 - cut)["choices"]
+        assert begun["text"] + rest["text"] == whole["text"]
+        assert begun["logprobs"]["tokens"] + rest["logprobs"]["tokens"] == whole["logprobs"]["tokens"]
+        both = begun["logprobs"]["token_logprobs"] + rest["logprobs"]["token_logprobs"]
+        assert both == pytest.approx(whole["logprobs"]["token_logprobs"], abs=1e-5)
+        for piece, at in zip(rest["logprobs"]["tokens"], rest["logprobs"]["text_offset"], strict=True):
+            assert piece.startswith(rest["text"][at : at + len(piece)])

@@ -1,11 +1,13 @@
 """What the server lets in (20), and the shape of what it refuses (15)."""
 
 import json
+import mimetypes
 
 import httpx
 import pytest
 
 from tests.plugins.textgen_serve.conftest import read_all
+from textgen_serve.app import read_page
 
 JSON = {"Content-Type": "application/json"}
 
@@ -149,6 +151,13 @@ def test_20_a_key_opens_every_route_and_health_needs_none(locked):
     assert locked.client(api_key="second").models.list().data
 
 
+def test_a_file_of_keys_may_be_of_windows(start, tmp_path):
+    (tmp_path / "keys").write_bytes(b"\xef\xbb\xbffirst\r\nsecond\r\n")
+    server = start("--api-key-file", tmp_path / "keys")
+    for key in ("first", "second"):
+        assert httpx.get(server.url + "/v1/models", headers={"X-Api-Key": key}).status_code == 200
+
+
 def test_a_key_is_no_part_of_the_log(locked):
     httpx.get(locked.url + "/v1/models", headers={"Authorization": "Bearer second"})
     httpx.get(locked.url + "/v1/models?api_key=second")
@@ -182,10 +191,11 @@ def test_metrics_may_be_open(start):
     ],
 )
 def test_20_on_loopback_only_names_of_this_machine_are_answered(server, host, is_allowed):
-    answer = httpx.get(server.url + "/health", headers={"Host": host})
+    answer = httpx.get(server.url + "/v1/models", headers={"Host": host})
     assert answer.status_code == (200 if is_allowed else 403)
     if not is_allowed:
         assert error_of(answer)["code"] == "host_not_allowed"
+    assert httpx.get(server.url + "/health", headers={"Host": host}).status_code == 200  # probes call by address
 
 
 def test_the_default_address_is_loopback(server):
@@ -194,11 +204,11 @@ def test_the_default_address_is_loopback(server):
 
 def test_other_hosts_can_be_allowed(start):
     server = start("--allowed-host", "names.example")
-    assert httpx.get(server.url + "/health", headers={"Host": "names.example"}).status_code == 200
-    assert httpx.get(server.url + "/health").status_code == 200
-    assert httpx.get(server.url + "/health", headers={"Host": "evil.example"}).status_code == 403
+    assert httpx.get(server.url + "/v1/models", headers={"Host": "names.example"}).status_code == 200
+    assert httpx.get(server.url + "/v1/models").status_code == 200
+    assert httpx.get(server.url + "/v1/models", headers={"Host": "evil.example"}).status_code == 403
     everywhere = start("--host", "0.0.0.0")
-    assert httpx.get(everywhere.url + "/health", headers={"Host": "pod-7.cluster"}).status_code == 200
+    assert httpx.get(everywhere.url + "/v1/models", headers={"Host": "pod-7.cluster"}).status_code == 200
 
 
 def preflight(server, origin):
@@ -255,3 +265,25 @@ def test_the_page_is_served_with_types_and_without_a_key(start):
     assert (script.status_code, script.headers["content-type"].partition(";")[0]) == (200, "text/javascript")
     for hidden in ("/page", "/page/", "/page/nothing.js", "/page/index.html", "/page//page.js"):
         assert httpx.get(server.url + hidden).status_code == 401
+
+
+def test_the_types_of_the_page_are_not_those_of_the_machine(monkeypatch):
+    monkeypatch.setattr(mimetypes, "guess_type", lambda name: ("application/x-odd", None))
+    assert {kind for _, kind in read_page().values()} == {"text/html", "text/css", "text/javascript"}
+
+
+# -- several runs
+
+
+def test_the_tokenizer_of_one_run_among_several_has_to_be_named(server, locked):
+    answer = httpx.get(server.url + "/tokenizer_info")
+    assert (answer.status_code, error_of(answer)["param"]) == (400, "model")
+    assert "/tokenizer_info?model=NAME; there are: gru-names, gru-trees, lstm-trees" in error_of(answer)["message"]
+    sizes = [
+        httpx.get(server.url + f"/tokenizer_info?model={name}").json()["vocab_size"]
+        for name in ("gru-names", "lstm-trees")
+    ]
+    assert sizes == [54, 30]
+    assert httpx.get(server.url + "/tokenizer_info?model=other").status_code == 404
+    alone = httpx.get(locked.url + "/tokenizer_info", headers={"X-Api-Key": "first"})
+    assert alone.json()["vocab_size"] == 54

@@ -76,15 +76,30 @@ MISTAKES = [
     ([TREES, "--port", "65536"], "--port"),
     ([TREES, "--api-key-file", "missing"], "--api-key-file: missing cannot be read: no such file or directory"),
     ([TREES, "--device", "gpu"], "unknown device 'gpu'"),
+    # Each of these would have let everyone in, or nobody.
+    ([TREES, "--api-key-file", "utf16"], "--api-key-file: utf16 is not text in UTF-8; write one key per line"),
+    ([TREES, "--api-key-file", "blank"], "there is no API key in blank; write one per line"),
+    ([TREES, "--allowed-host", "https://a.example/"], "--allowed-host must be a name or an address without scheme"),
+    ([TREES, "--allowed-host", "a.example:80"], "--allowed-host must be a name or an address without scheme"),
+    ([TREES, "--cors-origin", "a.example"], "--cors-origin must be *, localhost, or as in https://example.org"),
+    ([TREES, "--cors-origin", "https://a.example/page"], "--cors-origin must be *, localhost, or as in"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "error"), MISTAKES, ids=lambda value: str(value)[-40:])
 def test_a_mistake_is_one_line(arguments, error, tmp_path):
+    (tmp_path / "utf16").write_text("key", encoding="utf-16")
+    (tmp_path / "blank").write_text(" \n")
     command = [sys.executable, "-m", "textgen", "serve", *map(str, arguments)]
     done = run(*command, *([] if "--port" in arguments else ["--port", "0"]), cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert error in done.stderr
+
+
+def test_keys_that_are_none_do_not_let_everyone_in():
+    done = run(sys.executable, "-m", "textgen", "serve", str(TREES), "--port", "0", TEXTGEN_API_KEYS=" , ")
+    assert done.returncode == 2
+    assert "there is no API key in TEXTGEN_API_KEYS; write one, or unset it" in done.stderr
 
 
 def test_a_port_in_use_is_one_line(server):
@@ -155,15 +170,16 @@ def test_19_texts_that_take_longer_than_the_grace_end_with_an_error(start):
     assert 0.4 < time.monotonic() - began < 4
 
 
-def test_19_ctrl_c_with_an_open_stream_ends_in_two_seconds(start):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_19_ctrl_c_with_an_open_stream_ends_in_two_seconds(start, number):
     server = start("--rows", 1, run=TREES)
     body = {"prompt": "oak", "max_tokens": 2_000, "sampler": SLOW, "stream": True}
     writing, waiting = server.send(**body), server.send(**body)  # the second one has no text yet
     server.wait_for("num_requests_waiting", 1)
     idle = server.connect()
     began = time.monotonic()
-    server.signal(signal.SIGINT)
-    assert server.end(10) == 130
+    server.signal(number)
+    assert server.end(10) == 128 + number
     assert time.monotonic() - began < 2
     received = read_all(writing)
     assert json.loads(received.split(b"data: ")[-1].split(b"\n")[0])["error"]["code"] == "shutting_down"
@@ -182,6 +198,22 @@ def test_19_a_client_that_does_not_read_does_not_keep_the_process(start):
     time.sleep(1)
     server.signal(signal.SIGTERM)
     assert server.end(15) == 0
+
+
+def test_without_a_terminal_it_goes_on():
+    started = subprocess.Popen(
+        ["nohup", sys.executable, "-m", "textgen", "serve", str(TREES), "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert started.stdout is not None
+    url = started.stdout.readline().strip()
+    started.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    assert httpx.get(url + "/health").status_code == 200
+    started.send_signal(signal.SIGTERM)
+    assert started.wait(10) == 0
 
 
 # -- the document

@@ -252,6 +252,21 @@ def test_rows_with_many_chains_share_two_graphs(timed, tokenizer, boundaries):
         assert job.generations() == finish(generate(timed, tokenizer, boundaries, each))
 
 
+def test_chains_of_many_forms_get_a_few_graphs(runtime, tokenizer, boundaries):
+    noted = Timed(runtime)
+    batching = Batching(noted, tokenizer, boundaries, chain=MULTINOMIAL)
+    chains = [make_chain("temperature(1.1) | " * count + "multinomial") for count in range(1, 15)]
+    asked = [request("ab", "", chain=chain, seed=3, ignore_eos=True) for chain in chains]
+    jobs = [batching.prepare(each) for each in [*asked, request("ab"), asked[-1]]]
+    for job in jobs:
+        batching.add(job)
+    take_turns(batching)
+    common = {chains[0].names, MULTINOMIAL.names}
+    assert noted.forms == common | {chain.names for chain in chains[1 : module.MOST_FORMS]}
+    for each, job in zip(asked, jobs, strict=False):
+        assert job.generations() == finish(generate(runtime, tokenizer, boundaries, each))
+
+
 def test_labels_are_given_or_drawn_in_any_company(make_tokenizer):
     labelled = LabelledTokenizer(make_tokenizer("char-eos", [LETTERS]), ("sea", "hill"))
     runtime = ModelRuntime(FixedGRU(FixedGRUOptions(), labelled.vocab_size + 2))
