@@ -78,12 +78,16 @@ class TokenScorer:
             new = self._row.ids[self._written :]
             self._written += len(new)
             yield from self._add(new)
+            # The last bytes of a text that has reached its length may be those of half a character.
+            missing = len(self._prompt_text) + len(self._row.text) - self._end
+            if self._row.finish_reason == "length" and missing > 0 and self.texts:
+                self.texts[-1] += self._decoder.flush()[:missing]
 
     def _add(self, ids: Sequence[int], text: str = "") -> Pieces:
         """Add the tokens of a text, of which some characters may have been skipped; of a new one by default."""
         for piece in _cut(ids):
             for each in piece:
-                self.texts.append("" if each == self._end_id else self._decoder.feed([each]))
+                self.texts.append(self._decoder.flush() if each == self._end_id else self._decoder.feed([each]))
                 self.offsets.append(max(self._end, text.find(self.texts[-1], self._end)))
                 self._end = self.offsets[-1] + len(self.texts[-1])
             if self._last is None:  # nothing comes before the first one
