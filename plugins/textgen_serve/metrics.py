@@ -10,6 +10,9 @@ from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
+#: The beginning of the names of all metrics.
+_PREFIX = "textgen:"
+
 #: Upper bounds of seconds, from 100 microseconds on: small models write a token in less than a millisecond.
 _FAST = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _SLOW = (*_FAST, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0, 600.0)
@@ -19,7 +22,7 @@ _TOKENS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_0
 
 
 class Metrics:
-    """The metrics of a server; each has the label ``model_name``."""
+    """The metrics of a server; each but the number of tasks has the label ``model_name``."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -27,7 +30,7 @@ class Metrics:
         self.requests_running = self._gauge("num_requests_running", "Requests that are being written.")
         self.requests_waiting = self._gauge("num_requests_waiting", "Requests that wait for a place.")
         self.rows_running = self._gauge("num_rows_running", "Texts that are being written.")
-        self.tasks = Gauge("textgen:num_tasks", "Tasks of the event loop.", registry=self.registry)
+        self.tasks = Gauge(f"{_PREFIX}num_tasks", "Tasks of the event loop.", registry=self.registry)
         self.prompt_tokens = self._counter("prompt_tokens", "Tokens of prompts.")
         self.generation_tokens = self._counter("generation_tokens", "Tokens written.")
         self.success = self._counter("request_success", "Texts written to their end.", "finished_reason")
@@ -42,13 +45,13 @@ class Metrics:
         self.iteration = self._histogram("iteration_tokens_total", "Tokens written in a turn.", _TOKENS)
 
     def _gauge(self, name: str, about: str) -> Gauge:
-        return Gauge(f"textgen:{name}", about, ["model_name"], registry=self.registry)
+        return Gauge(f"{_PREFIX}{name}", about, ["model_name"], registry=self.registry)
 
     def _counter(self, name: str, about: str, *labels: str) -> Counter:
-        return Counter(f"textgen:{name}", about, ["model_name", *labels], registry=self.registry)
+        return Counter(f"{_PREFIX}{name}", about, ["model_name", *labels], registry=self.registry)
 
     def _histogram(self, name: str, about: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(f"textgen:{name}", about, ["model_name"], buckets=buckets, registry=self.registry)
+        return Histogram(f"{_PREFIX}{name}", about, ["model_name"], buckets=buckets, registry=self.registry)
 
     def show(self, refresh: Callable[[], None]) -> bytes:
         """All metrics in the text format of Prometheus, after the gauges were refreshed."""

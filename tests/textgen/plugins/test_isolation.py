@@ -371,7 +371,7 @@ def test_a_failure_without_a_plugin_is_a_bug_of_textgen(work, monkeypatch):
 MINE = (
     HEAD
     + """
-from textgen.generation.sampler import Sampler
+from textgen import Sampler
 
 class Same(Sampler):
     def transform(self, logits, parameters, seen):

@@ -250,7 +250,7 @@ def test_every_option_of_every_layout_is_a_plan_or_an_error_of_one_line(work):
         ({"stream": True, "length": 2000}, CorpusError, "the corpus has 900 tokens to train on, a window"),
         ({"stream": True, "layout": "windows", "length": 200}, CorpusError, "held-out share of the corpus is shorter"),
         ({"stream": True, "layout": "windows", "batch_size": 999, "drop_remainder": True}, CorpusError, "81 training"),
-        ({"held_out": 0.001}, CorpusError, "a larger training.held_out, or training.held_out=0"),
+        ({"held_out": 0.001}, CorpusError, "or --set training.held_out=0.2 or --set training.held_out=0"),
         ({"stream": True, "layout": "packed"}, OptionError, "needs a corpus of documents; a stream takes windows"),
         ({"held_out": 0.6}, OptionError, "training.held_out must be at most 0.5, not 0.6"),
         ({"batch_size": 100, "drop_remainder": True}, CorpusError, "54 training examples, fewer than one batch"),
