@@ -174,7 +174,9 @@ def test_19_texts_that_take_longer_than_the_grace_end_with_an_error(start):
 def test_19_ctrl_c_with_an_open_stream_ends_in_two_seconds(start, number):
     server = start("--rows", 1, run=TREES)
     body = {"prompt": "oak", "max_tokens": 2_000, "sampler": SLOW, "stream": True}
-    writing, waiting = server.send(**body), server.send(**body)  # the second one has no text yet
+    writing = server.send(**body)
+    assert writing.recv(12) == b"HTTP/1.1 200"  # its text has begun
+    waiting = server.send(**body)
     server.wait_for("num_requests_waiting", 1)
     idle = server.connect()
     began = time.monotonic()
