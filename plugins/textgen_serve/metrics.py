@@ -62,10 +62,11 @@ class Metrics:
 def log(event: str, **fields: object) -> None:
     """Write a line of JSON to stderr: the time, what happened, and more fields."""
     time = datetime.now(UTC).isoformat(timespec="milliseconds")
-    print(json.dumps({"time": time, "event": event, **fields}), file=sys.stderr, flush=True)
+    line = json.dumps({"time": time, "event": event, **fields})
+    print(f"{line}\n", end="", file=sys.stderr, flush=True)  # in one piece: another thread may print, too
 
 
 def log_error(error: BaseException) -> None:
-    """Log an error that is no client's fault, with its traceback."""
+    """Log an error that is not a client's fault, with its traceback."""
     trace = "".join(traceback.format_exception(error))
     log("error", error=type(error).__name__, message=str(error)[:1_000], traceback=trace[-10_000:])

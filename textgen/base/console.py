@@ -71,8 +71,8 @@ def bare(stream: Any) -> Any:
 
 
 def say(text: object) -> None:
-    """Print a line on stderr."""
-    print(text, file=made_visible(messages()), flush=True)
+    """Print a line on stderr, in one piece: another thread may print at the same moment."""
+    print(f"{text}\n", end="", file=made_visible(messages()), flush=True)
 
 
 def folded(text: str, indent: int = 0, stream: TextIO | None = None) -> str:
