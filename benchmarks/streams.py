@@ -132,11 +132,12 @@ def drive(port: int, body: Callable[[int], Mapping[str, Any]], *, streams: int, 
     return found
 
 
-def request(body: Mapping[str, Any]) -> bytes:
-    """A request of POST /v1/completions."""
+def request(body: Mapping[str, Any], *, closes: bool = False) -> bytes:
+    """A request of POST /v1/completions, after which the server closes the connection if asked to."""
     content = json.dumps(body).encode()
     head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n"
-    return head.encode() + b"Content-Type: application/json\r\n\r\n" + content
+    head += "Content-Type: application/json\r\n" + "Connection: close\r\n" * closes
+    return head.encode() + b"\r\n" + content
 
 
 def text_of(answer: bytes) -> str:

@@ -23,10 +23,10 @@ from textgen.files.writing import quoted as quoted
 from textgen.files.writing import sha256 as sha256
 from textgen.files.writing import write_atomically as write_atomically
 from textgen.generation.batching import Batching as Batching
-from textgen.generation.batching import Event as Event
-from textgen.generation.batching import Failed as Failed
-from textgen.generation.batching import Job as Job
 from textgen.generation.continuation import Continuation as Continuation
+from textgen.generation.job import Event as Event
+from textgen.generation.job import Failed as Failed
+from textgen.generation.job import Job as Job
 from textgen.generation.probability import Scores as Scores
 from textgen.generation.probability import score as score
 from textgen.generation.request import Generation as Generation
@@ -90,6 +90,10 @@ from textgen.text.corpus import Source as Source
 from textgen.text.decoder import Decoder as Decoder
 from textgen.text.decoder import PlainDecoder as PlainDecoder
 from textgen.text.encoding import in_pieces as in_pieces
+from textgen.text.labels import label_id as label_id
+from textgen.text.labels import label_of as label_of
+from textgen.text.labels import labels_of as labels_of
+from textgen.text.labels import without_labels as without_labels
 from textgen.text.tokenizer import OnUnknown as OnUnknown
 from textgen.text.tokenizer import Tokenizer as Tokenizer
 from textgen.text.vocabulary import Unknown as Unknown

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from textgen.base import values
 from textgen.errors import ArtifactError, CorpusError, OptionError
-from textgen.generation.batching import Batching, Event, Failed, Job
+from textgen.generation.batching import Batching
 from textgen.generation.continuation import Continuation, check_state_output
+from textgen.generation.job import Event, Failed, Job
 from textgen.generation.loop import finish, generate
 from textgen.generation.request import DEFAULT_LENGTH, MOST_TEXTS, Generation, Piece, Request, Wishes
 from textgen.generation.runtime import Runtime
@@ -308,6 +309,8 @@ class _NotifyingBatching(Batching):
     def turn(self) -> list[Event | Failed]:
         events = super().turn()
         ended = [event.job for event in events if isinstance(event, Event) and event.finish_reason]
+        if not ended or not self._life_cycle.implementers("textgen_after_generation"):
+            return events
         for job in dict.fromkeys(ended):
             if job.is_done and job.error is None:
                 generations = job.generations()

@@ -28,7 +28,7 @@ from textgen_serve.writing import Desk
 
 BodyT = TypeVar("BodyT", bound=protocol.Body)
 
-#: Paths without a key: whether the server lives is no secret.
+#: Paths that need no key: whether the server is up is not a secret.
 HEALTH, METRICS, OPENAPI = "/health", "/metrics", "/openapi.json"
 
 #: Types of the page's files: those that the machine knows may differ.

@@ -109,7 +109,7 @@ def serve(
     from textgen_serve.completions import Limits
     from textgen_serve.doors import LOOPBACK, Seal
     from textgen_serve.metrics import Metrics
-    from textgen_serve.served_run import FULL_CHAIN, ServedRun
+    from textgen_serve.served_run import ServedRun
     from textgen_serve.server import Server, address_of, bind
     from textgen_serve.writing import Desk
 
@@ -148,7 +148,7 @@ def serve(
         print(address_of(bound), flush=True)
         for run in served:
             notice(f"serving {run.name} ({run.generator.runtime_name} on {run.generator.runtime.device})")
-            threading.Thread(target=run.warm_up, args=(FULL_CHAIN,), daemon=True).start()
+            threading.Thread(target=run.warm_up, daemon=True).start()
 
     sys.setswitchinterval(SWITCH_SECONDS)
     code = Server(make, bound, seconds=grace, ready=ready).serve_until_told()

@@ -26,11 +26,11 @@ from textgen_serve.protocol import (
     Usage,
     read_body,
 )
-from textgen_serve.scoring import TokenScorer, is_drawn
+from textgen_serve.scoring import TokenScorer
 from textgen_serve.served_run import ServedRun, failure
 from textgen_serve.writing import Desk, Piece, Writing
 
-#: Seconds after which a stream sends a comment, again and again, so that nobody between takes it for dead.
+#: Seconds between the comments of a stream, which keep proxies from closing it while no text comes.
 PING_EVERY = 15.0
 
 #: Events that all streams together send a second, at most: each then carries more text.
@@ -335,8 +335,9 @@ class _Answer:
         job, each = self._job, self._body.written
         prompts = 0
         for index in range(0, len(job.rows), each):
-            if not is_drawn(job, index):
-                ids = job.rows[index].prompt_ids
+            row = job.rows[index]
+            if not row.is_drawn:
+                ids = row.prompt_ids
                 prompts += len(ids) - (job.request.continuation is not None or self._run.is_label(int(ids[0])))
         written = sum(len(row.ids) for row in job.rows) if self._writes else 0
         return Usage(prompt_tokens=prompts, completion_tokens=written, total_tokens=prompts + written)

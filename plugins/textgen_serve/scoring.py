@@ -49,7 +49,7 @@ class TokenScorer:
         if before:
             self._decoder.feed(before.tail[:-1])
         self._row, self._writes = job.rows[index], writes
-        prompt = [] if is_drawn(job, index) else self._row.prompt_ids.tolist()
+        prompt = [] if self._row.is_drawn else self._row.prompt_ids.tolist()
         unseen = (1 if prompt and run.is_label(prompt[0]) else 0) if echoes else len(prompt)
         self._prompt, self._echoed = prompt[:unseen], prompt[unseen:]
         self._prompt_text = job.request.prompts[self._row.index] if echoes else ""
@@ -128,11 +128,6 @@ class TokenScorer:
         """The mean log-probability of a token, 0 without any."""
         known = [each for each in self.scores if each is not None]
         return sum(known) / len(known) if known else 0.0
-
-
-def is_drawn(job: Job, index: int) -> bool:
-    """Whether a row begins with a drawn token instead of a prompt."""
-    return len(job.rows[index].ids) > len(job.rows[index].written)
 
 
 def next_tokens(generator: TextGenerator, ids: Sequence[int]) -> Generator[None, None, list[NextToken]]:

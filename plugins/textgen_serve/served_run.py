@@ -12,16 +12,26 @@ from typing import Any
 import numpy as np
 
 import textgen
-from textgen import Batching, Continuation, Draw, Job, Request, TextGenerator, uniforms
-from textgen.errors import OptionError, TextgenError, UnknownCharacterError, describe_character, suggestion
+from textgen import (
+    Batching,
+    Chain,
+    Continuation,
+    Draw,
+    Job,
+    Request,
+    TextGenerator,
+    label_id,
+    label_of,
+    labels_of,
+    uniforms,
+    without_labels,
+)
+from textgen.errors import OptionError, TextgenError, UnknownCharacterError, describe_character
 from textgen_serve.metrics import log_error
 from textgen_serve.protocol import MOST_SCORED, CompletionRequest, Model, ModelDetails, RequestError, TokenizerInfo
 
 #: NAME=RUN on the command line.
 _NAMED = re.compile(r"(?P<name>[A-Za-z0-9][\w.:-]*)=(?P<run>.+)")
-
-#: A chain with all bundled samplers, whose graph serves all but the plainest chains.
-FULL_CHAIN = "repetition-penalty(1) | temperature(1) | top-k(1) | top-p(1) | min-p(0) | multinomial"
 
 #: Options of a request, the samplers that they belong to, and the numbers with which these change nothing. Such a
 #: sampler is left out unless the run's own chain has it: a chain without it is faster.
@@ -55,14 +65,17 @@ class ServedRun:
         major = textgen.__version__.partition(".")[0]
         weights = (generator.artifact.weights_sha256 or "unknown")[:16]
         self.fingerprint = f"{weights}-{generator.runtime.precision}-textgen-{major}"
-        self.warm_up()  # a graph that cannot run is found now
+        self._open_graph(generator.run.chain())  # a graph that cannot run is found now
         self._own_samplers = {part.partition("(")[0].strip() for part in generator.defaults.sampler.split("|")}
 
-    def warm_up(self, chain: str | None = None) -> None:
-        """Have the runtime open what a chain needs, by default the run's own, so that no client waits for it."""
+    def warm_up(self) -> None:
+        """Have the runtime open the graph that all but the plainest chains share, so that no client waits for it."""
+        self._open_graph(self.generator.run.chain("greedy").common)
+
+    def _open_graph(self, chain: Chain) -> None:
+        """Have the runtime open what a chain needs."""
         runtime, tokenizer = self.generator.runtime, self.generator.tokenizer
-        drawn = self.generator.run.chain(chain)
-        draw = Draw([drawn], runtime.vocab_size, self.generator.boundaries.forbidden_ids(tokenizer))
+        draw = Draw([chain], runtime.vocab_size, self.generator.boundaries.forbidden_ids(tokenizer))
         state = runtime.prefill(np.zeros((1, 1), np.int32), runtime.initial_state(1))
         runtime.generate(np.zeros(1, np.int32), state, draw, uniforms(0, [0], 0, 1))
 
@@ -91,7 +104,7 @@ class ServedRun:
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels of its texts; none if they have none."""
-        return tuple(getattr(self.generator.tokenizer, "labels", ()))
+        return labels_of(self.generator.tokenizer)
 
     def about(self) -> Model:
         """What GET /v1/models says of it."""
@@ -193,15 +206,13 @@ class ServedRun:
             raise RequestError(400, str(error), param="continuation") from None
 
     def is_label(self, token: int) -> bool:
-        """Whether an id is that of a label: they come last."""
-        return token >= self.generator.runtime.vocab_size - len(self.labels)
+        """Whether an id is that of a label."""
+        return label_of(self.generator.tokenizer, [token]) is not None
 
     def start(self, label: str | None) -> list[int]:
         """The ids that come before a prompt: that of a label, by default of the most frequent one, if there are any."""
-        first = self.generator.runtime.vocab_size - len(self.labels)
         if label is not None:
-            self.check_label(label)
-            return [first + self.labels.index(label)]
+            return [self._label_id(label)]
         starts = self.generator.boundaries.starts
         return [max(starts, key=lambda token: starts[token])] if self.labels else []
 
@@ -217,17 +228,20 @@ class ServedRun:
                 message = f"sampler and {numbers[0]} exclude each other; write all into the chain"
                 raise RequestError(400, message, param=numbers[0])
         if body.label is not None:
-            self.check_label(body.label)
+            self._label_id(body.label)
 
-    def check_label(self, label: str) -> None:
-        """Check that the run has a label.
+    def _label_id(self, label: str) -> int:
+        """The id of a label.
 
         Raises:
-            RequestError: if it has not.
+            RequestError: if the run has no such label.
         """
-        if label not in self.labels:
-            advice = f"; {suggestion(label, self.labels)}" if self.labels else "s; leave label out"
-            raise RequestError(400, f"the model has no such label{advice}", param="label")
+        if not self.labels:
+            raise RequestError(400, "the model has no labels; leave label out", param="label")
+        try:
+            return label_id(self.generator.tokenizer, label)
+        except OptionError as error:
+            raise RequestError(400, str(error), param="label") from None
 
     def _numbers(self, body: CompletionRequest) -> dict[str, Any]:
         """The numbers of samplers that change something."""
@@ -265,8 +279,8 @@ class ServedRun:
         return self.generator.tokenizer.decoder().feed(ids)
 
     def _check_ids(self, ids: Sequence[int], param: str) -> None:
-        """Check that ids are those of text, not of labels, which come last."""
-        size = self.generator.runtime.vocab_size - len(self.labels)
+        """Check that ids are those of text, not of labels."""
+        size = without_labels(self.generator.tokenizer).vocab_size
         wrong = next((i for i in ids if i >= size), None)
         if wrong is not None:
             raise RequestError(400, f"there is no id {wrong}; ids are from 0 to {size - 1}", param=param)

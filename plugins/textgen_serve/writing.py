@@ -138,7 +138,7 @@ class Desk:
         """Reserve the rows of a request.
 
         Raises:
-            RequestError: if the server is closed, or there is no place for them now or ever.
+            RequestError: if the server is closed, or it is full, or they are more than it ever takes.
         """
         if self.closed:
             raise self.closed

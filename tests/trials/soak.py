@@ -29,6 +29,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import textgen
+from benchmarks.streams import request
+from benchmarks.streams import text_of as text_of_events
 
 RUN = Path(__file__).parents[1] / "recorded" / "lstm-trees"
 
@@ -110,13 +112,6 @@ def serving() -> Iterator[tuple[subprocess.Popen[str], int]]:
         server.wait(30)
 
 
-def request(body: dict[str, Any]) -> bytes:
-    """The bytes of a request, after which the connection closes."""
-    content = json.dumps(body).encode()
-    head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n"
-    return head.encode() + b"Content-Type: application/json\r\nConnection: close\r\n\r\n" + content
-
-
 def text_of(answer: bytes) -> str:
     """The text of an answer, or the part of it that has come."""
     head, _, content = answer.partition(b"\r\n\r\n")
@@ -124,8 +119,7 @@ def text_of(answer: bytes) -> str:
         raise ValueError(f"the answer is {answer[:300]!r}")
     if b"event-stream" not in head:
         return str(json.loads(content)["choices"][0]["text"])
-    events = [json.loads(event) for event in re.findall(rb"^data: (\{.*\})\r?$", content, re.MULTILINE)]
-    return "".join(choice["text"] for event in events for choice in event["choices"])
+    return text_of_events(content)
 
 
 class Crowd:
@@ -164,7 +158,7 @@ class Crowd:
     async def _come(self) -> None:
         asked, drawn = self._drawn.choice(self._requests), self._drawn
         kind = drawn.choice(["whole", "stream", "stream", "leaves a stream", "leaves", "half a request", "nothing"])
-        content = request(asked.body | {"stream": "stream" in kind})
+        content = request(asked.body | {"stream": "stream" in kind}, closes=True)
         if kind == "half a request":
             content = content[: drawn.randrange(len(content))]
         try:
@@ -232,7 +226,7 @@ async def be_killed(port: int) -> None:
     streams = []
     for number in range(VICTIM_STREAMS):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(request({"prompt": "oak", "max_tokens": 100_000, "seed": number, "stream": True}))
+        writer.write(request({"prompt": "oak", "max_tokens": 100_000, "seed": number, "stream": True}, closes=True))
         streams.append((reader, writer))  # without its writer, a stream is closed
     for reader, _ in streams:
         await reader.readuntil(b"data: ")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from typing import TypeVar
@@ -16,18 +15,17 @@ from typing import TypeVar
 import numpy as np
 
 from textgen.errors import OptionError
-from textgen.generation.continuation import Continuation
 from textgen.generation.group import STEPS_STREAMED, Group, Reading, Writing
+from textgen.generation.job import Event, Failed, Job
 from textgen.generation.prompts import ReadPrompt, first_ids, read_prompt
-from textgen.generation.request import FinishReason, Generation, Request
+from textgen.generation.request import Request
 from textgen.generation.row import Row
 from textgen.generation.runtime import MOST_STEPS, Runtime
 from textgen.generation.stop_texts import StopTexts
-from textgen.sampling.chain import FULL, PLAIN, Chain
+from textgen.sampling.chain import Chain
 from textgen.text.boundaries import Boundaries
 from textgen.text.labels import label_of
 from textgen.text.tokenizer import Tokenizer
-from textgen.text.vocabulary import Unknown
 
 #: By the clock: the steps of a first chunk, which are the fewest of any chunk, and the most. Where other processes
 #: take the time, chunks would shrink to a step, of which a small model is a fraction.
@@ -41,9 +39,6 @@ SECONDS_PER_ROW = 1e-4
 #: weights, and stays. Rows in further forms are written step by step, which is slower.
 MOST_FORMS = 8
 
-#: The names of the samplers of the common forms.
-_COMMON = ((*PLAIN, "multinomial"), (*FULL, "multinomial"))
-
 #: Without a clock, chunks of text that runs to its full length double as long as they take less than half of these
 #: seconds, in which a reader notices no delay.
 LOOK_EVERY = 0.05
@@ -52,101 +47,6 @@ LOOK_EVERY = 0.05
 FIRST_READ = 64
 
 G = TypeVar("G", Reading, Writing)
-
-
-class Job:
-    """A request while it is written.
-
-    Args:
-        request: what is asked for.
-        rows: of the request, in order; nothing has run yet.
-        read: the prompt of each row.
-        tokenizer: of the model.
-
-    Attributes:
-        request: what is asked for.
-        rows: with their ids, text and finish reason, as they are written.
-        error: what ended the job, if it failed.
-        began: when its first row got a place, by ``time.perf_counter``; ``None`` while all of them wait.
-    """
-
-    def __init__(self, request: Request, rows: Sequence[Row], read: Sequence[ReadPrompt], tokenizer: Tokenizer) -> None:
-        self.request = request
-        self.rows = list(rows)
-        self.error: Exception | None = None
-        self.began: float | None = None
-        self._read = read
-        self._tokenizer = tokenizer
-        self._left = len(self.rows)
-
-    @property
-    def is_done(self) -> bool:
-        """Whether all rows have ended, or the job has failed."""
-        return not self._left or self.error is not None
-
-    def generations(self) -> list[Generation]:
-        """The texts of a job that is done, in the order of the request's prompts.
-
-        Raises:
-            Exception: what ended the job, if it failed.
-        """
-        if self.error is not None:
-            raise self.error
-        return [self.generation(index) for index in range(len(self.rows))]
-
-    def unknown(self, index: int) -> tuple[Unknown, ...]:
-        """The pieces of a row's prompt that the vocabulary lacks."""
-        return self._read[index].unknown
-
-    def generation(self, index: int) -> Generation:
-        """The text of a row that has ended, by its index in the request."""
-        request, row = self.request, self.rows[index]
-        assert row.finish_reason is not None
-        before = request.continuation.seen if request.continuation else ()
-        return Generation(
-            prompt=request.prompts[row.index],
-            # The label comes first, or somewhere in the text that the row continues.
-            label=label_of(self._tokenizer, [*before, int(row.prompt_ids[0])]),
-            text=row.text,
-            ids=tuple(row.ids),
-            seed=request.seed,
-            row=row.seed,
-            sampler=str(request.chains[row.index]),
-            finish_reason=row.finish_reason,
-            unknown=self.unknown(index),
-            log_probability=row.log_probability if request.score else None,
-            continuation=_continuation(row),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """What a turn did to a row.
-
-    Attributes:
-        job: that the row belongs to.
-        index: of the row in its request.
-        text: new text that can no longer change; may be empty.
-        finish_reason: why the row ended, in its last event.
-    """
-
-    job: Job
-    index: int
-    text: str
-    finish_reason: FinishReason | None
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A job that failed; the other jobs go on.
-
-    Attributes:
-        job: all of whose rows have ended.
-        error: what was raised.
-    """
-
-    job: Job
-    error: Exception
 
 
 class Batching:
@@ -364,7 +264,7 @@ class Batching:
 
     def _may_have_graph(self, chain: Chain) -> bool:
         """Whether the runtime may make a graph for the form of a chain."""
-        if chain.names in _COMMON:
+        if chain.is_common:
             return True
         if len(self._forms) < MOST_FORMS:
             self._forms.add(chain.form)
@@ -480,18 +380,3 @@ def _check_counts(request: Request) -> None:
         raise OptionError(f"there are {prompts} prompts and ids of {len(request.ids)}; there must be as many of each")
     if labels and labels != prompts:
         raise OptionError(f"there are {prompts} prompts and {labels} labels; there must be as many of each")
-
-
-def _continuation(row: Row) -> Continuation | None:
-    """The point after the end of a row, if its state was kept."""
-    if row.state is None:
-        return None
-    return Continuation(
-        state=row.state,
-        tail=tuple(row.tail()),
-        unread=row.unread,
-        step=row.step - 1,
-        seen=tuple(np.unique(row.seen).tolist()),
-        seed=row.request.seed,
-        row=row.seed,
-    )

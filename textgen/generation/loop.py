@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from textgen.generation.batching import Batching, Failed
+from textgen.generation.batching import Batching
+from textgen.generation.job import Failed
 from textgen.generation.request import Generation, Piece, Request
 from textgen.generation.runtime import Runtime
 from textgen.text.boundaries import Boundaries

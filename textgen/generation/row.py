@@ -38,6 +38,7 @@ class Row:
 
     Attributes:
         chain: that draws its ids.
+        is_drawn: as given.
         ids: those that were drawn, up to the one that ended the row.
         text: the text so far; without the end and the stop text, and no longer than the request's length. Without a
             prompt, a continuation begins with characters of the text before that were cut off.
@@ -66,6 +67,7 @@ class Row:
         self.seed = request.row_seed(index)
         self.chain = chain
         self.prompt_ids = prompt_ids
+        self.is_drawn = is_drawn
         self.ids: list[int] = prompt_ids.tolist() if is_drawn else []
         self.text = ""
         self.unread = 0

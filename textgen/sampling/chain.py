@@ -157,6 +157,11 @@ class Chain:
         """What chains have in common that differ in the samplers' numbers alone: names, and the selector's options."""
         return self.names, self.selector.options.model_dump_json()
 
+    @property
+    def is_common(self) -> bool:
+        """Whether the chain is in one of the common forms."""
+        return self.names in ((*PLAIN, "multinomial"), (*FULL, "multinomial"))
+
     @cached_property
     def common(self) -> Chain:
         """The chain in a common form, which draws the same ids, so that rows with many chains can share a graph.

@@ -42,7 +42,7 @@ class GraphWeights:
             cut into one tensor per part of :attr:`parts`. An int8 kernel is the pair ``{name}.quantized`` (int8) and
             ``{name}.scale`` (per column, times :data:`OUTPUT_SCALE`). Those of an n-gram are described at
             :func:`~textgen_onnx.graphs.ngram.pack_ngram`.
-        ngram: the one that is mixed into the network, or that is alone if there are no layers.
+        ngram: mixed into the network, or the whole model if there are no layers.
     """
 
     cell: Cell | None

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import textgen
+from benchmarks.streams import request
 from textgen import TextGenerator
 
 for needed in ("starlette", "uvicorn", "prometheus_client", "httpx", "openai"):
@@ -158,9 +159,7 @@ class ServerProcess:
     def send(self, **body: Any) -> socket.socket:
         """A connection on which a completion was asked for."""
         connection = self.connect()
-        content = json.dumps(body).encode()
-        head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n"
-        connection.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + content)
+        connection.sendall(request(body))
         return connection
 
     def metric(self, name: str) -> float:

@@ -9,7 +9,8 @@ import pytest
 
 from textgen.errors import OptionError, UnknownCharacterError
 from textgen.generation import batching as module
-from textgen.generation.batching import Batching, Event, Failed, Job
+from textgen.generation.batching import Batching
+from textgen.generation.job import Event, Failed, Job
 from textgen.generation.loop import finish, generate
 from textgen.generation.request import Request
 from textgen.generation.runtime import ModelRuntime, Runtime
