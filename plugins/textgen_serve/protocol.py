@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from textgen import OnUnknown
+
 #: The most texts per prompt, prompts, stop texts, characters of a stop text, of a prompt and of a text.
 MOST_TEXTS, MOST_PROMPTS, MOST_STOPS, LONGEST_STOP, LONGEST_PROMPT, LONGEST_TEXT = 128, 1024, 16, 256, 65_536, 100_000
 
@@ -140,7 +142,7 @@ class CompletionRequest(Body):
         None, description="The fewest characters of a text that are sent at once, by default 1."
     )
     label: str | None = Field(None, description="The label of the texts, if the run has labels. By default drawn.")
-    on_unknown: Literal["error", "skip", "unk"] | None = Field(
+    on_unknown: OnUnknown | None = Field(
         None, description="How to treat characters of the prompt that the model does not know."
     )
     continuation: str | None = Field(
@@ -192,9 +194,7 @@ class TokenizeRequest(Body):
 
     model: str | None = Field(None, description="Id of a served model; by default the first.")
     prompt: Text = Field(description="The text.")
-    on_unknown: Literal["error", "skip", "unk"] | None = Field(
-        None, description="How to treat characters that the model does not know."
-    )
+    on_unknown: OnUnknown | None = Field(None, description="How to treat characters that the model does not know.")
 
 
 class NextRequest(Body):
@@ -203,7 +203,7 @@ class NextRequest(Body):
     model: str | None = Field(None, description="Id of a served model; by default the first.")
     prompt: Text = Field(description="The text that the tokens follow.")
     label: str | None = Field(None, description="Its label, if the run has labels. By default the most frequent.")
-    on_unknown: Literal["error", "skip", "unk"] | None = Field(
+    on_unknown: OnUnknown | None = Field(
         None, description="How to treat characters of the prompt that the model does not know."
     )
 

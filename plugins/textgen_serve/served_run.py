@@ -18,6 +18,7 @@ from textgen import (
     Continuation,
     Draw,
     Job,
+    OnUnknown,
     Request,
     TextGenerator,
     label_id,
@@ -253,7 +254,7 @@ class ServedRun:
                 numbers[option] = self.generator.runtime.vocab_size if is_off else value
         return numbers
 
-    def encode(self, text: str, on_unknown: Any = None) -> list[int]:
+    def encode(self, text: str, on_unknown: OnUnknown | None = None) -> list[int]:
         """The ids of a text.
 
         Raises:
