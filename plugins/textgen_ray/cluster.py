@@ -66,7 +66,7 @@ def connected(address: str | None, cores: int) -> Iterator[ModuleType]:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **own)
     except SystemExit:  # so Ray ends the process if it cannot connect
         raise _absent(address, "what listens there does not answer as Ray does") from None
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise _absent(address, str(error)) from None
     try:
         yield ray
@@ -99,5 +99,10 @@ def _check(address: str) -> None:
 
 
 def _absent(address: str, reason: str) -> UnavailableError:
-    where = {"auto": "on this machine", "local": "of our own"}.get(address, f"at {address}")
-    return UnavailableError(f"there is no Ray cluster {where}: {reason}; start one with: ray start --head --port 6379")
+    """The error for a cluster to which there is no connection, for whatever reason Ray gives."""
+    if address == "local":
+        return UnavailableError(f"Ray cannot be started on this machine: {reason}")
+    return UnavailableError(
+        f"cannot connect to the Ray cluster {address}: {reason}; check that it runs there, as after ray start --head "
+        "--port 6379, and that RAY_AUTH_TOKEN, if the cluster has one, is set here, too"
+    )

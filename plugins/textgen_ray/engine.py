@@ -38,8 +38,8 @@ class RayOptions(Options):
 class RayEngine(Engine):
     """Writes with the nodes of a cluster, which have textgen-rnn and the plugins of the run installed.
 
-    A chunk is a task rather than a call of an actor: when a node dies, Ray begins its tasks anew on those that are left,
-    while an actor would wait for as many free cores as it had. A worker process keeps the run that it has loaded.
+    A chunk is a task rather than a call of an actor: when a node dies, Ray begins its tasks anew on the nodes that are
+    left, while an actor would wait for as many free cores as it had. A worker process keeps the run that it has loaded.
     """
 
     Options = RayOptions
