@@ -85,7 +85,7 @@ class Wanted:
             raise OptionError(f"a job has no option {refused[0]!r}")
         path = os.fspath(out) if isinstance(out, os.PathLike) else out
         values.path(path, "out")
-        given["num"] = values.whole_number(given["num"], "num", 1, MOST)
+        given["num"] = values.whole_number(options.pop("num", 1), "num", 1, MOST)
         given["shard_rows"] = values.whole_number(given["shard_rows"], "shard_rows", 1, 10**9)
         given["on_bad_row"] = values.choice(given["on_bad_row"], "on_bad_row", ("stop", "skip"))
         given["keep"] = values.texts(given["keep"], "keep")

@@ -74,8 +74,9 @@ class Source(ABC):
     def _read(self, path: Path) -> Iterator[Entry]:
         """Yields the entries of a file."""
 
+    @abstractmethod
     def _check(self, path: Path) -> None:
-        """Check the columns of a file; a folder may have files that do not belong together."""
+        """Check that a file has the columns."""
 
     def _missing(self, path: Path, known: Sequence[str]) -> None:
         for name in (self.column, *self.keep):
