@@ -72,10 +72,17 @@ class TextGenerator:
         return f"TextGenerator({str(self.artifact.path)!r}, model={model!r}, runtime={self.runtime_name!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
+        return self.loader, (str(self._folder),), {"defaults": self.defaults}
+
+    @property
+    def loader(self) -> Callable[[str], TextGenerator]:
+        """Loads the run again, from a folder, in the same runtime; it can be pickled.
+
+        It raises an :class:`~textgen.errors.ArtifactError` if the weights there are others.
+        """
         if self._load is None:
             raise ArtifactError("only a generator that textgen.load returned can be pickled, by the folder of its run")
-        again = self._load, str(self._folder), self.runtime_name, self.artifact.weights_sha256
-        return _load_again, again, {"defaults": self.defaults}
+        return partial(_load_again, self._load, self.runtime_name, self.artifact.weights_sha256)
 
     def __copy__(self) -> Self:
         copied = object.__new__(type(self))
@@ -224,7 +231,6 @@ class TextGenerator:
         out: str | PathLike[str],
         prompt: str | Sequence[str] | None = None,
         *,
-        num: int = 1,
         prompts_file: str | PathLike[str] | None = None,
         column: str | None = None,
         keep: Sequence[str] = (),
@@ -251,8 +257,6 @@ class TextGenerator:
             out: a ``.jsonl``, ``.csv`` or ``.parquet`` file, or a folder of such files: a path that ends with a slash,
                 that of a folder that exists, or one without a suffix, for JSON Lines.
             prompt: text to continue, or several; by default the run's own prompt, or none.
-            num: texts per prompt. With ``unique``, ``novel``, ``match`` or ``max_length``, and one prompt at most, texts
-                are drawn until ``num`` of them stay.
             prompts_file: a file with prompts, or a folder of such files: Parquet, CSV, JSON Lines, or lines of text.
             column: of the file, with the prompts; by default ``"prompt"``.
             keep: the columns of the file that are written, too.
@@ -268,8 +272,9 @@ class TextGenerator:
             engine_options: options of the engine.
             data_dir: a folder searched for the corpus's files before anything is downloaded, for ``novel``.
             progress: called with the name of the current step, the amount done, and the total.
-            **options: those of :meth:`request`, such as ``length=400, temperature=0.8, seed=7``. By default, the seed
-                is that of the job to continue, or a new one.
+            **options: those of :meth:`request`, such as ``num=10_000, temperature=0.8``. With ``unique``, ``novel``,
+                ``match`` or ``max_length``, and at most one prompt, texts are drawn until ``num`` of them stay. The
+                default of ``seed`` is that of the job to continue, or a new one.
 
         Raises:
             OptionError: for options out of range or that exclude each other, files that cannot be read, a row that
@@ -286,7 +291,6 @@ class TextGenerator:
         wanted = Wanted.of(
             out,
             prompt,
-            num=num,
             prompts_file=prompts_file,
             column=column,
             keep=keep,
@@ -412,14 +416,14 @@ class _NotifyingBatching(Batching):
         return events
 
 
-def _load_again(load: Callable[..., TextGenerator], folder: str, runtime: str, weights: str | None) -> TextGenerator:
+def _load_again(load: Callable[..., TextGenerator], runtime: str, weights: str | None, folder: str) -> TextGenerator:
     """Load the run of a pickled generator.
 
     Args:
         load: loads a run.
-        folder: of the run, or of its export.
         runtime: by name.
         weights: their SHA-256 when it was pickled.
+        folder: of the run, or of its export.
 
     Raises:
         ArtifactError: if the run is gone, or has other weights by now.

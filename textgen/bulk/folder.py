@@ -116,7 +116,7 @@ class JobFolder:
 
     def parts(self) -> list[Path]:
         """The parts that are written, from the first to the one before the first that is missing."""
-        found = []
+        found: list[Path] = []
         while (path := self.part(len(found))).exists():
             found.append(path)
         return found

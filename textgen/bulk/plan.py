@@ -14,12 +14,13 @@ from typing import Any, Literal
 
 from textgen.base import values
 from textgen.base.version import __version__
+from textgen.bulk.batch_file import Answers, Batch, BatchSource, is_batch
 from textgen.bulk.engine import Engine
 from textgen.bulk.folder import JobFolder
 from textgen.bulk.formats import Csv, Format, JsonLines, Parquet
 from textgen.bulk.source import Entry, Source, open_source
 from textgen.bulk.texts import COLUMNS, Texts
-from textgen.bulk.work import Generator, Work
+from textgen.bulk.work import Generator, Task, Work
 from textgen.bulk.write import Plan
 from textgen.errors import OptionError
 from textgen.generation.request import MOST_CHARACTERS, Request
@@ -85,7 +86,7 @@ class Wanted:
             raise OptionError(f"a job has no option {refused[0]!r}")
         path = os.fspath(out) if isinstance(out, os.PathLike) else out
         values.path(path, "out")
-        given["num"] = values.whole_number(given["num"], "num", 1, MOST)
+        given["num"] = values.whole_number(options.pop("num", 1), "num", 1, MOST)
         given["shard_rows"] = values.whole_number(given["shard_rows"], "shard_rows", 1, 10**9)
         given["on_bad_row"] = values.choice(given["on_bad_row"], "on_bad_row", ("stop", "skip"))
         given["keep"] = values.texts(given["keep"], "keep")
@@ -141,7 +142,7 @@ def make_plan(generator: Generator, wanted: Wanted) -> Plan:
     job = _describe(generator, wanted, generator.request(prompt, **options), source, names, suffix)
     types = source.types if isinstance(source, Source) else {}
     form = _format(suffix, names, types, json.dumps(job, ensure_ascii=False))
-    task = Texts(
+    task: Task = Texts(
         options={**options, "score": wanted.log_probability},
         format=form,
         names=names,
@@ -151,6 +152,10 @@ def make_plan(generator: Generator, wanted: Wanted) -> Plan:
         longest=wanted.max_length,
         digests=bool(wanted.unique or wanted.novel),
     )
+    if isinstance(source, BatchSource):
+        _check_batch(wanted, suffix, filters=filters)
+        form = Answers()
+        task = Batch(options, form)
     rows = None if source is None and filters else wanted.num * (1 if source is None else source.count())
     length = job["length"]
     return Plan(
@@ -197,7 +202,21 @@ def _source(wanted: Wanted) -> Source | _Given | None:
         return _Given(wanted.prompts) if len(wanted.prompts) > 1 else None
     if wanted.prompts:
         raise OptionError("--prompts-file and other prompts exclude each other in a job with --out")
-    return open_source(wanted.prompts_file, wanted.column, wanted.keep)
+    path = wanted.prompts_file
+    if wanted.column is None and not path.is_dir() and is_batch(path):
+        return BatchSource([path], "", wanted.keep)
+    return open_source(path, wanted.column, wanted.keep)
+
+
+def _check_batch(wanted: Wanted, suffix: str, *, filters: bool) -> None:
+    """Check the options of a job whose input is a batch file."""
+    if filters or wanted.keep or wanted.num > 1 or wanted.log_probability:
+        raise OptionError(
+            f"{wanted.prompts_file} is a batch file, whose answers are written as they are asked for: filters, --num, "
+            "--keep and --log-probability are for other prompts; use its fields, or give --column"
+        )
+    if suffix != JsonLines.suffix:
+        raise OptionError(f"{wanted.prompts_file} is a batch file, whose answers are JSON Lines; use --out NAME.jsonl")
 
 
 def _check_pattern(pattern: str) -> None:

@@ -74,8 +74,9 @@ class Source(ABC):
     def _read(self, path: Path) -> Iterator[Entry]:
         """Yields the entries of a file."""
 
+    @abstractmethod
     def _check(self, path: Path) -> None:
-        """Check the columns of a file; a folder may have files that do not belong together."""
+        """Check that a file has the columns."""
 
     def _missing(self, path: Path, known: Sequence[str]) -> None:
         for name in (self.column, *self.keep):
@@ -102,22 +103,31 @@ class JsonSource(Source):
     """JSON Lines, an object per line."""
 
     def _check(self, path: Path) -> None:
-        with open_text(path) as file:
-            first = next((line for line in _decoded(path, file) if line.strip()), None)
-        found = None if first is None else parse_object(first)
-        if isinstance(found, dict):
-            self._missing(path, list(found))
+        if (first := first_object(path)) is not None:
+            self._missing(path, list(first))
 
     def _read(self, path: Path) -> Iterator[Entry]:
+        for _, found in self._objects(path):
+            if isinstance(found, Flaw):
+                yield found, [None] * len(self.keep)
+            else:
+                yield found.get(self.column), [found.get(name) for name in self.keep]
+
+    def _objects(self, path: Path) -> Iterator[tuple[int, dict[str, Any] | Flaw]]:
+        """Yields the number of each line that is not empty, from 1, and what it has."""
         with open_text(path) as file:
             for number, line in enumerate(_decoded(path, file), 1):
-                if not line.strip():
-                    continue
-                found = parse_object(line)
-                if isinstance(found, dict):
-                    yield found.get(self.column), [found.get(name) for name in self.keep]
-                else:
-                    yield Flaw(f"{path}, line {number}: {found}"), [None] * len(self.keep)
+                if line.strip():
+                    found = _parse_object(line)
+                    yield number, found if isinstance(found, dict) else Flaw(f"{path}, line {number}, {found}")
+
+
+def first_object(path: Path) -> dict[str, Any] | None:
+    """The object in the first line of a file of JSON Lines that is not empty; ``None`` if it has none."""
+    with open_text(path) as file:
+        first = next((line for line in _decoded(path, file) if line.strip()), "")
+    found = _parse_object(first)
+    return found if isinstance(found, dict) else None
 
 
 class CsvSource(Source):
@@ -253,7 +263,7 @@ def _records(path: Path, file: TextIO) -> Iterator[list[str]]:
         raise OptionError(f"{path} is not a CSV file: {error}; save it with quotes around texts") from None
 
 
-def parse_object(line: str) -> dict[str, Any] | str:
+def _parse_object(line: str) -> dict[str, Any] | str:
     """The object that a line of JSON has, or what is wrong with it."""
     try:
         found = json.loads(line)

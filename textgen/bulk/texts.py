@@ -47,6 +47,7 @@ class Texts(Task):
         rows = range(chunk.first, chunk.first + chunk.size)
         entries: dict[int, Entry] = {}
         bad: dict[int, str] = {}
+        generations: Sequence[Generation]
         if chunk.entries is None:
             generations = generator.sample(generator.request(self.prompt, num=chunk.size, rows=rows, **self.options))
         else:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from textgen.errors import ArtifactError
 from textgen.files.writing import write_atomically
 from textgen.generation.batching import Batching
-from textgen.generation.request import Generation, Request
+from textgen.generation.request import Generation, GenerationOptions, Request
 from textgen.generation.runtime import Runtime
 from textgen.plugins.registry import plugins, use_plugins
 from textgen.runs.artifact import Artifact
@@ -28,9 +28,15 @@ class Generator(Protocol):
     artifact: Artifact
     runtime: Runtime
     runtime_name: str
+    defaults: GenerationOptions
 
-    def request(self, prompt: str | Sequence[str] | None = None, **options: Any) -> Request:
-        """Complete options with the run's defaults."""
+    @property
+    def loader(self) -> Callable[[str], Generator]:
+        """Loads the run again, from a folder."""
+
+    @property
+    def request(self) -> Callable[..., Request]:
+        """Completes options with the run's defaults."""
 
     def sample(self, request: Request) -> list[Generation]:
         """Write the texts of a request."""
@@ -111,17 +117,16 @@ class Work:
         Raises:
             ArtifactError: if a file is missing or was altered.
         """
-        load, (loader, _, *arguments) = self._generator.__reduce__()[:2]  # type: ignore[misc, str-unpack]
-        return PackedWork(load, loader, tuple(arguments), run_files(self._generator.artifact), self._task)
+        generator = self._generator
+        return PackedWork(generator.loader, generator.defaults, run_files(generator.artifact), self._task)
 
 
 @dataclass(frozen=True)
 class PackedWork:
     """A :class:`Work` that can be pickled for another machine; the plugins of the run must be installed there."""
 
-    _load: Callable[..., Generator]
-    _loader: Callable[..., Generator]
-    _arguments: tuple[Any, ...]
+    _load: Callable[[str], Generator]
+    _defaults: GenerationOptions
     _files: Mapping[str, bytes]
     _task: Task
 
@@ -132,10 +137,12 @@ class PackedWork:
             ArtifactError: if they were altered on their way.
             UnavailableError: if a library is missing here.
         """
-        with tempfile.TemporaryDirectory(prefix="textgen-") as name:  # what is loaded is in memory
+        with tempfile.TemporaryDirectory(prefix="textgen-") as name:  # what is loaded stays in memory
             for path, content in self._files.items():
                 write_atomically(Path(name, path), content)
-            return Work(self._load(self._loader, name, *self._arguments), self._task)
+            generator = self._load(name)
+        generator.defaults = self._defaults
+        return Work(generator, self._task)
 
 
 def _unpickle(files: Sequence[Path], without: Sequence[str], pickled: bytes) -> Work:

@@ -114,18 +114,17 @@ def write_job(plan: Plan, engine: Engine, progress: Progress | None = None) -> W
     with plan.folder.claimed(plan.job) as recorded:
         if recorded["status"] != "running" and plan.folder.is_whole(recorded):
             plan.folder.delete_joined()  # the process that wrote it may have been killed before it could
+            found = recorded
         else:
             with Distinct() as seen:
-                recorded = _Writing(plan, seen).run(engine, progress or (lambda step, done, total: None))
-    texts, drawn = recorded["texts"], recorded["drawn"]
-    if recorded["status"] == "exhausted":
+                found = _Writing(plan, seen).run(engine, progress or (lambda step, done, total: None))
+    texts, drawn = found["texts"], found["drawn"]
+    if found["status"] == "exhausted":
         raise OptionError(
-            f"the model gives no more: after {texts:,} of {plan.texts:,} texts, {PATIENCE:,} in a row were not to stay; "
-            f"{plan.folder.out} has those {texts:,}; ask for fewer, or let more stay"
+            f"the model gives no more: of {PATIENCE:,} texts in a row none was to stay; {plan.folder.out} has the "
+            f"{texts:,} of {plan.texts:,} before; ask for fewer, or let more stay"
         )
-    return WriteReport(
-        path=plan.folder.out, texts=texts, drawn=drawn, skipped=recorded["skipped"], seed=plan.job["seed"]
-    )
+    return WriteReport(path=plan.folder.out, texts=texts, drawn=drawn, skipped=found["skipped"], seed=plan.job["seed"])
 
 
 class _Writing:

@@ -10,12 +10,21 @@ from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from textgen.base.streams import print_json, results
-from textgen.cli.parameters import DataDir, Device, OnUnknown, Run, TrustGraph, complete_chain, complete_runtime
+from textgen.cli.parameters import (
+    DataDir,
+    Device,
+    OnUnknown,
+    Run,
+    TrustGraph,
+    complete_chain,
+    complete_engine,
+    complete_runtime,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,7 +36,7 @@ if TYPE_CHECKING:
 _PROMPTS_LIMIT = 2**28
 
 #: Paths of what a shell opened for this process; it may be a pipe.
-_OPENED = re.compile(r"/dev/stdin|/(?:dev|proc/self)/fd/[0-9]+")
+OPENED = re.compile(r"/dev/stdin|/(?:dev|proc/self)/fd/[0-9]+")
 
 
 def sample(
@@ -114,17 +123,69 @@ def sample(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print text, prompt, ids, log-probability, seed and more.")
     ] = False,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Write to a .jsonl, .csv or .parquet file, or to a folder of such files if it ends with a slash; "
+            "continues a job that was stopped.",
+        ),
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="Column of the prompts file, by default prompt.")] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="Also write this column of the file; may be repeated.")
+    ] = None,
+    unique: Annotated[bool, typer.Option("--unique", help="Of equal texts, keep the first.")] = False,
+    novel: Annotated[bool, typer.Option("--novel", help="Keep no training document.")] = False,
+    match: Annotated[str | None, typer.Option(metavar="REGEX", help="Keep texts in which this is found.")] = None,
+    max_length: Annotated[int | None, typer.Option(min=0, help="Keep texts of so many characters at most.")] = None,
+    log_probability: Annotated[
+        bool, typer.Option("--log-probability", help="Also write the log-probability of each text.")
+    ] = False,
+    on_bad_row: Annotated[
+        Literal["stop", "skip"] | None,
+        typer.Option(help="What to do with a row of the prompts file that cannot be used.", show_default=False),
+    ] = None,
+    shard_rows: Annotated[int | None, typer.Option(min=1, help="Texts per part, by default 50,000.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Workers, by default one per core.")] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="Where to write: local (default), or one of a plugin.", autocompletion=complete_engine),
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="OPTION=VALUE", help="An option of the engine; may be repeated."),
+    ] = None,
 ) -> None:
     """Write text with a trained model."""
     from textgen.api import load
     from textgen.base.console import notice, say
+    from textgen.cli.bulk import check_options, write
     from textgen.errors import OptionError
     from textgen.generation.continuation import check_state_output
     from textgen.generation.prompts import remarks
 
     if stream and as_json:
         raise OptionError("--stream and --json exclude each other")
-    prompts = [*(prompt or []), *_read_prompts(prompt_file, prompts_file)]
+    job: dict[str, Any] = {
+        **{"column": column, "keep": keep, "unique": unique, "novel": novel, "match": match, "max_length": max_length},
+        **{"log_probability": log_probability, "on_bad_row": on_bad_row, "shard_rows": shard_rows},
+        **{"workers": workers, "engine": engine},
+    }
+    shown = {"stream": stream, "json": as_json, "novelty": novelty, "save_state": save_state, "load_state": load_state}
+    check_options(out, {**job, "set": assignments}, shown)
+    texts: dict[str, Any] = {
+        **{
+            "label": label or None,
+            "length": length,
+            "temperature": temperature or None,
+            "top_k": top_k,
+            "top_p": top_p,
+        },
+        **{"min_p": min_p, "repetition_penalty": repetition_penalty, "sampler": sampler, "seed": seed},
+        **{"stop": stop or None, "ignore_eos": ignore_eos, "on_unknown": on_unknown, "normalize": normalize},
+    }
+    prompts = [*(prompt or []), *_read_prompts(prompt_file, prompts_file if out is None else None)]
     many = max(len(given or []) for given in (prompts, label, temperature)) > 1
     if save_state is not None and (num > 1 or many or prompts_file):
         raise OptionError(
@@ -136,20 +197,8 @@ def sample(
     continuation = generator.load_continuation(load_state) if load_state else None
     request = generator.request(
         prompts or None,
-        num=num,
-        label=label or None,
-        length=length,
-        temperature=temperature or None,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        sampler=sampler,
-        seed=seed,
-        stop=stop or None,
-        ignore_eos=ignore_eos,
-        on_unknown=on_unknown,
-        normalize=normalize,
+        num=num if out is None else 1,
+        **texts,
         score=as_json,
         stream=stream,
         keep_state=save_state is not None,
@@ -158,6 +207,11 @@ def sample(
     typed = [*(("--prompt", text) for text in prompt or []), *(("--stop", text) for text in stop or [])]
     for line in remarks(generator.tokenizer, request.prompts, request.stop, on_unknown=request.on_unknown, typed=typed):
         notice(line)
+    if out is not None:
+        write(
+            generator, out, prompts_file, assignments or [], prompt=prompts, num=num, data_dir=data_dir, **job, **texts
+        )
+        return
     training = _read_training(generator, data_dir) if novelty else None
     if as_json:
         generations = generator.sample(request)
@@ -205,7 +259,7 @@ def _read_text(path: str) -> str:
     from textgen.errors import OptionError
 
     try:
-        content = _read_bytes(path)
+        content = read_bytes(path)
     except OSError as error:
         raise OptionError(f"the prompts in {_name(path)} cannot be read: {error.strerror}") from None
     if len(content) > _PROMPTS_LIMIT:
@@ -219,14 +273,14 @@ def _read_text(path: str) -> str:
         ) from None
 
 
-def _read_bytes(path: str) -> bytes:
+def read_bytes(path: str) -> bytes:
     """The bytes of a file, of stdin, or of a pipe that a shell opened, up to one more than the limit."""
     from textgen.errors import OptionError
     from textgen.files.reading import open_regular
 
     if path == "-":
         return sys.stdin.buffer.read(_PROMPTS_LIMIT + 1) if sys.stdin else b""
-    if _OPENED.fullmatch(whole := os.path.abspath(path)):
+    if OPENED.fullmatch(whole := os.path.abspath(path)):
         with open(whole, "rb") as file:
             return file.read(_PROMPTS_LIMIT + 1)
     if Path(path).is_dir():
