@@ -1,0 +1,174 @@
+"""Jobs on a Ray cluster of two nodes: two ``ray start`` on this machine."""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+import textgen
+from textgen.errors import OptionError, TextgenError, UnavailableError
+
+RUN = Path(__file__).parents[2] / "recorded" / "lstm-trees"
+
+#: Of the jobs: texts, seed, characters at most.
+TEXTS = {"num": 60, "seed": 7, "length": 12}
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed; the extra ray has it"),
+    pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the processes of a node are found by /proc"),
+]
+
+
+class Node:
+    """A node, all of whose processes can be killed, as if its plug was pulled.
+
+    Args:
+        environment: of its processes.
+        arguments: of ``ray start``.
+    """
+
+    def __init__(self, environment: dict[str, str], *arguments: str) -> None:
+        self._mark = f"TEXTGEN_NODE={secrets.token_hex(8)}"
+        name, _, value = self._mark.partition("=")
+        limits = ("--num-cpus", "1", "--object-store-memory", "80000000", "--include-log-monitor", "false")
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", *arguments, *limits, "--disable-usage-stats"]
+        for _ in range(3):  # Ray gives a node 30 seconds to start, which a busy machine may exceed
+            started = subprocess.run(
+                command, env=environment | {name: value}, capture_output=True, text=True, timeout=240, check=False
+            )
+            if not started.returncode:
+                return
+            self.kill()
+        pytest.fail(started.stdout + started.stderr)
+
+    def processes(self, title: str = "") -> list[int]:
+        """The processes of the node whose title begins so."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                is_here = self._mark.encode() in (process / "environ").read_bytes().split(b"\0")
+                if is_here and (process / "cmdline").read_bytes().startswith(title.encode()):
+                    found.append(int(process.name))
+            except OSError:
+                continue  # it has ended
+        return found
+
+    def kill(self) -> None:
+        while found := self.processes():
+            for process in found:
+                try:
+                    os.kill(process, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def address() -> str:
+    return f"127.0.0.1:{free_port()}"
+
+
+@pytest.fixture(scope="module")
+def nodes(address: str) -> Iterator[list[Node]]:
+    """Two nodes; their token is that of this process, too, which reads it when it imports Ray."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+        patch.delenv("RAY_ADDRESS", raising=False)
+        port = address.partition(":")[2]
+        started = []
+        with TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:  # short, for names of sockets
+            head = ("--head", "--port", port, "--temp-dir", folder, "--ray-client-server-port", str(free_port()))
+            try:
+                started.append(Node(dict(os.environ), *head, "--include-dashboard", "false", "--no-monitor"))
+                started.append(Node(dict(os.environ), "--address", address))
+                yield started
+            finally:
+                for node in started:
+                    node.kill()
+
+
+@pytest.fixture(scope="module")
+def write(address: str, nodes: list[Node]) -> Callable[..., bytes]:
+    """Writes a job; returns the bytes of its parts, joined."""
+    generator = textgen.load(RUN)
+
+    def run(out: Path, **options: object) -> bytes:
+        generator.write(f"{out}/", **{**TEXTS, "engine_options": {"address": address}, **options})  # type: ignore[arg-type]
+        return b"".join(part.read_bytes() for part in sorted(out.glob("part-*")))
+
+    return run
+
+
+@pytest.fixture
+def connected(address: str, nodes: list[Node]) -> Iterator[None]:
+    """A connection of the caller's, which spares the jobs of a test new workers."""
+    import ray
+
+    ray.init(address=address, log_to_driver=False, logging_level="error")
+    yield
+    ray.shutdown()
+
+
+def test_the_bytes_are_those_of_one_process(write, connected, tmp_path: Path) -> None:
+    alone = write(tmp_path / "alone", engine="local", workers=1, engine_options={})
+    for workers, shard_rows in ((1, 1000), (2, 7), (5, 7), (None, 1)):
+        out = tmp_path / f"{workers}-{shard_rows}"
+        assert write(out, engine="ray", workers=workers, shard_rows=shard_rows) == alone
+    assert sys.modules["ray"].is_initialized()  # the caller's connection stays
+
+
+def test_a_mistake_of_a_row_is_one_line(write, connected, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("oak\n" * 5 + "\N{SNOWMAN}\n")
+    with pytest.raises(OptionError, match=r"row 5: .*U\+2603"):
+        write(tmp_path / "out", engine="ray", num=1, prompts_file=prompts)
+
+
+def test_workers_and_a_node_that_are_killed_change_no_byte(write, nodes: list[Node], tmp_path: Path) -> None:
+    options = {"num": 3_000, "shard_rows": 10}
+    alone = write(tmp_path / "alone", engine="local", workers=1, **{**options, "engine_options": {}})
+    victims = [(100, nodes[0], False), (500, nodes[1], False), (1_000, nodes[1], True)]
+
+    def progress(step: str, done: int, total: int) -> None:
+        if not victims or done < victims[0][0] or not (writing := victims[0][1].processes("ray::_write")):
+            return  # each is killed while it writes a chunk
+        _, node, is_whole = victims.pop(0)
+        if is_whole:
+            node.kill()
+        else:
+            os.kill(writing[0], signal.SIGKILL)
+
+    assert write(tmp_path / "out", engine="ray", progress=progress, **options) == alone
+    assert not victims
+
+
+@pytest.mark.parametrize(
+    ("where", "error", "message"),
+    [
+        ("127.0.0.1:1", UnavailableError, r"cannot connect to the Ray cluster 127\.0\.0\.1:1: connection refused; "),
+        ("ray://127.0.0.1:10001", OptionError, "address must be host:port, auto or local, not 'ray://127"),
+        ("127.0.0.1:99999", OptionError, "address must be host:port"),
+    ],
+)
+def test_a_cluster_that_is_not_there_is_one_line(
+    where: str, error: type[TextgenError], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=message):
+        textgen.load(RUN).write(tmp_path / "out", **TEXTS, engine="ray", engine_options={"address": where})  # type: ignore[arg-type]
