@@ -140,7 +140,7 @@ class Parquet(Format):
         return records.take(places)
 
     def file(self, records: Sequence[Any]) -> Iterable[bytes]:
-        return self._write(records)
+        return self._write([import_pyarrow().concat_tables(records)])
 
     def joined(self, paths: Sequence[Path]) -> Iterable[bytes]:
         import_pyarrow()
@@ -158,7 +158,7 @@ class Parquet(Format):
             pyarrow.PythonFile(pieces, mode="w"), self._schema.with_metadata(self._about), compression="zstd"
         ) as writer:
             for table in tables:
-                writer.write_table(table)
+                writer.write_table(table.combine_chunks())  # its chunks would be seen in the bytes
                 yield pieces.taken()
         yield pieces.taken()
 

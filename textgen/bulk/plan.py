@@ -28,7 +28,7 @@ from textgen.plugins.registry import Registry
 from textgen.runs.manifest import TOKENIZER
 
 #: The most rows that a worker writes together, and the most characters: more are not faster, and take more memory.
-ROWS, CHARACTERS = 4096, 2**18
+ROWS, CHARACTERS = 1024, 2**17
 
 #: Options of a request that a job decides itself.
 _REFUSED = {"rows", "stream", "keep_state", "continuation", "chunk", "score"}
