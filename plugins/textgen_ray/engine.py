@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -72,6 +72,19 @@ class RayEngine(Engine):
             finally:
                 for each in pending:
                     ray.cancel(each, force=True)
+
+    def train(self, arguments: Sequence[str]) -> int:
+        from textgen_ray.training import train
+
+        options = self.options
+        others = (self.workers or 1) - 1
+        with connected(options.address, others * options.cores) as ray:
+            if (room := _room(ray, options)) < others:
+                raise UnavailableError(
+                    f"the Ray cluster has room for {room} workers beside this process, not {others}; ask for less, or "
+                    "add a node"
+                )
+            return train(ray, arguments, others, {"num_cpus": options.cores, "num_gpus": options.gpus})
 
 
 def _room(ray: Any, options: RayOptions) -> int:

@@ -141,10 +141,28 @@ def test_a_mistake_of_a_row_is_one_line(write, connected, tmp_path: Path) -> Non
         write(tmp_path / "out", engine="ray", num=1, prompts_file=prompts)
 
 
+@pytest.mark.keras
+def test_two_processes_that_ray_starts_train_the_run_of_one(address: str, nodes: list[Node], tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("it was the best of times, it was the worst of times\n" * 12)
+    options = ("model.units=8", "model.dropout=0", "model.weight_dropout=0", "training.epochs=2", "training.length=10")
+    assignments = [word for option in options for word in ("--set", option)]
+    command = [sys.executable, "-m", "textgen", "train", "text.txt", "--model", "gru", *assignments, "--device", "cpu"]
+    by_ray = ["--engine", "ray", "--workers=2", "--set", f"engine.address={address}"]
+    both = [
+        subprocess.Popen([*command, "--out", out, *more], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        for out, more in (("alone", []), ("together", by_ray))
+    ]
+    assert [process.communicate(timeout=500)[0] for process in both] == ["alone\n", "together\n"]
+    assert [process.returncode for process in both] == [0, 0]
+    alone, together = (textgen.load(tmp_path / out).artifact.manifest.metrics for out in ("alone", "together"))
+    for name in ("loss", "held_out_loss", "step"):
+        assert together[name] == pytest.approx(alone[name], rel=1e-5)
+
+
 def test_workers_and_a_node_that_are_killed_change_no_byte(write, nodes: list[Node], tmp_path: Path) -> None:
-    options = {"num": 3_000, "shard_rows": 10}
+    options = {"num": 40_000, "shard_rows": 400}
     alone = write(tmp_path / "alone", engine="local", workers=1, **{**options, "engine_options": {}})
-    victims = [(100, nodes[0], False), (500, nodes[1], False), (1_000, nodes[1], True)]
+    victims = [(400, nodes[0], False), (4_000, nodes[1], False), (10_000, nodes[1], True)]
 
     def progress(step: str, done: int, total: int) -> None:
         if not victims or done < victims[0][0] or not (writing := victims[0][1].processes("ray::_write")):

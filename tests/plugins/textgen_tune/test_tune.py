@@ -12,7 +12,7 @@ import textgen
 pytest.importorskip("optuna", reason="Optuna is not installed; the extra tune has it")
 
 TEXT = Path(__file__).parents[2] / "recorded" / "trees.txt"
-SEARCH = ("--model", "ngram", "--search", "model.order=1..8", "--search", "model.contexts=50,500,5000")
+SEARCH = ("--model", "ngram", "--search", "model.order=2..8", "--search", "model.contexts=50,500,5000")
 
 
 def trials_of(folder: Path) -> list[dict]:
