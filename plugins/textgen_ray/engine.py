@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from pydantic import Field
 
@@ -73,7 +73,7 @@ class RayEngine(Engine):
                 for each in pending:
                     ray.cancel(each, force=True)
 
-    def train(self, arguments: Sequence[str]) -> int:
+    def train(self, arguments: Sequence[str], stdout: TextIO) -> int:
         from textgen_ray.training import train
 
         options = self.options
@@ -84,7 +84,7 @@ class RayEngine(Engine):
                     f"the Ray cluster has room for {room} workers beside this process, not {others}; ask for less, or "
                     "add a node"
                 )
-            return train(ray, arguments, others, {"num_cpus": options.cores, "num_gpus": options.gpus})
+            return train(ray, arguments, stdout, others, {"num_cpus": options.cores, "num_gpus": options.gpus})
 
 
 def _room(ray: Any, options: RayOptions) -> int:

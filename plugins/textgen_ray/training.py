@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from textgen import signals_handled
 from textgen.errors import UnavailableError
@@ -62,12 +62,13 @@ def free_address(host: str) -> str:
         return f"{host}:{found.getsockname()[1]}"
 
 
-def train(ray: Any, arguments: Sequence[str], others: int, resources: Mapping[str, float]) -> int:
+def train(ray: Any, arguments: Sequence[str], stdout: TextIO, others: int, resources: Mapping[str, float]) -> int:
     """Train a run: the first worker is a child of this process; Ray places the others, on several nodes if it can.
 
     Args:
         ray: the module, connected.
         arguments: of ``textgen``.
+        stdout: of the first worker.
         others: the number of the other workers.
         resources: of each of them, as Ray's actors take them.
 
@@ -90,7 +91,9 @@ def train(ray: Any, arguments: Sequence[str], others: int, resources: Mapping[st
             for actor, environment, address in zip(actors, environments[1:], addresses[1:], strict=True)
         }
         # in a session of its own, so that a terminal's Ctrl-C reaches it once, from here
-        first = subprocess.Popen(command(arguments), env={**os.environ, **environments[0]}, start_new_session=True)
+        first = subprocess.Popen(
+            command(arguments), env={**os.environ, **environments[0]}, stdout=stdout, start_new_session=True
+        )
         try:
             with signals_handled(lambda number, frame: first.send_signal(number)):
                 _watch(ray, first, trained)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Sequence
-from typing import ClassVar
+from typing import ClassVar, TextIO
 
 from textgen import options as schema
 from textgen.bulk.work import Chunk, Work, Written
@@ -50,7 +50,7 @@ class Engine(ABC):
             UnavailableError: if a library or a machine is missing.
         """
 
-    def train(self, arguments: Sequence[str]) -> int:
+    def train(self, arguments: Sequence[str], stdout: TextIO) -> int:
         """Train one run with several processes; an engine that only writes texts does not have this.
 
         Each worker is a process that runs ``textgen`` with these arguments, and with a ``TF_CONFIG`` that lists all of
@@ -58,6 +58,7 @@ class Engine(ABC):
 
         Args:
             arguments: of the command ``textgen``.
+            stdout: of the first worker; descriptor 1 of this process leads to stderr.
 
         Returns:
             The exit code of the first worker.

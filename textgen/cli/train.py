@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from textgen.base.streams import print_json, print_result
+from textgen.base.streams import print_json, print_result, results
 from textgen.cli.parameters import (
     DataDir,
     Device,
@@ -185,7 +185,7 @@ def _launch(name: str | None, workers: int | None, assignments: list[str], *, dr
     if "TF_CONFIG" in os.environ:
         raise OptionError("TF_CONFIG lists the workers already; unset it, or leave out --engine and --workers")
     options = parse_options([each.removeprefix(OF_ENGINE) for each in assignments])
-    return make_engine(plugins(), name, workers, options).train(list(_without_engine(sys.argv[1:])))
+    return make_engine(plugins(), name, workers, options).train(list(_without_engine(sys.argv[1:])), results())
 
 
 def _without_engine(arguments: Sequence[str]) -> Iterator[str]:

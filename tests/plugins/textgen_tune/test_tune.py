@@ -1,13 +1,17 @@
 """``textgen tune``, on a model that trains at once."""
 
 import json
+import math
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
 import textgen
+from textgen_tune.space import read_space
+from textgen_tune.trials import Search, Trial
 
 pytest.importorskip("optuna", reason="Optuna is not installed; the extra tune has it")
 
@@ -60,16 +64,31 @@ def test_the_run_of_the_lowest_loss_is_kept(tune, corpus: Path, tmp_path: Path) 
 
 def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(tune, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert tune(whole, *SEARCH, "--trials", 12, "--seed", 3)[0] == 0  # after ten, Optuna learns from the trials
-    assert tune(killed, *SEARCH, "--trials", 2, "--seed", 3)[0] == 0
-    shutil.copytree(next(killed.glob("run-*")), killed / "run-00002")  # as a kill in the third trial leaves it
-    code, printed, told = tune(killed, *SEARCH, "--trials", 12, "--seed", 3)
+    assert tune(whole, *SEARCH, "--trials", 3, "--seed", 3)[0] == 0
+    assert tune(killed, *SEARCH, "--trials", 1, "--seed", 3)[0] == 0
+    shutil.copytree(next(killed.glob("run-*")), killed / "run-00001")  # as a kill in the second trial leaves it
+    code, printed, told = tune(killed, *SEARCH, "--trials", 3, "--seed", 3)
     assert code == 0
-    assert "trial 2 of" not in told
-    assert "trial 3 of 12" in told
+    assert "trial 1 of" not in told
+    assert "trial 2 of 3" in told
     assert trials_of(killed) == trials_of(whole)
     assert Path(printed.strip()).name == next(whole.glob("run-*")).name
     assert len(list(killed.glob("run-*"))) == 1
+
+
+def test_suggestions_come_from_the_trials_and_the_seed_alone(tmp_path: Path) -> None:
+    space = read_space(["model.units=1..1000", "model.dropout=0.0..0.5", "training.batch_size=32,64"])
+    search = Search(tmp_path / "tune", {}, space)
+    for number in range(40):  # the loss grows with the distance of the units from 200, and by nothing else
+        options = search.suggest(5)
+        search.add(Trial(number, options, abs(math.log(int(options["model.units"]) / 200)), 1.0))
+    again = Search(tmp_path / "tune", {}, space)
+    assert again.trials == search.trials
+    assert again.suggest(5) == search.suggest(5) != search.suggest(6)
+    far = [abs(math.log(int(trial.options["model.units"]) / 200)) for trial in search.trials]
+    assert fmean(far[20:]) < 1.5  # it is 2.2 for units drawn at random
+    assert {trial.options["training.batch_size"] for trial in search.trials} == {"32", "64"}
+    assert all(0 <= float(trial.options["model.dropout"]) <= 0.5 for trial in search.trials)
 
 
 def test_folds_judge_by_cross_validation(tune, tmp_path: Path) -> None:
