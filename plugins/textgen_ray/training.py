@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TextIO
 
 from textgen import signals_handled
@@ -15,6 +16,9 @@ from textgen.errors import UnavailableError
 
 #: Seconds for which a free node is waited for, and in which the other workers end after the first one.
 PATIENCE = 60
+
+#: Seconds in which the first worker sees that another one has failed; before it is connected, it would wait longer.
+PATIENCE_OF_TENSORFLOW = 20
 
 #: Exit codes of a worker that is finished, or was asked to stop.
 GOOD = (0, 130)
@@ -117,7 +121,7 @@ def _watch(ray: Any, first: subprocess.Popen[bytes], trained: dict[Any, str]) ->
     """Wait until all workers have ended.
 
     Raises:
-        UnavailableError: if one of the others has failed; the first one, which would wait for it, is ended then.
+        UnavailableError: if one of the others has failed. The first one sees that by itself, once it is connected.
     """
     running = list(trained)
     while running and first.poll() is None:
@@ -125,7 +129,8 @@ def _watch(ray: Any, first: subprocess.Popen[bytes], trained: dict[Any, str]) ->
         for each in ended:
             code, line = ray.get(each)
             if code not in GOOD:
-                first.kill()
+                with suppress(subprocess.TimeoutExpired):
+                    first.wait(PATIENCE_OF_TENSORFLOW)
                 raise UnavailableError(f"the worker {trained[each]} ended with code {code}: {line}")
     first.wait()
     if running:

@@ -149,7 +149,7 @@ def _try(
                 out=search.run(number),
                 data_dir=data_dir,
                 display=_Progress(f"trial {number + 1}, batches", progress),
-                **{name: value for name, value in names.items() if value is not None},  # type: ignore[arg-type]
+                **{name: value for name, value in names.items() if value is not None},
             )
         except TextgenError as error:
             raise OptionError(f"trial {number + 1} ({' '.join(chosen)}): {error}") from None

@@ -21,8 +21,8 @@ def save_plot(search: Search, space: Sequence[Searched]) -> None:
         from matplotlib.figure import Figure
     except ImportError:
         return  # who wants the plot installs matplotlib for it
-    trials = [trial for trial in search.trials if trial.loss is not None]
-    losses = [trial.loss for trial in trials]
+    judged = [(trial, trial.loss) for trial in search.trials if trial.loss is not None]
+    trials, losses = zip(*judged, strict=True)
     figure = Figure(figsize=(4 * (1 + len(space)), 4), layout="constrained")
     first, *others = figure.subplots(1, 1 + len(space), sharey=True, squeeze=False)[0]
     numbers = [trial.number + 1 for trial in trials]

@@ -82,10 +82,10 @@ def _read(search: str) -> Searched:
         raise _wrong(search)
     low, dots, high = text.partition("..")
     if dots:
-        ends = [_number(end, search) for end in (low, high)]
-        if not ends[0] < ends[1]:
+        first, last = _number(low, search), _number(high, search)
+        if not first < last:
             raise OptionError(f"--search {search}: the range is empty; write the lower end first")
-        return Searched(name, *ends)
+        return Searched(name, first, last)
     choices = tuple(choice.strip() for choice in text.split(","))
     if len(choices) < 2 or len(set(choices)) < len(choices) or "" in choices:
         raise _wrong(search)

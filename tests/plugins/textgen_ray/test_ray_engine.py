@@ -1,5 +1,6 @@
 """Jobs on a Ray cluster of two nodes: two ``ray start`` on this machine."""
 
+import logging
 import os
 import secrets
 import signal
@@ -121,7 +122,7 @@ def connected(address: str, nodes: list[Node]) -> Iterator[None]:
     """A connection of the caller's, which spares the jobs of a test new workers."""
     import ray
 
-    ray.init(address=address, log_to_driver=False, logging_level="error")
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()
 

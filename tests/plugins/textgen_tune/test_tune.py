@@ -36,7 +36,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tune(command_line, corpus: Path):
-    def run(out: Path, *arguments: object) -> tuple[int, str, str]:
+    def run(out: Path, *arguments: object):
         return command_line("tune", corpus, "--set", "corpus.layout=lines", "--out", out, *arguments)
 
     return run
