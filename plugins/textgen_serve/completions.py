@@ -35,7 +35,7 @@ from textgen_serve.writing import Desk, Piece, Writing
 PING_EVERY = 15.0
 
 #: Events that all streams together send a second, at most: each then carries more text.
-EVENTS_PER_SECOND = 2_500
+EVENTS_PER_SECOND = 1_500
 
 #: Seconds in which a client must take the end of a stream that has failed.
 LAST_SECONDS = 5.0
