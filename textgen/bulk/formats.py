@@ -137,7 +137,8 @@ class Parquet(Format):
         return pyarrow.table(plain, schema=self._schema)
 
     def take(self, records: Any, places: Sequence[int]) -> Any:
-        return records.take(places)
+        pyarrow = import_pyarrow()
+        return records.take(pyarrow.array(list(places), pyarrow.int64()))
 
     def file(self, records: Sequence[Any]) -> Iterable[bytes]:
         return self._write([import_pyarrow().concat_tables(records)])

@@ -18,6 +18,7 @@ from textgen.bulk.source import Entry
 from textgen.bulk.texts import digest
 from textgen.bulk.work import Chunk, Work, Written
 from textgen.errors import ArtifactError, OptionError
+from textgen.text.encoding import in_pieces
 
 #: A job that draws until enough texts stay gives up when this many in a row did not.
 PATIENCE = 100_000
@@ -151,7 +152,8 @@ class _Writing:
         """Write the rest; returns what is recorded of the job."""
         plan = self._plan
         if plan.known is not None:
-            self._seen.update(map(digest, plan.known()))
+            for some in in_pieces(plan.known()):
+                self._seen.add([digest(text) for text in some])
         self._take_up()
         is_exhausted = False
         if not self._is_enough:
@@ -191,24 +193,26 @@ class _Writing:
         self._skipped = [each for each in plan.folder.skipped() if each[0] < self._end]
 
     def _read(self, path: Path) -> None:
+        seen = []
         try:
             for row, prompt, text in self._plan.form.read(path, ("row", "prompt", "text")):
                 self._last = int(row)
                 self._texts += 1
                 if self._plan.unique:
-                    self._seen.add(digest(prompt + text))
+                    seen.append(digest(prompt + text))
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise ArtifactError(f"{path} cannot be read: {error}; delete it, and run the same command again") from None
+        self._seen.add(seen)
 
     def _add(self, written: Written) -> bool:
         """Add what came of a chunk; returns whether the model has no more to give."""
         plan = self._plan
         self._report(written.bad)
         places, is_exhausted = [], False
-        for place, row in enumerate(written.rows):
+        for place, (row, stays) in enumerate(zip(written.rows, self._stay(written), strict=True)):
             if self._is_enough:
                 break
-            if written.digests and not self._stays(written.digests[place]):
+            if not stays:
                 continue
             if plan.rows is None and row - self._last > PATIENCE:
                 is_exhausted = True
@@ -225,8 +229,13 @@ class _Writing:
         gap = self._end - 1 - self._last
         return is_exhausted or (plan.rows is None and gap >= PATIENCE and not self._is_enough)
 
-    def _stays(self, digest: bytes) -> bool:
-        return self._seen.add(digest) if self._plan.unique else digest not in self._seen
+    def _stay(self, written: Written) -> list[bool]:
+        """Whether each record stays, by its digest."""
+        if self._plan.unique:
+            return self._seen.add(written.digests)
+        if self._plan.known is not None:
+            return [not known for known in self._seen.known(written.digests)]
+        return [True] * len(written.rows)
 
     def _report(self, bad: Sequence[tuple[int, str]]) -> None:
         for row, flaw in bad:
