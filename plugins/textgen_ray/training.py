@@ -131,7 +131,8 @@ def _watch(ray: Any, first: subprocess.Popen[bytes], trained: dict[Any, str]) ->
             if code not in GOOD:
                 with suppress(subprocess.TimeoutExpired):
                     first.wait(PATIENCE_OF_TENSORFLOW)
-                raise UnavailableError(f"the worker {trained[each]} ended with code {code}: {line}")
+                how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}: {line}"
+                raise UnavailableError(f"the worker {trained[each]} {how}")
     first.wait()
     if running:
         ray.wait(running, num_returns=len(running), timeout=PATIENCE)
