@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any, TextIO
@@ -18,6 +19,9 @@ AHEAD = 2
 
 #: How often Ray begins a chunk anew after its worker or its node has died.
 RETRIES = 5
+
+#: How Ray's errors name a module that a node does not have.
+_MISSING = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 
 #: The run that this worker has loaded, by the id of its object in Ray.
 _opened: dict[str, Work] = {}
@@ -130,11 +134,15 @@ def _result(ray: Any, task: Any) -> Written:
 
     Raises:
         TextgenError: if it cannot be written.
-        UnavailableError: if workers or nodes have died over it again and again.
+        UnavailableError: if a node lacks a module, or workers and nodes have died over it again and again.
     """
     try:
         found: Written | str = ray.get(task)
-    except ray.exceptions.RayTaskError:
+    except ray.exceptions.RayTaskError as error:
+        if missing := _MISSING.search(str(error)):
+            raise UnavailableError(
+                f"a node of the Ray cluster cannot import {missing[1]}; install there what is installed here"
+            ) from None
         raise  # a fault of the program, with its traceback
     except ray.exceptions.RayError as error:
         reason = str(error).partition("\n")[0]

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import secrets
 import signal
 import socket
@@ -140,6 +141,17 @@ def test_a_mistake_of_a_row_is_one_line(write, connected, tmp_path: Path) -> Non
     prompts.write_text("oak\n" * 5 + "\N{SNOWMAN}\n")
     with pytest.raises(OptionError, match=r"row 5: .*U\+2603"):
         write(tmp_path / "out", engine="ray", num=1, prompts_file=prompts)
+
+
+def test_a_node_with_another_textgen_is_told(write, connected, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("textgen_ray.engine.__version__", "9.9")  # here; the nodes have the real one
+    with pytest.raises(TextgenError, match=rf"has textgen-rnn {re.escape(textgen.__version__)}; install 9\.9 there"):
+        write(tmp_path / "out", engine="ray")
+
+
+def test_what_no_node_has_is_one_line(address: str, write, connected, tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match=r"no node of the Ray cluster has 1 CPU and 2 GPU for a worker"):
+        write(tmp_path / "out", engine="ray", engine_options={"address": address, "gpus": 2})
 
 
 @pytest.mark.keras
