@@ -28,12 +28,19 @@ def save_plot(search: Search, space: Sequence[Searched]) -> None:
     numbers = [trial.number + 1 for trial in trials]
     first.plot(numbers, losses, "C0.", label="trial")
     first.step(numbers, list(accumulate(losses, min)), "C1", where="post", label="best so far")
+    first.xaxis.get_major_locator().set_params(integer=True)
     first.set(xlabel="trial", ylabel="held-out loss, nats per character")
     first.legend()
+    others[0].set_title("later trials are lighter")
     for axes, each in zip(others, space, strict=True):
         values = [trial.options[each.name] for trial in trials]
         axes.scatter(values if each.choices else list(map(float, values)), losses, c=numbers, cmap="viridis", s=16)
-        axes.set(xlabel=each.name, xscale="log" if each.is_log else axes.get_xscale())
+        axes.set(xlabel=each.name)
+        if not each.choices:
+            axes.set_xscale("log" if each.is_log else "linear")
+            middle = (each.low * each.high) ** 0.5 if each.is_log else (each.low + each.high) / 2
+            axes.set_xticks([each.low, middle, each.high], [f"{end:.3g}" for end in (each.low, middle, each.high)])
+            axes.set_xticks([], minor=True)
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=120)
     write_atomically(search.folder / FILE, image.getvalue())

@@ -86,7 +86,8 @@ class Search:
             study.add_trial(
                 optuna.trial.create_trial(params=given, distributions=self._space, value=trial.loss, state=state)
             )
-        return {name: str(value) for name, value in study.ask(self._space).params.items()}
+        found = study.ask(self._space).params
+        return {name: str(_rounded(found[name], kind)) for name, kind in self._space.items()}
 
     def add(self, trial: Trial) -> None:
         """Record a trial."""
@@ -127,6 +128,13 @@ def _value(text: str, distribution: Any) -> Any:
     """A value of an option, as Optuna has it."""
     kinds: dict[str, type] = {"IntDistribution": int, "FloatDistribution": float}
     return kinds.get(type(distribution).__name__, str)(text)
+
+
+def _rounded(value: Any, distribution: Any) -> Any:
+    """A value with four digits, if it is a number that is not whole, within its range."""
+    if not isinstance(value, float):
+        return value
+    return min(max(float(f"{value:.4g}"), distribution.low), distribution.high)
 
 
 def finite(loss: float) -> float | None:
