@@ -37,6 +37,7 @@ demo: $(STAMP)
 # 300 rounds of commands that are killed at random moments: about a quarter of an hour.
 kills: $(STAMP)
 	$(BIN)/python -m tests.trials.kills --rounds 300 $(ARGS)
+	$(BIN)/python -m tests.trials.bulk_kills --kills 10
 
 # 10,000 clients of a server that connect and leave at random moments: some minutes.
 soak: $(STAMP)

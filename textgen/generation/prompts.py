@@ -189,8 +189,8 @@ def _draw_starts(boundaries: Boundaries, request: Request, rows: Sequence[int]) 
     cumulative = np.cumsum(list(boundaries.starts.values()))
     draws = uniforms(request.seed, [request.row_seed(row) for row in rows], 0, 1)[0].astype(np.float64)
     drawn = np.searchsorted(cumulative, draws * cumulative[-1], side="right")
-    starts: Ids = np.array(list(boundaries.starts), np.int32)
-    return starts[drawn][:, None]
+    first: Ids = np.array(list(boundaries.starts), np.int32)[drawn]
+    return first[:, None]
 
 
 def pad_rows(rows: Sequence[Ids]) -> tuple[Ids, Ids]:

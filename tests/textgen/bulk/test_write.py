@@ -124,7 +124,7 @@ def kept(num, *, unique, known=(), match=".*", longest=10**9):
     raise AssertionError("too few texts")
 
 
-@pytest.mark.parametrize("chunk", [3, 4096])
+@pytest.mark.parametrize("chunk", [50, 1024])
 def test_filters_keep_the_lowest_rows(monkeypatch, folder, chunk):
     monkeypatch.setattr(planning, "ROWS", chunk)
     documents = list(GENERATOR._training_documents(None))
