@@ -3,19 +3,17 @@
 import logging
 import os
 import re
-import secrets
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
 import textgen
+from tests.trials.ray_kills import Node, access, free_port, two_nodes
 from textgen.errors import OptionError, TextgenError, UnavailableError
 
 RUN = Path(__file__).parents[2] / "recorded" / "lstm-trees"
@@ -30,84 +28,25 @@ pytestmark = [
 ]
 
 
-class Node:
-    """A node, all of whose processes can be killed, as if its plug was pulled.
-
-    Args:
-        environment: of its processes.
-        arguments: of ``ray start``.
-    """
-
-    def __init__(self, environment: dict[str, str], *arguments: str) -> None:
-        self._mark = f"TEXTGEN_NODE={secrets.token_hex(8)}"
-        name, _, value = self._mark.partition("=")
-        limits = ("--num-cpus", "1", "--object-store-memory", "80000000", "--include-log-monitor", "false")
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", *arguments, *limits, "--disable-usage-stats"]
-        for _ in range(3):  # Ray gives a node 30 seconds to start, which a busy machine may exceed
-            started = subprocess.run(
-                command, env=environment | {name: value}, capture_output=True, text=True, timeout=240, check=False
-            )
-            if not started.returncode:
-                return
-            self.kill()
-        pytest.fail(started.stdout + started.stderr)
-
-    def processes(self, title: str = "") -> list[int]:
-        """The processes of the node whose title begins so."""
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                is_here = self._mark.encode() in (process / "environ").read_bytes().split(b"\0")
-                if is_here and (process / "cmdline").read_bytes().startswith(title.encode()):
-                    found.append(int(process.name))
-            except OSError:
-                continue  # it has ended
-        return found
-
-    def kill(self) -> None:
-        while found := self.processes():
-            for process in found:
-                try:
-                    os.kill(process, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="module")
 def address() -> str:
     return f"127.0.0.1:{free_port()}"
 
 
 @pytest.fixture(scope="module")
-def nodes(address: str) -> Iterator[list[Node]]:
+def nodes(address: str) -> Iterator[tuple[Node, Node]]:
     """Two nodes; their token is that of this process, too, which reads it when it imports Ray."""
+    environment = access()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "token")
-        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+        for name, value in environment.items():
+            patch.setenv(name, value)
         patch.delenv("RAY_ADDRESS", raising=False)
-        port = address.partition(":")[2]
-        started = []
-        with TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:  # short, for names of sockets
-            head = ("--head", "--port", port, "--temp-dir", folder, "--ray-client-server-port", str(free_port()))
-            try:
-                started.append(Node(dict(os.environ), *head, "--include-dashboard", "false", "--no-monitor"))
-                started.append(Node(dict(os.environ), "--address", address))
-                yield started
-            finally:
-                for node in started:
-                    node.kill()
+        with two_nodes(environment, address) as started:
+            yield started
 
 
 @pytest.fixture(scope="module")
-def write(address: str, nodes: list[Node]) -> Callable[..., bytes]:
+def write(address: str, nodes: tuple[Node, Node]) -> Callable[..., bytes]:
     """Writes a job; returns the bytes of its parts, joined."""
     generator = textgen.load(RUN)
 
@@ -119,7 +58,7 @@ def write(address: str, nodes: list[Node]) -> Callable[..., bytes]:
 
 
 @pytest.fixture
-def connected(address: str, nodes: list[Node]) -> Iterator[None]:
+def connected(address: str, nodes: tuple[Node, Node]) -> Iterator[None]:
     """A connection of the caller's, which spares the jobs of a test new workers."""
     import ray
 
@@ -155,7 +94,9 @@ def test_what_no_node_has_is_one_line(address: str, write, connected, tmp_path: 
 
 
 @pytest.mark.keras
-def test_two_processes_that_ray_starts_train_the_run_of_one(address: str, nodes: list[Node], tmp_path: Path) -> None:
+def test_two_processes_that_ray_starts_train_the_run_of_one(
+    address: str, nodes: tuple[Node, Node], tmp_path: Path
+) -> None:
     (tmp_path / "text.txt").write_text("it was the best of times, it was the worst of times\n" * 12)
     options = ("model.units=8", "model.dropout=0", "model.weight_dropout=0", "training.epochs=2", "training.length=10")
     assignments = [word for option in options for word in ("--set", option)]
@@ -172,13 +113,13 @@ def test_two_processes_that_ray_starts_train_the_run_of_one(address: str, nodes:
         assert together[name] == pytest.approx(alone[name], rel=1e-5)
 
 
-def test_workers_and_a_node_that_are_killed_change_no_byte(write, nodes: list[Node], tmp_path: Path) -> None:
+def test_workers_and_a_node_that_are_killed_change_no_byte(write, nodes: tuple[Node, Node], tmp_path: Path) -> None:
     options = {"num": 40_000, "shard_rows": 400}
     alone = write(tmp_path / "alone", engine="local", workers=1, **{**options, "engine_options": {}})
     victims = [(400, nodes[0], False), (4_000, nodes[1], False), (10_000, nodes[1], True)]
 
     def progress(step: str, done: int, total: int) -> None:
-        if not victims or done < victims[0][0] or not (writing := victims[0][1].processes("ray::_write")):
+        if not victims or done < victims[0][0] or not (writing := victims[0][1].writing):
             return  # each is killed while it writes a chunk
         _, node, is_whole = victims.pop(0)
         if is_whole:
