@@ -51,15 +51,13 @@ def connected(address: str | None, cores: int) -> Iterator[ModuleType]:
         The module ``ray``.
 
     Raises:
-        OptionError: if the address is none.
         UnavailableError: if Ray is not installed, or there is no cluster.
     """
     ray = import_ray()
     if ray.is_initialized():
         yield ray
         return
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
-    _check(address)
+    address = _resolved(address)
     own = {"num_cpus": cores or usable_cores(), "include_dashboard": False} if address == "local" else {}
     try:
         with _own_sigterm():
@@ -85,9 +83,18 @@ def _own_sigterm() -> Iterator[None]:
             signal.signal(signal.SIGTERM, former)
 
 
-def _check(address: str) -> None:
-    """Check that something listens at an address: Ray itself would try for more than a minute."""
-    if address in ("auto", "local"):
+def check(address: str | None) -> None:
+    """Check that Ray is installed, and that something listens at an address: Ray would try for more than a minute.
+
+    Args:
+        address: as for :func:`connected`.
+
+    Raises:
+        OptionError: if the address is none.
+        UnavailableError: if Ray is not installed, or nothing listens.
+    """
+    address = _resolved(address)
+    if import_ray().is_initialized() or address in ("auto", "local"):
         return
     found = _ADDRESS.fullmatch(address)
     if found is None or int(found["port"]) > 65_535:
@@ -96,6 +103,10 @@ def _check(address: str) -> None:
         socket.create_connection((found["host"].strip("[]"), int(found["port"])), PATIENCE).close()
     except OSError as error:
         raise _absent(address, (error.strerror or str(error)).lower()) from None
+
+
+def _resolved(address: str | None) -> str:
+    return address or os.environ.get("RAY_ADDRESS") or "local"
 
 
 def _absent(address: str, reason: str) -> UnavailableError:

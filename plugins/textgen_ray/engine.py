@@ -12,7 +12,7 @@ from pydantic import Field
 from textgen import Chunk, Engine, Work, Written, __version__, limit_cores
 from textgen.errors import TextgenError, UnavailableError
 from textgen.options import Options
-from textgen_ray.cluster import connected
+from textgen_ray.cluster import check, connected
 
 #: Chunks that are written, or wait for the ones before them, per worker.
 AHEAD = 2
@@ -48,6 +48,10 @@ class RayEngine(Engine):
 
     Options = RayOptions
     options: RayOptions
+
+    def __init__(self, options: RayOptions, workers: int | None = None) -> None:
+        super().__init__(options, workers)
+        check(options.address)  # before any file is made
 
     def map(self, work: Work, chunks: Iterable[Chunk]) -> Generator[Written, None, None]:
         options = self.options

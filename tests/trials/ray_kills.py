@@ -27,10 +27,10 @@ from pathlib import Path
 RUN = Path(__file__).parents[1] / "recorded" / "lstm-trees"
 
 #: The job.
-OPTIONS = ("--num", "60000", "--seed", "7", "--length", "40", "--shard-rows", "400")
+OPTIONS = ("--num", "150000", "--seed", "7", "--length", "40", "--shard-rows", "400")
 
 #: Seconds until the next process is killed, at most.
-WITHIN = 6.0
+WITHIN = 10.0
 
 
 class Node:

@@ -144,3 +144,4 @@ def test_a_cluster_that_is_not_there_is_one_line(
 ) -> None:
     with pytest.raises(error, match=message):
         textgen.load(RUN).write(tmp_path / "out", **TEXTS, engine="ray", engine_options={"address": where})  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
