@@ -29,8 +29,8 @@ JOBS = {
     "continued.jsonl": ["--num", "700", "--shard-rows", "100", "--prompts-file", "prompts.txt", "--unique"],
 }
 
-#: Seconds after its start in which a job is killed.
-WITHIN = 4.0
+#: Seconds after its workers have started in which a process of a job is killed, and the share of those before.
+WITHIN, EARLY = 3.0, 0.2
 
 
 def trial(kills: int, seed: int) -> tuple[list[str], Counter[str]]:
@@ -64,6 +64,9 @@ def _disturb(job: subprocess.Popen[bytes], chance: random.Random, killed: Counte
     """Kills workers of a job, or the job itself, which ends it; returns the number of kills."""
     done = 0
     while True:
+        waits = chance.random() > EARLY
+        while waits and job.poll() is None and not _children(job.pid):
+            time.sleep(0.05)
         with suppress(subprocess.TimeoutExpired):
             job.wait(chance.uniform(0, WITHIN))
         if job.poll() is not None:

@@ -40,7 +40,8 @@ def test_memory_does_not_grow_with_it(monkeypatch):
 
     def fill():
         with Distinct() as seen:
-            seen.add(numbers)
+            assert all(seen.add(numbers))
+            assert all(seen.known(numbers))
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             for _ in range(4):
                 seen.add([os.urandom(16) for _ in range(20_000)])
