@@ -57,7 +57,7 @@ trials: fuzz kills soak container oldest
 
 # Takes hours, on an otherwise idle machine.
 bench: $(BENCH_STAMP)
-	for name in generation throughput serving training startup growth memory learning; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	for name in generation throughput serving training startup growth memory bulk learning; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 	$(BIN)/python -m benchmarks.quality --train
 	$(BIN)/python -m benchmarks.tokenizers
 	$(BIN)/python -m benchmarks.agreement

@@ -210,5 +210,5 @@ def import_pyarrow() -> Any:
     try:
         import pyarrow
     except ImportError:
-        raise UnavailableError("Parquet needs pyarrow; install it with: pip install 'textgen-rnn[parquet]'") from None
+        raise UnavailableError('Parquet needs pyarrow: pip install "textgen-rnn[parquet]"') from None
     return pyarrow

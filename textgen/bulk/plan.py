@@ -229,10 +229,10 @@ def _check_pattern(pattern: str) -> None:
 def _kind(out: str) -> tuple[str, bool]:
     """The suffix of the files, and whether there is a single one."""
     path = Path(out)
-    suffix = path.suffix.lower()
+    suffix, is_folder = path.suffix.lower(), out.endswith(("/", os.sep)) or path.is_dir()
     if suffix in (".jsonl", ".csv", ".parquet"):
-        return suffix, not (out.endswith("/") or path.is_dir())
-    if suffix and not out.endswith("/") and not path.is_dir():
+        return suffix, not is_folder
+    if suffix and not is_folder:
         raise OptionError(f"--out {out}: files can be .jsonl, .csv or .parquet; for a folder, end it with a slash")
     return ".jsonl", False
 

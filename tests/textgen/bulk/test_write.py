@@ -400,6 +400,7 @@ BAD_INPUT = [
     ({"lenth": 3}, "a request has no option 'lenth'; did you mean length"),
     ({"engine": "locl"}, r"unknown engine 'locl'; did you mean local\?"),
     ({"engine_options": {"x": 1}}, "engine.*x"),
+    ({"out": "plain.txt/names.jsonl"}, "cannot be written: Not a directory; free some space or grant access"),
     ({"out": "names.txt"}, r"files can be \.jsonl, \.csv or \.parquet"),
 ]
 
@@ -430,7 +431,7 @@ def test_a_damaged_parquet_file_is_refused(folder):
 
 def test_parquet_without_pyarrow_says_what_to_install(monkeypatch, folder):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(UnavailableError, match=r"pip install 'textgen-rnn\[parquet\]'"):
+    with pytest.raises(UnavailableError, match=r'Parquet needs pyarrow: pip install "textgen-rnn\[parquet\]"'):
         write(folder / "without.parquet", num=1)
     assert not (folder / "without.parquet.job").exists()
 
