@@ -49,7 +49,7 @@ def write(generator: TextGenerator, out: str, prompts_file: str | None, assignme
 def _kept(path: str) -> Path:
     """The file with prompts; stdin and what a shell has opened are kept in the cache, to be read again."""
     from textgen.base.spool import spool
-    from textgen.cli.sample import OPENED, read_bytes
+    from textgen.cli.sample.prompts import OPENED, read_bytes
 
     return spool([read_bytes(path)]) if path == "-" or OPENED.fullmatch(os.path.abspath(path)) else Path(path)
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import re
-import sys
-from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
@@ -29,14 +24,9 @@ from textgen.cli.parameters import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from textgen.cli.sample.output import Output
     from textgen.generation.request import Generation, Request
     from textgen.text_generator import TextGenerator
-
-#: The most bytes of a file of prompts.
-_PROMPTS_LIMIT = 2**28
-
-#: Paths of what a shell opened for this process; it may be a pipe.
-OPENED = re.compile(r"/dev/stdin|/(?:dev|proc/self)/fd/[0-9]+")
 
 
 def sample(
@@ -160,7 +150,9 @@ def sample(
     """Write text with a trained model."""
     from textgen.api import load
     from textgen.base.console import notice, say
-    from textgen.cli.bulk import check_options, write
+    from textgen.cli.sample.job import check_options, write
+    from textgen.cli.sample.output import Output
+    from textgen.cli.sample.prompts import read_prompts
     from textgen.errors import OptionError
     from textgen.generation.continuation import check_state_output
     from textgen.generation.prompts import remarks
@@ -185,7 +177,7 @@ def sample(
         **{"min_p": min_p, "repetition_penalty": repetition_penalty, "sampler": sampler, "seed": seed},
         **{"stop": stop or None, "ignore_eos": ignore_eos, "on_unknown": on_unknown, "normalize": normalize},
     }
-    prompts = [*(prompt or []), *_read_prompts(prompt_file, prompts_file if out is None else None)]
+    prompts = [*(prompt or []), *read_prompts(prompt_file, prompts_file if out is None else None)]
     many = max(len(given or []) for given in (prompts, label, temperature)) > 1
     if save_state is not None and (num > 1 or many or prompts_file):
         raise OptionError(
@@ -234,65 +226,6 @@ def sample(
         say(f"{new} of {len(generations)} ({new / len(generations):.0%}) are not training documents")
 
 
-def _read_prompts(whole: str | None, lines: str | None) -> list[str]:
-    """The prompt that is a file, and the prompts that are the lines of another."""
-    from textgen.errors import OptionError
-
-    if whole == lines == "-":
-        raise OptionError("--prompt-file - and --prompts-file - cannot both read stdin; give one of them a file")
-    prompts = []
-    if whole is not None:
-        text = _read_text(whole)
-        if not text:
-            raise OptionError(f"{_name(whole)} is empty; for a text without a prompt use --prompt ''")
-        prompts.append(re.sub(r"(\r\n|\n|\r)\Z", "", text))
-    if lines is not None:
-        found = [line for line in re.split(r"\r\n|\n|\r", _read_text(lines)) if line]
-        if not found:
-            raise OptionError(f"{_name(lines)} has no prompts; write one per line")
-        prompts += found
-    return prompts
-
-
-def _read_text(path: str) -> str:
-    """The text of a file, or of stdin for ``-``, without a byte-order mark; ``./-`` is a file."""
-    from textgen.errors import OptionError
-
-    try:
-        content = read_bytes(path)
-    except OSError as error:
-        raise OptionError(f"the prompts in {_name(path)} cannot be read: {error.strerror}") from None
-    if len(content) > _PROMPTS_LIMIT:
-        raise OptionError(f"{_name(path)} has more than {_PROMPTS_LIMIT:,} bytes, too many for prompts; shorten it")
-    encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
-    try:
-        return content.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise OptionError(
-            f"the prompts in {_name(path)} are not UTF-8 text at byte {error.start}; save them as UTF-8"
-        ) from None
-
-
-def read_bytes(path: str) -> bytes:
-    """The bytes of a file, of stdin, or of a pipe that a shell opened, up to one more than the limit."""
-    from textgen.errors import OptionError
-    from textgen.files.reading import open_regular
-
-    if path == "-":
-        return sys.stdin.buffer.read(_PROMPTS_LIMIT + 1) if sys.stdin else b""
-    if OPENED.fullmatch(whole := os.path.abspath(path)):
-        with open(whole, "rb") as file:
-            return file.read(_PROMPTS_LIMIT + 1)
-    if Path(path).is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    with open_regular(Path(path), OptionError) as file:
-        return file.read(_PROMPTS_LIMIT + 1)
-
-
-def _name(path: str) -> str:
-    return "stdin" if path == "-" else path
-
-
 def _read_training(generator: TextGenerator, data_dir: Path | None) -> Iterable[str]:
     """The documents that the run was trained on."""
     from textgen.errors import OptionError
@@ -309,50 +242,6 @@ def _headings(labels: Sequence[str], temperatures: Sequence[float]) -> list[str]
     named = [f"label {label}" for label in labels] if len(labels) > 1 else [""]
     heated = [f"temperature {temperature:g}" for temperature in temperatures] if len(temperatures) > 1 else [""]
     return [", ".join(filter(None, parts)) for parts in product(named, heated)]
-
-
-class Output:
-    """Texts on stdout: each block under its heading; an empty line between blocks, and between texts of several lines.
-
-    Args:
-        generator: that writes them.
-        request: for them.
-        headings: one per block, empty for none.
-    """
-
-    def __init__(self, generator: TextGenerator, request: Request, headings: Sequence[str]) -> None:
-        from textgen.text.vocabulary import spans_lines
-
-        end_id = None if request.ignore_eos else generator.boundaries.end_id
-        self._prompts = request.prompts
-        self._headings = headings
-        multiline = generator.artifact.manifest.provenance.get("multiline")
-        self._spans_lines = len(self._prompts) > 1 and spans_lines(
-            generator.tokenizer, end_id, self._prompts, multiline=multiline
-        )
-        self._begun = 0
-
-    def begin(self) -> None:
-        """End the text before, and begin the next one with its prompt."""
-        block, row = divmod(self._begun, len(self._prompts) // len(self._headings))
-        gap = "\n" * (2 if self._spans_lines or not row else 1) if self._begun else ""
-        heading = f"--- {self._headings[block]}\n" if self._headings[block] and not row else ""
-        results().write(gap + heading + self._prompts[self._begun])
-        self._begun += 1
-
-    def begin_until(self, index: int) -> None:
-        """Begin the texts up to that of an index; a text may turn out to be empty."""
-        while self._begun <= index:
-            self.begin()
-
-    def write(self, text: str) -> None:
-        """Continue the text that has begun."""
-        results().write(text)
-
-    def end(self) -> None:
-        """Begin the texts that are left, and end the last one."""
-        self.begin_until(len(self._prompts) - 1)
-        results().write("\n")
 
 
 def _as_json(generation: Generation) -> dict[str, Any]:
