@@ -114,6 +114,7 @@ class OnnxExporter(Exporter):
             "ir_version": IR_VERSION,
             "generate": None,
             "weights_sha256": source.artifact.weights_sha256,
+            "host": source.host,
         }
         model = source.make_model()
         check_exportable(source.artifact, model)
