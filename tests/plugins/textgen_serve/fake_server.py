@@ -17,7 +17,8 @@ from starlette.staticfiles import StaticFiles
 
 from tests.conftest import ROOT
 
-PAGE = ROOT / "plugins" / "textgen_serve" / "page"
+PAGE = ROOT / "textgen" / "page"
+ENGINE = ROOT / "plugins" / "textgen_serve" / "page" / "server_engine.js"
 
 #: A stream ends here without its end, or waits until the test lets it go on.
 BREAK, WAIT = "break", "wait"
@@ -56,6 +57,7 @@ class FakeServer:
         self.app = Starlette(
             routes=[
                 Route("/", lambda request: FileResponse(PAGE / "index.html")),
+                Route("/page/engine.js", lambda request: FileResponse(ENGINE)),
                 Mount("/page", StaticFiles(directory=PAGE)),
                 Route("/v1/models", self._answer),
                 Route("/v1/completions", self._answer, methods=["POST"]),

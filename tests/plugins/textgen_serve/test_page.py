@@ -539,7 +539,7 @@ def test_keyboard_alone(tab, fake):
         assert (style, width >= 2) == ("solid", True), f"the focus on {name} cannot be seen"
         reached.append(name)
     enabled = ["prompt", "write", "reset", "temperature-slider", "temperature", "top-k-slider", "top-k", "top-p-slider"]
-    enabled += ["top-p", "length", "texts-count", "seed", "", *["bar"] * 3, "command", "copy-command", "copy-link"]
+    enabled += ["top-p", "length", "texts-count", "seed", "", *["bar"] * 3, "command", "copy-command", "copy-link", ""]
     assert reached == enabled
     page.focus("#prompt")
     page.keyboard.type("a")
