@@ -172,7 +172,7 @@ function usePrompt(text) {
   changed();
 }
 
-async function copy(text, button) {
+async function copy(text, button, said = 'Copied.') {
   const label = button.dataset.label ??= button.textContent;
   try {
     await navigator.clipboard.writeText(text);
@@ -181,7 +181,7 @@ async function copy(text, button) {
     button.focus();
   }
   button.textContent = 'Copied';
-  $('status').textContent = 'Copied.';
+  $('status').textContent = said;
   setTimeout(() => { button.textContent = label; }, 1500);
 }
 
@@ -235,8 +235,8 @@ $('copy-command').addEventListener('click', event => copy($('command').textConte
 $('copy-link').addEventListener('click', event => {
   const {seed} = settings.read(), fragment = new URLSearchParams(settings.fragment());
   fragment.set('seed', seed ?? lastSeed);
-  copy(`${location.href.split('#')[0]}#${fragment}`, event.currentTarget);
-  if (!settings.isLinked) $('status').textContent = 'Copied, but without the prompt: it is too long for a link.';
+  const said = settings.isLinked ? 'Copied.' : 'Copied, but without the prompt: it is too long for a link.';
+  copy(`${location.href.split('#')[0]}#${fragment}`, event.currentTarget, said);
 });
 $('key-field').addEventListener('submit', event => {
   event.preventDefault();
