@@ -77,9 +77,9 @@ export class TextGenerator {
     this.#endId = host.special_ids.end;
     this.#forbidden = new Set(host.forbidden_ids);
     this.#labels = new Map(host.labels);
-    const {name, precision, sampler: chain, length, prompt, stop, card, licence: license} = model;
+    const {name, run, precision, sampler: chain, length, prompt, stop, card, licence: license} = model;
     this.about = Object.freeze({
-      name, cell, units, vocabSize, precision, kernel: this.#network.kernel, chain, length, prompt, stop,
+      name, run, cell, units, vocabSize, precision, kernel: this.#network.kernel, chain, length, prompt, stop,
       labels: [...this.#labels.keys()], card, license,
     });
   }
