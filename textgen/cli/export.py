@@ -71,4 +71,7 @@ def export(
     say(folded(f"{report.folder}: {', '.join(report.files)}", 4, messages()))
     if any(item.name == name for item in plugins().provided("runtime")):
         say(f"write text with: textgen sample {quoted(report.folder)} --runtime {name}")
-    print_result(report.folder / report.files[0] if single else report.folder)
+    written = report.folder / report.files[0] if single else report.folder
+    if single:
+        say(f"open it in a browser: {quoted(written)}")
+    print_result(written)

@@ -1,8 +1,7 @@
 // Bars of what may follow the prompt.
 
-import {$, element} from './elements.js';
+import {$, element, nameOf, percentage, visible} from './elements.js';
 import {draw, unknownLinks} from './sampling.js';
-import {nameOf, percentage, visible} from './wording.js';
 
 /** Bars that are shown. */
 const MOST = 12;

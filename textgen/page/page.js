@@ -1,6 +1,7 @@
 // The page: what happens when.
 
 import {Bars} from './bars.js';
+import {showCard} from './card.js';
 import {PROMPT_FILE, needsFile} from './command.js';
 import {$, element} from './elements.js';
 import {engine} from './engine.js';
@@ -57,9 +58,7 @@ function useModel() {
   const model = models.find(({id}) => id === $('model').value);
   $('about').textContent = models.length < 2 ? [model.id, model.about].filter(Boolean).join(': ') : model.about;
   document.title = `${model.id} – textgen`;
-  $('facts').replaceChildren(...model.facts.flatMap(([term, value]) => [
-    element('dt', {textContent: term}), element('dd', {textContent: value, dir: 'auto'}),
-  ]));
+  showCard(model.facts, model.card);
   settings.use(model);
 }
 

@@ -1,7 +1,6 @@
 // The state of the network, as it reads the prompt: a map of colours.
 
-import {$, element} from './elements.js';
-import {nameOf, visible} from './wording.js';
+import {$, element, nameOf, visible} from './elements.js';
 
 /** Pixels: the width of a column, and about the height of the map. */
 const COLUMN = 16, HEIGHT = 288;
@@ -19,7 +18,7 @@ export class StateMap {
     $('heat').addEventListener('pointermove', event => this.#point(event));
     $('heat').addEventListener('pointerdown', event => this.#point(event));
     $('heat').addEventListener('keydown', event => this.#move(event));
-    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#draw());
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => $('state').hidden || this.#draw());
   }
 
   /**
@@ -31,7 +30,7 @@ export class StateMap {
     this.#texts = texts;
     this.#layers = layers;
     this.#at = null;
-    $('state').hidden = !texts.length;
+    $('state').hidden = !texts.length || !layers.length;
     $('layer-field').hidden = layers.length < 2;
     if ($('layer').options.length !== layers.length) {
       $('layer').replaceChildren(...layers.map((_, index) => new Option(index + 1, index)));
@@ -41,7 +40,7 @@ export class StateMap {
       mark.style.width = `${COLUMN}px`;
       return mark;
     }));
-    this.#draw();
+    if (!$('state').hidden) this.#draw();
   }
 
   get #values() {
@@ -54,14 +53,12 @@ export class StateMap {
 
   /** One pixel of the canvas is one number; the style enlarges them. */
   #draw() {
-    if (!this.#texts.length) return;
     const canvas = $('heat'), columns = this.#texts.length, units = this.#units, values = this.#values;
     const [low, zero, high] = ['--low', '--zero', '--high'].map(color);
     canvas.width = columns;
     canvas.height = units;
     canvas.style.width = `${columns * COLUMN}px`;
     canvas.style.height = `${units * Math.max(1, Math.round(HEIGHT / units))}px`;
-    if (units > HEIGHT) canvas.style.height = `${HEIGHT}px`;
     const context = canvas.getContext('2d'), image = context.createImageData(columns, units);
     for (let column = 0; column < columns; column++) {
       for (let unit = 0; unit < units; unit++) {
@@ -96,14 +93,14 @@ export class StateMap {
     const clamp = (value, size) => Math.max(0, Math.min(value, size - 1));
     const marks = [...$('heat-text').children];
     if (!this.#at) {
-      $('heat-at').textContent = 'Blue is below 0, red above. Point at a cell, or move with the arrow keys.';
+      $('heat-at').textContent = 'Point at a cell, or move with the arrow keys.';
       return;
     }
     const column = clamp(this.#at.column, this.#texts.length), unit = clamp(this.#at.unit, this.#units);
     this.#at = {column, unit};
     marks.forEach((mark, index) => mark.classList.toggle('at', index === column));
     const text = this.#texts[column], value = this.#values[column * this.#units + unit];
-    $('heat-at').textContent = `Unit ${unit + 1} after ${nameOf(text) ?? `“${text}”`}, character ${column + 1} of these: ${value.toFixed(3)}`;
+    $('heat-at').textContent = `Unit ${unit + 1} after ${nameOf(text) ?? `“${text}”`}: ${value.toFixed(3)}`;
   }
 }
 

@@ -1,7 +1,6 @@
 // How much each character of the prompt surprises the model: in colour, and in bits.
 
-import {$, element} from './elements.js';
-import {nameOf, percentage, visible} from './wording.js';
+import {$, element, nameOf, percentage, visible} from './elements.js';
 
 /** The bits from which on a character has the next darker colour. */
 const LEVELS = [1, 2, 4, 6, 8];

@@ -90,8 +90,12 @@ async function makeWorker() {
 
 /** What textgen.js loads: the address of the folder, or the model inside the page. */
 async function source() {
-  const [model, weights] = await Promise.all([inside('model')?.json(), inside('weights')?.arrayBuffer()]);
-  return model ? {model, weights} : new URL('.', document.baseURI).href;
+  try {
+    const [model, weights] = await Promise.all([inside('model')?.json(), inside('weights')?.arrayBuffer()]);
+    return model ? {model, weights} : new URL('.', document.baseURI).href;
+  } catch {
+    throw new Error('The model inside this page is damaged. Download the page again, or export the run again.');
+  }
 }
 
 const sentence = message => message[0].toUpperCase() + message.slice(1) + (/[.!?]$/.test(message) ? '' : '.');
