@@ -11,16 +11,26 @@ BROWSERS = ("chromium", "chromium-headless-shell", "google-chrome")
 
 
 @contextmanager
-def open_browser(*flags: str) -> Iterator[Any]:
+def open_browser() -> Iterator[Any]:
     """Chromium; skips the test if there is none."""
     api = pytest.importorskip("playwright.sync_api", reason="needs playwright, from PyPI")
+    with api.sync_playwright() as playwright:
+        browser = launch(playwright.chromium)
+        yield browser
+        browser.close()
+
+
+def launch(chromium: Any, *flags: str) -> Any:
+    """Start Chromium; skips the test if it is not installed.
+
+    Args:
+        chromium: as Playwright has it: ``browser.browser_type``.
+        flags: of its command line.
+    """
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         pytest.skip(f"there is no browser: none of {', '.join(BROWSERS)} is installed")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", *flags])
-        yield browser
-        browser.close()
+    return chromium.launch(executable_path=found, args=["--no-sandbox", *flags])
 
 
 class Tab:
@@ -86,5 +96,7 @@ def serious_findings(page: Any) -> list[tuple[str, list[str]]]:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python, from PyPI")
     found = axe.Axe().run(page).response["violations"]
     return [
-        (each["id"], [node["html"] for node in each["nodes"]]) for each in found if each["impact"] in ("serious", "critical")
+        (each["id"], [node["html"] for node in each["nodes"]])
+        for each in found
+        if each["impact"] in ("serious", "critical")
     ]

@@ -50,7 +50,8 @@ def single_page(about: Mapping[str, Any], weights: bytes) -> bytes:
     model = json.dumps(about, ensure_ascii=False, separators=(",", ":"))
     packed = {"worker": worker.encode(), "model": model.encode("utf-8", "surrogatepass"), "weights": weights}
     data = "".join(
-        f'<script type="text/plain" id="packed-{name}">{_packed(content)}</script>\n' for name, content in packed.items()
+        f'<script type="text/plain" id="packed-{name}">{_packed(content)}</script>\n'
+        for name, content in packed.items()
     )
     page = _META.sub(rf"\g<1>{policy}", found["index.html"])
     for old, new in {

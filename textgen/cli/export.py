@@ -40,7 +40,10 @@ def export(
         typer.Option("--set", metavar="OPTION=VALUE", help="An option of the exporter; may be repeated."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write, or file with --single; by default in the run's folder, named after the exporter.")
+        Path | None,
+        typer.Option(
+            help="Folder to write, or file with --single; by default in the run's folder, named after the exporter."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -11,10 +11,7 @@ export class StateMap {
   #at = null; // {column, unit} that is described
 
   constructor() {
-    $('layer').addEventListener('change', event => {
-      event.stopPropagation();
-      this.#draw();
-    });
+    $('layer').addEventListener('change', () => this.#draw());
     $('heat').addEventListener('pointermove', event => this.#point(event));
     $('heat').addEventListener('pointerdown', event => this.#point(event));
     $('heat').addEventListener('keydown', event => this.#move(event));

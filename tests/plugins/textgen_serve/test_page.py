@@ -316,7 +316,9 @@ def test_surprise_in_colour(tab, fake):
     for key in ("Home", "ArrowRight", "ArrowRight", "End", "ArrowRight"):
         page.keyboard.press(key)
         said.append(page.inner_text("#surprise-at"))
-        assert page.get_attribute("#surprise", "aria-activedescendant") == page.get_attribute("[aria-selected=true]", "id")
+        assert page.get_attribute("#surprise", "aria-activedescendant") == page.get_attribute(
+            "[aria-selected=true]", "id"
+        )
     assert said == [
         "“a”: not predicted, since nothing comes before it", f"“b\u0308”: {np.exp(-3):.1%}, {bits[1]:.1f} bits".replace("%", " %"),
         f"“c”: {np.exp(-4):.1%}, {bits[2]:.1f} bits".replace("%", " %"), *[f"line end: {np.exp(-6):.1%}, {bits[3]:.1f} bits".replace("%", " %")] * 2,
