@@ -54,7 +54,7 @@ _BLANK = "<!doctype html><meta charset=utf-8><title>blank</title>"
 def find(session: Session) -> Findings:
     packages = _packages()
     tables, firsts, claims = [], [], []
-    sizes: dict[str, list[float | None]] = {}
+    sizes: dict[str, list[float]] = {}
     for subject in (DEMO, LSTM_128) if session.is_quick else (DEMO, LSTM_128, GRU_1024):
         notice(f"{subject.title}: making a run and its exports")
         site = session.folder / subject.title
@@ -78,13 +78,14 @@ def find(session: Session) -> Findings:
                 Claim(f"{first.title}, one file", "at most", SECONDS, "s", first.seconds("one file, from disk"))
             )
     for name, (page, weights, *_) in sizes.items():
-        assert page is not None and weights is not None
         bound = SHARE + BESIDES / (1e6 * weights)
         claims.append(
             Claim(f"{name}: one file over its weights in base64", "at most", bound, "times", [page / weights])
         )
     columns = ["page in one file, MB", "its weights in base64, MB", "ONNX export's graph and onnxruntime-web, MB"]
-    return Findings([*tables, *firsts], claims, figures=[Figures("Size", columns, sizes)])
+    return Findings(
+        [*tables, *firsts], claims, figures=[Figures("Size", columns, {name: [*each] for name, each in sizes.items()})]
+    )
 
 
 def _packages() -> dict[str, Path]:
@@ -185,7 +186,7 @@ def _measure_first(subject: Subject, site: Path, session: Session) -> Table:
     return Table(title, "page", "time", rows[0].name, rows)
 
 
-def _sizes(site: Path, precision: str) -> list[float | None]:
+def _sizes(site: Path, precision: str) -> list[float]:
     def megabytes(path: Path) -> float:
         return path.stat().st_size / 1e6
 

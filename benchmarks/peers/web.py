@@ -34,7 +34,8 @@ def make_node(*, engine: str, folder: str, prompt: str, length: int, library: st
         order["library"] = Path(library).as_uri()
 
     def ask(line: str) -> str:
-        assert process.stdin and process.stdout
+        assert process.stdin is not None
+        assert process.stdout is not None
         process.stdin.write(line + "\n")
         process.stdin.flush()
         return process.stdout.readline()
