@@ -33,7 +33,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with recorded runs, each in one file, such as ``gru-names.html``, and in a folder, such as ``gru-names``."""
+    """Recorded runs, each in one file, such as ``gru-names.html``, and in a folder, such as ``gru-names``."""
     out = tmp_path_factory.mktemp("pages")
     for name in ("gru-names", "lstm-trees"):
         for single in (False, True):
@@ -92,13 +92,11 @@ def test_texts_are_those_of_textgen_sample(browser, files, host, run, single):
     finish(page)
     numbers = {"temperature": 1.3, "top_k": 9, "top_p": 0.95, "min_p": 0.01, "repetition_penalty": 1.2}
     assert texts(page) == written(run, "the", num=2, seed=5, length=90, stop=["ee"], **numbers)
-    assert (
-        page.inner_text("#command").split()
-        == (
-            f"textgen sample {run} --prompt the --num 2 --length 90 --temperature 1.3 --top-k 9 --top-p 0.95 --min-p 0.01 "
-            "--repetition-penalty 1.2 --stop ee --seed 5"
-        ).split()
+    command = (
+        "textgen sample {run} --prompt the --num 2 --length 90 --temperature 1.3 --top-k 9 --top-p 0.95 --min-p 0.01 "
+        "--repetition-penalty 1.2 --stop ee --seed 5"
     )
+    assert page.locator("#command").text_content() == command.format(run=run)
     tab.close()
 
 
@@ -138,8 +136,9 @@ def test_the_file_is_small_and_asks_nobody(trees, files):
     policy = page.get_attribute("meta[http-equiv=Content-Security-Policy]", "content")
     assert re.fullmatch(
         r"default-src 'none'; script-src 'sha256-[\w+/]{43}=' 'wasm-unsafe-eval'; worker-src blob:; "
-        r"style-src 'sha256-[\w+/]{43}='; connect-src 'none'; img-src data:; base-uri 'none'; form-action 'none'", policy
-    )  # fmt: skip
+        r"style-src 'sha256-[\w+/]{43}='; connect-src 'none'; img-src data:; base-uri 'none'; form-action 'none'",
+        policy,
+    )
     assert page.evaluate("performance.getEntriesByType('resource').map(({name}) => name.split(':')[0])") == []
     assert page.title() == "lstm-trees – textgen"
 
@@ -266,6 +265,15 @@ def test_stop_in_mid_stream(trees):
     finish(page)
     assert page.locator(".end").all_inner_texts() == ["stopped", "stopped"]
     assert all(100 < len(text) < 100_000 for text in texts(page))
+
+
+def test_an_unknown_character(trees):
+    page = trees.open()
+    page.fill("#prompt", "é")
+    page.locator("[role=alert]", has_text="is not in the vocabulary. Remove it from the prompt.").wait_for()
+    page.fill("#prompt", "e")
+    page.locator("#next-title", has_text="after “e”").wait_for()
+    assert page.is_hidden("[role=alert]")
 
 
 def test_a_prompt_of_5_mb(trees):
