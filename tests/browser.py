@@ -39,7 +39,7 @@ class Tab:
     def __init__(self, browser: Any, url: str, **context: Any) -> None:
         self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}} | context)
         self.page = self.context.new_page()
-        self.page.set_default_timeout(10_000)
+        self.page.set_default_timeout(30_000)
         self.url = url
         self.problems: list[str] = []
         self.strangers: list[str] = []

@@ -2,8 +2,8 @@
 
 import {$, element, nameOf, visible} from './elements.js';
 
-/** Pixels: the width of a column, and about the height of the map. */
-const COLUMN = 16, HEIGHT = 288;
+/** Pixels: the width of a column, and about the height and the width of the map. */
+const NARROWEST = 16, WIDEST = 40, HEIGHT = 288, WIDTH = 480;
 
 export class StateMap {
   #texts = []; // what was read, by column
@@ -34,10 +34,15 @@ export class StateMap {
     }
     $('heat-text').replaceChildren(...texts.map(text => {
       const mark = element('span', {textContent: visible(text)});
-      mark.style.width = `${COLUMN}px`;
+      mark.style.width = `${this.#width}px`;
       return mark;
     }));
     if (!$('state').hidden) this.#draw();
+  }
+
+  /** Of a column. */
+  get #width() {
+    return Math.max(NARROWEST, Math.min(Math.floor(WIDTH / this.#texts.length), WIDEST));
   }
 
   get #values() {
@@ -54,7 +59,7 @@ export class StateMap {
     const [low, zero, high] = ['--low', '--zero', '--high'].map(color);
     canvas.width = columns;
     canvas.height = units;
-    canvas.style.width = `${columns * COLUMN}px`;
+    canvas.style.width = `${columns * this.#width}px`;
     canvas.style.height = `${units * Math.max(1, Math.round(HEIGHT / units))}px`;
     const context = canvas.getContext('2d'), image = context.createImageData(columns, units);
     for (let column = 0; column < columns; column++) {

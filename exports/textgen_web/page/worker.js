@@ -63,7 +63,8 @@ onmessage = async ({data: {number, method, argument}}) => {
     const value = await METHODS[method](argument, stopper.signal, (...text) => postMessage({number, text}));
     postMessage({number, value});
   } catch (error) {
-    postMessage({number, error: error.message});
+    const isUnknown = error.name === 'UnknownCharacterError'; // the rest of whose message is for programs
+    postMessage({number, error: isUnknown ? `${error.message.split(';')[0]}. Remove it from the prompt.` : error.message});
   }
   running.delete(number);
 };

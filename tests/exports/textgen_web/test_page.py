@@ -5,8 +5,10 @@ import functools
 import http.server
 import platform
 import re
+import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the recorded runs in one file each, such as ``gru-names.html``, and in folders, such as ``gru-names``."""
+    """Recorded runs, each in one file, such as ``gru-names.html``, and in a folder, such as ``gru-names``."""
     out = tmp_path_factory.mktemp("pages")
     for name in ("gru-names", "lstm-trees"):
         for single in (False, True):
@@ -40,18 +42,24 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.fixture(scope="module")
-def host(files: Path) -> Iterator[str]:
-    """The address of a static host."""
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The address of a folder on a static host."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=files)) as server:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def host(files: Path) -> Iterator[str]:
+    with serving(files) as address:
+        yield address
 
 
 @pytest.fixture
@@ -84,13 +92,11 @@ def test_texts_are_those_of_textgen_sample(browser, files, host, run, single):
     finish(page)
     numbers = {"temperature": 1.3, "top_k": 9, "top_p": 0.95, "min_p": 0.01, "repetition_penalty": 1.2}
     assert texts(page) == written(run, "the", num=2, seed=5, length=90, stop=["ee"], **numbers)
-    assert (
-        page.inner_text("#command").split()
-        == (
-            f"textgen sample {run} --prompt the --num 2 --length 90 --temperature 1.3 --top-k 9 --top-p 0.95 --min-p 0.01 "
-            "--repetition-penalty 1.2 --stop ee --seed 5"
-        ).split()
+    command = (
+        "textgen sample {run} --prompt the --num 2 --length 90 --temperature 1.3 --top-k 9 --top-p 0.95 --min-p 0.01 "
+        "--repetition-penalty 1.2 --stop ee --seed 5"
     )
+    assert page.locator("#command").text_content() == command.format(run=run)
     tab.close()
 
 
@@ -130,8 +136,9 @@ def test_the_file_is_small_and_asks_nobody(trees, files):
     policy = page.get_attribute("meta[http-equiv=Content-Security-Policy]", "content")
     assert re.fullmatch(
         r"default-src 'none'; script-src 'sha256-[\w+/]{43}=' 'wasm-unsafe-eval'; worker-src blob:; "
-        r"style-src 'sha256-[\w+/]{43}='; connect-src 'none'; img-src data:; base-uri 'none'; form-action 'none'", policy
-    )  # fmt: skip
+        r"style-src 'sha256-[\w+/]{43}='; connect-src 'none'; img-src data:; base-uri 'none'; form-action 'none'",
+        policy,
+    )
     assert page.evaluate("performance.getEntriesByType('resource').map(({name}) => name.split(':')[0])") == []
     assert page.title() == "lstm-trees – textgen"
 
@@ -148,24 +155,15 @@ def test_it_checks_itself_and_shows_the_card(trees, files):
 
 
 def test_an_engine_that_computes_something_else_says_so(browser, files, tmp_path):
-    folder = files / "lstm-trees"
-    for path in folder.rglob("*"):
-        if path.is_file():
-            target = tmp_path / "wrong" / path.relative_to(folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(path.read_bytes())
-    script = tmp_path / "wrong" / "textgen.js"
+    wrong = shutil.copytree(files / "lstm-trees", tmp_path / "wrong")
+    script = wrong / "textgen.js"
     script.write_text(script.read_text().replace("Math.tanh(", "Math.sin("))
-    with http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / "wrong")
-    ) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        tab = Tab(browser, f"http://127.0.0.1:{server.server_port}/")
+    with serving(wrong) as address:
+        tab = Tab(browser, address)
         page = tab.open()
         page.locator("[role=alert]", has_text="This browser does not compute what textgen computes").wait_for()
         assert page.is_hidden("#check")
         tab.close()
-        server.shutdown()
 
 
 def test_without_simd(browser, files):
@@ -195,18 +193,16 @@ def test_a_damaged_page(browser, files, tmp_path, part):
     tab.close()
 
 
-def test_a_damaged_folder(browser, files, host):
-    """What is missing of the weights, as after a download that broke."""
-    weights = files / "gru-names" / "model.safetensors"
-    content = weights.read_bytes()
-    try:
-        weights.write_bytes(content[:-100])
-        tab = Tab(browser, f"{host}gru-names/")
+def test_a_damaged_folder(browser, files, tmp_path):
+    """Weights without their end, as after a download that broke."""
+    damaged = shutil.copytree(files / "gru-names", tmp_path / "damaged")
+    weights = damaged / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with serving(damaged) as address:
+        tab = Tab(browser, address)
         tab.page.goto(tab.url)
         tab.page.locator("[role=alert]", has_text="model.safetensors is damaged").wait_for()
         tab.close()
-    finally:
-        weights.write_bytes(content)
 
 
 def test_bars_and_surprise_are_those_of_the_model(trees):
@@ -253,7 +249,7 @@ def test_the_map_shows_the_state(trees):
         share = np.abs(values)[..., None]
         expected = zero + share * (np.where(values[..., None] < 0, low, high) - zero)
         np.testing.assert_allclose(shown[..., :3], expected, atol=1)
-        page.locator("#heat").hover(position={"x": 16 * 3 + 5, "y": 48 * 2 + 5})
+        page.locator("#heat").hover(position={"x": 40 * 3 + 5, "y": 48 * 2 + 5})
         assert page.inner_text("#heat-at") == f"Unit 3 after space: {values[2, 3]:.3f}"
         page.focus("#heat")
         page.keyboard.press("ArrowRight")
@@ -269,6 +265,15 @@ def test_stop_in_mid_stream(trees):
     finish(page)
     assert page.locator(".end").all_inner_texts() == ["stopped", "stopped"]
     assert all(100 < len(text) < 100_000 for text in texts(page))
+
+
+def test_an_unknown_character(trees):
+    page = trees.open()
+    page.fill("#prompt", "é")
+    page.locator("[role=alert]", has_text="is not in the vocabulary. Remove it from the prompt.").wait_for()
+    page.fill("#prompt", "e")
+    page.locator("#next-title", has_text="after “e”").wait_for()
+    assert page.is_hidden("[role=alert]")
 
 
 def test_a_prompt_of_5_mb(trees):

@@ -319,10 +319,9 @@ def test_surprise_in_colour(tab, fake):
         assert page.get_attribute("#surprise", "aria-activedescendant") == page.get_attribute(
             "[aria-selected=true]", "id"
         )
-    assert said == [
-        "“a”: not predicted, since nothing comes before it", f"“b\u0308”: {np.exp(-3):.1%}, {bits[1]:.1f} bits".replace("%", " %"),
-        f"“c”: {np.exp(-4):.1%}, {bits[2]:.1f} bits".replace("%", " %"), *[f"line end: {np.exp(-6):.1%}, {bits[3]:.1f} bits".replace("%", " %")] * 2,
-    ]  # fmt: skip
+    names, shares = ["“b\u0308”", "“c”", "line end"], ["5.0 %", "1.8 %", "0.2 %"]  # e**-3, e**-4, e**-6
+    predicted = [f"{name}: {share}, {each:.1f} bits" for name, share, each in zip(names, shares, bits[1:], strict=True)]
+    assert said == ["“a”: not predicted, since nothing comes before it", *predicted, predicted[-1]]
     page.fill("#prompt", "")
     page.locator("#surprise").wait_for(state="hidden")
 
