@@ -31,7 +31,6 @@ export class Surprise {
     this.#at = -1;
     $('surprise').replaceChildren(...this.#marks.map(({root}) => root));
     $('surprise').hidden = $('surprise-legend').hidden = !characters;
-    $('surprise').tabIndex = 0;
     $('surprise').removeAttribute('aria-activedescendant');
     $('surprise-at').textContent = characters ? 'Point at a character, or move with the arrow keys.' : '';
   }
