@@ -11,6 +11,43 @@ from textgen import Manifest
 def model_card(manifest: Manifest) -> str:
     """Markdown for people who find the folder: the model, its quality, the terms of its corpus, and how to run it."""
     about: dict[str, Any] = manifest.export or {}
+    states = "".join(
+        f"| `past.{t['name']}`, `present.{t['name']}` | {t['dtype']} | "
+        f"{' × '.join(map(str, ('batch', *t['shape'])))} |\n"
+        for t in manifest.state_spec
+    )
+    if about.get("ngram"):
+        contexts = about["ngram"]["contexts"]
+        states += f"\n`past.context` is the state of an n-gram of {contexts:,} contexts: 1 before the first id.\n"
+    labels = ""
+    if manifest.labels:
+        labels = f"\nTexts are written by label: `--label NAME` with one of {', '.join(manifest.labels)}.\n"
+    return f"""{describe_model(manifest)}
+## Signature
+
+ONNX opset {about["opset"]}, IR version {about["ir_version"]}. `step.onnx` reads text, `generate.onnx` (if present)
+writes it; only `batch`, `sequence` and `steps` are dynamic.
+
+| tensor | type | shape |
+| --- | --- | --- |
+| `ids` (in) | int64 | batch × sequence |
+| `lengths` (in): number of ids that count | int64 | batch |
+| `logits` (out) | float32 | batch × sequence × {manifest.vocab_size} |
+{states}
+## Run it
+
+```
+textgen sample FOLDER --runtime onnx
+```
+{labels}
+or with `onnxruntime` and `numpy` alone: see docs/onnx.md of textgen. `golden.safetensors` holds inputs and outputs of
+the graphs, by which a host can check itself; `SHA256SUMS` holds the check sums.
+"""
+
+
+def describe_model(manifest: Manifest) -> str:
+    """The beginning of a model card: the model, the terms of its corpus, its quality, and its settings."""
+    about: dict[str, Any] = manifest.export or {}
     settings, provenance, parity = manifest.settings, manifest.provenance, about["parity"]
     corpus, version = settings["corpus"]["name"], manifest.versions.get("textgen-rnn", "")
     sources = [source["addresses"][0] for source in provenance.get("sources", []) if source["addresses"]]
@@ -23,17 +60,6 @@ def model_card(manifest: Manifest) -> str:
         )
         if name in manifest.metrics
     )
-    states = "".join(
-        f"| `past.{t['name']}`, `present.{t['name']}` | {t['dtype']} | "
-        f"{' × '.join(map(str, ('batch', *t['shape'])))} |\n"
-        for t in manifest.state_spec
-    )
-    if about.get("ngram"):
-        contexts = about["ngram"]["contexts"]
-        states += f"\n`past.context` is the state of an n-gram of {contexts:,} contexts: 1 before the first id.\n"
-    labels = ""
-    if manifest.labels:
-        labels = f"\nTexts are written by label: `--label NAME` with one of {', '.join(manifest.labels)}.\n"
     options = "\n".join(
         f"- {table}: " + ", ".join(f"{key} = {value}" for key, value in values.items())
         for table, values in settings.items()
@@ -72,24 +98,4 @@ A small text generator in {about["precision"]}, exported by textgen {version}.
 ## Settings
 
 {options}
-
-## Signature
-
-ONNX opset {about["opset"]}, IR version {about["ir_version"]}. `step.onnx` reads text, `generate.onnx` (if present)
-writes it; only `batch`, `sequence` and `steps` are dynamic.
-
-| tensor | type | shape |
-| --- | --- | --- |
-| `ids` (in) | int64 | batch × sequence |
-| `lengths` (in): number of ids that count | int64 | batch |
-| `logits` (out) | float32 | batch × sequence × {manifest.vocab_size} |
-{states}
-## Run it
-
-```
-textgen sample FOLDER --runtime onnx
-```
-{labels}
-or with `onnxruntime` and `numpy` alone: see docs/onnx.md of textgen. `golden.safetensors` holds inputs and outputs of
-the graphs, by which a host can check itself; `SHA256SUMS` holds the check sums.
 """
