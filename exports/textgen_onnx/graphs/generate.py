@@ -53,10 +53,11 @@ def build_write(weights: GraphWeights, chain: Chain, forbidden: Sequence[int]) -
     A server that puts requests together wants the batch first everywhere, and equal shapes. With slots, rows that still
     read their prompts and rows that write can share a call.
 
-    Inputs: ``given [batch, steps]`` int64, the id to read, or a negative number to draw one; ``uniforms [batch, steps]``
-    float in [0, 1), which do not matter where an id is given; ``past.*``, the state after the row's last id, ``[batch,
-    1]`` where :func:`build_step` has ``[batch]``; the chain's parameters and ``seen`` as for :func:`build_generate`.
-    Outputs: ``ids [batch, steps]`` int64, given or drawn; ``present.*``, after the last of them; ``present.seen``.
+    Inputs: ``given [batch, steps]`` int64, the id to read, or a negative number to draw one; ``uniforms [batch,
+    steps]`` float in [0, 1), which do not matter where an id is given; ``past.*``, the state after the row's last id,
+    ``[batch, 1]`` where :func:`build_step` has ``[batch]``; the chain's parameters and ``seen`` as for
+    :func:`build_generate`. Outputs: ``ids [batch, steps]`` int64, given or drawn; ``present.*``, after the last of
+    them; ``present.seen`` if there is ``seen``.
 
     Raises:
         UnsupportedModelError: if a sampler of the chain cannot be written as ONNX nodes.
@@ -76,10 +77,8 @@ def build_write(weights: GraphWeights, chain: Chain, forbidden: Sequence[int]) -
     after, _ = loop.read(body, ids, before)
     if loop.tables is not None:
         after.append(loop.tables.next_contexts(body, before[-1], ids)[0])
-    carried = loop.carried(after, loop.note(body, seen, ids))
-    *state, written = graph.scan(
-        body, [*loop.past.names, *loop.seen], by_time, [*carried, Value(ids, INT64, ("batch",))]
-    )
+    results = [*loop.carried(after, loop.note(body, seen, ids)), Value(ids, INT64, ("batch",))]
+    *state, written = graph.scan(body, [*loop.past.names, *loop.seen], by_time, results)
     written = graph.name(graph.add("Transpose", written, perm=[1, 0]), "ids")
     size = len(loop.past.names)
     outputs = [*loop.past.outputs(state[:size]), *loop.seen_output(graph, state[size:])]

@@ -165,23 +165,19 @@ class Model:
             inputs[name] = np.concatenate([self.sequences[request.sequence][name] for request in requests])
         found = dict(zip(self.outputs, self.session.run(list(self.outputs), inputs), strict=True))
         ends = np.cumsum([len(next(iter(request.inputs.values()))) for request in requests])[:-1]
-        inward, outward = (
-            (sorted(names) for names in zip(*((s.input_name, s.output_name) for s in self.states)))
-            if (self.states)
-            else ([], [])
-        )
-        for name, output in zip(inward, outward, strict=True):
+        # The output of a state is found by its place, see _check.
+        outward = sorted(state.output_name for state in self.states)
+        for name, output in zip(sorted(self.initial), outward, strict=True):
             for request, part in zip(requests, np.split(found[output], ends), strict=True):
                 self.sequences[request.sequence][name] = part
         for request in requests:
             if request.end:
                 del self.sequences[request.sequence]
-        columns = {each.name: each.HasField("reshape") for each in self.config.output}
-        split = {
-            name: np.split(found[name][:, None] if is_column else found[name], ends)
-            for name, is_column in columns.items()
-        }
-        return [{name: parts[number] for name, parts in split.items()} for number in range(len(requests))]
+        for tensor in self.config.output:
+            if tensor.HasField("reshape"):
+                found[tensor.name] = found[tensor.name][:, None]
+        parts = {each.name: np.split(found[each.name], ends) for each in self.config.output}
+        return [{name: each[number] for name, each in parts.items()} for number in range(len(requests))]
 
 
 class Server:
@@ -209,7 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.models = models
         super().__init__(*arguments)
 
-    def do_POST(self) -> None:  # noqa: N802 - the name is that of the library
+    def do_POST(self) -> None:
         model = self.models[self.path.removeprefix("/v2/models/").removesuffix("/infer")]
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         inputs = {
