@@ -88,9 +88,7 @@ class Model:
     def _check_tensor(self, tensor: Any, found: Mapping[str, Any], *, is_exact: bool) -> None:
         check(tensor.name in found, f"unexpected tensor {tensor.name}")
         check(bool(tensor.dims), f"{tensor.name} must specify 'dims'")
-        check(
-            all(dim >= 1 or dim == -1 for dim in tensor.dims), f"{tensor.name}: dimension must be integer >= 1, or -1"
-        )
+        check(all(dim >= 1 or dim == -1 for dim in tensor.dims), f"{tensor.name}: dimensions must be >= 1, or -1")
         dims = list(tensor.dims)
         if tensor.HasField("reshape"):
             check((dims, list(tensor.reshape.shape)) == ([1], []), f"{tensor.name} has different size for reshape")
@@ -110,7 +108,8 @@ class Model:
             check(name in found, f"the model has no {name}")
             check(found[name].type == kind, f"{name}: the model provides {found[name].type}")
             check(found[name].shape[1:] == list(state.dims), f"{name}: the model expects {found[name].shape}")
-        (begin,) = state.initial_state  # without one, memory as it comes
+        check(len(state.initial_state) == 1, "a state without an initial one begins as memory comes")
+        (begin,) = state.initial_state
         check(begin.data_type == state.data_type, "the data type used for 'initial_state' does not match")
         check(bool(begin.name), "field 'name' must be set")
         check(list(begin.dims) == list(state.dims), "'initial_state' dim doesn't match")
@@ -148,9 +147,7 @@ class Model:
         if self.states:
             check(rows == {1}, "must specify batch-size 1 due to requirements of sequence batcher")
             check(request.sequence != 0, "must specify a non-zero or non-empty correlation ID")
-            check(
-                request.start or request.sequence in self.sequences, "must specify the START flag on the first request"
-            )
+            check(request.start or request.sequence in self.sequences, "must specify the START flag")
 
     def _run(self, requests: Sequence[Request]) -> list[dict[str, NDArray[Any]]]:
         self.batches.append(len(requests))
@@ -165,11 +162,9 @@ class Model:
             inputs[name] = np.concatenate([self.sequences[request.sequence][name] for request in requests])
         found = dict(zip(self.outputs, self.session.run(list(self.outputs), inputs), strict=True))
         ends = np.cumsum([len(next(iter(request.inputs.values()))) for request in requests])[:-1]
-        # The output of a state is found by its place, see _check.
-        outward = sorted(state.output_name for state in self.states)
-        for name, output in zip(sorted(self.initial), outward, strict=True):
-            for request, part in zip(requests, np.split(found[output], ends), strict=True):
-                self.sequences[request.sequence][name] = part
+        for state in self.states:
+            for request, part in zip(requests, np.split(found[state.output_name], ends), strict=True):
+                self.sequences[request.sequence][state.input_name] = part
         for request in requests:
             if request.end:
                 del self.sequences[request.sequence]
