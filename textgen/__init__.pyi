@@ -15,9 +15,12 @@ from textgen.base.machine import signals_handled as signals_handled
 from textgen.base.machine import usable_cores as usable_cores
 from textgen.base.spool import spool as spool
 from textgen.base.version import __version__ as __version__
+from textgen.exporting.exported_manifest import exported_manifest as exported_manifest
 from textgen.exporting.exporter import Exporter as Exporter
 from textgen.exporting.exporter import ExportReport as ExportReport
 from textgen.exporting.exporter import ExportSource as ExportSource
+from textgen.exporting.model_card import describe_model as describe_model
+from textgen.exporting.parity import Parity as Parity
 from textgen.files.folders import write_folder as write_folder
 from textgen.files.writing import quoted as quoted
 from textgen.files.writing import sha256 as sha256

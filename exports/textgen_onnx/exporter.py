@@ -11,12 +11,22 @@ import onnx
 import safetensors.numpy
 from pydantic import Field, model_validator
 
-from textgen import Artifact, ContextTree, Exporter, ExportReport, ExportSource, Runtime, sha256, write_folder
+from textgen import (
+    Artifact,
+    ContextTree,
+    Exporter,
+    ExportReport,
+    ExportSource,
+    Parity,
+    Runtime,
+    exported_manifest,
+    sha256,
+    write_folder,
+)
 from textgen.errors import UnsupportedModelError
 from textgen.options import Options
 from textgen_onnx.checks.foreign import ForeignGraph
 from textgen_onnx.checks.golden import golden_vectors
-from textgen_onnx.checks.parity import compare
 from textgen_onnx.checks.refused import Refused
 from textgen_onnx.contract import (
     BLOCK,
@@ -36,7 +46,6 @@ from textgen_onnx.contract import (
     default_parameters,
     describe_loop,
 )
-from textgen_onnx.exported_manifest import exported_manifest
 from textgen_onnx.graphs.generate import build_block, build_generate
 from textgen_onnx.graphs.ngram import describe_ngram
 from textgen_onnx.graphs.step import build_step
@@ -88,7 +97,7 @@ class OnnxExporter(Exporter):
             export.put(TOKENIZER, source.artifact.verified(TOKENIZER).read_bytes())
             export.put(GIT_ATTRIBUTES, UNCONVERTED)
             runtime = OnnxRuntime(export, "cpu")
-            parity = compare(reference, runtime, source)
+            parity = Parity.measure(reference, runtime, source)
             parity.check(self.options.precision)
             vectors = golden_vectors(runtime, source.chain, source.forbidden_ids)
             export.put(GOLDEN, safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in vectors.items()}))

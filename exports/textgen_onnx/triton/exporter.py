@@ -14,11 +14,10 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from pydantic import Field
 
-from textgen import Artifact, Exporter, ExportReport, ExportSource, StateSpec, write_folder
+from textgen import Artifact, Exporter, ExportReport, ExportSource, StateSpec, exported_manifest, write_folder
 from textgen.errors import ArtifactError, UnsupportedModelError
 from textgen.options import Options
 from textgen_onnx.contract import CARD, GENERATE, GIT_ATTRIBUTES, GOLDEN, STEP, TOKENIZER, UNCONVERTED, Precision
-from textgen_onnx.exported_manifest import exported_manifest
 from textgen_onnx.exporter import OnnxExporter, OnnxOptions, write_sums
 from textgen_onnx.graphs.generate import build_write
 from textgen_onnx.replaceable import check_replaceable

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from textgen import Manifest
-from textgen_onnx.model_card import describe_model
+from textgen import Manifest, describe_model
 
 
 def readme(manifest: Manifest) -> str:

@@ -17,10 +17,10 @@ import safetensors.numpy
 
 from textgen import api
 from textgen.errors import ArtifactError, OptionError, UnsupportedModelError
+from textgen.exporting import parity
 from textgen.model.network import RecurrentLayer, RecurrentNetwork
 from textgen.runs.artifact import Artifact
 from textgen.sampling.draw import uniforms
-from textgen_onnx.checks import parity
 from textgen_onnx.exporter import OnnxExporter
 from textgen_onnx.graphs.step import build_step
 from textgen_onnx.graphs.weights import GraphWeights

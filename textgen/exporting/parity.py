@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
-from textgen import ExportSource, Runtime
 from textgen.errors import ArtifactError
+from textgen.exporting.exporter import ExportSource
+from textgen.generation.runtime import Runtime
 
 #: The largest difference of logits of an fp32 export, and the largest relative rise in loss of any export.
 LOGITS_BOUND, LOSS_BOUND = 1e-4, 0.01
@@ -33,6 +35,33 @@ class Parity:
     loss: float
     export_loss: float
     text: str
+
+    @classmethod
+    def measure(cls, reference: Runtime, export: Runtime, source: ExportSource) -> Self:
+        """Compare an export with its source.
+
+        Args:
+            reference: the source, in a runtime that runs its weights.
+            export: the export.
+            source: measures losses.
+        """
+        ids = np.random.default_rng(0).integers(0, reference.vocab_size, (ROWS, STEPS)).astype(np.int32)
+        difference, agreement = 0.0, 0.0
+        states = [runtime.initial_state(ROWS) for runtime in (reference, export)]
+        for at in range(0, STEPS, STEPS_PER_CALL):
+            part = ids[:, at : at + STEPS_PER_CALL]
+            (expected, states[0]), (found, states[1]) = (
+                runtime.forward(part, state) for runtime, state in zip((reference, export), states, strict=True)
+            )
+            difference = max(difference, float(np.abs(expected - found).max()))
+            agreement += float((expected.argmax(axis=2) == found.argmax(axis=2)).mean()) * part.shape[1] / STEPS
+        return cls(
+            max_logit_difference=difference,
+            greedy_agreement=agreement,
+            loss=source.measure_loss(reference),
+            export_loss=source.measure_loss(export),
+            text=source.text,
+        )
 
     @property
     def loss_increase(self) -> float:
@@ -62,30 +91,3 @@ class Parity:
                 f"{self.loss_increase:.1%} above its source's {self.loss:.4f}, more than {LOSS_BOUND:.0%}; "
                 "nothing was written"
             )
-
-
-def compare(reference: Runtime, export: Runtime, source: ExportSource) -> Parity:
-    """Compare an export with its source.
-
-    Args:
-        reference: the source, in a runtime that runs its weights.
-        export: the export.
-        source: measures losses.
-    """
-    ids = np.random.default_rng(0).integers(0, reference.vocab_size, (ROWS, STEPS)).astype(np.int32)
-    difference, agreement = 0.0, 0.0
-    states = [runtime.initial_state(ROWS) for runtime in (reference, export)]
-    for at in range(0, STEPS, STEPS_PER_CALL):
-        part = ids[:, at : at + STEPS_PER_CALL]
-        (expected, states[0]), (found, states[1]) = (
-            runtime.forward(part, state) for runtime, state in zip((reference, export), states, strict=True)
-        )
-        difference = max(difference, float(np.abs(expected - found).max()))
-        agreement += float((expected.argmax(axis=2) == found.argmax(axis=2)).mean()) * part.shape[1] / STEPS
-    return Parity(
-        max_logit_difference=difference,
-        greedy_agreement=agreement,
-        loss=source.measure_loss(reference),
-        export_loss=source.measure_loss(export),
-        text=source.text,
-    )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from textgen import Manifest
+from textgen.runs.manifest import Manifest
 
 #: Fields of the run's manifest that its export keeps.
 KEPT = (
