@@ -89,7 +89,7 @@ class Graphs:
         def build() -> onnx.ModelProto:
             from textgen_onnx.graphs.step import build_step
 
-            return build_step(self.weights())
+            return build_step(self._weights())
 
         return self._find(STEP, None, build)
 
@@ -104,7 +104,7 @@ class Graphs:
         def build() -> onnx.ModelProto:
             from textgen_onnx.graphs.generate import build_generate
 
-            return build_generate(self.weights(), draw.chain, draw.forbidden.tolist(), self._export.manifest.end_id)
+            return build_generate(self._weights(), draw.chain, draw.forbidden.tolist(), self._export.manifest.end_id)
 
         loop = describe_loop(draw.chain, draw.forbidden.tolist())
         if loop != self.about.generate:
@@ -115,7 +115,7 @@ class Graphs:
         """The graph of some steps of one row; errors as :meth:`generate`."""
         from textgen_onnx.graphs.generate import build_block
 
-        parts = (self.weights(), draw.chain, draw.forbidden.tolist(), self._export.manifest.end_id)
+        parts = (self._weights(), draw.chain, draw.forbidden.tolist(), self._export.manifest.end_id)
         return Runnable(build_block(*parts, steps=steps, batch=1).SerializeToString())
 
     def remember(self, name: str, content: bytes) -> None:
@@ -169,12 +169,8 @@ class Graphs:
             raise ArtifactError(f"{path} has {size:,} bytes, which no ONNX graph has; export again")
         return path.read_bytes()
 
-    def weights(self) -> GraphWeights:
-        """The weights in ``step.onnx``, whose size is compared with that of the model before it is parsed.
-
-        Raises:
-            ArtifactError: if the file is missing, was altered, or does not hold them.
-        """
+    def _weights(self) -> GraphWeights:
+        """The weights in ``step.onnx``, whose size is compared with that of the model before it is parsed."""
         from textgen_onnx.graphs.reading import read_weights
 
         about, path = self.about, self._export.path / STEP

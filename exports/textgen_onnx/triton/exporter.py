@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,8 +19,8 @@ from textgen.options import Options
 from textgen_onnx.contract import CARD, GENERATE, GIT_ATTRIBUTES, GOLDEN, STEP, TOKENIZER, UNCONVERTED, Precision
 from textgen_onnx.exporter import OnnxExporter, OnnxOptions, write_sums
 from textgen_onnx.graphs.generate import build_write
+from textgen_onnx.graphs.weights import GraphWeights
 from textgen_onnx.replaceable import check_replaceable
-from textgen_onnx.running.graphs import Graphs
 from textgen_onnx.running.session import open_session
 from textgen_onnx.triton.config import INITIAL_STATE, explicit_config, sequence_config
 from textgen_onnx.triton.readme import readme
@@ -60,29 +59,33 @@ class TritonExporter(Exporter):
     options: TritonOptions
 
     def export(self, source: ExportSource, folder: Path) -> ExportReport:
-        own = self.options.name
-        paths = {f"{own}_{kind}/{path}" for kind in KINDS for path in (CONFIG, GRAPH)}
-        check_replaceable(folder, source.artifact.path / FOLDER, f"{own}_step/{GRAPH}", paths)
+        precision, names = self.options.precision, {kind: f"{self.options.name}_{kind}" for kind in KINDS}
+        paths = {f"{name}/{path}" for name in names.values() for path in (CONFIG, GRAPH)}
+        check_replaceable(folder, source.artifact.path / FOLDER, f"{names['step']}/{GRAPH}", paths)
+        network = source.make_model().describe(source.artifact.weights())
+        if network is None:
+            raise UnsupportedModelError(
+                "this model is neither a GRU or LSTM stack nor an n-gram: no other can be exported for Triton"
+            )
+        try:
+            write = build_write(GraphWeights.from_network(network, precision), source.chain, source.forbidden_ids)
+        except UnsupportedModelError as error:
+            raise UnsupportedModelError(f"{error}, and Triton runs nothing else; choose another --sampler") from None
         with TemporaryDirectory() as temporary:
-            exporter = OnnxExporter(OnnxOptions(precision=self.options.precision))
-            # Its only notice would be that it wrote no generating graph, which is an error here.
-            report = exporter.export(dataclasses.replace(source, notice=lambda line: None), Path(temporary, "onnx"))
-            exported = Artifact.open(report.folder)
-            try:
-                write = build_write(Graphs(exported).weights(), source.chain, source.forbidden_ids)
-            except UnsupportedModelError as error:
-                raise UnsupportedModelError(
-                    f"{error}: Triton runs nothing else; choose samplers that can be with --sampler"
-                ) from None
+            onnx_exporter = OnnxExporter(OnnxOptions(precision=precision))
+            report = onnx_exporter.export(source, Path(temporary, "onnx"))
             with write_folder(folder) as work:
-                files = self._put(Artifact(work, exported_manifest(exported.manifest, {})), exported, write)
+                files = self._write(work, Artifact.open(report.folder), write, names)
         return ExportReport(folder, files, report.parity)
 
-    def _put(self, repository: Artifact, exported: Artifact, write: onnx.ModelProto) -> tuple[str, ...]:
+    def _write(
+        self, work: Path, exported: Artifact, write: onnx.ModelProto, names: Mapping[str, str]
+    ) -> tuple[str, ...]:
         """Writes the files of a repository; returns their paths."""
+        about = {name: value for name, value in (exported.manifest.export or {}).items() if name != "format"}
+        repository = Artifact(work, exported_manifest(exported.manifest, about | {"models": names}))
         step = exported.verified(STEP).read_bytes()
         content = write.SerializeToString()
-        names = {kind: f"{self.options.name}_{kind}" for kind in KINDS}
         most = self.options.max_batch_size
         sequence, initial = sequence_config(names["sequence"], write.graph, most, _initial_state(exported, write.graph))
         files: dict[str, bytes | str] = {
@@ -96,14 +99,13 @@ class TritonExporter(Exporter):
             TOKENIZER: exported.verified(TOKENIZER).read_bytes(),
             GIT_ATTRIBUTES: UNCONVERTED,
             GOLDEN: safetensors.numpy.save(_golden(exported, content)),
+            CARD: readme(repository.manifest),
         }
-        repository.manifest.export = {**(exported.manifest.export or {}), "models": names}
-        del repository.manifest.export["format"]  # no runtime loads it
-        for name, file in (files | {CARD: readme(repository.manifest)}).items():
-            (repository.path / name).parent.mkdir(parents=True, exist_ok=True)
+        for name, file in files.items():
+            (work / name).parent.mkdir(parents=True, exist_ok=True)
             repository.put(name, file)
         repository.commit()
-        return write_sums(repository.path)
+        return write_sums(work)
 
 
 def _initial_state(exported: Artifact, graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:

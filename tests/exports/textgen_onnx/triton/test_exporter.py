@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import safetensors.numpy
 
-from textgen import api, uniforms
+from textgen import Sampler, api, hookimpl, uniforms
 from textgen.runs.artifact import Artifact
+from textgen.testing import registered
 
 PENALTY = "repetition-penalty(1.3) | temperature(0.9) | top-k(20) | top-p(0.95) | min-p(0.01) | multinomial"
 
@@ -135,15 +135,68 @@ def test_a_server_can_be_checked_by_the_golden_vectors(repository, request_of):
     vectors = safetensors.numpy.load_file(repository.folder / "golden.safetensors")
     for kind in ("step", "write"):
         model = repository.model(kind)
-        inputs = {tensor.name: vectors[f"{kind}.{tensor.name}"] for tensor in model.config.input if kind != "write"}
-        if kind == "write":
-            names = {tensor.name: f"write.{tensor.name}" for tensor in model.config.input}
-            inputs = {name: vectors[stored] for name, stored in names.items()}
+        inputs = {tensor.name: vectors[f"{kind}.{tensor.name}"] for tensor in model.config.input}
         (answer,) = model.infer([request_of(inputs)])
+        if kind == "step":
+            counts = np.arange(inputs["ids"].shape[1]) < inputs["lengths"]
+            answer["logits"][~counts] = 0
         for name, array in answer.items():
-            expected = vectors[f"{kind}.{name}"]
-            if name == "logits":
-                counts = np.arange(array.shape[1]) < inputs["lengths"]
-                array = np.where(counts[:, :, None], array, 0)
-            np.testing.assert_allclose(array, expected, atol=1e-5)
-    assert len(vectors["write.ids"]) == 3
+            np.testing.assert_allclose(array, vectors[f"{kind}.{name}"], atol=1e-5)
+
+
+def test_an_export_names_nothing_but_files_that_it_has(repository):
+    export = Artifact.open(repository.folder)
+    export.verify()
+    sums = (repository.folder / "SHA256SUMS").read_text().splitlines()
+    found = {path.relative_to(repository.folder).as_posix() for path in repository.folder.rglob("*") if path.is_file()}
+    assert {line.partition("  ")[2] for line in sums} == found - {"SHA256SUMS"}
+    card = (repository.folder / "README.md").read_text()
+    assert all(
+        f"`{name}`" in card and (repository.folder / name).is_dir() for name in repository.about["models"].values()
+    )
+
+
+class Doubling(Sampler):
+    """A sampler that is not written as nodes."""
+
+    def transform(self, logits, parameters, seen):
+        return logits * 2
+
+
+class Plugin:
+    @hookimpl
+    def textgen_register_samplers(self, register):
+        register("doubling", Doubling)
+
+
+def test_what_cannot_be_exported_is_one_line(make_run, textgen, tmp_path):
+    run = make_run(tmp_path / "run")
+    with registered(Plugin()):
+        done = textgen("export", "--to", "triton", run.path, "--sampler", "doubling | multinomial")
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert "doubling cannot be written into an ONNX graph, and Triton runs nothing else; choose another" in done.err
+    assert not (run.path / "triton").exists()
+    done = textgen("export", "--to", "triton", run.path, "--set", "name=a/b")
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert "triton.name" in done.err
+
+
+def test_a_repository_is_replaced_by_one_of_other_names_but_nothing_else_is(make_run, textgen, tmp_path):
+    run = make_run(tmp_path / "run", contexts=60)
+    assert textgen("export", "--to", "triton", run.path, "--set", "name=one").code == 0
+    assert textgen("export", "--to", "triton", run.path, "--set", "name=two").code == 0
+    folder = run.path / "triton"
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["two_sequence", "two_step", "two_write"]
+    (folder / "two_write" / "2").mkdir()
+    (folder / "two_write" / "2" / "model.onnx").write_text("the only copy")
+    done = textgen("export", "--to", "triton", run.path)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "triton has two_write/2, which is not of an export and would be lost" in done.err
+    assert (folder / "two_write" / "2" / "model.onnx").read_text() == "the only copy"
+
+
+def test_a_repository_writes_no_text_itself(make_run, textgen, tmp_path):
+    folder = api.export(make_run(tmp_path / "run").path, to="triton").folder
+    done = textgen("sample", folder)
+    assert (done.code, done.out) == (2, "")
+    assert "is an export and has no weights to load; use the run that was exported" in done.err
