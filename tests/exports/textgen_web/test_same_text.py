@@ -1,0 +1,104 @@
+"""The engine in Node writes the texts of ``textgen sample``, id by id."""
+
+from typing import Any
+
+import pytest
+
+from tests.exports.textgen_web.conftest import assert_same_texts, in_javascript
+from textgen import api
+
+#: Cell, layers, and the width of the embedding; ``None`` for one-hot input.
+STACKS = [(cell, layers, width) for cell in ("gru", "lstm") for layers in (1, 2, 3) for width in (3, None)]
+
+CHAINS = [
+    "temperature(0.8) | multinomial",
+    "greedy",
+    "repetition-penalty(1.3) | temperature(0.9) | top-k(12) | top-p(0.9) | min-p(0.02) | multinomial",
+    "top-p(0.7) | temperature(1.5) | multinomial",
+    "temperature(0) | multinomial",
+    "min-p(0.1) | top-k(k=5) | greedy",
+]
+
+#: An emoji, combining marks, line ends and unknown characters; nothing, so that the first character is drawn.
+PROMPTS = list(enumerate(["", "🦊 jumps", "cafe\u0301 naïve", "The\r\nquick\rbrown", "Ωx€ lazy"]))
+
+SEEDS = [0, 7, 2**32 + 1, 2**53 + 1, 2**64 - 1]
+
+TEXT = "The quick brown 🦊\njumps over cafe\u0301,\nthe lazy dog.\n" * 9
+
+
+@pytest.mark.parametrize(("precision", "stacks"), [("fp32", STACKS), ("fp16", STACKS[1::5])])
+def test_every_stack_chain_prompt_and_seed(exported, node, precision, stacks):
+    jobs, references = [], []
+    for number, (cell, layers, width) in enumerate(stacks):
+        sizes = {"cell": cell, "layers": layers, "width": width, "seed": number}
+        run, folder = exported(text=TEXT, tokenizer="string-lookup", precision=precision, **sizes)
+        groups = [
+            [{"prompt": prompt, "seed": seed, "sampler": chain, "row": row, "length": 24} for row, prompt in PROMPTS]
+            for chain, seed in zip(CHAINS, (SEEDS * 3)[number:], strict=False)
+        ]
+        jobs.append({"folder": str(folder), "requests": [in_javascript(wish) for group in groups for wish in group]})
+        references.append((run, groups))
+    for (run, groups), done in zip(references, node(jobs), strict=True):
+        assert done["check"]["passed"], done["check"]
+        generator = reference(run, precision)
+        for place, group in enumerate(groups):
+            compare(generator, done["results"][place * len(PROMPTS) :], group)
+
+
+def reference(run, precision):
+    """The run itself, or its ONNX export of the same precision."""
+    if precision == "fp32":
+        return api.load(run, runtime="numpy")
+    if not (run / "onnx").exists():
+        api.export(run, options={"precision": precision}, notice=pytest.fail)
+    return api.load(run / "onnx", runtime="onnx", device="cpu")
+
+
+def compare(generator, results: list[dict[str, Any]], wishes: list[dict[str, Any]]) -> None:
+    """Compares requests that differ in prompts alone, which textgen writes side by side."""
+    common = {name: value for name, value in wishes[0].items() if name not in ("prompt", "row")}
+    expected = generator.sample(generator.request([wish["prompt"] for wish in wishes], **common))
+    for found, text, wish in zip(results, expected, wishes, strict=False):
+        assert (found.get("ids"), found.get("text")) == ([*text.ids], text.text), (wish, found)
+
+
+@pytest.mark.parametrize("kernel", ["simd", "scalar"])
+def test_both_kernels(exported, node, kernel):
+    run, folder = exported(cell="lstm", layers=2, units=40, text=TEXT)
+    wishes = [{"prompt": "The ", "seed": seed, "length": 400} for seed in range(3)]
+    (done,) = node([{"folder": str(folder), "kernel": kernel, "requests": list(map(in_javascript, wishes))}])
+    assert done["about"]["kernel"] == kernel
+    assert_same_texts(api.load(run, runtime="numpy"), done["results"], wishes)
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "options"),
+    [
+        ("char-eos", {}),
+        ("char-eos", {"order": "frequency"}),
+        ("char-index", {"on_unknown": "skip"}),
+        ("string-lookup", {"min_count": 3, "rare": "unk"}),
+        ("words", {"size": 12}),
+        ("words", {"size": 12, "rare": "unk"}),
+        ("byte-bpe", {"vocab_size": 290}),
+    ],
+)
+def test_every_tokenizer(exported, node, tokenizer, options):
+    run, folder = exported(
+        text=TEXT + "it's 42\u0085\u00a0 \tnaïveté…\n" * 2, tokenizer=tokenizer, tokenizer_options=options
+    )
+    prompts = [
+        "",
+        "The lazy dog, cafe\u0301's 🦊!",
+        "  it's 42 \n\n naïveté… \u0085 \u2028x\ufeffy \x1c z",
+        "Ω the 🦁\r\n",
+    ]
+    wishes = [
+        {"prompt": prompt, "seed": seed, "length": length, "on_unknown": "skip", "ignore_eos": ignores}
+        for prompt in prompts
+        for seed, length, ignores in ((1, 1, False), (2, 40, True), (3, 40, False))
+    ]
+    (done,) = node([{"folder": str(folder), "requests": list(map(in_javascript, wishes))}])
+    assert done["check"]["passed"], done["check"]
+    assert_same_texts(api.load(run, runtime="numpy"), done["results"], wishes)
