@@ -233,7 +233,7 @@ def schema() -> ModuleType:
     """Triton's own schema of configurations; importing the package around it would need gRPC."""
     package = importlib.util.find_spec("tritonclient")
     if package is None or package.origin is None:
-        pytest.skip("Triton's schema is missing: pip install tritonclient")
+        pytest.skip("Triton's schema is missing: pip install --no-deps tritonclient")
     path = Path(package.origin).with_name("grpc") / "model_config_pb2.py"
     spec = importlib.util.spec_from_file_location("model_config_pb2", path)
     assert spec is not None
