@@ -27,7 +27,7 @@ SEQUENCES = 1024
 LONGEST_IDLE = 60_000_000
 
 #: Triton's names of the types of elements.
-_TYPES = {
+_TYPES: Mapping[int, str] = {
     TensorProto.FLOAT: "TYPE_FP32",
     TensorProto.INT32: "TYPE_INT32",
     TensorProto.INT64: "TYPE_INT64",

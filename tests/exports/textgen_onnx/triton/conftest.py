@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from google.protobuf import text_format
+from google.protobuf import text_format  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 Tensors = Mapping[str, NDArray[Any]]

@@ -1,7 +1,6 @@
 """Model repositories in an emulation of Triton: the texts of ``textgen sample``, whatever shares a batch."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from textgen import Sampler, api, hookimpl, uniforms
+from textgen import Sampler, TextGenerator, api, hookimpl, uniforms
 from textgen.runs.artifact import Artifact
 from textgen.testing import registered
 
@@ -34,7 +33,7 @@ class Repository:
 
     folder: Path
     server: Any
-    generator: api.TextGenerator
+    generator: TextGenerator
     about: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -45,12 +44,13 @@ class Repository:
         return self.server.models[self.about["models"][kind]]
 
     def texts(self, prompts: list[str], rows: list[int]) -> list[str]:
-        return self.generator.generate(prompts, rows=rows, length=LENGTH, seed=SEED)
+        texts: list[str] = self.generator.generate(prompts, rows=rows, length=LENGTH, seed=SEED)
+        return texts
 
     def begin(self, prompt: str, row: int) -> list[int]:
         """The ids that a text begins with."""
         if prompt:
-            return self.generator.tokenizer.encode(prompt).tolist()
+            return list(map(int, self.generator.tokenizer.encode(prompt)))
         starts, counts = zip(*self.about["host"]["starts"], strict=True)
         drawn = float(uniforms(SEED, [row], 0, 1)[0, 0]) * sum(counts)
         return [int(starts[np.searchsorted(np.cumsum(counts), drawn, side="right")])]
@@ -63,7 +63,7 @@ class Repository:
 
 
 @pytest.fixture(scope="module", params=RUNS)
-def repository(request, make_run, serve, tmp_path_factory) -> Iterator[Repository]:
+def repository(request, make_run, serve, tmp_path_factory) -> Repository:
     options = dict(RUNS[request.param])
     precision = {"precision": options.pop("precision", "fp32")}
     run = make_run(tmp_path_factory.mktemp("runs") / "run", **options)
