@@ -105,6 +105,15 @@ def test_sequences_write_the_texts_of_textgen_sample(repository, request_of):
     assert model.sequences == {}
 
 
+def test_a_sequence_begins_with_the_state_before_the_first_id(repository):
+    model = repository.model("sequence")
+    initial = Artifact.open(repository.folder).state_spec.initial_state(1)
+    assert model.initial.keys() - {"seen"} == {f"past.{name}" for name in initial}
+    for name, array in initial.items():
+        np.testing.assert_array_equal(model.initial[f"past.{name}"], array.reshape(1, -1), strict=True)
+    assert not model.initial.get("seen", np.zeros(1)).any()
+
+
 def test_a_state_that_is_passed_is_read_once_and_continued_in_several_ways(repository, request_of):
     prompts, step, write = ["The quick brown", "j"], repository.model("step"), repository.model("write")
     begins = [repository.begin(prompt, 0) for prompt in prompts]
