@@ -273,14 +273,12 @@ def _refusal(error: Exception, scope: Scope) -> RequestError:
 
 
 def read_page() -> dict[str, tuple[bytes, str]]:
-    """The files of the page by path, with their types."""
-    found = {}
-    folder = files("textgen_serve") / "page"
-    if folder.is_dir():
-        for file in folder.iterdir():
-            kind = _TYPES.get(PurePath(file.name).suffix)
-            if kind is not None:
-                found["/" if file.name == "index.html" else f"/page/{file.name}"] = file.read_bytes(), kind
+    """The files of the page by path, with their types: those of any page of textgen, and the engine of this one."""
+    found = {"/page/engine.js": ((files("textgen_serve") / "page" / "server_engine.js").read_bytes(), _TYPES[".js"])}
+    for file in (files("textgen") / "page").iterdir():
+        kind = _TYPES.get(PurePath(file.name).suffix)
+        if kind is not None:
+            found["/" if file.name == "index.html" else f"/page/{file.name}"] = file.read_bytes(), kind
     return found
 
 

@@ -6,7 +6,7 @@ The fields are those of ``model_config.proto`` in Triton's repository ``common``
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import onnx
@@ -119,11 +119,10 @@ def _text(message: Mapping[str, Any]) -> str:
 def _lines(message: Mapping[str, Any]) -> list[str]:
     lines = []
     for field, value in message.items():
-        if isinstance(value, Sequence) and not isinstance(value, str) and value and isinstance(value[0], dict):
-            for each in value:
+        are_messages = isinstance(value, list) and value and isinstance(value[0], dict)
+        for each in value if are_messages else [value]:
+            if isinstance(each, dict):
                 lines += [f"{field} {{", *(f"  {line}" for line in _lines(each)), "}"]
-        elif isinstance(value, dict):
-            lines += [f"{field} {{", *(f"  {line}" for line in _lines(value)), "}"]
-        else:
-            lines.append(f"{field}: {value if isinstance(value, _Name) else json.dumps(value)}")
+            else:
+                lines.append(f"{field}: {each if isinstance(each, _Name) else json.dumps(each)}")
     return lines

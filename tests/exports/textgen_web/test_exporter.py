@@ -16,13 +16,17 @@ from textgen.errors import ArtifactError, TextgenError
 from textgen.testing.plugins import registered
 
 FILES = {"README.md", "SHA256SUMS", "model.json", "model.safetensors", "package.json", "textgen.d.ts", "textgen.js"}
+FILES |= {"index.html", "page"}
 
 
 def test_the_files(exported):
     _, folder = exported()
     assert {path.name for path in folder.iterdir()} == FILES
     sums = dict(line.split("  ")[::-1] for line in (folder / "SHA256SUMS").read_text().splitlines())
-    assert sums == {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES - {"SHA256SUMS"}}
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "SHA256SUMS"]
+    assert sums == {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
+    }
 
 
 def test_the_command(command_line, tmp_path):

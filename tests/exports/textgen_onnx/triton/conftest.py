@@ -201,6 +201,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().__init__(*arguments)
 
     def do_POST(self) -> None:
+        assert self.headers["Content-Type"] == "application/json"
         model = self.models[self.path.removeprefix("/v2/models/").removesuffix("/infer")]
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         inputs = {
