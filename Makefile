@@ -72,11 +72,13 @@ bench-quick: $(BENCH_STAMP)
 clean:
 	rm -rf .venv .demo demo.html .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
 
+# tritonclient has Triton's schema, which needs none of its requirements; these contradict the pins.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "$(PYTHON) is not Python 3.11 or newer; choose another one, as in: make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check -e ".[dev]" -c constraints.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps tritonclient -c constraints.txt
 	@touch $@
 
 $(BENCH_STAMP): $(STAMP)

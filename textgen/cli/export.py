@@ -15,7 +15,8 @@ def export(
     run: Run = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="Export to ONNX; short for --to onnx.")] = False,
     to: Annotated[
-        str | None, typer.Option(help="Exporter, by name: onnx, or one of a plugin.", autocompletion=complete_exporter)
+        str | None,
+        typer.Option(help="Exporter: onnx, web, triton, or one of a plugin.", autocompletion=complete_exporter),
     ] = None,
     precision: Annotated[
         Literal["fp32", "fp16", "int8"] | None,
