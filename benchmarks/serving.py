@@ -2,9 +2,10 @@
 
 ``python -m benchmarks.serving [--quick]`` starts servers on the loopback address. Each stream asks for a text, reads it
 to its end, and asks for the next one. Beside it, in turns, a process writes as many texts of the same length with
-``TextGenerator.generate``, without a server. All streams send their first request at once, which is shown apart: the
-claims about the first text are of all later requests. The client runs on the same machine, so its CPU time is shown,
-and what it takes from a server that only replays bytes. Sampling is on; weights are random. Linux only.
+``TextGenerator.generate``, without a server. All streams send their first request at once, which is shown apart. Their
+first texts have different lengths, so that they are out of step from then on, as clients are that know nothing of each
+other: the claims are about this time. The client runs on the same machine, so its CPU time is shown, and what it takes
+from a server that only replays bytes. Sampling is on; weights are random. Linux only.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from math import ceil
 from pathlib import Path
 from statistics import fmean
 from typing import Literal, NamedTuple
@@ -130,7 +132,7 @@ def _measure(load: Load, path: Path, session: Session) -> Measured:
         replay, replay_port = stack.enter_context(_replaying(warm, session.folder))
         drives, replayed, used = [], [], 0.0
         processes = [os.getpid(), turns.identity, server, replay]
-        total, others = cpu_time(processes)
+        before_all = cpu_time(processes)
         for turn in range(rounds):
             notice(f"round {turn + 1} of {rounds}")
             time.sleep(SETTLE)
@@ -139,23 +141,27 @@ def _measure(load: Load, path: Path, session: Session) -> Measured:
             before = seconds_of(server)
             drives.append(_drive(load, port, texts))
             used += seconds_of(server) - before
-            replayed.append(_drive(load, replay_port, texts))
-        total_after, others_after = cpu_time(processes)
+            replayed.append(_drive(load, replay_port, texts, in_step=True))
+        after_all = cpu_time(processes)
         rows = [
             Row(BARE, turns.note, turns.seconds, turns.memory),
             Row(SERVER, "", _rates(drives), memory_of(server, "VmHWM")),
             Row(REPLAY, "", _rates(replayed)),
         ]
-    characters = sum(each.characters for each in drives)
-    share = max(0.0, (others_after - others) / max(1, total_after - total))
+    total = sum(each.total for each in drives)
+    passed, others = (after - before for after, before in zip(after_all, before_all, strict=True))
+    share = max(0.0, others / max(1, passed))
     table = Table(load.title, "character", "rate", BARE, rows, share)
-    client = sum(each.client for each in drives) / characters
-    return Measured(load, table, drives, fmean(turns.cpu), used / characters, client)
+    client = sum(each.client for each in drives) / total
+    return Measured(load, table, drives, fmean(turns.cpu), used / total, client)
 
 
-def _drive(load: Load, port: int, texts: int) -> Drive:
-    asked = {"prompt": load.subject.prompt, "max_tokens": LENGTH, "seed": 0, "ignore_eos": True, "stream": True}
-    return drive(port, lambda row: asked | {"row": row}, streams=load.streams, texts=texts, length=LENGTH)
+def _drive(load: Load, port: int, texts: int, *, in_step: bool = False) -> Drive:
+    """Have each stream ask for a first text, all at once, and then for some texts of the full length."""
+    asked = {"prompt": load.subject.prompt, "seed": 0, "ignore_eos": True, "stream": True}
+    shares = [1.0 if in_step else (row + 1) / load.streams for row in range(load.streams)]
+    lengths = [[ceil(share * LENGTH), *[LENGTH] * texts] for share in shares]
+    return drive(port, lambda row, length: asked | {"row": row, "max_tokens": length}, lengths)
 
 
 def _rates(drives: Sequence[Drive]) -> list[float]:
@@ -270,11 +276,11 @@ def _latencies(found: Sequence[Measured]) -> Figures:
 def _costs(found: Sequence[Measured]) -> Figures:
     rows: dict[str, list[float | None]] = {}
     for each in found:
-        parts = sum(len(drive.between) + drive.characters / LENGTH for drive in each.drives)
-        rate = parts / sum(drive.seconds for drive in each.drives)
+        parts = sum(len(drive.between) + len(drive.whole) for drive in each.drives)
+        rate = parts / sum(drive.total for drive in each.drives) * LENGTH
         rows[each.load.title] = [*(1e6 * seconds for seconds in (each.bare, each.server, each.client)), rate]
     columns = [f"{name}, CPU µs per character" for name in (BARE, SERVER, "its client")]
-    return Figures("What it costs, and the parts that the client receives", [*columns, "parts per second"], rows)
+    return Figures("What it costs, and the parts that the client receives", [*columns, "parts per text"], rows)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ import re
 import select
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.harness import BenchmarkError
 
@@ -29,19 +29,22 @@ class Drive:
     """What came of some requests.
 
     Attributes:
-        seconds: from the first request to the end of the last answer.
-        client: CPU seconds of the client.
-        characters: of all texts.
+        seconds: in which all streams were busy and out of step: from the end of the last of their first texts to the
+            end of the last text of the stream that was done first.
+        characters: that came in this time.
+        client: CPU seconds of the client, from the first request to the last answer.
+        total: characters of all texts.
         burst: seconds from each request to its first text, for the requests that all streams begin with at once.
         first: the same for all later ones.
         between: seconds between two parts of a text that were received one after the other.
         whole: seconds from each request to the end of its text.
-        parts: of one answer, as they were received.
+        parts: of the last answer of a stream, as they were received.
     """
 
     seconds: float = 0.0
-    client: float = 0.0
     characters: int = 0
+    client: float = 0.0
+    total: int = 0
     burst: list[float] = field(default_factory=list)
     first: list[float] = field(default_factory=list)
     between: list[float] = field(default_factory=list)
@@ -49,30 +52,38 @@ class Drive:
     parts: list[bytes] = field(default_factory=list)
 
 
+class _Answer(NamedTuple):
+    """An answer as it came: the characters that were asked for, its parts, and when each of them came."""
+
+    length: int
+    parts: list[bytes]
+    times: list[float]
+
+
 class _Stream:
     """A connection, on which texts are asked for one after the other."""
 
-    def __init__(self, port: int, request: bytes, texts: int) -> None:
+    def __init__(self, port: int, requests: Sequence[tuple[int, bytes]]) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.answers: list[list[bytes]] = []
-        self.left = texts
+        self.answers: list[_Answer] = []
+        self.left = list(requests)
         self.began = self.last = 0.0
-        self._request = request
 
     def ask(self) -> None:
-        self.left -= 1
+        length, request = self.left.pop(0)
         self.last = 0.0
-        self.answers.append([])
+        self.answers.append(_Answer(length, [], []))
         self.began = time.perf_counter()
-        self.socket.sendall(self._request)
+        self.socket.sendall(request)
 
     def receive(self, drive: Drive) -> bool:
         """Take what has come; returns whether it is the end of an answer."""
         data = self.socket.recv(2**18)
         now = time.perf_counter()
-        parts = self.answers[-1]
+        _, parts, times = self.answers[-1]
         parts.append(data)
+        times.append(now)
         if EVENT in data:
             if self.last:
                 drive.between.append(now - self.last)
@@ -87,30 +98,31 @@ class _Stream:
         return is_end
 
 
-def drive(port: int, body: Callable[[int], Mapping[str, Any]], *, streams: int, texts: int, length: int) -> Drive:
+def drive(port: int, body: Callable[[int, int], Mapping[str, Any]], lengths: Sequence[Sequence[int]]) -> Drive:
     """Have texts written by a server on this machine: each stream asks for one, reads it to its end, asks again.
+
+    The first requests come all at once; later ones whenever a text has ended.
 
     Args:
         port: of the server.
-        body: of the requests of a stream, by its number.
-        streams: at once.
-        texts: of each stream.
-        length: characters of each text, which are checked.
-
-    The first requests come all at once; later ones whenever a text has ended.
+        body: of a request, by the number of its stream and the characters that it asks for.
+        lengths: by stream, the characters of its texts, which are checked; two texts at least.
 
     Raises:
         BenchmarkError: if an answer is not such a text.
     """
     found = Drive()
-    opened = {each.socket.fileno(): each for each in (_Stream(port, request(body(i)), texts) for i in range(streams))}
+    opened: dict[int, _Stream] = {}
+    for row, own in enumerate(lengths):
+        stream = _Stream(port, [(length, request(body(row, length))) for length in own])
+        opened[stream.socket.fileno()] = stream
     poll = select.epoll()
     for number in opened:
         poll.register(number, select.EPOLLIN)
-    found.client, began = -time.process_time(), time.perf_counter()
+    found.client = -time.process_time()
     for stream in opened.values():
         stream.ask()
-    busy = streams
+    busy = len(opened)
     while busy:
         ready = poll.poll(PATIENCE)
         if not ready:
@@ -122,14 +134,37 @@ def drive(port: int, body: Callable[[int], Mapping[str, Any]], *, streams: int, 
                     stream.ask()
                 else:
                     busy -= 1
-    found.seconds = time.perf_counter() - began
     found.client += time.process_time()
     poll.close()
     for stream in opened.values():
         stream.socket.close()
-        found.characters += sum(_check(b"".join(answer), length) for answer in stream.answers)
-    found.parts = next(iter(opened.values())).answers[0]
+    _count(found, list(opened.values()))
     return found
+
+
+def _count(found: Drive, streams: Sequence[_Stream]) -> None:
+    """Check the texts, and count the characters that came while all streams were busy."""
+    begin = max(stream.answers[0].times[-1] for stream in streams)
+    end = min(stream.answers[-1].times[-1] for stream in streams)
+    found.seconds = end - begin
+    for stream in streams:
+        for answer in stream.answers:
+            _check(b"".join(answer.parts), answer.length)
+            found.total += answer.length
+            # An event is sent in one piece, so the end of a part is the end of an event.
+            early, late = (_received(answer, until) for until in (begin, end))
+            found.characters += late - early
+    found.parts = streams[0].answers[-1].parts
+
+
+def _received(answer: _Answer, until: float) -> int:
+    """The characters that had come by a time."""
+    if not answer.times or until < answer.times[0]:
+        return 0
+    if until >= answer.times[-1]:
+        return answer.length
+    count = sum(when <= until for when in answer.times)
+    return len(text_of(b"".join(answer.parts[:count])))
 
 
 def request(body: Mapping[str, Any], *, closes: bool = False) -> bytes:
@@ -146,8 +181,6 @@ def text_of(answer: bytes) -> str:
     return "".join(choice["text"] for event in events for choice in event["choices"])
 
 
-def _check(answer: bytes, length: int) -> int:
-    """The number of characters of an answer, which must be those that were asked for."""
+def _check(answer: bytes, length: int) -> None:
     if not answer.startswith(b"HTTP/1.1 200 ") or len(text_of(answer)) != length:
         raise BenchmarkError(f"the answer is not a text of {length:,} characters:\n{answer[:2000].decode()}")
-    return length

@@ -110,6 +110,7 @@ def describe(source: ExportSource, network: RecurrentNetwork | ContextTree, runt
     return {
         "format": FORMAT,
         "name": f"{manifest.settings['model']['name']} on {manifest.settings['corpus']['name']}",
+        "run": source.artifact.path.absolute().name,
         "cell": layers[0].cell if layers else None,
         "units": [layer.units for layer in layers],
         "vocab_size": network.vocab_size,

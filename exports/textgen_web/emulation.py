@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from textgen import Cell, ContextTree, Ids, RecurrentNetwork, Runtime, State, StateSpec
+from textgen_web.kernel import SIGMOID, TANH, Rational
 from textgen_web.weights import QUANTUM, Tensors
 
 if TYPE_CHECKING:
@@ -79,12 +81,12 @@ class Emulation(Runtime):
             if self._cell == "gru":
                 projected, recurrent = projected + bias[0], recurrent + bias[1]
                 (z, r, candidate), (rz, rr, rc) = (np.split(each, 3, axis=1) for each in (projected, recurrent))
-                candidate = np.tanh(candidate + _sigmoid(r + rr) * rc)
+                candidate = _tanh(candidate + _sigmoid(r + rr) * rc)
                 values = candidate + _sigmoid(z + rz) * (h - candidate)
             else:
                 take, keep, candidate, give = np.split(projected + recurrent + bias, 4, axis=1)
-                c = _sigmoid(keep) * state[f"{layer}.c"] + _sigmoid(take) * np.tanh(candidate)
-                values = _sigmoid(give) * np.tanh(c)
+                c = _sigmoid(keep) * state[f"{layer}.c"] + _sigmoid(take) * _tanh(candidate)
+                values = _sigmoid(give) * _tanh(c)
                 after[f"{layer}.c"] = c
             after[f"{layer}.h"] = values
         return after
@@ -96,6 +98,19 @@ class Emulation(Runtime):
         return np.asarray(whole * self._tensors[f"{name}.scale"], np.float32)
 
 
-def _sigmoid(x: Array) -> Array:
-    # Written with tanh, which does not overflow for large negative x as exp(-x) does.
-    return np.asarray(np.float32(0.5) * np.tanh(np.float32(0.5) * x) + np.float32(0.5), np.float32)
+def _rational(x: Array, formula: Rational) -> Array:
+    bound, numerator, denominator, added = formula
+    x = np.clip(x, np.float32(-bound), np.float32(bound))
+    square = x * x
+
+    def polynomial(coefficients: Sequence[float]) -> Array:
+        first, *others = map(np.float32, coefficients)
+        value: Array = np.full_like(x, first)
+        for each in others:
+            value = value * square + each
+        return value
+
+    return np.asarray(polynomial(numerator) * x / polynomial(denominator) + np.float32(added), np.float32)
+
+
+_sigmoid, _tanh = partial(_rational, formula=SIGMOID), partial(_rational, formula=TANH)

@@ -19,6 +19,7 @@ from textgen import (
     describe_model,
     exported_manifest,
     sha256,
+    write_atomically,
     write_folder,
 )
 from textgen.errors import ArtifactError, UnsupportedModelError
@@ -26,6 +27,7 @@ from textgen.options import Options
 from textgen_web.description import FORMAT, check_parts, describe
 from textgen_web.emulation import Emulation
 from textgen_web.javascript import engine, read
+from textgen_web.pages import is_single_page, page_files, single_page
 from textgen_web.weights import Precision, web_weights
 
 #: The files of an export.
@@ -39,15 +41,22 @@ MODEL, WEIGHTS, ENGINE, TYPES, PACKAGE, CARD, SUMS = (
     "SHA256SUMS",
 )
 
+#: Those of the page.
+PAGE = {"index.html", "page"}
+
 
 class WebOptions(Options):
     """Options of :class:`WebExporter`."""
 
     precision: Precision = Field("fp32", description="Of the kernels: fp32, fp16 or int8, for a smaller download.")
+    single: bool = Field(False, description="Write one HTML file, which opens without a server.")
 
 
 class WebExporter(Exporter):
-    """Writes a folder for any static host, which is an npm package, too: the model, and an engine in JavaScript."""
+    """Writes a folder for any static host, which is an npm package, too: a page, the model, an engine in JavaScript.
+
+    With ``single``, one HTML file has the page with everything inside; its name ends in ``.html``.
+    """
 
     Options = WebOptions
 
@@ -60,7 +69,11 @@ class WebExporter(Exporter):
             raise UnsupportedModelError(
                 "this model is neither a GRU or LSTM stack nor an n-gram: the web engine has no other"
             )
-        _check_replaceable(folder)
+        file = folder if folder.suffix == ".html" else folder.with_name(f"{folder.name}.html")
+        if self.options.single:
+            _check_page(file)
+        else:
+            _check_replaceable(folder)
         precision = self.options.precision
         tensors = web_weights(network, precision)
         runtime = Emulation(network, tensors, source.artifact.state_spec)
@@ -75,8 +88,15 @@ class WebExporter(Exporter):
             "card": describe_model(manifest),
             "licence": manifest.provenance.get("licence", "unknown"),
         }
+        weights = safetensors.numpy.save(tensors)
+        if self.options.single:
+            write_atomically(file, single_page(about, weights))
+            return ExportReport(file.parent, (file.name,), parity.figures())
         with write_folder(folder) as work:
-            (work / WEIGHTS).write_bytes(safetensors.numpy.save(tensors))
+            (work / WEIGHTS).write_bytes(weights)
+            (work / "page").mkdir()
+            for name, page in page_files().items():
+                (work / name).write_bytes(page)
             content = {
                 MODEL: json.dumps(about, ensure_ascii=False, allow_nan=False) + "\n",
                 ENGINE: engine(),
@@ -86,7 +106,7 @@ class WebExporter(Exporter):
             }
             for name, text in content.items():
                 (work / name).write_bytes(text.encode("utf-8", "surrogatepass"))
-            names = sorted(path.name for path in work.iterdir())
+            names = sorted(path.relative_to(work).as_posix() for path in work.rglob("*") if path.is_file())
             (work / SUMS).write_bytes("".join(f"{sha256(work / name)}  {name}\n" for name in names).encode())
         return ExportReport(folder, (*names, SUMS), parity.figures())
 
@@ -134,7 +154,17 @@ def _check_replaceable(folder: Path) -> None:
         is_ours = not names or json.loads((folder / MODEL).read_bytes())["format"] == FORMAT
     except (OSError, ValueError, KeyError, TypeError):
         is_ours = False
-    others = names - {MODEL, WEIGHTS, ENGINE, TYPES, PACKAGE, CARD, SUMS}
+    others = names - {MODEL, WEIGHTS, ENGINE, TYPES, PACKAGE, CARD, SUMS, *PAGE}
     if not is_ours or others or folder.samefile("."):
         what = f"has {min(others)}, which" if is_ours and others else "already exists and"
         raise ArtifactError(f"{folder} {what} is not of an export for the web; choose another --out")
+
+
+def _check_page(file: Path) -> None:
+    """Check that a file is a page of ours, or does not exist.
+
+    Raises:
+        ArtifactError: otherwise.
+    """
+    if file.exists() and not (file.is_file() and is_single_page(file.read_bytes())):
+        raise ArtifactError(f"{file} already exists and is not a page of textgen; choose another --out")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from base64 import b64encode
 from functools import cache
 from importlib.resources import files
 
-from textgen_web.kernel import product_module
+from textgen_web.kernel import SIGMOID, TANH, kernel_module
 
 #: In an order in which each comes after those that it imports.
 MODULES = ("errors", "random", "kernel", "tensors", "ngram", "network", "tokenizers", "sampling", "stop", "row")
@@ -32,7 +33,8 @@ def engine(*, is_module: bool = True) -> str:
 
 def _source(name: str) -> str:
     text = _IMPORT.sub("", read(f"{name}.js"))
-    return text.replace("@KERNEL@", b64encode(product_module()).decode())
+    text = text.replace("'@RATIONALS@'", json.dumps([SIGMOID, TANH]))
+    return text.replace("@KERNEL@", b64encode(kernel_module()).decode())
 
 
 def read(name: str) -> str:

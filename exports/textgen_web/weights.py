@@ -20,15 +20,18 @@ LARGEST, QUANTUM = 63, np.float32(1 / 127)
 def web_weights(network: RecurrentNetwork | ContextTree, precision: Precision) -> Tensors:
     """The tensors of a network, or of an n-gram alone.
 
-    They have the names of ``weights.safetensors``. The head is multiplied by its power. The kernels of products with
-    outputs of layers have the precision; an int8 kernel is the pair ``{name}.quantized`` (int8) and ``{name}.scale``
-    (float32, per column). The input, the biases and an int8 export's head stay float32. The arrays of an n-gram have
-    the smallest dtypes that hold them; ``ngram.power`` is ``[1]`` float32.
+    They have the names of ``weights.safetensors``. The head is multiplied by its power; the embedding by the kernel of
+    the first layer, whose input is then one-hot, if that takes less room. The kernels of products with outputs of
+    layers have the precision; an int8 kernel is the pair ``{name}.quantized`` (int8) and ``{name}.scale`` (float32, per
+    column). The input, the biases and an int8 export's head stay float32. The arrays of an n-gram have the smallest
+    dtypes that hold them; ``ngram.power`` is ``[1]`` float32.
     """
     if isinstance(network, ContextTree):
         return _ngram(network, 1.0)
-    tensors = network.tensors()
-    tensors = {name: array for name, array in tensors.items() if not name.startswith(ContextTree.prefix)}
+    tensors = {name: array for name, array in network.tensors().items() if not name.startswith(ContextTree.prefix)}
+    embedding, kernel = network.embedding, network.layers[0].kernel
+    if embedding is not None and len(embedding) * kernel.shape[1] <= embedding.size + kernel.size:
+        tensors["layers.0.kernel"] = tensors.pop("embedding") @ kernel
     tensors["head.kernel"], tensors["head.bias"] = network.head()
     for name in [name for name in tensors if name.endswith("kernel") and name != "layers.0.kernel"]:
         if precision == "fp16":

@@ -31,6 +31,9 @@ BodyT = TypeVar("BodyT", bound=protocol.Body)
 #: Paths that need no key: whether the server is up is not a secret.
 HEALTH, METRICS, OPENAPI = "/health", "/metrics", "/openapi.json"
 
+#: The status in the log if a client left before its answer began.
+LEFT = 499
+
 #: Types of the page's files: those that the machine knows may differ.
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 
@@ -161,39 +164,31 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["app"] = self  # Starlette then raises its errors instead of answering them
-        began, status = perf_counter(), 499
+        began = perf_counter()
 
         async def watched(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                scope["textgen.status"] = message["status"]
             await send(message)
 
         try:
             await self._inside(scope, receive, watched)
         finally:
             if self._logs:
-                seconds = round(perf_counter() - began, 6)
+                seconds, status = round(perf_counter() - began, 6), scope.get("textgen.status", LEFT)
                 client = scope["client"][0] if scope["client"] else None
                 about = {"method": scope["method"], "path": scope["path"][:200], "status": status, "seconds": seconds}
                 log("request", client=client, **about, **scope.get("textgen.log", {}))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; an error in its own shape, unless an answer has begun."""
-        has_begun = False
-
-        async def watched(message: Message) -> None:
-            nonlocal has_begun
-            has_begun = True
-            await send(message)
-
         try:
-            await self._behind_doors(scope, receive, watched)
+            await self._behind_doors(scope, receive, send)
         except ConnectionError:  # the client has left
             pass
         except Exception as error:
             refused = _refusal(error, scope)
-            if not has_begun:
+            if "textgen.status" not in scope:
                 await JSONResponse(refused.body, refused.status, refused.headers)(scope, receive, send)
 
     def _find(self, name: str | None) -> ServedRun:
@@ -278,14 +273,12 @@ def _refusal(error: Exception, scope: Scope) -> RequestError:
 
 
 def read_page() -> dict[str, tuple[bytes, str]]:
-    """The files of the page by path, with their types."""
-    found = {}
-    folder = files("textgen_serve") / "page"
-    if folder.is_dir():
-        for file in folder.iterdir():
-            kind = _TYPES.get(PurePath(file.name).suffix)
-            if kind is not None:
-                found["/" if file.name == "index.html" else f"/page/{file.name}"] = file.read_bytes(), kind
+    """The files of the page by path, with their types: those of any page of textgen, and the engine of this one."""
+    found = {"/page/engine.js": ((files("textgen_serve") / "page" / "server_engine.js").read_bytes(), _TYPES[".js"])}
+    for file in (files("textgen") / "page").iterdir():
+        kind = _TYPES.get(PurePath(file.name).suffix)
+        if kind is not None:
+            found["/" if file.name == "index.html" else f"/page/{file.name}"] = file.read_bytes(), kind
     return found
 
 

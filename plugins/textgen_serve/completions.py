@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from time import perf_counter, time
 from typing import Any, NamedTuple
@@ -34,7 +35,7 @@ from textgen_serve.writing import Desk, Piece, Writing
 PING_EVERY = 15.0
 
 #: Events that all streams together send a second, at most: each then carries more text.
-EVENTS_PER_SECOND = 2_500
+EVENTS_PER_SECOND = 1_500
 
 #: Seconds in which a client must take the end of a stream that has failed.
 LAST_SECONDS = 5.0
@@ -92,20 +93,12 @@ class Completions:
         body = read_body(CompletionRequest, content, strict=self._limits.is_strict)
         run = self._find(body.model)
         with self._desk.place(run, body.rows):
-            answer = asyncio.create_task(self._answer(scope, send, body, run, began))
-            # A client that leaves must end its texts, although nobody asks to send to it.
-            gone = asyncio.create_task(_wait_until_gone(receive))
             try:
-                await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
-                if not answer.done():
-                    self._metrics.cancelled.labels(run.name).inc()
-                    answer.cancel()
-                    raise ConnectionError
-                answer.result()
-            finally:
-                for task in (answer, gone):
-                    task.cancel()
-                await asyncio.gather(answer, gone, return_exceptions=True)
+                async with _while_connected(receive):
+                    await self._answer(scope, send, body, run, began)
+            except ConnectionError:
+                self._metrics.cancelled.labels(run.name).inc()
+                raise
 
     async def _answer(self, scope: Scope, send: Send, body: CompletionRequest, run: ServedRun, began: float) -> None:
         """Write the texts, and answer."""
@@ -200,9 +193,33 @@ class Completions:
             self._metrics.success.labels(run.name, reason).inc()
 
 
-async def _wait_until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+@asynccontextmanager
+async def _while_connected(receive: Receive) -> AsyncIterator[None]:
+    """Cancel the block as soon as the client leaves: it must end its texts, although nobody sends to it.
+
+    Raises:
+        ConnectionError: if the client has left.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    has_left = False
+
+    async def watch() -> None:
+        nonlocal has_left
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        has_left = True
+        task.cancel()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if has_left and not task.uncancel():
+            raise ConnectionError from None
+        raise
+    finally:
+        watching.cancel()
 
 
 async def _ping(response: _Response) -> None:

@@ -336,6 +336,9 @@ class ModelDetails(BaseModel):
     prompt: str = Field(description="The run's own prompt.")
     labels: list[str]
     default_length: int
+    corpus: str = Field(description="The training text, by the name of its corpus.")
+    license: str | None = Field(description="Terms of the training text.")
+    held_out_loss: float | None = Field(description="Nats per character on text that was held out.")
 
 
 class Model(BaseModel):

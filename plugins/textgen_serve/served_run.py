@@ -126,6 +126,9 @@ class ServedRun:
                 prompt=self.generator.defaults.prompt,
                 labels=list(self.labels),
                 default_length=self.default_length,
+                corpus=self.generator.run.settings["corpus"]["name"],
+                license=artifact.manifest.provenance.get("licence"),
+                held_out_loss=artifact.manifest.metrics.get("held_out_loss"),
             ),
         )
 

@@ -27,13 +27,17 @@ from textgen.text.boundaries import Boundaries
 from textgen.text.labels import label_of
 from textgen.text.tokenizer import Tokenizer
 
-#: By the clock: the steps of a first chunk, which are the fewest of any chunk, and the most. Where other processes
-#: take the time, chunks would shrink to a step, of which a small model is a fraction.
-FIRST_STEPS, MOST_STEPS_WRITTEN = 4, 64
+#: By the clock: the steps of a first chunk, which are the fewest of any chunk, and the most: of text that may end at
+#: any step, and of text that runs to its full length. Where other processes take the time, chunks would shrink to a
+#: step, of which a small model is a fraction.
+FIRST_STEPS, MOST_STEPS_TO_END, MOST_STEPS_WRITTEN = 4, 64, 512
 
 #: By the clock: what a row costs in a turn besides its steps is about a tenth of this; turns of many rows take longer,
 #: so that it stays a tenth.
-SECONDS_PER_ROW = 1e-4
+SECONDS_PER_ROW = 2e-4
+
+#: By the clock: how fast a quick chunk is forgotten; by half in fifteen chunks, if all others take longer.
+FORGETS = 1.05
 
 #: Forms of chains, besides the common ones, that a runtime may make a graph for: each takes as much memory as the
 #: weights, and stays. Rows in further forms are written step by step, which is slower.
@@ -96,7 +100,8 @@ class Batching:
         self._to_cancel: deque[tuple[Job, list[Row]]] = deque()
         self._job_of: dict[Row, Job] = {}  # of the rows that are read or written
         self._reading: list[Reading] = []
-        self._writing: list[Writing] = []
+        self._writing: list[Writing] = []  # written in this round
+        self._due: list[Writing] = []  # to be written in this round
 
     @property
     def running(self) -> int:
@@ -164,7 +169,7 @@ class Batching:
         self._to_cancel.append((job, job.rows if rows is None else [job.rows[index] for index in rows]))
 
     def turn(self) -> list[Event | Failed]:
-        """Let rows in, read prompts, and write a chunk of each row.
+        """Let rows in, read prompts, and write a chunk of each row; first chunks in a turn of their own.
 
         Returns:
             What happened, in order; nothing if there is nothing to do.
@@ -172,6 +177,20 @@ class Batching:
         return list(self._turn())
 
     def _turn(self) -> Iterator[Event | Failed]:
+        yield from self._end_cancelled()
+        if not self._due:
+            self._writing = _joined(self._writing)
+            self._admit()
+            yield from self._read()
+            self._due, self._writing = self._writing, []
+        # Rows that have just begun need not wait for a long chunk of the others, which have the next turn.
+        groups = [group for group in self._due if group.is_new] or self._due
+        self._due = [group for group in self._due if group not in groups]
+        share = 1 / max(1, sum(not group.is_new for group in groups))  # first chunks are short
+        for group in groups:
+            yield from self._each(group, partial(self._write, share=share))
+
+    def _end_cancelled(self) -> Iterator[Event]:
         while self._to_cancel:
             job, rows = self._to_cancel.popleft()
             for row in rows:
@@ -179,13 +198,6 @@ class Batching:
                     row.cancel()
                     yield self._end(job, row, "")
             self._drop_cancelled()
-        self._admit()
-        yield from self._read()
-        groups, self._writing = self._writing, []
-        share = 1 / max(1, sum(not group.is_new for group in groups))  # first chunks are short
-        for group in groups:
-            yield from self._each(group, partial(self._write, share=share))
-        self._writing = _joined(self._writing)
 
     def _drop_cancelled(self) -> None:
         """Drop cancelled rows from those that wait."""
@@ -249,7 +261,8 @@ class Batching:
         elif group.is_new:
             chunk = group.preferred or FIRST_STEPS
         else:
-            known = self._clock.steps(group, MOST_STEPS_WRITTEN, share) or STEPS_STREAMED
+            most = MOST_STEPS_WRITTEN if group.is_endless else MOST_STEPS_TO_END
+            known = self._clock.steps(group, most, share) or STEPS_STREAMED
             chunk = group.preferred or max(FIRST_STEPS, known)
         steps = min(chunk, group.steps_left)
         began = perf_counter()
@@ -324,7 +337,10 @@ class Batching:
 
 
 class Clock:
-    """Chooses steps so that they take a certain time, more for hundreds of rows, by a moving average of a step's time.
+    """Chooses steps so that they take a certain time, more for hundreds of rows.
+
+    The time of a step is that of the quickest chunk of late: what disturbs a chunk makes it longer, never shorter. By
+    the mean, chunks would shrink where others take the cores, until a text is all fixed costs.
 
     Args:
         seconds: the time to take.
@@ -332,22 +348,22 @@ class Clock:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._averages: dict[Hashable, float | None] = {}
+        self._quickest: dict[Hashable, float | None] = {}
 
     def steps(self, group: Group, most: int, share: float = 1.0) -> int | None:
         """The number of steps that take a share of the time, from 1 to ``most``; ``None`` before it is known."""
-        average = self._averages.get(_size(group))
+        quickest = self._quickest.get(_size(group))
         seconds = max(self._seconds, SECONDS_PER_ROW * len(group.rows))
-        return None if average is None else int(np.clip(share * seconds / average, 1, most))
+        return None if quickest is None else int(np.clip(share * seconds / quickest, 1, most))
 
     def note(self, group: Group, seconds: float) -> None:
         """Note the time of a step. The first one of its kind does not count: it prepares what later ones use."""
         key = _size(group)
-        average = self._averages.get(key)
-        if key not in self._averages:
-            self._averages[key] = None
+        quickest = self._quickest.get(key)
+        if key not in self._quickest:
+            self._quickest[key] = None
         else:
-            self._averages[key] = seconds if average is None else average + (seconds - average) / 4
+            self._quickest[key] = seconds if quickest is None else min(seconds, quickest * FORGETS)
 
 
 def _size(group: Group) -> Hashable:

@@ -184,21 +184,26 @@ class Writing(Group):
             if row.finish_reason and row.request.keep_state:
                 row.state = state.select([place])
         self.is_new = not any(row.written for row in self.rows)
-        endless, stream = all(row.is_endless for row in self.rows), any(row.request.stream for row in self.rows)
-        self.preferred = runtime.preferred_steps(endless=endless, stream=stream)
-        self.chunk, self.may_grow = self._choose_chunk(endless=endless, stream=stream)
+        stream = any(row.request.stream for row in self.rows)
+        self.preferred = runtime.preferred_steps(endless=self.is_endless, stream=stream)
+        self.chunk, self.may_grow = self._choose_chunk(stream=stream)
 
-    def _choose_chunk(self, *, endless: bool, stream: bool) -> tuple[int, bool]:
+    def _choose_chunk(self, *, stream: bool) -> tuple[int, bool]:
         asked = min((row.request.chunk for row in self.rows if row.request.chunk), default=None)
         if fixed := asked or self.preferred:
             return fixed, False
         if stream:
-            return STEPS_STREAMED, endless
-        return (STEPS, True) if endless else (STEPS_TO_END, False)
+            return STEPS_STREAMED, self.is_endless
+        return (STEPS, True) if self.is_endless else (STEPS_TO_END, False)
 
     @property
     def key(self) -> Hashable:
         return self.rows[0].chain.form, self._scores, self.is_new
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether all rows are sure to be written to their full length."""
+        return all(row.is_endless for row in self.rows)
 
     @property
     def steps_left(self) -> int:
@@ -246,7 +251,7 @@ class Writing(Group):
         with _quiet():
             generate = self._runtime.generate if in_graph else partial(Runtime.generate, self._runtime)
             block = generate(self._last_ids, self._state, self._draw, randoms)
-            found = [_extend(row, ids) for row, ids in zip(self.rows, block.ids.T, strict=True)]
+            found = [_extend(row, ids) for row, ids in zip(self.rows, np.ascontiguousarray(block.ids.T), strict=True)]
             for finish in (self._add_scores, self._keep_states):
                 try:
                     finish(block)

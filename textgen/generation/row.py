@@ -76,9 +76,10 @@ class Row:
         self.log_probability = 0.0
         self.state: State | None = None
         self._tokenizer = tokenizer
-        self._search = stop.search()
+        self._search = stop.search() if request.stop else None
         self._end_id = end_id
         self._drawn_count = self._extended_from = len(self.ids)
+        self._most_ids = len(self.ids) + request.length * MOST_IDS_PER_CHARACTER
         self._given_length = 0
         self._decoder = tokenizer.decoder()
         # The text of an id may depend on the ids before it.
@@ -139,15 +140,17 @@ class Row:
     @property
     def ids_left(self) -> int:
         """The number of ids that may still be drawn."""
-        return self.request.length * MOST_IDS_PER_CHARACTER - (len(self.ids) - self._drawn_count)
+        return self._most_ids - len(self.ids)
 
     def extend(self, ids: NDArray[np.int32]) -> str:
         """Append drawn ids, up to the end of the row; return the new text that can no longer change."""
         self._extended_from, start, left = len(self.ids), len(self.text), self.ids_left
-        new = ids[:left].tolist()
-        if is_ended := self._end_id in new:
-            new = new[: new.index(self._end_id)]
-        self.ids += new
+        new = ids[:left]
+        listed = new.tolist()
+        if is_ended := self._end_id in listed:
+            new = new[: listed.index(self._end_id)]
+            listed = listed[: len(new)]
+        self.ids += listed
         self.text += self._decoder.feed(new)
         if is_ended:
             self.text += self._decoder.flush()
@@ -158,7 +161,8 @@ class Row:
             self.finish_reason = "eos"
         if self.finish_reason is None and len(ids) >= left:
             self.finish_reason = "length"
-        return self._give(len(self.text) if self.finish_reason else len(self.text) - self._search.held_back)
+        held_back = self._search.held_back if self._search and self.finish_reason is None else 0
+        return self._give(len(self.text) - held_back)
 
     def cancel(self) -> None:
         """End the row where it is; its text is what :meth:`extend` has returned."""
@@ -176,7 +180,7 @@ class Row:
 
     def _end_within(self, start: int) -> None:
         """End the row if its text has a stop text, or its length; the new ids have the characters from ``start`` on."""
-        hit = self._search.feed(self.text[self._search.read :])
+        hit = self._search.feed(self.text[self._search.read :]) if self._search else None
         if hit and hit[1] <= self._length_limit:
             self._cut(start, hit[1], "stop")
             self.text, self.stop_text = self.text[: hit[0]], self.text[hit[0] :]

@@ -4,9 +4,7 @@
 import {makeKernel, PANEL} from './kernel.js';
 import {ContextTree} from './ngram.js';
 
-const sigmoid = x => 1 / (1 + Math.exp(-x));
-
-// int8: outputs of layers, which lie in [-1, 1], are multiples of 1/127; products of whole numbers below 2^24 are exact.
+// int8: outputs of layers, which lie in [-1, 1], are taken as multiples of 1/127.
 const QUANTUM = Math.fround(1 / 127);
 
 /** The nearest whole number, of two the even one. */
@@ -26,12 +24,14 @@ export class Network {
   #head;
   #inputs; // of the first layer: the projection of each id, once it was needed
   #ngram;
-  #f; // the kernel's memory as numbers, and its buffers as addresses
-  #product;
+  #kernel;
+  #f; // its memory as numbers, and in it buffers, as addresses
   #x;
   #addend;
   #out;
   #zero;
+  #gates;
+  #candidates;
 
   /**
    * @param {{cell: 'gru' | 'lstm' | null, units: number[], vocabSize: number}} about
@@ -67,12 +67,16 @@ export class Network {
       return at;
     };
     for (const each of matrices) each.at = take(each.rows * each.panels * PANEL);
-    [this.#x, this.#addend, this.#out, this.#zero] = [longest, widest, widest, widest].map(take);
-    const kernel = makeKernel(floats, kind);
-    this.kernel = kernel.kind;
-    this.#f = kernel.memory;
-    this.#product = kernel.product;
-    matrices.forEach(each => this.#place(each));
+    [this.#x, this.#addend, this.#out, this.#zero, this.#gates, this.#candidates] =
+      [longest, widest, widest, widest, widest, widest].map(take);
+    this.#kernel = makeKernel(floats, kind);
+    this.kernel = this.#kernel.kind;
+    this.#f = this.#kernel.memory;
+    for (const each of matrices) {
+      if (each.scale && this.#kernel.product_int8) this.#placeInPairs(each);
+      else this.#place(each);
+      delete each.data;
+    }
   }
 
   /** The bias of a layer: that of the input, or of a GRU the recurrent one. */
@@ -92,7 +96,17 @@ export class Network {
         this.#f.set(data.subarray(from, from + width), to + i * PANEL);
       }
     }
-    delete matrix.data;
+  }
+
+  /** The same for whole numbers of 8 bits, those of two rows in turns. */
+  #placeInPairs(matrix) {
+    const {data, rows, columns, at} = matrix, to = new Int8Array(this.#f.buffer, at), pairs = Math.ceil(rows / 2);
+    for (let i = 0; i < rows; i++) {
+      for (let j = 0; j < columns; j++) {
+        const row = Math.floor(j / PANEL) * pairs + (i >> 1);
+        to[(row * PANEL + (j % PANEL)) * 2 + (i & 1)] = data[i * columns + j];
+      }
+    }
   }
 
   start() {
@@ -136,35 +150,48 @@ export class Network {
   #times(values, {rows, columns, panels, at, scale}, addend) {
     const f = this.#f, out = f.subarray(this.#out / 4, this.#out / 4 + columns);
     if (scale) {
-      const x = this.#x / 4;
-      for (let i = 0; i < rows; i++) f[x + i] = nearest(Math.fround(values[i] / QUANTUM));
-      this.#product(this.#x, at, this.#zero, this.#out, rows, panels);
+      if (this.#kernel.product_int8) {
+        const x = new Int16Array(f.buffer, this.#x, rows + (rows & 1));
+        for (let i = 0; i < rows; i++) x[i] = nearest(Math.fround(values[i] / QUANTUM));
+        if (rows & 1) x[rows] = 0;
+        this.#kernel.product_int8(this.#x, at, this.#out, x.length / 2, panels);
+      } else {
+        const x = this.#x / 4;
+        for (let i = 0; i < rows; i++) f[x + i] = nearest(Math.fround(values[i] / QUANTUM));
+        this.#kernel.product(this.#x, at, this.#zero, this.#out, rows, panels);
+      }
       for (let j = 0; j < columns; j++) out[j] = Math.fround(out[j] * scale[j]) + addend[j];
     } else {
       f.set(values, this.#x / 4);
       f.set(addend, this.#addend / 4);
-      this.#product(this.#x, at, this.#addend, this.#out, rows, panels);
+      this.#kernel.product(this.#x, at, this.#addend, this.#out, rows, panels);
     }
     return out;
   }
 
   #gru({size, recurrent, recurrentBias}, input, [h]) {
-    const sums = this.#times(h, recurrent, recurrentBias);
-    for (let j = 0; j < size; j++) {
-      const update = sigmoid(input[j] + sums[j]), reset = sigmoid(input[size + j] + sums[size + j]);
-      const candidate = Math.tanh(input[2 * size + j] + reset * sums[2 * size + j]);
-      h[j] = candidate + update * (h[j] - candidate);
-    }
+    const sums = this.#times(h, recurrent, recurrentBias), f = this.#f, round = Math.fround;
+    const update = this.#gates / 4, reset = update + size, candidate = this.#candidates / 4;
+    for (let j = 0; j < 2 * size; j++) f[update + j] = input[j] + sums[j];
+    this.#kernel.sigmoid(this.#gates, Math.ceil(2 * size / 4));
+    for (let j = 0; j < size; j++) f[candidate + j] = input[2 * size + j] + round(f[reset + j] * sums[2 * size + j]);
+    this.#kernel.tanh(this.#candidates, Math.ceil(size / 4));
+    for (let j = 0; j < size; j++) h[j] = f[candidate + j] + round(f[update + j] * round(h[j] - f[candidate + j]));
     return h;
   }
 
   #lstm({size, recurrent}, input, [h, c]) {
-    const sums = this.#times(h, recurrent, input);
-    for (let j = 0; j < size; j++) {
-      const take = sigmoid(sums[j]), keep = sigmoid(sums[size + j]), output = sigmoid(sums[3 * size + j]);
-      c[j] = keep * c[j] + take * Math.tanh(sums[2 * size + j]);
-      h[j] = output * Math.tanh(c[j]);
-    }
+    const sums = this.#times(h, recurrent, input), f = this.#f, round = Math.fround;
+    const take = this.#gates / 4, keep = take + size, output = keep + size, candidate = this.#candidates / 4;
+    f.set(sums.subarray(0, 2 * size), take);
+    f.set(sums.subarray(3 * size, 4 * size), output);
+    f.set(sums.subarray(2 * size, 3 * size), candidate);
+    this.#kernel.sigmoid(this.#gates, Math.ceil(3 * size / 4));
+    this.#kernel.tanh(this.#candidates, Math.ceil(size / 4));
+    for (let j = 0; j < size; j++) c[j] = round(f[keep + j] * c[j]) + round(f[take + j] * f[candidate + j]);
+    f.set(c, candidate);
+    this.#kernel.tanh(this.#candidates, Math.ceil(size / 4));
+    for (let j = 0; j < size; j++) h[j] = f[output + j] * f[candidate + j];
     return h;
   }
 }

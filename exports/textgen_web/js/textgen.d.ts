@@ -17,6 +17,8 @@ export interface LoadOptions {
 
 export interface About {
   name: string;
+  /** The name of the run's folder. */
+  run: string;
   /** Of all layers; null for an n-gram alone. */
   cell: 'gru' | 'lstm' | null;
   /** Of each layer. */

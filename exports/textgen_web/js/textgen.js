@@ -77,9 +77,9 @@ export class TextGenerator {
     this.#endId = host.special_ids.end;
     this.#forbidden = new Set(host.forbidden_ids);
     this.#labels = new Map(host.labels);
-    const {name, precision, sampler: chain, length, prompt, stop, card, licence: license} = model;
+    const {name, run, precision, sampler: chain, length, prompt, stop, card, licence: license} = model;
     this.about = Object.freeze({
-      name, cell, units, vocabSize, precision, kernel: this.#network.kernel, chain, length, prompt, stop,
+      name, run, cell, units, vocabSize, precision, kernel: this.#network.kernel, chain, length, prompt, stop,
       labels: [...this.#labels.keys()], card, license,
     });
   }
@@ -156,7 +156,7 @@ export class TextGenerator {
 
   /** What may follow a text, likeliest first; of an empty one, what texts begin with. */
   async probabilities(text = '', {label, state, signal} = {}) {
-    const {ids} = this.#encoded(text, {label, state});
+    const {ids} = this.#encoded(text, state ? {label, state} : {label: label ?? this.#usualLabel});
     let found;
     if (ids.length) {
       const after = await this.#read(ids, state, new Pause(signal));
@@ -171,6 +171,7 @@ export class TextGenerator {
 
   /** How likely each token of a text is, given those before it (nats); null for one before which there is nothing. */
   async score(text, {label, signal} = {}) {
+    label ??= this.#usualLabel;
     const {ids} = this.#encoded(text, {label}), first = label === undefined ? 0 : 1, decoder = this.#tokenizer.decoder();
     const found = ids.slice(first).map(id => ({text: decoder.feed([id]), logProbability: null}));
     await this.#read(ids, undefined, new Pause(signal), (place, state) => {
@@ -183,6 +184,7 @@ export class TextGenerator {
 
   /** The outputs of each layer after each token of a text. */
   async activations(text, {label, signal} = {}) {
+    label ??= this.#usualLabel;
     const {ids} = this.#encoded(text, {label}), first = label === undefined ? 0 : 1, decoder = this.#tokenizer.decoder();
     const found = [];
     await this.#read(ids, undefined, new Pause(signal), (place, state) => {
@@ -230,6 +232,13 @@ export class TextGenerator {
     const id = this.#labels.get(label) ?? this.#labels.get(label.normalize('NFC'));
     if (id === undefined) throw new TextgenError(`this model has no label ${JSON.stringify(label)}; there are: ${this.about.labels.join(', ') || 'none'}`);
     return id;
+  }
+
+  /** The label of a text that is read without one, as `textgen serve` has it: the most frequent one, if there are any. */
+  get #usualLabel() {
+    if (!this.#labels.size) return undefined;
+    const [usual] = this.#model.host.starts.reduce((best, each) => (each[1] > best[1] ? each : best));
+    return this.#labelOf([usual]) ?? undefined;
   }
 
   #isLabel(id) {

@@ -1,11 +1,15 @@
 // The engine that asks a textgen server, and the only file that knows its addresses.
 //
 // Any engine has these methods; errors have a message for people, and `needsKey` if a key would help:
-//   info()                                  the models: [{id, about, chain, length, prompt, labels, vocabSize}]
+//   info()                                  the models: [{id, about, chain, length, prompt, labels, vocabSize, facts}], where
+//                                           `facts` are [term, text] of the model card; `caution` where texts may differ
 //   generate(settings, onText, signal)      writes texts; calls onText(index, text); returns how each ended
 //   next({model, prompt, label}, signal)    what may follow, likeliest first: [{text, logProbability, isEnd}]
-//   score({model, prompt}, signal)          how likely a prompt is: [{text, logProbability}], null for what is not predicted
+//   score({model, prompt, label}, signal)   how likely a prompt is: [{text, logProbability}], null for what is not predicted
 //   command(settings)                       the command line that writes the same texts
+// and may have:
+//   states({model, prompt, label}, signal)  the network's state after each of the last tokens of a prompt: {texts, layers}
+//   check()                                 whether it computes what textgen computes: {passed, cases}
 // Settings are {model, prompt, label, n, length, temperature, topK, topP, minP, repetitionPenalty, stop, seed}; what
 // is undefined is left to the model.
 
@@ -13,14 +17,16 @@ import {command} from './command.js';
 
 const ROOT = new URL('../', import.meta.url);
 
-export class EngineError extends Error {
+const BITS = 1 / Math.LN2;
+
+class EngineError extends Error {
   constructor(message, {needsKey = false} = {}) {
     super(message);
     this.needsKey = needsKey;
   }
 }
 
-export class ServerEngine {
+class ServerEngine {
   command = command;
   #key = '';
 
@@ -40,6 +46,7 @@ export class ServerEngine {
       prompt: textgen.prompt ?? '',
       labels: textgen.labels ?? [],
       vocabSize: textgen.vocab_size,
+      facts: facts(textgen),
     }));
   }
 
@@ -67,8 +74,8 @@ export class ServerEngine {
     return choices.map(({text, logprob, is_end: isEnd}) => ({text, logProbability: logprob, isEnd}));
   }
 
-  async score({model, prompt}, signal) {
-    const body = {model, prompt, echo: true, max_tokens: 0, logprobs: 0};
+  async score({model, prompt, label}, signal) {
+    const body = {model, prompt, label, echo: true, max_tokens: 0, logprobs: 0};
     const {choices: [{logprobs}]} = await (await this.#request('v1/completions', body, signal)).json();
     return logprobs.tokens.map((text, index) => ({text, logProbability: logprobs.token_logprobs[index]}));
   }
@@ -130,3 +137,19 @@ function describe({cell, units, vocab_size: size, precision}) {
   const network = cell && `${cell.toUpperCase()} ${[units].flat().join(' + ')}`;
   return [network, size && `vocabulary of ${size.toLocaleString('en')}`, precision].filter(Boolean).join(', ');
 }
+
+/** The model card: terms and what is said of them. */
+function facts({cell, units, vocab_size: size, precision, runtime, corpus, license, held_out_loss: loss}) {
+  const network = cell && [cell.toUpperCase(), [units].flat().join(' + ')].join(' ');
+  const found = {
+    Network: network,
+    Vocabulary: size?.toLocaleString('en'),
+    'Trained on': corpus,
+    'Licence of its text': license,
+    'On text it has not seen': loss && `${(loss * BITS).toFixed(2)} bits per character`,
+    Runtime: [runtime, precision].filter(Boolean).join(', '),
+  };
+  return Object.entries(found).filter(([, value]) => value);
+}
+
+export const engine = new ServerEngine();

@@ -1,8 +1,7 @@
 // The controls, what they mean for the engine, and the link that carries them.
 
+import {$} from './elements.js';
 import {editChain, readChain} from './sampling.js';
-
-const $ = id => document.getElementById(id);
 
 /** Controls of samplers: the sampler in a chain, and the value with which it changes nothing. */
 const SAMPLERS = {
@@ -22,7 +21,11 @@ const LINKED = {
 /** The settings that are under "More". */
 const HIDDEN = ['min-p', 'repetition-penalty', 'stop-text'];
 
-const ESCAPES = {n: '\n', t: '\t', '\\': '\\'};
+/** The most characters of a prompt in a link: browsers and chat programs cut longer ones. */
+const MOST_LINKED = 4000;
+
+/** What a backslash and a letter stand for in a stop text. */
+const LETTERS = {n: '\n', t: '\t', '\\': '\\'};
 
 export class Settings {
   model; // whose defaults are shown
@@ -51,7 +54,7 @@ export class Settings {
 
   /** The settings as an engine takes them; what is undefined is left to the model. */
   read() {
-    const stop = $('stop-text').value.replace(/\\([nt\\])/g, (_, letter) => ESCAPES[letter]);
+    const stop = $('stop-text').value.replace(/\\([nt\\])/g, (_, letter) => LETTERS[letter]);
     return {
       model: this.model.id,
       prompt: $('prompt').value.toWellFormed?.() ?? $('prompt').value,
@@ -74,9 +77,15 @@ export class Settings {
     return editChain(readChain(this.model.chain), Object.fromEntries(wishes.filter(([, value]) => value !== undefined)));
   }
 
-  /** What follows the # of a link to these settings. */
+  /** Whether a link can carry the prompt. */
+  get isLinked() {
+    return $('prompt').value.length <= MOST_LINKED;
+  }
+
+  /** What follows the # of a link to these settings; a prompt that is too long for one is left out. */
   fragment() {
-    const found = Object.entries(LINKED).map(([name, id]) => [name, $(id).value]);
+    const linked = Object.entries(LINKED).filter(([name]) => name !== 'prompt' || this.isLinked);
+    const found = linked.map(([name, id]) => [name, $(id).value]);
     const filled = found.filter(([name, value]) => value !== '' || name === 'prompt');
     return new URLSearchParams([['model', this.model.id], ...filled]).toString();
   }

@@ -8,14 +8,24 @@ const OPTIONS = {
 
 const ESCAPES = {'\n': '\\n', '\t': '\\t', '\r': '\\r', '\\': '\\\\', "'": "\\'"};
 
+/** The most characters of a prompt on a command line: Linux takes words of up to 128 KiB. */
+const LONGEST = 20_000;
+
+/** The file that holds a prompt that is longer. */
+export const PROMPT_FILE = 'prompt.txt';
+
+/** Whether a prompt has to be in a file. */
+export const needsFile = ({prompt}) => prompt.length > LONGEST;
+
 /**
  * `textgen sample` with settings; those that are undefined are left to the run.
  * @param {object} settings as `engine.generate` takes them.
  */
 export function command(settings) {
   const words = ['textgen', 'sample', quote(settings.model)];
+  if (needsFile(settings)) words.push(`--prompt-file ${PROMPT_FILE}`);
   for (const [name, option] of Object.entries(OPTIONS)) {
-    const value = settings[name];
+    const value = name === 'prompt' && needsFile(settings) ? undefined : settings[name];
     if (value === undefined || (name === 'n' && value === 1)) continue;
     const text = String(value);
     words.push(text.startsWith('-') ? `${option}=${quote(text)}` : `${option} ${quote(text)}`);

@@ -1,8 +1,11 @@
 // The texts, as they come.
 
-import {element} from './bars.js';
+import {element} from './elements.js';
 
 const ENDS = {end: 'end', stop: 'stop text', length: 'length'};
+
+/** The most characters of a prompt that are shown before a text. */
+const MOST_SHOWN = 5000;
 
 /** Milliseconds of a frame. */
 const FRAME = 16;
@@ -70,14 +73,15 @@ export class Texts {
   #card(prompt, name) {
     const written = document.createTextNode('');
     const card = element('article', {className: 'text writing', ariaLabel: name});
-    const body = element('p', {className: 'body', tabIndex: 0});
+    const body = element('p', {className: 'body', tabIndex: 0, dir: 'auto'});
     const end = element('span', {className: 'end'}), tools = element('span', {className: 'tools', hidden: true});
     const foot = element('div', {className: 'foot'});
     const copy = element('button', {type: 'button', className: 'quiet', textContent: 'Copy', ariaLabel: `Copy ${name.toLowerCase()}`});
     const go = element('button', {type: 'button', className: 'quiet', textContent: 'Use as prompt', ariaLabel: `Use ${name.toLowerCase()} as prompt`});
     copy.addEventListener('click', () => this.onCopy(prompt + written.data, copy));
     go.addEventListener('click', () => this.onContinue(prompt + written.data));
-    body.append(element('span', {className: 'prompt', textContent: prompt}), written);
+    const shown = prompt.length > MOST_SHOWN ? `…${prompt.slice(-MOST_SHOWN).toWellFormed?.() ?? ''}` : prompt;
+    body.append(element('span', {className: 'prompt', textContent: shown}), written);
     tools.append(copy, go);
     foot.append(end, tools);
     card.append(body, foot);

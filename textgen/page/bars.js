@@ -1,14 +1,10 @@
 // Bars of what may follow the prompt.
 
+import {$, element, nameOf, percentage, visible} from './elements.js';
 import {draw, unknownLinks} from './sampling.js';
-
-const $ = id => document.getElementById(id);
 
 /** Bars that are shown. */
 const MOST = 12;
-
-/** Characters that cannot be seen, by name. */
-const NAMES = {' ': 'space', '\n': 'line end', '\t': 'tab', '\u00a0': 'no-break space'};
 
 export class Bars {
   #items = [];
@@ -49,7 +45,7 @@ export class Bars {
       const choice = choices[index];
       item.hidden = !choice;
       if (!choice) return;
-      const percent = percentage(drawn[index]), name = choice.isEnd ? 'end' : NAMES[choice.text];
+      const percent = percentage(drawn[index]), name = choice.isEnd ? 'end' : nameOf(choice.text);
       mark.textContent = name ?? visible(choice.text);
       mark.classList.toggle('named', Boolean(name));
       share.textContent = percent;
@@ -76,18 +72,4 @@ function scale(largest) {
 function tail(text) {
   const characters = [...text];
   return (characters.length > 12 ? '…' : '') + characters.slice(-12).join('').replaceAll('\n', '↵');
-}
-
-function visible(text) {
-  return text.replaceAll(' ', '␣').replaceAll('\n', '↵').replaceAll('\t', '⇥');
-}
-
-/** A probability in per cent, so that only 0 is shown as 0. */
-function percentage(share) {
-  if (share === 0) return '0 %';
-  return share < 0.001 ? '< 0.1 %' : `${(100 * share).toFixed(share < 0.9995 ? 1 : 0)} %`;
-}
-
-export function element(name, properties) {
-  return Object.assign(document.createElement(name), properties);
 }

@@ -1,18 +1,22 @@
 // The page: what happens when.
 
-import {Bars, element} from './bars.js';
-import {ServerEngine} from './server_engine.js';
+import {Bars} from './bars.js';
+import {showCard} from './card.js';
+import {PROMPT_FILE, needsFile} from './command.js';
+import {$, element} from './elements.js';
+import {engine} from './engine.js';
 import {Settings} from './settings.js';
+import {StateMap} from './state.js';
+import {Surprise} from './surprise.js';
 import {Texts} from './texts.js';
 
-/** The most characters of a prompt whose bits are counted: its probability is computed anew whenever typing pauses. */
+/** The most characters of a prompt that are scored: it is read anew whenever typing pauses. */
 const MOST_SCORED = 4000;
 
-const $ = id => document.getElementById(id);
-
-const engine = new ServerEngine();
 const settings = new Settings();
 const bars = new Bars(append);
+const surprise = new Surprise();
+const stateMap = new StateMap();
 const texts = new Texts($('texts'), usePrompt, copy);
 
 let models = [];
@@ -38,6 +42,7 @@ async function start() {
   $('model').replaceChildren(...models.map(({id}) => new Option(id)));
   $('model-field').hidden = models.length < 2;
   chooseModel();
+  check().catch(error => fail(error, check));
 }
 
 /** Show the model of the link, and the link's other settings. */
@@ -52,7 +57,19 @@ function chooseModel() {
 function useModel() {
   const model = models.find(({id}) => id === $('model').value);
   $('about').textContent = models.length < 2 ? [model.id, model.about].filter(Boolean).join(': ') : model.about;
+  document.title = `${model.id} – textgen`;
+  showCard(model.facts, model.card);
   settings.use(model);
+}
+
+/** Say whether the engine computes what textgen computes; a server has no need to. */
+async function check() {
+  if (!engine.check) return;
+  const {passed, cases} = await engine.check();
+  const differs = 'This browser does not compute what textgen computes: texts may differ.';
+  $('check').textContent = passed ? `Checked in this browser: ${cases} of ${cases} test cases as textgen computes them.` : differs;
+  $('check').hidden = false;
+  if (!passed) fail(new Error(`${differs} Try another browser, or export the model again.`), check);
 }
 
 /** Settings are others than before: the command line, the bars and, a moment later, the address follow. */
@@ -75,6 +92,8 @@ function settled() {
 function showCommand() {
   const wishes = settings.read(), words = engine.command(written ?? {...wishes, seed: wishes.seed ?? lastSeed});
   $('command').replaceChildren(...words.split(/(?<= )(?=--)/).map(textContent => element('span', {textContent})));
+  const save = needsFile(written ?? wishes) ? ` Save the prompt as ${PROMPT_FILE} there, with a line end after it.` : '';
+  $('command-help').textContent = `Run it in the folder that holds the run.${save}${settings.model.caution ?? ''}`;
 }
 
 /** Ask what may follow the prompt. */
@@ -83,17 +102,23 @@ async function ask(wishes) {
   asking = new AbortController();
   asked = JSON.stringify(Object.values(wishes));
   try {
-    const isScored = wishes.prompt && wishes.prompt.length <= MOST_SCORED;
-    const score = isScored ? engine.score(wishes, asking.signal) : [];
-    const [next, scored] = await Promise.all([engine.next(wishes, asking.signal), score]);
+    const isScored = wishes.prompt && wishes.prompt.length <= MOST_SCORED, {signal} = asking;
+    const [next, scored, states] = await Promise.all([
+      engine.next(wishes, signal),
+      isScored ? engine.score(wishes, signal) : [],
+      isScored && engine.states ? engine.states(wishes, signal) : {texts: [], layers: []},
+    ]);
     choices = next;
     followed = wishes;
     if (failed === ask) clear();
     showBars();
-    $('bits').textContent = bitsPerCharacter(scored);
+    surprise.show(scored, wishes.prompt.length > MOST_SCORED ? `Not of prompts of more than ${MOST_SCORED.toLocaleString('en')} characters.` : '');
+    stateMap.show(states.texts, states.layers);
   } catch (error) {
     if (error.name === 'AbortError') return;
-    asked = $('bits').textContent = '';
+    asked = '';
+    surprise.show([]);
+    stateMap.show([], []);
     fail(error, ask);
   }
 }
@@ -102,14 +127,6 @@ function showBars() {
   if (!choices) return;
   const isDrawn = followed.prompt || settings.model.labels.length; // or counted: how often texts begin so
   bars.show(followed.prompt, choices, isDrawn ? settings.chain() : []);
-}
-
-/** How well the model predicts a prompt, in a few words. */
-function bitsPerCharacter(scored) {
-  const predicted = scored.filter(({logProbability}) => logProbability !== null);
-  const nats = predicted.reduce((sum, {logProbability}) => sum - logProbability, 0);
-  const characters = predicted.reduce((sum, {text}) => sum + [...text].length, 0);
-  return characters ? `This prompt: ${(nats / Math.LN2 / characters).toFixed(2)} bits per character.` : '';
 }
 
 /** Write the texts of the settings with a seed. */
@@ -152,7 +169,7 @@ function usePrompt(text) {
   changed();
 }
 
-async function copy(text, button) {
+async function copy(text, button, said = 'Copied.') {
   const label = button.dataset.label ??= button.textContent;
   try {
     await navigator.clipboard.writeText(text);
@@ -161,7 +178,7 @@ async function copy(text, button) {
     button.focus();
   }
   button.textContent = 'Copied';
-  $('status').textContent = 'Copied.';
+  $('status').textContent = said;
   setTimeout(() => { button.textContent = label; }, 1500);
 }
 
@@ -215,7 +232,8 @@ $('copy-command').addEventListener('click', event => copy($('command').textConte
 $('copy-link').addEventListener('click', event => {
   const {seed} = settings.read(), fragment = new URLSearchParams(settings.fragment());
   fragment.set('seed', seed ?? lastSeed);
-  copy(`${location.href.split('#')[0]}#${fragment}`, event.currentTarget);
+  const said = settings.isLinked ? 'Copied.' : 'Copied, but without the prompt: it is too long for a link.';
+  copy(`${location.href.split('#')[0]}#${fragment}`, event.currentTarget, said);
 });
 $('key-field').addEventListener('submit', event => {
   event.preventDefault();
