@@ -149,7 +149,7 @@ def sample(textgen) -> Callable[..., str]:
     return call
 
 
-CASES = [
+CASES: list[tuple[str, int, dict[str, Any]]] = [
     ("The", 7, {"cell": "lstm", "layers": 2}),
     ("", 2**64 - 1, {"tokenizer": "char-eos", "sampler": LONG, "contexts": 60}),
     ("j\N{GRINNING FACE}u\u0301m", 2**53 + 1, {"tokenizer": "string-lookup", "sampler": "greedy"}),
