@@ -58,7 +58,7 @@ def serving(server: Path, backends: Path, repository: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [server, f"--model-repository={repository}", f"--backend-directory={backends}"]
+    command = [str(server), f"--model-repository={repository}", f"--backend-directory={backends}"]
     command += [f"--http-port={port}", "--http-address=127.0.0.1", "--allow-grpc=false", "--allow-metrics=false"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         log: list[str] = []
