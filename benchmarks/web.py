@@ -8,6 +8,7 @@ measured.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -48,6 +49,9 @@ SECONDS, SHARE, BESIDES = 0.5, 1.1, 80_000
 #: Characters of a text: so many that it does not count how long Chromium takes to be told to write it.
 LENGTH = 2000
 
+#: Texts that are compared at once.
+AT_ONCE = 50
+
 _BLANK = "<!doctype html><meta charset=utf-8><title>blank</title>"
 
 
@@ -82,9 +86,14 @@ def find(session: Session) -> Findings:
         claims.append(
             Claim(f"{name}: one file over its weights in base64", "at most", bound, "times", [page / weights])
         )
+    parting = _measure_parting(
+        DEMO, session.folder / DEMO.title, session.options.characters or session.effort.rounds * 20_000
+    )
     columns = ["page in one file, MB", "its weights in base64, MB", "ONNX export's graph and onnxruntime-web, MB"]
     return Findings(
-        [*tables, *firsts], claims, figures=[Figures("Size", columns, {name: [*each] for name, each in sizes.items()})]
+        [*tables, *firsts],
+        claims,
+        figures=[parting, Figures("Size", columns, {name: [*each] for name, each in sizes.items()})],
     )
 
 
@@ -186,6 +195,44 @@ def _measure_first(subject: Subject, site: Path, session: Session) -> Table:
     return Table(title, "page", "time", rows[0].name, rows)
 
 
+def _measure_parting(subject: Subject, site: Path, characters: int) -> Figures:
+    """How often an int8 text parts from that of textgen's own runtime, whose rounding differs by a quantum at times."""
+    import textgen
+
+    notice(f"{subject.title}: int8 texts of {characters:,} characters, compared")
+    generator, address = textgen.load(site / "int8", runtime="onnx", device="cpu"), serve(site)
+    prompt = subject.prompt[0]
+    parted, together = [0, 0], [0, 0]
+    with browser() as chromium:
+        page = chromium.new_page()
+        page.goto(f"{address}/blank.html")
+        for first in range(0, characters // LENGTH, AT_ONCE):
+            texts = range(first, min(first + AT_ONCE, characters // LENGTH))
+            wishes = {"num": len(texts), "rows": [*texts], "seed": 0, "length": LENGTH}
+            expected = [text.ids for text in generator.sample(generator.request(prompt, ignore_eos=True, **wishes))]
+            order = {
+                "folder": f"{address}/web-int8/",
+                "graphs": f"{address}/int8/",
+                "library": f"{address}/onnxruntime-web/{PACKAGES['onnxruntime-web']}",
+                "prompt": prompt,
+                "last": int(generator.tokenizer.encode(prompt)[0]),
+                "first": first,
+                "uniforms": textgen.uniforms(0, texts, 1, LENGTH).tolist(),
+            }
+            both = page.evaluate("async order => (await import('/web.mjs')).writeBoth(order)", order)
+            for place, written in enumerate(both):
+                for ids, own in zip(written, expected, strict=True):
+                    same = next((i for i, pair in enumerate(zip(ids, own, strict=True)) if pair[0] != pair[1]), LENGTH)
+                    parted[place] += same < LENGTH
+                    together[place] += same
+    rows: dict[str, list[float | None]] = {
+        name: [characters / 1e6, parted[place], 1e6 * parted[place] / together[place]]
+        for place, name in enumerate(("textgen.js", "onnxruntime-web"))
+    }
+    columns = ["million characters", f"texts of {LENGTH:,} that part", "partings per million characters"]
+    return Figures(f"{subject.title}, int8: texts that part from those of textgen's runtime onnx", columns, rows)
+
+
 def _sizes(site: Path, precision: str) -> list[float]:
     def megabytes(path: Path) -> float:
         return path.stat().st_size / 1e6
@@ -199,5 +246,9 @@ def _sizes(site: Path, precision: str) -> list[float]:
     return [ours, weights, sum(map(megabytes, files))]
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--characters", type=int, help="characters of int8 texts to compare, by default some 100,000")
+
+
 if __name__ == "__main__":
-    run("web", __doc__, find)
+    run("web", __doc__, find, add_arguments=add_arguments)

@@ -25,25 +25,59 @@ async function ours(folder, prompt, length) {
 
 /** The loop in generate.onnx alone, without reading a prompt, decoding, or textgen's random numbers. */
 async function theirs(folder, length, module) {
+  const loop = await openLoop(folder, module);
+  return async (characters = length) => {
+    await loop([1], Array.from({length: characters}, () => [Math.random()]));
+    return characters;
+  };
+}
+
+/** Runs generate.onnx: from the last ids of texts, and the random numbers of each step, to the ids of each step. */
+async function openLoop(folder, module) {
   const ort = module.default ?? module;
   if (ort.env.wasm) ort.env.wasm.numThreads = 1;
   const about = await (await read(new URL('textgen.json', folder))).json();
   const graph = new Uint8Array(await (await read(new URL('generate.onnx', folder))).arrayBuffer());
   const session = await ort.InferenceSession.create(graph, {intraOpNumThreads: 1, interOpNumThreads: 1});
-  const numbers = Object.fromEntries(
-    Object.entries(about.export.parameters).map(([name, value]) => [name, new ort.Tensor('float32', Float32Array.of(value), [1, 1])]));
-  return async (characters = length) => {
-    let past = Object.fromEntries(about.state_spec.map(({name, shape}) => [
-      `past.${name}`, new ort.Tensor('float32', new Float32Array(shape[0]), [1, shape[0]])]));
-    for (let last = 1n, written = 0; written < characters; written += CHUNK) {
-      const steps = Math.min(CHUNK, characters - written), drawn = Float32Array.from({length: steps}, () => Math.random());
-      const found = await session.run({
-        last_ids: new ort.Tensor('int64', BigInt64Array.of(last), [1]), uniforms: new ort.Tensor('float32', drawn, [steps, 1]), ...numbers, ...past});
-      last = found.ids.data[steps - 1];
-      past = Object.fromEntries(about.state_spec.map(({name}) => [`past.${name}`, found[`present.${name}`]]));
+  const spec = about.state_spec;
+  return async (first, uniforms) => {
+    const batch = first.length, tensor = (kind, numbers, ...shape) => new ort.Tensor(kind, numbers, shape);
+    const feeds = {last_ids: tensor('int64', BigInt64Array.from(first, BigInt), batch)};
+    for (const [name, value] of Object.entries(about.export.parameters)) {
+      feeds[name] = tensor('float32', new Float32Array(batch).fill(value), batch, 1);
     }
-    return characters;
+    for (const {name, shape: [size]} of spec) feeds[`past.${name}`] = tensor('float32', new Float32Array(batch * size), batch, size);
+    const written = [];
+    for (let start = 0; start < uniforms.length; start += CHUNK) {
+      const part = uniforms.slice(start, start + CHUNK);
+      const found = await session.run({...feeds, uniforms: tensor('float32', Float32Array.from(part.flat()), part.length, batch)});
+      for (let i = 0; i < part.length; i++) written.push(Array.from(found.ids.data.subarray(i * batch, (i + 1) * batch), Number));
+      feeds.last_ids = tensor('int64', found.ids.data.slice(-batch), batch);
+      for (const {name} of spec) feeds[`past.${name}`] = found[`present.${name}`];
+    }
+    return written;
   };
+}
+
+/**
+ * The ids of texts that continue one character, with seed 0.
+ *
+ * @param {{folder: string, graphs: string, library: string, prompt: string, last: number, first: number, uniforms: number[][]}} order
+ *   last: the id of the prompt; first: the number of the first text; uniforms: those of each step, of all texts
+ * @returns {Promise<[number[][], number[][]]>} those of textgen.js, and those of ONNX Runtime
+ */
+export async function writeBoth({folder, graphs, library, prompt, last, first, uniforms}) {
+  const length = uniforms.length, texts = uniforms[0].length;
+  const {load} = await import(new URL('textgen.js', folder)), generator = await load(new URL(folder)), ours = [];
+  for (let text = 0; text < texts; text++) {
+    const pieces = generator.generate({prompt, length, seed: 0, row: first + text, ignoreEos: true});
+    let next;
+    do next = await pieces.next(); while (!next.done);
+    ours.push(next.value.ids);
+  }
+  globalThis.loop ??= await openLoop(graphs, await import(library));
+  const written = await globalThis.loop(Array(texts).fill(last), uniforms);
+  return [ours, Array.from({length: texts}, (_, text) => written.map(step => step[text]))];
 }
 
 async function read(address) {

@@ -66,12 +66,10 @@ function useModel() {
 async function check() {
   if (!engine.check) return;
   const {passed, cases} = await engine.check();
-  if (passed) {
-    $('check').textContent = `Checked in this browser: ${cases} of ${cases} test cases as textgen computes them.`;
-    $('check').hidden = false;
-  } else {
-    fail(new Error('This browser does not compute what textgen computes: texts may differ. Try another browser, or export the model again.'), check);
-  }
+  const differs = 'This browser does not compute what textgen computes: texts may differ.';
+  $('check').textContent = passed ? `Checked in this browser: ${cases} of ${cases} test cases as textgen computes them.` : differs;
+  $('check').hidden = false;
+  if (!passed) fail(new Error(`${differs} Try another browser, or export the model again.`), check);
 }
 
 /** Settings are others than before: the command line, the bars and, a moment later, the address follow. */
@@ -114,7 +112,7 @@ async function ask(wishes) {
     followed = wishes;
     if (failed === ask) clear();
     showBars();
-    surprise.show(scored);
+    surprise.show(scored, wishes.prompt.length > MOST_SCORED ? `Not of prompts of more than ${MOST_SCORED.toLocaleString('en')} characters.` : '');
     stateMap.show(states.texts, states.layers);
   } catch (error) {
     if (error.name === 'AbortError') return;

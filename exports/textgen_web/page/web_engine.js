@@ -10,8 +10,8 @@ class WebEngine {
   #number = 0;
 
   async info() {
-    if (!this.#worker) await this.#start();
-    const about = await this.#call('open', await source());
+    const [from] = await Promise.all([source(), this.#start()]);
+    const about = await this.#call('open', from);
     const {run, chain, length, prompt, labels, vocabSize, precision} = about;
     const caution = precision === 'fp32' ? '' : ` This page computes in ${precision}, so that the run itself may write another text.`;
     return [{id: run, about: describe(about), chain, length, prompt, labels, vocabSize, facts: facts(about), card: about.card, caution}];

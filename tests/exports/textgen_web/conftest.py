@@ -1,6 +1,4 @@
 import json
-import shutil
-import subprocess
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -9,9 +7,8 @@ from typing import Any
 import pytest
 
 from tests.exports.random_runs import save_run
+from tests.exports.textgen_web.places import Job, run_jobs
 from textgen import TextGenerator, api
-
-HERE = Path(__file__).parent
 
 #: Options of a request in JavaScript, by those in Python.
 NAMES = {
@@ -23,25 +20,11 @@ NAMES = {
     "on_unknown": "onUnknown",
 }
 
-Job = dict[str, Any]
 
-
-@pytest.fixture(scope="session")
-def node() -> Callable[[Sequence[Job]], list[dict[str, Any]]]:
+@pytest.fixture
+def node(tmp_path: Path) -> Callable[[Sequence[Job]], list[Job]]:
     """Runs jobs in Node: see ``texts.mjs``."""
-    program = shutil.which("node")
-    if program is None:
-        pytest.skip("needs Node 18 or later")
-
-    def run(jobs: Sequence[Job]) -> list[dict[str, Any]]:
-        done = subprocess.run(
-            [program, HERE / "in_node.mjs"], input=json.dumps(list(jobs)), capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        found: list[dict[str, Any]] = json.loads(done.stdout)
-        return found
-
-    return run
+    return lambda jobs: run_jobs("node", jobs, tmp_path)
 
 
 @pytest.fixture(scope="session")

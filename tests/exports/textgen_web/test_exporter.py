@@ -44,6 +44,25 @@ def test_the_command(command_line, tmp_path):
         np.testing.assert_array_equal(tensors[name], array)
 
 
+def test_one_file(command_line, tmp_path):
+    """It replaces a page of ours, and nothing else; by default it lies in the run's folder."""
+    run = save_run(tmp_path / "run")
+    command = ("export", "--to", "web", "--single", run.path)
+    code, out, err = command_line(*command, "--precision", "fp16")
+    page = run.path / "web.html"
+    assert (code, out.strip()) == (0, str(page))
+    assert f"open it in a browser: {page}" in err
+    before = page.stat().st_size
+    assert command_line(*command)[0] == 0
+    assert page.stat().st_size > before
+    mine = tmp_path / "mine.html"
+    mine.write_text("<!doctype html><title>mine</title>")
+    code, out, err = command_line(*command, "--out", mine)
+    assert (code, out) == (2, "")
+    assert "mine.html already exists and is not a page of textgen; choose another --out" in err
+    assert mine.read_text() == "<!doctype html><title>mine</title>"
+
+
 def test_no_folder_of_the_machine_is_named(exported):
     run, folder = exported()
     for name in ("model.json", "README.md", "package.json"):

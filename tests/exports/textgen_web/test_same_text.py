@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.exports.textgen_web.conftest import assert_same_texts, in_javascript
+from tests.exports.textgen_web.places import run_jobs
 from textgen import api
 
 #: Cell, layers, and the width of the embedding; ``None`` for one-hot input.
@@ -27,10 +28,21 @@ SEEDS = [0, 7, 2**32 + 1, 2**53 + 1, 2**64 - 1]
 TEXT = "The quick brown 🦊\njumps over cafe\u0301,\nthe lazy dog.\n" * 9
 
 
-@pytest.mark.parametrize(("precision", "stacks"), [("fp32", STACKS), ("fp16", STACKS[1::5])])
-def test_every_stack_chain_prompt_and_seed(exported, node, precision, stacks):
+#: Where texts are written, in which precision, by which stacks.
+PLACES = [
+    ("node", "fp32", STACKS),
+    ("node", "fp16", STACKS[1::5]),
+    ("deno", "fp32", STACKS[::4]),
+    ("chromium", "fp32", STACKS[::4]),
+    ("firefox", "fp32", STACKS[::4]),
+]
+
+
+@pytest.mark.parametrize(("place", "precision", "stacks"), PLACES)
+def test_every_stack_chain_prompt_and_seed(exported, place, precision, stacks, tmp_path):
     jobs, references = [], []
-    for number, (cell, layers, width) in enumerate(stacks):
+    for cell, layers, width in stacks:
+        number = STACKS.index((cell, layers, width))
         sizes = {"cell": cell, "layers": layers, "width": width, "seed": number}
         run, folder = exported(text=TEXT, tokenizer="string-lookup", precision=precision, **sizes)
         groups = [
@@ -39,11 +51,11 @@ def test_every_stack_chain_prompt_and_seed(exported, node, precision, stacks):
         ]
         jobs.append({"folder": str(folder), "requests": [in_javascript(wish) for group in groups for wish in group]})
         references.append((run, groups))
-    for (run, groups), done in zip(references, node(jobs), strict=True):
+    for (run, groups), done in zip(references, run_jobs(place, jobs, tmp_path), strict=True):
         assert done["check"]["passed"], done["check"]
         generator = reference(run, precision)
-        for place, group in enumerate(groups):
-            compare(generator, done["results"][place * len(PROMPTS) :], group)
+        for position, group in enumerate(groups):
+            compare(generator, done["results"][position * len(PROMPTS) :], group)
 
 
 def reference(run, precision):

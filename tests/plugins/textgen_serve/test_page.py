@@ -351,6 +351,7 @@ def test_a_prompt_longer_than_a_link_or_a_command_line(tab, fake):
     paste(page, prompt)
     page.locator("#command", has_text="textgen sample fake --prompt-file prompt.txt").wait_for()
     assert "Save the prompt as prompt.txt" in page.inner_text("#command-help")
+    page.locator("#bits", has_text="Not of prompts of more than 4,000 characters.").wait_for()
     page.click("#write")
     finish(page)
     assert fake.written[-1]["prompt"] == prompt
