@@ -208,8 +208,8 @@ def _measure_parting(subject: Subject, site: Path, characters: int) -> Figures:
         page.goto(f"{address}/blank.html")
         for first in range(0, characters // LENGTH, AT_ONCE):
             texts = range(first, min(first + AT_ONCE, characters // LENGTH))
-            wishes = {"num": len(texts), "rows": [*texts], "seed": 0, "length": LENGTH}
-            expected = [text.ids for text in generator.sample(generator.request(prompt, ignore_eos=True, **wishes))]
+            request = generator.request(prompt, num=len(texts), rows=[*texts], seed=0, length=LENGTH, ignore_eos=True)
+            expected = [text.ids for text in generator.sample(request)]
             order = {
                 "folder": f"{address}/web-int8/",
                 "graphs": f"{address}/int8/",

@@ -67,7 +67,7 @@ class Emulation(Runtime):
     def _read(self, ids: Ids, state: dict[str, NDArray[Any]]) -> dict[str, Array]:
         """The state of the layers after an id per row."""
         after: dict[str, Array] = {}
-        values = np.empty(0, np.float32)
+        values: Array = np.empty(0, np.float32)
         for layer in range(self._layers):
             name = f"layers.{layer}"
             if layer:
@@ -82,7 +82,7 @@ class Emulation(Runtime):
                 projected, recurrent = projected + bias[0], recurrent + bias[1]
                 (z, r, candidate), (rz, rr, rc) = (np.split(each, 3, axis=1) for each in (projected, recurrent))
                 candidate = _tanh(candidate + _sigmoid(r + rr) * rc)
-                values = candidate + _sigmoid(z + rz) * (h - candidate)
+                values = np.asarray(candidate + _sigmoid(z + rz) * (h - candidate), np.float32)
             else:
                 take, keep, candidate, give = np.split(projected + recurrent + bias, 4, axis=1)
                 c = _sigmoid(keep) * state[f"{layer}.c"] + _sigmoid(take) * _tanh(candidate)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 #: Columns of a panel; ``js/kernel.js`` has the same number.
 PANEL = 32
@@ -63,8 +64,8 @@ def kernel_module() -> bytes:
     functions = {
         "product": _function(6, _VECTORS + 1, 2, _product),
         "product_int8": _function(5, _VECTORS + 2, 2, _product_int8),
-        "sigmoid": _function(2, 2, 0, lambda *names: _rational(*names, SIGMOID)),
-        "tanh": _function(2, 2, 0, lambda *names: _rational(*names, TANH)),
+        "sigmoid": _function(2, 2, 0, partial(_rational, SIGMOID)),
+        "tanh": _function(2, 2, 0, partial(_rational, TANH)),
     }
     types = [b"\x60" + _vector([bytes([_I32])] * count) + _vector([]) for count, _ in functions.values()]
     exports = [_name(name) + b"\x00" + _number(place) for place, name in enumerate(functions)]
@@ -117,7 +118,7 @@ def _over(row: bytes, x: int, w: int, width: int, rows: int, at: int, last: int)
     return begin + _LOOP + row + step + _END
 
 
-def _rational(x: int, vectors: int, value: int, square: int, formula: Rational) -> bytes:
+def _rational(formula: Rational, x: int, vectors: int, value: int, square: int) -> bytes:
     bound, numerator, denominator, added = formula
     one = _get(x) + _load(0) + _floats(-bound) + _LARGEST + _floats(bound) + _LEAST + _set(value)
     one += _get(value) + _get(value) + _VECTOR_MULTIPLY + _set(square) + _get(x)

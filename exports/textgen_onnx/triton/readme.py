@@ -15,8 +15,8 @@ def readme(manifest: Manifest) -> str:
 ## Serve it
 
 This folder is a model repository of NVIDIA's Triton Inference Server with three models for its ONNX Runtime backend.
-textgen checks the configurations against Triton's schema and rules, and emulates them; it has not run them in a Triton
-server.
+docs/triton.md of textgen says which server has run such models. Check yours by `golden.safetensors`, which has requests
+to the first two models, and the answers.
 
 ```
 docker run --rm -p 8000:8000 -v "$PWD":/models IMAGE tritonserver --model-repository=/models
@@ -28,7 +28,6 @@ docker run --rm -p 8000:8000 -v "$PWD":/models IMAGE tritonserver --model-reposi
 | `{models["write"]}` | reads given ids, draws the others; the state is passed |
 | `{models["sequence"]}` | the same; Triton keeps the state of each sequence |
 
-Requests and answers are described in docs/triton.md of textgen, with a client. `golden.safetensors` holds some of the
-first two models, by which a server can be checked; `textgen.json` and `tokenizer.json` have all else that a client
-needs.
+The same page describes requests and answers, and has a client; `textgen.json` and `tokenizer.json` have all else that
+one needs.
 """

@@ -11,6 +11,7 @@ import pytest
 import safetensors.numpy
 
 from tests.exports.random_runs import save_run
+from tests.npm import npm_packages
 from textgen import Sampler, api, hookimpl
 from textgen.errors import ArtifactError, TextgenError
 from textgen.testing.plugins import registered
@@ -91,9 +92,7 @@ def test_it_is_an_npm_package(exported, tmp_path):
 
 def test_the_types(exported, tmp_path):
     """A program that uses all of the interface passes ``tsc --strict``, and a wrong one does not."""
-    compiler = shutil.which("tsc")
-    if compiler is None:
-        pytest.skip("needs tsc: npm install --global typescript")
+    modules = npm_packages("typescript", ["typescript@5.9.3"])
     _, folder = exported()
     shutil.copytree(folder, tmp_path / "model")
     program = (Path(__file__).parent / "types.ts").read_text()
@@ -101,8 +100,9 @@ def test_the_types(exported, tmp_path):
 
     def compile_(text: str) -> str:
         (tmp_path / "program.mts").write_text(text)
-        command = [compiler, *options, "program.mts"]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+        command: list[str | Path] = ["node", modules / "typescript" / "bin" / "tsc", *options, "program.mts"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return done.stdout
 
     assert compile_(program) == ""
     assert "not assignable to type 'number'" in compile_(program.replace("topK: 40", "topK: 'many'"))
