@@ -70,7 +70,7 @@ export interface GenerateOptions {
   onUnknown?: 'error' | 'skip' | 'unk';
   /** The text to continue, with the same seed and row unless others are given. */
   state?: TextState;
-  /** Ends the text where it is. */
+  /** Ends the text where it is; while the prompt is read, there is none, and the reason of the signal is thrown. */
   signal?: AbortSignal;
 }
 
