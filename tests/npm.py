@@ -36,8 +36,10 @@ def npm_packages(name: str, packages: Sequence[str], kept: Sequence[str] = ("**/
         command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", work, *packages]
         try:
             subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=PATIENCE)
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            pytest.skip(f"npm cannot install {', '.join(packages)}: {(error.stderr or 'it takes too long')[-200:]}")
+        except subprocess.TimeoutExpired:
+            pytest.skip(f"npm has not installed {', '.join(packages)} within {PATIENCE} seconds")
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"npm cannot install {', '.join(packages)}: {error.stderr[-200:]}")
         installed, whole = Path(work) / "node_modules", Path(work) / "kept" / "node_modules"
         for file in {file for pattern in kept for file in installed.glob(pattern) if file.is_file()}:
             target = whole / file.relative_to(installed)

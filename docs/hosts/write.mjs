@@ -23,6 +23,7 @@ export async function open(ort, read) {
   if (!host.is_characters) throw new Error('this host encodes characters only; the tokenizer has longer ids');
   const special = new Set([...Object.values(host.special_ids), ...host.labels.map(([, id]) => id)]);
   const idOf = new Map(host.texts.map((text, id) => [text, id]).filter(([, id]) => !special.has(id)));
+  ort.env.wasm.numThreads = 1;  // onnxruntime-web's threads cost more than they save on such graphs
   const sessions = {};
   for (const name of ['step', 'generate']) {
     sessions[name] = await ort.InferenceSession.create(await read(`${name}.onnx`));

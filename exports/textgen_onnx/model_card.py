@@ -39,6 +39,6 @@ writes it; only `batch`, `sequence` and `steps` are dynamic.
 textgen sample FOLDER --runtime onnx
 ```
 {labels}
-or with `onnxruntime` and `numpy` alone: see docs/onnx.md of textgen. `golden.safetensors` holds inputs and outputs of
-the graphs, by which a host can check itself; `SHA256SUMS` holds the check sums.
+or without textgen, in Python, Node, a browser or C: see docs/hosts.md of textgen. `golden.safetensors` holds inputs and
+outputs of the graphs, by which a host can check itself; `SHA256SUMS` holds the check sums.
 """

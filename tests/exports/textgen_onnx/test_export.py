@@ -206,7 +206,7 @@ def test_the_model_card(folder):
         "opset 17, IR version 8",
         f"batch × sequence × {about['vocab_size']}",
         "textgen sample FOLDER --runtime onnx",
-        "docs/onnx.md",
+        "docs/hosts.md",
     ):
         assert text in card, text
     assert ("of an n-gram of 50 contexts: 1 before" in card) == ("context" in card.split("## Signature")[1])
