@@ -57,7 +57,7 @@ trials: fuzz kills soak container oldest
 
 # Takes hours, on an otherwise idle machine.
 bench: $(BENCH_STAMP)
-	for name in generation throughput serving training startup growth memory learning; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	for name in generation throughput serving training startup web growth memory learning; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 	$(BIN)/python -m benchmarks.quality --train
 	$(BIN)/python -m benchmarks.tokenizers
 	$(BIN)/python -m benchmarks.agreement
@@ -67,7 +67,7 @@ bench: $(BENCH_STAMP)
 
 # Takes minutes, for a first look; README and docs quote the full measurement.
 bench-quick: $(BENCH_STAMP)
-	for name in generation throughput serving training startup growth memory; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
+	for name in generation throughput serving training startup web growth memory; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
 
 clean:
 	rm -rf .venv .demo demo.html .hypothesis .mypy_cache .pytest_cache .ruff_cache dist

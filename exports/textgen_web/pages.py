@@ -47,8 +47,8 @@ def single_page(about: Mapping[str, Any], weights: bytes) -> bytes:
     found = {path.removeprefix("page/"): content.decode() for path, content in page_files().items()}
     worker, script, style = _plain(engine(is_module=False) + found["worker.js"]), _joined(found), found["page.css"]
     policy = _POLICY.format(script=_hash(script), worker="blob:", style=_hash(style), connect="'none'")
-    model = json.dumps(about, ensure_ascii=False, separators=(",", ":"))
-    packed = {"worker": worker.encode(), "model": model.encode("utf-8", "surrogatepass"), "weights": weights}
+    model = json.dumps(about, separators=(",", ":"))
+    packed = {"worker": worker.encode(), "model": model.encode(), "weights": weights}
     data = "".join(
         f'<script type="text/plain" id="packed-{name}">{_packed(content)}</script>\n'
         for name, content in packed.items()

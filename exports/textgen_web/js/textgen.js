@@ -35,27 +35,43 @@ export async function load(source, {kernel, signal} = {}) {
   const isAddress = typeof source === 'string' || source instanceof URL;
   const {model, weights} = isAddress ? await fetchModel(source, signal) : source;
   if (model?.format !== FORMAT) throw new TextgenError(`model.json is not of the format ${FORMAT}; export the run again with: textgen export --to web`);
-  return new TextGenerator(model, weights, kernel);
+  try {
+    return new TextGenerator(model, weights, kernel);
+  } catch (error) {
+    if (error instanceof TextgenError) throw error;
+    throw new TextgenError(`the model is damaged (${error.message}); export the run again`);
+  }
 }
 
 async function fetchModel(source, signal) {
-  const folder = new URL(source, globalThis.document?.baseURI ?? globalThis.location?.href);
+  let folder;
+  try {
+    folder = new URL(source, globalThis.document?.baseURI ?? globalThis.location?.href);
+  } catch {
+    throw new TextgenError(`${source} is not a URL; give one, as in new URL('./', import.meta.url)`);
+  }
   if (!folder.pathname.endsWith('/')) folder.pathname += '/';
-  const [model, weights] = await Promise.all(['model.json', 'model.safetensors'].map(async name => {
-    const address = new URL(name, folder);
-    if (address.protocol === 'file:' && globalThis.process?.versions?.node) {
-      const {readFile} = await import('node:fs/promises');
-      const {buffer, byteOffset, byteLength} = await readFile(address, {signal});
-      return buffer.slice(byteOffset, byteOffset + byteLength);
-    }
-    const answer = await fetch(address, {signal});
-    if (!answer.ok) throw new TextgenError(`${address}: ${answer.status} ${answer.statusText}`);
-    return answer.arrayBuffer();
-  }));
+  const [model, weights] = await Promise.all(['model.json', 'model.safetensors'].map(name => readFile(new URL(name, folder), signal)));
   try {
     return {model: JSON.parse(new TextDecoder().decode(model)), weights};
   } catch (error) {
     throw new TextgenError(`model.json is damaged (${error.message}); export the run again`);
+  }
+}
+
+async function readFile(address, signal) {
+  try {
+    if (address.protocol === 'file:' && globalThis.process?.versions?.node) {
+      const {readFile: read} = await import('node:fs/promises');
+      const {buffer, byteOffset, byteLength} = await read(address, {signal});
+      return buffer.slice(byteOffset, byteOffset + byteLength);
+    }
+    const answer = await fetch(address, {signal});
+    if (!answer.ok) throw new TextgenError(`${answer.status} ${answer.statusText}`);
+    return await answer.arrayBuffer();
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw new TextgenError(`${address} cannot be read: ${error.message}`);
   }
 }
 
@@ -124,12 +140,8 @@ export class TextGenerator {
     chain.note(before?.seen ?? []);
     chain.note(ids);
 
-    const pause = new Pause(signal), firstStep = 1 + (before?.step ?? 0);
-    const state = before ? copyState(before.network) : network.start(); // before the last id
-    for (const id of ids.slice(0, -1)) {
-      network.read(id, state);
-      if (pause.isDue) await pause.take();
-    }
+    const state = await this.#read(ids.slice(0, -1), before, signal); // before the last id
+    const pause = new Pause(), firstStep = 1 + (before?.step ?? 0);
     for (let last = ids.at(-1), isFirst = true; !row.finishReason && !signal?.aborted;) {
       network.read(last, state);
       last = chain.draw(network.logits(state), numbers.at(firstStep + row.steps));
@@ -159,7 +171,7 @@ export class TextGenerator {
     const {ids} = this.#encoded(text, state ? {label, state} : {label: label ?? this.#usualLabel});
     let found;
     if (ids.length) {
-      const after = await this.#read(ids, state, new Pause(signal));
+      const after = await this.#read(ids, state, signal);
       found = [...this.#network.logits(after)].map((logit, id) => [id, logit]).filter(([id]) => !this.#forbidden.has(id));
       const best = Math.max(...found.map(([, logit]) => logit));
       found = found.map(([id, logit]) => [id, Math.exp(logit - best)]);
@@ -174,7 +186,7 @@ export class TextGenerator {
     label ??= this.#usualLabel;
     const {ids} = this.#encoded(text, {label}), first = label === undefined ? 0 : 1, decoder = this.#tokenizer.decoder();
     const found = ids.slice(first).map(id => ({text: decoder.feed([id]), logProbability: null}));
-    await this.#read(ids, undefined, new Pause(signal), (place, state) => {
+    await this.#read(ids, undefined, signal, (place, state) => {
       const next = found[place + 1 - first];
       if (next) next.logProbability = logProbability(this.#network.logits(state), ids[place + 1]);
     });
@@ -182,25 +194,32 @@ export class TextGenerator {
     return found;
   }
 
+  /** What the vocabulary lacks of a text, and what becomes of it. */
+  unknown(text) {
+    return this.#tokenizer.encode(this.#asInTraining(text)).unknown;
+  }
+
   /** The outputs of each layer after each token of a text. */
   async activations(text, {label, signal} = {}) {
     label ??= this.#usualLabel;
     const {ids} = this.#encoded(text, {label}), first = label === undefined ? 0 : 1, decoder = this.#tokenizer.decoder();
     const found = [];
-    await this.#read(ids, undefined, new Pause(signal), (place, state) => {
+    await this.#read(ids, undefined, signal, (place, state) => {
       if (place >= first) found.push({text: decoder.feed([ids[place]]), layers: state.layers.map(([h]) => h.slice())});
     });
     if (found.length) found.at(-1).text += decoder.flush();
     return found;
   }
 
-  /** The state after ids; calls a function after each, with its place. */
-  async #read(ids, before, pause, onRead = () => {}) {
-    const state = before ? copyState(before.network) : this.#network.start();
+  /** The state after ids; calls a function after each, with its place. Throws if it is aborted. */
+  async #read(ids, before, signal, onRead = () => {}) {
+    const pause = new Pause(), state = before ? copyState(before.network) : this.#network.start();
     for (let place = 0; place < ids.length; place++) {
       this.#network.read(ids[place], state);
       onRead(place, state);
-      if (pause.isDue) await pause.take();
+      if (!pause.isDue) continue;
+      await pause.take();
+      signal?.throwIfAborted();
     }
     return state;
   }
@@ -290,12 +309,7 @@ function readLength(length) {
 
 /** Gives the thread back now and then, so that it can stop what it does. */
 class Pause {
-  #signal;
   #since = performance.now();
-
-  constructor(signal) {
-    this.#signal = signal;
-  }
 
   get isDue() {
     return performance.now() - this.#since > SLICE;

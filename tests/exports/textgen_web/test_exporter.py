@@ -117,6 +117,7 @@ def test_damaged_files_are_one_line(exported, node, tmp_path):
         "empty": ("model.safetensors", b""),
         "no json": ("model.json", b"{"),
         "other": ("model.json", json.dumps(model | {"format": "textgen-web-0"}).encode()),
+        "renamed": ("model.safetensors", content.replace(b"head.kernel", b"head.kernal")),
         "changed": ("model.safetensors", content[:-400] + content[:-401:-1]),
     }
     jobs = []
@@ -124,12 +125,16 @@ def test_damaged_files_are_one_line(exported, node, tmp_path):
         shutil.copytree(folder, tmp_path / name)
         (tmp_path / name / file).write_bytes(changed)
         jobs.append({"folder": str(tmp_path / name), "requests": []})
+    shutil.copytree(folder, tmp_path / "gone")
+    (tmp_path / "gone" / "model.safetensors").unlink()
     found = dict(zip(changes, node(jobs), strict=True))
-    for name in ("cut", "empty", "no json", "other"):
+    for name in ("cut", "empty", "no json", "other", "renamed"):
         assert found[name]["kind"] == "TextgenError"
         assert "export the run again" in found[name]["error"]
         assert "\n" not in found[name]["error"]
     assert not found["changed"]["check"]["passed"]
+    (missing,) = node([{"folder": str(tmp_path / "gone"), "requests": []}])
+    assert "model.safetensors cannot be read: ENOENT" in missing["error"]
 
 
 class Backwards(Sampler):

@@ -122,6 +122,25 @@ def test_what_follows_and_how_likely_a_text_is(exported, node):
     )
 
 
+def test_a_text_is_stopped_in_the_middle(exported, node):
+    """A timer gets its turn, and what was written until then is the beginning of the text."""
+    _, folder = exported()
+    wish = {"prompt": "The ", "seed": 1, "ignoreEos": True}
+    long = {"prompt": "The lazy dog. " * 500_000, "stopAfter": 100}
+    requests = [
+        {**wish, "length": 10**8, "stopAfter": 200},
+        {**wish, "length": 2000},
+        long,
+        {**long, "call": "score", "text": long["prompt"]},
+    ]
+    (done,) = node([{"folder": str(folder), "requests": requests}])
+    stopped, whole, *reading = done["results"]
+    assert stopped["finishReason"] == "cancelled"
+    assert 0 < len(stopped["text"]) < 10**8
+    assert stopped["text"][:2000] == whole["text"][: len(stopped["text"])]
+    assert [each["kind"] for each in reading] == ["TimeoutError", "TimeoutError"]
+
+
 def test_bad_wishes_get_one_line(exported, node):
     _, folder = exported()
     wishes = {

@@ -13,8 +13,12 @@ export async function write(load, source, {kernel, requests}) {
   return {about: generator.about, check: generator.check(), results};
 }
 
-/** A request is the options of generate(), perhaps with `parts`: the lengths of a text that is written in parts. */
-async function results_of(generator, {call, text, parts, ...options}) {
+/**
+ * A request is the options of generate(), or of another method `call` with a `text`; perhaps with `parts`, the lengths of
+ * a text that is written in parts, or `stopAfter`, milliseconds.
+ */
+async function results_of(generator, {call, text, parts, stopAfter, ...options}) {
+  if (stopAfter) options.signal = AbortSignal.timeout(stopAfter);
   if (call) return generator[call](text, options);
   if (!parts) return finish(generator.generate(options));
   let whole = await finish(generator.generate({...options, length: parts[0]}));
