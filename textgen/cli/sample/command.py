@@ -245,9 +245,10 @@ def _headings(labels: Sequence[str], temperatures: Sequence[float]) -> list[str]
 
 
 def _as_json(generation: Generation) -> dict[str, Any]:
-    """The fields of a generation, but for its state."""
+    """The fields of a generation, but for its state; a seed that JavaScript would round is text."""
     fields = {name: value for name, value in vars(generation).items() if name != "continuation"}
-    return {**fields, "unknown": [asdict(each) for each in generation.unknown]}
+    seed = generation.seed if generation.seed < 2**53 else str(generation.seed)
+    return {**fields, "seed": seed, "unknown": [asdict(each) for each in generation.unknown]}
 
 
 def _print(generator: TextGenerator, request: Request, output: Output) -> list[Generation]:
