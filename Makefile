@@ -33,6 +33,7 @@ demo: $(STAMP)
 	$(BIN)/textgen train --corpus dinos-lite --model gru --set training.sample_every=10 --out .demo
 	$(BIN)/textgen export --onnx .demo
 	$(BIN)/textgen sample .demo --runtime onnx --num 10 --novelty
+	$(BIN)/textgen export --to web --single .demo --out demo.html
 
 # 300 rounds of commands that are killed at random moments: about a quarter of an hour.
 kills: $(STAMP)
@@ -57,7 +58,7 @@ trials: fuzz kills soak container oldest
 
 # Takes hours, on an otherwise idle machine.
 bench: $(BENCH_STAMP)
-	for name in generation throughput serving training startup growth memory bulk learning; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	for name in generation throughput serving training startup web growth memory bulk learning; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 	$(BIN)/python -m benchmarks.quality --train
 	$(BIN)/python -m benchmarks.tokenizers
 	$(BIN)/python -m benchmarks.agreement
@@ -67,16 +68,18 @@ bench: $(BENCH_STAMP)
 
 # Takes minutes, for a first look; README and docs quote the full measurement.
 bench-quick: $(BENCH_STAMP)
-	for name in generation throughput serving training startup growth memory; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
+	for name in generation throughput serving training startup web growth memory; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
 
 clean:
-	rm -rf .venv .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
+	rm -rf .venv .demo demo.html .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
 
+# tritonclient has Triton's schema, which needs none of its requirements; these contradict the pins.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "$(PYTHON) is not Python 3.11 or newer; choose another one, as in: make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check -e ".[dev]" -c constraints.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps tritonclient -c constraints.txt
 	@touch $@
 
 $(BENCH_STAMP): $(STAMP)

@@ -26,6 +26,7 @@ MODULES = (
     "training",
     "learning",
     "startup",
+    "web",
     "quality",
     "tokenizers",
     "agreement",

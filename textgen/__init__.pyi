@@ -22,9 +22,12 @@ from textgen.bulk.work import Chunk as Chunk
 from textgen.bulk.work import PackedWork as PackedWork
 from textgen.bulk.work import Work as Work
 from textgen.bulk.work import Written as Written
+from textgen.exporting.exported_manifest import exported_manifest as exported_manifest
 from textgen.exporting.exporter import Exporter as Exporter
 from textgen.exporting.exporter import ExportReport as ExportReport
 from textgen.exporting.exporter import ExportSource as ExportSource
+from textgen.exporting.model_card import describe_model as describe_model
+from textgen.exporting.parity import Parity as Parity
 from textgen.files.folders import write_folder as write_folder
 from textgen.files.writing import quoted as quoted
 from textgen.files.writing import sha256 as sha256

@@ -24,7 +24,7 @@ def load(run: Path) -> Network:
     weights = load_file(run / "weights.safetensors")
     vocab_size, embedding_dim = weights["embedding"].shape
     units = len(weights["head.kernel"])
-    network = Network("lstm", vocab_size, embedding_dim, units, layers=1)
+    network: Network = Network("lstm", vocab_size, embedding_dim, units, layers=1).eval()
     bias = weights["layers.0.bias"]
     network.load_state_dict(
         {
@@ -37,7 +37,7 @@ def load(run: Path) -> Network:
             "head.bias": weights["head.bias"],
         }
     )
-    return network.eval()
+    return network
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""ONNX: the exporter ``onnx``, and the runtime ``onnx`` on ONNX Runtime."""
+"""ONNX: the exporters ``onnx`` and ``triton``, and the runtime ``onnx`` on ONNX Runtime."""
 
 from textgen import Register, hookimpl
 
@@ -6,6 +6,7 @@ from textgen import Register, hookimpl
 @hookimpl
 def textgen_register_exporters(register: Register) -> None:
     register("onnx", "textgen_onnx.exporter:OnnxExporter", "ONNX graphs of one step and of the whole loop.")
+    register("triton", "textgen_onnx.triton.exporter:TritonExporter", "A model repository for Triton Inference Server.")
 
 
 @hookimpl

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -12,12 +11,22 @@ import onnx
 import safetensors.numpy
 from pydantic import Field, model_validator
 
-from textgen import Artifact, ContextTree, Exporter, ExportReport, ExportSource, Runtime, quoted, sha256, write_folder
-from textgen.errors import ArtifactError, UnsupportedModelError
+from textgen import (
+    Artifact,
+    ContextTree,
+    Exporter,
+    ExportReport,
+    ExportSource,
+    Parity,
+    Runtime,
+    exported_manifest,
+    sha256,
+    write_folder,
+)
+from textgen.errors import UnsupportedModelError
 from textgen.options import Options
 from textgen_onnx.checks.foreign import ForeignGraph
 from textgen_onnx.checks.golden import golden_vectors
-from textgen_onnx.checks.parity import compare
 from textgen_onnx.checks.refused import Refused
 from textgen_onnx.contract import (
     BLOCK,
@@ -37,18 +46,14 @@ from textgen_onnx.contract import (
     default_parameters,
     describe_loop,
 )
-from textgen_onnx.exported_manifest import exported_manifest
 from textgen_onnx.graphs.generate import build_block, build_generate
 from textgen_onnx.graphs.ngram import describe_ngram
 from textgen_onnx.graphs.step import build_step
 from textgen_onnx.graphs.weights import GraphWeights
 from textgen_onnx.model_card import model_card
+from textgen_onnx.replaceable import check_replaceable
 from textgen_onnx.running.graphs import Graphs
 from textgen_onnx.runtime import OnnxRuntime
-
-#: The manifest of an export, and what Git and file managers put beside it.
-MANIFEST = "textgen.json"
-BESIDE_EXPORT = (MANIFEST, GIT_ATTRIBUTES, ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 class OnnxOptions(Options):
@@ -80,7 +85,7 @@ class OnnxExporter(Exporter):
     options: OnnxOptions
 
     def export(self, source: ExportSource, folder: Path) -> ExportReport:
-        _check_replaceable(folder, source.artifact.path / FOLDER)
+        check_replaceable(folder, source.artifact.path / FOLDER, STEP, {GENERATE, BLOCK})
         with write_folder(folder) as work:
             reference, graphs, about = self._graphs(source)
             export = Artifact(work, exported_manifest(source.artifact.manifest, about))
@@ -92,17 +97,15 @@ class OnnxExporter(Exporter):
             export.put(TOKENIZER, source.artifact.verified(TOKENIZER).read_bytes())
             export.put(GIT_ATTRIBUTES, UNCONVERTED)
             runtime = OnnxRuntime(export, "cpu")
-            parity = compare(reference, runtime, source)
+            parity = Parity.measure(reference, runtime, source)
             parity.check(self.options.precision)
             vectors = golden_vectors(runtime, source.chain, source.forbidden_ids)
             export.put(GOLDEN, safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in vectors.items()}))
             export.manifest.export = about | {"parity": {**parity.figures(), "text": parity.text}}
             export.put(CARD, model_card(export.manifest))
             export.commit()
-            names = sorted(path.name for path in work.iterdir())
-            sums = "".join(f"{sha256(work / n)}  {n}\n" for n in names)
-            (work / SUMS).write_bytes(sums.encode())  # its line ends are the same on every system
-        return ExportReport(folder, (*names, SUMS), parity.figures())
+            names = write_sums(work)
+        return ExportReport(folder, names, parity.figures())
 
     def _graphs(self, source: ExportSource) -> tuple[Runtime, Mapping[str, onnx.ModelProto], dict[str, Any]]:
         """The runtime to compare with, the graphs by file, and the entry ``export`` of ``textgen.json``."""
@@ -114,6 +117,7 @@ class OnnxExporter(Exporter):
             "ir_version": IR_VERSION,
             "generate": None,
             "weights_sha256": source.artifact.weights_sha256,
+            "host": source.host,
         }
         model = source.make_model()
         check_exportable(source.artifact, model)
@@ -162,42 +166,9 @@ class OnnxExporter(Exporter):
         )
 
 
-def _check_replaceable(folder: Path, own: Path) -> None:
-    """Checks that a folder has nothing but an export, perhaps a damaged one, or is empty, or does not exist.
-
-    An export has a valid manifest, or at least the files of a manifest and of a graph; in the run's own folder of
-    exports, one of the two is enough.
-
-    Args:
-        folder: to be replaced.
-        own: the run's folder of exports.
-
-    Raises:
-        ArtifactError: otherwise; names what would be lost.
-    """
-    if not folder.exists():
-        return
-    if folder.is_dir() and (folder.samefile(".") or folder.is_mount()):
-        raise ArtifactError(
-            f"{folder} cannot be replaced: it is the working directory, or a mounted one; choose a folder in it, as in "
-            f"--out {quoted(folder / FOLDER)}"
-        )
-    of_an_export = {STEP, GENERATE, BLOCK, TOKENIZER, GOLDEN, CARD, SUMS, *BESIDE_EXPORT}
-    found = {path.name: path.is_file() for path in folder.iterdir()} if folder.is_dir() else {}
-    try:
-        manifest = Artifact.open(folder).manifest
-        is_export, recorded = manifest.export is not None, manifest.files.keys()
-    except ArtifactError:
-        marks = [found.get(name, False) for name in (MANIFEST, STEP)]
-        is_own = os.path.realpath(folder) == os.path.realpath(own)
-        is_export, recorded = not found or (any(marks) if is_own else all(marks)), {}.keys()
-    others = [name for name, is_file in found.items() if not is_file or name not in of_an_export | recorded]
-    if not is_export or not folder.is_dir():
-        raise ArtifactError(
-            f"{folder} already exists and is not an export; it will not be overwritten; choose another --out"
-        )
-    if others:
-        raise ArtifactError(
-            f"{folder} has {sorted(others)[0]}, which is not of an export and would be lost; move it, or choose "
-            "another --out"
-        )
+def write_sums(folder: Path) -> tuple[str, ...]:
+    """Writes the check sums of all files of an export; returns the paths of the files, that of the sums the last."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    sums = "".join(f"{sha256(folder / name)}  {name}\n" for name in names)
+    (folder / SUMS).write_bytes(sums.encode())  # its line ends are the same on every system
+    return (*names, SUMS)

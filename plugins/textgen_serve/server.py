@@ -16,9 +16,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from textgen.errors import OptionError
+from textgen_serve.in_flight import Desk
 from textgen_serve.metrics import log, log_error
-from textgen_serve.protocol import RequestError, unavailable
-from textgen_serve.writing import Desk
+from textgen_serve.protocol.errors import RequestError, unavailable
 
 #: Seconds in which a client must have sent the head of a request, and its most bytes.
 HEAD_SECONDS, MOST_HEAD = 30.0, 65_536
@@ -211,7 +211,9 @@ def _protocol() -> type[asyncio.Protocol]:
         def _give_up(self) -> None:
             self._waiting = None
             if self._is_idle():
-                self._refuse(RequestError(408, "the head of the request took too long", "timeout_error"))
+                self._refuse(
+                    RequestError(408, "the head of the request took too long", "timeout_error", code="slow_head")
+                )
 
         def _refuse(self, error: RequestError) -> None:
             if self.transport.is_closing():

@@ -1,10 +1,7 @@
 """Text by label: training, sampling, continuing, evaluating and exporting, all by the command line."""
 
 import json
-import re
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any, Protocol
@@ -180,22 +177,6 @@ def test_labels_go_with_every_tokenizer(textgen, tokenizer):
     assert "--- label long\n" in texts[0]
     found = json.loads(textgen("evaluate", "run", "--num", 9, "--json").out)
     assert found["labels"]["all"]["characters"] == found["held_out"]["characters"]
-
-
-@pytest.mark.parametrize("label", [(), ("medium",)])
-@pytest.mark.parametrize("prompt", ["el", ""])
-def test_the_script_of_the_docs_writes_text_by_label(textgen, network, tmp_path, label, prompt):
-    """With onnxruntime and numpy alone; a label is drawn if none is asked for."""
-    page = Path(__file__).parents[2] / "docs" / "onnx.md"
-    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    script = tmp_path / "write.py"
-    script.write_text(code, encoding="utf-8")
-    for seed in range(4):
-        arguments = [sys.executable, script, network / "onnx", prompt, "12", str(seed), *label]
-        printed = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
-        options = [option for each in label for option in ("--label", each)]
-        options += ["--prompt", prompt, "--length", 12, "--seed", seed, "--runtime", "onnx"]
-        assert printed == textgen("sample", network / "onnx", *options).out
 
 
 def test_the_export_is_evaluated_by_label_too(textgen, network):

@@ -123,6 +123,12 @@ def test_if_one_prompt_is_bad_nothing_is_written(textgen, trained, options, way)
     assert "vocabulary" in error
 
 
+@pytest.mark.parametrize(("seed", "printed"), [(2**53 - 1, 2**53 - 1), (2**53 + 1, str(2**53 + 1))])
+def test_json_has_a_seed_as_text_where_javascript_would_round_it(textgen, trained, seed, printed):
+    (row,) = json.loads(textgen("sample", trained["documents"], "--length", 9, "--seed", seed, "--json").out)
+    assert row["seed"] == printed
+
+
 def test_json_has_every_field(write, trained):
     options = ["--prompt", "Ad", "--num", 2, "--temperature", 0.5, "--temperature", 1.5]
     rows = json.loads(write("documents", *options, "--json"))

@@ -2,12 +2,12 @@
 
 Makes an environment of its own, installs this checkout there with exactly the lower bound of every requirement, and
 runs each command once on a small text: train, resume, evaluate, export, sample in every runtime. Then it runs the
-script of ``docs/onnx.md`` on the export. It needs a package index, so it is not part of the test suite:
+host ``docs/hosts/write.py`` on the export. It needs a package index, so it is not part of the test suite:
 
     python tests/trials/oldest.py                        the lower bounds, with this Python
     python tests/trials/oldest.py --newest               the newest versions, as pip chooses them
     python tests/trials/oldest.py --python python3.13    another Python
-    python tests/trials/oldest.py --host 1.15.0          the script of docs/onnx.md with this version of ONNX Runtime
+    python tests/trials/oldest.py --host 1.15.0          docs/hosts/write.py with this version of ONNX Runtime
 """
 
 from __future__ import annotations
@@ -58,10 +58,8 @@ def lower_bounds(project: dict[str, Any]) -> list[str]:
     return pins
 
 
-def host_script() -> str:
-    """The program of ``docs/onnx.md`` that runs an export with ONNX Runtime and NumPy alone."""
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "onnx.md").read_text(encoding="utf-8"), re.DOTALL)
-    return str(code)
+#: The program that runs an export with ONNX Runtime and NumPy alone.
+HOST = ROOT / "docs" / "hosts" / "write.py"
 
 
 class Trial:
@@ -115,12 +113,10 @@ class Trial:
         return run / "onnx"
 
     def try_script(self, export: Path, python: Path, expected: str) -> None:
-        """Tries the script of ``docs/onnx.md``, which writes the text that ``textgen sample`` writes."""
-        script = self.folder / "write.py"
-        script.write_text(host_script(), encoding="utf-8")
-        written = self.run(python, script, export, "ara", 40, 3)
+        """Tries :data:`HOST`, which writes the text that ``textgen sample`` writes."""
+        written = self.run(python, HOST, export, "ara", 40, 3)
         if written != expected:
-            raise SystemExit(f"the script of docs/onnx.md writes {written!r}, not {expected!r}")
+            raise SystemExit(f"{HOST.name} writes {written!r}, not {expected!r}")
 
 
 def main() -> None:

@@ -15,7 +15,8 @@ def export(
     run: Run = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="Export to ONNX; short for --to onnx.")] = False,
     to: Annotated[
-        str | None, typer.Option(help="Exporter, by name: onnx, or one of a plugin.", autocompletion=complete_exporter)
+        str | None,
+        typer.Option(help="Exporter: onnx, web, triton, or one of a plugin.", autocompletion=complete_exporter),
     ] = None,
     precision: Annotated[
         Literal["fp32", "fp16", "int8"] | None,
@@ -28,6 +29,9 @@ def export(
     block: Annotated[
         int | None, typer.Option(help="Also write a loop of this many steps for batch 1, without control flow.")
     ] = None,
+    single: Annotated[
+        bool, typer.Option("--single", help="Of --to web: one HTML file, which opens without a server.")
+    ] = False,
     sampler: Annotated[
         str | None,
         typer.Option(metavar="CHAIN", help="Sampler chain of the export; by default the run's own."),
@@ -37,7 +41,10 @@ def export(
         typer.Option("--set", metavar="OPTION=VALUE", help="An option of the exporter; may be repeated."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write; by default one in the run's folder, named after the exporter.")
+        Path | None,
+        typer.Option(
+            help="Folder to write, or file with --single; by default in the run's folder, named after the exporter."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -55,7 +62,7 @@ def export(
     name = to or ("onnx" if onnx else None)
     if name is None or (onnx and to not in (None, "onnx")):
         raise OptionError("choose one exporter: --onnx, or --to NAME")
-    chosen = {"precision": precision, "via": via, "block": block}
+    chosen = {"precision": precision, "via": via, "block": block, "single": single or None}
     options = parse_options(assignments or []) | {
         option: value for option, value in chosen.items() if value is not None
     }
@@ -68,4 +75,7 @@ def export(
     say(folded(f"{report.folder}: {', '.join(report.files)}", 4, messages()))
     if any(item.name == name for item in plugins().provided("runtime")):
         say(f"write text with: textgen sample {quoted(report.folder)} --runtime {name}")
-    print_result(report.folder)
+    written = report.folder / report.files[0] if single else report.folder
+    if single:
+        say(f"open it in a browser: {quoted(written)}")
+    print_result(written)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textgen.options import Options as BaseOptions
 
@@ -32,6 +32,8 @@ class ExportSource:
         measure_loss: measures the mean loss of a runtime, in nats per character, on the same text at each call.
         text: a description of that text.
         notice: shows the user a line.
+        host: what a program without textgen needs to know of the run besides its network and its chain, as JSON values;
+            docs/onnx.md describes it.
     """
 
     artifact: Artifact
@@ -42,6 +44,7 @@ class ExportSource:
     measure_loss: Callable[[Runtime], float]
     text: str
     notice: Callable[[str], None]
+    host: dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from textgen.errors import TextgenError, fault_of
 from textgen.evaluation.scoring import mean_loss
 from textgen.exporting.exporter import Exporter, ExportReport, ExportSource
+from textgen.exporting.host import describe_for_hosts
 from textgen.files.writing import inside
 from textgen.generation.runtime import Runtime
 from textgen.options import build_options
@@ -83,7 +84,7 @@ def export_source(run: SavedRun, notice: Callable[[str], None], sampler: str | N
     def open_runtime(name: str) -> Runtime:
         return run.runtime(name, "cpu", from_weights=True)[1]
 
-    chain, tokenizer = run.chain(sampler), run.tokenizer()
+    chain, tokenizer, boundaries = run.chain(sampler), run.tokenizer(), run.boundaries()
     text_of_run = _text(run)
     characters_per_id = tokenizer.characters_per_id.astype(np.float64)
     if text_of_run is not None:
@@ -100,11 +101,12 @@ def export_source(run: SavedRun, notice: Callable[[str], None], sampler: str | N
         artifact=artifact,
         make_model=run.model,
         chain=chain,
-        forbidden_ids=run.boundaries().forbidden_ids(tokenizer),
+        forbidden_ids=boundaries.forbidden_ids(tokenizer),
         open_runtime=open_runtime,
         measure_loss=lambda runtime: mean_loss(runtime, batches, characters_per_id, carries_state=carries_state),
         text=text,
         notice=notice,
+        host=describe_for_hosts(tokenizer, boundaries, artifact.manifest),
     )
 
 

@@ -35,6 +35,9 @@ FIRST_STEPS, MOST_STEPS_TO_END, MOST_STEPS_WRITTEN = 4, 64, 512
 #: so that it stays a tenth.
 SECONDS_PER_ROW = 2e-4
 
+#: By the clock: how fast a quick chunk is forgotten; by half in fifteen chunks, if all others take longer.
+FORGETS = 1.05
+
 #: Forms of chains, besides the common ones, that a runtime may make a graph for: each takes as much memory as the
 #: weights, and stays. Rows in further forms are written step by step, which is slower.
 MOST_FORMS = 8
@@ -334,7 +337,10 @@ class Batching:
 
 
 class Clock:
-    """Chooses steps so that they take a certain time, more for hundreds of rows, by a moving average of a step's time.
+    """Chooses steps so that they take a certain time, more for hundreds of rows.
+
+    The time of a step is that of the quickest chunk of late: what disturbs a chunk makes it longer, never shorter. By
+    the mean, chunks would shrink where others take the cores, until a text is all fixed costs.
 
     Args:
         seconds: the time to take.
@@ -342,22 +348,22 @@ class Clock:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._averages: dict[Hashable, float | None] = {}
+        self._quickest: dict[Hashable, float | None] = {}
 
     def steps(self, group: Group, most: int, share: float = 1.0) -> int | None:
         """The number of steps that take a share of the time, from 1 to ``most``; ``None`` before it is known."""
-        average = self._averages.get(_size(group))
+        quickest = self._quickest.get(_size(group))
         seconds = max(self._seconds, SECONDS_PER_ROW * len(group.rows))
-        return None if average is None else int(np.clip(share * seconds / average, 1, most))
+        return None if quickest is None else int(np.clip(share * seconds / quickest, 1, most))
 
     def note(self, group: Group, seconds: float) -> None:
         """Note the time of a step. The first one of its kind does not count: it prepares what later ones use."""
         key = _size(group)
-        average = self._averages.get(key)
-        if key not in self._averages:
-            self._averages[key] = None
+        quickest = self._quickest.get(key)
+        if key not in self._quickest:
+            self._quickest[key] = None
         else:
-            self._averages[key] = seconds if average is None else average + (seconds - average) / 4
+            self._quickest[key] = seconds if quickest is None else min(seconds, quickest * FORGETS)
 
 
 def _size(group: Group) -> Hashable:

@@ -151,6 +151,14 @@ def uniforms(
     Returns:
         ``[steps, rows]`` float32 in [0, 1), multiples of 2**-24.
     """
+    words = random_words(seed, row_seeds, start, steps)
+    return (words >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)
+
+
+def random_words(
+    seed: int | Sequence[int], row_seeds: Sequence[int], start: int | Sequence[int], steps: int
+) -> NDArray[np.uint64]:
+    """The words that :func:`uniforms` takes its numbers from, ``[steps, rows]`` uint64; arguments as there."""
     rows = len(row_seeds)
     seeds = [seed] * rows if isinstance(seed, int | np.integer) else seed
     starts = [start] * rows if isinstance(start, int | np.integer) else start
@@ -162,4 +170,4 @@ def uniforms(
         state["state"]["counter"][:] = (first // 4, 0, 0, 0)  # the stream comes in blocks of four words
         generator.state = state
         words[index] = generator.random_raw(first % 4 + steps)[first % 4 :]
-    return ((words >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)).T.copy()
+    return words.T.copy()

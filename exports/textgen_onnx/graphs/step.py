@@ -93,20 +93,27 @@ class StateInputs:
         graph: the graph.
         weights: of the model.
         batch: the number of rows, or the name of it.
+        columns: whether inputs and outputs of one number per row are ``[batch, 1]`` instead of ``[batch]``.
 
     Attributes:
         names: of the inputs, in the order of the state; that of an n-gram is cast to int64.
         layers: those of each layer.
     """
 
-    def __init__(self, graph: Graph, weights: GraphWeights, batch: int | str) -> None:
+    def __init__(self, graph: Graph, weights: GraphWeights, batch: int | str, *, columns: bool = False) -> None:
         self._graph = graph
         self._values = [
             Value(tensor.name, _KINDS[tensor.dtype], (batch, *tensor.shape)) for tensor in weights.state_spec.tensors
         ]
-        self.names = [graph.input(f"past.{value.name}", value.kind, value.shape) for value in self._values]
+        self._shapes = [(batch, 1) if columns and value.shape == (batch,) else value.shape for value in self._values]
+        self.names = [
+            graph.input(f"past.{value.name}", value.kind, shape)
+            for value, shape in zip(self._values, self._shapes, strict=True)
+        ]
         if weights.ngram is not None:  # an index of tables
             self.names[-1] = graph.add("Cast", self.names[-1], to=INT64)
+            if columns:
+                self.names[-1] = graph.add("Squeeze", self.names[-1], graph.constant(np.array([1])))
         self.layers = weights.by_layer(self.names)
 
     @property
@@ -122,7 +129,9 @@ class StateInputs:
     def outputs(self, after: Sequence[str]) -> list[Value]:
         """Name the state after the last id as outputs ``present.*`` of the graph."""
         values = []
-        for each, name in zip(self._values, after, strict=True):
+        for each, shape, name in zip(self._values, self._shapes, after, strict=True):
             found = name if each.kind == FLOAT else self._graph.add("Cast", name, to=each.kind)
-            values.append(Value(self._graph.name(found, f"present.{each.name}"), each.kind, each.shape))
+            if shape != each.shape:
+                found = self._graph.add("Unsqueeze", found, self._graph.constant(np.array([1])))
+            values.append(Value(self._graph.name(found, f"present.{each.name}"), each.kind, shape))
         return values

@@ -17,10 +17,10 @@ import safetensors.numpy
 
 from textgen import api
 from textgen.errors import ArtifactError, OptionError, UnsupportedModelError
+from textgen.exporting import parity
 from textgen.model.network import RecurrentLayer, RecurrentNetwork
 from textgen.runs.artifact import Artifact
 from textgen.sampling.draw import uniforms
-from textgen_onnx.checks import parity
 from textgen_onnx.exporter import OnnxExporter
 from textgen_onnx.graphs.step import build_step
 from textgen_onnx.graphs.weights import GraphWeights
@@ -206,7 +206,7 @@ def test_the_model_card(folder):
         "opset 17, IR version 8",
         f"batch × sequence × {about['vocab_size']}",
         "textgen sample FOLDER --runtime onnx",
-        "docs/onnx.md",
+        "docs/hosts.md",
     ):
         assert text in card, text
     assert ("of an n-gram of 50 contexts: 1 before" in card) == ("context" in card.split("## Signature")[1])

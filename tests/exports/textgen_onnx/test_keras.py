@@ -14,12 +14,12 @@ import safetensors.numpy
 
 from textgen import api, hookimpl
 from textgen.errors import ArtifactError
+from textgen.exporting import parity
 from textgen.generation.runtime import ModelRuntime
 from textgen.model.model import Model
 from textgen.model.state import State, StateSpec, TensorSpec
 from textgen.runs.artifact import Artifact
 from textgen.testing import registered
-from textgen_onnx.checks import parity
 from textgen_onnx.runtime import OnnxRuntime
 
 pytestmark = pytest.mark.keras

@@ -20,11 +20,10 @@ import textgen
 from tests.conftest import ROOT
 
 api = pytest.importorskip("playwright.sync_api", reason="needs playwright, from PyPI")
+from tests.browser import Tab, bars, finish, open_browser, paste, serious_findings, texts  # noqa: E402
 from tests.plugins.textgen_serve.fake_server import BREAK, WAIT, FakeServer, model, running  # noqa: E402
 
 RECORDED = ROOT / "tests" / "recorded"
-
-BROWSERS = ("chromium", "chromium-headless-shell", "google-chrome")
 
 #: The least contrast of text, and of what shows where a control is (WCAG 2.2, AA: 1.4.3 and 1.4.11).
 TEXT_CONTRAST, CONTROL_CONTRAST = 4.5, 3
@@ -32,43 +31,8 @@ TEXT_CONTRAST, CONTROL_CONTRAST = 4.5, 3
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip(f"there is no browser: none of {', '.join(BROWSERS)} is installed")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    with open_browser() as browser:
         yield browser
-        browser.close()
-
-
-class Tab:
-    """A page of the browser, and what went wrong in it."""
-
-    def __init__(self, browser: Any, url: str, **context: Any) -> None:
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}} | context)
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(10_000)
-        self.url = url
-        self.problems: list[str] = []
-        self.strangers: list[str] = []
-        self.page.on("console", lambda message: self.problems.append(message.text))
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("request", self._note)
-
-    def _note(self, request: Any) -> None:
-        if not request.url.startswith((self.url, "data:")):
-            self.strangers.append(request.url)
-
-    def open(self, fragment: str = "") -> Any:
-        self.page.goto(self.url + fragment)
-        self.page.locator("#bars li:visible").first.wait_for()
-        return self.page
-
-    def close(self) -> None:
-        self.context.close()
-        # A refused request is an error in the console, whatever the page does about it.
-        problems = [problem for problem in self.problems if not problem.startswith("Failed to load resource")]
-        assert (problems, self.strangers) == ([], [])
 
 
 @pytest.fixture
@@ -82,27 +46,6 @@ def tab(browser, fake) -> Iterator[Tab]:
     tab = Tab(browser, fake.url)
     yield tab
     tab.close()
-
-
-def bars(page: Any) -> list[tuple[str, float, float]]:
-    """The visible bars: text, probability with the settings, and without."""
-    found = page.evaluate(
-        """[...document.querySelectorAll('#bars li:not([hidden]) button')].map(bar => [
-            bar.querySelector('.mark').textContent,
-            Number(bar.style.getPropertyValue('--share')), Number(bar.style.getPropertyValue('--own'))])"""
-    )
-    return [tuple(bar) for bar in found]
-
-
-def texts(page: Any) -> list[str]:
-    """The texts, prompts included."""
-    return [body.text_content() for body in page.locator(".text .body").all()]
-
-
-def finish(page: Any) -> None:
-    """Wait until the texts have ended."""
-    page.locator("#stop:disabled").wait_for()
-    page.locator("#texts .end:text-matches('.')").first.wait_for()
 
 
 # Texts
@@ -125,7 +68,7 @@ def test_a_text_is_shown_while_it_is_written(tab, fake):
 
 def test_what_is_asked_for_is_what_the_controls_say(tab, fake):
     page = tab.open()
-    page.click("summary")
+    page.click("#more summary")
     values = {"prompt": "x", "temperature": "0.25", "top-k": "3", "top-p": "0.5", "min-p": "0.1", "length": "7"}
     for name, value in values.items() | {"repetition-penalty": "1.5", "texts-count": "2", "seed": "11"}.items():
         page.fill(f"#{name}", value)
@@ -261,7 +204,7 @@ def test_a_link_carries_all_settings(tab, fake, browser):
     fake.models = [model("one"), model("two", labels=["x", "y"])]
     page = tab.open()
     page.select_option("#model", "two")
-    page.click("summary")
+    page.click("#more summary")
     values = {"prompt": "a b&c\n#d", "temperature": "0.35", "top-k": "3", "top-p": "0.7", "min-p": "0.05"}
     values |= {"repetition-penalty": "1.2", "length": "12", "texts-count": "3", "stop-text": r"\n"}
     for name, value in values.items():
@@ -354,6 +297,71 @@ def test_bits_per_character(tab):
     page = tab.open()
     page.fill("#prompt", "abc")  # e**-1 each, after the first: log2(e) bits
     page.locator("#bits", has_text=f"{1 / np.log(2):.2f} bits per character").wait_for()
+
+
+def test_surprise_in_colour(tab, fake):
+    """Each character by its bits, with its accents; the first one is not predicted. By keyboard and in words, too."""
+    fake.scores = {"b": -0.5, "\u0308": -2.5, "c": -4.0, "\n": -6.0}
+    page = tab.open()
+    page.fill("#prompt", "ab\u0308c\n")
+    marks = page.locator("#surprise [role=option]")
+    marks.nth(3).wait_for()
+    assert marks.all_text_contents() == ["a", "b\u0308", "c", "↵\n"]
+    bits = np.array([0, 3.0, 4.0, 6.0]) / np.log(2)
+    assert marks.evaluate_all("all => all.map(e => Number(e.dataset.level))") == [
+        sum(each >= level for level in (1, 2, 4, 6, 8)) for each in bits
+    ]
+    page.focus("#surprise")
+    said = []
+    for key in ("Home", "ArrowRight", "ArrowRight", "End", "ArrowRight"):
+        page.keyboard.press(key)
+        said.append(page.inner_text("#surprise-at"))
+        assert page.get_attribute("#surprise", "aria-activedescendant") == page.get_attribute(
+            "[aria-selected=true]", "id"
+        )
+    names, shares = ["“b\u0308”", "“c”", "line end"], ["5.0 %", "1.8 %", "0.2 %"]  # e**-3, e**-4, e**-6
+    predicted = [f"{name}: {share}, {each:.1f} bits" for name, share, each in zip(names, shares, bits[1:], strict=True)]
+    assert said == ["“a”: not predicted, since nothing comes before it", *predicted, predicted[-1]]
+    page.fill("#prompt", "")
+    page.locator("#surprise").wait_for(state="hidden")
+
+
+def test_text_from_right_to_left(tab, fake):
+    fake.next = [("ם", -0.1, False)]
+    fake.stream = [(0, "ם"), (0, "length", None)]
+    page = tab.open()
+    page.fill("#prompt", "שלו")
+    page.locator("#surprise [role=option]").nth(2).wait_for()
+    page.click("#write")
+    finish(page)
+    sides = "all => all.map(e => getComputedStyle(e).direction)"
+    assert page.locator("#prompt, .body, #surprise").evaluate_all(sides) == ["rtl"] * 3
+    assert page.evaluate("getComputedStyle(document.body).direction") == "ltr"
+    page.focus("#surprise")
+    for key, at in (("ArrowLeft", 0), ("ArrowLeft", 1), ("ArrowRight", 0)):
+        page.keyboard.press(key)
+        assert page.get_attribute("#surprise", "aria-activedescendant") == f"surprise-{at}"
+
+
+def test_a_prompt_longer_than_a_link_or_a_command_line(tab, fake):
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    fake.stream = [(0, "bc"), (0, "length", None)]
+    page = tab.open("#prompt=xyz")
+    prompt = "a\n" * 15_000
+    paste(page, prompt)
+    page.locator("#command", has_text="textgen sample fake --prompt-file prompt.txt").wait_for()
+    assert "Save the prompt as prompt.txt" in page.inner_text("#command-help")
+    page.locator("#bits", has_text="Not of prompts of more than 4,000 characters.").wait_for()
+    page.click("#write")
+    finish(page)
+    assert fake.written[-1]["prompt"] == prompt
+    assert len(page.inner_text(".body")) < 10_000
+    page.click("text=Copy >> nth=0")
+    page.locator("#status", has_text="Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == prompt + "bc"
+    page.click("#copy-link")
+    page.locator("#status", has_text="without the prompt: it is too long").wait_for()
+    assert "prompt=" not in page.evaluate("navigator.clipboard.readText()") + page.url
 
 
 chains = st.lists(
@@ -539,7 +547,7 @@ def test_keyboard_alone(tab, fake):
         assert (style, width >= 2) == ("solid", True), f"the focus on {name} cannot be seen"
         reached.append(name)
     enabled = ["prompt", "write", "reset", "temperature-slider", "temperature", "top-k-slider", "top-k", "top-p-slider"]
-    enabled += ["top-p", "length", "texts-count", "seed", "", *["bar"] * 3, "command", "copy-command", "copy-link"]
+    enabled += ["top-p", "length", "texts-count", "seed", "", *["bar"] * 3, "command", "copy-command", "copy-link", ""]
     assert reached == enabled
     page.focus("#prompt")
     page.keyboard.type("a")
@@ -562,7 +570,7 @@ def test_keyboard_alone(tab, fake):
 def test_every_control_has_a_name(tab, fake):
     fake.models = [model("one", labels=["x"]), model("two")]
     page = tab.open()
-    page.click("summary")
+    page.click("#more summary")
     page.fill("#texts-count", "2")
     page.click("#write")
     finish(page)
@@ -618,18 +626,32 @@ _CONTRAST = """([ofText, ofControls]) => {
 }"""
 
 
+def test_axe(tab, fake):
+    fake.models = [model("one", labels=["x"], license="CC0"), model("two")]
+    page = tab.open()
+    page.fill("#prompt", "abc")
+    page.locator("#surprise [role=option]").nth(2).wait_for()
+    page.click("#more summary")
+    page.click("#card summary")
+    page.click("#write")
+    finish(page)
+    assert serious_findings(page) == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_contrast(browser, fake, scheme):
     fake.models = [model("one", labels=["x"]), model("two")]
     fake.stream = [(0, "abc"), {"error": {"message": "the engine failed"}}]
     tab = Tab(browser, fake.url, color_scheme=scheme)
     page = tab.open()
-    page.click("summary")
-    page.fill("#prompt", "a")
+    page.click("#more summary")
+    fake.scores = dict(zip("bcdefg", (-0.1, -1, -2, -3.5, -5, -6), strict=True))
+    page.fill("#prompt", "abcdefg")
     page.fill("#top-k", "2")
     page.click("#write")
     finish(page)
-    page.wait_for_timeout(200)
+    page.wait_for_timeout(400)
+    assert set(page.locator("#surprise span").evaluate_all("all => all.map(e => e.dataset.level)")) == set("012345")
     checked, low = page.evaluate(_CONTRAST, [TEXT_CONTRAST, CONTROL_CONTRAST])
     assert checked > 50
     assert low == []
@@ -647,7 +669,7 @@ def test_no_width_scrolls_sideways(browser, fake, width):
     page = tab.open()
     page.fill("#prompt", "w" * 300)
     page.fill("#texts-count", "3")
-    page.click("summary")
+    page.click("#more summary")
     page.click("#write")
     finish(page)
     page.locator("#next-title", has_text="ww").wait_for()
@@ -771,6 +793,16 @@ def test_bits_are_those_of_the_model(real):
     bits = -np.log2([shares[i, following] for i, following in enumerate(ids[1:])]).mean()
     page = real.open("#model=lstm-trees&prompt=the+oak")
     page.locator("#bits", has_text=f"{bits:.2f} bits per character").wait_for()
+
+
+def test_the_model_card(real, trees):
+    page = real.open("#model=lstm-trees")
+    page.click("#card summary")
+    terms, values = page.locator("dt").all_inner_texts(), page.locator("dd").all_inner_texts()
+    found, manifest = dict(zip(terms, values, strict=True)), trees.artifact.manifest
+    assert found["Licence of its text"] == manifest.provenance["licence"]
+    bits = manifest.metrics["held_out_loss"] / np.log(2)
+    assert found["On text it has not seen"] == f"{bits:.2f} bits per character"
 
 
 def test_the_server_stops_with_the_page(real, server):

@@ -10,6 +10,7 @@ import signal
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -129,7 +130,7 @@ def test_filters_keep_the_lowest_rows(monkeypatch, folder, chunk):
     monkeypatch.setattr(planning, "ROWS", chunk)
     documents = list(GENERATOR._training_documents(None))
     short = [document for document in documents if len(document) <= 5]
-    cases = [
+    cases: Any = [
         ({"unique": True}, kept(300, unique=True)),
         ({"novel": True}, kept(300, unique=False, known=documents)),
         ({"unique": True, "novel": True}, kept(300, unique=True, known=documents)),

@@ -165,6 +165,7 @@ class Timed(ModelRuntime):
         self.read: list[int] = []
         self.written: list[tuple[int, int]] = []
         self.forms: set[object] = set()
+        self.delay = 0.0  # of the next chunk, in seconds
 
     def clock(self) -> float:
         return self.now
@@ -175,7 +176,8 @@ class Timed(ModelRuntime):
         return super().prefill(ids, state, lengths)
 
     def generate(self, ids, state, draw, uniforms):
-        self.now += 1e-3 * uniforms.size
+        self.now += 1e-3 * uniforms.size + self.delay
+        self.delay = 0.0
         self.written.append((len(ids), len(uniforms)))
         self.forms.add(draw.chain.names)
         return super().generate(ids, state, draw, uniforms)
@@ -206,6 +208,17 @@ def test_chunks_are_as_long_as_fits_into_a_turn(timed, tokenizer, boundaries):
     for _ in range(5):
         batching.turn()
     assert timed.written == [(5, 8), (5, 4), (5, 4), (5, 4), (5, 4)]
+
+
+def test_a_disturbed_chunk_does_not_make_the_next_ones_short(timed, tokenizer, boundaries):
+    batching = Batching(timed, tokenizer, boundaries, seconds=0.0205)
+    batching.add(batching.prepare(request("a", length=10_000, ignore_eos=True)))
+    for _ in range(4):
+        batching.turn()
+    for turn in range(50):
+        timed.delay = 0.2 * (turn % 3 > 0)  # another process has the core for a while
+        batching.turn()
+    assert min(steps for _, steps in timed.written[3:]) >= 18
 
 
 @pytest.mark.parametrize(("stop", "most"), [(("#",), 64), ((), 512)])

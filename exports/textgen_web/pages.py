@@ -1,0 +1,98 @@
+"""The page of an export: its files in a folder, or everything in one file that opens from ``file://``."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import html
+import json
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from textgen_web.javascript import engine
+
+#: What the page may do. A worker in one file is made of code in the page.
+_POLICY = "default-src 'none'; script-src {script} 'wasm-unsafe-eval'; worker-src {worker}; style-src {style}; "
+_POLICY += "connect-src {connect}; img-src data:; base-uri 'none'; form-action 'none'"
+
+_META = re.compile(r'(<meta http-equiv="Content-Security-Policy" content=")[^"]*')
+
+#: An import of another module of ours, a comment on its own, an export.
+_IMPORT = re.compile(r"^import \{[^}]*\} from '\.\.?/(?P<name>\w+\.js)';\n", re.MULTILINE)
+_COMMENT = re.compile(r"^ *(//.*|/\*\*(?s:.*?)\*/)\n", re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=\w)", re.MULTILINE)
+
+
+def page_files() -> dict[str, bytes]:
+    """The files of the page by path, for a folder that also has ``textgen.js``, ``model.json`` and the weights."""
+    shared, own = files("textgen") / "page", files("textgen_web") / "page"
+    found = {f"page/{file.name}": file.read_bytes() for file in shared.iterdir() if file.is_file()}
+    found["page/engine.js"] = (own / "web_engine.js").read_bytes()
+    found["page/worker.js"] = (own / "worker.js").read_bytes()
+    text = found.pop("page/index.html").decode()
+    policy = _POLICY.format(script="'self'", worker="'self'", style="'self'", connect="'self'")
+    return {"index.html": _META.sub(rf"\g<1>{policy}", text).encode(), **found}
+
+
+def single_page(about: Mapping[str, Any], weights: bytes) -> bytes:
+    """The page in one file, with its model inside.
+
+    Args:
+        about: what ``model.json`` has.
+        weights: what ``model.safetensors`` has.
+    """
+    found = {path.removeprefix("page/"): content.decode() for path, content in page_files().items()}
+    worker, script, style = _plain(engine(is_module=False) + found["worker.js"]), _joined(found), found["page.css"]
+    policy = _POLICY.format(script=_hash(script), worker="blob:", style=_hash(style), connect="'none'")
+    model = json.dumps(about, separators=(",", ":"))
+    packed = {"worker": worker.encode(), "model": model.encode(), "weights": weights}
+    data = "".join(
+        f'<script type="text/plain" id="packed-{name}">{_packed(content)}</script>\n'
+        for name, content in packed.items()
+    )
+    page = _META.sub(rf"\g<1>{policy}", found["index.html"])
+    for old, new in {
+        "<title>textgen</title>": f"<title>{html.escape(about['name'])} – textgen</title>",
+        '<link rel="stylesheet" href="page/page.css">': f"<style>{style}</style>",
+        '<script type="module" src="page/page.js"></script>\n': "",
+        "</body>": f'{data}<script type="module">{script}</script>\n</body>',
+    }.items():
+        before, _, after = page.partition(old)
+        page = before + new + after
+    return page.encode()
+
+
+def is_single_page(content: bytes) -> bool:
+    """Whether a file is such a page."""
+    return content.startswith(b"<!doctype html>") and b'<script type="text/plain" id="packed-model">' in content
+
+
+def _packed(content: bytes) -> str:
+    """What the page unpacks."""
+    return base64.b64encode(gzip.compress(content, 6, mtime=0)).decode()
+
+
+def _joined(modules: Mapping[str, str]) -> str:
+    """The modules of the page as one script: each after those that it imports. No two may declare the same name."""
+    order: list[str] = []
+
+    def visit(name: str) -> None:
+        for match in _IMPORT.finditer(modules[name]):
+            if match["name"] not in order:
+                visit(match["name"])
+        order.append(name)
+
+    visit("page.js")
+    return "".join(_plain(modules[name]) for name in order)
+
+
+def _plain(script: str) -> str:
+    """A script without imports, exports and comments of their own lines."""
+    return _EXPORT.sub("", _IMPORT.sub("", _COMMENT.sub("", script))).lstrip("\n")
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
