@@ -28,7 +28,10 @@ from pathlib import Path
 RUN = Path(__file__).parents[1] / "recorded" / "lstm-trees"
 
 #: The job.
-OPTIONS = ("--num", "150000", "--seed", "7", "--length", "40", "--shard-rows", "400")
+OPTIONS = ("--num", "60000", "--seed", "7", "--length", "40", "--shard-rows", "400")
+
+#: Ports that Ray itself takes.
+RESERVED = (8265, 52365, *range(10_002, 20_000))
 
 #: Seconds until the next process is killed, at most.
 WITHIN = 3.0
@@ -89,7 +92,7 @@ def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
-        return port
+    return free_port() if port in RESERVED else port
 
 
 def access() -> dict[str, str]:
