@@ -17,16 +17,17 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import textgen
-from textgen_serve import protocol
 from textgen_serve.completions import Completions, Limits
-from textgen_serve.doors import Doors, Origins, Seal, read_content
+from textgen_serve.doors import Doors, Origins, read_content
+from textgen_serve.in_flight import Desk
 from textgen_serve.metrics import Metrics, log, log_error
-from textgen_serve.protocol import RequestError
+from textgen_serve.protocol import answers, requests
+from textgen_serve.protocol.errors import ErrorAnswer, RequestError
 from textgen_serve.scoring import next_tokens
+from textgen_serve.seal import Seal
 from textgen_serve.served_run import ServedRun, failure
-from textgen_serve.writing import Desk
 
-BodyT = TypeVar("BodyT", bound=protocol.Body)
+BodyT = TypeVar("BodyT", bound=requests.Body)
 
 #: Paths that need no key: whether the server is up is not a secret.
 HEALTH, METRICS, OPENAPI = "/health", "/metrics", "/openapi.json"
@@ -76,28 +77,28 @@ _DOCUMENTED = (
         "post",
         "/v1/completions",
         "Write texts.",
-        protocol.CompletionRequest,
-        protocol.Completion,
+        requests.CompletionRequest,
+        answers.Completion,
         (*_WITH_BODY, 429, 500, 503, 504),
     ),
-    Answered("get", "/v1/models", "List the models.", None, protocol.Models),
-    Answered("get", "/v1/models/{model}", "Describe a model.", None, protocol.Model, (404,)),
+    Answered("get", "/v1/models", "List the models.", None, answers.Models),
+    Answered("get", "/v1/models/{model}", "Describe a model.", None, answers.Model, (404,)),
     Answered(
         "post",
         "/next",
         "The likeliest tokens after a text.",
-        protocol.NextRequest,
-        protocol.NextTokens,
+        requests.NextRequest,
+        answers.NextTokens,
         (*_WITH_BODY, 500, 503),
     ),
-    Answered("post", "/tokenize", "Turn a text into token ids.", protocol.TokenizeRequest, protocol.Tokens, _WITH_BODY),
+    Answered("post", "/tokenize", "Turn a text into token ids.", requests.TokenizeRequest, answers.Tokens, _WITH_BODY),
     Answered(
-        "post", "/detokenize", "Turn token ids into text.", protocol.DetokenizeRequest, protocol.Detokenized, _WITH_BODY
+        "post", "/detokenize", "Turn token ids into text.", requests.DetokenizeRequest, answers.Detokenized, _WITH_BODY
     ),
     Answered(
-        "get", "/tokenizer_info", "Describe the tokenizer of a model.", None, protocol.TokenizerInfo, (400, 404), True
+        "get", "/tokenizer_info", "Describe the tokenizer of a model.", None, answers.TokenizerInfo, (400, 404), True
     ),
-    Answered("get", HEALTH, "Whether the server can write.", None, protocol.Health, (503,)),
+    Answered("get", HEALTH, "Whether the server can write.", None, answers.Health, (503,)),
     Answered("get", METRICS, "Metrics in the text format of Prometheus.", None, None),
 )
 
@@ -204,16 +205,16 @@ class App:
     async def _body(self, request: Request, kind: type[BodyT]) -> BodyT:
         limits = self._limits
         content = await read_content(request.scope, request.receive, limit=limits.body, seconds=limits.seconds)
-        return protocol.read_body(kind, content, strict=limits.is_strict)
+        return requests.read_body(kind, content, strict=limits.is_strict)
 
     async def _models(self, request: Request) -> Response:
-        return _success(protocol.Models(data=[run.about() for run in self._runs.values()]))
+        return _success(answers.Models(data=[run.about() for run in self._runs.values()]))
 
     async def _model(self, request: Request) -> Response:
         return _success(self._find(request.path_params["model"]).about())
 
     async def _next(self, request: Request) -> Response:
-        body = await self._body(request, protocol.NextRequest)
+        body = await self._body(request, requests.NextRequest)
         run = self._find(body.model)
         with self._desk.place(run, 1):
             ids = [*run.start(body.label), *run.encode(body.prompt, body.on_unknown)]
@@ -221,16 +222,16 @@ class App:
                 found = await self._desk.engine.run(next_tokens(run.generator, ids))
             except Exception as error:
                 raise failure(error) from None
-        return _success(protocol.NextTokens(model=run.name, choices=found))
+        return _success(answers.NextTokens(model=run.name, choices=found))
 
     async def _tokenize(self, request: Request) -> Response:
-        body = await self._body(request, protocol.TokenizeRequest)
+        body = await self._body(request, requests.TokenizeRequest)
         tokens = self._find(body.model).encode(body.prompt, body.on_unknown)
-        return _success(protocol.Tokens(tokens=tokens, count=len(tokens), max_model_len=protocol.LONGEST_PROMPT))
+        return _success(answers.Tokens(tokens=tokens, count=len(tokens), max_model_len=requests.LONGEST_PROMPT))
 
     async def _detokenize(self, request: Request) -> Response:
-        body = await self._body(request, protocol.DetokenizeRequest)
-        return _success(protocol.Detokenized(prompt=self._find(body.model).decode(body.tokens, "tokens")))
+        body = await self._body(request, requests.DetokenizeRequest)
+        return _success(answers.Detokenized(prompt=self._find(body.model).decode(body.tokens, "tokens")))
 
     async def _tokenizer_info(self, request: Request) -> Response:
         model = request.query_params.get("model")
@@ -244,7 +245,7 @@ class App:
     async def _health(self, request: Request) -> Response:
         if self._desk.closed:
             raise self._desk.closed
-        return _success(protocol.Health(models=[*self._runs], default_length=self._first.default_length))
+        return _success(answers.Health(models=[*self._runs], default_length=self._first.default_length))
 
     async def _show_metrics(self, request: Request) -> Response:
         return Response(self._metrics.show(self._desk.refresh), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -298,7 +299,7 @@ def _file(content: bytes, kind: str) -> Callable[[Request], Any]:
 
 def document() -> Mapping[str, Any]:
     """The OpenAPI document (version 3.1), from the models of bodies and answers."""
-    kinds = [kind for each in _DOCUMENTED for kind in (each.body, each.answer) if kind] + [protocol.ErrorAnswer]
+    kinds = [kind for each in _DOCUMENTED for kind in (each.body, each.answer) if kind] + [ErrorAnswer]
     _, schemas = models_json_schema(
         [(kind, "validation") for kind in dict.fromkeys(kinds)], ref_template="#/components/schemas/{model}"
     )
@@ -322,7 +323,7 @@ def _operation(each: Answered) -> dict[str, Any]:
     success: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
     if each.answer:
         success = _json(each.answer)
-    if each.body is protocol.CompletionRequest:
+    if each.body is requests.CompletionRequest:
         about = "A Completion as JSON, or an ErrorAnswer, which is the last one; at the end [DONE]."
         data = {"type": "string", "description": about}
         event = {"type": "object", "required": ["data"], "properties": {"data": data}}
@@ -332,7 +333,7 @@ def _operation(each: Answered) -> dict[str, Any]:
         "summary": each.summary,
         "responses": {
             "200": {"description": "Success.", "content": success},
-            **{str(status): {"description": "Error.", "content": _json(protocol.ErrorAnswer)} for status in statuses},
+            **{str(status): {"description": "Error.", "content": _json(ErrorAnswer)} for status in statuses},
         },
     }
     if each.body:

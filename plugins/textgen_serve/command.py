@@ -107,11 +107,12 @@ def serve(
         ) from None
     from textgen_serve.app import App
     from textgen_serve.completions import Limits
-    from textgen_serve.doors import LOOPBACK, Seal
+    from textgen_serve.doors import LOOPBACK
+    from textgen_serve.in_flight import Desk
     from textgen_serve.metrics import Metrics
+    from textgen_serve.seal import Seal
     from textgen_serve.served_run import ServedRun
     from textgen_serve.server import Server, address_of, bind
-    from textgen_serve.writing import Desk
 
     _check_hosts(allowed_host or ())
     _check_origins(cors_origin or ())

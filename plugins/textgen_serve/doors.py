@@ -1,18 +1,17 @@
-"""What is let in: keys, hosts, origins, sizes of bodies; and the signature of a continuation."""
+"""What is let in: keys, hosts, origins, sizes of bodies."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Collection, Iterable
 from hashlib import sha256
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from textgen_serve.protocol import RequestError
+from textgen_serve.protocol.errors import RequestError
 
 #: Hosts that mean this machine, in a browser or another client on it.
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -173,40 +172,3 @@ async def read_content(scope: Scope, receive: Receive, *, limit: int, seconds: f
     except TimeoutError:
         slow = f"the body took longer than {seconds:g} seconds"
         raise RequestError(408, slow, "timeout_error", code="slow_body", headers={"Connection": "close"}) from None
-
-
-class Seal:
-    """Signs what a client keeps for the server, so that it comes back unchanged (HMAC-SHA-256, RFC 2104).
-
-    Args:
-        secret: from which the key is derived; instances with the same one accept each other's signatures.
-    """
-
-    def __init__(self, secret: bytes) -> None:
-        self._key = hmac.digest(secret, b"textgen continuation", "sha256")
-
-    def seal(self, content: bytes) -> str:
-        """The content with its signature, as text that a URL can hold."""
-        return urlsafe_b64encode(self._signature(content) + content).decode().rstrip("=")
-
-    def open(self, sealed: str) -> bytes:
-        """The content.
-
-        Raises:
-            RequestError: if it was not signed with this key.
-        """
-        try:
-            raw = urlsafe_b64decode(sealed.encode("ascii") + b"=" * (-len(sealed) % 4))
-        except ValueError:
-            raw = b""
-        signature, content = raw[:32], raw[32:]
-        if not hmac.compare_digest(signature, self._signature(content)):
-            raise RequestError(
-                400,
-                "the continuation is not one of this server's: it was altered, or signed with another secret",
-                param="continuation",
-            )
-        return content
-
-    def _signature(self, content: bytes) -> bytes:
-        return hmac.digest(self._key, content, "sha256")

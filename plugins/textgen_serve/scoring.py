@@ -8,7 +8,7 @@ from collections.abc import Generator, Sequence
 import numpy as np
 
 from textgen import Job, State, TextGenerator, score
-from textgen_serve.protocol import Logprobs, NextToken
+from textgen_serve.protocol.answers import Logprobs, NextToken
 from textgen_serve.served_run import ServedRun
 
 #: Ids that are read between two turns: others wait for them.

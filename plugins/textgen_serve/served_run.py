@@ -29,7 +29,9 @@ from textgen import (
 )
 from textgen.errors import OptionError, TextgenError, UnknownCharacterError, describe_character
 from textgen_serve.metrics import log_error
-from textgen_serve.protocol import MOST_SCORED, CompletionRequest, Model, ModelDetails, RequestError, TokenizerInfo
+from textgen_serve.protocol.answers import Model, ModelDetails, TokenizerInfo
+from textgen_serve.protocol.errors import RequestError
+from textgen_serve.protocol.requests import MOST_SCORED, CompletionRequest
 
 #: NAME=RUN on the command line.
 _NAMED = re.compile(r"(?P<name>[A-Za-z0-9][\w.:-]*)=(?P<run>.+)")

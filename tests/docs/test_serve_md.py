@@ -32,7 +32,8 @@ for needed in ("starlette", "uvicorn", "prometheus_client", "httpx", "openai"):
 import httpx  # noqa: E402
 
 from textgen.generation.batching import MOST_FORMS  # noqa: E402
-from textgen_serve import command, completions, doors, metrics, protocol, server  # noqa: E402
+from textgen_serve import command, completions, doors, metrics, server  # noqa: E402
+from textgen_serve.protocol import requests  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")
@@ -353,8 +354,8 @@ def test_what_lm_eval_sends_is_answered(served):
 
 def test_every_field_has_a_row():
     assert first_cells(section("What a request has").partition("| path |")[0]) == {
-        *protocol.CompletionRequest.model_fields,
-        *protocol._REFUSED,
+        *requests.CompletionRequest.model_fields,
+        *requests._REFUSED,
     }
 
 
@@ -369,8 +370,8 @@ def test_the_limits_are_those_of_the_server():
     found = dict(re.findall(r"^\| (.*?) \| ([\d,. ]+) \|", section("Limits"), re.MULTILINE))
     numbers = {name: [int(each.replace(",", "")) for each in value.split(", ")] for name, value in found.items()}
     assert [*numbers.values()][6:] == [
-        [protocol.LONGEST_TEXT], [protocol.LONGEST_PROMPT], [protocol.MOST_PROMPTS], [protocol.MOST_TEXTS],
-        [protocol.MOST_STOPS, protocol.LONGEST_STOP], [protocol.MOST_SCORED], [MOST_FORMS],
+        [requests.LONGEST_TEXT], [requests.LONGEST_PROMPT], [requests.MOST_PROMPTS], [requests.MOST_TEXTS],
+        [requests.MOST_STOPS, requests.LONGEST_STOP], [requests.MOST_SCORED], [MOST_FORMS],
         [server.HEAD_SECONDS, doors.BODY_SECONDS],
     ]  # fmt: skip
     defaults = {name: each.default for name, each in inspect.signature(command.serve).parameters.items()}

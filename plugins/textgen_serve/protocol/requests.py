@@ -1,13 +1,13 @@
-"""What the server reads and answers: the fields of requests and answers, their bounds, and the one shape of errors."""
+"""What the server reads: the fields of the bodies of requests, and their bounds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from textgen import OnUnknown
+from textgen_serve.protocol.errors import RequestError
 
 #: The most texts per prompt, prompts, stop texts, characters of a stop text, of a prompt and of a text.
 MOST_TEXTS, MOST_PROMPTS, MOST_STOPS, LONGEST_STOP, LONGEST_PROMPT, LONGEST_TEXT = 128, 1024, 16, 256, 65_536, 100_000
@@ -15,47 +15,8 @@ MOST_TEXTS, MOST_PROMPTS, MOST_STOPS, LONGEST_STOP, LONGEST_PROMPT, LONGEST_TEXT
 #: The most tokens of a request whose log-probabilities are kept until it is answered: half a kilobyte each.
 MOST_SCORED = 2**18
 
-#: The most characters of a message that an answer repeats.
-_LONGEST_MESSAGE = 500
-
 #: Fields of OpenAI's that would change the text, and that this server lacks.
 _REFUSED = ("suffix", "logit_bias", "presence_penalty", "frequency_penalty")
-
-ErrorType = Literal[
-    "invalid_request_error", "authentication_error", "rate_limit_error", "unavailable_error", "timeout_error",
-    "server_error",
-]  # fmt: skip
-
-
-class RequestError(Exception):
-    """An error that a client is told of.
-
-    Args:
-        status: of the answer.
-        message: what is wrong, and what to do.
-        type: its kind.
-        param: the field of the request that is wrong.
-        code: a word that a program can compare.
-        headers: more headers of the answer.
-    """
-
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        type: ErrorType = "invalid_request_error",
-        param: str | None = None,
-        code: str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.status, self.headers = status, dict(headers or {})
-        self.body = {"error": {"message": message[:_LONGEST_MESSAGE], "type": type, "param": param, "code": code}}
-
-
-def unavailable(message: str, code: str) -> RequestError:
-    """The error of a server that cannot answer now; another one may."""
-    return RequestError(503, message, "unavailable_error", code=code)
 
 
 def _whole(value: object) -> object:
@@ -256,169 +217,3 @@ def _explained(error: ValidationError) -> RequestError:
     message = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     verb = "must be" if message != first["msg"] else "is refused:"
     return RequestError(400, f"{param} {verb} {message}", param=param)
-
-
-class Usage(BaseModel):
-    """The number of tokens of a request."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-
-
-class Logprobs(BaseModel):
-    """The log-probabilities of the tokens of a text, in nats at temperature 1; those of a first token are null."""
-
-    tokens: list[str]
-    token_logprobs: list[float | None]
-    text_offset: list[int]
-    top_logprobs: list[dict[str, float] | None]
-
-
-class UnknownPiece(BaseModel):
-    """A character of a prompt that the model does not know, or a longer piece such as a word."""
-
-    character: str
-    position: int = Field(description="The index of its first occurrence in the prompt, from 0, in code points.")
-    count: int = Field(description="The number of its occurrences.")
-    treatment: Literal["unk", "skip"] = Field(description="Whether the unknown id stands for it, or it was left out.")
-    composed: str | None = Field(description="The character that it forms with those around it, if that is known.")
-
-
-class ChoiceDetails(BaseModel):
-    """What textgen says of a text."""
-
-    row: int = Field(description="The number of the text of its seed.")
-    unknown: list[UnknownPiece] = Field([], description="What the model does not know of the prompt.")
-    continuation: str | None = Field(None, description="With which the text can be continued.")
-
-
-class Choice(BaseModel):
-    """A text."""
-
-    index: int
-    text: str
-    logprobs: Logprobs | None = None
-    finish_reason: Literal["stop", "length"] | None
-    stop_reason: str | None = Field(None, description="The stop text that ended the text.")
-    textgen: ChoiceDetails | None = None
-
-
-class Details(BaseModel):
-    """What textgen says of an answer."""
-
-    seed: int = Field(description="With which the same texts are written again.")
-
-
-class Completion(BaseModel):
-    """The answer to POST /v1/completions, and an event of a stream, without its end ``[DONE]``."""
-
-    id: str
-    object: Literal["text_completion"] = "text_completion"
-    created: int
-    model: str
-    system_fingerprint: str = Field(description="As long as it is the same, so is the text of a seed.")
-    choices: list[Choice]
-    usage: Usage | None = None
-    textgen: Details
-
-
-class ModelDetails(BaseModel):
-    """What textgen says of a model."""
-
-    vocab_size: int
-    cell: str | None
-    units: list[int]
-    precision: str
-    chain: str
-    runtime: str
-    device: str
-    prompt: str = Field(description="The run's own prompt.")
-    labels: list[str]
-    default_length: int
-    corpus: str = Field(description="The training text, by the name of its corpus.")
-    license: str | None = Field(description="Terms of the training text.")
-    held_out_loss: float | None = Field(description="Nats per character on text that was held out.")
-
-
-class Model(BaseModel):
-    """A served model."""
-
-    id: str
-    object: Literal["model"] = "model"
-    created: int
-    owned_by: Literal["textgen"] = "textgen"
-    textgen: ModelDetails
-
-
-class Models(BaseModel):
-    """The answer to GET /v1/models."""
-
-    object: Literal["list"] = "list"
-    data: list[Model]
-
-
-class Health(BaseModel):
-    """The answer to GET /health."""
-
-    status: Literal["ok"] = "ok"
-    models: list[str]
-    default_length: int
-
-
-class Tokens(BaseModel):
-    """The answer to POST /tokenize."""
-
-    tokens: list[int]
-    count: int
-    max_model_len: int = Field(description="The most characters of a prompt.")
-
-
-class Detokenized(BaseModel):
-    """The answer to POST /detokenize."""
-
-    prompt: str
-
-
-class TokenizerInfo(BaseModel):
-    """The answer to GET /tokenizer_info."""
-
-    tokenizer_class: str
-    vocab_size: int
-    eos_token: str | None
-    eos_token_id: int | None
-    pad_token: str | None
-    unk_token: str | None
-    bos_token: None = None
-    chat_template: None = None
-
-
-class NextToken(BaseModel):
-    """A token that may follow."""
-
-    id: int
-    text: str
-    logprob: float
-    is_end: bool = Field(description="Whether it is the end of a document.")
-
-
-class NextTokens(BaseModel):
-    """The answer to POST /next: the likeliest tokens that may follow, the likeliest first."""
-
-    model: str
-    choices: list[NextToken]
-
-
-class ErrorDetails(BaseModel):
-    """An error."""
-
-    message: str
-    type: ErrorType
-    param: str | None
-    code: str | None
-
-
-class ErrorAnswer(BaseModel):
-    """The body of every answer that is not a success."""
-
-    error: ErrorDetails

@@ -1,4 +1,4 @@
-"""Requests while they are written, as the event loop sees them."""
+"""Requests in flight, as the event loop sees them: let in, written, ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from textgen import Failed, Job
 from textgen_serve.engine import Engine, Turn
 from textgen_serve.metrics import Metrics
-from textgen_serve.protocol import RequestError, unavailable
+from textgen_serve.protocol.errors import RequestError, unavailable
 from textgen_serve.served_run import ServedRun, failure
 
 #: Seconds after which a client may ask again if the queue is full.
