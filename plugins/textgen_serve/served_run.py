@@ -118,6 +118,7 @@ class ServedRun:
             id=self.name,
             created=int(datetime.fromisoformat(artifact.manifest.created).timestamp()),
             textgen=ModelDetails(
+                run=_name_of(self.generator),
                 vocab_size=artifact.manifest.vocab_size,
                 cell=export.get("cell") or settings["name"],
                 units=units,

@@ -2,6 +2,12 @@
 
 import {$, element} from './elements.js';
 
+/** What kind of network a model is, in a few words; none is known of some models of plugins. */
+export function network({cell, units}) {
+  if (units.length) return `${cell.toUpperCase()} ${units.join(' + ')}`;
+  return !cell || cell === 'ngram' ? 'n-gram' : cell;
+}
+
 /**
  * Show what is known of a model.
  * @param {[string, string][]} facts terms, and what is said of them.

@@ -22,7 +22,7 @@ export const needsFile = ({prompt}) => prompt.length > LONGEST;
  * @param {object} settings as `engine.generate` takes them.
  */
 export function command(settings) {
-  const words = ['textgen', 'sample', quote(settings.model)];
+  const words = ['textgen', 'sample', quote(settings.run)];
   if (needsFile(settings)) words.push(`--prompt-file ${PROMPT_FILE}`);
   for (const [name, option] of Object.entries(OPTIONS)) {
     const value = name === 'prompt' && needsFile(settings) ? undefined : settings[name];

@@ -12,6 +12,12 @@ const NAMES = {' ': 'space', '\n': 'line end', '\t': 'tab', '\u00a0': 'no-break 
 /** The name of a text that cannot be seen, if it is one. */
 export const nameOf = text => NAMES[text];
 
+/** A text in quotes; the name or the code of one that cannot be seen. */
+export function quoted(text) {
+  const code = /^[\p{C}\p{Z}\p{M}]$/u.test(text) && `U+${text.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}`;
+  return nameOf(text) ?? (code || `“${visible(text)}”`);
+}
+
 /** A text on one line, with marks for what cannot be seen. */
 export function visible(text) {
   return text.replaceAll(' ', '␣').replaceAll('\n', '↵').replaceAll('\t', '⇥');

@@ -2,8 +2,8 @@
 
 import {Bars} from './bars.js';
 import {showCard} from './card.js';
-import {PROMPT_FILE, needsFile} from './command.js';
-import {$, element} from './elements.js';
+import {PROMPT_FILE, command, needsFile} from './command.js';
+import {$, element, quoted} from './elements.js';
 import {engine} from './engine.js';
 import {Settings} from './settings.js';
 import {StateMap} from './state.js';
@@ -12,6 +12,9 @@ import {Texts} from './texts.js';
 
 /** The most characters of a prompt that are scored: it is read anew whenever typing pauses. */
 const MOST_SCORED = 4000;
+
+/** The most unknown characters of a prompt that are named. */
+const MOST_NAMED = 10;
 
 const settings = new Settings();
 const bars = new Bars(append);
@@ -31,7 +34,7 @@ let failed = null; // whose error is shown: write's or ask's
 let wait = 0; // a timer, while settings change
 
 function newSeed() {
-  return crypto.getRandomValues(new Uint32Array(1))[0];
+  return String(crypto.getRandomValues(new Uint32Array(1))[0]);
 }
 
 /** Learn what models there are, and show the first one, or that of the link. */
@@ -48,9 +51,16 @@ async function start() {
 /** Show the model of the link, and the link's other settings. */
 function chooseModel() {
   const fragment = location.hash.slice(1), id = new URLSearchParams(fragment).get('model');
-  if (models.some(model => model.id === id)) $('model').value = id;
+  const isThere = models.some(model => model.id === id);
+  if (isThere) $('model').value = id;
   useModel();
-  settings.follow(fragment);
+  settings.reset();
+  const refused = [...(isThere || !id ? [] : [['model', id]]), ...settings.follow(fragment)];
+  if (failed === chooseModel) clear();
+  if (refused.length) {
+    const listed = refused.map(([name, value]) => `${name} “${value}”`).join(', ');
+    fail(new Error(`The link asks for what is not to be had here: ${listed}. You see the page's own choice instead.`), chooseModel);
+  }
   changed();
 }
 
@@ -90,7 +100,7 @@ function settled() {
 
 /** The command line of the texts that are shown; before there are any, of the first ones. */
 function showCommand() {
-  const wishes = settings.read(), words = engine.command(written ?? {...wishes, seed: wishes.seed ?? lastSeed});
+  const wishes = settings.read(), words = command(written ?? {...wishes, seed: wishes.seed ?? lastSeed});
   $('command').replaceChildren(...words.split(/(?<= )(?=--)/).map(textContent => element('span', {textContent})));
   const save = needsFile(written ?? wishes) ? ` Save the prompt as ${PROMPT_FILE} there, with a line end after it.` : '';
   $('command-help').textContent = `Run it in the folder that holds the run.${save}${settings.model.caution ?? ''}`;
@@ -105,22 +115,36 @@ async function ask(wishes) {
     const isScored = wishes.prompt && wishes.prompt.length <= MOST_SCORED, {signal} = asking;
     const [next, scored, states] = await Promise.all([
       engine.next(wishes, signal),
-      isScored ? engine.score(wishes, signal) : [],
+      isScored ? engine.score(wishes, signal) : {tokens: [], unknown: []},
       isScored && engine.states ? engine.states(wishes, signal) : {texts: [], layers: []},
     ]);
     choices = next;
     followed = wishes;
     if (failed === ask) clear();
     showBars();
-    surprise.show(scored, wishes.prompt.length > MOST_SCORED ? `Not of prompts of more than ${MOST_SCORED.toLocaleString('en')} characters.` : '');
+    showUnknown(scored.unknown);
+    surprise.show(scored.tokens, wishes.prompt.length > MOST_SCORED ? `Not of prompts of more than ${MOST_SCORED.toLocaleString('en')} characters.` : '');
     stateMap.show(states.texts, states.layers);
   } catch (error) {
     if (error.name === 'AbortError') return;
     asked = '';
+    showUnknown([]);
     surprise.show([]);
     stateMap.show([], []);
     fail(error, ask);
   }
+}
+
+/** Say which characters of the prompt the model does not know, and what becomes of them. */
+function showUnknown(unknown) {
+  const became = {skip: 'left out', unk: 'read as “unknown”'};
+  const sentences = Object.entries(became).map(([treatment, how]) => {
+    const some = unknown.filter(each => each.treatment === treatment);
+    const named = some.slice(0, MOST_NAMED).map(({character, count}) => quoted(character) + (count > 1 ? ` (${count} times)` : ''));
+    return some.length && `Not known to the model, and ${how}: ${named.join(', ')}${some.length > MOST_NAMED ? ' and others' : ''}.`;
+  });
+  $('unknown').textContent = sentences.filter(Boolean).join(' ');
+  $('unknown').hidden = !unknown.length;
 }
 
 function showBars() {
@@ -142,12 +166,13 @@ async function write(seed) {
   texts.begin(wishes.prompt, wishes.n);
   $('stop').disabled = false;
   $('status').textContent = 'Writing …';
-  let reasons = [];
+  let reasons = [], hasFailed = false;
   try {
-    const show = (index, text) => own === writing && texts.add(index, text);
-    reasons = await engine.generate(wishes, show, own.signal);
+    const show = (index, text) => own === writing && texts.add(index, text), done = await engine.generate(wishes, show, own.signal);
+    reasons = done.reasons;
+    if (wishes.prompt === settings.read().prompt) showUnknown(done.unknown);
   } catch (error) {
-    fail(error, write);
+    hasFailed = fail(error, write);
   }
   if (own !== writing) return;
   writing = null;
@@ -156,7 +181,8 @@ async function write(seed) {
   $('stop').disabled = true;
   $('again').disabled = false;
   const seconds = (performance.now() - began) / 1000, count = texts.characters;
-  $('status').textContent = `Seed ${seed}. ${count.toLocaleString('en')} characters in ${seconds.toFixed(1)} seconds.`;
+  const done = `Seed ${seed}. ${count.toLocaleString('en')} characters in ${seconds.toFixed(1)} seconds.`;
+  $('status').textContent = hasFailed && !count ? 'Nothing was written.' : done;
 }
 
 function append(text) {
@@ -191,15 +217,16 @@ function copyBySelection(text) {
   area.remove();
 }
 
-/** Show an error, and remember what failed. */
+/** Show an error, and remember what failed. Returns whether it is one: to stop is none. */
 function fail(error, what) {
-  if (error.name === 'AbortError') return;
+  if (error.name === 'AbortError') return false;
   failed = what;
   $('error').textContent = error.message;
   $('error').hidden = false;
   $('error').scrollIntoView({block: 'nearest'});
   $('key-field').hidden = !error.needsKey;
   if (error.needsKey) $('key').focus();
+  return true;
 }
 
 function clear() {
@@ -226,6 +253,7 @@ $('new-seed').addEventListener('click', () => {
 });
 $('reset').addEventListener('click', () => {
   useModel();
+  settings.reset();
   changed();
 });
 $('copy-command').addEventListener('click', event => copy($('command').textContent, event.currentTarget));
@@ -246,4 +274,5 @@ $('model').addEventListener('change', () => {
   changed();
 });
 addEventListener('hashchange', chooseModel);
+addEventListener('pagehide', () => writing?.abort()); // a browser may keep a page that is left for a while
 start().catch(error => fail(error, start));

@@ -27,6 +27,9 @@ const MOST_LINKED = 4000;
 /** What a backslash and a letter stand for in a stop text. */
 const LETTERS = {n: '\n', t: '\t', '\\': '\\'};
 
+/** Seeds are below this: more than the numbers of JavaScript can tell apart, so that they stay text. */
+const SEEDS = 2n ** 64n;
+
 export class Settings {
   model; // whose defaults are shown
   #steps = []; // the values of the slider of top-k
@@ -36,9 +39,10 @@ export class Settings {
       $(name).addEventListener('input', () => this.#moveSlider(name));
       $(`${name}-slider`).addEventListener('input', () => this.#readSlider(name));
     }
+    $('seed').addEventListener('input', () => this.#checkSeed());
   }
 
-  /** Show the defaults of a model; the prompt stays if the model has none of its own. */
+  /** Show the defaults of a model; the prompt stays if the model has none of its own, the seed and the number of texts always. */
   use(model) {
     this.model = model;
     this.#steps = steps(model.vocabSize ?? 1000);
@@ -48,8 +52,14 @@ export class Settings {
     $('label').replaceChildren(...['', ...model.labels].map(label => new Option(label || 'any', label)));
     $('label-field').hidden = !model.labels.length;
     for (const name of Object.keys(SAMPLERS)) this.#set(name, this.#own(name));
-    $('stop-text').value = $('seed').value = '';
+    $('stop-text').value = '';
+  }
+
+  /** Show the defaults of what no model has a say in. */
+  reset() {
     $('texts-count').value = 1;
+    $('seed').value = '';
+    this.#checkSeed();
   }
 
   /** The settings as an engine takes them; what is undefined is left to the model. */
@@ -57,6 +67,7 @@ export class Settings {
     const stop = $('stop-text').value.replace(/\\([nt\\])/g, (_, letter) => LETTERS[letter]);
     return {
       model: this.model.id,
+      run: this.model.run,
       prompt: $('prompt').value.toWellFormed?.() ?? $('prompt').value,
       label: $('label').value || undefined,
       n: $('texts-count').valueAsNumber,
@@ -67,7 +78,7 @@ export class Settings {
       minP: this.#wish('min-p'),
       repetitionPenalty: this.#wish('repetition-penalty'),
       stop: stop || undefined,
-      seed: $('seed').value === '' ? undefined : $('seed').valueAsNumber,
+      seed: $('seed').value.replace(/^0+(?=.)/, '') || undefined,
     };
   }
 
@@ -90,14 +101,30 @@ export class Settings {
     return new URLSearchParams([['model', this.model.id], ...filled]).toString();
   }
 
-  /** Take the settings of a link; any that it lacks stay. */
+  /**
+   * Take the settings of a link; any that it lacks stay, and so do those that it has but a control does not take.
+   * @returns {[string, string][]} names and values of the latter.
+   */
   follow(fragment) {
-    const values = new URLSearchParams(fragment);
+    const values = new URLSearchParams(fragment), refused = [];
     for (const [name, id] of Object.entries(LINKED)) {
-      if (values.has(name)) $(id).value = values.get(name);
+      if (!values.has(name)) continue;
+      const control = $(id), before = control.value, value = values.get(name);
+      control.value = value;
+      this.#checkSeed();
+      if (control.checkValidity() && (control.value || !value)) continue;
+      control.value = before;
+      refused.push([name, value]);
     }
+    this.#checkSeed();
     for (const name of Object.keys(SAMPLERS)) this.#moveSlider(name);
     if (HIDDEN.some(id => $(id).value !== String(this.#own(id) ?? ''))) $('more').open = true;
+    return refused;
+  }
+
+  #checkSeed() {
+    const {value} = $('seed'), isSeed = /^\d*$/.test(value) && BigInt(value) < SEEDS;
+    $('seed').setCustomValidity(isSeed ? '' : `A seed is a whole number from 0 to ${SEEDS - 1n}.`);
   }
 
   /** A number to ask for, or undefined where it is the model's own. */

@@ -1,6 +1,6 @@
 // The state of the network, as it reads the prompt: a map of colours.
 
-import {$, element, nameOf, visible} from './elements.js';
+import {$, element, quoted, visible} from './elements.js';
 
 /** Pixels: the width of a column, and about the height and the width of the map. */
 const NARROWEST = 16, WIDEST = 40, HEIGHT = 288, WIDTH = 480;
@@ -102,7 +102,7 @@ export class StateMap {
     this.#at = {column, unit};
     marks.forEach((mark, index) => mark.classList.toggle('at', index === column));
     const text = this.#texts[column], value = this.#values[column * this.#units + unit];
-    $('heat-at').textContent = `Unit ${unit + 1} after ${nameOf(text) ?? `“${text}”`}: ${value.toFixed(3)}`;
+    $('heat-at').textContent = `Unit ${unit + 1} after ${quoted(text)}: ${value.toFixed(3)}`;
   }
 }
 

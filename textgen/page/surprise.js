@@ -1,6 +1,6 @@
 // How much each character of the prompt surprises the model: in colour, and in bits.
 
-import {$, element, nameOf, percentage, visible} from './elements.js';
+import {$, element, percentage, quoted} from './elements.js';
 
 /** The bits from which on a character has the next darker colour. */
 const LEVELS = [1, 2, 4, 6, 8];
@@ -77,9 +77,9 @@ function joined(scored) {
 }
 
 function option({text, bits}, index) {
-  const shown = text.replaceAll('\n', '↵\n'), name = nameOf(text) ?? `“${visible(text)}”`;
+  const shown = text.replaceAll('\n', '↵\n');
   const how = bits === undefined ? 'not predicted, since nothing comes before it' : `${percentage(2 ** -bits)}, ${bits.toFixed(1)} bits`;
-  const root = element('span', {role: 'option', id: `surprise-${index}`, textContent: shown, ariaLabel: `${name}: ${how}`, ariaSelected: 'false'});
+  const root = element('span', {role: 'option', id: `surprise-${index}`, textContent: shown, ariaLabel: `${quoted(text)}: ${how}`, ariaSelected: 'false'});
   root.dataset.level = bits === undefined ? 0 : LEVELS.filter(level => bits >= level).length;
   return root;
 }

@@ -144,6 +144,8 @@ export class TextGenerator {
   probabilities(text?: string, options?: { label?: string; state?: TextState; signal?: AbortSignal }): Promise<Next[]>;
   /** How likely each token of a text is, given those before it. */
   score(text: string, options?: { label?: string; signal?: AbortSignal }): Promise<Scored[]>;
+  /** What the vocabulary lacks of a text, and what becomes of it; throws where that is an error. */
+  unknown(text: string): Unknown[];
   /** The outputs of the layers after each token of a text. */
   activations(text: string, options?: { label?: string; signal?: AbortSignal }): Promise<Activation[]>;
 }

@@ -194,6 +194,11 @@ export class TextGenerator {
     return found;
   }
 
+  /** What the vocabulary lacks of a text, and what becomes of it. */
+  unknown(text) {
+    return this.#tokenizer.encode(this.#asInTraining(text)).unknown;
+  }
+
   /** The outputs of each layer after each token of a text. */
   async activations(text, {label, signal} = {}) {
     label ??= this.#usualLabel;

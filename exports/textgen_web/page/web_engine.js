@@ -1,10 +1,9 @@
 // The engine that needs no server: textgen.js in a worker, with the model beside the page or inside it. What an engine
 // must be able to do is written down in the engine of `textgen serve`.
 
-import {command} from './command.js';
+import {network} from './card.js';
 
 class WebEngine {
-  command = command;
   #worker;
   #calls = new Map(); // {resolve, reject, onText} by number
   #number = 0;
@@ -14,7 +13,7 @@ class WebEngine {
     const about = await this.#call('open', from);
     const {run, chain, length, prompt, labels, vocabSize, precision} = about;
     const caution = precision === 'fp32' ? '' : ` This page computes in ${precision}, so that the run itself may write another text.`;
-    return [{id: run, about: describe(about), chain, length, prompt, labels, vocabSize, facts: facts(about), card: about.card, caution}];
+    return [{id: run, run, about: describe(about), chain, length, prompt, labels, vocabSize, facts: facts(about), card: about.card, caution}];
   }
 
   generate(settings, onText, signal) {
@@ -99,8 +98,6 @@ async function source() {
 }
 
 const sentence = message => message[0].toUpperCase() + message.slice(1) + (/[.!?]$/.test(message) ? '' : '.');
-
-const network = ({cell, units}) => (units.length ? `${cell.toUpperCase()} ${units.join(' + ')}` : 'n-gram');
 
 function describe(about) {
   return `${network(about)}, vocabulary of ${about.vocabSize.toLocaleString('en')}, ${about.precision}`;

@@ -21,14 +21,16 @@ const METHODS = {
 
   /** Several texts are written side by side: each gives way to the others as it gives way to messages. */
   async generate({n = 1, ...settings}, signal, onText) {
-    return Promise.all(Array.from({length: n}, async (_, row) => {
+    const ended = await Promise.all(Array.from({length: n}, async (_, row) => {
       const pieces = generator.generate({...settings, row, signal});
       for (;;) {
         const {value, done} = await pieces.next();
-        if (done) return value.finishReason === 'eos' ? 'end' : value.finishReason;
+        if (done) return value;
         onText(row, value);
       }
     }));
+    const reasons = ended.map(({finishReason}) => (finishReason === 'eos' ? 'end' : finishReason));
+    return {reasons, unknown: ended[0].unknown};
   },
 
   async next({prompt, label}, signal) {
@@ -37,7 +39,9 @@ const METHODS = {
       .map(({text, probability, isEnd}) => ({text, logProbability: Math.log(probability), isEnd}));
   },
 
-  score: ({prompt, label}, signal) => generator.score(prompt, {label, signal}),
+  async score({prompt, label}, signal) {
+    return {tokens: await generator.score(prompt, {label, signal}), unknown: generator.unknown(prompt)};
+  },
 
   async states({prompt, label}, signal) {
     const found = (await generator.activations(prompt, {label, signal})).slice(-MOST_STATES);

@@ -75,6 +75,7 @@ class Completion(BaseModel):
 class ModelDetails(BaseModel):
     """What textgen says of a model."""
 
+    run: str = Field(description="The name of its folder, as textgen sample takes it.")
     vocab_size: int
     cell: str | None
     units: list[int]

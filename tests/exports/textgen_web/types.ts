@@ -1,4 +1,4 @@
-import {load, TextgenError, UnknownCharacterError, type Generation, type TextState} from './model/textgen.js';
+import {load, TextgenError, UnknownCharacterError, type Generation, type TextState, type Unknown} from './model/textgen.js';
 
 const generator = await load(new URL('./model/', import.meta.url), {kernel: 'simd', signal: AbortSignal.timeout(1000)});
 const {cell, units, labels, card}: {cell: 'gru' | 'lstm' | null; units: number[]; labels: string[]; card: string} = generator.about;
@@ -20,6 +20,7 @@ const state: TextState = structuredClone(whole.state);
 for await (const piece of generator.generate({state, sampler: 'greedy'})) text += piece.toUpperCase();
 const best: number = (await generator.probabilities(text, {state}))[0].probability;
 const nats: (number | null)[] = (await generator.score(text)).map(each => each.logProbability);
+const lacking: Unknown[] = generator.unknown(text);
 const layer: Float32Array = (await generator.activations(text))[0].layers[0];
 const position = (error: unknown): number | null => (error instanceof UnknownCharacterError ? error.position : null);
-console.log(cell, units, card, failed, best, nats, layer, position(new TextgenError('')), whole.finishReason === 'eos');
+console.log(cell, units, card, failed, best, nats, lacking, layer, position(new TextgenError('')), whole.finishReason === 'eos');

@@ -26,7 +26,7 @@ BREAK, WAIT = "break", "wait"
 
 def model(name: str, **details: Any) -> dict[str, Any]:
     """An entry of GET /v1/models."""
-    about = {"vocab_size": 4, "cell": "gru", "units": [8], "precision": "fp32", "default_length": 30}
+    about = {"run": name, "vocab_size": 4, "cell": "gru", "units": [8], "precision": "fp32", "default_length": 30}
     return {"id": name, "textgen": about | {"chain": "temperature(0.8) | multinomial"} | details}
 
 
@@ -37,6 +37,7 @@ class FakeServer:
         models: of GET /v1/models.
         next: of POST /next: texts, their log-probabilities, and whether they are the end.
         scores: log-probabilities of characters of a prompt, -1 of others.
+        unknown: what the model does not know of a prompt, as answers have it.
         stream: what POST /v1/completions sends, in order: (index, text), (index, finish reason, stop reason), an error,
             ``BREAK`` or ``WAIT``.
         refusal: a status, headers and an error with which everything but GET /v1/models is answered; ``None`` for none.
@@ -50,6 +51,7 @@ class FakeServer:
         self.models = [model("fake")]
         self.next = [("a", -0.5, False), ("b", -1.5, False), ("\n", -2.5, False), ("", -3.0, True)]
         self.scores: dict[str, float] = {}
+        self.unknown: list[dict[str, Any]] = []
         self.stream: list[Any] = [(0, "ab"), (0, "length", None)]
         self.refusal: tuple[int, dict[str, str], dict[str, str]] | None = None
         self.key: str | None = None
@@ -93,7 +95,8 @@ class FakeServer:
         if body.get("echo"):
             tokens = list(body["prompt"])
             scores = [None, *(self.scores.get(token, -1.0) for token in tokens[1:])]
-            return JSONResponse({"choices": [{"logprobs": {"tokens": tokens, "token_logprobs": scores}}]})
+            logprobs = {"tokens": tokens, "token_logprobs": scores}
+            return JSONResponse({"choices": [{"logprobs": logprobs, "textgen": {"unknown": self.unknown}}]})
         return StreamingResponse(self._send(), media_type="text/event-stream; charset=utf-8")
 
     async def _send(self) -> AsyncIterator[str]:
@@ -109,7 +112,10 @@ class FakeServer:
                     yield f"data: {json.dumps(step)}\n\n"
                 else:
                     index, text, *stop = step
-                    ended = {"finish_reason": text, "stop_reason": stop[0], "text": ""} if stop else {}
+                    ended: dict[str, Any] = {}
+                    if stop:
+                        details = {"unknown": self.unknown}
+                        ended = {"finish_reason": text, "stop_reason": stop[0], "text": "", "textgen": details}
                     choice = {"index": index, "text": text, "finish_reason": None, "stop_reason": None} | ended
                     yield f"data: {json.dumps({'choices': [choice]})}\n\n"
             yield "data: [DONE]\n\n"
