@@ -10,11 +10,17 @@ from textgen.base.console import progress_bar as progress_bar
 from textgen.base.environment import cache_folder as cache_folder
 from textgen.base.environment import keep_in_cache as keep_in_cache
 from textgen.base.machine import distribution_version as distribution_version
+from textgen.base.machine import limit_cores as limit_cores
 from textgen.base.machine import parse_device as parse_device
 from textgen.base.machine import signals_handled as signals_handled
 from textgen.base.machine import usable_cores as usable_cores
 from textgen.base.spool import spool as spool
 from textgen.base.version import __version__ as __version__
+from textgen.bulk.engine import Engine as Engine
+from textgen.bulk.work import Chunk as Chunk
+from textgen.bulk.work import PackedWork as PackedWork
+from textgen.bulk.work import Work as Work
+from textgen.bulk.work import Written as Written
 from textgen.exporting.exported_manifest import exported_manifest as exported_manifest
 from textgen.exporting.exporter import Exporter as Exporter
 from textgen.exporting.exporter import ExportReport as ExportReport
