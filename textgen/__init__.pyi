@@ -7,6 +7,7 @@ from textgen.api import train as train
 from textgen.base.cluster import Cluster as Cluster
 from textgen.base.console import notice as notice
 from textgen.base.console import progress_bar as progress_bar
+from textgen.base.console import show_progress as show_progress
 from textgen.base.environment import cache_folder as cache_folder
 from textgen.base.environment import keep_in_cache as keep_in_cache
 from textgen.base.machine import distribution_version as distribution_version

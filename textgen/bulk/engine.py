@@ -1,13 +1,14 @@
-"""The Engine interface: where the texts of a job are written."""
+"""The Engine interface: where the texts of a job are written, and runs are trained by several processes."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable
-from typing import ClassVar
+from collections.abc import Generator, Iterable, Sequence
+from typing import ClassVar, TextIO
 
 from textgen import options as schema
 from textgen.bulk.work import Chunk, Work, Written
+from textgen.errors import OptionError
 
 
 class Engine(ABC):
@@ -48,3 +49,22 @@ class Engine(ABC):
             TextgenError: if a chunk cannot be written, such as one whose workers die again and again.
             UnavailableError: if a library or a machine is missing.
         """
+
+    def train(self, arguments: Sequence[str], stdout: TextIO) -> int:
+        """Train one run with several processes; an engine that only writes texts does not have this.
+
+        Each worker is a process that runs ``textgen`` with these arguments, and with a ``TF_CONFIG`` that lists all of
+        them. The first one, which shows and writes the run, is a child of this process.
+
+        Args:
+            arguments: of the command ``textgen``.
+            stdout: of the first worker; descriptor 1 of this process leads to stderr.
+
+        Returns:
+            The exit code of the first worker.
+
+        Raises:
+            OptionError: if the engine does not train.
+            UnavailableError: if a library or a machine is missing, or another worker fails.
+        """
+        raise OptionError("this engine writes texts, and does not train; start each worker with TF_CONFIG instead")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from textgen.errors import ArtifactError
+from textgen.errors import ArtifactError, UnavailableError
 from textgen.files.writing import write_atomically
 from textgen.generation.batching import Batching
 from textgen.generation.request import Generation, GenerationOptions, Request
@@ -118,7 +118,8 @@ class Work:
             ArtifactError: if a file is missing or was altered.
         """
         generator = self._generator
-        return PackedWork(generator.loader, generator.defaults, run_files(generator.artifact), self._task)
+        files = run_files(generator.artifact)
+        return PackedWork(generator.loader, generator.defaults, _arithmetic(generator), files, self._task)
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ class PackedWork:
 
     _load: Callable[[str], Generator]
     _defaults: GenerationOptions
+    _arithmetic: str
     _files: Mapping[str, bytes]
     _task: Task
 
@@ -135,14 +137,25 @@ class PackedWork:
 
         Raises:
             ArtifactError: if they were altered on their way.
-            UnavailableError: if a library is missing here.
+            UnavailableError: if a library is missing here, or the run is computed in another way, which would change
+                texts.
         """
         with tempfile.TemporaryDirectory(prefix="textgen-") as name:  # what is loaded stays in memory
             for path, content in self._files.items():
                 write_atomically(Path(name, path), content)
             generator = self._load(name)
+        if (here := _arithmetic(generator)) != self._arithmetic:
+            raise UnavailableError(
+                f"a worker computes with {here}, and the job with {self._arithmetic}: its texts would differ; use "
+                "--device cpu, or give all machines the same devices"
+            )
         generator.defaults = self._defaults
         return Work(generator, self._task)
+
+
+def _arithmetic(generator: Generator) -> str:
+    """What may change the numbers of a run, and so a text where rounding decides."""
+    return f"{generator.runtime.precision} on {generator.runtime.device.partition(':')[0]}"
 
 
 def _unpickle(files: Sequence[Path], without: Sequence[str], pickled: bytes) -> Work:

@@ -244,6 +244,14 @@ def test_a_run_goes_to_another_machine_by_content(tmp_path):
         altered.open()
 
 
+def test_a_machine_that_computes_in_another_way_is_refused(monkeypatch, tmp_path):
+    generator = textgen.load(RUN)
+    monkeypatch.setattr(generator.runtime, "device", "cuda:0")  # as if the job was started on a machine with a GPU
+    work = planning.make_plan(generator, planning.Wanted.of(tmp_path / "x.jsonl", None, **NOTHING)).work
+    with pytest.raises(TextgenError, match="a worker computes with fp32 on cpu, and the job with fp32 on cuda: "):
+        work.pack().open()
+
+
 NOTHING = {
     **{"prompts_file": None, "column": None, "keep": (), "shard_rows": 50, "unique": False, "novel": None},
     **{"match": None, "max_length": None, "log_probability": False, "on_bad_row": "stop", "options": {"seed": 1}},
