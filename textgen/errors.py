@@ -128,6 +128,11 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if near:
-        return f"did you mean {' or '.join(near)}?"
+        return f"did you mean {' or '.join(map(_listed, near))}?"
     more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
-    return f"there are: {', '.join(names[:LISTED])}{more}" if names else "there are none"
+    return f"there are: {', '.join(map(_listed, names[:LISTED]))}{more}" if names else "there are none"
+
+
+def _listed(name: str) -> str:
+    """A name as an element of a list in a sentence."""
+    return repr(name) if "," in name or name != name.strip() else name

@@ -92,15 +92,17 @@ static char *after(char *json, const char *key) { /* the value of the next such 
 }
 
 static char *string(char **json) { /* the next string, in UTF-8; what follows it */
-  char *in = strchr(*json, '"') + 1, *start = malloc(strlen(in) + 1), *out = start;
-  for (; *in != '"'; in++) {
+  char *in = strchr(*json, '"') + 1, *end = in;
+  while (*end != '"') end += *end == '\\' ? 2 : 1;
+  char *start = malloc(end - in + 1), *out = start;
+  for (; in < end; in++) {
     char *escaped = *in == '\\' ? strchr("n\nt\tr\rb\bf\f", *++in) : NULL;
     unsigned code;
     if (escaped) *out++ = escaped[1];
     else if (in[-1] == '\\' && *in == 'u') sscanf(in + 1, "%4x", &code), *out++ = code, in += 4; /* below U+0020 */
     else *out++ = *in;
   }
-  *out = 0, *json = in + 1;
+  *out = 0, *json = end + 1;
   return start;
 }
 
@@ -194,7 +196,7 @@ static void write_text(Graph *step, Graph *generate, char *about, char *host, ch
     if (id < 0 && way[1] == 'u') id = special(host, "unknown");
     if (id >= 0) ids[n++] = id;
   }
-  fputs(prompt, stdout);
+  if (*prompt && !n) fail(prompt, "nothing of it is in the vocabulary");
   int has_labels = labels[1 + strspn(labels + 1, " \n")] != ']';
   if (label) {
     for (char *name = NULL; !name || strcmp(name, label);)
@@ -202,8 +204,9 @@ static void write_text(Graph *step, Graph *generate, char *about, char *host, ch
     *--ids = strtoll(labels + 1, 0, 10), n++;
   } else if (has_labels || !n) {
     *--ids = draw_start(host, uniform(seed, 0)), n++;
-    fputs(texts[*ids], stdout);
+    if (!has_labels) prompt = texts[*ids];
   }
+  fputs(prompt, stdout);
 
   memcpy(make("", "ids", INT64, (int64_t[]){1, n}, 2), ids, n * sizeof *ids);
   *(int64_t *)make("", "lengths", INT64, one, 1) = n - 1;

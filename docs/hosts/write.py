@@ -36,6 +36,8 @@ def make_codec():
 
         bpe = tokenizers.Tokenizer.from_str(json.dumps(vocabulary))
         return lambda text: bpe.encode(text).ids, bpe.decode, 4
+    if not host["is_characters"] and host["special_ids"]["unknown"] is not None:
+        raise SystemExit("this host cannot tell which words are unknown: it needs a tokenizer with rare=spell")
     special = {*host["special_ids"].values(), *dict(host["labels"]).values()}
     id_of = {text: i for i, text in enumerate(host["texts"]) if i not in special}
 
@@ -46,9 +48,9 @@ def make_codec():
 
     def encode(text):
         tokens = text if host["is_characters"] else re.findall(vocabulary["pattern"], text)
-        return [
-            i for token in tokens for part in ([token] if token in id_of else token) for i in ids_of(part)
-        ]  # words that are not in the vocabulary are spelled
+        # Words that are not in the vocabulary are spelled.
+        parts = [part for token in tokens for part in ([token] if token in id_of else token)]
+        return [i for part in parts for i in ids_of(part)]
 
     return encode, lambda ids: "".join(host["texts"][i] for i in ids), 1
 

@@ -98,14 +98,14 @@ class WebExporter(Exporter):
             for name, page in page_files().items():
                 (work / name).write_bytes(page)
             content = {
-                MODEL: json.dumps(about, ensure_ascii=False, allow_nan=False) + "\n",
+                MODEL: json.dumps(about, allow_nan=False) + "\n",  # in ASCII, since a character may be half a pair
                 ENGINE: engine(),
                 TYPES: read(TYPES),
                 PACKAGE: json.dumps(_package(about), indent=2) + "\n",
                 CARD: _card(manifest),
             }
             for name, text in content.items():
-                (work / name).write_bytes(text.encode("utf-8", "surrogatepass"))
+                (work / name).write_bytes(text.encode())
             names = sorted(path.relative_to(work).as_posix() for path in work.rglob("*") if path.is_file())
             (work / SUMS).write_bytes("".join(f"{sha256(work / name)}  {name}\n" for name in names).encode())
         return ExportReport(folder, (*names, SUMS), parity.figures())

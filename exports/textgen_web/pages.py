@@ -20,8 +20,7 @@ _POLICY += "connect-src {connect}; img-src data:; base-uri 'none'; form-action '
 
 _META = re.compile(r'(<meta http-equiv="Content-Security-Policy" content=")[^"]*')
 
-#: An import of another module of ours, a comment on its own, an export, the indentation of a line. No text of ours in
-#: quotes has several lines.
+#: An import of another module of ours, a comment on its own, an export, the beginning of a line.
 _IMPORT = re.compile(r"^import \{[^}]*\} from '\.\.?/(?P<name>\w+\.js)';\n", re.MULTILINE)
 _COMMENT = re.compile(r"^ *(//.*|/\*\*(?s:.*?)\*/)\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=\w)", re.MULTILINE)
@@ -49,8 +48,8 @@ def single_page(about: Mapping[str, Any], weights: bytes) -> bytes:
     found = {path.removeprefix("page/"): content.decode() for path, content in page_files().items()}
     worker, script, style = _plain(engine(is_module=False) + found["worker.js"]), _joined(found), found["page.css"]
     policy = _POLICY.format(script=_hash(script), worker="blob:", style=_hash(style), connect="'none'")
-    model = json.dumps(about, ensure_ascii=False, separators=(",", ":"))
-    packed = {"worker": worker.encode(), "model": model.encode("utf-8", "surrogatepass"), "weights": weights}
+    model = json.dumps(about, separators=(",", ":"))
+    packed = {"worker": worker.encode(), "model": model.encode(), "weights": weights}
     data = "".join(
         f'<script type="text/plain" id="packed-{name}">{_packed(content)}</script>\n'
         for name, content in packed.items()
@@ -92,7 +91,7 @@ def _joined(modules: Mapping[str, str]) -> str:
 
 
 def _plain(script: str) -> str:
-    """A script without imports, exports, comments of their own lines and indentation."""
+    """A script without imports, exports, comments of their own lines and indentation: no text of it spans lines."""
     return _INDENT.sub("", _EXPORT.sub("", _IMPORT.sub("", _COMMENT.sub("", script)))).lstrip("\n")
 
 

@@ -76,7 +76,7 @@ def _why_not(library: str, modules: tuple[str, ...], error: ImportError | Memory
     reason = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, MemoryError) or any(sign in reason for sign in _NO_MEMORY):
         return f"too little memory to load {library}, which training needs: raise the limit (ulimit -v) ({reason})"
-    remedy = 'pip install --force-reinstall "textgen-rnn[train]"'
+    remedy = "pip install --force-reinstall tensorflow keras"
     return f"{library}, which training needs, does not work: {reason}; reinstall it: {remedy}"
 
 

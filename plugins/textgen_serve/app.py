@@ -17,6 +17,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import textgen
+from textgen.errors import suggestion
 from textgen_serve.completions import Completions, Limits
 from textgen_serve.doors import Doors, Origins, read_content
 from textgen_serve.in_flight import Desk
@@ -196,9 +197,9 @@ class App:
         """A run by its name, by default the first."""
         run = self._first if name is None else self._runs.get(name)
         if run is None:
-            there = ", ".join(self._runs)
+            there = suggestion(str(name), self._runs)
             raise RequestError(
-                404, f"there is no model {str(name)[:100]!r}; there are: {there}", param="model", code="model_not_found"
+                404, f"there is no model {str(name)[:100]!r}; {there}", param="model", code="model_not_found"
             )
         return run
 

@@ -25,9 +25,11 @@ KEYS, SECRET = "TEXTGEN_API_KEYS", "TEXTGEN_SERVE_SECRET"
 #: The most bytes of a file of keys, or of a secret.
 _MOST_BYTES = 2**20
 
-#: What --allowed-host and --cors-origin may be: anything else would never match.
-_HOST = re.compile(r"[^\s/:\[\]]+|[0-9a-fA-F:.]+")
-_ORIGIN = re.compile(r"\*|localhost|[a-z][a-z0-9+.-]*://[^\s/]+/?", re.IGNORECASE)
+#: What --cors-origin may be: anything else would never match.
+_ORIGIN = re.compile(r"\*|localhost|[a-z][a-z0-9+.-]*://[^\s/*]+/?", re.IGNORECASE)
+
+#: The characters below which an API key can be guessed, even one of random letters and digits.
+_SHORT_KEY = 16
 
 #: Seconds for which the event loop may keep the interpreter while the engine, back from the model, waits for it.
 SWITCH_SECONDS = 5e-4
@@ -103,7 +105,7 @@ def serve(
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise UnavailableError(
-            f"textgen serve needs {error.name}; install it with: pip install 'textgen-rnn[serve]'"
+            f'textgen serve needs {error.name}; install it with: pip install "textgen-rnn[serve]"'
         ) from None
     from textgen_serve.app import App
     from textgen_serve.completions import Limits
@@ -130,7 +132,7 @@ def serve(
 
     def make() -> tuple[Desk, App]:
         metrics = Metrics()
-        desk = Desk(served, metrics, rows * len(served) + queue)
+        desk = Desk(served, metrics, queue)
         app = App(
             served,
             desk,
@@ -147,6 +149,9 @@ def serve(
 
     def ready() -> None:
         print(address_of(bound), flush=True)
+        if not is_loopback:
+            whoever = "" if keys else "; whoever reaches it may write, since there is no --api-key-file"
+            notice(f"listening on {host} port {bound.getsockname()[1]} for other machines{whoever}")
         for run in served:
             notice(f"serving {run.name} ({run.generator.runtime_name} on {run.generator.runtime.device})")
             threading.Thread(target=run.warm_up, daemon=True).start()
@@ -158,15 +163,18 @@ def serve(
 
 
 def _check_hosts(hosts: Sequence[str]) -> None:
-    if wrong := next((host for host in hosts if not _HOST.fullmatch(host)), None):
-        raise OptionError(
-            f"--allowed-host must be a name or an address without scheme and port, as in text.example.org, not {wrong}"
-        )
+    from textgen_serve.doors import is_host
+
+    for host in hosts:
+        if not is_host(host):
+            rule = "a whole name or an address, without scheme and port, as in text.example.org"
+            raise OptionError(f"--allowed-host must be {rule}, not {host!r}; may be repeated")
 
 
 def _check_origins(origins: Sequence[str]) -> None:
-    if wrong := next((origin for origin in origins if not _ORIGIN.fullmatch(origin)), None):
-        raise OptionError(f"--cors-origin must be *, localhost, or as in https://example.org, not {wrong}")
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise OptionError(f"--cors-origin must be *, localhost, or as in https://example.org, not {origin!r}")
 
 
 def _read_keys(path: Path | None) -> list[str]:
@@ -175,9 +183,12 @@ def _read_keys(path: Path | None) -> list[str]:
         lines = [] if path is None else _read(path, "--api-key-file").decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise OptionError(f"--api-key-file: {path} is not text in UTF-8; write one key per line") from None
+    lines = [line for line in lines if not line.lstrip().startswith("#")]
     found = [key.strip() for key in (*lines, *os.environ.get(KEYS, "").split(",")) if key.strip()]
     if not found and (path is not None or KEYS in os.environ):  # no key at all would let everyone in
         raise OptionError(f"there is no API key in {path or KEYS}; write one{' per line' if path else ', or unset it'}")
+    if any(len(key) < _SHORT_KEY for key in found):
+        notice(f"an API key of fewer than {_SHORT_KEY} characters can be guessed; make one with: openssl rand -hex 32")
     return found
 
 

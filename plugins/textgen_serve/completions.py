@@ -8,6 +8,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from functools import cached_property
 from time import perf_counter, time
 from typing import Any, NamedTuple
 
@@ -101,8 +102,9 @@ class Completions:
                 job = await self._prepare(run, body)
                 answer = _Answer(body, run, job, self._seal)
                 scope["textgen.log"] = answer.log
-                writing = Writing(run, job, began, streams=bool(body.stream))
+                writing = Writing(run, job, answer.prompt_tokens, began, streams=bool(body.stream))
                 if body.max_tokens == 0:
+                    self._metrics.prompt_tokens.labels(run.name).inc(answer.prompt_tokens)
                     for row in job.rows:
                         writing.take(row.index, "", is_last=True)
                     await self._send(response, body, answer, writing)
@@ -177,8 +179,6 @@ class Completions:
     def _note(self, run: ServedRun, answer: _Answer, began: float) -> None:
         """Count an answer that is complete."""
         usage = answer.usage()
-        self._metrics.prompt_tokens.labels(run.name).inc(usage.prompt_tokens)
-        self._metrics.generation_tokens.labels(run.name).inc(usage.completion_tokens)
         self._metrics.request_prompt.labels(run.name).observe(usage.prompt_tokens)
         self._metrics.request_generation.labels(run.name).observe(usage.completion_tokens)
         self._metrics.latency.labels(run.name).observe(perf_counter() - began)
@@ -340,16 +340,19 @@ class _Answer:
             usage = "data: " + json.dumps({**self._head(), "choices": [], "usage": self.usage().model_dump()}) + "\n\n"
         return usage + "data: [DONE]\n\n"
 
+    @cached_property
+    def prompt_tokens(self) -> int:
+        """The tokens of all prompts."""
+        found = 0
+        for row in self._job.rows[:: self._body.written]:
+            if not row.is_drawn:
+                is_continued = self._job.request.continuation is not None
+                found += len(row.prompt_ids) - (is_continued or self._run.is_label(int(row.prompt_ids[0])))
+        return found
+
     def usage(self) -> Usage:
         """The tokens of the request."""
-        job, each = self._job, self._body.written
-        prompts = 0
-        for index in range(0, len(job.rows), each):
-            row = job.rows[index]
-            if not row.is_drawn:
-                ids = row.prompt_ids
-                prompts += len(ids) - (job.request.continuation is not None or self._run.is_label(int(ids[0])))
-        written = sum(len(row.ids) for row in job.rows) if self._writes else 0
+        prompts, written = self.prompt_tokens, sum(len(row.ids) for row in self._job.rows) if self._writes else 0
         return Usage(prompt_tokens=prompts, completion_tokens=written, total_tokens=prompts + written)
 
     def _close(self) -> None:

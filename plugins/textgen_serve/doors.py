@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import hmac
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from hashlib import sha256
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from textgen_serve.protocol.errors import RequestError
@@ -16,8 +17,8 @@ from textgen_serve.protocol.errors import RequestError
 #: Hosts that mean this machine, in a browser or another client on it.
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
-#: What a browser may send from another origin.
-_METHODS, _HEADERS = "GET, POST, OPTIONS", "Authorization, Content-Type, X-Api-Key"
+#: The methods that a page of another origin may use.
+_METHODS = "GET, POST"
 
 #: Seconds for which a browser remembers the answer to a preflight request.
 _REMEMBERED = 600
@@ -25,7 +26,9 @@ _REMEMBERED = 600
 #: Seconds in which the body of a request must have come, at most.
 BODY_SECONDS = 30.0
 
+#: A Host header; a name of a host, and an address of IP version 6, in it.
 _HOST = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<name>[^:\[\]]*))(?::[0-9]*)?")
+_NAME, _ADDRESS = re.compile(r"[A-Za-z0-9_.-]+"), re.compile(r"[0-9a-fA-F.]*:[0-9a-fA-F:.]*")
 
 
 class Origins:
@@ -46,8 +49,7 @@ class Origins:
         if origin is not None and self._allows(origin.lower()):
             send = _with_origin(send, origin)
             if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
-                await send({"type": "http.response.start", "status": 204, "headers": []})
-                await send({"type": "http.response.body"})
+                await _preflight(headers)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -86,33 +88,58 @@ class Doors:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
-        is_checked = self._hosts and scope["path"] not in self._probed_paths
-        if is_checked and _hostname(headers.get("host", "")) not in self._hosts:
-            raise RequestError(
-                403, "this host name is not allowed; start the server with --allowed-host", code="host_not_allowed"
-            )
-        if self._digests and scope["path"] not in self._open_paths and not self._has_key(headers):
+        named = headers.getlist("host")
+        if len(named) > 1:  # RFC 9112, 3.2: what stands before this server may have read another one
+            raise RequestError(400, "the request has several Host headers; send one", code="bad_http")
+        if self._hosts and scope["path"] not in self._probed_paths:
+            self._check_host("".join(named))
+        if self._digests and scope["path"] not in self._open_paths:
+            self._check_keys(_keys_of(headers))
+        await self._app(scope, receive, send)
+
+    def _check_host(self, given: str) -> None:
+        host = _hostname(given)
+        if host not in self._hosts:
+            allow = f"the host {host!r} is not allowed; start the server with --allowed-host {host}"
+            message = allow if is_host(host) else f"the Host header {given[:100]!r} names no host"
+            raise RequestError(403, message, code="host_not_allowed")
+
+    def _check_keys(self, given: Sequence[str]) -> None:
+        digests = [sha256(key.encode("latin-1", "replace")).digest() for key in given]
+        # All are compared, in constant time: how long it takes says nothing about them.
+        if not any([hmac.compare_digest(one, other) for one in digests for other in self._digests]):  # noqa: C419
             raise RequestError(
                 401,
-                "give an API key, as in Authorization: Bearer KEY",
+                "this API key is not one of the server's" if given else "give an API key: Authorization: Bearer KEY",
                 "authentication_error",
                 code="invalid_api_key",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-        await self._app(scope, receive, send)
 
-    def _has_key(self, headers: Headers) -> bool:
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        given = key.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-        digest = sha256(given.encode("latin-1", "replace")).digest()
-        # All are compared, in constant time: how long it takes says nothing about them.
-        return any([hmac.compare_digest(digest, each) for each in self._digests])  # noqa: C419
+
+def is_host(text: str) -> bool:
+    """Whether a text is a host as the Host header may name it: a name in ASCII, or an address, without a port."""
+    return _NAME.fullmatch(text) is not None or _ADDRESS.fullmatch(text) is not None
+
+
+def _keys_of(headers: Headers) -> list[str]:
+    """The keys that a request brings, in either header."""
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    return [each for each in (key.strip() if scheme.lower() == "bearer" else "", headers.get("x-api-key", "")) if each]
 
 
 def _hostname(host: str) -> str:
     """The host of a Host header, without its port; empty if it is none."""
     match = _HOST.fullmatch(host.lower())
     return "" if match is None else match["six"] or match["name"] or ""
+
+
+def _preflight(headers: Headers) -> Response:
+    """The answer to a browser that asks what a page may send: any header, since clients send many of their own."""
+    asked = headers.get("access-control-request-headers")
+    allowed = {"Access-Control-Allow-Headers": asked} if asked else {}
+    methods = {"Access-Control-Allow-Methods": _METHODS, "Access-Control-Max-Age": str(_REMEMBERED)}
+    return Response(status_code=204, headers=methods | allowed)
 
 
 def _with_origin(send: Send, origin: str) -> Send:
@@ -122,9 +149,6 @@ def _with_origin(send: Send, origin: str) -> Send:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             headers["Access-Control-Allow-Origin"] = origin
-            headers["Access-Control-Allow-Methods"] = _METHODS
-            headers["Access-Control-Allow-Headers"] = _HEADERS
-            headers["Access-Control-Max-Age"] = str(_REMEMBERED)
             headers["Access-Control-Expose-Headers"] = "Retry-After"
             headers.add_vary_header("Origin")
         await send(message)

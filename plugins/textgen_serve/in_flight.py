@@ -11,11 +11,8 @@ from typing import NamedTuple
 from textgen import Failed, Job
 from textgen_serve.engine import Engine, Turn
 from textgen_serve.metrics import Metrics
-from textgen_serve.protocol.errors import RequestError, unavailable
+from textgen_serve.protocol.errors import RETRY_AFTER, RequestError, unavailable
 from textgen_serve.served_run import ServedRun, failure
-
-#: Seconds after which a client may ask again if the queue is full.
-RETRY_AFTER = 1
 
 
 class Piece(NamedTuple):
@@ -38,33 +35,43 @@ class Writing:
     Args:
         run: that writes it.
         job: prepared.
+        prompt_tokens: the tokens of its prompts.
         began: when it came, by ``time.perf_counter``.
         streams: whether its text is wanted before all of it has been written.
 
     Attributes:
+        prompt_tokens: as given.
         error: what ended it before its time; ``None`` so far.
         has_text: whether any of its text has come.
+        is_wanted: whether somebody still waits for its text.
         rests_until: when new text is news again, by ``perf_counter``; the end of all always is.
     """
 
-    def __init__(self, run: ServedRun, job: Job, began: float, *, streams: bool) -> None:
+    def __init__(self, run: ServedRun, job: Job, prompt_tokens: int, began: float, *, streams: bool) -> None:
         self.run = run
         self.job = job
+        self.prompt_tokens = prompt_tokens
         self.began = began
         self.error: RequestError | None = None
         self.has_text = False
+        self.is_wanted = True
         self.rests_until = 0.0
         self._streams = streams
-        self._counts = [len(row.ids) for row in job.rows]
+        self._counts = [0] * len(job.rows)
         self._left = len(job.rows)
         self._pending: dict[int, list[str]] = {}
         self._ended: set[int] = set()
         self._news = asyncio.Event()
 
     @property
+    def has_ended(self) -> bool:
+        """Whether the engine has nothing more to say of it."""
+        return self._left == 0
+
+    @property
     def is_done(self) -> bool:
-        """Whether nothing more will come."""
-        return self._left == 0 or self.error is not None
+        """Whether its client will get nothing more of it."""
+        return self.has_ended or self.error is not None
 
     def take(self, index: int, text: str, *, is_last: bool) -> int:
         """Take new text of a row; returns the number of its new ids."""
@@ -82,6 +89,11 @@ class Writing:
         if not self.is_done:
             self.error = error
         self._news.set()
+
+    def lose(self, error: RequestError) -> None:
+        """End it because the engine has failed to write it."""
+        self.fail(error)
+        self._left = 0
 
     async def news(self) -> None:
         """Wait for new text, or the end."""
@@ -108,7 +120,7 @@ class Desk:
     Args:
         runs: that are served.
         metrics: to keep.
-        most_rows: texts that may be written or wait, of all requests together.
+        most_waiting: texts that may wait, of all runs together.
 
     Attributes:
         engine: the thread that writes.
@@ -116,13 +128,13 @@ class Desk:
         died: what the thread died of; ``None`` if it lives.
     """
 
-    def __init__(self, runs: Sequence[ServedRun], metrics: Metrics, most_rows: int) -> None:
+    def __init__(self, runs: Sequence[ServedRun], metrics: Metrics, most_waiting: int) -> None:
         self.closed: RequestError | None = None
         self.died: BaseException | None = None
         self._runs = runs
         self._metrics = metrics
-        self._most_rows = most_rows
-        self._rows = 0
+        self._most_waiting = most_waiting
+        self._rows = dict.fromkeys(runs, 0)
         self._writings: dict[Job, Writing] = {}
         self._is_empty = asyncio.Event()
         self._is_empty.set()
@@ -142,20 +154,22 @@ class Desk:
         """
         if self.closed:
             raise self.closed
-        if rows > self._most_rows:
-            raise RequestError(400, f"{rows:,} texts are asked for, more than {self._most_rows:,} at a time", param="n")
-        if self._rows + rows > self._most_rows:
+        most = run.most_rows + self._most_waiting
+        if rows > most:
+            raise RequestError(400, f"{rows:,} texts are asked for; a request may ask for {most:,}", param="n")
+        after = self._rows | {run: self._rows[run] + rows}
+        if sum(max(0, count - each.most_rows) for each, count in after.items()) > self._most_waiting:
             self._metrics.rejected.labels(run.name).inc()
             full = "the server is busy; ask again in a moment"
             retry = {"Retry-After": str(RETRY_AFTER)}
             raise RequestError(429, full, "rate_limit_error", code="queue_full", headers=retry)
-        self._rows += rows
+        self._rows[run] += rows
         self._is_empty.clear()
         try:
             yield
         finally:
-            self._rows -= rows
-            if not self._rows:
+            self._rows[run] -= rows
+            if not any(self._rows.values()):
                 self._is_empty.set()
 
     @contextmanager
@@ -169,8 +183,10 @@ class Desk:
         try:
             yield
         finally:
-            del self._writings[job]
-            if not job.is_done:
+            if writing.has_ended:
+                del self._writings[job]
+            else:  # it stays until its rows have ended, so that all that they write is counted
+                writing.is_wanted = False
                 self.engine.order(lambda: batching.cancel(job))
 
     async def drained(self, seconds: float) -> None:
@@ -186,7 +202,7 @@ class Desk:
         """Bring the gauges up to date."""
         self._metrics.tasks.set(len(asyncio.all_tasks()))
         for run in self._runs:
-            own = [writing for writing in self._writings.values() if writing.run is run]
+            own = [writing for writing in self._writings.values() if writing.run is run and writing.is_wanted]
             begun = sum(writing.job.began is not None for writing in own)
             self._metrics.requests_running.labels(run.name).set(begun)
             self._metrics.requests_waiting.labels(run.name).set(len(own) - begun)
@@ -198,23 +214,29 @@ class Desk:
         for turn in turns:
             written = rows = 0
             for event in turn.events:
-                writing = self._writings.get(event.job)
-                if writing is None:  # its client has left
-                    continue
+                writing = self._writings[event.job]
                 if isinstance(event, Failed):
-                    writing.fail(failure(event.error))
-                    continue
-                if not writing.has_text:
-                    writing.has_text = True
-                    began = writing.job.began or now
-                    self._metrics.queue_time.labels(writing.run.name).observe(began - writing.began)
-                    self._metrics.first_token.labels(writing.run.name).observe(now - writing.began)
-                written += writing.take(event.index, event.text, is_last=event.finish_reason is not None)
-                rows += 1
+                    writing.lose(failure(event.error))
+                else:
+                    if writing.is_wanted and not writing.has_text:
+                        self._note_first(writing, now)
+                    written += writing.take(event.index, event.text, is_last=event.finish_reason is not None)
+                    rows += 1
+                if writing.has_ended and not writing.is_wanted:
+                    del self._writings[event.job]
             if written:
                 name = self._runs[turn.model].name
+                self._metrics.generation_tokens.labels(name).inc(written)
                 self._metrics.iteration.labels(name).observe(written)
                 self._metrics.inter_token.labels(name).observe(turn.seconds * rows / written)
+
+    def _note_first(self, writing: Writing, now: float) -> None:
+        """Note that the first text of a request has come: its prompts have been read."""
+        writing.has_text = True
+        name, began = writing.run.name, writing.job.began or now
+        self._metrics.prompt_tokens.labels(name).inc(writing.prompt_tokens)
+        self._metrics.queue_time.labels(name).observe(began - writing.began)
+        self._metrics.first_token.labels(name).observe(now - writing.began)
 
     def _die(self, error: BaseException) -> None:
         """The engine has died: nothing can be written any more."""

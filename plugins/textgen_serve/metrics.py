@@ -22,7 +22,7 @@ _TOKENS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_0
 
 
 class Metrics:
-    """The metrics of a server; each but the number of tasks has the label ``model_name``."""
+    """The metrics of a server; those of models have the label ``model_name``."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -31,7 +31,7 @@ class Metrics:
         self.requests_waiting = self._gauge("num_requests_waiting", "Requests that wait for a place.")
         self.rows_running = self._gauge("num_rows_running", "Texts that are being written.")
         self.tasks = Gauge(f"{_PREFIX}num_tasks", "Tasks of the event loop.", registry=self.registry)
-        self.prompt_tokens = self._counter("prompt_tokens", "Tokens of prompts.")
+        self.prompt_tokens = self._counter("prompt_tokens", "Tokens of prompts that were read.")
         self.generation_tokens = self._counter("generation_tokens", "Tokens written.")
         self.success = self._counter("request_success", "Texts written to their end.", "finished_reason")
         self.cancelled = self._counter("requests_cancelled", "Requests whose client left.")

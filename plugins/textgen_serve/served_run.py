@@ -33,8 +33,11 @@ from textgen_serve.protocol.answers import Model, ModelDetails, TokenizerInfo
 from textgen_serve.protocol.errors import RequestError
 from textgen_serve.protocol.requests import MOST_SCORED, CompletionRequest
 
-#: NAME=RUN on the command line.
-_NAMED = re.compile(r"(?P<name>[A-Za-z0-9][\w.:-]*)=(?P<run>.+)")
+#: NAME in NAME=RUN on the command line.
+_NAME = re.compile(r"[^\W_][\w.:-]*")
+
+#: The smallest p of the sampler top-p that is told apart from 0: no vocabulary is so large that two ids fit into it.
+_LEAST_P = 1e-6
 
 #: Options of a request, the samplers that they belong to, and the numbers with which these change nothing. Such a
 #: sampler is left out unless the run's own chain has it: a chain without it is faster.
@@ -56,6 +59,7 @@ class ServedRun:
         most_rows: texts that are written side by side.
 
     Attributes:
+        most_rows: as given.
         batching: its running batch.
         fingerprint: as long as it is the same, so is the text of a seed.
     """
@@ -64,6 +68,7 @@ class ServedRun:
         self.name = name
         self.generator = generator
         self.default_length = default_length
+        self.most_rows = most_rows
         self.batching: Batching = generator.batching(most_rows=most_rows)
         major = textgen.__version__.partition(".")[0]
         weights = (generator.artifact.weights_sha256 or "unknown")[:16]
@@ -96,13 +101,11 @@ class ServedRun:
             trust_graph: whether to run the graphs of an export as they are.
 
         Raises:
-            TextgenError: if it cannot be loaded.
+            TextgenError: if it cannot be loaded, or cannot have the name.
         """
-        named = _NAMED.fullmatch(given or "") if given and not Path(given).exists() else None
-        run = named["run"] if named else given
+        name, run = _split(given) if given and not Path(given).exists() else (None, given)
         generator = textgen.load(run, device=device, trust="graph" if trust_graph else "weights")
-        name = named["name"] if named else _name_of(generator)
-        return cls(name, generator, default_length=default_length, most_rows=most_rows)
+        return cls(name or _name_of(generator), generator, default_length=default_length, most_rows=most_rows)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -256,8 +259,9 @@ class ServedRun:
         for option, (sampler, neutral) in _SAMPLERS.items():
             value = getattr(body, option)
             if value is not None and (value not in neutral or sampler in self._own_samplers):
-                is_off = option == "top_k" and value in neutral
-                numbers[option] = self.generator.runtime.vocab_size if is_off else value
+                if option == "top_k" and value in neutral:
+                    value = self.generator.runtime.vocab_size
+                numbers[option] = max(value, _LEAST_P) if option == "top_p" else value
         return numbers
 
     def encode(self, text: str, on_unknown: OnUnknown | None = None) -> list[int]:
@@ -329,6 +333,25 @@ def failure(error: Exception) -> RequestError:
         return refusal(error)
     log_error(error)
     return RequestError(500, "the text could not be written; the log of the server says why", "server_error")
+
+
+def _split(given: str) -> tuple[str | None, str]:
+    """NAME and RUN of ``NAME=RUN``; no name if there is none.
+
+    Raises:
+        OptionError: if no model can have the name.
+    """
+    name, separator, run = given.partition("=")
+    if not separator:
+        return None, given
+    if not _NAME.fullmatch(name):
+        raise OptionError(
+            f"there is no run {given!r}, and a model cannot have the name {name!r}: in NAME=RUN, a name begins with a "
+            "letter or a digit, and goes on with these or . _ : -"
+        )
+    if not run:
+        raise OptionError(f"there is no run after the = of {given!r}; name one, as in {name}=RUN")
+    return name, run
 
 
 def _name_of(generator: TextGenerator) -> str:

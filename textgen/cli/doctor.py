@@ -11,6 +11,8 @@ from textgen.base.streams import print_json, print_result
 from textgen.cli.parameters import AsJson
 
 if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
     from textgen.generation.runtime import Check
 
 
@@ -38,6 +40,7 @@ def doctor(as_json: AsJson = False) -> None:
         except Exception as error:  # the runtime of a plugin may raise anything
             advice = str(error) if isinstance(error, PluginError) else describe(error)
             checks.append(Check(f"runtime {provided.name} of {provided.plugin.origin}", "broken", advice))
+    checks += _extras()
     if as_json:
         print_json([asdict(check) for check in checks])
     else:
@@ -46,6 +49,43 @@ def doctor(as_json: AsJson = False) -> None:
             print_result(folded(f"{check.status:<7} {check.what}{advice}", 8))
     if any(check.status == "broken" for check in checks):
         raise typer.Exit(1)
+
+
+#: The extras that no runtime reports, and what they are for.
+_EXTRAS = {"serve": "textgen serve", "bpe": "the tokenizer byte-bpe", "plots": "plots"}
+
+
+def _extras() -> list[Check]:
+    """What is installed of the extras that commands and plugins need."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    from packaging.requirements import Requirement
+
+    from textgen.base.machine import distribution_version
+    from textgen.generation.runtime import Check
+    from textgen.plugins.discovery import DISTRIBUTION
+
+    try:
+        needed = [Requirement(line) for line in requires(DISTRIBUTION) or []]
+    except PackageNotFoundError:  # it is run from its source
+        return []
+    checks = []
+    for extra, purpose in _EXTRAS.items():
+        own = [each.name for each in needed if _is_of(each, extra)]
+        versions = {name: distribution_version(name) for name in own}
+        if missing := [name for name, version in versions.items() if version == "unknown"]:
+            remedy = f'pip install "{DISTRIBUTION}[{extra}]"'
+            checks.append(Check(f"{', '.join(missing)}, for {purpose}", "absent", remedy))
+        else:
+            installed = ", ".join(f"{name} {version}" for name, version in versions.items())
+            checks.append(Check(f"{installed}, for {purpose}", "works"))
+    return checks
+
+
+def _is_of(requirement: Requirement, extra: str) -> bool:
+    """Whether a distribution requires something for an extra alone."""
+    marker = requirement.marker
+    return marker is not None and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""})
 
 
 def _others_of_the_name() -> list[Check]:

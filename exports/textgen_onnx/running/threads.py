@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -16,6 +16,9 @@ MEASURE = 0.01
 
 #: How much slower fewer threads may be and still be chosen: other processes disturb them less.
 TOLERANCE = 1.1
+
+#: The choices that are remembered: the latest ones. Each graph has one for every size of batch that it has had.
+MOST_REMEMBERED = 300
 
 #: The work that threads divide: each operator, or the rows of the batch.
 Shared = Literal["operators", "rows"]
@@ -68,7 +71,7 @@ def choose_threads(key: str, rows: int, open_with: Callable[[int], Any], run: Ca
         seconds[way] = _measure(session, run)
     enough = TOLERANCE * min(seconds.values())
     best = min((way for way in ways if seconds[way] <= enough), key=lambda way: (way.number, way.share != "rows"))
-    _remember({**remembered, key: best})
+    _remember([*((old, way) for old, way in _read().items() if old != key), (key, best)])
     return sessions[best]
 
 
@@ -103,8 +106,9 @@ def _is_way(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and type(value[0]) is int and value[1] in get_args(Shared)
 
 
-def _remember(choices: dict[str, Threads]) -> None:
+def _remember(choices: Sequence[tuple[str, Threads]]) -> None:
+    """Keep choices, of which the latest come last."""
     try:
-        write_atomically(_file(), json.dumps(choices, indent=1) + "\n")
+        write_atomically(_file(), json.dumps(dict(choices[-MOST_REMEMBERED:]), indent=1) + "\n")
     except OSError:
         return  # measured again next time

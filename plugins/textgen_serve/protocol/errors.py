@@ -7,6 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+#: Seconds after which a client may ask again if the server is full, or ends.
+RETRY_AFTER = 1
+
 #: The most characters of a message that an answer repeats.
 _LONGEST_MESSAGE = 500
 
@@ -43,8 +46,8 @@ class RequestError(Exception):
 
 
 def unavailable(message: str, code: str) -> RequestError:
-    """The error of a server that cannot answer now; another one may."""
-    return RequestError(503, message, "unavailable_error", code=code)
+    """The error of a server that cannot answer now; another one may, or its successor in a moment."""
+    return RequestError(503, message, "unavailable_error", code=code, headers={"Retry-After": str(RETRY_AFTER)})
 
 
 class ErrorDetails(BaseModel):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -11,6 +14,9 @@ from textgen_serve.protocol.errors import RequestError
 
 #: The most texts per prompt, prompts, stop texts, characters of a stop text, of a prompt and of a text.
 MOST_TEXTS, MOST_PROMPTS, MOST_STOPS, LONGEST_STOP, LONGEST_PROMPT, LONGEST_TEXT = 128, 1024, 16, 256, 65_536, 100_000
+
+#: The most characters of a sampler chain.
+LONGEST_CHAIN = 4_000
 
 #: The most tokens of a request whose log-probabilities are kept until it is answered: half a kilobyte each.
 MOST_SCORED = 2**18
@@ -24,7 +30,9 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
+#: Comes after the bounds of a number, so that these are in its schema.
+WHOLE = BeforeValidator(_whole)
+
 Id = Annotated[int, Field(ge=0, lt=2**31)]
 Text = Annotated[str, Field(max_length=LONGEST_PROMPT)]
 Ids = Annotated[list[Id], Field(max_length=LONGEST_PROMPT)]
@@ -58,7 +66,7 @@ class CompletionRequest(Body):
         description="A text, token ids, or a list of either. By default the run's own; "
         "for an empty one the first token is drawn.",
     )
-    max_tokens: Annotated[Whole, Field(ge=0, le=LONGEST_TEXT)] | None = Field(
+    max_tokens: Annotated[int, Field(ge=0, le=LONGEST_TEXT), WHOLE] | None = Field(
         None,
         description="Characters to write, at most, as --length of textgen sample. 0 only with echo. "
         "By default what the server was started with.",
@@ -66,25 +74,29 @@ class CompletionRequest(Body):
     temperature: Annotated[float, Field(ge=0, le=1e6)] | None = Field(
         None, description="0 takes the likeliest token. By default the run's own."
     )
-    top_p: Annotated[float, Field(ge=1e-6, le=1)] | None = Field(None, description="By default the run's own.")
-    top_k: Annotated[Whole, Field(ge=-1, lt=2**31)] | None = Field(
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="0 takes the likeliest token. By default the run's own."
+    )
+    top_k: Annotated[int, Field(ge=-1, lt=2**31), WHOLE] | None = Field(
         None, description="0 and -1 keep all tokens. By default the run's own."
     )
     min_p: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="By default the run's own.")
     repetition_penalty: Annotated[float, Field(ge=1e-3, le=1e3)] | None = Field(
         None, description="By default the run's own."
     )
-    sampler: Annotated[str, Field(max_length=4_000)] | None = Field(
+    sampler: Annotated[str, Field(max_length=LONGEST_CHAIN)] | None = Field(
         None, description="A whole sampler chain, instead of the five numbers above."
     )
-    n: Annotated[Whole, Field(ge=1, le=MOST_TEXTS)] | None = Field(None, description="Texts per prompt, by default 1.")
-    best_of: Annotated[Whole, Field(ge=1, le=MOST_TEXTS)] | None = Field(
+    n: Annotated[int, Field(ge=1, le=MOST_TEXTS), WHOLE] | None = Field(
+        None, description="Texts per prompt, by default 1."
+    )
+    best_of: Annotated[int, Field(ge=1, le=MOST_TEXTS), WHOLE] | None = Field(
         None, description="Texts to write per prompt, of which the n likeliest per token are returned."
     )
-    seed: Annotated[Whole, Field(ge=0, lt=2**64)] | None = Field(
+    seed: Annotated[int, Field(ge=0, lt=2**64), WHOLE] | None = Field(
         None, description="The same seed gives the same text. By default a new one, which textgen.seed reports."
     )
-    row: Annotated[Whole, Field(ge=0, lt=2**63)] | None = Field(
+    row: Annotated[int, Field(ge=0, lt=2**63), WHOLE] | None = Field(
         None, description="The number of the first text of the seed, by default 0; the others follow."
     )
     stop: Stop | Annotated[list[Stop], Field(max_length=MOST_STOPS)] | None = Field(
@@ -93,13 +105,13 @@ class CompletionRequest(Body):
     include_stop_str_in_output: bool | None = Field(None, description="Whether the stop text is part of the text.")
     ignore_eos: bool | None = Field(None, description="Continue after the end of a document.")
     echo: bool | None = Field(None, description="Return the prompt, too, before the text.")
-    logprobs: Annotated[Whole, Field(ge=0, le=5)] | None = Field(
+    logprobs: Annotated[int, Field(ge=0, le=5), WHOLE] | None = Field(
         None,
         description="Return the log-probability of each token (nats, temperature 1), and of so many likeliest tokens.",
     )
     stream: bool | None = Field(None, description="Send the text while it is written, as server-sent events.")
     stream_options: StreamOptions | None = Field(None, description="Only with stream.")
-    stream_interval: Annotated[Whole, Field(ge=1, le=LONGEST_TEXT)] | None = Field(
+    stream_interval: Annotated[int, Field(ge=1, le=LONGEST_TEXT), WHOLE] | None = Field(
         None, description="The fewest characters of a text that are sent at once, by default 1."
     )
     label: str | None = Field(None, description="The label of the texts, if the run has labels. By default drawn.")
@@ -193,27 +205,77 @@ def read_body(kind: type[BodyT], content: bytes, *, strict: bool = False) -> Bod
     try:
         body = kind.model_validate_json(content)
     except ValidationError as error:
-        raise _explained(error) from None
-    unknown = next(iter(body.model_extra or {}), None)
-    if strict and unknown is not None:
-        raise RequestError(400, f"there is no field {unknown[:100]!r}", param=unknown[:100])
+        raise _explained(kind, error) from None
+    if strict and (unknown := _unknown_field(body)) is not None:
+        raise RequestError(400, f"there is no field {unknown!r}", param=unknown)
     return body
 
 
-def _explained(error: ValidationError) -> RequestError:
+def _unknown_field(body: Body) -> str | None:
+    """The first field of a body, or of a field with fields of its own, that there is not."""
+    if body.model_extra:
+        return next(iter(body.model_extra))[:100]
+    for name in type(body).model_fields:
+        value = getattr(body, name)
+        if isinstance(value, Body) and (inner := _unknown_field(value)) is not None:
+            return f"{name}.{inner}"
+    return None
+
+
+def _explained(kind: type[Body], error: ValidationError) -> RequestError:
     """What is wrong with a body, in one line."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     if first["type"] == "json_invalid":
         return RequestError(400, f"the body is not JSON: {first['msg'].removeprefix('Invalid JSON: ')}")
     if not first["loc"]:
         return RequestError(400, "the body must be a JSON object")
-    param = str(first["loc"][0])
-    if param == "prompt":
-        ids = f"ids from 0, at most {LONGEST_PROMPT:,}"
-        message = (
-            f"a text of at most {LONGEST_PROMPT:,} characters, {ids}, or a list of 1 to {MOST_PROMPTS:,} of either"
-        )
-        return RequestError(400, f"prompt must be {message}", param=param)
-    message = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    verb = "must be" if message != first["msg"] else "is refused:"
-    return RequestError(400, f"{param} {verb} {message}", param=param)
+    schema = _schema(kind)
+    name = param = str(first["loc"][0])
+    field = schema["properties"][name]
+    if (found := _reference(field)) is not None and len(first["loc"]) > 1:
+        name = str(first["loc"][1])
+        param, field = f"{param}.{name}", schema["$defs"][found]["properties"][name]
+    expected = _PROMPTS if kind is CompletionRequest and param == "prompt" else _expected(field)
+    verb = "is missing; it must be" if first["type"] == "missing" else "must be"
+    return RequestError(400, f"{param} {verb} {expected}", param=param)
+
+
+#: What the schema of a prompt says, in fewer words.
+_PROMPTS = (
+    f"a text of at most {LONGEST_PROMPT:,} characters, a list of 1 to {LONGEST_PROMPT:,} ids, "
+    f"or a list of 1 to {MOST_PROMPTS:,} of either"
+)
+
+
+@cache
+def _schema(kind: type[Body]) -> Mapping[str, Any]:
+    return kind.model_json_schema()
+
+
+def _reference(schema: Mapping[str, Any]) -> str | None:
+    """The name of the definition that a field refers to; ``None`` if it refers to none."""
+    references = [each["$ref"] for each in schema.get("anyOf", [schema]) if "$ref" in each]
+    return references[0].rpartition("/")[2] if references else None
+
+
+def _expected(schema: Mapping[str, Any]) -> str:
+    """What a JSON schema asks for, in words."""
+    if "anyOf" in schema:
+        return ", or ".join(_expected(each) for each in schema["anyOf"] if each.get("type") != "null")
+    if "enum" in schema:
+        *most, last = map(json.dumps, schema["enum"])
+        return f"{', '.join(most)} or {last}"
+    kind = schema.get("type", "object")
+    if kind in ("integer", "number"):
+        most = schema["maximum"] if "maximum" in schema else schema["exclusiveMaximum"] - 1
+        whole = "whole " if kind == "integer" else ""
+        return f"a {whole}number from {_shown(schema['minimum'])} to {_shown(most)}"
+    if kind == "string":
+        return f"a text of at most {schema['maxLength']:,} characters" if "maxLength" in schema else "a text"
+    if kind == "array":
+        return f"a list of at most {schema['maxItems']:,}, each {_expected(schema['items'])}"
+    return "true or false" if kind == "boolean" else "an object"
+
+
+def _shown(number: float) -> str:
+    return f"{int(number) if float(number).is_integer() else number:,}"

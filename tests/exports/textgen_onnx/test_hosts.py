@@ -210,7 +210,7 @@ def test_what_a_host_cannot_read_is_an_error(exported, request, name):
         folder = exported(**options).run.path / "onnx"
         done = subprocess.run([*map(str, command), folder, prompt, "9", "1"], capture_output=True, check=False)
         assert done.returncode == 1
-        assert re.search(rb"vocabulary|characters only|an id for each character", done.stderr)
+        assert re.search(rb"vocabulary|an id for each character", done.stderr)
 
 
 @pytest.fixture

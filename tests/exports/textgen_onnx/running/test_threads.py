@@ -95,6 +95,15 @@ def test_one_core_needs_no_measurement(cache, monkeypatch):
     assert not cache.exists()
 
 
+def test_only_the_latest_choices_are_remembered(cache, measured):
+    for number in range(threads.MOST_REMEMBERED + 5):
+        measured(SLOW_AND_FAST, f"graph {number}")
+    remembered = [*json.loads((cache / FILE).read_text())]
+    assert remembered == [f"graph {number}:8" for number in range(5, threads.MOST_REMEMBERED + 5)]
+    measured(SLOW_AND_FAST, "graph 0")
+    assert [*json.loads((cache / FILE).read_text())] == [*remembered[1:], "graph 0:8"]
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"{", b"[1, 2]", b"null", b'"4"', b"\xff\xfe", b"[" * 100_000, b"{}"]
