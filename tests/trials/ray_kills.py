@@ -13,6 +13,7 @@ import argparse
 import os
 import random
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -127,6 +128,10 @@ def trial(kills: int, seed: int) -> tuple[list[str], Counter[str]]:
         out = folder / "killed.jsonl"
         while killed.total() < kills:
             _disturb(_start(out, environment, *by_ray), nodes, chance, killed, kills)
+            if out.exists():  # it has ended nevertheless
+                failures += [f"{out.name} differs"] * (out.read_bytes() != expected)
+                out.unlink()
+                shutil.rmtree(f"{out}.job")
         failures += _end(_start(out, environment, *by_ray), out, expected)
         out = folder / "node.jsonl"
         job = _start(out, environment, *by_ray)
