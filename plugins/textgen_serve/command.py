@@ -105,7 +105,7 @@ def serve(
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise UnavailableError(
-            f"textgen serve needs {error.name}; install it with: pip install 'textgen-rnn[serve]'"
+            f'textgen serve needs {error.name}; install it with: pip install "textgen-rnn[serve]"'
         ) from None
     from textgen_serve.app import App
     from textgen_serve.completions import Limits
@@ -187,11 +187,8 @@ def _read_keys(path: Path | None) -> list[str]:
     found = [key.strip() for key in (*lines, *os.environ.get(KEYS, "").split(",")) if key.strip()]
     if not found and (path is not None or KEYS in os.environ):  # no key at all would let everyone in
         raise OptionError(f"there is no API key in {path or KEYS}; write one{' per line' if path else ', or unset it'}")
-    if short := sum(len(key) < _SHORT_KEY for key in found):
-        which = f"{short} of the API keys" if len(found) > 1 else "the API key"
-        notice(
-            f"{which} has fewer than {_SHORT_KEY} characters and can be guessed; make one with: openssl rand -hex 32"
-        )
+    if any(len(key) < _SHORT_KEY for key in found):
+        notice(f"an API key of fewer than {_SHORT_KEY} characters can be guessed; make one with: openssl rand -hex 32")
     return found
 
 

@@ -32,9 +32,7 @@ class Metrics:
         self.rows_running = self._gauge("num_rows_running", "Texts that are being written.")
         self.tasks = Gauge(f"{_PREFIX}num_tasks", "Tasks of the event loop.", registry=self.registry)
         self.prompt_tokens = self._counter("prompt_tokens", "Tokens of prompts that were read.")
-        self.generation_tokens = self._counter(
-            "generation_tokens", "Tokens written, those of texts that were broken off included."
-        )
+        self.generation_tokens = self._counter("generation_tokens", "Tokens written.")
         self.success = self._counter("request_success", "Texts written to their end.", "finished_reason")
         self.cancelled = self._counter("requests_cancelled", "Requests whose client left.")
         self.rejected = self._counter("requests_rejected", "Requests refused because the queue was full.")

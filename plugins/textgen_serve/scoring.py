@@ -78,9 +78,11 @@ class TokenScorer:
             new = self._row.ids[self._written :]
             self._written += len(new)
             yield from self._add(new)
-            # The last bytes of a text that has reached its length may be those of half a character.
+            # The last bytes of a text that has reached its length may be those of half a character. Between the pieces
+            # more may have been written: then these bytes are not the last ones.
             missing = len(self._prompt_text) + len(self._row.text) - self._end
-            if self._row.finish_reason == "length" and missing > 0 and self.texts:
+            has_read_all = self._row.finish_reason == "length" and self._written == len(self._row.ids)
+            if has_read_all and missing > 0 and self.texts:
                 self.texts[-1] += self._decoder.flush()[:missing]
 
     def _add(self, ids: Sequence[int], text: str = "") -> Pieces:

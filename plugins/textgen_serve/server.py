@@ -211,9 +211,8 @@ def _protocol() -> type[asyncio.Protocol]:
         def _give_up(self) -> None:
             self._waiting = None
             if self._is_idle():
-                self._refuse(
-                    RequestError(408, "the head of the request took too long", "timeout_error", code="slow_head")
-                )
+                slow = f"the head of the request took longer than {HEAD_SECONDS:g} seconds"
+                self._refuse(RequestError(408, slow, "timeout_error", code="slow_head"))
 
         def _refuse(self, error: RequestError) -> None:
             if self.transport.is_closing():

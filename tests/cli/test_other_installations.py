@@ -69,6 +69,21 @@ def test_doctor_names_a_package_of_the_same_name(environment, tmp_path):
     assert check["advice"].startswith("pip uninstall -y textgen textgen-rnn, then install")
 
 
+def test_doctor_says_what_an_extra_lacks(environment, tmp_path):
+    install(tmp_path / "site", "textgen-rnn", textgen.__version__)
+    needed = ["numpy", 'unheard-of>=1; extra == "serve"', 'numpy; extra == "plots"']
+    (metadata,) = (tmp_path / "site").glob("textgen_rnn-*/METADATA")
+    metadata.write_text(metadata.read_text() + "".join(f"Requires-Dist: {each}\n" for each in needed))
+    done = run(environment, tmp_path / "site", "doctor", "--json")
+    (absent,) = [check for check in json.loads(done.stdout) if "textgen serve" in check["what"]]
+    assert absent == {
+        "what": "unheard-of, for textgen serve", "status": "absent", "advice": 'pip install "textgen-rnn[serve]"'
+    }  # fmt: skip
+    (works,) = [check for check in json.loads(done.stdout) if check["what"].endswith("for plots")]
+    assert works["status"] == "works"
+    assert works["what"].startswith("numpy ")
+
+
 @pytest.mark.parametrize("left", ["", "raise ImportError('libonnxruntime.so is missing')"])
 def test_a_half_removed_onnxruntime_is_one_line(environment, tmp_path, left):
     package = tmp_path / "site" / "onnxruntime"

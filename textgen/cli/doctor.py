@@ -11,6 +11,8 @@ from textgen.base.streams import print_json, print_result
 from textgen.cli.parameters import AsJson
 
 if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
     from textgen.generation.runtime import Check
 
 
@@ -69,9 +71,8 @@ def _extras() -> list[Check]:
         return []
     checks = []
     for extra, purpose in _EXTRAS.items():
-        own = [each for each in needed if each.marker and each.marker.evaluate({"extra": extra})]
-        own = [each for each in own if not each.marker.evaluate({"extra": ""})]
-        versions = {each.name: distribution_version(each.name) for each in own}
+        own = [each.name for each in needed if _is_of(each, extra)]
+        versions = {name: distribution_version(name) for name in own}
         if missing := [name for name, version in versions.items() if version == "unknown"]:
             remedy = f'pip install "{DISTRIBUTION}[{extra}]"'
             checks.append(Check(f"{', '.join(missing)}, for {purpose}", "absent", remedy))
@@ -79,6 +80,12 @@ def _extras() -> list[Check]:
             installed = ", ".join(f"{name} {version}" for name, version in versions.items())
             checks.append(Check(f"{installed}, for {purpose}", "works"))
     return checks
+
+
+def _is_of(requirement: Requirement, extra: str) -> bool:
+    """Whether a distribution requires something for an extra alone."""
+    marker = requirement.marker
+    return marker is not None and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""})
 
 
 def _others_of_the_name() -> list[Check]:

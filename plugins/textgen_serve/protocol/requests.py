@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -29,7 +30,9 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
+#: Comes after the bounds of a number, so that these are in its schema.
+WHOLE = BeforeValidator(_whole)
+
 Id = Annotated[int, Field(ge=0, lt=2**31)]
 Text = Annotated[str, Field(max_length=LONGEST_PROMPT)]
 Ids = Annotated[list[Id], Field(max_length=LONGEST_PROMPT)]
@@ -63,7 +66,7 @@ class CompletionRequest(Body):
         description="A text, token ids, or a list of either. By default the run's own; "
         "for an empty one the first token is drawn.",
     )
-    max_tokens: Annotated[Whole, Field(ge=0, le=LONGEST_TEXT)] | None = Field(
+    max_tokens: Annotated[int, Field(ge=0, le=LONGEST_TEXT), WHOLE] | None = Field(
         None,
         description="Characters to write, at most, as --length of textgen sample. 0 only with echo. "
         "By default what the server was started with.",
@@ -74,7 +77,7 @@ class CompletionRequest(Body):
     top_p: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="0 takes the likeliest token. By default the run's own."
     )
-    top_k: Annotated[Whole, Field(ge=-1, lt=2**31)] | None = Field(
+    top_k: Annotated[int, Field(ge=-1, lt=2**31), WHOLE] | None = Field(
         None, description="0 and -1 keep all tokens. By default the run's own."
     )
     min_p: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="By default the run's own.")
@@ -84,14 +87,16 @@ class CompletionRequest(Body):
     sampler: Annotated[str, Field(max_length=LONGEST_CHAIN)] | None = Field(
         None, description="A whole sampler chain, instead of the five numbers above."
     )
-    n: Annotated[Whole, Field(ge=1, le=MOST_TEXTS)] | None = Field(None, description="Texts per prompt, by default 1.")
-    best_of: Annotated[Whole, Field(ge=1, le=MOST_TEXTS)] | None = Field(
+    n: Annotated[int, Field(ge=1, le=MOST_TEXTS), WHOLE] | None = Field(
+        None, description="Texts per prompt, by default 1."
+    )
+    best_of: Annotated[int, Field(ge=1, le=MOST_TEXTS), WHOLE] | None = Field(
         None, description="Texts to write per prompt, of which the n likeliest per token are returned."
     )
-    seed: Annotated[Whole, Field(ge=0, lt=2**64)] | None = Field(
+    seed: Annotated[int, Field(ge=0, lt=2**64), WHOLE] | None = Field(
         None, description="The same seed gives the same text. By default a new one, which textgen.seed reports."
     )
-    row: Annotated[Whole, Field(ge=0, lt=2**63)] | None = Field(
+    row: Annotated[int, Field(ge=0, lt=2**63), WHOLE] | None = Field(
         None, description="The number of the first text of the seed, by default 0; the others follow."
     )
     stop: Stop | Annotated[list[Stop], Field(max_length=MOST_STOPS)] | None = Field(
@@ -100,13 +105,13 @@ class CompletionRequest(Body):
     include_stop_str_in_output: bool | None = Field(None, description="Whether the stop text is part of the text.")
     ignore_eos: bool | None = Field(None, description="Continue after the end of a document.")
     echo: bool | None = Field(None, description="Return the prompt, too, before the text.")
-    logprobs: Annotated[Whole, Field(ge=0, le=5)] | None = Field(
+    logprobs: Annotated[int, Field(ge=0, le=5), WHOLE] | None = Field(
         None,
         description="Return the log-probability of each token (nats, temperature 1), and of so many likeliest tokens.",
     )
     stream: bool | None = Field(None, description="Send the text while it is written, as server-sent events.")
     stream_options: StreamOptions | None = Field(None, description="Only with stream.")
-    stream_interval: Annotated[Whole, Field(ge=1, le=LONGEST_TEXT)] | None = Field(
+    stream_interval: Annotated[int, Field(ge=1, le=LONGEST_TEXT), WHOLE] | None = Field(
         None, description="The fewest characters of a text that are sent at once, by default 1."
     )
     label: str | None = Field(None, description="The label of the texts, if the run has labels. By default drawn.")
@@ -224,7 +229,7 @@ def _explained(kind: type[Body], error: ValidationError) -> RequestError:
         return RequestError(400, f"the body is not JSON: {first['msg'].removeprefix('Invalid JSON: ')}")
     if not first["loc"]:
         return RequestError(400, "the body must be a JSON object")
-    schema = kind.model_json_schema()
+    schema = _schema(kind)
     name = param = str(first["loc"][0])
     field = schema["properties"][name]
     if (found := _reference(field)) is not None and len(first["loc"]) > 1:
@@ -240,6 +245,11 @@ _PROMPTS = (
     f"a text of at most {LONGEST_PROMPT:,} characters, a list of 1 to {LONGEST_PROMPT:,} ids, "
     f"or a list of 1 to {MOST_PROMPTS:,} of either"
 )
+
+
+@cache
+def _schema(kind: type[Body]) -> Mapping[str, Any]:
+    return kind.model_json_schema()
 
 
 def _reference(schema: Mapping[str, Any]) -> str | None:

@@ -232,8 +232,8 @@ def server(plugin: Path) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture(scope="module")
-def pieces(plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server of a run with labels, whose tokens are pieces of words, and at times bytes of a character."""
+def pieces_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with labels, whose tokens are pieces of words, and at times bytes of a character."""
     out = tmp_path_factory.mktemp("runs") / "pieces"
     texts = [f"{start} ö 😀 {end}" for start in ("the oak", "an elm") for end in ("stands", "fell", "日本")] * 20
     labels = ["tree", "wood"] * 60
@@ -245,7 +245,13 @@ def pieces(plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         settings={"tokenizer": {"vocab_size": 290}, "training": {"drop_duplicates": False}},
         out=out,
     )
-    server = ServerProcess(out, plugin=plugin)
+    return out
+
+
+@pytest.fixture(scope="module")
+def pieces(plugin: Path, pieces_run: Path) -> Iterator[ServerProcess]:
+    """A server of this run."""
+    server = ServerProcess(pieces_run, plugin=plugin)
     yield server
     server.close()
 

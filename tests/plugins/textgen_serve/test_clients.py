@@ -57,6 +57,9 @@ def test_1_2_4_a_client_that_leaves_ends_its_text_and_no_other(guarded, trees, s
     assert text == trees.generate("oak", length=60, sampler=chain, seed=2)[3:]
     server.wait_for("num_rows_running", 0)
     assert server.metric("requests_cancelled_total") == 1
+    tokens = server.metric("generation_tokens_total")
+    assert tokens == server.metric("iteration_tokens_total_sum") > 60  # those of the text that was broken off, too
+    assert server.metric("prompt_tokens_total") == 6
     assert server.logged(2, path="/v1/completions")[0]["status"] == (200 if stream else 499)
 
 
@@ -101,12 +104,29 @@ def test_18_a_full_queue_refuses_before_any_work(start):
         }  # fmt: skip
     assert min(line["seconds"] for line in server.logged(3, status=429)) < 0.01
     assert server.metric("requests_rejected_total") == 3
+    moved = server.metric("generation_tokens_total")  # while texts are written
+    assert moved > 0
     one = ask(server, stream=True)  # there is one place left
     server.wait_for("num_requests_waiting", 2)
     for connection in (*writers, one):
         connection.close()
     server.wait_for("num_requests_waiting", 0)
     assert server.texts(prompt="a", n=2, max_tokens=5)
+
+
+def test_18_texts_of_a_run_do_not_wait_in_the_places_of_another(start):
+    server = start(TREES, "--rows", 2, "--queue", 3)
+    server.client_headers = {}
+    names = {"model": "gru-names", "prompt": "Ram", "ignore_eos": True}
+    writer = ask(server, **names, stream=True, n=5)  # two are written, three wait
+    server.wait_for("num_rows_running", 2)
+    assert server.post(**names).status_code == 429
+    assert server.texts(model="lstm-trees", prompt="a", n=2, max_tokens=3)
+    assert server.post(model="lstm-trees", prompt="a", n=3).status_code == 429
+    answer = server.post(model="lstm-trees", prompt="a", n=6)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["message"]) == (400, "6 texts are asked for; a request may ask for 5")
+    writer.close()
 
 
 def test_18_more_texts_than_ever_fit_are_a_mistake(start):
@@ -173,6 +193,7 @@ def test_20_a_slow_head_is_ended(server):
         except TimeoutError:
             continue
     assert answer.startswith(b"HTTP/1.1 408")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "slow_head"
     assert 25 < time.monotonic() - began < 40
 
 

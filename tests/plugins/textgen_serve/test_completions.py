@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 
 from tests.plugins.textgen_serve.conftest import SLOW
 from textgen import score
+from textgen_serve.protocol.requests import CompletionRequest
+from textgen_serve.scoring import TokenScorer
+from textgen_serve.served_run import ServedRun
 
 TREES = {"model": "lstm-trees"}
 
@@ -41,6 +44,13 @@ def test_temperature_0_is_greedy_and_neutral_numbers_change_nothing(server, tree
     assert text == trees.generate("tr", length=50, sampler="greedy")[2:]
     neutral = {"top_p": 1.0, "top_k": -1, "min_p": 0, "repetition_penalty": 1}
     assert server.texts(**TREES, prompt="tr", seed=1) == server.texts(**TREES, prompt="tr", seed=1, **neutral)
+
+
+def test_top_p_0_is_greedy_too(server, trees):
+    for options in ({"top_p": 0}, {"top_p": 0.0, "temperature": 1.5, "n": 2}, {"top_p": 1e-9, "top_k": 5}):
+        greedy = trees.generate("tr", length=50, sampler="greedy")[2:]
+        texts = server.texts(**TREES, prompt="tr", max_tokens=50, **options)
+        assert set(texts) == {greedy}
 
 
 def test_the_seed_of_an_answer_writes_it_again(server):
@@ -264,7 +274,7 @@ BAD = [
     ({"temperature": -0.1}, "temperature"),
     ({"temperature": "0.7"}, "temperature"),
     ({"temperature": True}, "temperature"),
-    ({"top_p": 0}, "top_p"),
+    ({"top_p": -0.1}, "top_p"),
     ({"top_p": 1.1}, "top_p"),
     ({"n": 0}, "n"),
     ({"n": 129}, "n"),
@@ -307,6 +317,42 @@ def test_13_bad_values_are_refused_by_name(server, wrong, param):
     assert (answer.status_code, error["type"], error["param"]) == (400, "invalid_request_error", param)
     assert len(error["message"]) <= 500
     assert "--" not in error["message"], "advice for a command line"
+
+
+PROMPT = "must be a text of at most 65,536 characters"
+
+#: What is sent where, and what it should have been.
+EXPECTED = [
+    ("/v1/completions", {"stop": ["a"] * 17}, "stop must be a text of at most 256 characters, or a list of at most 16, "
+     "each a text of at most 256 characters"),
+    ("/v1/completions", {"prompt": 5},
+     f"prompt {PROMPT}, a list of 1 to 65,536 ids, or a list of 1 to 1,024 of either"),
+    ("/v1/completions", {"seed": 2**64 + 383}, "seed must be a whole number from 0 to 18,446,744,073,709,551,615"),
+    ("/v1/completions", {"row": 2**63}, "row must be a whole number from 0 to 9,223,372,036,854,775,807"),
+    ("/v1/completions", {"sampler": "a" * 4_001}, "sampler must be a text of at most 4,000 characters"),
+    ("/v1/completions", {"min_p": "a"}, "min_p must be a number from 0 to 1"),
+    ("/v1/completions", {"repetition_penalty": 0}, "repetition_penalty must be a number from 0.001 to 1,000"),
+    ("/v1/completions", {"echo": 1}, "echo must be true or false"),
+    ("/v1/completions", {"on_unknown": "x"}, 'on_unknown must be "error", "skip" or "unk"'),
+    ("/v1/completions", {"model": 1}, "model must be a text"),
+    ("/v1/completions", {"stream": True, "stream_options": 1}, "stream_options must be an object"),
+    ("/v1/completions", {"stream": True, "stream_options": {"include_usage": 1}},
+     "stream_options.include_usage must be true or false"),
+    ("/next", {"prompt": ["a"]}, f"prompt {PROMPT}"),
+    ("/next", {}, f"prompt is missing; it {PROMPT}"),
+    ("/tokenize", {"prompt": [1]}, f"prompt {PROMPT}"),
+    ("/detokenize", {}, "tokens is missing; it must be a list of at most 65,536, each a whole number from 0 to "
+     "2,147,483,647"),
+    ("/detokenize", {"tokens": [-1]}, "tokens must be a list of at most 65,536, each a whole number from 0 to "
+     "2,147,483,647"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "sent", "message"), EXPECTED, ids=lambda value: str(value)[:40])
+def test_13_a_refusal_says_what_is_expected(server, path, sent, message):
+    answer = server.post(path, **sent)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["message"], error["param"]) == (400, message, message.split()[0])
 
 
 @pytest.mark.parametrize(
@@ -357,6 +403,8 @@ def test_strict_refuses_unknown_fields(start):
     server = start("--strict", "--default-length", 7)
     answer = server.post(prompt="Ram", guided_json={})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "guided_json")
+    answer = server.post(prompt="Ram", stream=True, stream_options={"include_usage": True, "foo": 1})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "stream_options.foo")
     assert len(server.texts(prompt="Ram", ignore_eos=True)[0]) == 7
 
 
@@ -366,6 +414,22 @@ def test_unknown_characters_can_be_skipped(server):
     assert answer.json()["error"]["code"] == "unknown_character"
     assert '"on_unknown": "skip"' in answer.json()["error"]["message"]
     assert server.texts(**asked, on_unknown="skip") == server.texts(**asked | {"prompt": "oak"})
+
+
+# -- what the documentation says of lengths and tokens
+
+
+def test_a_drawn_first_character_is_not_counted_as_length_but_as_a_token(server, names):
+    answer = server.complete(prompt="", seed=7, max_tokens=1)
+    assert answer["choices"][0]["text"] == names.generate("", length=1, seed=7)
+    assert (len(answer["choices"][0]["text"]), answer["usage"]["completion_tokens"]) == (2, 2)
+
+
+def test_the_tokens_of_a_stop_text_are_counted_and_have_no_log_probabilities(server, trees):
+    whole = trees.generate("tr", length=60, seed=11)[2:]
+    (choice,) = (answer := server.complete(**TREES, prompt="tr", seed=11, stop=whole[20:25], logprobs=0))["choices"]
+    assert (choice["text"], answer["usage"]["completion_tokens"]) == (whole[:20], 25)
+    assert choice["logprobs"]["tokens"] == list(whole[:20])
 
 
 # -- continuations
@@ -387,6 +451,18 @@ def test_a_text_in_two_parts_is_the_text_at_once(server, stream):
     branches = server.texts(**rest, n=3)
     assert branches[0] == whole[25:]
     assert len(set(branches)) == 3
+
+
+def test_a_stop_text_or_an_end_is_in_neither_part(server, trees, names):
+    whole = trees.generate("tr", length=60, seed=11)[2:]
+    asked = {**TREES, "prompt": "tr", "seed": 11, "stop": whole[20:25], "return_continuation": True}
+    (first,) = server.complete(**asked)["choices"]
+    (rest,) = server.texts(**TREES, continuation=first["textgen"]["continuation"], max_tokens=35)
+    assert first["text"] + first["stop_reason"] + rest == whole
+    (first,) = server.complete(prompt="Ram", seed=7, return_continuation=True)["choices"]
+    (rest,) = server.texts(continuation=first["textgen"]["continuation"])
+    documents = names.generate("Ram", length=60, seed=7, ignore_eos=True)[3:].split("\n")
+    assert [first["text"], rest] == documents[:2]
 
 
 def test_a_prompt_is_read_after_a_continuation(server, trees):
@@ -494,7 +570,6 @@ def test_an_answer_is_not_much_larger_than_its_request(server):
 def test_the_field_that_is_wrong_is_named(server, pieces):
     wrong: dict[str, dict[str, Any]] = {
         "repetition_penalty": {"repetition_penalty": 1e6},
-        "top_p": {"top_p": 1e-9},
         "temperature": {"sampler": "greedy", "temperature": 1},
         "top_k": {"sampler": "greedy", "top_k": 3},
         "prompt": {"prompt": "日", "on_unknown": "skip"},
@@ -541,6 +616,31 @@ def test_9_pieces_of_words_are_where_they_are_in_the_text(pieces, data):
     assert "".join(event["text"] for event in events) == text
     for key in ("tokens", "text_offset"):
         assert [each for event in events for each in event["logprobs"][key]] == found[key]
+
+
+def test_9_what_is_written_while_tokens_are_read_is_not_their_end(pieces_run):
+    run = ServedRun.open(str(pieces_run), default_length=30, most_rows=1, device="cpu", trust_graph=False)
+    halves = 0
+    for seed in range(20):
+        body = CompletionRequest(prompt="ö", seed=seed, max_tokens=30, temperature=3.0, ignore_eos=True)
+        texts = {}
+        for is_read_early in (False, True):
+            job = run.prepare(body)
+            scorer = TokenScorer(run, job, 0, most=0, echoes=False, writes=True)
+            list(scorer.read())
+            run.batching.add(job)
+            reading = None
+            while not job.is_done:
+                run.batching.turn()
+                if is_read_early and reading is None and job.rows[0].ids:
+                    reading = scorer.read_written()
+                    next(reading)  # then the text is written to its end
+                    halves += scorer.texts[-1] == ""
+            list(reading or ())
+            list(scorer.read_written())
+            texts[is_read_early] = scorer.texts
+        assert texts[True] == texts[False]
+    assert halves  # at times, half a character had been read
 
 
 @pytest.mark.parametrize("cut", [1, 2, 5])

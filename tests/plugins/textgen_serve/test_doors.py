@@ -119,7 +119,7 @@ def test_chunked_bodies_are_fine(server):
 
 @pytest.fixture
 def locked(start, tmp_path):
-    (tmp_path / "keys").write_text("first\n\n  second \n")
+    (tmp_path / "keys").write_text("# of the lab\nfirst\n\n  second \n")
     return start("--api-key-file", tmp_path / "keys", TEXTGEN_API_KEYS="third,fourth")
 
 
@@ -145,9 +145,15 @@ def test_20_a_key_opens_every_route_and_health_needs_none(locked):
             assert answer.status_code == 401, path
             assert answer.headers["www-authenticate"] == "Bearer"
             assert error_of(answer)["type"] == "authentication_error"
+            is_given = "wrong" in str(headers) or "firs'" in str(headers)
+            assert error_of(answer)["message"].startswith("this API key is not" if is_given else "give an API key")
     for key in ("first", "second", "third", "fourth"):
         for headers in ({"Authorization": f"Bearer {key}"}, {"Authorization": f"bearer {key}"}, {"X-Api-Key": key}):
             assert httpx.get(locked.url + "/v1/models", headers=headers).status_code == 200
+    for headers in ({"Authorization": "Bearer wrong", "X-Api-Key": "first"},
+                    {"Authorization": "Bearer first", "X-Api-Key": "wrong"}):  # fmt: skip
+        assert httpx.get(locked.url + "/v1/models", headers=headers).status_code == 200
+    assert httpx.get(locked.url + "/v1/models", headers={"X-Api-Key": "# of the lab"}).status_code == 401
     assert locked.client(api_key="second").models.list().data
 
 
@@ -156,6 +162,11 @@ def test_a_file_of_keys_may_be_of_windows(start, tmp_path):
     server = start("--api-key-file", tmp_path / "keys")
     for key in ("first", "second"):
         assert httpx.get(server.url + "/v1/models", headers={"X-Api-Key": key}).status_code == 200
+
+
+def test_short_keys_are_told_of(locked):
+    (line,) = [line for line in locked.lines if "can be guessed" in line]
+    assert "an API key of fewer than 16 characters" in line
 
 
 def test_a_key_is_no_part_of_the_log(locked):
@@ -194,8 +205,23 @@ def test_20_on_loopback_only_names_of_this_machine_are_answered(server, host, is
     answer = httpx.get(server.url + "/v1/models", headers={"Host": host})
     assert answer.status_code == (200 if is_allowed else 403)
     if not is_allowed:
-        assert error_of(answer)["code"] == "host_not_allowed"
+        error = error_of(answer)
+        assert error["code"] == "host_not_allowed"
+        name = host.removesuffix(":8080")
+        advice = f"the host '{name}' is not allowed; start the server with --allowed-host {name}"
+        assert error["message"] == (f"the Host header {host!r} names no host" if "@" in host or not host else advice)
     assert httpx.get(server.url + "/health", headers={"Host": host}).status_code == 200  # probes call by address
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/health"])
+def test_20_several_host_headers_are_refused(server, path):
+    for hosts in (["localhost", "evil.example"], ["evil.example", "localhost"], ["localhost", "localhost"]):
+        connection = server.connect()
+        lines = [f"GET {path} HTTP/1.1", *(f"Host: {host}" for host in hosts), "Connection: close", "", ""]
+        connection.sendall("\r\n".join(lines).encode())
+        head, _, body = read_all(connection).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400")
+        assert json.loads(body)["error"]["code"] == "bad_http"
 
 
 def test_the_default_address_is_loopback(server):
@@ -209,13 +235,24 @@ def test_other_hosts_can_be_allowed(start):
     assert httpx.get(server.url + "/v1/models", headers={"Host": "evil.example"}).status_code == 403
     everywhere = start("--host", "0.0.0.0")
     assert httpx.get(everywhere.url + "/v1/models", headers={"Host": "pod-7.cluster"}).status_code == 200
+    listening = f"listening on 0.0.0.0 port {everywhere.port} for other machines"
+    assert any(f"{listening}; whoever reaches it may write" in line for line in everywhere.lines)
+    assert not any("for other machines" in line for line in server.lines)
+    closed = start("--host", "0.0.0.0", TEXTGEN_API_KEYS="0123456789abcdef")
+    assert httpx.get(closed.url + "/health").status_code == 200
+    assert any(line.endswith("for other machines\n") for line in closed.lines)
+    assert not any("can be guessed" in line for line in closed.lines)
+
+
+#: What openai's client in JavaScript sends.
+SENT = "authorization,content-type,openai-organization,x-stainless-arch,x-stainless-lang,x-stainless-retry-count"
 
 
 def preflight(server, origin):
     headers = {
         "Origin": origin,
         "Access-Control-Request-Method": "POST",
-        "Access-Control-Request-Headers": "content-type",
+        "Access-Control-Request-Headers": SENT,
     }
     return httpx.options(server.url + "/v1/completions", headers=headers)
 
@@ -248,7 +285,8 @@ def test_origins_that_are_allowed(start, allowed, origin, is_allowed):
     for each in (asked, refused, answer):  # a page can read why it was refused
         assert each.headers.get("access-control-allow-origin") == (origin if is_allowed else None)
     if is_allowed:
-        assert "Content-Type" in asked.headers["access-control-allow-headers"]
+        assert asked.headers["access-control-allow-headers"] == SENT
+        assert "POST" in asked.headers["access-control-allow-methods"]
         assert answer.headers["vary"] == "Origin"
 
 

@@ -38,6 +38,7 @@ def test_it_says_where_it_is_and_what_it_serves(start):
     (model,) = httpx.get(server.url + "/v1/models").json()["data"]
     assert (model["id"], model["owned_by"]) == ("trees", "textgen")
     about = model["textgen"]
+    assert about["run"] == "lstm-trees"
     assert (about["vocab_size"], about["cell"], about["units"], about["precision"]) == (30, "lstm", [6, 6], "fp32")
     assert (about["chain"], about["default_length"]) == ("temperature(0.8) | multinomial", 200)
     server.close()
@@ -79,8 +80,19 @@ MISTAKES = [
     # Each of these would have let everyone in, or nobody.
     ([TREES, "--api-key-file", "utf16"], "--api-key-file: utf16 is not text in UTF-8; write one key per line"),
     ([TREES, "--api-key-file", "blank"], "there is no API key in blank; write one per line"),
-    ([TREES, "--allowed-host", "https://a.example/"], "--allowed-host must be a name or an address without scheme"),
-    ([TREES, "--allowed-host", "a.example:80"], "--allowed-host must be a name or an address without scheme"),
+    ([TREES, "--api-key-file", "comments"], "there is no API key in comments; write one per line"),
+    (
+        [TREES, "--allowed-host", "https://a.example/"],
+        "--allowed-host must be a whole name or an address, without scheme",
+    ),
+    ([TREES, "--allowed-host", "a.example:80"], "--allowed-host must be a whole name or an address, without scheme"),
+    ([TREES, "--allowed-host", "*.a.example"], "--allowed-host must be a whole name or an address, without scheme"),
+    ([TREES, "--allowed-host", ""], "--allowed-host must be a whole name or an address"),
+    ([TREES, "--cors-origin", "https://*.a.example"], "--cors-origin must be *, localhost, or as in"),
+    ([f"a b={TREES}"], "a model cannot have the name 'a b': in NAME=RUN, a name begins with a letter or a digit"),
+    ([f"a/b={TREES}"], "a model cannot have the name 'a/b'"),
+    ([f"={TREES}"], "a model cannot have the name ''"),
+    (["trees="], "there is no run after the = of 'trees='; name one, as in trees=RUN"),
     ([TREES, "--cors-origin", "a.example"], "--cors-origin must be *, localhost, or as in https://example.org"),
     ([TREES, "--cors-origin", "https://a.example/page"], "--cors-origin must be *, localhost, or as in"),
 ]
@@ -90,6 +102,7 @@ MISTAKES = [
 def test_a_mistake_is_one_line(arguments, error, tmp_path):
     (tmp_path / "utf16").write_text("key", encoding="utf-16")
     (tmp_path / "blank").write_text(" \n")
+    (tmp_path / "comments").write_text("# key\n  # another\n")
     command = [sys.executable, "-m", "textgen", "serve", *map(str, arguments)]
     done = run(*command, *([] if "--port" in arguments else ["--port", "0"]), cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
@@ -114,7 +127,7 @@ def test_without_the_extra_it_says_what_to_install(tmp_path):
     done = run(sys.executable, "-m", "textgen", "serve", str(TREES), PYTHONPATH=before(tmp_path))
     assert done.returncode == 2
     assert done.stderr == (
-        "textgen: error: textgen serve needs starlette; install it with: pip install 'textgen-rnn[serve]'\n"
+        'textgen: error: textgen serve needs starlette; install it with: pip install "textgen-rnn[serve]"\n'
     )
 
 
@@ -149,6 +162,7 @@ def test_19_sigterm_lets_texts_end_and_refuses_new_ones(start, trees):
         refused = server.post(prompt="oak")
         assert (refused.status_code, refused.json()["error"]["type"]) == (503, "unavailable_error")
         assert "x-should-retry" not in refused.headers
+        assert refused.headers["Retry-After"] == "1"
         text = trees.generate("oak", length=80, sampler=SLOW.partition("| ")[2], seed=3)[3:]
         assert (whole.result(), stream.result()) == ([text], {0: text})
     assert server.end() == 0
@@ -168,6 +182,19 @@ def test_19_texts_that_take_longer_than_the_grace_end_with_an_error(start):
         assert whole.result().status_code == 503
     assert server.end() == 0
     assert 0.4 < time.monotonic() - began < 4
+
+
+def test_19_a_second_sigterm_ends_at_once(start):
+    server = start(run=TREES)
+    stream = server.send(prompt="oak", max_tokens=2_000, sampler=SLOW, stream=True)
+    server.wait_for("num_rows_running", 1)
+    server.signal(signal.SIGTERM)
+    server.logged(1, event="shutting down")
+    began = time.monotonic()
+    server.signal(signal.SIGTERM)
+    assert server.end(10) == 0
+    assert time.monotonic() - began < 3
+    assert b'"shutting_down"' in read_all(stream)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
@@ -228,6 +255,9 @@ def test_the_document_describes_every_route(server):
         "/v1/completions", "/v1/models", "/v1/models/{model}", "/next", "/tokenize", "/detokenize",
         "/tokenizer_info", "/health", "/metrics",
     }  # fmt: skip
+    fields = document["components"]["schemas"]["CompletionRequest"]["properties"]
+    bounds = {"type": "integer", "minimum": 1, "maximum": 128}
+    assert bounds in fields["n"]["anyOf"]
 
 
 def test_schemathesis_finds_no_fault(start, tmp_path):
