@@ -38,6 +38,7 @@ demo: $(STAMP)
 # 300 rounds of commands that are killed at random moments: about a quarter of an hour.
 kills: $(STAMP)
 	$(BIN)/python -m tests.trials.kills --rounds 300 $(ARGS)
+	$(BIN)/python -m tests.trials.bulk_kills --kills 10
 
 # 10,000 clients of a server that connect and leave at random moments: some minutes.
 soak: $(STAMP)
@@ -57,7 +58,7 @@ trials: fuzz kills soak container oldest
 
 # Takes hours, on an otherwise idle machine.
 bench: $(BENCH_STAMP)
-	for name in generation throughput serving training startup web growth memory learning; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	for name in generation throughput serving training startup web growth memory bulk learning; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 	$(BIN)/python -m benchmarks.quality --train
 	$(BIN)/python -m benchmarks.tokenizers
 	$(BIN)/python -m benchmarks.agreement

@@ -30,7 +30,9 @@ def launch(chromium: Any, *flags: str) -> Any:
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         pytest.skip(f"there is no browser: none of {', '.join(BROWSERS)} is installed")
-    return chromium.launch(executable_path=found, args=["--no-sandbox", *flags])
+    # Playwright switches off the cache of pages that are left, which people's browsers have.
+    ignored = ["--disable-back-forward-cache"]
+    return chromium.launch(executable_path=found, args=["--no-sandbox", *flags], ignore_default_args=ignored)
 
 
 class Tab:

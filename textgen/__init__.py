@@ -15,11 +15,13 @@ from textgen.base.version import __version__
 #: The public names by the module that defines them; ``__init__.pyi`` has the same for type checkers.
 _HOMES = {
     "textgen.api": ("cross_validate", "export", "load", "train"),
-    "textgen.base.console": ("notice", "progress_bar"),
+    "textgen.base.console": ("notice", "progress_bar", "show_progress"),
     "textgen.base.environment": ("cache_folder", "keep_in_cache"),
     "textgen.files.writing": ("quoted", "sha256", "write_atomically"),
     "textgen.files.folders": ("write_folder",),
-    "textgen.base.machine": ("distribution_version", "parse_device", "signals_handled", "usable_cores"),
+    "textgen.base.machine": ("distribution_version", "limit_cores", "parse_device", "signals_handled", "usable_cores"),
+    "textgen.bulk.engine": ("Engine",),
+    "textgen.bulk.work": ("Chunk", "PackedWork", "Work", "Written"),
     "textgen.base.spool": ("spool",),
     "textgen.exporting.exporter": ("ExportReport", "ExportSource", "Exporter"),
     "textgen.exporting.exported_manifest": ("exported_manifest",),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
@@ -22,6 +23,7 @@ from textgen.text.tokenizer import Tokenizer
 from textgen.text.vocabulary import as_in_training
 
 if TYPE_CHECKING:
+    from textgen.bulk.write import WriteReport
     from textgen.evaluation.evaluate import Evaluation
     from textgen.evaluation.samples import Progress
 
@@ -70,10 +72,17 @@ class TextGenerator:
         return f"TextGenerator({str(self.artifact.path)!r}, model={model!r}, runtime={self.runtime_name!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
+        return self.loader, (str(self._folder),), {"defaults": self.defaults}
+
+    @property
+    def loader(self) -> Callable[[str], TextGenerator]:
+        """Loads the run again, from a folder, in the same runtime; it can be pickled.
+
+        It raises an :class:`~textgen.errors.ArtifactError` if the weights there are others.
+        """
         if self._load is None:
             raise ArtifactError("only a generator that textgen.load returned can be pickled, by the folder of its run")
-        again = self._load, str(self._folder), self.runtime_name, self.artifact.weights_sha256
-        return _load_again, again, {"defaults": self.defaults}
+        return partial(_load_again, self._load, self.runtime_name, self.artifact.weights_sha256)
 
     def __copy__(self) -> Self:
         copied = object.__new__(type(self))
@@ -217,6 +226,95 @@ class TextGenerator:
         self.run.registry.life_cycle.notify("textgen_after_generation", request=request, generations=generations)
         return generations
 
+    def write(
+        self,
+        out: str | PathLike[str],
+        prompt: str | Sequence[str] | None = None,
+        *,
+        prompts_file: str | PathLike[str] | None = None,
+        column: str | None = None,
+        keep: Sequence[str] = (),
+        shard_rows: int = 50_000,
+        unique: bool = False,
+        novel: bool = False,
+        match: str | None = None,
+        max_length: int | None = None,
+        log_probability: bool = False,
+        on_bad_row: str = "stop",
+        engine: str = "local",
+        workers: int | None = None,
+        engine_options: Mapping[str, Any] | None = None,
+        data_dir: str | PathLike[str] | None = None,
+        progress: Progress | None = None,
+        **options: Unpack[Wishes],
+    ) -> WriteReport:
+        """Write texts to files, as many as there is room for, with all cores or on a cluster.
+
+        The text of row i is that of row i of :meth:`sample`: it depends on the seed and i alone. A job that was stopped
+        or killed continues where it stopped when the same call is made again; see docs/bulk.md.
+
+        Args:
+            out: a ``.jsonl``, ``.csv`` or ``.parquet`` file, or a folder of such files: a path that ends with a slash,
+                that of a folder that exists, or one without a suffix, for JSON Lines.
+            prompt: text to continue, or several; by default the run's own prompt, or none.
+            prompts_file: a file with prompts, or a folder of such files: Parquet, CSV, JSON Lines, or lines of text.
+            column: of the file, with the prompts; by default ``"prompt"``.
+            keep: the columns of the file that are written, too.
+            shard_rows: texts per part; a process that is killed loses at most the part that it was writing.
+            unique: of equal texts, keep the one of the lowest row.
+            novel: keep no training document.
+            match: a regular expression; texts, prompt and all, in which it is not found are left out.
+            max_length: leave out texts with more characters, prompt and all.
+            log_probability: also write log-probabilities.
+            on_bad_row: ``"stop"``, or ``"skip"`` to leave out rows of the file that cannot be used.
+            engine: where to write, by registered name.
+            workers: how many write at the same time; by default one per core.
+            engine_options: options of the engine.
+            data_dir: a folder searched for the corpus's files before anything is downloaded, for ``novel``.
+            progress: called with the name of the current step, the amount done, and the total.
+            **options: those of :meth:`request`, such as ``num=10_000, temperature=0.8``. With ``unique``, ``novel``,
+                ``match`` or ``max_length``, and at most one prompt, texts are drawn until ``num`` of them stay. The
+                default of ``seed`` is that of the job to continue, or a new one.
+
+        Raises:
+            OptionError: for options out of range or that exclude each other, files that cannot be read, a row that
+                cannot be used, another job in the folder, or a model that has no more to give.
+            UnavailableError: if a file cannot be written, a library is missing, or a cluster is not there.
+
+        Example:
+            >>> textgen.load("runs/names").write("names.parquet", num=1_000_000, unique=True)  # doctest: +SKIP
+        """
+        from textgen.bulk.plan import Wanted, make_engine, make_plan
+        from textgen.bulk.write import write_job
+
+        documents = partial(self._training_documents, data_dir) if values.truth(novel, "novel") else None
+        wanted = Wanted.of(
+            out,
+            prompt,
+            prompts_file=prompts_file,
+            column=column,
+            keep=keep,
+            shard_rows=shard_rows,
+            unique=unique,
+            novel=documents,
+            match=match,
+            max_length=max_length,
+            log_probability=log_probability,
+            on_bad_row=on_bad_row,
+            options=options,
+        )
+        writers = make_engine(self.run.registry, engine, workers, engine_options or {})
+        return write_job(make_plan(self, wanted), writers, progress)
+
+    def _training_documents(self, data_dir: str | PathLike[str] | None) -> Iterable[str]:
+        from textgen.base.environment import data_folder
+        from textgen.evaluation.novelty import training_documents
+
+        corpus = self.run.corpus(data_folder(None if data_dir is None else values.path(data_dir, "data_dir")))
+        if corpus.layout != "documents":
+            raise OptionError("novel texts are those that are no training documents; this run was trained on a stream")
+        return training_documents(self.run, corpus)
+
     def batching(self, *, most_rows: int = 512, seconds: float | None = 0.02) -> Batching:
         """Write the texts of many requests at once, each as :meth:`sample` writes it alone; see :class:`Batching`.
 
@@ -318,14 +416,14 @@ class _NotifyingBatching(Batching):
         return events
 
 
-def _load_again(load: Callable[..., TextGenerator], folder: str, runtime: str, weights: str | None) -> TextGenerator:
+def _load_again(load: Callable[..., TextGenerator], runtime: str, weights: str | None, folder: str) -> TextGenerator:
     """Load the run of a pickled generator.
 
     Args:
         load: loads a run.
-        folder: of the run, or of its export.
         runtime: by name.
         weights: their SHA-256 when it was pickled.
+        folder: of the run, or of its export.
 
     Raises:
         ArtifactError: if the run is gone, or has other weights by now.

@@ -20,10 +20,11 @@ _POLICY += "connect-src {connect}; img-src data:; base-uri 'none'; form-action '
 
 _META = re.compile(r'(<meta http-equiv="Content-Security-Policy" content=")[^"]*')
 
-#: An import of another module of ours, a comment on its own, an export.
+#: An import of another module of ours, a comment on its own, an export, the beginning of a line.
 _IMPORT = re.compile(r"^import \{[^}]*\} from '\.\.?/(?P<name>\w+\.js)';\n", re.MULTILINE)
 _COMMENT = re.compile(r"^ *(//.*|/\*\*(?s:.*?)\*/)\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=\w)", re.MULTILINE)
+_INDENT = re.compile(r"^ +", re.MULTILINE)
 
 
 def page_files() -> dict[str, bytes]:
@@ -90,8 +91,8 @@ def _joined(modules: Mapping[str, str]) -> str:
 
 
 def _plain(script: str) -> str:
-    """A script without imports, exports and comments of their own lines."""
-    return _EXPORT.sub("", _IMPORT.sub("", _COMMENT.sub("", script))).lstrip("\n")
+    """A script without imports, exports, comments of their own lines and indentation: no text of it spans lines."""
+    return _INDENT.sub("", _EXPORT.sub("", _IMPORT.sub("", _COMMENT.sub("", script)))).lstrip("\n")
 
 
 def _hash(text: str) -> str:

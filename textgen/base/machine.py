@@ -29,13 +29,27 @@ def distribution_version(name: str) -> str:
 ROOT = Path("/")
 
 
+#: The most cores that this process is to use, if it was told.
+_limit: int | None = None
+
+
+def limit_cores(number: int) -> None:
+    """Lets :func:`usable_cores` count at most so many: others beside this process use the rest.
+
+    Args:
+        number: at least 1.
+    """
+    global _limit  # noqa: PLW0603 - one per process
+    _limit = number
+
+
 def usable_cores() -> int:
     """The number of cores that this process may use, at least 1: by its affinity, and by the quota of its container.
 
     Of a quota of 2.5 cores, 2 are counted: threads that wait for each other lose more than half a core wins.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min([cores, *map(int, _quotas(ROOT))]))
+    return max(1, min([_limit or cores, cores, *map(int, _quotas(ROOT))]))
 
 
 def _quotas(root: Path) -> list[float]:

@@ -43,7 +43,7 @@ _RULES = {
 #: textgen's own commands: the function or ``typer.Typer`` of each, and its line in the help.
 COMMANDS = {
     "train": ("textgen.cli.train:train", "Train a model on a corpus, or resume a stopped run."),
-    "sample": ("textgen.cli.sample:sample", "Write text with a trained model."),
+    "sample": ("textgen.cli.sample.command:sample", "Write text with a trained model."),
     "export": ("textgen.cli.export:export", "Export a run to files that need no TensorFlow."),
     "evaluate": ("textgen.cli.evaluate:evaluate", "Measure a run on held-out text, and the texts that it writes."),
     "options": ("textgen.cli.options:options", "List every option: type, range, default and meaning."),

@@ -26,6 +26,7 @@ def complete(kind: str) -> Callable[[str], list[str]]:
 
 complete_corpus, complete_model, complete_tokenizer = complete("corpus"), complete("model"), complete("tokenizer")
 complete_runtime, complete_exporter, complete_recipe = complete("runtime"), complete("exporter"), complete("recipe")
+complete_engine = complete("engine")
 
 
 def complete_name(incomplete: str) -> list[str]:

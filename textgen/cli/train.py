@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from textgen.base.streams import print_json, print_result
+from textgen.base.streams import print_json, print_result, results
 from textgen.cli.parameters import (
     DataDir,
     Device,
     OnUnknown,
     complete_corpus,
+    complete_engine,
     complete_model,
     complete_option,
     complete_recipe,
@@ -32,6 +34,9 @@ Layers = tuple[dict[str, dict[str, Any]], ...]
 
 #: Exit code of a run that was asked to stop, as of a command that Ctrl-C ends, so that scripts can react to it.
 INTERRUPTED = 130
+
+#: How assignments to options of an engine begin.
+OF_ENGINE = "engine."
 
 
 def train(
@@ -109,6 +114,15 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write curves to tensorboard/ in the run's folder.")
     ] = False,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="Train with several --workers, which this engine starts, such as ray. Its options: --set "
+            "engine.OPTION=VALUE.",
+            autocompletion=complete_engine,
+        ),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=2, help="Processes that train together, for --engine.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan as JSON, and train nothing.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the run's path, status and metrics as JSON; by default its path.")
@@ -123,6 +137,9 @@ def train(
     from textgen.options import parse_settings
     from textgen.training.train import is_chief
 
+    of_engine = [each for each in assignments or [] if each.startswith(OF_ENGINE)]
+    if engine is not None or workers is not None or of_engine:
+        raise typer.Exit(_launch(engine, workers, of_engine, dry_run=dry_run))
     training = {"epochs": epochs, "max_steps": max_steps, "batch_size": batch_size, "seed": seed, "device": device}
     layers = (
         parse_settings(assignments or []),
@@ -150,6 +167,42 @@ def train(
             print_result(artifact.path)
     if artifact.manifest.status == "interrupted":
         raise typer.Exit(INTERRUPTED)
+
+
+def _launch(name: str | None, workers: int | None, assignments: list[str], *, dry_run: bool) -> int:
+    """Have an engine run this command in several processes; returns the exit code of the first one."""
+    import sys
+
+    from textgen.bulk.plan import make_engine
+    from textgen.errors import OptionError
+    from textgen.options import parse_options
+    from textgen.plugins.registry import plugins
+
+    if name is None or workers is None:
+        raise OptionError("--engine and --workers belong together, as in --engine ray --workers 4")
+    if dry_run:
+        raise OptionError("--dry-run trains nothing; leave out --engine and --workers")
+    if "TF_CONFIG" in os.environ:
+        raise OptionError("TF_CONFIG lists the workers already; unset it, or leave out --engine and --workers")
+    options = parse_options([each.removeprefix(OF_ENGINE) for each in assignments])
+    return make_engine(plugins(), name, workers, options).train(list(_without_engine(sys.argv[1:])), results())
+
+
+def _without_engine(arguments: Sequence[str]) -> Iterator[str]:
+    """Yields the arguments that are not about the engine."""
+    coming = iter(arguments)
+    for argument in coming:
+        option, equals, value = argument.partition("=")
+        if option not in ("--engine", "--workers", "--set"):
+            yield argument
+        elif not equals and option == "--set":
+            value = next(coming, "")
+            if not value.startswith(OF_ENGINE):
+                yield from (option, value)
+        elif not equals:
+            next(coming, "")
+        elif option == "--set" and not value.startswith(OF_ENGINE):
+            yield argument
 
 
 def _resume(

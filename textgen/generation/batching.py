@@ -24,7 +24,6 @@ from textgen.generation.runtime import MOST_STEPS, Runtime
 from textgen.generation.stop_texts import StopTexts
 from textgen.sampling.chain import Chain
 from textgen.text.boundaries import Boundaries
-from textgen.text.labels import label_of
 from textgen.text.tokenizer import Tokenizer
 
 #: By the clock: the steps of a first chunk, which are the fewest of any chunk, and the most: of text that may end at
@@ -127,7 +126,22 @@ class Batching:
             self._runtime.state_spec.check(request.continuation.state)
         read = self._read_prompts(request)
         stop = StopTexts(request.stop)
-        rows = [self._make_row(request, index, stop, prompt) for index, prompt in enumerate(read)]
+        firsts = first_ids(self._tokenizer, self._boundaries, request, [prompt.ids for prompt in read])
+        common = {chain: chain.common for chain in dict.fromkeys(request.chains)}
+        end_id = None if request.ignore_eos else self._boundaries.end_id
+        rows = [
+            Row(
+                request,
+                index,
+                ids,
+                chain if self._chain and chain.form == self._chain.form else common[chain],
+                self._tokenizer,
+                stop=stop,
+                end_id=end_id,
+                is_drawn=is_drawn,
+            )
+            for index, (chain, (ids, is_drawn)) in enumerate(zip(request.chains, firsts, strict=True))
+        ]
         return Job(request, rows, read, self._tokenizer)
 
     def _read_prompts(self, request: Request) -> list[ReadPrompt]:
@@ -139,20 +153,6 @@ class Batching:
             return [ReadPrompt(np.array(ids, np.int32)) for ids in request.ids]
         read = {p: read_prompt(self._tokenizer, p, request.on_unknown) for p in dict.fromkeys(request.prompts)}
         return [read[prompt] for prompt in request.prompts]
-
-    def _make_row(self, request: Request, index: int, stop: StopTexts, read: ReadPrompt) -> Row:
-        ids = first_ids(self._tokenizer, self._boundaries, request, index, read.ids)
-        chain = request.chains[index]
-        return Row(
-            request,
-            index,
-            ids,
-            chain if self._chain and chain.form == self._chain.form else chain.common,
-            self._tokenizer,
-            stop=stop,
-            end_id=None if request.ignore_eos else self._boundaries.end_id,
-            is_drawn=not len(read.ids) and not request.continuation and label_of(self._tokenizer, ids[:1]) is None,
-        )
 
     def add(self, job: Job) -> None:
         """Let the rows of a job wait for places; jobs take turns, a row each."""

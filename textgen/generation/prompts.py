@@ -147,37 +147,50 @@ def _list_unknown(unknown: Iterable[Unknown], compose: str) -> str:
     return ", ".join(shown) + (f"; the composed {', '.join(composed)} is in it: {compose}" if composed else "")
 
 
-def first_ids(tokenizer: Tokenizer, boundaries: Boundaries, request: Request, index: int, ids: Ids) -> Ids:
-    """The ids that a row reads before it writes, ``[n]`` int32, at least one.
+def first_ids(
+    tokenizer: Tokenizer, boundaries: Boundaries, request: Request, read: Sequence[Ids]
+) -> list[tuple[Ids, bool]]:
+    """The ids that each row reads before it writes, ``[n]`` int32, at least one; and whether they are a drawn first id.
 
-    They are ``ids``, those of its prompt, after the last id of the text that it continues, if any. Where texts begin
-    with a label, the label comes first: the one that is asked for, or a drawn one. Without either, they are a drawn
-    first id.
+    They are those of its prompt, after the last id of the text that it continues, if any. Where texts begin with a
+    label, the label comes first: the one that is asked for, or a drawn one. Without either, they are a drawn first id.
+
+    Args:
+        tokenizer: of the model.
+        boundaries: how its texts begin.
+        request: with the rows.
+        read: the ids of each row's prompt.
 
     Raises:
         OptionError: if there is no such label, or a text that is continued is to have one; or if a first id is to be
             drawn, and the model does not know how texts begin.
     """
-    label = request.labels[index] if request.labels else None
     if request.continuation:
-        if label is not None:
+        if request.labels:
             raise OptionError("a text that is continued has the label that it began with; leave the label out")
-        return np.concatenate([[request.continuation.last_id], ids]).astype(np.int32)
-    if label is not None:
-        return np.concatenate([[label_id(tokenizer, label)], ids]).astype(np.int32)
-    if label_of(tokenizer, boundaries.starts) is not None:
-        return np.concatenate([_draw_start(boundaries, request.seed, request.row_seed(index)), ids])
-    return ids if len(ids) else _draw_start(boundaries, request.seed, request.row_seed(index))
+        return [(np.concatenate([[request.continuation.last_id], ids]).astype(np.int32), False) for ids in read]
+    if request.labels:
+        labels = {label: np.array([label_id(tokenizer, label)], np.int32) for label in dict.fromkeys(request.labels)}
+        return [(np.concatenate([labels[label], ids]), False) for label, ids in zip(request.labels, read, strict=True)]
+    draws_labels = label_of(tokenizer, boundaries.starts) is not None
+    drawing = [row for row, ids in enumerate(read) if draws_labels or not len(ids)]
+    found = [(ids, False) for ids in read]
+    for row, drawn in zip(drawing, _draw_starts(boundaries, request, drawing), strict=True):
+        found[row] = (np.concatenate([drawn, read[row]]), False) if draws_labels else (drawn, True)
+    return found
 
 
-def _draw_start(boundaries: Boundaries, seed: int, row_seed: int) -> Ids:
-    """The first id of a row without a prompt, ``[1]`` int32, drawn by how often training texts begin with it."""
+def _draw_starts(boundaries: Boundaries, request: Request, rows: Sequence[int]) -> Ids:
+    """First ids of rows, ``[rows, 1]`` int32, drawn by how often training texts begin with them."""
+    if not rows:
+        return np.empty((0, 1), np.int32)
     if not boundaries.starts:
         raise OptionError("this model does not know how texts begin; give a prompt")
     cumulative = np.cumsum(list(boundaries.starts.values()))
-    uniform = float(uniforms(seed, [row_seed], 0, 1)[0, 0])
-    drawn = int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
-    return np.array([list(boundaries.starts)[drawn]], np.int32)
+    draws = uniforms(request.seed, [request.row_seed(row) for row in rows], 0, 1)[0].astype(np.float64)
+    drawn = np.searchsorted(cumulative, draws * cumulative[-1], side="right")
+    first: Ids = np.array(list(boundaries.starts), np.int32)[drawn]
+    return first[:, None]
 
 
 def pad_rows(rows: Sequence[Ids]) -> tuple[Ids, Ids]:

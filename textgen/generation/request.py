@@ -187,6 +187,10 @@ def _checked(wishes: Wishes) -> Wishes:
 def _check(name: str, value: object) -> Any:
     if name in _BOUNDS:
         return values.whole_number(value, name, *_BOUNDS[name])
+    if name == "rows" and isinstance(value, range):
+        for seed in (*value[:1], *value[-1:]):
+            values.whole_number(seed, "rows", *_BOUNDS["seed"])
+        return value
     if name == "rows":
         seeds = enumerate(values.several(value, name, "a list of whole numbers"))
         return [values.whole_number(seed, f"rows[{index}]", *_BOUNDS["seed"]) for index, seed in seeds]

@@ -59,7 +59,7 @@ function chooseModel() {
   if (failed === chooseModel) clear();
   if (refused.length) {
     const listed = refused.map(([name, value]) => `${name} “${value}”`).join(', ');
-    fail(new Error(`The link asks for what is not to be had here: ${listed}. You see the page's own choice instead.`), chooseModel);
+    fail(new Error(`The link asks for what this page does not have: ${listed}. It shows its own choice instead.`), chooseModel);
   }
   changed();
 }
@@ -123,7 +123,7 @@ async function ask(wishes) {
     if (failed === ask) clear();
     showBars();
     showUnknown(scored.unknown);
-    surprise.show(scored.tokens, wishes.prompt.length > MOST_SCORED ? `Not of prompts of more than ${MOST_SCORED.toLocaleString('en')} characters.` : '');
+    surprise.show(scored.tokens, whyNoBits(wishes.prompt, scored.unknown));
     stateMap.show(states.texts, states.layers);
   } catch (error) {
     if (error.name === 'AbortError') return;
@@ -135,12 +135,18 @@ async function ask(wishes) {
   }
 }
 
+/** Why there are no bits per character of a prompt; empty if there are. */
+function whyNoBits(prompt, unknown) {
+  if (unknown.length) return 'No bits per character: the model does not know all of the prompt.';
+  return prompt.length > MOST_SCORED ? `Not of prompts of more than ${MOST_SCORED.toLocaleString('en')} characters.` : '';
+}
+
 /** Say which characters of the prompt the model does not know, and what becomes of them. */
 function showUnknown(unknown) {
   const became = {skip: 'left out', unk: 'read as “unknown”'};
   const sentences = Object.entries(became).map(([treatment, how]) => {
     const some = unknown.filter(each => each.treatment === treatment);
-    const named = some.slice(0, MOST_NAMED).map(({character, count}) => quoted(character) + (count > 1 ? ` (${count} times)` : ''));
+    const named = some.slice(0, MOST_NAMED).map(({character, count}) => quoted(character) + (count > 1 ? ` (${count.toLocaleString('en')} times)` : ''));
     return some.length && `Not known to the model, and ${how}: ${named.join(', ')}${some.length > MOST_NAMED ? ' and others' : ''}.`;
   });
   $('unknown').textContent = sentences.filter(Boolean).join(' ');
@@ -247,7 +253,7 @@ $('form').addEventListener('keydown', event => {
 $('again').addEventListener('click', () => write(lastSeed));
 $('stop').addEventListener('click', () => writing?.abort());
 $('new-seed').addEventListener('click', () => {
-  $('seed').value = '';
+  settings.forgetSeed();
   $('seed').focus();
   changed();
 });

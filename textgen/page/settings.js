@@ -58,6 +58,10 @@ export class Settings {
   /** Show the defaults of what no model has a say in. */
   reset() {
     $('texts-count').value = 1;
+    this.forgetSeed();
+  }
+
+  forgetSeed() {
     $('seed').value = '';
     this.#checkSeed();
   }

@@ -21,13 +21,14 @@ export class Surprise {
   /**
    * Show a text.
    * @param {{text: string, logProbability: number | null}[]} scored its tokens: `engine.score`'s answer.
-   * @param {string} [missing] why there are none.
+   * @param {string} [missing] why there are no bits per character.
    */
   show(scored, missing = '') {
     const known = scored.filter(({logProbability}) => logProbability !== null);
     const characters = known.reduce((sum, {text}) => sum + [...text].length, 0);
     const nats = known.reduce((sum, {logProbability}) => sum - logProbability, 0);
-    $('bits').textContent = characters ? `This prompt: ${(nats / Math.LN2 / characters).toFixed(2)} bits per character.` : missing;
+    const mean = characters ? `This prompt: ${(nats / Math.LN2 / characters).toFixed(2)} bits per character.` : '';
+    $('bits').textContent = missing || mean;
     this.#marks = joined(scored).map((mark, index) => ({...mark, root: option(mark, index)}));
     this.#at = -1;
     $('surprise').replaceChildren(...this.#marks.map(({root}) => root));

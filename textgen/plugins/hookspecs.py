@@ -113,6 +113,17 @@ def textgen_register_runtimes(register: Register) -> None:
 
 
 @hookspec
+def textgen_register_engines(register: Register) -> None:
+    """Register engines, which write the texts of a job: subclasses of :class:`textgen.Engine`.
+
+    .. versionadded:: 0.1
+
+    Args:
+        register: called once per engine.
+    """
+
+
+@hookspec
 def textgen_register_recipes(register: Register) -> None:
     """Register recipes: settings by table, as in a configuration file, complete enough to train with.
 

@@ -25,6 +25,7 @@ KINDS = {
     "sampler": "textgen_register_samplers",
     "exporter": "textgen_register_exporters",
     "runtime": "textgen_register_runtimes",
+    "engine": "textgen_register_engines",
     "recipe": "textgen_register_recipes",
     "command": "textgen_register_commands",
 }

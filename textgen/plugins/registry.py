@@ -38,6 +38,8 @@ class Registry:
         files: plugins that are single files; they are loaded whatever is allowed.
 
     Attributes:
+        files: plugins that are single files.
+        without: names that were left out.
         candidates: the plugins that can be loaded.
         problems: the plugins that were skipped.
         hooks: the hooks that plugins may implement, with their arguments.
@@ -55,6 +57,7 @@ class Registry:
         without: Collection[str] = (),
         files: Iterable[Path] = (),
     ) -> None:
+        self.files, self.without = tuple(files), tuple(without)
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self.hooks = hooks(self._manager, hookspecs)
@@ -66,14 +69,14 @@ class Registry:
         self.problems: list[Problem] = []
         self.candidates = {candidate.plugin: candidate for candidate in find_candidates()}
         known = {name for plugin in self.candidates for name in (plugin.name, plugin.distribution)}
-        for name in without:
+        for name in self.without:
             if name not in known:
                 raise UnknownNameError("plugin", name, known)
         for plugin, candidate in self.candidates.items():
             is_allowed = allowed is None or is_bundled(plugin) or _is_named(plugin, allowed)
             if is_allowed and not _is_named(plugin, without):
                 self._load(candidate)
-        for path in files:
+        for path in self.files:
             self._load_file(path)
 
     @property

@@ -139,5 +139,7 @@ def label_id(tokenizer: Tokenizer, label: str) -> int:
 def label_of(tokenizer: Tokenizer, ids: Iterable[int]) -> str | None:
     """The first label among ids; ``None`` if there is none."""
     labels = labels_of(tokenizer)
+    if not labels:
+        return None
     first = without_labels(tokenizer).vocab_size
     return next((labels[i - first] for i in ids if i >= first), None)

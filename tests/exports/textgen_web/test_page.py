@@ -80,10 +80,11 @@ def written(run: str, prompt: str | None, **options: Any) -> list[str]:
 @pytest.mark.parametrize("run", ["gru-names", "lstm-trees"])
 def test_texts_are_those_of_textgen_sample(browser, files, host, run, single):
     tab = Tab(browser, (files / f"{run}.html").as_uri() if single else f"{host}{run}/")
-    page = tab.open("#texts=3&seed=5&prompt=")
+    seed = 2**64 - 1
+    page = tab.open(f"#texts=3&seed={seed}&prompt=")
     page.click("#write")
     finish(page)
-    assert texts(page) == written(run, "", num=3, seed=5, length=int(page.input_value("#length")))
+    assert texts(page) == written(run, "", num=3, seed=seed, length=int(page.input_value("#length")))
     page.click("#more summary")
     values = {"prompt": "the", "temperature": "1.3", "top-k": "9", "top-p": "0.95", "min-p": "0.01", "length": "90"}
     for name, value in (values | {"repetition-penalty": "1.2", "texts-count": "2", "stop-text": "ee"}).items():
@@ -91,12 +92,12 @@ def test_texts_are_those_of_textgen_sample(browser, files, host, run, single):
     page.click("#again")
     finish(page)
     numbers = {"temperature": 1.3, "top_k": 9, "top_p": 0.95, "min_p": 0.01, "repetition_penalty": 1.2}
-    assert texts(page) == written(run, "the", num=2, seed=5, length=90, stop=["ee"], **numbers)
+    assert texts(page) == written(run, "the", num=2, seed=seed, length=90, stop=["ee"], **numbers)
     command = (
         "textgen sample {run} --prompt the --num 2 --length 90 --temperature 1.3 --top-k 9 --top-p 0.95 --min-p 0.01 "
-        "--repetition-penalty 1.2 --stop ee --seed 5"
+        "--repetition-penalty 1.2 --stop ee --seed {seed}"
     )
-    assert page.locator("#command").text_content() == command.format(run=run)
+    assert page.locator("#command").text_content() == command.format(run=run, seed=seed)
     tab.close()
 
 
@@ -275,6 +276,22 @@ def test_an_unknown_character(trees):
     page.fill("#prompt", "e")
     page.locator("#next-title", has_text="after “e”").wait_for()
     assert page.is_hidden("[role=alert]")
+
+
+def test_unknown_characters_that_the_model_has_an_id_for(browser, files):
+    tab = Tab(browser, (files / "gru-names.html").as_uri())
+    page = tab.open("#model=gru-trees&prompt=it's 7 7 É")
+    told = "Not known to the model, and read as “unknown”: “'”, space (3 times), “7” (2 times), “É”."
+    page.locator("#unknown", has_text=told).wait_for()
+    assert "model “gru-trees”" in page.inner_text("[role=alert]")  # whose link it was
+    prompt = "it's 7 7 É" * 500  # too long to be scored
+    paste(page, prompt)
+    page.locator("#unknown").wait_for(state="hidden")
+    page.click("#write")
+    finish(page)
+    counts = "“'” (500 times), space (1,500 times), “7” (1,000 times), “É” (500 times)."
+    assert page.inner_text("#unknown").endswith(counts)
+    tab.close()
 
 
 def test_a_prompt_of_5_mb(trees):

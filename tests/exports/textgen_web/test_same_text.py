@@ -32,11 +32,11 @@ TEXT = "The quick brown 🦊\njumps over cafe\u0301,\nthe lazy dog.\n" * 9
 
 #: Where texts are written, in which precision, by which stacks.
 PLACES = [
-    ("node", "fp32", STACKS),
+    pytest.param("node", "fp32", STACKS, marks=pytest.mark.slow),
     ("node", "fp16", STACKS[1::5]),
     ("deno", "fp32", STACKS[::4]),
-    ("chromium", "fp32", STACKS[::4]),
-    ("firefox", "fp32", STACKS[::4]),
+    pytest.param("chromium", "fp32", STACKS[::4], marks=pytest.mark.slow),
+    pytest.param("firefox", "fp32", STACKS[::4], marks=pytest.mark.slow),
 ]
 
 

@@ -241,6 +241,38 @@ def test_several_models(tab, fake):
     finish(page)
     assert {body["model"] for body in fake.written[-2:]} == {"two"}
     assert fake.bodies("/next")[-1]["model"] == "two"
+    page.fill("#seed", "5")
+    page.fill("#texts-count", "3")
+    page.select_option("#model", "one")
+    assert [page.input_value(name) for name in ("#temperature", "#seed", "#texts-count")] == ["0.8", "5", "3"]
+    page.click("#reset")
+    assert [page.input_value(name) for name in ("#seed", "#texts-count")] == ["", "1"]
+
+
+def test_a_model_by_another_name_than_its_folder(tab, fake):
+    fake.models = [model("plain2", run="plain", cell="ngram", units=[])]
+    page = tab.open()
+    assert page.locator("#command").text_content().startswith("textgen sample plain --")
+    assert page.inner_text("#about") == "plain2: n-gram, vocabulary of 4, fp32"
+    page.click("#card summary")
+    assert page.locator("dd").first.inner_text() == "n-gram"
+
+
+def test_a_link_to_what_is_not_here(tab, fake):
+    """Of what it asks for, the page takes the rest, and says so until there is a better link."""
+    fake.models = [model("one"), model("two", labels=["x"])]
+    page = tab.open("#model=nope&label=x&texts=99&top-k=3&length=1.5&seed=18446744073709551616")
+    alert = page.locator("[role=alert]")
+    listed = "model “nope”, label “x”, length “1.5”, texts “99”, seed “18446744073709551616”"
+    expected = f"The link asks for what this page does not have: {listed}. It shows its own choice instead."
+    assert alert.inner_text() == expected
+    values = {"model": "one", "top-k": "3", "texts-count": "1", "length": "30", "seed": ""}
+    assert {name: page.input_value(f"#{name}") for name in values} == values
+    page.locator("#next-title", has_text="A text begins with").wait_for()
+    assert alert.is_visible()
+    page.goto(fake.url + "#model=two&label=x")
+    page.locator("#command", has_text="--label x").wait_for()
+    assert alert.is_hidden()
 
 
 def test_labels(tab, fake):
@@ -252,6 +284,28 @@ def test_labels(tab, fake):
     finish(page)
     assert fake.written[-1]["label"] == "against"
     assert "--label against" in page.inner_text("#command")
+
+
+def test_what_the_model_does_not_know(tab, fake):
+    """In words, as soon as the prompt is read; a prompt that is too long to be scored, when it is continued."""
+    many = [{"character": chr(code), "count": 1, "treatment": "unk"} for code in range(0x3B1, 0x3B1 + 11)]
+    skipped = {"\u2019": 1, "7": 2, "\u200b": 1, " ": 3}
+    fake.unknown = [{"character": each, "count": n, "treatment": "skip"} for each, n in skipped.items()] + many
+    page = tab.open("#prompt=x")
+    told = page.locator("#unknown:visible")
+    left_out = "Not known to the model, and left out: “\u2019”, “7” (2 times), U+200B, space (3 times)."
+    named = ", ".join(f"“{each}”" for each in "αβγδεζηθικ")
+    assert told.inner_text() == f"{left_out} Not known to the model, and read as “unknown”: {named} and others."
+    assert page.inner_text("#bits") == "No bits per character: the model does not know all of the prompt."
+    fake.unknown = []
+    page.fill("#prompt", "y")
+    page.locator("#unknown").wait_for(state="hidden")
+    paste(page, "z" * 5000)
+    page.locator("#bits", has_text="Not of prompts").wait_for()
+    fake.unknown = [{"character": "z", "count": 5000, "treatment": "skip"}]
+    page.click("#write")
+    finish(page)
+    assert told.inner_text() == "Not known to the model, and left out: “z” (5,000 times)."
 
 
 # Bars
@@ -444,8 +498,8 @@ def test_errors_say_what_to_do(tab, fake):
     page = tab.open()
     alert = page.locator("[role=alert]")
 
-    def refuse(status: int, message: str, code: str | None = None, **headers: str) -> None:
-        fake.refusal = status, headers, {"message": message, "code": code}
+    def refuse(status: int, message: str, code: str | None = None, param: str | None = None, **headers: str) -> None:
+        fake.refusal = status, headers, {"message": message, "code": code, "param": param}
         page.click("#write")
         finish(page)
 
@@ -455,11 +509,19 @@ def test_errors_say_what_to_do(tab, fake):
     assert alert.inner_text() == "'é' at position 3 is not in the vocabulary. Remove it from the prompt."
     refuse(429, "the queue is full", **{"Retry-After": "7"})
     assert alert.inner_text() == "The server is busy. Try again in 7 seconds."
+    refuse(429, "the queue is full", **{"Retry-After": "1"})
+    assert alert.inner_text() == "The server is busy. Try again in 1 second."
+    refuse(400, "32 texts are asked for, more than 14 at a time", param="n")
+    assert alert.inner_text() == "32 texts are asked for, more than 14 at a time. Choose fewer texts."
+    refuse(413, "the body has more than 1,000 bytes")
+    assert alert.inner_text() == "The prompt is too long for this server. Shorten it."
+    assert page.inner_text("#status") == "Nothing was written."
     fake.refusal = None
     fake.stream = [(0, "abc"), {"error": {"message": "the engine failed", "code": None}}]
     page.click("#write")
     alert.filter(has_text="The engine failed.").wait_for()
     assert texts(page) == ["abc"]
+    assert "3 characters" in page.inner_text("#status")
     fake.stream = [(0, "abc"), BREAK]
     page.click("#write")
     alert.filter(has_text="broke off").wait_for()
@@ -500,13 +562,19 @@ def test_a_server_that_is_gone(browser):
 
 def test_values_out_of_range_are_not_sent(tab, fake):
     page = tab.open()
-    for name, value in {"temperature": "-1", "top-k": "0", "top-p": "", "length": "0", "seed": "1.5"}.items():
+    values = {"temperature": ["-1"], "top-k": ["0"], "top-p": [""], "length": ["0"], "seed": ["1.5", str(2**64)]}
+    for name, value in ((name, value) for name, some in values.items() for value in some):
         before = page.input_value(f"#{name}")
         page.fill(f"#{name}", value)
         page.click("#write")
         assert page.evaluate("document.activeElement.id") == name
         page.fill(f"#{name}", before)
     assert not fake.written
+    page.fill("#seed", "none")
+    page.click("#new-seed")
+    page.click("#write")
+    finish(page)
+    assert len(fake.written) == 1
 
 
 def test_a_key(browser, fake):
@@ -723,7 +791,8 @@ def printed(page: Any) -> str:
     "values",
     [
         {"model": "gru-names", "prompt": "", "texts": "3", "seed": "1"},
-        {"model": "gru-names", "prompt": "tyr", "temperature": "1.3", "top-k": "9", "min-p": "0.01", "seed": "2"},
+        {"model": "gru-names", "prompt": "tyr", "temperature": "1.3", "top-k": "9", "min-p": "0.01", "seed": "0007"},
+        {"model": "gru-names", "prompt": "ab", "seed": str(2**64 - 1)},
         {"model": "lstm-trees", "prompt": "the\noak, ", "length": "300", "top-p": "0.8", "repetition-penalty": "1.2"},
         {"model": "lstm-trees", "prompt": "; ", "texts": "2", "length": "90", "stop": r"e\n"},
         {"model": "lstm-trees", "prompt": "a", "temperature": "0", "length": "50"},
@@ -814,6 +883,10 @@ def test_the_server_stops_with_the_page(real, server):
     finish(page)
     server.wait_for("num_rows_running", 0)
     assert all(len(text) < 100_000 for text in texts(page))
+    page.click("#again")
+    page.locator(".body >> nth=2", has_text=re.compile(".{100}", re.DOTALL)).wait_for()
+    page.goto("about:blank")
+    server.wait_for("num_rows_running", 0, seconds=2)
 
 
 def test_an_unknown_character(real):
@@ -823,3 +896,27 @@ def test_an_unknown_character(real):
     page.fill("#prompt", "e")
     page.locator("#next-title", has_text="after “e”").wait_for()
     assert page.is_hidden("[role=alert]")
+
+
+def test_unknown_characters_that_the_model_has_an_id_for(real, names):
+    prompt = "it's 7 7 É"
+    (expected,) = names.sample(names.request(prompt, seed=1))
+    page = real.open("#" + urlencode({"model": "gru-names", "prompt": prompt}))
+    listed = {each.character: each.count for each in expected.unknown}
+    assert listed == {"'": 1, " ": 3, "7": 2, "É": 1}
+    told = "Not known to the model, and read as “unknown”: “'”, space (3 times), “7” (2 times), “É”."
+    page.locator("#unknown", has_text=told).wait_for()
+    page.click("#write")
+    finish(page)
+    assert page.inner_text("#unknown") == told
+
+
+def test_a_prompt_that_is_too_long(real):
+    page = real.open("#model=lstm-trees")
+    paste(page, "a" * 70_000)
+    told = "The prompt is too long for this server, which takes at most 65,536 characters. Shorten it."
+    page.locator("[role=alert]", has_text=told).wait_for()
+    page.click("#write")
+    finish(page)
+    assert page.inner_text("[role=alert]") == told
+    assert page.inner_text("#status") == "Nothing was written."

@@ -38,6 +38,7 @@ def test_it_says_where_it_is_and_what_it_serves(start):
     (model,) = httpx.get(server.url + "/v1/models").json()["data"]
     assert (model["id"], model["owned_by"]) == ("trees", "textgen")
     about = model["textgen"]
+    assert about["run"] == "lstm-trees"
     assert (about["vocab_size"], about["cell"], about["units"], about["precision"]) == (30, "lstm", [6, 6], "fp32")
     assert (about["chain"], about["default_length"]) == ("temperature(0.8) | multinomial", 200)
     server.close()

@@ -18,7 +18,7 @@ import numpy as np
 import pluggy
 import pytest
 
-from textgen import ExportReport, api, hookimpl
+from textgen import Engine, ExportReport, api, hookimpl
 from textgen.errors import PluginError, TextgenError
 from textgen.generation.request import Generation, Request
 from textgen.model.fitting import Position
@@ -41,6 +41,8 @@ SPECIFICATIONS: dict[str, Callable[..., Any]] = {
     for name, function in vars(hookspecs).items()
     if inspect.isfunction(function) and hasattr(function, f"{hookspecs.PROJECT}_spec")
 }
+RECORDED = Path(__file__).parents[2] / "recorded"
+
 LIFE_CYCLE = sorted(SPECIFICATIONS.keys() - set(KINDS.values()))
 
 
@@ -213,6 +215,18 @@ def test_hook_register_runtimes(work):
     run = work.train("run").path
     with registered(naming("runtime", "textgen.generation.runtime:ModelRuntime")):
         assert api.load(run, runtime="mine").generate("a", seed=1) == api.load(run).generate("a", seed=1)
+
+
+def test_hook_register_engines(tmp_path):
+    class Backwards(Engine):
+        def map(self, work, chunks):
+            yield from reversed([work(chunk) for chunk in reversed(list(chunks))])
+
+    generator = api.load(RECORDED / "gru-names")
+    with registered(naming("engine", Backwards)):
+        generator.write(tmp_path / "mine.csv", num=9, seed=1, shard_rows=2, engine="mine")
+    generator.write(tmp_path / "local.csv", num=9, seed=1)
+    assert (tmp_path / "mine.csv").read_bytes() == (tmp_path / "local.csv").read_bytes()
 
 
 def test_hook_register_recipes(work):

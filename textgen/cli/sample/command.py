@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import re
-import sys
-from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from textgen.base.streams import print_json, results
-from textgen.cli.parameters import DataDir, Device, OnUnknown, Run, TrustGraph, complete_chain, complete_runtime
+from textgen.cli.parameters import (
+    DataDir,
+    Device,
+    OnUnknown,
+    Run,
+    TrustGraph,
+    complete_chain,
+    complete_engine,
+    complete_runtime,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from textgen.cli.sample.output import Output
     from textgen.generation.request import Generation, Request
     from textgen.text_generator import TextGenerator
-
-#: The most bytes of a file of prompts.
-_PROMPTS_LIMIT = 2**28
-
-#: Paths of what a shell opened for this process; it may be a pipe.
-_OPENED = re.compile(r"/dev/stdin|/(?:dev|proc/self)/fd/[0-9]+")
 
 
 def sample(
@@ -114,17 +113,71 @@ def sample(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print text, prompt, ids, log-probability, seed and more.")
     ] = False,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Write to a .jsonl, .csv or .parquet file, or to a folder of such files if it ends with a slash; "
+            "continues a job that was stopped.",
+        ),
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="Column of the prompts file, by default prompt.")] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="Also write this column of the file; may be repeated.")
+    ] = None,
+    unique: Annotated[bool, typer.Option("--unique", help="Of equal texts, keep the first.")] = False,
+    novel: Annotated[bool, typer.Option("--novel", help="Keep no training document.")] = False,
+    match: Annotated[str | None, typer.Option(metavar="REGEX", help="Keep texts in which this is found.")] = None,
+    max_length: Annotated[int | None, typer.Option(min=0, help="Keep texts of so many characters at most.")] = None,
+    log_probability: Annotated[
+        bool, typer.Option("--log-probability", help="Also write the log-probability of each text.")
+    ] = False,
+    on_bad_row: Annotated[
+        Literal["stop", "skip"] | None,
+        typer.Option(help="What to do with a row of the prompts file that cannot be used.", show_default=False),
+    ] = None,
+    shard_rows: Annotated[int | None, typer.Option(min=1, help="Texts per part, by default 50,000.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Workers, by default one per core.")] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="Where to write: local (default), or one of a plugin.", autocompletion=complete_engine),
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="OPTION=VALUE", help="An option of the engine; may be repeated."),
+    ] = None,
 ) -> None:
     """Write text with a trained model."""
     from textgen.api import load
     from textgen.base.console import notice, say
+    from textgen.cli.sample.job import check_options, write
+    from textgen.cli.sample.output import Output
+    from textgen.cli.sample.prompts import read_prompts
     from textgen.errors import OptionError
     from textgen.generation.continuation import check_state_output
     from textgen.generation.prompts import remarks
 
     if stream and as_json:
         raise OptionError("--stream and --json exclude each other")
-    prompts = [*(prompt or []), *_read_prompts(prompt_file, prompts_file)]
+    job: dict[str, Any] = {
+        **{"column": column, "keep": keep, "unique": unique, "novel": novel, "match": match, "max_length": max_length},
+        **{"log_probability": log_probability, "on_bad_row": on_bad_row, "shard_rows": shard_rows},
+        **{"workers": workers, "engine": engine},
+    }
+    shown = {"stream": stream, "json": as_json, "novelty": novelty, "save_state": save_state, "load_state": load_state}
+    check_options(out, {**job, "set": assignments}, shown)
+    texts: dict[str, Any] = {
+        **{
+            "label": label or None,
+            "length": length,
+            "temperature": temperature or None,
+            "top_k": top_k,
+            "top_p": top_p,
+        },
+        **{"min_p": min_p, "repetition_penalty": repetition_penalty, "sampler": sampler, "seed": seed},
+        **{"stop": stop or None, "ignore_eos": ignore_eos, "on_unknown": on_unknown, "normalize": normalize},
+    }
+    prompts = [*(prompt or []), *read_prompts(prompt_file, prompts_file if out is None else None)]
     many = max(len(given or []) for given in (prompts, label, temperature)) > 1
     if save_state is not None and (num > 1 or many or prompts_file):
         raise OptionError(
@@ -136,20 +189,8 @@ def sample(
     continuation = generator.load_continuation(load_state) if load_state else None
     request = generator.request(
         prompts or None,
-        num=num,
-        label=label or None,
-        length=length,
-        temperature=temperature or None,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        sampler=sampler,
-        seed=seed,
-        stop=stop or None,
-        ignore_eos=ignore_eos,
-        on_unknown=on_unknown,
-        normalize=normalize,
+        num=num if out is None else 1,
+        **texts,
         score=as_json,
         stream=stream,
         keep_state=save_state is not None,
@@ -158,6 +199,11 @@ def sample(
     typed = [*(("--prompt", text) for text in prompt or []), *(("--stop", text) for text in stop or [])]
     for line in remarks(generator.tokenizer, request.prompts, request.stop, on_unknown=request.on_unknown, typed=typed):
         notice(line)
+    if out is not None:
+        write(
+            generator, out, prompts_file, assignments or [], prompt=prompts, num=num, data_dir=data_dir, **job, **texts
+        )
+        return
     training = _read_training(generator, data_dir) if novelty else None
     if as_json:
         generations = generator.sample(request)
@@ -180,65 +226,6 @@ def sample(
         say(f"{new} of {len(generations)} ({new / len(generations):.0%}) are not training documents")
 
 
-def _read_prompts(whole: str | None, lines: str | None) -> list[str]:
-    """The prompt that is a file, and the prompts that are the lines of another."""
-    from textgen.errors import OptionError
-
-    if whole == lines == "-":
-        raise OptionError("--prompt-file - and --prompts-file - cannot both read stdin; give one of them a file")
-    prompts = []
-    if whole is not None:
-        text = _read_text(whole)
-        if not text:
-            raise OptionError(f"{_name(whole)} is empty; for a text without a prompt use --prompt ''")
-        prompts.append(re.sub(r"(\r\n|\n|\r)\Z", "", text))
-    if lines is not None:
-        found = [line for line in re.split(r"\r\n|\n|\r", _read_text(lines)) if line]
-        if not found:
-            raise OptionError(f"{_name(lines)} has no prompts; write one per line")
-        prompts += found
-    return prompts
-
-
-def _read_text(path: str) -> str:
-    """The text of a file, or of stdin for ``-``, without a byte-order mark; ``./-`` is a file."""
-    from textgen.errors import OptionError
-
-    try:
-        content = _read_bytes(path)
-    except OSError as error:
-        raise OptionError(f"the prompts in {_name(path)} cannot be read: {error.strerror}") from None
-    if len(content) > _PROMPTS_LIMIT:
-        raise OptionError(f"{_name(path)} has more than {_PROMPTS_LIMIT:,} bytes, too many for prompts; shorten it")
-    encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
-    try:
-        return content.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise OptionError(
-            f"the prompts in {_name(path)} are not UTF-8 text at byte {error.start}; save them as UTF-8"
-        ) from None
-
-
-def _read_bytes(path: str) -> bytes:
-    """The bytes of a file, of stdin, or of a pipe that a shell opened, up to one more than the limit."""
-    from textgen.errors import OptionError
-    from textgen.files.reading import open_regular
-
-    if path == "-":
-        return sys.stdin.buffer.read(_PROMPTS_LIMIT + 1) if sys.stdin else b""
-    if _OPENED.fullmatch(whole := os.path.abspath(path)):
-        with open(whole, "rb") as file:
-            return file.read(_PROMPTS_LIMIT + 1)
-    if Path(path).is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    with open_regular(Path(path), OptionError) as file:
-        return file.read(_PROMPTS_LIMIT + 1)
-
-
-def _name(path: str) -> str:
-    return "stdin" if path == "-" else path
-
-
 def _read_training(generator: TextGenerator, data_dir: Path | None) -> Iterable[str]:
     """The documents that the run was trained on."""
     from textgen.errors import OptionError
@@ -255,50 +242,6 @@ def _headings(labels: Sequence[str], temperatures: Sequence[float]) -> list[str]
     named = [f"label {label}" for label in labels] if len(labels) > 1 else [""]
     heated = [f"temperature {temperature:g}" for temperature in temperatures] if len(temperatures) > 1 else [""]
     return [", ".join(filter(None, parts)) for parts in product(named, heated)]
-
-
-class Output:
-    """Texts on stdout: each block under its heading; an empty line between blocks, and between texts of several lines.
-
-    Args:
-        generator: that writes them.
-        request: for them.
-        headings: one per block, empty for none.
-    """
-
-    def __init__(self, generator: TextGenerator, request: Request, headings: Sequence[str]) -> None:
-        from textgen.text.vocabulary import spans_lines
-
-        end_id = None if request.ignore_eos else generator.boundaries.end_id
-        self._prompts = request.prompts
-        self._headings = headings
-        multiline = generator.artifact.manifest.provenance.get("multiline")
-        self._spans_lines = len(self._prompts) > 1 and spans_lines(
-            generator.tokenizer, end_id, self._prompts, multiline=multiline
-        )
-        self._begun = 0
-
-    def begin(self) -> None:
-        """End the text before, and begin the next one with its prompt."""
-        block, row = divmod(self._begun, len(self._prompts) // len(self._headings))
-        gap = "\n" * (2 if self._spans_lines or not row else 1) if self._begun else ""
-        heading = f"--- {self._headings[block]}\n" if self._headings[block] and not row else ""
-        results().write(gap + heading + self._prompts[self._begun])
-        self._begun += 1
-
-    def begin_until(self, index: int) -> None:
-        """Begin the texts up to that of an index; a text may turn out to be empty."""
-        while self._begun <= index:
-            self.begin()
-
-    def write(self, text: str) -> None:
-        """Continue the text that has begun."""
-        results().write(text)
-
-    def end(self) -> None:
-        """Begin the texts that are left, and end the last one."""
-        self.begin_until(len(self._prompts) - 1)
-        results().write("\n")
 
 
 def _as_json(generation: Generation) -> dict[str, Any]:

@@ -1,0 +1,244 @@
+"""The engine ``local``: a process per worker, started anew (spawn) so that no thread or lock is inherited."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import traceback
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
+from multiprocessing import connection, get_context
+from types import ModuleType
+from typing import Any
+
+from textgen import Chunk, Engine, Work, Written, limit_cores, notice, usable_cores
+from textgen.errors import TextgenError
+
+#: Chunks that wait or are written, per worker: while one is written, the next one is there already.
+AHEAD = 2
+
+#: A chunk is given up when so many workers have died over it.
+DEATHS = 3
+
+#: Variables that tell libraries how many threads to start; they read them when they are imported.
+THREADS = (
+    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"),
+    *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
+)
+
+_spawn = get_context("spawn")
+
+
+class LocalEngine(Engine):
+    """Writes with processes of this machine; a single worker is this process."""
+
+    def map(self, work: Work, chunks: Iterable[Chunk]) -> Generator[Written, None, None]:
+        number = self.workers or usable_cores()
+        coming = iter(chunks)
+        first = list(islice(coming, 2))
+        if number == 1 or len(first) < 2:
+            yield from map(work, first)
+            yield from map(work, coming)
+            return
+        pool = _Pool(pickle.dumps(work), number)
+        try:
+            for chunk in first:
+                pool.add(chunk)
+            for chunk in coming:
+                if pool.is_full:
+                    yield pool.next()
+                pool.add(chunk)
+            while pool.waits:
+                yield pool.next()
+        finally:
+            pool.close()
+
+
+class _Pool:
+    """Processes, the chunks that they are to write, and what came of them.
+
+    Args:
+        work: what they do, pickled.
+        number: of processes at most; each is started with its first chunk.
+    """
+
+    def __init__(self, work: bytes, number: int) -> None:
+        self._work = work
+        self._number = number
+        self._workers: list[_Worker] = []
+        self._waiting: deque[_Place] = deque()
+        self._places: deque[_Place] = deque()  # in the order of the chunks
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the workers have enough to do."""
+        return len(self._places) >= AHEAD * self._number
+
+    @property
+    def waits(self) -> bool:
+        """Whether anything is still to come."""
+        return bool(self._places)
+
+    def add(self, chunk: Chunk) -> None:
+        """Have a chunk written."""
+        place = _Place(chunk)
+        self._places.append(place)
+        self._waiting.append(place)
+        self._hand_out()
+
+    def next(self) -> Written:
+        """What came of the first chunk of those that were not told of yet; waits for it."""
+        while self._places[0].written is None:
+            self._wait()
+        place = self._places.popleft()
+        assert place.written is not None
+        return place.written
+
+    def close(self) -> None:
+        """End the processes."""
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.join()
+            worker.connection.close()
+
+    def _hand_out(self) -> None:
+        for worker in self._workers:
+            if worker.place is None and self._waiting:
+                self._give(worker)
+        while self._waiting and len(self._workers) < self._number:
+            worker = _Worker(self._work, max(1, usable_cores() // self._number))
+            self._workers.append(worker)
+            self._give(worker)
+
+    def _give(self, worker: _Worker) -> None:
+        worker.place = self._waiting.popleft()
+        with suppress(OSError):  # it has died, which _wait sees
+            worker.connection.send(worker.place.chunk)
+
+    def _wait(self) -> None:
+        """Wait until a worker has written a chunk, or has died."""
+        by_connection = {worker.connection: worker for worker in self._workers}
+        for ready in connection.wait(list(by_connection)):
+            worker = by_connection[ready]  # type: ignore[index]
+            assert worker.place is not None
+            try:
+                found = worker.connection.recv()
+            except (EOFError, OSError):
+                self._bury(worker)
+                continue
+            if isinstance(found, _Failure):
+                raise found.error()
+            worker.place.written, worker.place = found, None
+        self._hand_out()
+
+    def _bury(self, worker: _Worker) -> None:
+        """Have the chunk of a worker that died written by another one."""
+        self._workers.remove(worker)
+        worker.process.join()
+        worker.connection.close()
+        place = worker.place
+        assert place is not None
+        place.deaths += 1
+        code = worker.process.exitcode or 0
+        how = f"was killed by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"ended with code {code}"
+        where = f"rows {place.chunk.first:,} to {place.chunk.first + place.chunk.size - 1:,}"
+        if place.deaths == DEATHS:
+            raise TextgenError(
+                f"{DEATHS} workers in a row died over {where}; the last one {how}; if memory is short, use fewer "
+                "--workers, then run the same command again"
+            )
+        notice(f"a worker {how}; another one writes {where}")
+        self._waiting.appendleft(place)
+
+
+class _Place:
+    """A chunk, and what came of it."""
+
+    def __init__(self, chunk: Chunk) -> None:
+        self.chunk = chunk
+        self.written: Written | None = None
+        self.deaths = 0
+
+
+class _Worker:
+    """A process, and the chunk that it writes.
+
+    Args:
+        work: what it does, pickled.
+        cores: that it may use.
+    """
+
+    def __init__(self, work: bytes, cores: int) -> None:
+        self.place: _Place | None = None
+        self.connection, other = _spawn.Pipe()
+        self.process = _spawn.Process(target=_serve, args=(other, work, cores), daemon=True)
+        with _environment(dict.fromkeys(THREADS, str(cores))), _without_main():
+            self.process.start()
+        other.close()  # so that the end of the process closes the pipe
+
+
+class _Failure:
+    """An error in a worker, as far as it can be pickled."""
+
+    def __init__(self, error: Exception) -> None:
+        self._message = str(error) if isinstance(error, TextgenError) else None
+        self._traceback = "".join(traceback.format_exception(error))
+
+    def error(self) -> Exception:
+        """The error to raise."""
+        if self._message is not None:
+            return TextgenError(self._message)
+        return RuntimeError(f"a worker failed:\n{self._traceback}")
+
+
+def _serve(pipe: Any, pickled: bytes, cores: int) -> None:
+    """The life of a worker; it ends with the process that started it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
+    limit_cores(cores)
+    try:
+        work = pickle.loads(pickled)
+    except Exception as error:
+        with suppress(OSError):
+            pipe.send(_Failure(error))
+        return
+    while True:
+        try:
+            chunk = pipe.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            found: Written | _Failure = work(chunk)
+        except Exception as error:
+            found = _Failure(error)
+        try:
+            pipe.send(found)
+        except OSError:
+            return
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Sets variables that are not set, for the processes that are started meanwhile."""
+    added = {name: value for name, value in variables.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Hides the script that this process runs: a new process would run it, too, unless it is guarded."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
