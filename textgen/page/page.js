@@ -44,13 +44,13 @@ async function start() {
   $('form').inert = false;
   $('model').replaceChildren(...models.map(({id}) => new Option(id)));
   $('model-field').hidden = models.length < 2;
-  chooseModel();
+  chooseModel(location.hash);
   check().catch(error => fail(error, check));
 }
 
-/** Show the model of the link, and the link's other settings. */
-function chooseModel() {
-  const fragment = location.hash.slice(1), id = new URLSearchParams(fragment).get('model');
+/** Show the model of a link, and the link's other settings. */
+function chooseModel(hash) {
+  const fragment = hash.slice(1), id = new URLSearchParams(fragment).get('model');
   const isThere = models.some(model => model.id === id);
   if (isThere) $('model').value = id;
   useModel();
@@ -279,6 +279,6 @@ $('model').addEventListener('change', () => {
   useModel();
   changed();
 });
-addEventListener('hashchange', chooseModel);
+addEventListener('hashchange', ({newURL}) => chooseModel(new URL(newURL).hash)); // `settled` may have replaced location.hash
 addEventListener('pagehide', () => writing?.abort()); // a browser may keep a page that is left for a while
 start().catch(error => fail(error, start));
