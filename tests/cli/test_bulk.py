@@ -27,14 +27,14 @@ def write(command_line, monkeypatch, tmp_path):
 
 
 def test_the_path_goes_to_stdout_and_what_was_done_to_stderr(write):
-    code, out, err = write("--num", 3, "--match", "a", "--workers", 1)
+    code, out, err = write("--num", 3, "--match", "^A", "--workers", 1)
     assert (code, out) == (0, "names.jsonl\n")
     found = re.search(r"3 texts of (\d+) drawn in [\d.]+ s\nseed (\d+); the same texts again: --seed \2\n\Z", err)
     assert found is not None
     written = records("names.jsonl")
     assert written[-1]["row"] == int(found[1]) - 1
     assert {record["seed"] for record in written} == {int(found[2])}
-    assert write("--num", 3, "--match", "a", "--workers", 1)[:2] == (0, "names.jsonl\n")  # with the seed of the job
+    assert write("--num", 3, "--match", "^A", "--workers", 1)[:2] == (0, "names.jsonl\n")  # with the seed of the job
     assert records("names.jsonl") == written
 
 

@@ -74,7 +74,7 @@ def test_help_names_every_command(process):
     assert (shown.code, shown.err) == (0, "")
     commands = re.findall(r"^  (\w+)  ", shown.out.partition("Commands:")[2], re.MULTILINE)
     own = ["train", "sample", "export", "evaluate", "options", "doctor", "corpora", "runs", "plugins"]
-    assert commands == [*own, "serve"]
+    assert commands == [*own, "serve", "tune"]
     assert process("-h").out == shown.out
 
 

@@ -267,6 +267,9 @@ def run_case(base: Path, work: Path, name: str, seed: int, number: int) -> tuple
 
 
 def _is_free(name: str, what: str) -> bool:
-    """Whether a value belongs to something that is not read here: the corpus, and how an export was trained."""
-    unread = ("'corpus'", "'provenance'", *(("'training'", "'model'") if name.startswith("manifest-export") else ()))
+    """Whether a value belongs to something that is not read here: the corpus, how an export was trained, and what it
+    tells programs without textgen.
+    """
+    of_exports = ("'training'", "'model'", "'host'") if name.startswith("manifest-export") else ()
+    unread = ("'corpus'", "'provenance'", *of_exports)
     return any(part in what for part in unread)

@@ -119,13 +119,16 @@ def test_workers_and_a_node_that_are_killed_change_no_byte(write, nodes: tuple[N
     victims = [(400, nodes[0], False), (4_000, nodes[1], False), (10_000, nodes[1], True)]
 
     def progress(step: str, done: int, total: int) -> None:
-        if not victims or done < victims[0][0] or not (writing := victims[0][1].writing):
-            return  # each is killed while it writes a chunk
-        _, node, is_whole = victims.pop(0)
+        if not victims or done < victims[0][0]:
+            return
+        _, node, is_whole = victims[0]
         if is_whole:
             node.kill()
-        else:
+        elif writing := node.writing:
             os.kill(writing[0], signal.SIGKILL)
+        else:
+            return  # until it writes a chunk
+        victims.pop(0)
 
     assert write(tmp_path / "out", engine="ray", progress=progress, **options) == alone
     assert not victims

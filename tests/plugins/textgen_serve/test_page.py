@@ -878,16 +878,15 @@ def test_the_model_card(real, trees):
 
 
 def test_the_server_stops_with_the_page(real, server):
-    page = real.open("#model=lstm-trees&prompt=a&length=100000&texts=3")
+    page = real.open("#model=lstm-trees&prompt=a&length=100000&texts=8")
     page.click("#write")
-    page.locator(".body >> nth=2", has_text=re.compile(".{100}", re.DOTALL)).wait_for()
-    assert server.metric("num_rows_running") == 3
+    page.locator(".body >> nth=7", has_text=re.compile(".{100}", re.DOTALL)).wait_for()
     page.click("#stop")
     finish(page)
     server.wait_for("num_rows_running", 0)
     assert all(len(text) < 100_000 for text in texts(page))
     page.click("#again")
-    page.locator(".body >> nth=2", has_text=re.compile(".{100}", re.DOTALL)).wait_for()
+    page.locator(".body >> nth=7", has_text=re.compile(".{100}", re.DOTALL)).wait_for()
     page.goto("about:blank")
     server.wait_for("num_rows_running", 0, seconds=2)
 
