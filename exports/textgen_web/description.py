@@ -96,6 +96,10 @@ def golden_texts(runtime: Runtime, chain: Chain, forbidden: Sequence[int]) -> li
     return found
 
 
+def _without(values: dict[str, Any], name: str) -> dict[str, Any]:
+    return {own: value for own, value in values.items() if own != name}
+
+
 def describe(source: ExportSource, network: RecurrentNetwork | ContextTree, runtime: Runtime) -> dict[str, Any]:
     """The content of ``model.json``, but for what the exporter adds.
 
@@ -118,7 +122,7 @@ def describe(source: ExportSource, network: RecurrentNetwork | ContextTree, runt
         "length": generation["length"] or 400,
         "prompt": generation["prompt"] or "",
         "stop": list(generation["stop"]),
-        "host": source.host,
+        "host": {**source.host, "random": [_without(case, "words") for case in source.host["random"]]},
         "tokenizer": describe_tokenizer(source.artifact),
         "golden": golden_texts(runtime, source.chain, source.forbidden_ids),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -83,12 +84,13 @@ class WebExporter(Exporter):
         manifest = exported_manifest(
             source.artifact.manifest, {"format": FORMAT, "precision": precision, "parity": summary}
         )
+        weights = safetensors.numpy.save(tensors)
         about = describe(source, network, runtime) | {
             "precision": precision,
+            "sha256": hashlib.sha256(weights).hexdigest(),
             "card": describe_model(manifest),
             "licence": manifest.provenance.get("licence", "unknown"),
         }
-        weights = safetensors.numpy.save(tensors)
         if self.options.single:
             write_atomically(file, single_page(about, weights))
             return ExportReport(file.parent, (file.name,), parity.figures())

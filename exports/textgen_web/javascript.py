@@ -11,16 +11,32 @@ from importlib.resources import files
 from textgen_web.kernel import SIGMOID, TANH, kernel_module
 
 #: In an order in which each comes after those that it imports.
-MODULES = ("errors", "random", "kernel", "tensors", "ngram", "network", "tokenizers", "sampling", "stop", "row")
+MODULES = (
+    "errors",
+    "random",
+    "checks",
+    "kernel",
+    "tensors",
+    "ngram",
+    "network",
+    "tokenizers",
+    "sampling",
+    "model",
+    "stop",
+    "row",
+)
 
 #: A module imports names in one line, as they are.
 _IMPORT = re.compile(r"^import \{.*\} from '\./.*';\n", re.MULTILINE)
+#: A comment after code; no text of the engine has one in it.
+_REMARK = re.compile(r" +// .*$", re.MULTILINE)
+
 _EXPORT = re.compile(r"^export (?=const|function|class|async)", re.MULTILINE)
 
 
 @cache
 def engine(*, is_module: bool = True) -> str:
-    """The engine as an ES module, or as a classic script that leaves its names to the scripts after it."""
+    """The engine as an ES module, or as a short classic script that leaves its names to the scripts after it."""
     parts = [_EXPORT.sub("", _source(name)) for name in MODULES]
     main = _source("textgen")
     head, rest = main.split("\n\n", 1)
@@ -28,7 +44,8 @@ def engine(*, is_module: bool = True) -> str:
         rest += "\nexport {TextgenError, UnknownCharacterError};\n"
     else:
         rest = _EXPORT.sub("", rest)
-    return "\n\n".join([head, *(part.strip("\n") for part in [*parts, rest])]) + "\n"
+    text = "\n\n".join([head, *(part.strip("\n") for part in [*parts, rest])]) + "\n"
+    return text if is_module else _REMARK.sub("", text)
 
 
 def _source(name: str) -> str:

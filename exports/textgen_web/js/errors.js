@@ -2,3 +2,6 @@
 export class TextgenError extends Error {
   name = 'TextgenError';
 }
+
+/** What is said of files that cannot be used. */
+export const damaged = (file, why) => new TextgenError(`${file} is damaged (${why}); export the run again`);

@@ -19,9 +19,10 @@ function nearest(x) {
  */
 export class Network {
   #cell;
-  #tensors;
   #layers;
-  #head;
+  #head = null;
+  #headBias;
+  #rows; // the embedding, or the kernel of the first layer
   #inputs; // of the first layer: the projection of each id, once it was needed
   #ngram;
   #kernel;
@@ -42,21 +43,37 @@ export class Network {
     this.vocabSize = vocabSize;
     this.units = units;
     this.#cell = cell;
-    this.#tensors = tensors;
     this.#inputs = new Array(vocabSize);
     this.#ngram = tensors['ngram.suffixes'] ? new ContextTree(tensors, vocabSize) : null;
-    const matrix = name => {
-      const {data, shape: [rows, columns]} = tensors[name] ?? tensors[`${name}.quantized`];
-      return {data, rows, columns, panels: Math.ceil(columns / PANEL), scale: tensors[`${name}.scale`]?.data};
+    this.contexts = this.#ngram?.contexts ?? 1;
+    if (!units.length && !this.#ngram) throw new RangeError('no layers');
+    const array = (name, ...shape) => {
+      const tensor = tensors[name];
+      if (String(tensor?.shape) !== String(shape)) throw new RangeError(`${name} is ${tensor?.shape}, not ${shape}`);
+      return tensor.data;
     };
-    this.#layers = units.map((size, index) => ({
-      size,
-      recurrent: matrix(`layers.${index}.recurrent_kernel`),
-      below: index || tensors.embedding ? matrix(`layers.${index}.kernel`) : null,
-      bias: this.#bias(index, 0),
-      recurrentBias: cell === 'gru' ? this.#bias(index, 1) : null,
-    }));
-    this.#head = units.length ? matrix('head.kernel') : null;
+    const matrix = (name, rows, columns) => ({
+      rows, columns, panels: Math.ceil(columns / PANEL),
+      ...(tensors[name] ? {data: array(name, rows, columns)}
+        : {data: array(`${name}.quantized`, rows, columns), scale: array(`${name}.scale`, columns)}),
+    });
+    const width = tensors.embedding?.shape[1];
+    this.#layers = units.map((size, index) => {
+      const layer = `layers.${index}`, all = (cell === 'gru' ? 3 : 4) * size, below = index ? units[index - 1] : width;
+      const bias = array(`${layer}.bias`, ...(cell === 'gru' ? [2, all] : [all]));
+      if (!index) this.#rows = width ? array('embedding', vocabSize, width) : array(`${layer}.kernel`, vocabSize, all);
+      return {
+        size,
+        recurrent: matrix(`${layer}.recurrent_kernel`, size, all),
+        below: below ? matrix(`${layer}.kernel`, below, all) : null,
+        bias: bias.subarray(0, all), // of the input
+        recurrentBias: bias.subarray(all), // of a GRU
+      };
+    });
+    if (units.length) {
+      this.#head = matrix('head.kernel', units.at(-1), vocabSize);
+      this.#headBias = array('head.bias', vocabSize);
+    }
     const matrices = [...this.#layers.flatMap(layer => [layer.recurrent, layer.below]), this.#head].filter(Boolean);
     const widest = Math.max(0, ...matrices.map(each => each.panels * PANEL));
     const longest = Math.max(0, ...matrices.map(each => each.rows));
@@ -77,13 +94,6 @@ export class Network {
       else this.#place(each);
       delete each.data;
     }
-  }
-
-  /** The bias of a layer: that of the input, or of a GRU the recurrent one. */
-  #bias(index, row) {
-    const {data, shape} = this.#tensors[`layers.${index}.bias`];
-    const size = shape.at(-1);
-    return data.subarray(row * size, (row + 1) * size);
   }
 
   /** Copy a matrix into the kernel's memory, in panels. */
@@ -131,7 +141,7 @@ export class Network {
   logits(state) {
     const scores = this.#ngram?.scores(state.context);
     if (!this.#head) return scores.slice();
-    const logits = this.#times(state.layers.at(-1)[0], this.#head, this.#tensors['head.bias'].data);
+    const logits = this.#times(state.layers.at(-1)[0], this.#head, this.#headBias);
     if (scores) for (let id = 0; id < logits.length; id++) logits[id] += scores[id];
     return logits;
   }
@@ -139,8 +149,8 @@ export class Network {
   /** The projection of an id by the first layer's kernel, with its bias. */
   #input(id) {
     if (!this.#inputs[id]) {
-      const {below, bias} = this.#layers[0], {data, shape: [, width]} = this.#tensors.embedding ?? this.#tensors['layers.0.kernel'];
-      const row = data.subarray(id * width, (id + 1) * width);
+      const {below, bias} = this.#layers[0], width = this.#rows.length / this.vocabSize;
+      const row = this.#rows.subarray(id * width, (id + 1) * width);
       this.#inputs[id] = below ? this.#times(row, below, bias).slice() : row.map((value, j) => value + bias[j]);
     }
     return this.#inputs[id];

@@ -20,6 +20,13 @@ export class ContextTree {
       ['suffixes', 'shares', 'offsets', 'ids', 'own', 'longer'].map(array);
     this.#power = array('power')[0];
     this.#vocabSize = vocabSize;
+    const {length} = this.#suffixes, entries = this.#ids.length;
+    const sizes = [this.#shares.length, this.#offsets.length - 1, this.#offsets[length], this.#own.length, this.#longer.length];
+    if (String(sizes) !== String([length, length, entries, entries, entries])) throw new RangeError('the arrays of the n-gram do not fit');
+  }
+
+  get contexts() {
+    return this.#suffixes.length;
   }
 
   /** What it adds to the logits of all ids after a context: log-probabilities, times its power. */

@@ -39,7 +39,7 @@ export class Row {
     this.#endId = endId;
     this.#drawn = this.ids.length;
     this.#length = this.#limit = length;
-    this.#read = [...(before?.tail.slice(0, -1) ?? []), ...prompt.slice(-CONTEXT)].slice(-CONTEXT);
+    this.#read = [...(before?.tail.slice(0, -1) ?? []), ...prompt.slice(-CONTEXT)];
     let begun = '';
     if (isDrawn) {
       begun = this.#decoder.feed(this.#read);
@@ -58,9 +58,9 @@ export class Row {
     return this.ids.length - this.#drawn;
   }
 
-  /** The last ids that were read or written. */
+  /** The last ids that were read or written, among them those of what is unread. */
   get tail() {
-    return [...this.#read, ...this.ids.slice(this.#drawn)].slice(-CONTEXT);
+    return [...this.#read, ...this.ids.slice(this.#drawn)].slice(-CONTEXT - MOST_IDS_PER_CHARACTER * this.unread);
   }
 
   /** Append a drawn id. */

@@ -5,8 +5,12 @@ import {TextgenError} from './errors.js';
 const round = Math.fround;
 const SMALLEST = 2 ** -126; // a temperature of 0
 
+/** Numbers as textgen reads them, without the underscores that it takes between digits. */
+const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i, WHOLE = /^[+-]?\d+(\.0+)?$/;
+
 /** Option, default, least and largest number of each sampler, and what it does to logits, in place. */
 const SAMPLERS = {
+  __proto__: null, // names are looked up that come from outside
   'repetition-penalty': {
     option: 'penalty', value: 1.1, least: 1e-3, most: 1e3, usesHistory: true,
     apply(logits, penalty, seen) {
@@ -53,6 +57,7 @@ const SAMPLERS = {
 };
 
 const SELECTORS = {
+  __proto__: null, // names are looked up that come from outside
   greedy: logits => logits.indexOf(largest(logits)),
   // The first id whose cumulative weight passes u times the whole; the sums are in double precision.
   multinomial(logits, u) {
@@ -127,12 +132,12 @@ function readLinks(text) {
 
 function readSampler({name, arguments: given}) {
   if (SELECTORS[name]) throw new TextgenError(`${name} is a selector and can only stand at the end of a sampler chain`);
-  const kind = Object.hasOwn(SAMPLERS, name) ? SAMPLERS[name] : null;
+  const kind = SAMPLERS[name];
   if (!kind) throw new TextgenError(`there is no sampler '${name}'; there are: ${[...ORDER, ...Object.keys(SELECTORS)].join(', ')}`);
   if (given.length > 1) throw new TextgenError(`${name} takes one number`);
   const [option, value] = given[0]?.includes('=') ? given[0].split('=').map(each => each.trim()) : [kind.option, given[0]];
-  const number = value === undefined ? kind.value : value === '' ? NaN : Number(value);
-  if (option !== kind.option || !(number >= kind.least && number <= kind.most) || (kind.isWhole && !Number.isInteger(number))) {
+  const digits = value?.replace(/(?<=\d)_(?=\d)/g, '') ?? String(kind.value), number = Number(digits);
+  if (option !== kind.option || !(kind.isWhole ? WHOLE : NUMBER).test(digits) || !(number >= kind.least && number <= kind.most)) {
     const bounds = kind.most === Infinity ? `from ${kind.least}` : `from ${kind.least} to ${kind.most}`;
     throw new TextgenError(`${name}(${given[0]}): ${kind.option} must be a ${kind.isWhole ? 'whole ' : ''}number ${bounds}`);
   }

@@ -1,6 +1,6 @@
 // Reading safetensors (https://github.com/huggingface/safetensors).
 
-import {TextgenError} from './errors.js';
+import {damaged} from './errors.js';
 
 const ARRAYS = {
   F32: Float32Array, F16: Uint16Array, I8: Int8Array, U8: Uint8Array, I16: Int16Array, U16: Uint16Array, I32: Int32Array, U32: Uint32Array,
@@ -10,15 +10,18 @@ const ARRAYS = {
 export function readTensors(buffer) {
   try {
     const size = Number(new DataView(buffer).getBigUint64(0, true)), tensors = {};
+    let end = 8 + size;
     const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, size)));
     for (const [name, {dtype, shape, data_offsets: [from, to]}] of Object.entries(header)) {
       const data = new ARRAYS[dtype](buffer.slice(8 + size + from, 8 + size + to));
-      if (8 + size + to > buffer.byteLength || data.length !== shape.reduce((a, b) => a * b, 1)) throw new RangeError(name);
+      end = Math.max(end, 8 + size + to);
+      if (data.length !== shape.reduce((a, b) => a * b, 1)) throw new RangeError(name);
       tensors[name] = {data: dtype === 'F16' ? widened(data) : data, shape};
     }
+    if (end !== buffer.byteLength) throw new RangeError(`${buffer.byteLength} bytes instead of ${end}`);
     return tensors;
   } catch (error) {
-    throw new TextgenError(`model.safetensors is damaged (${error.message}); export the run again`);
+    throw damaged('model.safetensors', error.message);
   }
 }
 

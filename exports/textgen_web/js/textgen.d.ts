@@ -5,7 +5,7 @@ export interface ModelFiles {
   /** What `model.json` has. */
   model: object;
   /** The bytes of `model.safetensors`. */
-  weights: ArrayBuffer;
+  weights: ArrayBuffer | ArrayBufferView;
 }
 
 export interface LoadOptions {
@@ -70,12 +70,14 @@ export interface GenerateOptions {
   onUnknown?: 'error' | 'skip' | 'unk';
   /** The text to continue, with the same seed and row unless others are given. */
   state?: TextState;
-  /** Ends the text where it is; while the prompt is read, there is none, and the reason of the signal is thrown. */
+  /** Ends the text where it is; until the prompt is read, there is none, and the reason of the signal is thrown. */
   signal?: AbortSignal;
 }
 
 /** A point from which a text can be continued; a value that structuredClone copies. */
 export interface TextState {
+  /** The check sum of the weights: no other model can continue the text. */
+  model: string;
   network: { layers: Float32Array[][]; context: number };
   tail: number[];
   unread: number;

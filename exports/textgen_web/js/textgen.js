@@ -6,18 +6,15 @@
 //
 // Texts are those of `textgen sample`, given the same prompt, options and seed. textgen.d.ts describes all of it.
 
-import {TextgenError} from './errors.js';
+import {aText, check, LOAD, must, READ, readOptions, stateOf, whole, WRITE} from './checks.js';
+import {damaged, TextgenError} from './errors.js';
+import {checkModel} from './model.js';
 import {copyState, Network} from './network.js';
 import {readSeed, Uniforms, writeSeed} from './random.js';
 import {Row} from './row.js';
 import {Chain, editChain} from './sampling.js';
 import {readTensors} from './tensors.js';
-import {makeTokenizer} from './tokenizers.js';
-
-const FORMAT = 'textgen-web-1';
-
-/** The longest text that may be asked for, as in textgen. */
-const MOST_CHARACTERS = 1e9;
+import {countOf, makeTokenizer} from './tokenizers.js';
 
 /** Milliseconds after which others get their turn. */
 const SLICE = 12;
@@ -31,15 +28,17 @@ const TOLERANCE = {fp32: 1e-3, fp16: 1e-3, int8: 0.1};
  * @param source the URL of the folder, or {model, weights}: what model.json has, and the bytes of model.safetensors
  * @param {{kernel?: 'simd' | 'scalar', signal?: AbortSignal}} [options]
  */
-export async function load(source, {kernel, signal} = {}) {
-  const isAddress = typeof source === 'string' || source instanceof URL;
-  const {model, weights} = isAddress ? await fetchModel(source, signal) : source;
-  if (model?.format !== FORMAT) throw new TextgenError(`model.json is not of the format ${FORMAT}; export the run again with: textgen export --to web`);
+export async function load(source, options) {
+  const {kernel, signal} = readOptions(LOAD, options), isAddress = typeof source === 'string' || source instanceof URL;
+  must('a URL, or {model, weights}', () => isAddress || (source?.model && source.weights))(source, 'source');
+  let {model, weights} = isAddress ? await fetchModel(source, signal) : source;
+  if (ArrayBuffer.isView(weights)) weights = weights.buffer.slice(weights.byteOffset, weights.byteOffset + weights.byteLength);
+  must('an ArrayBuffer or a Uint8Array', value => value instanceof ArrayBuffer)(weights, 'weights');
+  await checkModel(model, weights);
   try {
     return new TextGenerator(model, weights, kernel);
   } catch (error) {
-    if (error instanceof TextgenError) throw error;
-    throw new TextgenError(`the model is damaged (${error.message}); export the run again`);
+    throw error instanceof TextgenError ? error : damaged('the model', error.message);
   }
 }
 
@@ -55,7 +54,7 @@ async function fetchModel(source, signal) {
   try {
     return {model: JSON.parse(new TextDecoder().decode(model)), weights};
   } catch (error) {
-    throw new TextgenError(`model.json is damaged (${error.message}); export the run again`);
+    throw damaged('model.json', error.message);
   }
 }
 
@@ -63,8 +62,7 @@ async function readFile(address, signal) {
   try {
     if (address.protocol === 'file:' && globalThis.process?.versions?.node) {
       const {readFile: read} = await import('node:fs/promises');
-      const {buffer, byteOffset, byteLength} = await read(address, {signal});
-      return buffer.slice(byteOffset, byteOffset + byteLength);
+      return await read(address, {signal});
     }
     const answer = await fetch(address, {signal});
     if (!answer.ok) throw new TextgenError(`${answer.status} ${answer.statusText}`);
@@ -84,6 +82,8 @@ export class TextGenerator {
   #endId;
   #forbidden;
   #labels;
+  #reading;
+  #writing;
 
   constructor(model, weights, kernel) {
     const {host, cell, units, vocab_size: vocabSize} = model;
@@ -93,6 +93,8 @@ export class TextGenerator {
     this.#endId = host.special_ids.end;
     this.#forbidden = new Set(host.forbidden_ids);
     this.#labels = new Map(host.labels);
+    const state = stateOf(model.sha256, this.#network);
+    [this.#reading, this.#writing] = [{...READ, state}, {...WRITE, state}];
     const {name, run, precision, sampler: chain, length, prompt, stop, card, licence: license} = model;
     this.about = Object.freeze({
       name, run, cell, units, vocabSize, precision, kernel: this.#network.kernel, chain, length, prompt, stop,
@@ -127,15 +129,16 @@ export class TextGenerator {
   }
 
   /** Write a text: yields pieces of it as they come, and returns how it ended. */
-  async *generate(options = {}) {
-    const {state: before, signal, ignoreEos = false} = options, network = this.#network;
-    const length = readLength(options.length ?? this.about.length);
+  async *generate(wishes) {
+    const options = readOptions(this.#writing, wishes), {state: before, signal, ignoreEos = false} = options, network = this.#network;
+    const length = options.length ?? this.about.length;
     const stop = [options.stop ?? this.about.stop].flat().map(text => this.#asInTraining(text));
-    const seed = readSeed(options.seed ?? before?.seed ?? crypto.getRandomValues(new Uint32Array(1))[0], 'seed');
+    const seed = readSeed(options.seed ?? before?.seed ?? Math.floor(Math.random() * 2 ** 32), 'seed');
     const rowSeed = readSeed(options.row ?? before?.row ?? 0, 'row');
     const numbers = new Uniforms(seed, rowSeed);
     const chain = new Chain(this.#chainText(options), this.about.vocabSize, this.#model.host.forbidden_ids);
     const {ids, unknown, isDrawn} = this.#firstIds(options.prompt ?? (before ? '' : this.about.prompt), options, numbers);
+    if (before) check(whole(0, countOf(this.#tokenizer.decoder().feed(before.tail))), before.unread, 'state.unread');
     const row = new Row(this.#tokenizer, ids, {length, stop, endId: ignoreEos ? null : this.#endId, isDrawn, before});
     chain.note(before?.seen ?? []);
     chain.note(ids);
@@ -160,14 +163,15 @@ export class TextGenerator {
       text: row.text, ids: row.ids, finishReason: row.finishReason, stopText: row.stopText, unknown,
       label: this.#labelOf([...(before?.seen ?? []), ids[0]]), seed: writeSeed(seed), row: writeSeed(rowSeed),
       state: {
-        network: state, tail: row.tail, unread: row.unread, step: firstStep - 1 + row.steps, seen,
+        model: this.#model.sha256, network: state, tail: row.tail, unread: row.unread, step: firstStep - 1 + row.steps, seen,
         seed: writeSeed(seed), row: writeSeed(rowSeed),
       },
     };
   }
 
   /** What may follow a text, likeliest first; of an empty one, what texts begin with. */
-  async probabilities(text = '', {label, state, signal} = {}) {
+  async probabilities(text = '', options) {
+    const {label, state, signal} = readOptions(this.#reading, options);
     const {ids} = this.#encoded(text, state ? {label, state} : {label: label ?? this.#usualLabel});
     let found;
     if (ids.length) {
@@ -182,8 +186,8 @@ export class TextGenerator {
   }
 
   /** How likely each token of a text is, given those before it (nats); null for one before which there is nothing. */
-  async score(text, {label, signal} = {}) {
-    label ??= this.#usualLabel;
+  async score(text, options) {
+    const {label = this.#usualLabel, signal} = readOptions(READ, options);
     const {ids} = this.#encoded(text, {label}), first = label === undefined ? 0 : 1, decoder = this.#tokenizer.decoder();
     const found = ids.slice(first).map(id => ({text: decoder.feed([id]), logProbability: null}));
     await this.#read(ids, undefined, signal, (place, state) => {
@@ -200,8 +204,8 @@ export class TextGenerator {
   }
 
   /** The outputs of each layer after each token of a text. */
-  async activations(text, {label, signal} = {}) {
-    label ??= this.#usualLabel;
+  async activations(text, options) {
+    const {label = this.#usualLabel, signal} = readOptions(READ, options);
     const {ids} = this.#encoded(text, {label}), first = label === undefined ? 0 : 1, decoder = this.#tokenizer.decoder();
     const found = [];
     await this.#read(ids, undefined, signal, (place, state) => {
@@ -226,7 +230,7 @@ export class TextGenerator {
 
   /** The ids that a row reads before it writes: its prompt, or a drawn first id. */
   #firstIds(prompt, options, numbers) {
-    const {ids, unknown} = this.#encoded(prompt, options), {starts} = this.#model.host;
+    const {ids, unknown} = this.#encoded(prompt, {...options, canChoose: true}), {starts} = this.#model.host;
     const isOfLabels = options.label === undefined && !options.state && starts.some(([id]) => this.#isLabel(id));
     if (ids.length && !isOfLabels) return {ids, unknown, isDrawn: false};
     if (!starts.length) throw new TextgenError('this model does not know how texts begin; give a prompt');
@@ -237,9 +241,9 @@ export class TextGenerator {
   }
 
   /** The ids of a text, after the last id of the text that it continues, or after its label. */
-  #encoded(text, {label, state, onUnknown}) {
-    const {ids, unknown} = this.#tokenizer.encode(this.#asInTraining(text), onUnknown);
-    if (!ids.length && unknown.length) throw new TextgenError('nothing of the prompt is in the vocabulary');
+  #encoded(text, {label, state, onUnknown, canChoose}) {
+    const {ids, unknown} = this.#tokenizer.encode(this.#asInTraining(text), onUnknown, canChoose);
+    if (!ids.length && unknown.length) throw new TextgenError('nothing of the text is in the vocabulary');
     if (state) {
       if (label !== undefined) throw new TextgenError('a text that is continued has the label that it began with; leave the label out');
       return {ids: [state.tail.at(-1), ...ids], unknown};
@@ -278,7 +282,7 @@ export class TextGenerator {
   /** A text as the training text would have it. */
   #asInTraining(text) {
     const {drops_byte_order_mark: dropsMark, converts_line_ends: converts, normalization} = this.#model.host.prompt;
-    if (typeof text !== 'string') throw new TextgenError(`prompt and stop are texts, not ${typeof text}`);
+    aText(text, 'text');
     if (dropsMark && text.startsWith('\ufeff')) text = text.slice(1);
     if (converts) text = text.replace(/\r\n?/g, '\n');
     return normalization ? text.normalize(normalization) : text;
@@ -286,8 +290,8 @@ export class TextGenerator {
 
   #chainText({sampler, temperature, topK, topP, minP, repetitionPenalty}) {
     const numbers = {temperature, 'top-k': topK, 'top-p': topP, 'min-p': minP, 'repetition-penalty': repetitionPenalty};
-    const given = Object.keys(numbers).filter(name => numbers[name] !== undefined && numbers[name] !== null);
-    if (sampler && given.length) throw new TextgenError(`a sampler chain and ${given.join(', ')} exclude each other; write all into the chain`);
+    const given = Object.keys(numbers).filter(name => numbers[name] !== undefined);
+    if (sampler !== undefined && given.length) throw new TextgenError(`a sampler chain and ${given.join(', ')} exclude each other; write all into the chain`);
     return editChain(sampler ?? this.about.chain, numbers);
   }
 }
@@ -298,13 +302,6 @@ function logProbability(logits, id) {
   for (const logit of logits) best = Math.max(best, logit);
   for (const logit of logits) total += Math.exp(logit - best);
   return logits[id] - best - Math.log(total);
-}
-
-function readLength(length) {
-  if (!(Number.isInteger(length) && length >= 1 && length <= MOST_CHARACTERS)) {
-    throw new TextgenError(`length is ${length}; it must be a whole number from 1 to ${MOST_CHARACTERS}`);
-  }
-  return length;
 }
 
 /** Gives the thread back now and then, so that it can stop what it does. */

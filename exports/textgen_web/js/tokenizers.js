@@ -24,9 +24,11 @@ class Encoding {
   #unknown = new Map();
 
   /** @param {'error' | 'skip' | 'unk'} way @param {number | null} unknownId */
-  constructor(way, unknownId) {
-    this.way = way;
+  constructor(way, unknownId, canChoose) {
+    // As in textgen, 'unk' is an error of the character if no id stands for it.
+    this.way = way === 'unk' && unknownId === null ? 'error' : way;
     this.unknownId = unknownId;
+    this.ways = canChoose ? ['skip', 'unk'].slice(0, unknownId === null ? 1 : 2) : [];
   }
 
   add(id) {
@@ -34,7 +36,7 @@ class Encoding {
   }
 
   miss(piece, position) {
-    if (this.way === 'error') throw new UnknownCharacterError(piece, position, this.unknownId === null ? ['skip'] : ['skip', 'unk']);
+    if (this.way === 'error') throw new UnknownCharacterError(piece, position, this.ways);
     if (this.way === 'unk') this.ids.push(this.unknownId);
     const found = this.#unknown.get(piece) ?? {character: piece, position, count: 0, treatment: this.way};
     this.#unknown.set(piece, {...found, count: found.count + 1});
@@ -53,11 +55,9 @@ class Tokenizer {
     this.unknownId = unknown;
   }
 
-  encode(text, onUnknown = this.way) {
-    if (!['error', 'skip', ...(this.unknownId === null ? [] : ['unk'])].includes(onUnknown)) {
-      throw new TextgenError(`onUnknown is ${JSON.stringify(onUnknown)}; this model has 'error', 'skip'${this.unknownId === null ? '' : " and 'unk'"}`);
-    }
-    const encoding = new Encoding(onUnknown, this.unknownId);
+  /** canChoose: whether the caller can set onUnknown. */
+  encode(text, onUnknown = this.way, canChoose = false) {
+    const encoding = new Encoding(onUnknown, this.unknownId, canChoose);
     this.read(text, encoding);
     return encoding.result;
   }

@@ -53,6 +53,18 @@ def run_jobs(place: str, jobs: Sequence[Job], folder: Path) -> list[Job]:
     return found
 
 
+def evaluate(folder: Path, expressions: Sequence[str]) -> list[dict[str, Any]]:
+    """Evaluates expressions about an export: see ``evaluate.mjs``."""
+    program = shutil.which("node")
+    if program is None:
+        pytest.skip("needs node")
+    job = json.dumps({"folder": str(folder), "expressions": list(expressions)})
+    done = subprocess.run([program, str(HERE / "evaluate.mjs")], input=job, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
 class _Host(SimpleHTTPRequestHandler):
     """A static host to which the page sends its results."""
 

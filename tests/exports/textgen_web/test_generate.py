@@ -131,7 +131,7 @@ def test_a_text_is_stopped_in_the_middle(exported, node):
         {**wish, "length": 10**8, "stopAfter": 200},
         {**wish, "length": 2000},
         long,
-        {**long, "call": "score", "text": long["prompt"]},
+        {"call": "score", "text": long["prompt"], "stopAfter": 100},
     ]
     (done,) = node([{"folder": str(folder), "requests": requests}])
     stopped, whole, *reading = done["results"]
@@ -159,9 +159,11 @@ def test_bad_wishes_get_one_line(exported, node):
         "\"Ω\" (U+03A9) at position 4 is not in the vocabulary; remove it, or set onUnknown to 'skip'": {
             "prompt": "The Ω"
         },
-        "nothing of the prompt is in the vocabulary": {"prompt": "ΩΩ", "onUnknown": "skip"},
-        "onUnknown is \"unk\"; this model has 'error', 'skip'": {"prompt": "The Ω", "onUnknown": "unk"},
-        "prompt and stop are texts, not number": {"prompt": 7},
+        "nothing of the text is in the vocabulary": {"prompt": "ΩΩ", "onUnknown": "skip"},
+        "\"€\" (U+20AC) at position 0 is not in the vocabulary; remove it, or set onUnknown to 'skip'": {
+            "prompt": "€",
+            "onUnknown": "unk",
+        },
     }
     (done,) = node([{"folder": str(folder), "requests": [*wishes.values()]}])
     assert [each.get("error") for each in done["results"]] == [*wishes]
