@@ -20,7 +20,7 @@ const METHODS = {
   },
 
   /** Several texts are written side by side: each gives way to the others as it gives way to messages. */
-  async generate({n = 1, ...settings}, signal, onText) {
+  async generate({n = 1, model, run, ...settings}, signal, onText) {
     const ended = await Promise.all(Array.from({length: n}, async (_, row) => {
       const pieces = generator.generate({...settings, row, signal});
       for (;;) {
@@ -30,7 +30,7 @@ const METHODS = {
       }
     }));
     const reasons = ended.map(({finishReason}) => (finishReason === 'eos' ? 'end' : finishReason));
-    return {reasons, unknown: ended[0].unknown};
+    return {reasons, labels: ended.map(({label}) => label), unknown: ended[0].unknown};
   },
 
   async next({prompt, label}, signal) {
