@@ -125,7 +125,8 @@ def _export(site: Path, session: Session) -> None:
     for precision in PRECISIONS:
         for single in (False, True):
             options = {"precision": precision, "single": single}
-            textgen.export(site / RUN, to="web", out=site / f"web-{precision}", options=options, notice=say)
+            out = site / f"web-{precision}{'.html' if single else ''}"
+            textgen.export(site / RUN, to="web", out=out, options=options, notice=say)
 
 
 def _name(place: str, precision: str) -> str:

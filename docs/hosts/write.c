@@ -255,7 +255,8 @@ int main(int given, char **arguments) {
   must(ort->GetAllocatorWithDefaultOptions(&allocator));
   open_graph(&step, env, arguments[1], "step.onnx"), open_graph(&generate, env, arguments[1], "generate.onnx");
   char *about = content(arguments[1], "textgen.json"), *host = after(after(about, "export"), "host");
-  if (!host || *after(host, "is_characters") != 't') fail(arguments[1], "this host needs an id for each character");
+  if (!host) fail(arguments[1], "says nothing to hosts, since an older textgen wrote it: export the run again");
+  if (*after(host, "is_characters") != 't') fail(arguments[1], "this host needs an id for each character");
   if (given == 2) check(arguments[1], (Graph *[]){&step, &generate}, host);
   else write_text(&step, &generate, about, host, arguments + 2, arguments[5]);
   return 0;

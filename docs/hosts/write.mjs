@@ -20,7 +20,8 @@ const uniform = word => Number(word >> 40n) / 2 ** 24;
 /** Opens an export. `ort` is the module of ONNX Runtime; `read` returns the bytes of a file of the export, by name. */
 export async function open(ort, read) {
   const about = JSON.parse(new TextDecoder().decode(await read('textgen.json'))), {host, parameters} = about.export;
-  if (!host?.is_characters) throw new Error('this host needs an export that has an id for each character');
+  if (!host) throw new Error('the export says nothing to hosts, since an older textgen wrote it: export the run again');
+  if (!host.is_characters) throw new Error('this host needs an export that has an id for each character');
   const special = new Set([...Object.values(host.special_ids), ...host.labels.map(([, id]) => id)]);
   const idOf = new Map(host.texts.map((text, id) => [text, id]).filter(([, id]) => !special.has(id)));
   ort.env.wasm.numThreads = 1;  // onnxruntime-web's threads cost more than they save on such graphs

@@ -15,6 +15,8 @@ import onnxruntime
 
 folder = Path(sys.argv[1])
 about = json.loads((folder / "textgen.json").read_text(encoding="utf-8"))
+if "host" not in about["export"]:
+    raise SystemExit(f"{folder} says nothing to hosts, since an older textgen wrote it: export the run again")
 host, state_spec = about["export"]["host"], about["state_spec"]
 step, generate = (
     onnxruntime.InferenceSession(folder / name, providers=["CPUExecutionProvider"])

@@ -70,8 +70,10 @@ class WebExporter(Exporter):
             raise UnsupportedModelError(
                 "this model is neither a GRU or LSTM stack nor an n-gram: the web engine has no other"
             )
-        file = folder if folder.suffix == ".html" else folder.with_name(f"{folder.name}.html")
+        file = folder
         if self.options.single:
+            if folder == source.artifact.path / "web":  # where exports go unless told otherwise
+                file = folder.with_suffix(".html")
             _check_page(file)
         else:
             _check_replaceable(folder)
@@ -92,12 +94,12 @@ class WebExporter(Exporter):
             "licence": manifest.provenance.get("licence", "unknown"),
         }
         if self.options.single:
-            write_atomically(file, single_page(about, weights))
+            write_atomically(file, single_page(about, weights, is_own_chain=source.is_own_chain))
             return ExportReport(file.parent, (file.name,), parity.figures())
         with write_folder(folder) as work:
             (work / WEIGHTS).write_bytes(weights)
             (work / "page").mkdir()
-            for name, page in page_files().items():
+            for name, page in page_files(is_own_chain=source.is_own_chain).items():
                 (work / name).write_bytes(page)
             content = {
                 MODEL: json.dumps(about, allow_nan=False) + "\n",  # in ASCII, since a character may be half a pair
@@ -163,10 +165,12 @@ def _check_replaceable(folder: Path) -> None:
 
 
 def _check_page(file: Path) -> None:
-    """Check that a file is a page of ours, or does not exist.
+    """Check that a file ends in ``.html``, and is a page of ours, or does not exist.
 
     Raises:
         ArtifactError: otherwise.
     """
+    if file.suffix != ".html":
+        raise ArtifactError(f"a page in one file needs a name that ends in .html, not {file}; choose another --out")
     if file.exists() and not (file.is_file() and is_single_page(file.read_bytes())):
         raise ArtifactError(f"{file} already exists and is not a page of textgen; choose another --out")

@@ -27,25 +27,45 @@ _EXPORT = re.compile(r"^export (?=\w)", re.MULTILINE)
 _INDENT = re.compile(r"^ +", re.MULTILINE)
 
 
-def page_files() -> dict[str, bytes]:
-    """The files of the page by path, for a folder that also has ``textgen.js``, ``model.json`` and the weights."""
+#: What a page in a folder does on a disk, where browsers start no module. A script in the page runs in any of them.
+_ON_DISK = "if (location.protocol === 'file:') document.getElementById('about').textContent = "
+_ON_DISK += "'Browsers do not load this page from a disk. Serve its folder, as with python3 -m http.server, "
+_ON_DISK += "or export the run to one file: textgen export --to web --single RUN';"
+
+
+def page_files(*, is_own_chain: bool) -> dict[str, bytes]:
+    """The files of the page by path, for a folder that also has ``textgen.js``, ``model.json`` and the weights.
+
+    Args:
+        is_own_chain: whether the sampler chain is the run's, so that a command line need not name it.
+    """
+    found = _parts(is_own_chain)
+    policy = _POLICY.format(script=f"'self' {_hash(_ON_DISK)}", worker="'self'", style="'self'", connect="'self'")
+    page = _META.sub(rf"\g<1>{policy}", found.pop("index.html"))
+    page = page.replace("</header>", f"<script>{_ON_DISK}</script>\n</header>")
+    return {"index.html": page.encode(), **{f"page/{name}": text.encode() for name, text in found.items()}}
+
+
+def _parts(is_own_chain: bool) -> dict[str, str]:
+    """The files of the page by name."""
     shared, own = files("textgen") / "page", files("textgen_web") / "page"
-    found = {f"page/{file.name}": file.read_bytes() for file in shared.iterdir() if file.is_file()}
-    found["page/engine.js"] = (own / "web_engine.js").read_bytes()
-    found["page/worker.js"] = (own / "worker.js").read_bytes()
-    text = found.pop("page/index.html").decode()
-    policy = _POLICY.format(script="'self'", worker="'self'", style="'self'", connect="'self'")
-    return {"index.html": _META.sub(rf"\g<1>{policy}", text).encode(), **found}
+    found = {file.name: file.read_text(encoding="utf-8") for file in shared.iterdir() if file.is_file()}
+    found["engine.js"] = (own / "web_engine.js").read_text(encoding="utf-8")
+    found["worker.js"] = (own / "worker.js").read_text(encoding="utf-8")
+    if not is_own_chain:
+        found["index.html"] = found["index.html"].replace("<html ", "<html data-other-chain ")
+    return found
 
 
-def single_page(about: Mapping[str, Any], weights: bytes) -> bytes:
+def single_page(about: Mapping[str, Any], weights: bytes, *, is_own_chain: bool) -> bytes:
     """The page in one file, with its model inside.
 
     Args:
         about: what ``model.json`` has.
         weights: what ``model.safetensors`` has.
+        is_own_chain: see :func:`page_files`.
     """
-    found = {path.removeprefix("page/"): content.decode() for path, content in page_files().items()}
+    found = _parts(is_own_chain)
     worker, script, style = _plain(engine(is_module=False) + found["worker.js"]), _joined(found), found["page.css"]
     policy = _POLICY.format(script=_hash(script), worker="blob:", style=_hash(style), connect="'none'")
     model = json.dumps(about, separators=(",", ":"))

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 LISTED = 10
 
 
+def _folder(text: str | Path) -> Path:
+    if not str(text):
+        raise OptionError("--out must be a path, not ''")
+    return Path(text)
+
+
 def tune(
     corpus: Annotated[
         list[str],
@@ -58,7 +64,10 @@ def tune(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the search.")] = 0,
-    out: Annotated[Path, typer.Option(help="Folder of the search; continues the one that is there.")] = Path("tune"),
+    out: Annotated[
+        Path,
+        typer.Option(parser=_folder, metavar="PATH", help="Folder of the search; continues the one that is there."),
+    ] = Path("tune"),
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder searched for the corpus's files before anything is downloaded.")
     ] = None,

@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -292,6 +293,28 @@ def small_disk(tmp_path):
         pytest.skip("a small file system cannot be mounted here: this needs Linux and root")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train names.txt",
+        "sample RUN",
+        "export RUN --onnx",
+        "export RUN --to web",
+        "export RUN --to web --single",
+        "plugins new mine --kind sampler",
+        pytest.param("tune names.txt", marks=pytest.mark.skipif(not find_spec("optuna"), reason="needs Optuna")),
+    ],
+)
+def test_an_empty_out_is_not_the_working_directory(mistake, trained, names, command):
+    words = [trained["documents"] if word == "RUN" else word for word in command.split()]
+    assert "out must be a path, not ''" in mistake(*words, "--out", "")
+
+
+def test_an_option_given_twice(mistake):
+    error = mistake("export", "run", "--to", "web", "--single", "--set", "single=maybe")
+    assert "--single and --set single=… are the same option; give one of them" in error
 
 
 def test_a_full_disk(textgen, names, small_disk):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from textgen.base.streams import messages, print_json, print_result
-from textgen.cli.parameters import AsJson, Run, complete_exporter
+from textgen.cli.parameters import AsJson, Run, complete_exporter, out_path
 
 
 def export(
@@ -43,7 +43,9 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder to write, or file with --single; by default in the run's folder, named after the exporter."
+            parser=out_path,
+            metavar="PATH",
+            help="Folder to write, or file with --single; by default in the run's folder, named after the exporter.",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -63,10 +65,11 @@ def export(
     if name is None or (onnx and to not in (None, "onnx")):
         raise OptionError("choose one exporter: --onnx, or --to NAME")
     chosen = {"precision": precision, "via": via, "block": block, "single": single or None}
-    options = parse_options(assignments or []) | {
-        option: value for option, value in chosen.items() if value is not None
-    }
-    report = export_run(run, to=name, out=out, sampler=sampler, options=options, notice=say)
+    flags = {option: value for option, value in chosen.items() if value is not None}
+    options = parse_options(assignments or [])
+    if twice := sorted(flags.keys() & options.keys()):
+        raise OptionError(f"--{twice[0]} and --set {twice[0]}=… are the same option; give one of them")
+    report = export_run(run, to=name, out=out, sampler=sampler, options=options | flags, notice=say)
     if as_json:
         print_json({"folder": str(report.folder), "files": report.files, "parity": report.parity})
         return

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from textgen.cli.parameters import out_path
 from textgen.errors import OptionError
 
 #: The folder ``common`` and one folder per kind of plugin; in their files, only names are replaced.
@@ -20,7 +21,13 @@ def new(
     name: Annotated[str, typer.Argument(help="Name of the plugin: lower case, words joined by hyphens.")],
     kind: Annotated[Kind, typer.Option(help="Kind of the plugin.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write; by default textgen-NAME in this one.", show_default=False)
+        Path | None,
+        typer.Option(
+            parser=out_path,
+            metavar="PATH",
+            help="Folder to write; by default textgen-NAME in this one.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Write an installable package with a small working plugin, its tests, and a README."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from textgen.base import values
 from textgen.base.environment import DATA_DIR
 from textgen.errors import OptionError
 from textgen.options import PLUGINS, TABLES
@@ -103,6 +104,11 @@ OnUnknown = Annotated[
     Literal["error", "skip", "unk"] | None,
     typer.Option(help="What to do with characters outside the vocabulary.", show_default=False),
 ]
+
+
+def out_path(text: str | Path) -> Path:
+    """What ``--out`` names; an empty text, as of a variable that is not set, is not the working directory."""
+    return values.path(text, "--out")
 
 
 def _check_data_dir(folder: Path | None) -> Path | None:

@@ -22,6 +22,7 @@ from textgen.cli.parameters import (
     complete_recipe,
     complete_run,
     complete_tokenizer,
+    out_path,
 )
 
 if TYPE_CHECKING:
@@ -87,7 +88,10 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed of weights, batches, dropout and the held-out draw.")] = None,
     device: Device = None,
     on_unknown: OnUnknown = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; by default a new one in runs/.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=out_path, metavar="PATH", help="Folder of the run; by default a new one in runs/."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in --out.")] = False,
     data_dir: DataDir = None,
     from_: Annotated[

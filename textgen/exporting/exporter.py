@@ -26,6 +26,7 @@ class ExportSource:
         artifact: the run.
         make_model: builds its model, without weights.
         chain: the sampler chain that the export generates with: the run's, or one that the user has chosen.
+        is_own_chain: whether it is the run's.
         forbidden_ids: ids that are never drawn.
         open_runtime: opens the run on the CPU as the reference to compare with, in the runtime of a name; ``"auto"`` is
             the fastest that runs the run's own weights.
@@ -39,6 +40,7 @@ class ExportSource:
     artifact: Artifact
     make_model: Callable[[], Model]
     chain: Chain
+    is_own_chain: bool
     forbidden_ids: tuple[int, ...]
     open_runtime: Callable[[str], Runtime]
     measure_loss: Callable[[Runtime], float]

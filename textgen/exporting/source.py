@@ -101,6 +101,7 @@ def export_source(run: SavedRun, notice: Callable[[str], None], sampler: str | N
         artifact=artifact,
         make_model=run.model,
         chain=chain,
+        is_own_chain=sampler is None or str(chain) == run.generation().sampler,
         forbidden_ids=boundaries.forbidden_ids(tokenizer),
         open_runtime=open_runtime,
         measure_loss=lambda runtime: mean_loss(runtime, batches, characters_per_id, carries_state=carries_state),

@@ -3,7 +3,7 @@
 /** Options of `textgen sample` by the names of settings. */
 const OPTIONS = {
   prompt: '--prompt', label: '--label', n: '--num', length: '--length', temperature: '--temperature', topK: '--top-k',
-  topP: '--top-p', minP: '--min-p', repetitionPenalty: '--repetition-penalty', stop: '--stop', seed: '--seed',
+  topP: '--top-p', minP: '--min-p', repetitionPenalty: '--repetition-penalty', sampler: '--sampler', stop: '--stop', seed: '--seed',
 };
 
 const ESCAPES = {'\n': '\\n', '\t': '\\t', '\r': '\\r', '\\': '\\\\', "'": "\\'"};
@@ -16,6 +16,9 @@ export const PROMPT_FILE = 'prompt.txt';
 
 /** Whether a prompt has to be in a file. */
 export const needsFile = ({prompt}) => prompt.length > LONGEST;
+
+/** Whether a command can have these settings: a word ends before the character NUL. */
+export const isPossible = settings => Object.values(settings).every(value => !String(value).includes('\0'));
 
 /**
  * `textgen sample` with settings; those that are undefined are left to the run.

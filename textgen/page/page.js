@@ -2,7 +2,7 @@
 
 import {Bars} from './bars.js';
 import {showCard} from './card.js';
-import {PROMPT_FILE, command, needsFile} from './command.js';
+import {PROMPT_FILE, command, isPossible, needsFile} from './command.js';
 import {$, element, quoted} from './elements.js';
 import {engine} from './engine.js';
 import {Settings} from './settings.js';
@@ -15,6 +15,9 @@ const MOST_SCORED = 4000;
 
 /** The most unknown characters of a prompt that are named. */
 const MOST_NAMED = 10;
+
+/** A text whose first letter is written from right to left. Chromium takes a minute for dir="auto" of 75,000 lines. */
+const RIGHT_TO_LEFT = /^\P{L}*[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
 
 const settings = new Settings();
 const bars = new Bars(append);
@@ -84,6 +87,7 @@ async function check() {
 
 /** Settings are others than before: the command line, the bars and, a moment later, the address follow. */
 function changed() {
+  $('prompt').dir = RIGHT_TO_LEFT.test($('prompt').value) ? 'rtl' : 'ltr';
   $('new-seed').disabled = $('seed').value === '';
   if (!$('form').checkValidity()) return;
   showCommand();
@@ -100,9 +104,15 @@ function settled() {
 
 /** The command line of the texts that are shown; before there are any, of the first ones. */
 function showCommand() {
-  const wishes = settings.read(), words = command(written ?? {...wishes, seed: wishes.seed ?? lastSeed});
+  const wishes = settings.read(), shown = written ?? {...wishes, seed: wishes.seed ?? lastSeed}, words = command(shown);
+  const hasCommand = isPossible(shown);
+  $('command').hidden = $('copy-command').hidden = !hasCommand;
+  if (!hasCommand) {
+    $('command-help').textContent = 'There is no such command: none can carry the character NUL, which the prompt or the stop text has.';
+    return;
+  }
   $('command').replaceChildren(...words.split(/(?<= )(?=--)/).map(textContent => element('span', {textContent})));
-  const save = needsFile(written ?? wishes) ? ` Save the prompt as ${PROMPT_FILE} there, with a line end after it.` : '';
+  const save = needsFile(shown) ? ` Save the prompt as ${PROMPT_FILE} there, with a line end after it.` : '';
   $('command-help').textContent = `Run it in the folder that holds the run.${save}${settings.model.caution ?? ''}`;
 }
 
@@ -172,17 +182,17 @@ async function write(seed) {
   texts.begin(wishes.prompt, wishes.n);
   $('stop').disabled = false;
   $('status').textContent = 'Writing …';
-  let reasons = [], hasFailed = false;
+  let ended = {reasons: []}, hasFailed = false;
   try {
-    const show = (index, text) => own === writing && texts.add(index, text), done = await engine.generate(wishes, show, own.signal);
-    reasons = done.reasons;
-    if (wishes.prompt === settings.read().prompt) showUnknown(done.unknown);
+    const show = (index, text) => own === writing && texts.add(index, text);
+    ended = await engine.generate(wishes, show, own.signal);
+    if (wishes.prompt === settings.read().prompt) showUnknown(ended.unknown);
   } catch (error) {
     hasFailed = fail(error, write);
   }
   if (own !== writing) return;
   writing = null;
-  texts.end(reasons);
+  texts.end(ended);
   if (document.activeElement === $('stop')) $('write').focus();
   $('stop').disabled = true;
   $('again').disabled = false;

@@ -21,6 +21,11 @@ export function readChain(text) {
   });
 }
 
+/** A chain as it is written; of bundled samplers, since others may have an argument. */
+export function writeChain(links) {
+  return links.map(({name, value}) => (value === undefined ? name : `${name}(${value})`)).join(' | ');
+}
+
 /** Set single samplers of a chain, as `textgen sample --temperature 0.5` does: inserted if the chain lacks them. */
 export function editChain(links, values) {
   const edited = links.map(link => ({...link}));

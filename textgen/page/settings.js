@@ -1,7 +1,7 @@
 // The controls, what they mean for the engine, and the link that carries them.
 
 import {$} from './elements.js';
-import {editChain, readChain} from './sampling.js';
+import {editChain, readChain, writeChain} from './sampling.js';
 
 /** Controls of samplers: the sampler in a chain, and the value with which it changes nothing. */
 const SAMPLERS = {
@@ -76,11 +76,13 @@ export class Settings {
       label: $('label').value || undefined,
       n: $('texts-count').valueAsNumber,
       length: $('length').valueAsNumber,
-      temperature: this.#wish('temperature'),
-      topK: this.#wish('top-k'),
-      topP: this.#wish('top-p'),
-      minP: this.#wish('min-p'),
-      repetitionPenalty: this.#wish('repetition-penalty'),
+      ...(this.model.isOtherChain ? {sampler: writeChain(this.chain())} : {
+        temperature: this.#wish('temperature'),
+        topK: this.#wish('top-k'),
+        topP: this.#wish('top-p'),
+        minP: this.#wish('min-p'),
+        repetitionPenalty: this.#wish('repetition-penalty'),
+      }),
       stop: stop || undefined,
       seed: $('seed').value.replace(/^0+(?=.)/, '') || undefined,
     };

@@ -40,12 +40,12 @@ export class Texts {
     this.#timer ||= setTimeout(() => this.#flush(), this.#pause);
   }
 
-  /** Say how each text ended; those without a reason were stopped. */
-  end(reasons) {
+  /** Say how each text ended, and the label that it has drawn; those without a reason were stopped. */
+  end({reasons, labels = []}) {
     this.#flush();
     this.#cards.forEach(({card, end, tools}, index) => {
       card.classList.remove('writing');
-      end.textContent = ENDS[reasons[index]] ?? 'stopped';
+      end.textContent = [ENDS[reasons[index]] ?? 'stopped', labels[index] && `label ${labels[index]}`].filter(Boolean).join(', ');
       tools.hidden = false;
     });
   }

@@ -195,7 +195,9 @@ class Artifact:
 
     def _read_weights(self) -> dict[str, NDArray[Any]]:
         if (export := self.manifest.export) is not None:
-            advice = f"use --runtime {export['format']}" if "format" in export else "use the run that was exported"
+            advice = "use the run that was exported"
+            if "format" in export:
+                advice += f", or write text with: textgen sample {quoted(self.path)} --runtime {export['format']}"
             raise UnsupportedModelError(f"{self.path} is an export and has no weights to load; {advice}")
         name, prefix = self._name_of_weights(), "weights/"
         tensors, _ = read_tensors(self.verified(name), largest=LARGEST)

@@ -13,7 +13,8 @@ class WebEngine {
     const about = await this.#call('open', from);
     const {run, chain, length, prompt, labels, vocabSize, precision} = about;
     const caution = precision === 'fp32' ? '' : ` This page computes in ${precision}, so that the run itself may write another text.`;
-    return [{id: run, run, about: describe(about), chain, length, prompt, labels, vocabSize, facts: facts(about), card: about.card, caution}];
+    const isOtherChain = 'otherChain' in document.documentElement.dataset; // than the run's
+    return [{id: run, run, about: describe(about), chain, isOtherChain, length, prompt, labels, vocabSize, facts: facts(about), card: about.card, caution}];
   }
 
   generate(settings, onText, signal) {

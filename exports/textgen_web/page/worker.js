@@ -30,7 +30,7 @@ const METHODS = {
       }
     }));
     const reasons = ended.map(({finishReason}) => (finishReason === 'eos' ? 'end' : finishReason));
-    return {reasons, unknown: ended[0].unknown};
+    return {reasons, labels: ended.map(({label}) => label), unknown: ended[0].unknown};
   },
 
   async next({prompt, label}, signal) {

@@ -3,15 +3,18 @@
 // Any engine has these methods; errors have a message for people, and `needsKey` if a key would help:
 //   info()                                  the models: [{id, run, about, chain, length, prompt, labels, vocabSize, facts}],
 //                                           where `run` is what the command line calls it, and `facts` are [term, text] of
-//                                           the model card; `caution` where texts may differ
-//   generate(settings, onText, signal)      writes texts; calls onText(index, text); returns how each ended: {reasons, unknown}
+//                                           the model card; `caution` where texts may differ,
+//                                           `isOtherChain` where the chain, of bundled samplers, is not the run's
+//   generate(settings, onText, signal)      writes texts; calls onText(index, text); returns how each ended: {reasons, labels, unknown},
+//                                           where labels are optional
 //   next({model, prompt, label}, signal)    what may follow, likeliest first: [{text, logProbability, isEnd}]
 //   score({model, prompt, label}, signal)   how likely a prompt is: {tokens: [{text, logProbability}], unknown}, where null
 //                                           is for what is not predicted
 // and may have:
 //   states({model, prompt, label}, signal)  the network's state after each of the last tokens of a prompt: {texts, layers}
 //   check()                                 whether it computes what textgen computes: {passed, cases}
-// Settings are {model, prompt, label, n, length, temperature, topK, topP, minP, repetitionPenalty, stop, seed}; what
+// Settings are {model, prompt, label, n, length, temperature, topK, topP, minP, repetitionPenalty, stop, seed}, where
+// `sampler` takes the place of the five numbers if the model has `isOtherChain`; what
 // is undefined is left to the model. A seed is text. `unknown` is what the model does not know of a prompt, and what became
 // of it: [{character, count, treatment}], where the treatment is 'skip' or 'unk'.
 

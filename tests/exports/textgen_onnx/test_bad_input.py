@@ -84,7 +84,7 @@ def test_a_run_without_an_export(make_run, tmp_path, refused):
 
 
 def test_an_export_in_a_runtime_that_needs_the_weights(export, refused):
-    assert "use --runtime onnx" in refused(export.path, runtime="numpy")
+    assert f"textgen sample {export.path} --runtime onnx" in refused(export.path, runtime="numpy")
 
 
 def test_an_export_of_former_weights(make_run, tmp_path, textgen, refused):

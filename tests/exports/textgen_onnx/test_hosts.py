@@ -213,6 +213,20 @@ def test_what_a_host_cannot_read_is_an_error(exported, request, name):
         assert re.search(rb"vocabulary|an id for each character", done.stderr)
 
 
+@pytest.mark.parametrize("name", ["in_python", "in_node", "in_c"])
+def test_an_export_of_an_older_textgen_is_one_line(request, name):
+    command = [sys.executable, HOSTS / "write.py"] if name == "in_python" else request.getfixturevalue(name).args
+    done = subprocess.run(
+        [*map(str, command), ROOT / "tests" / "recorded" / "lstm-trees" / "onnx"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("since an older textgen wrote it: export the run again")
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.fixture
 def page(exported, modules, tmp_path) -> Iterator[tuple[Any, Path]]:
     """The host in a browser, and the folder of its export."""

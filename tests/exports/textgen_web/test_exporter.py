@@ -56,6 +56,11 @@ def test_one_file(command_line, tmp_path):
     before = page.stat().st_size
     assert command_line(*command)[0] == 0
     assert page.stat().st_size > before
+    for unfit in (tmp_path, tmp_path / "page", "-"):
+        code, out, err = command_line(*command, "--out", unfit)
+        assert (code, out) == (2, "")
+        assert f"a page in one file needs a name that ends in .html, not {unfit}; choose another --out" in err
+        assert not Path(f"{unfit}.html").exists()
     mine = tmp_path / "mine.html"
     mine.write_text("<!doctype html><title>mine</title>")
     code, out, err = command_line(*command, "--out", mine)

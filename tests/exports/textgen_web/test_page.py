@@ -5,6 +5,7 @@ import functools
 import http.server
 import platform
 import re
+import shlex
 import shutil
 import threading
 from collections.abc import Iterator
@@ -37,8 +38,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("pages")
     for name in ("gru-names", "lstm-trees"):
         for single in (False, True):
-            report = textgen.export(RECORDED / name, to="web", out=out / name, options={"single": single})
-            assert report.folder == (out if single else out / name)
+            to = out / (f"{name}.html" if single else name)
+            report = textgen.export(RECORDED / name, to="web", out=to, options={"single": single})
+            assert report.folder == (out if single else to)
     return out
 
 
@@ -126,6 +128,10 @@ def test_pieces_of_words_and_labels(browser, tmp_path):
     page.select_option("#label", "")
     page.click("#write")
     finish(page)
+    drawn = generator.sample(generator.request("an elm", num=2, seed=3, length=int(page.input_value("#length"))))
+    ends = {"eos": "end", "length": "length"}
+    told = [f"{ends[each.finish_reason]}, label {each.label}" for each in drawn]
+    assert page.locator(".end").all_inner_texts() == told
     assert page.is_hidden("[role=alert]")
     tab.close()
 
@@ -308,6 +314,67 @@ def test_a_prompt_of_5_mb(trees):
     page.click("#again")
     finish(page)
     assert texts(page) == written("lstm-trees", "a", length=50, seed=1)
+
+
+def test_a_prompt_of_many_lines(trees):
+    """Its direction is found without Chromium's ``dir=auto``, whose time grows with the square of the lines."""
+    page = trees.open()
+    paste = """text => {
+        const began = performance.now(), prompt = document.getElementById('prompt');
+        prompt.value = text;
+        prompt.dispatchEvent(new Event('input', {bubbles: true}));
+        return [performance.now() - began, prompt.dir];
+    }"""
+    milliseconds, direction = page.evaluate(paste, "1 \u05d0\n" * 20_000)
+    assert direction == "rtl"
+    assert milliseconds < 1500  # with dir=auto, 3 s and more
+
+
+def test_the_command_names_a_chain_that_is_not_the_runs(browser, command_line, tmp_path):
+    chain = "repetition-penalty(1.4) | temperature(0.7) | top-k(5) | multinomial"
+    out = tmp_path / "own.html"
+    textgen.export(RECORDED / "lstm-trees", to="web", out=out, sampler=chain, options={"single": True})
+    tab = Tab(browser, out.as_uri())
+    page = tab.open("#prompt=the&length=60&seed=5")
+    for temperature, written_chain in ((None, chain), ("1.25", chain.replace("0.7", "1.25"))):
+        if temperature:
+            page.fill("#temperature", temperature)
+        page.click("#write")
+        finish(page)
+        line = page.locator("#command").text_content()
+        assert f"--sampler '{written_chain}'" in line
+        words = shlex.split(line)[1:]
+        words[words.index("lstm-trees")] = str(RECORDED / "lstm-trees")
+        code, printed, _ = command_line(*words)
+        assert (code, printed) == (0, texts(page)[0] + "\n")
+    tab.close()
+
+
+def test_no_command_has_nul(trees):
+    page = trees.open()
+    paste(page, "a\0b")
+    assert "none can carry the character NUL" in page.inner_text("#command-help")
+    assert [page.is_hidden(name) for name in ("#command", "#copy-command")] == [True, True]
+    paste(page, "ab")
+    assert [page.is_hidden(name) for name in ("#command", "#copy-command")] == [False, False]
+
+
+def test_bad_settings_in_the_address(trees):
+    page = trees.open()
+    own = [page.input_value(name) for name in ("#length", "#temperature")]
+    page = trees.open("#length=-4&temperature=-1")
+    for wrong in ("temperature “-1”", "length “-4”"):
+        assert wrong in page.inner_text("[role=alert]")
+    assert [page.input_value(name) for name in ("#length", "#temperature")] == own
+
+
+def test_a_folder_on_a_disk_says_what_it_needs(browser, files):
+    page = browser.new_page()
+    page.goto((files / "gru-names" / "index.html").as_uri())
+    about = page.inner_text("#about")
+    assert "Serve its folder" in about
+    assert "textgen export --to web --single RUN" in about
+    page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
