@@ -23,6 +23,7 @@ BEGIN, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
 MODULES = (
     "generation",
     "throughput",
+    "serving",
     "training",
     "learning",
     "startup",

@@ -12,9 +12,8 @@ from textgen_web.kernel import SIGMOID, TANH, kernel_module
 
 #: In an order in which each comes after those that it imports.
 MODULES = (
-    "errors",
-    "random",
     "checks",
+    "random",
     "kernel",
     "tensors",
     "ngram",
@@ -22,15 +21,11 @@ MODULES = (
     "tokenizers",
     "sampling",
     "model",
-    "stop",
     "row",
 )
 
 #: A module imports names in one line, as they are.
 _IMPORT = re.compile(r"^import \{.*\} from '\./.*';\n", re.MULTILINE)
-#: A comment after code; no text of the engine has one in it.
-_REMARK = re.compile(r" +// .*$", re.MULTILINE)
-
 _EXPORT = re.compile(r"^export (?=const|function|class|async)", re.MULTILINE)
 
 
@@ -44,8 +39,7 @@ def engine(*, is_module: bool = True) -> str:
         rest += "\nexport {TextgenError, UnknownCharacterError};\n"
     else:
         rest = _EXPORT.sub("", rest)
-    text = "\n\n".join([head, *(part.strip("\n") for part in [*parts, rest])]) + "\n"
-    return text if is_module else _REMARK.sub("", text)
+    return "\n\n".join([head, *(part.strip("\n") for part in [*parts, rest])]) + "\n"
 
 
 def _source(name: str) -> str:

@@ -20,9 +20,10 @@ _POLICY += "connect-src {connect}; img-src data:; base-uri 'none'; form-action '
 
 _META = re.compile(r'(<meta http-equiv="Content-Security-Policy" content=")[^"]*')
 
-#: An import of another module of ours, a comment on its own, an export, the beginning of a line.
+#: An import of another module of ours, a comment on its own and one after code, an export, the beginning of a line.
 _IMPORT = re.compile(r"^import \{[^}]*\} from '\.\.?/(?P<name>\w+\.js)';\n", re.MULTILINE)
 _COMMENT = re.compile(r"^ *(//.*|/\*\*(?s:.*?)\*/)\n", re.MULTILINE)
+_REMARK = re.compile(r" +// .*$", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=\w)", re.MULTILINE)
 _INDENT = re.compile(r"^ +", re.MULTILINE)
 
@@ -111,8 +112,10 @@ def _joined(modules: Mapping[str, str]) -> str:
 
 
 def _plain(script: str) -> str:
-    """A script without imports, exports, comments of their own lines and indentation: no text of it spans lines."""
-    return _INDENT.sub("", _EXPORT.sub("", _IMPORT.sub("", _COMMENT.sub("", script)))).lstrip("\n")
+    """A script without imports, exports, comments and indentation: no text of it spans lines, or has `` // `` in it."""
+    for unwanted in (_COMMENT, _REMARK, _IMPORT, _EXPORT, _INDENT):
+        script = unwanted.sub("", script)
+    return script.lstrip("\n")
 
 
 def _hash(text: str) -> str:

@@ -1,8 +1,27 @@
 // Checks of what comes from outside. A rule is a function of a value and its name that throws if the value is wrong; an
 // array or an object of rules is the rule for an array or an object with such elements.
 
-import {TextgenError} from './errors.js';
-import {readSeed} from './random.js';
+/** What a person can fix: a bad option, a damaged file, a character that the model does not know. */
+export class TextgenError extends Error {
+  name = 'TextgenError';
+}
+
+/** What is said of files that cannot be used. */
+export const damaged = (file, why) => new TextgenError(`${file} is damaged (${why}); export the run again`);
+
+/** A seed as a BigInt. Numbers of more than 53 bits come as BigInt or as text. */
+export function readSeed(value, name) {
+  const fits = typeof value === 'bigint' || (typeof value === 'number' && Number.isSafeInteger(value))
+    || (typeof value === 'string' && /^[0-9]{1,20}$/.test(value));
+  const seed = fits ? BigInt(value) : -1n;
+  if (seed < 0n || seed >= 2n ** 64n) {
+    throw new TextgenError(`${name} is ${String(value)}; it must be a whole number from 0 to 2^64 - 1, above 2^53 as text or BigInt`);
+  }
+  return seed;
+}
+
+/** A seed as a number, or as text where a number would be rounded. */
+export const writeSeed = seed => (seed <= Number.MAX_SAFE_INTEGER ? Number(seed) : String(seed));
 
 /** The longest text that may be asked for, as in textgen. */
 const MOST_CHARACTERS = 1e9;

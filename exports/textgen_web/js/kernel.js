@@ -1,7 +1,7 @@
 // Products of a vector and a matrix, sigmoid and tanh: in WebAssembly with SIMD, or in JavaScript, which gives the same
 // bits: each operation rounds to single precision.
 
-import {TextgenError} from './errors.js';
+import {TextgenError} from './checks.js';
 
 const WASM = '@KERNEL@'; // the module that kernel.py writes, in base64
 

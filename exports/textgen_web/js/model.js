@@ -1,7 +1,6 @@
 // What model.json must be like.
 
-import {aFlag, aLength, aNumber, aSeed, aText, check, listOf, must, oneOf, whole} from './checks.js';
-import {damaged, TextgenError} from './errors.js';
+import {aFlag, aLength, aNumber, aSeed, aText, check, damaged, listOf, must, oneOf, TextgenError, whole} from './checks.js';
 import {Chain} from './sampling.js';
 
 const FORMAT = 'textgen-web-1';

@@ -4,8 +4,6 @@
 //
 // A number of 64 bits is two unsigned halves of 32: BigInt would take ten times as long.
 
-import {TextgenError} from './errors.js';
-
 let product3 = 0, product2 = 0, product1 = 0, product0 = 0; // the last product of 128 bits, most significant word first
 
 /** The upper 32 bits of the product of two unsigned numbers of 32 bits. */
@@ -61,17 +59,3 @@ export class Uniforms {
     this.#counter = counter;
   }
 }
-
-/** A seed as a BigInt. Numbers of more than 53 bits come as BigInt or as text. */
-export function readSeed(value, name) {
-  const fits = typeof value === 'bigint' || (typeof value === 'number' && Number.isSafeInteger(value))
-    || (typeof value === 'string' && /^[0-9]{1,20}$/.test(value));
-  const seed = fits ? BigInt(value) : -1n;
-  if (seed < 0n || seed >= 2n ** 64n) {
-    throw new TextgenError(`${name} is ${String(value)}; it must be a whole number from 0 to 2^64 - 1, above 2^53 as text or BigInt`);
-  }
-  return seed;
-}
-
-/** A seed as a number, or as text where a number would be rounded. */
-export const writeSeed = seed => (seed <= Number.MAX_SAFE_INTEGER ? Number(seed) : String(seed));

@@ -1,6 +1,6 @@
-// One text while it is written: its ids, its characters, and where it ends.
+// One text while it is written: its ids, its characters, where it ends, and the search for stop texts, which holds back
+// what may turn out to be one.
 
-import {StopSearch} from './stop.js';
 import {CONTEXT, countOf} from './tokenizers.js';
 
 /** The most ids that a character takes: bytes of UTF-8. A text that writes ids without text ends all the same. */
@@ -8,6 +8,41 @@ const MOST_IDS_PER_CHARACTER = 4;
 
 /** Ids of a prompt that are decoded at once. */
 const AT_ONCE = 4096;
+
+/** A search for stop texts (Knuth, Morris and Pratt, Fast pattern matching in strings, 1977), character by character. */
+class StopSearch {
+  #texts;
+
+  constructor(texts) {
+    this.#texts = [...new Set(texts)].filter(Boolean).map(text => {
+      const characters = [...text], borders = [0];
+      for (let i = 1, length = 0; i < characters.length; i++) {
+        while (length && characters[i] !== characters[length]) length = borders[length - 1];
+        borders.push(length += characters[i] === characters[length]);
+      }
+      return {text, characters, borders, matched: 0};
+    });
+  }
+
+  /** Read a character; returns the stop text that ends with it, the longest of several, or null. */
+  feed(character) {
+    let found = null;
+    for (const stop of this.#texts) {
+      const {characters, borders} = stop;
+      if (stop.matched === characters.length) stop.matched = borders[stop.matched - 1];
+      while (stop.matched && characters[stop.matched] !== character) stop.matched = borders[stop.matched - 1];
+      stop.matched += characters[stop.matched] === character;
+      if (stop.matched === characters.length && characters.length > (found?.characters.length ?? 0)) found = stop;
+    }
+    return found?.text ?? null;
+  }
+
+  /** The end of the text that may turn out to be the beginning of a stop text. */
+  get heldBack() {
+    const longest = this.#texts.reduce((best, stop) => (stop.matched > best.matched ? stop : best), {matched: 0, characters: []});
+    return longest.characters.slice(0, longest.matched).join('');
+  }
+}
 
 export class Row {
   ids; // those that were drawn, up to the one that ended the text

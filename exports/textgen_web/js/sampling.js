@@ -1,6 +1,6 @@
 // Sampler chains such as 'temperature(0.8) | top-k(40) | multinomial', in single precision as textgen computes them.
 
-import {TextgenError} from './errors.js';
+import {TextgenError} from './checks.js';
 
 const round = Math.fround;
 const SMALLEST = 2 ** -126; // a temperature of 0

@@ -1,6 +1,6 @@
 // Reading safetensors (https://github.com/huggingface/safetensors).
 
-import {damaged} from './errors.js';
+import {damaged} from './checks.js';
 
 const ARRAYS = {
   F32: Float32Array, F16: Uint16Array, I8: Int8Array, U8: Uint8Array, I16: Int16Array, U16: Uint16Array, I32: Int32Array, U32: Uint32Array,

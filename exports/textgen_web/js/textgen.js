@@ -6,11 +6,10 @@
 //
 // Texts are those of `textgen sample`, given the same prompt, options and seed. textgen.d.ts describes all of it.
 
-import {aText, check, LOAD, must, READ, readOptions, stateOf, whole, WRITE} from './checks.js';
-import {damaged, TextgenError} from './errors.js';
+import {aText, check, damaged, LOAD, must, READ, readOptions, readSeed, stateOf, TextgenError, whole, WRITE, writeSeed} from './checks.js';
 import {checkModel} from './model.js';
 import {copyState, Network} from './network.js';
-import {readSeed, Uniforms, writeSeed} from './random.js';
+import {Uniforms} from './random.js';
 import {Row} from './row.js';
 import {Chain, editChain} from './sampling.js';
 import {readTensors} from './tensors.js';

@@ -3,7 +3,7 @@
 // A tokenizer has encode(text, onUnknown) -> {ids, unknown}, texts (of the ids; null if they are bytes), and decoder(),
 // which turns ids into text as they come: feed(ids) and flush() return the text that can no longer change.
 
-import {TextgenError} from './errors.js';
+import {TextgenError} from './checks.js';
 
 /** A piece of a text that the vocabulary lacks: a character, or a word. */
 export class UnknownCharacterError extends TextgenError {
