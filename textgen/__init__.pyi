@@ -29,6 +29,7 @@ from textgen.exporting.exporter import ExportSource as ExportSource
 from textgen.exporting.model_card import describe_model as describe_model
 from textgen.exporting.parity import Parity as Parity
 from textgen.files.folders import write_folder as write_folder
+from textgen.files.folders import write_sums as write_sums
 from textgen.files.writing import quoted as quoted
 from textgen.files.writing import sha256 as sha256
 from textgen.files.writing import write_atomically as write_atomically
@@ -79,6 +80,7 @@ from textgen.plugins.registry import use_plugins as use_plugins
 from textgen.runs.artifact import Artifact as Artifact
 from textgen.runs.manifest import Manifest as Manifest
 from textgen.sampling.chain import Chain as Chain
+from textgen.sampling.chain import effective_numbers as effective_numbers
 from textgen.sampling.draw import Draw as Draw
 from textgen.sampling.draw import uniforms as uniforms
 from textgen.sampling.sampler import GraphBuilder as GraphBuilder

@@ -312,7 +312,7 @@ class TextGenerator:
 
         corpus = self.run.corpus(data_folder(None if data_dir is None else values.path(data_dir, "data_dir")))
         if corpus.layout != "documents":
-            raise OptionError("novel texts are those that are no training documents; this run was trained on a stream")
+            raise OptionError("novel texts are those that are not training documents; this run was trained on a stream")
         return training_documents(self.run, corpus)
 
     def batching(self, *, most_rows: int = 512, seconds: float | None = 0.02) -> Batching:

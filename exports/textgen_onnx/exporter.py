@@ -20,8 +20,8 @@ from textgen import (
     Parity,
     Runtime,
     exported_manifest,
-    sha256,
     write_folder,
+    write_sums,
 )
 from textgen.errors import UnsupportedModelError
 from textgen.options import Options
@@ -104,7 +104,7 @@ class OnnxExporter(Exporter):
             export.manifest.export = about | {"parity": {**parity.figures(), "text": parity.text}}
             export.put(CARD, model_card(export.manifest))
             export.commit()
-            names = write_sums(work)
+            names = write_sums(work / SUMS)
         return ExportReport(folder, names, parity.figures())
 
     def _graphs(self, source: ExportSource) -> tuple[Runtime, Mapping[str, onnx.ModelProto], dict[str, Any]]:
@@ -164,11 +164,3 @@ class OnnxExporter(Exporter):
                 "ngram": weights.ngram and describe_ngram(weights.ngram).model_dump(),
             },
         )
-
-
-def write_sums(folder: Path) -> tuple[str, ...]:
-    """Writes the check sums of all files of an export; returns the paths of the files, that of the sums the last."""
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    sums = "".join(f"{sha256(folder / name)}  {name}\n" for name in names)
-    (folder / SUMS).write_bytes(sums.encode())  # its line ends are the same on every system
-    return (*names, SUMS)

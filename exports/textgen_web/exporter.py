@@ -19,9 +19,9 @@ from textgen import (
     Parity,
     describe_model,
     exported_manifest,
-    sha256,
     write_atomically,
     write_folder,
+    write_sums,
 )
 from textgen.errors import ArtifactError, UnsupportedModelError
 from textgen.options import Options
@@ -110,9 +110,8 @@ class WebExporter(Exporter):
             }
             for name, text in content.items():
                 (work / name).write_bytes(text.encode())
-            names = sorted(path.relative_to(work).as_posix() for path in work.rglob("*") if path.is_file())
-            (work / SUMS).write_bytes("".join(f"{sha256(work / name)}  {name}\n" for name in names).encode())
-        return ExportReport(folder, (*names, SUMS), parity.figures())
+            names = write_sums(work / SUMS)
+        return ExportReport(folder, names, parity.figures())
 
 
 def _package(about: dict[str, Any]) -> dict[str, Any]:

@@ -178,9 +178,8 @@ class Completions:
 
     def _note(self, run: ServedRun, answer: _Answer, began: float) -> None:
         """Count an answer that is complete."""
-        usage = answer.usage()
-        self._metrics.request_prompt.labels(run.name).observe(usage.prompt_tokens)
-        self._metrics.request_generation.labels(run.name).observe(usage.completion_tokens)
+        self._metrics.request_prompt.labels(run.name).observe(answer.log["prompt_tokens"])
+        self._metrics.request_generation.labels(run.name).observe(answer.log["completion_tokens"])
         self._metrics.latency.labels(run.name).observe(perf_counter() - began)
         for reason in answer.log["finish"]:
             self._metrics.success.labels(run.name, reason).inc()
@@ -293,8 +292,7 @@ class _Answer:
                 rows = sorted(rows, key=lambda row: -self.scorers[row].mean())[:n]
             for place, row in enumerate(rows):
                 choices.append(self._choice(row, prompt * n + place))
-        self._close()
-        return Completion(**self._head(), choices=choices, usage=self.usage())
+        return Completion(**self._head(), choices=choices, usage=self._close())
 
     def _choice(self, index: int, place: int) -> Choice:
         text = self._text(index)
@@ -334,31 +332,22 @@ class _Answer:
 
     def end(self) -> str:
         """The end of a stream."""
-        self._close()
-        usage = ""
+        usage, last = self._close(), ""
         if self._with_usage:
-            usage = "data: " + json.dumps({**self._head(), "choices": [], "usage": self.usage().model_dump()}) + "\n\n"
-        return usage + "data: [DONE]\n\n"
+            last = "data: " + json.dumps({**self._head(), "choices": [], "usage": usage.model_dump()}) + "\n\n"
+        return last + "data: [DONE]\n\n"
 
     @cached_property
     def prompt_tokens(self) -> int:
         """The tokens of all prompts."""
-        found = 0
-        for row in self._job.rows[:: self._body.written]:
-            if not row.is_drawn:
-                is_continued = self._job.request.continuation is not None
-                found += len(row.prompt_ids) - (is_continued or self._run.is_label(int(row.prompt_ids[0])))
-        return found
+        return sum(map(self._job.prompt_tokens, range(0, len(self._job.rows), self._body.written)))
 
-    def usage(self) -> Usage:
-        """The tokens of the request."""
+    def _close(self) -> Usage:
+        """Log how the texts ended; returns the tokens of the request."""
         prompts, written = self.prompt_tokens, sum(len(row.ids) for row in self._job.rows) if self._writes else 0
-        return Usage(prompt_tokens=prompts, completion_tokens=written, total_tokens=prompts + written)
-
-    def _close(self) -> None:
-        usage = self.usage()
-        self.log |= {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens}
+        self.log |= {"prompt_tokens": prompts, "completion_tokens": written}
         self.log["finish"] = [str(row.finish_reason) if self._writes else "length" for row in self._job.rows]
+        return Usage(prompt_tokens=prompts, completion_tokens=written, total_tokens=prompts + written)
 
     def _text(self, index: int) -> str:
         prompt = self._job.request.prompts[index] if self._body.echo else ""

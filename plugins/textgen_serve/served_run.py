@@ -21,6 +21,7 @@ from textgen import (
     OnUnknown,
     Request,
     TextGenerator,
+    effective_numbers,
     label_id,
     label_of,
     labels_of,
@@ -38,15 +39,6 @@ _NAME = re.compile(r"[^\W_][\w.:-]*")
 
 #: The smallest p of the sampler top-p that is told apart from 0: no vocabulary is so large that two ids fit into it.
 _LEAST_P = 1e-6
-
-#: Options of a request, the samplers that they belong to, and the numbers with which these change nothing. Such a
-#: sampler is left out unless the run's own chain has it: a chain without it is faster.
-_SAMPLERS = {
-    "top_k": ("top-k", (0, -1)),
-    "top_p": ("top-p", (1,)),
-    "min_p": ("min-p", (0,)),
-    "repetition_penalty": ("repetition-penalty", (1,)),
-}
 
 
 class ServedRun:
@@ -74,7 +66,6 @@ class ServedRun:
         weights = (generator.artifact.weights_sha256 or "unknown")[:16]
         self.fingerprint = f"{weights}-{generator.runtime.precision}-textgen-{major}"
         self._open_graph(generator.run.chain())  # a graph that cannot run is found now
-        self._own_samplers = {part.partition("(")[0].strip() for part in generator.defaults.sampler.split("|")}
 
     def warm_up(self) -> None:
         """Have the runtime open the graph that all but the plainest chains share, so that no client waits for it."""
@@ -255,14 +246,13 @@ class ServedRun:
 
     def _numbers(self, body: CompletionRequest) -> dict[str, Any]:
         """The numbers of samplers that change something."""
-        numbers: dict[str, Any] = {}
-        for option, (sampler, neutral) in _SAMPLERS.items():
-            value = getattr(body, option)
-            if value is not None and (value not in neutral or sampler in self._own_samplers):
-                if option == "top_k" and value in neutral:
-                    value = self.generator.runtime.vocab_size
-                numbers[option] = max(value, _LEAST_P) if option == "top_p" else value
-        return numbers
+        given = {
+            "top_k": body.top_k,
+            "top_p": None if body.top_p is None else max(body.top_p, _LEAST_P),
+            "min_p": body.min_p,
+            "repetition_penalty": body.repetition_penalty,
+        }
+        return effective_numbers(self.generator.defaults.sampler, given, self.generator.runtime.vocab_size)
 
     def encode(self, text: str, on_unknown: OnUnknown | None = None) -> list[int]:
         """The ids of a text.

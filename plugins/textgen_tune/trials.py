@@ -24,7 +24,7 @@ class Trial:
     Attributes:
         number: of the trial, from 0.
         options: the values of the searched options, as ``--set`` takes them.
-        loss: held-out, nats per character; ``None`` if it is no number, as after training that diverged.
+        loss: held-out, nats per character; ``None`` if it is not a number, as after training that diverged.
         seconds: that it took.
     """
 

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -109,11 +110,16 @@ def _delete(file: Path) -> None:
     (file.parent / f"{file.name}.job").rmdir()
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def main(description: str, trial: Callable[[int, int], tuple[list[str], Counter[str]]]) -> int:
+    """The command of a trial that takes the number of kills and a seed; returns its exit code."""
+    parser = argparse.ArgumentParser(description=description.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     wrong, counted = trial(given.kills, given.seed)
     print(*wrong, f"killed: {dict(counted)}", sep="\n")
-    raise SystemExit(bool(wrong))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(str(__doc__), trial))

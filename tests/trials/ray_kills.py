@@ -9,7 +9,6 @@ the middle of another job. Prints what was killed; exit code 1 if a byte differs
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import secrets
@@ -24,6 +23,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from tests.trials.bulk_kills import main
 
 RUN = Path(__file__).parents[1] / "recorded" / "lstm-trees"
 
@@ -189,10 +190,4 @@ def _disturb(
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    wrong, counted = trial(given.kills, given.seed)
-    print(*wrong, f"killed: {dict(counted)}", sep="\n")
-    raise SystemExit(bool(wrong))
+    raise SystemExit(main(str(__doc__), trial))

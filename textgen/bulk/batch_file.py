@@ -16,6 +16,7 @@ from textgen.bulk.work import Chunk, Generator, Task, Written
 from textgen.errors import TextgenError
 from textgen.generation.job import Failed, Job
 from textgen.generation.request import MOST_CHARACTERS, Request
+from textgen.sampling.chain import effective_numbers
 from textgen.text.tokenizer import OnUnknown
 
 #: The address of the requests, and the most texts of one.
@@ -23,14 +24,6 @@ URL, MOST_TEXTS = "/v1/completions", 2**16
 
 #: Texts that are written side by side.
 SIDE_BY_SIDE = 4096
-
-#: Numbers of samplers that change nothing. Such a sampler is left out, unless the run's own chain has it.
-_NEUTRAL: dict[str, tuple[float, ...]] = {
-    "top_k": (0, -1),
-    "top_p": (1,),
-    "min_p": (0,),
-    "repetition_penalty": (1,),
-}
 
 
 class Body(BaseModel):
@@ -120,9 +113,7 @@ class Batch(Task):
             try:
                 body = _body(line)
                 job = batching.prepare(self._request(generator, body, row))
-            except ValueError as error:
-                answers[row] = _answer(row, line, 400, _error(str(error)))
-            except TextgenError as error:
+            except (TextgenError, ValueError) as error:
                 answers[row] = _answer(row, line, 400, _error(str(error)))
             else:
                 jobs[row] = job, body
@@ -142,14 +133,10 @@ class Batch(Task):
         texts = len(prompts or "1") * (body.n or 1)
         if texts > MOST_TEXTS:
             raise ValueError(f"{texts:,} texts are asked for, more than {MOST_TEXTS:,}; ask for fewer")
-        own = {part.partition("(")[0].strip() for part in generator.defaults.sampler.split("|")}
-        wishes: dict[str, Any] = {}
-        for name in ("seed", "temperature", "sampler", "stop", "ignore_eos", "label", "on_unknown", *_NEUTRAL):
-            value = getattr(body, name)
-            sampler = name.replace("_", "-")
-            if value is None or (name in _NEUTRAL and value in _NEUTRAL[name] and sampler not in own):
-                continue
-            wishes[name] = generator.runtime.vocab_size if name == "top_k" and value in _NEUTRAL[name] else value
+        plain = ("seed", "temperature", "sampler", "stop", "ignore_eos", "label", "on_unknown")
+        wishes = {name: value for name in plain if (value := getattr(body, name)) is not None}
+        numbers = {name: getattr(body, name) for name in ("top_k", "top_p", "min_p", "repetition_penalty")}
+        wishes |= effective_numbers(generator.defaults.sampler, numbers, generator.runtime.vocab_size)
         if body.max_tokens is not None:
             wishes["length"] = body.max_tokens
         first = 0 if body.seed is not None else row * MOST_TEXTS
@@ -200,8 +187,7 @@ def _completion(row: int, job: Job, body: Body) -> dict[str, Any]:
         }
         for index, generation in enumerate(generations)
     ]
-    read = [(row, generation.label) for row, generation in zip(job.rows, generations, strict=True)][:: body.n or 1]
-    prompts = sum(len(row.prompt_ids) - (label is not None) for row, label in read if not row.is_drawn)
+    prompts = sum(map(job.prompt_tokens, range(0, len(job.rows), body.n or 1)))
     written = sum(len(generation.ids) for generation in generations)
     return {
         "id": f"cmpl-{row}",

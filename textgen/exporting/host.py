@@ -32,7 +32,7 @@ def describe_for_hosts(tokenizer: Tokenizer, boundaries: Boundaries, manifest: M
     Ids and counts are pairs and not objects, whose order JavaScript changes; what may pass 2**53 is text.
 
     Returns:
-        ``texts``: the text of each id, that of a label empty; ``None`` if they are no texts of their own, as bytes are.
+        ``texts``: the text of each id, that of a label empty; ``None`` if an id has no text of its own, as a byte.
         ``is_characters``: whether each character of a prompt is one id, that of its text.
         ``special_ids``: of ``end`` (of a document), ``unknown``, ``padding``; ``None`` for one that there is not.
         ``forbidden_ids``: ids that are never drawn.

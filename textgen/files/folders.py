@@ -9,7 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from textgen.files.writing import WINDOWS, bring_back, delete_leftovers, former_of, is_locked_by_us, new_temporary
+from textgen.files.writing import (
+    WINDOWS,
+    bring_back,
+    delete_leftovers,
+    former_of,
+    is_locked_by_us,
+    new_temporary,
+    sha256,
+)
 
 #: Attempts to put a folder in its place: readers may bring the former one back, other processes may be faster.
 ATTEMPTS = 100
@@ -47,6 +55,19 @@ def write_folder(folder: Path) -> Iterator[Path]:
         if folder.exists():
             shutil.copymode(folder, work)
         _put_in_place(work, folder)
+
+
+def write_sums(file: Path) -> tuple[str, ...]:
+    """Writes a file with the SHA-256 of all files of its folder, as ``sha256sum -c`` reads it.
+
+    Returns:
+        The paths of the files in the folder, ascending; that of the sums comes last.
+    """
+    folder = file.parent
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    sums = "".join(f"{sha256(folder / name)}  {name}\n" for name in names)
+    file.write_bytes(sums.encode())  # its line ends are the same on every system
+    return (*names, file.name)
 
 
 @contextmanager

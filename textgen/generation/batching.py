@@ -179,7 +179,6 @@ class Batching:
     def _turn(self) -> Iterator[Event | Failed]:
         yield from self._end_cancelled()
         if not self._due:
-            self._writing = _joined(self._writing)
             self._admit()
             yield from self._read()
             self._due, self._writing = self._writing, []

@@ -251,7 +251,7 @@ class Writing(Group):
         with _quiet():
             generate = self._runtime.generate if in_graph else partial(Runtime.generate, self._runtime)
             block = generate(self._last_ids, self._state, self._draw, randoms)
-            found = [_extend(row, ids) for row, ids in zip(self.rows, np.ascontiguousarray(block.ids.T), strict=True)]
+            found = [_extend(row, ids) for row, ids in zip(self.rows, block.ids.T, strict=True)]
             for finish in (self._add_scores, self._keep_states):
                 try:
                     finish(block)

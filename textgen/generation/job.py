@@ -56,6 +56,14 @@ class Job:
             raise self.error
         return [self.generation(index) for index in range(len(self.rows))]
 
+    def prompt_tokens(self, index: int) -> int:
+        """The number of ids of a row's own prompt: without a label, a drawn first id, and one of a continued text."""
+        row = self.rows[index]
+        if row.is_drawn:
+            return 0
+        is_continued = self.request.continuation is not None
+        return len(row.prompt_ids) - (is_continued or label_of(self._tokenizer, row.prompt_ids[:1]) is not None)
+
     def unknown(self, index: int) -> tuple[Unknown, ...]:
         """The pieces of a row's prompt that the vocabulary lacks."""
         return self._read[index].unknown

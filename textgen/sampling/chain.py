@@ -24,6 +24,9 @@ ORDER = ("repetition-penalty", "temperature", "top-k", "top-p", "min-p")
 #: The samplers of the two common forms, which end in ``multinomial``.
 PLAIN, FULL = ("temperature",), ORDER
 
+#: Numbers of single samplers that change nothing, as clients of OpenAI's API send them.
+_NEUTRAL = {"top_k": (0, -1), "top_p": (1,), "min_p": (0,), "repetition_penalty": (1,)}
+
 #: The most characters and links of a written chain, many more than any use of one has.
 MOST_CHARACTERS, MOST_LINKS = 4_000, 100
 
@@ -95,6 +98,32 @@ def edit_chain(text: str, values: Mapping[str, float]) -> str:
     if "temperature" in values and links[-1] == Link("greedy"):
         links[-1] = Link("multinomial")
     return " | ".join(map(str, links))
+
+
+def effective_numbers(chain: str, given: Mapping[str, float | None], vocab_size: int) -> dict[str, float]:
+    """Leave out numbers of single samplers that change nothing, which many clients of OpenAI's API send all the same.
+
+    A chain without such a sampler is faster. If the chain has it, the number replaces the chain's.
+
+    Args:
+        chain: as written.
+        given: a request's ``top_k``, of which 0 and -1 keep all ids, ``top_p``, ``min_p`` and ``repetition_penalty``;
+            ``None`` for one that it lacks.
+        vocab_size: the number of ids.
+
+    Example:
+        >>> effective_numbers("top-p(0.9) | multinomial", {"top_k": -1, "top_p": 1, "min_p": 0.1}, 50)
+        {'top_p': 1, 'min_p': 0.1}
+    """
+    found = {}
+    for option, number in given.items():
+        if number is None:
+            continue
+        is_neutral = number in _NEUTRAL[option]
+        if is_neutral and all(link.name != option.replace("_", "-") for link in read_links(chain)):
+            continue
+        found[option] = vocab_size if is_neutral and option == "top_k" else number
+    return found
 
 
 class Chain:

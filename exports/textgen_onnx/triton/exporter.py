@@ -13,11 +13,20 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from pydantic import Field
 
-from textgen import Artifact, Exporter, ExportReport, ExportSource, StateSpec, exported_manifest, write_folder
+from textgen import (
+    Artifact,
+    Exporter,
+    ExportReport,
+    ExportSource,
+    StateSpec,
+    exported_manifest,
+    write_folder,
+    write_sums,
+)
 from textgen.errors import ArtifactError, UnsupportedModelError
 from textgen.options import Options
-from textgen_onnx.contract import CARD, GENERATE, GIT_ATTRIBUTES, GOLDEN, STEP, TOKENIZER, UNCONVERTED, Precision
-from textgen_onnx.exporter import OnnxExporter, OnnxOptions, write_sums
+from textgen_onnx.contract import CARD, GENERATE, GIT_ATTRIBUTES, GOLDEN, STEP, SUMS, TOKENIZER, UNCONVERTED, Precision
+from textgen_onnx.exporter import OnnxExporter, OnnxOptions
 from textgen_onnx.graphs.generate import build_write
 from textgen_onnx.graphs.weights import GraphWeights
 from textgen_onnx.replaceable import check_replaceable
@@ -105,7 +114,7 @@ class TritonExporter(Exporter):
             (work / name).parent.mkdir(parents=True, exist_ok=True)
             repository.put(name, file)
         repository.commit()
-        return write_sums(work)
+        return write_sums(work / SUMS)
 
 
 def _initial_state(exported: Artifact, graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:
