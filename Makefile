@@ -25,8 +25,11 @@ lint: $(STAMP)
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.trials.fuzz --count $(or $(COUNT),20000) --seed $(or $(SEED),0)
 
+# The site, into build/site: any broken link or public name without docstring ends it. Needs no network.
 docs: $(STAMP)
 	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
+	@echo "open it in a browser: build/site/index.html"
 
 demo: $(STAMP)
 	rm -rf .demo
@@ -71,7 +74,7 @@ bench-quick: $(BENCH_STAMP)
 	for name in generation throughput serving training startup web growth memory; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
 
 clean:
-	rm -rf .venv .demo demo.html .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
+	rm -rf .venv .demo demo.html build .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
 
 # tritonclient has Triton's schema, which needs none of its requirements; these contradict the pins.
 $(STAMP): pyproject.toml constraints.txt

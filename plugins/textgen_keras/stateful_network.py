@@ -70,7 +70,8 @@ class StatefulNetwork(keras.Model):  # type: ignore[misc]  # keras has no types
 
     def __init__(self, vocab_size: int, state_spec: StateSpec, *, name: str | None = None) -> None:
         super().__init__(name=name)
-        self.built = True  # or Keras would try to build it from the shapes of the first call
+        #: True, or Keras would try to build it from the shapes of the first call.
+        self.built = True
         self.vocab_size = vocab_size
         #: The tensors of the network's own state; that of its model may have more.
         self.state_spec = state_spec

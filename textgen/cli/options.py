@@ -83,7 +83,7 @@ def options(
     if table is not None and table not in tables:
         raise OptionError(f"unknown table {table!r}; {suggestion(table, tables)}")
     chosen = {"corpus": corpus, "tokenizer": tokenizer, "model": model, "training": model}
-    groups = [group for each in ([table] if table else tables) for group in _groups(each, chosen.get(each))]
+    groups = [group for each in ([table] if table else tables) for group in option_groups(each, chosen.get(each))]
     if as_json:
         print_json(groups)
         return
@@ -99,7 +99,7 @@ def options(
                 print_result(folded(f"      {option['description']}", 6))
 
 
-def _groups(table: str, name: str | None) -> Iterator[dict[str, Any]]:
+def option_groups(table: str, name: str | None = None) -> Iterator[dict[str, Any]]:
     """The options of a table, plugin by plugin: of one, or of each; models with the same training are one group."""
     from textgen.generation.request import GenerationOptions
     from textgen.plugins.registry import plugins

@@ -71,6 +71,7 @@ class Exporter(ABC):
         options: an instance of the class attribute ``Options``.
     """
 
+    #: The schema of its options.
     Options: ClassVar[type[BaseOptions]] = BaseOptions
 
     def __init__(self, options: BaseOptions) -> None:

@@ -267,7 +267,12 @@ class Generation:
 
 @dataclass(frozen=True)
 class Piece:
-    """Newly written text of the row ``index``."""
+    """Newly written text.
+
+    Attributes:
+        index: the row, from 0.
+        text: what it has written since the piece before.
+    """
 
     index: int
     text: str

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from textgen.runs.artifact import Artifact
     from textgen.sampling.draw import Draw
 
+#: Token ids, int32.
 Ids = NDArray[np.int32]
 
 #: Numbers that reading a piece of a prompt may compute, about (16 MB of float32), and the most ids per row that are

@@ -12,6 +12,7 @@ from pydantic import Field
 from textgen.options import Options as BaseOptions
 from textgen.text.batches import Batch
 
+#: Arrays by name.
 Tensors = Mapping[str, NDArray[Any]]
 
 

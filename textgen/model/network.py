@@ -16,6 +16,7 @@ from textgen.errors import ArtifactError
 from textgen.model.state import StateSpec, TensorSpec
 from textgen.ngrams.context_tree import ContextTree
 
+#: The kinds of recurrent layers.
 Cell = Literal["gru", "lstm"]
 Array = NDArray[np.float32]
 

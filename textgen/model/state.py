@@ -16,7 +16,14 @@ from textgen.files.reading import parse_tensors
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A tensor of a state: its name, its shape without the batch axis, its dtype and its initial value."""
+    """A tensor of a state.
+
+    Attributes:
+        name: of the tensor, such as ``0.h``.
+        shape: without the batch axis.
+        dtype: as NumPy names it.
+        initial: the value of each element before the first token.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -27,6 +34,9 @@ class TensorSpec:
 @dataclass(frozen=True)
 class StateSpec:
     """The tensors of a state, in order.
+
+    Attributes:
+        tensors: their names differ.
 
     Example:
         >>> spec = StateSpec((TensorSpec("0.h", (4,)),))

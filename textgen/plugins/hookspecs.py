@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PROJECT = "textgen"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
+#: Marks a function of a plugin as the implementation of the hook of its name.
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 

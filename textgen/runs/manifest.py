@@ -179,6 +179,12 @@ class Manifest(_Strict):
     """The content of ``textgen.json``.
 
     Attributes:
+        format: always ``"textgen"``.
+        format_version: the version of this format; later versions of textgen read those of earlier ones.
+        created: the time at which the run began, in UTC.
+        status: how far the run has come.
+        vocab_size: the number of ids.
+        state_spec: the tensors of the state.
         versions: the versions of textgen and of the distribution of each plugin used, by distribution.
         providers: the distribution that provided ``"corpus"``, ``"tokenizer"``, ``"model"``, and each sampler and
             recipe by name, as in ``"sampler top-k"``; for a plugin without a distribution its file, which has a ``/``.

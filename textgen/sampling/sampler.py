@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from textgen.options import Options as BaseOptions
 
+#: Unnormalised log-probabilities of the next id, ``[batch, vocab_size]`` float32.
 Logits = NDArray[np.float32]
 
 #: The numbers of a sampler, each ``[batch, 1]`` float32: the rows of a batch may differ in them.
@@ -23,6 +24,7 @@ INT64 = 7
 class GraphBuilder(Protocol):
     """The interface by which a sampler writes itself into an ONNX graph; values are referred to by name."""
 
+    #: The number of ids.
     vocab_size: int
 
     def add(self, op: str, *inputs: str, **attributes: Any) -> str:
@@ -50,6 +52,7 @@ class Sampler(ABC):
         ...         return logits * 2
     """
 
+    #: The schema of its options.
     Options: ClassVar[type[BaseOptions]] = BaseOptions
 
     #: Whether the sampler needs to know which ids are already in a row.
@@ -275,6 +278,7 @@ class Selector(ABC):
         options: an instance of the class attribute ``Options``.
     """
 
+    #: The schema of its options.
     Options: ClassVar[type[BaseOptions]] = BaseOptions
 
     def __init__(self, options: BaseOptions) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from textgen import Batch, Checkpoint, Dataset, Position, TrainingOptions
+from textgen import Batch, Checkpoint, Dataset, Position, TrainingOptions, TrainingRun
 
 
-class MemoryRun:
-    """A :class:`textgen.TrainingRun` that keeps all reports in memory and writes no files.
+class MemoryRun(TrainingRun):
+    """A training run that keeps all reports in memory and writes no files.
 
     Args:
         dataset: the batches to fit.
@@ -20,7 +20,9 @@ class MemoryRun:
         options: the training options.
 
     Attributes:
-        positions: the position after each batch; ``losses`` and ``characters`` are those of the batch.
+        positions: the position after each batch.
+        losses: the loss of each batch, in nats per target.
+        characters: the number of targets of each batch that counted.
         epochs: the position, metrics and checkpoint of each epoch.
         interruption: the checkpoint of a model that was stopped within an epoch.
         saved: the checkpoint that a model saved within an epoch when it was asked to.
@@ -70,10 +72,10 @@ class MemoryRun:
                 return
             yield batch
 
-    def batch_ended(self, position: Position, loss: float, characters: int, learning_rate: float | None = None) -> None:
+    def batch_ended(self, position: Position, loss: float, targets: int, learning_rate: float | None = None) -> None:
         self.positions.append(position)
         self.losses.append(loss)
-        self.characters.append(characters)
+        self.characters.append(targets)
 
     def epoch_ended(self, position: Position, metrics: Mapping[str, float], checkpoint: Checkpoint) -> None:
         self.epochs.append((position, metrics, checkpoint))

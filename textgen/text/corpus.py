@@ -31,7 +31,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Provenance:
-    """The origin of a corpus, and its licence."""
+    """The origin of a corpus, and its licence.
+
+    Attributes:
+        sources: the published files that it comes from, if any.
+        licence: the terms of its use, in a few words.
+        homepage: an address for more, or nothing.
+    """
 
     sources: tuple[Source, ...]
     licence: str
@@ -56,6 +62,7 @@ class Corpus(ABC):
         ['hello', 'good morning']
     """
 
+    #: The schema of its options.
     Options: ClassVar[type[BaseOptions]] = BaseOptions
 
     #: Hashes of the texts, and of the labels, as they were when they were first read to the end; textgen sets it.

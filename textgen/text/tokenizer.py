@@ -25,6 +25,7 @@ class Tokenizer(ABC):
         options: an instance of the class attribute ``Options``.
     """
 
+    #: The schema of its options.
     Options: ClassVar[type[BaseOptions]] = BaseOptions
 
     #: Whether the vocabulary has an end-of-document id. Needed before :meth:`fit`: without such an id, documents end

@@ -1,0 +1,166 @@
+"""What MkDocs cannot know: pages that lie outside docs/, pages of the public names, and how docstrings are written.
+
+MkDocs calls the functions ``on_...`` (https://www.mkdocs.org/user-guide/configuration/#hooks), Griffe the extension.
+"""
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import griffe
+from mkdocs.structure.files import File, Files
+
+import textgen
+
+log = logging.getLogger("mkdocs.plugins.pages")  # what it warns of fails a strict build
+
+DOCS = Path(__file__).parents[1]
+ROOT = DOCS.parent
+
+#: Files outside docs/ that are on the site, by their place there.
+OUTSIDE = {
+    "overview.md": ROOT / "README.md",
+    **{f"{name.lower()}.md": ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")},
+    **{f"results/{path.name}": path for path in (ROOT / "benchmarks" / "results").glob("*.png")},
+}
+
+#: The pages of names in ``textgen.__all__``: a title, and the rooms whose names it has.
+API = {
+    "generators": ("Train, load, write", ("api", "text_generator", "generation")),
+    "text": ("Corpora and tokenizers", ("text",)),
+    "model": ("Models", ("model", "training")),
+    "sampling": ("Samplers", ("sampling",)),
+    "exporting": ("Exporters", ("exporting", "runs")),
+    "bulk": ("Engines", ("bulk",)),
+    "ngrams": ("N-grams", ("ngrams",)),
+    "tools": ("Hooks and tools", ("plugins", "base", "files")),
+}
+
+#: Pages of other public modules: a title, and where the names are.
+MODULES = {
+    "errors": ("Errors", "textgen.errors"),
+    "options": ("Options of plugins", "textgen.options"),
+    "testing": ("Tests of plugins", "textgen.testing"),
+    "suites": ("Conformance suites", "textgen.testing.suites"),
+    "keras": ("Keras models", "textgen_keras"),
+}
+
+
+def public_names(module: str) -> list[str]:
+    """The names of a module that docs/stability.md promises, with the module's."""
+    content = import_module(module)
+    names = getattr(content, "__all__", None) or [
+        name for name, value in vars(content).items() if isinstance(value, type) and value.__module__ == module
+    ]
+    return [f"{module}.{name}" for name in names if f"{module}.{name}" not in sys.modules]
+
+
+def api_pages() -> Iterator[tuple[str, str, list[str]]]:
+    """Name, title and names of each page of the API reference; every name in ``textgen.__all__`` is on one."""
+    room = {name: home.split(".")[1] for home, names in vars(textgen)["_HOMES"].items() for name in names}
+    left = {"__version__": "base", **room}
+    for page, (title, rooms) in API.items():
+        names = [name for name, home in left.items() if home in rooms]
+        yield page, title, [f"textgen.{name}" for name in names]
+        left = {name: home for name, home in left.items() if home not in rooms}
+    if left:
+        log.warning("no page of the API has the rooms of %s: name them in docs/site/pages.py", ", ".join(left))
+    for page, (title, module) in MODULES.items():
+        yield page, title, public_names(module)
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Adds the files outside docs/, and the pages of the API."""
+    for place, path in OUTSIDE.items():
+        files.append(File.generated(config, place, abs_src_path=str(path)))
+    for page, title, names in api_pages():
+        content = "\n\n".join([f"# {title}", *(f"::: {name}" for name in names)])
+        files.append(File.generated(config, f"api/{page}.md", content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Leads links to files outside docs/ to their places on the site; folders have none, so they are no links there."""
+    source = OUTSIDE.get(page.file.src_uri, DOCS / page.file.src_uri)
+    places = {path: DOCS / place for place, path in OUTSIDE.items()}
+
+    def lead(link: re.Match[str]) -> str:
+        target = Path(os.path.normpath(source.parent / link["path"]))
+        if target.is_dir():
+            return link["text"]
+        place = os.path.relpath(places.get(target, target), (DOCS / page.file.src_uri).parent)
+        return f"[{link['text']}]({place}{link['anchor'] or ''})"
+
+    return re.sub(r"\[(?P<text>[^]]*)\]\((?P<path>(?!\w+:)[^)#\s]+)(?P<anchor>#[^)]*)?\)", lead, markdown)
+
+
+class Docstrings(griffe.Extension):
+    """Docstrings as this project writes them: ``#:`` before a variable, and roles, which become links."""
+
+    def on_attribute_instance(self, *, attr: griffe.Attribute, **_: Any) -> None:
+        """Takes the comment ``#:`` before, or beside, an attribute as its docstring."""
+        if attr.docstring is None and attr.lineno is not None and isinstance(attr.filepath, Path):
+            lines = attr.lines_collection[attr.filepath]
+            _, beside, text = lines[attr.lineno - 1].partition("#:")
+            comment = [text.strip()] if beside else []
+            for line in [] if beside else reversed(lines[: attr.lineno - 1]):
+                if not line.strip().startswith("#:"):
+                    break
+                comment.insert(0, line.strip().removeprefix("#:").strip())
+            if comment:
+                attr.docstring = griffe.Docstring("\n".join(comment), parent=attr)
+
+    def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
+        """Warns of public names without docstring, and makes links of roles."""
+        for name in undocumented(pkg):
+            log.warning("%s has no docstring", name)
+        for each in _objects(pkg):
+            if each.docstring:
+                each.docstring.value = re.sub(r":\w+:`(~?)([\w.]+)`", _link, each.docstring.value)
+
+
+def undocumented(package: griffe.Module) -> list[str]:
+    """The public names of a package, and the public members of classes among them, that have no docstring."""
+    names = [name for page in api_pages() for name in page[2] if name.partition(".")[0] == package.name]
+    found = []
+    for name in names:
+        named = package[name.partition(".")[2]]
+        target = named.final_target if named.is_alias else named
+        members = target.members.items() if target.is_class else ()
+        found += [name] if not target.docstring else []
+        found += [f"{name}.{key}" for key, each in members if not key.startswith(("_", "test_")) and not _is_documented(each)]
+    return found
+
+
+def _is_documented(member: Any) -> bool:
+    """Whether a member has a docstring, or one of the class has it: among its attributes, or in that of a base."""
+    if member.docstring or member.name == "model_config":
+        return True
+    owners = [member.parent, *member.parent.mro()]
+    listed = re.compile(rf"^ *{member.name}(?: \(.*\))?: ", re.MULTILINE)
+    return any(
+        (owner.docstring and listed.search(owner.docstring.value))
+        or (member.name in owner.members and owner.members[member.name].docstring)
+        for owner in owners
+    )
+
+
+def _objects(parent: Any) -> Iterator[Any]:
+    yield parent
+    for member in parent.members.values():
+        if not member.is_alias:
+            yield from _objects(member)
+
+
+def _link(role: re.Match[str]) -> str:
+    """A link to a public name; for any other, the name as code."""
+    path = role[2].split(".")
+    name = next((part for part in path if part in textgen.__all__), None)
+    if name is None:
+        return f"`{path[-1] if role[1] else role[2]}`"
+    return f"[`{'.'.join(path[path.index(name) :])}`][textgen.{name}]"
