@@ -14,6 +14,7 @@ from typing import Any
 
 import griffe
 from mkdocs.structure.files import File, Files
+from nbconvert import MarkdownExporter
 
 import textgen
 
@@ -75,12 +76,15 @@ def api_pages() -> Iterator[tuple[str, str, list[str]]]:
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Adds the files outside docs/, and the pages of the API."""
+    """Adds the files outside docs/, the pages of the API, and notebooks, as Markdown."""
     for place, path in OUTSIDE.items():
         files.append(File.generated(config, place, abs_src_path=str(path)))
     for page, title, names in api_pages():
         content = "\n\n".join([f"# {title}", *(f"::: {name}" for name in names)])
         files.append(File.generated(config, f"api/{page}.md", content=content))
+    for path in (DOCS / "notebooks").glob("*.ipynb"):
+        content = f"{MarkdownExporter().from_filename(path)[0]}\n[This notebook as a file]({path.name})\n"
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=content))
     return files
 
 
@@ -133,7 +137,9 @@ def undocumented(package: griffe.Module) -> list[str]:
         target = named.final_target if named.is_alias else named
         members = target.members.items() if target.is_class else ()
         found += [name] if not target.docstring else []
-        found += [f"{name}.{key}" for key, each in members if not key.startswith(("_", "test_")) and not _is_documented(each)]
+        found += [
+            f"{name}.{key}" for key, each in members if not key.startswith(("_", "test_")) and not _is_documented(each)
+        ]
     return found
 
 

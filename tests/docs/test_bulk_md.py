@@ -3,18 +3,16 @@
 import csv
 import inspect
 import json
-import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 import textgen
+from tests.documents import blocks, variables
 from textgen.bulk import distinct, write
 from textgen.bulk.batch_file import Body
 from textgen_local import engine
@@ -24,15 +22,7 @@ PAGE = (DOCS / "bulk.md").read_text(encoding="utf-8")
 RUN = Path(__file__).parents[1] / "recorded" / "gru-names"
 
 
-class Block(NamedTuple):
-    """A fenced block, and the name of its file, if the line before it is one: `name`:"""
-
-    file: str
-    language: str
-    content: str
-
-
-BLOCKS = [Block(*found) for found in re.findall(r"(?:`([\w.]+)`:\n\n)?```(\w+)\n(.*?)```", PAGE, re.DOTALL)]
+BLOCKS = blocks(PAGE)
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +30,7 @@ def folder(tmp_path_factory):
     """A folder in which all blocks of the page were run, in order."""
     folder = tmp_path_factory.mktemp("bulk")
     shutil.copytree(RUN, folder / "runs" / "dinos")
-    script = folder / "bin" / "textgen"
-    script.parent.mkdir()
-    script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m textgen "$@"\n')
-    script.chmod(0o755)
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("TEXTGEN_")}
-    variables["PATH"] = f"{script.parent}{os.pathsep}{os.environ['PATH']}"
+    environment = variables(folder)
     for block in BLOCKS:
         if block.file:
             (folder / block.file).write_text(block.content, encoding="utf-8")
@@ -54,11 +39,11 @@ def folder(tmp_path_factory):
             if ".parquet" in command:
                 pytest.importorskip("pyarrow")
             shell = ["sh", "-ec", command]
-            done = subprocess.run(shell, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+            done = subprocess.run(shell, cwd=folder, env=environment, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{command}\n{done.stderr}"
         if block.language == "python":
             program = [sys.executable, "-c", block.content]
-            done = subprocess.run(program, cwd=folder, env=variables, capture_output=True, text=True, check=True)
+            done = subprocess.run(program, cwd=folder, env=environment, capture_output=True, text=True, check=True)
             assert re.fullmatch(r"1000 texts of \d{4} drawn\n", done.stdout)
     return folder
 

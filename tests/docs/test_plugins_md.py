@@ -1,27 +1,18 @@
-"""The tutorial docs/plugins.md, run as it is: its files are written, its commands run, their output compared."""
+"""docs/tutorials/extend.md and docs/plugins.md, run as they are: files are written, commands run, output compared."""
 
 import re
 import shutil
 import subprocess
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
+from tests.documents import blocks
+
 DOCS = Path(__file__).parents[2] / "docs"
-PAGE = (DOCS / "plugins.md").read_text(encoding="utf-8")
-
-
-class Block(NamedTuple):
-    """A fenced block, and the name of its file, if the line before the block is one: `name`:"""
-
-    file: str
-    language: str
-    content: str
-
-
-BLOCKS = [Block(*found) for found in re.findall(r"(?:`([\w.]+)`:\n\n)?```(\w*)\n(.*?)```", PAGE, re.DOTALL)]
+PAGE = "".join((DOCS / page).read_text(encoding="utf-8") for page in ("tutorials/extend.md", "plugins.md"))
+BLOCKS = blocks(PAGE)
 
 
 @pytest.mark.keras

@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 
 import textgen
+from tests import documents
 from tests.trials.container import NOBODY, READ_ONLY, can_seal
 
 for needed in ("starlette", "uvicorn", "prometheus_client", "httpx", "openai"):
@@ -47,15 +48,7 @@ ADDRESS = "http://127.0.0.1:8080"
 GRACE = inspect.signature(command.serve).parameters["grace"].default
 
 
-class Block(NamedTuple):
-    """A fenced block, and the name of its file, if the line before it ends with one: `name`:"""
-
-    file: str
-    language: str
-    content: str
-
-
-BLOCKS = [Block(*found) for found in re.findall(r"(?:`([\w.-]+)`:\n\n)?```(\w+)\n(.*?)```", PAGE, re.DOTALL)]
+BLOCKS = documents.blocks(PAGE)
 
 #: The lines of shell blocks, by their commands.
 LINES = [line for block in BLOCKS if block.language == "sh" for line in block.content.splitlines()]
@@ -74,7 +67,7 @@ def first_cells(text: str) -> set[str]:
     return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
 
 
-def blocks(language: str, title: str) -> list[Block]:
+def blocks(language: str, title: str) -> list[documents.Block]:
     """The blocks of a section in a language."""
     return [block for block in BLOCKS if block.language == language and block.content in section(title)]
 
@@ -86,14 +79,9 @@ class Workplace:
         self.folder = folder
         for name, recorded in (("dinos", "gru-names"), ("20261122-064431-agnews-lstm", "lstm-trees")):
             shutil.copytree(RECORDED / recorded, folder / "runs" / name)
-        script = folder / "bin" / "textgen"
-        script.parent.mkdir()
-        script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m textgen "$@"\n')
-        script.chmod(0o755)
         for name in ("keys", "secret"):
             (folder / name).write_text(f"the-{name}\n")
-        outer = {name: value for name, value in os.environ.items() if not name.startswith("TEXTGEN_")}
-        self.variables = outer | {"PATH": f"{script.parent}{os.pathsep}{os.environ['PATH']}"}
+        self.variables = documents.variables(folder)
 
     def shell(self, line: str, url: str, **variables: str) -> str:
         """What a line of the page prints, with the address of another server."""
@@ -234,7 +222,7 @@ def test_curl_without_json_is_told_what_to_send(served, workplace):
         assert workplace.shell(line, served.url) == str(status)
 
 
-def run_python(block: Block, served: Served, workplace: Workplace) -> list[str]:
+def run_python(block: documents.Block, served: Served, workplace: Workplace) -> list[str]:
     file = workplace.folder / "example.py"
     file.write_text(block.content.replace(ADDRESS, served.url), encoding="utf-8")
     return workplace.shell(f"{shlex.quote(sys.executable)} example.py", served.url).splitlines()
