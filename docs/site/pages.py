@@ -52,6 +52,10 @@ MODULES = {
 }
 
 
+#: A role of Sphinx: a path, or a text and a path.
+ROLE = r":\w+:`(?:(?P<text>[^`<]+?)\s+<[^`>]+>|(?P<short>~?)(?P<path>[\w.]+))`"
+
+
 def public_names(module: str) -> list[str]:
     """The names of a module that docs/stability.md promises, with the module's."""
     content = import_module(module)
@@ -125,7 +129,7 @@ class Docstrings(griffe.Extension):
             log.warning("%s has no docstring", name)
         for each in _objects(pkg):
             if each.docstring:
-                each.docstring.value = re.sub(r":\w+:`(~?)([\w.]+)`", _link, each.docstring.value)
+                each.docstring.value = re.sub(ROLE, _link, each.docstring.value)
 
 
 def undocumented(package: griffe.Module) -> list[str]:
@@ -165,8 +169,10 @@ def _objects(parent: Any) -> Iterator[Any]:
 
 def _link(role: re.Match[str]) -> str:
     """A link to a public name; for any other, the name as code."""
-    path = role[2].split(".")
+    if role["text"]:
+        return f"`{role['text']}`"
+    path = role["path"].split(".")
     name = next((part for part in path if part in textgen.__all__), None)
     if name is None:
-        return f"`{path[-1] if role[1] else role[2]}`"
+        return f"`{path[-1] if role['short'] else role['path']}`"
     return f"[`{'.'.join(path[path.index(name) :])}`][textgen.{name}]"
