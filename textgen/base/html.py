@@ -6,6 +6,7 @@ Colours are the page's own, or translucent, so that they suit light and dark pag
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
@@ -13,6 +14,9 @@ from textgen.base.console import visible
 
 #: The most characters of a text, and rows of a table, that are shown.
 MOST_CHARACTERS, MOST_ROWS = 2000, 50
+
+#: The most tokens that are coloured one by one, and the surprise in bits from which on a colour is no stronger.
+MOST_TOKENS, MOST_BITS = 600, 10
 
 _CELL = "text-align:left;vertical-align:top;padding:1px 12px 1px 0"
 _TEXT = "white-space:pre-wrap;overflow-wrap:anywhere;margin:0;background:none;color:inherit;padding:0"
@@ -42,6 +46,27 @@ def block(text: str, most: int = MOST_CHARACTERS) -> str:
 def preformatted(html: str) -> str:
     """A text of its own lines that is HTML already."""
     return f'<pre style="{_TEXT};margin:6px 0">{html}</pre>'
+
+
+def coloured(tokens: Iterable[tuple[str, float | None]], text: str, most: int) -> str:
+    """A text whose tokens are the stronger coloured the less likely they were.
+
+    Args:
+        tokens: their texts, and their log-probabilities (nats), if they are known.
+        text: the texts of the tokens, as far as they belong to it.
+        most: characters that are shown.
+    """
+    parts, start = [], 0
+    for piece, log_probability in tokens:
+        shown = text[start : min(start + len(piece), most)]
+        start += len(piece)
+        if log_probability is None:
+            parts.append(escaped(shown))
+        elif shown:
+            strength = min(-log_probability / math.log(2) / MOST_BITS, 1) * 0.75
+            style = f"background:rgba(230,97,0,{strength:.2f})"
+            parts.append(f'<span style="{style}" title="{math.exp(log_probability):.2g}">{escaped(shown)}</span>')
+    return "".join(parts) + escaped(cut(text, most)[most:])
 
 
 def line(text: str, *, faint: bool = False) -> str:
