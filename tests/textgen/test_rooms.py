@@ -25,9 +25,21 @@ ROOMS = (
         "generation",
         "plugins",
         "training",
+        "notebook",
         "saved_run",
     ),
-    *("evaluation", "exporting", "bulk", "text_generator", "api", "__init__", "testing", "cli", "__main__"),
+    *(
+        "evaluation",
+        "training_text",
+        "exporting",
+        "bulk",
+        "text_generator",
+        "api",
+        "__init__",
+        "testing",
+        "cli",
+        "__main__",
+    ),
 )
 
 #: The most files in a room, and beside the rooms, that can be seen at a glance.
