@@ -28,7 +28,7 @@ fuzz: $(STAMP)
 # The site, into build/site: any broken link or public name without docstring ends it. Needs no network.
 docs: $(STAMP)
 	$(BIN)/python docs/generate.py
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --config-file docs/site/mkdocs.yml
 	@echo "open it in a browser: build/site/index.html"
 
 demo: $(STAMP)

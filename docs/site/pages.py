@@ -87,13 +87,13 @@ def on_files(files: Files, config: Any) -> Files:
         content = "\n\n".join([f"# {title}", *(f"::: {name}" for name in names)])
         files.append(File.generated(config, f"api/{page}.md", content=content))
     for path in (DOCS / "notebooks").glob("*.ipynb"):
-        content = f"{MarkdownExporter().from_filename(path)[0]}\n[This notebook as a file]({path.name})\n"
+        content, _ = MarkdownExporter().from_filename(path)
         files.append(File.generated(config, f"notebooks/{path.stem}.md", content=content))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Leads links to files outside docs/ to their places on the site; folders have none, so they are no links there."""
+    """Leads links to files outside docs/, and to notebooks, to their places on the site; folders have none."""
     source = OUTSIDE.get(page.file.src_uri, DOCS / page.file.src_uri)
     places = {path: DOCS / place for place, path in OUTSIDE.items()}
 
@@ -101,10 +101,13 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         target = Path(os.path.normpath(source.parent / link["path"]))
         if target.is_dir():
             return link["text"]
-        place = os.path.relpath(places.get(target, target), (DOCS / page.file.src_uri).parent)
+        target = places.get(target, target.with_suffix(".md") if target.suffix == ".ipynb" else target)
+        place = os.path.relpath(target, (DOCS / page.file.src_uri).parent)
         return f"[{link['text']}]({place}{link['anchor'] or ''})"
 
-    return re.sub(r"\[(?P<text>[^]]*)\]\((?P<path>(?!\w+:)[^)#\s]+)(?P<anchor>#[^)]*)?\)", lead, markdown)
+    markdown = re.sub(r"\[(?P<text>[^]]*)\]\((?P<path>(?!\w+:)[^)#\s]+)(?P<anchor>#[^)]*)?\)", lead, markdown)
+    notebook = source.with_suffix(".ipynb")
+    return f"{markdown}\n[This notebook as a file]({notebook.name})\n" if notebook.exists() else markdown
 
 
 class Docstrings(griffe.Extension):
