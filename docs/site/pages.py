@@ -33,7 +33,7 @@ OUTSIDE = {
 #: The pages of names in ``textgen.__all__``: a title, and the rooms whose names it has.
 API = {
     "generators": ("Train, load, write", ("api", "text_generator", "generation")),
-    "text": ("Corpora and tokenizers", ("text",)),
+    "text": ("Corpora and tokenizers", ("text", "training_text")),
     "model": ("Models", ("model", "training")),
     "sampling": ("Samplers", ("sampling",)),
     "exporting": ("Exporters", ("exporting", "runs")),
