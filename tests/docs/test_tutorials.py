@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ class Reader:
         program = line.split(maxsplit=1)[0]
         if shutil.which(program, path=self._variables["PATH"]) is None:
             pytest.skip(f"needs {program}")
-        options = {"cwd": self.folder, "env": self._variables, "text": True}
+        options: dict[str, Any] = {"cwd": self.folder, "env": self._variables, "text": True}
         if line.startswith("textgen serve"):
             command = ["sh", "-ec", f"exec {line} --port 0"]
             self._server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **options)
