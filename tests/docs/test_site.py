@@ -189,7 +189,7 @@ def test_the_search_finds_names_and_words(site, browser):
         page.goto(f"{site.as_uri()}/index.html")
         page.locator(".md-search__input").click()
         page.locator(".md-search-result__meta", has_text="Type to start searching").wait_for()
-        page.locator(".md-search__input").fill(word)
+        page.locator(".md-search__input").press_sequentially(word)  # it listens to keys
         found = page.locator(f".md-search-result__link[href*='{place}']").first
         found.wait_for()
         found.click()
