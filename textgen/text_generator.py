@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import replace
 from functools import partial
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 from textgen.base import values
 from textgen.errors import ArtifactError, CorpusError, OptionError
@@ -24,6 +24,7 @@ from textgen.text.vocabulary import as_in_training
 
 if TYPE_CHECKING:
     from textgen.bulk.write import WriteReport
+    from textgen.draft import Draft
     from textgen.evaluation.evaluate import Evaluation
     from textgen.evaluation.samples import Progress
 
@@ -173,7 +174,7 @@ class TextGenerator:
                 samplers.
         """
         request = Request.of(self.defaults, self.run.chain, prompt, **options)
-        normalization = "NFC" if options.get("normalize") else self.artifact.manifest.normalization
+        normalization = self._normalization(options)
         texts = {
             text: as_in_training(self.tokenizer, text, normalization) for text in {*request.prompts, *request.stop}
         }
@@ -182,6 +183,10 @@ class TextGenerator:
             prompts=tuple(texts[prompt] for prompt in request.prompts),
             stop=tuple(texts[stop] for stop in request.stop),
         )
+
+    def _normalization(self, options: Wishes) -> Literal["NFC"] | None:
+        """The normal form of prompts."""
+        return "NFC" if options.get("normalize") else self.artifact.manifest.normalization
 
     def save_continuation(self, path: str | PathLike[str], continuation: Continuation) -> None:
         """Write a continuation to a file, for :meth:`load_continuation` with this model in any runtime.
@@ -218,6 +223,30 @@ class TextGenerator:
     def sample(self, request: Request) -> list[Generation]:
         """Write the texts of a request; the generations are in the order of its prompts."""
         return finish(self.pieces(request))
+
+    def draft(self, prompt: str | None = None, **options: Unpack[Wishes]) -> Draft:
+        """Begin a text to write together: see what may come next, choose, append, undo, let the model write on.
+
+        Args:
+            prompt: text to continue; by default the run's own prompt, or none.
+            **options: those of :meth:`request`, for a single text. ``length`` and ``stop`` say where the model stops
+                when it writes on.
+
+        Raises:
+            OptionError: as :meth:`request`; and if the options ask for several texts.
+            UnknownCharacterError: if the prompt has an unknown character.
+
+        Example:
+            >>> draft = textgen.load("runs/names").draft("Ty", temperature=0.8, seed=7)  # doctest: +SKIP
+            >>> draft.choices(3)  # doctest: +SKIP
+            >>> draft.choose(draft.choices()[0])  # doctest: +SKIP
+            >>> "".join(draft.write()), draft.text  # doctest: +SKIP
+        """
+        from textgen.draft import Draft
+
+        request = self.request(prompt, **options)
+        prepare = partial(as_in_training, self.tokenizer, normalization=self._normalization(options))
+        return Draft(self._checked, self.tokenizer, self.boundaries, request, prepare=prepare)
 
     def pieces(self, request: Request) -> Generator[Piece, None, list[Generation]]:
         """Write the texts of a request: a generator that yields pieces of text, and returns the generations."""

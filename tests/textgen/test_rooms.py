@@ -27,7 +27,7 @@ ROOMS = (
         "training",
         "saved_run",
     ),
-    *("evaluation", "exporting", "bulk", "text_generator", "api", "__init__", "testing", "cli", "__main__"),
+    *("evaluation", "exporting", "bulk", "draft", "text_generator", "api", "__init__", "testing", "cli", "__main__"),
 )
 
 #: The most files in a room, and beside the rooms, that can be seen at a glance.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from textgen.base.streams import print_json, results
+from textgen.base.streams import print_json, print_result, results
 from textgen.cli.parameters import (
     DataDir,
     Device,
@@ -100,6 +101,13 @@ def sample(
     device: Device = None,
     trust_graph: TrustGraph = False,
     stream: Annotated[bool, typer.Option("--stream", help="Show the text as it is written.")] = False,
+    interactive: Annotated[
+        bool,
+        typer.Option(
+            "--interactive",
+            help="Write a text together, on a terminal: choose among the next tokens, type, undo, let the model write.",
+        ),
+    ] = False,
     novelty: Annotated[
         bool, typer.Option("--novelty", help="Print the share of texts that are not training documents.")
     ] = False,
@@ -150,6 +158,7 @@ def sample(
     """Write text with a trained model."""
     from textgen.api import load
     from textgen.base.console import notice, say
+    from textgen.cli.sample.interactive import Conversation, check_terminal, is_terminal
     from textgen.cli.sample.job import check_options, write
     from textgen.cli.sample.output import Output
     from textgen.cli.sample.prompts import read_prompts
@@ -159,12 +168,17 @@ def sample(
 
     if stream and as_json:
         raise OptionError("--stream and --json exclude each other")
+    if interactive:
+        check_terminal()
+    if interactive and (stream or as_json or novelty):
+        other = "stream" if stream else "json" if as_json else "novelty"
+        raise OptionError(f"--interactive and --{other} exclude each other")
     job: dict[str, Any] = {
         **{"column": column, "keep": keep, "unique": unique, "novel": novel, "match": match, "max_length": max_length},
         **{"log_probability": log_probability, "on_bad_row": on_bad_row, "shard_rows": shard_rows},
         **{"workers": workers, "engine": engine},
     }
-    shown = {"stream": stream, "json": as_json, "novelty": novelty, "save_state": save_state, "load_state": load_state}
+    shown = {"interactive": interactive, "stream": stream, "json": as_json, "novelty": novelty, "save_state": save_state, "load_state": load_state}
     check_options(out, {**job, "set": assignments}, shown)
     texts: dict[str, Any] = {
         **{
@@ -179,6 +193,8 @@ def sample(
     }
     prompts = [*(prompt or []), *read_prompts(prompt_file, prompts_file if out is None else None)]
     many = max(len(given or []) for given in (prompts, label, temperature)) > 1
+    if interactive and (num > 1 or many):
+        raise OptionError("--interactive writes a single text: use one prompt, one text, one temperature, one label")
     if save_state is not None and (num > 1 or many or prompts_file):
         raise OptionError(
             "--save-state keeps the state of a single text: use one prompt, one text, one temperature, one label"
@@ -205,18 +221,28 @@ def sample(
         )
         return
     training = _read_training(generator, data_dir) if novelty else None
-    if as_json:
+    generations: list[Generation] = []
+    if interactive:
+        draft = generator.draft(*request.prompts, **texts | {"seed": request.seed}, continuation=continuation)
+        Conversation(draft, partial(remarks, generator.tokenizer, stop=(), on_unknown=request.on_unknown)).hold()
+        print_result(draft.text)
+        continued = draft.continuation
+    elif as_json:
         generations = generator.sample(request)
         print_json([_as_json(generation) for generation in generations])
     else:
         show = _stream if stream else _print
         generations = show(generator, request, Output(generator, request, _headings(label or [], temperature or [])))
     if save_state is not None:
-        continued = generations[0].continuation
-        assert continued is not None  # the request asked for it
+        continued = continued if interactive else generations[0].continuation
+        if continued is None:
+            raise OptionError("there is no text, and so no state for --save-state")
         generator.save_continuation(save_state, continued)
     if seed is None and continuation is None and not as_json:
-        say(f"seed {request.seed}; the same text again: --seed {request.seed}")
+        how = "the same text from the same input" if interactive else "the same text again"
+        say(f"seed {request.seed}; {how}: --seed {request.seed}")
+        if not (interactive or prompts) and results().isatty() and is_terminal():
+            say("to write together with the model: --interactive")
     if device is None and generator.runtime.device != "cpu":
         say(f"ran on {generator.runtime.device}")
     if training is not None:
