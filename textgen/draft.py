@@ -143,7 +143,7 @@ class Draft:
 
     @property
     def continuation(self) -> Continuation | None:
-        """The point that is reached, for a :meth:`request <textgen.TextGenerator.request>`; ``None`` before any text."""
+        """The point reached, for a :meth:`request <textgen.TextGenerator.request>`; ``None`` before any text."""
         place = self._place
         if not place.tail:
             return None
