@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from textgen.base.console import say
 from textgen.base.streams import messages
@@ -61,6 +62,14 @@ def is_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty() and messages().isatty()
 
 
+class _Interrupted(KeyboardInterrupt):
+    """Ctrl-C, which stops what is under way, and not the conversation; any other signal ends that, too."""
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise _Interrupted
+
+
 class Conversation:
     """The conversation about a draft, on stderr and stdin.
 
@@ -77,7 +86,14 @@ class Conversation:
         self._saved: set[Path] = set()
 
     def hold(self) -> None:
-        """Ask until the user ends it."""
+        """Ask until the user ends it. In the meantime, Ctrl-C stops only what is under way."""
+        former = signal.signal(signal.SIGINT, _interrupt)
+        try:
+            self._hold()
+        finally:
+            signal.signal(signal.SIGINT, former)
+
+    def _hold(self) -> None:
         from textgen.errors import TextgenError, one_line
 
         _say_folded(INTRODUCTION.split(" "), " ")
@@ -94,7 +110,7 @@ class Conversation:
             except EOFError:
                 say("")
                 return
-            except KeyboardInterrupt:
+            except _Interrupted:
                 say("\nto end: :q or Ctrl-D")
             except UnicodeDecodeError:
                 say("this cannot be read: the terminal and Python have other encodings")
@@ -167,7 +183,7 @@ class Conversation:
         pieces = self._draft.write(length)
         first = next(pieces)  # before anything is shown, in case it cannot
         terminal.write(f"\n{begun}{first}")
-        with suppress(KeyboardInterrupt):
+        with suppress(_Interrupted):
             for piece in pieces:
                 terminal.write(piece)
                 terminal.flush()
