@@ -14,7 +14,7 @@ from textgen.base.version import __version__
 
 #: The public names by the module that defines them; ``__init__.pyi`` has the same for type checkers.
 _HOMES = {
-    "textgen.api": ("cross_validate", "export", "load", "train"),
+    "textgen.api": ("Interrupted", "cross_validate", "export", "load", "read", "train"),
     "textgen.base.console": ("notice", "progress_bar", "show_progress"),
     "textgen.base.environment": ("cache_folder", "keep_in_cache"),
     "textgen.files.writing": ("quoted", "sha256", "write_atomically"),
@@ -79,6 +79,7 @@ _HOMES = {
     "textgen.text.vocabulary": ("Unknown",),
     "textgen.text_generator": ("TextGenerator",),
     "textgen.base.cluster": ("Cluster",),
+    "textgen.training_text": ("Example", "TrainingText"),
     "textgen.training.display": ("Display", "LineDisplay", "make_display"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

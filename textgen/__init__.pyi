@@ -1,8 +1,10 @@
 """The public names for type checkers; ``__init__.py`` imports each when it is first used."""
 
+from textgen.api import Interrupted as Interrupted
 from textgen.api import cross_validate as cross_validate
 from textgen.api import export as export
 from textgen.api import load as load
+from textgen.api import read as read
 from textgen.api import train as train
 from textgen.base.cluster import Cluster as Cluster
 from textgen.base.console import notice as notice
@@ -115,5 +117,7 @@ from textgen.text_generator import TextGenerator as TextGenerator
 from textgen.training.display import Display as Display
 from textgen.training.display import LineDisplay as LineDisplay
 from textgen.training.display import make_display as make_display
+from textgen.training_text import Example as Example
+from textgen.training_text import TrainingText as TrainingText
 
 __all__: list[str]

@@ -1,4 +1,4 @@
-"""The Python interface: load a run and generate text, train one, export it, or cross-validate it."""
+"""The Python interface: look at a text, train a run on it, load one and generate text, export or cross-validate it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from textgen.base import values
+from textgen.base.cluster import Cluster
 from textgen.errors import OptionError
-from textgen.options import merge_settings
+from textgen.files.writing import quoted
+from textgen.options import Settings, merge_settings
 from textgen.plugins.registry import Registry, plugins
 from textgen.runs.artifact import Artifact, Trust
+from textgen.runs.folder import find_run
 from textgen.saved_run import SavedRun
 from textgen.text_generator import TextGenerator
 
@@ -24,6 +27,32 @@ if TYPE_CHECKING:
     from textgen.text.tokenizer import Tokenizer
     from textgen.training.display import Display
     from textgen.training.plan import Plan
+    from textgen.training_text import TrainingText
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was interrupted, as by Ctrl-C or the stop button of a notebook, after everything was saved.
+
+    It ends a program, a loop and "Run all", as any :class:`KeyboardInterrupt`. Its message says how to resume.
+
+    Args:
+        run: the folder of the run.
+        generator: as the attribute.
+
+    Attributes:
+        run: the folder of the run.
+        generator: writes with the best weights so far; ``None`` if none were saved yet.
+    """
+
+    def __init__(self, run: Path, generator: TextGenerator | None) -> None:
+        self.run = run
+        self.generator = generator
+        path = str(run)
+        write = f"; write with what it is by now: textgen.load({path!r})" if generator else ""
+        super().__init__(
+            f"training was stopped, and everything is saved in {path}; resume it with: textgen.train(resume={path!r}), "
+            f"on the command line: textgen train --resume {quoted(run)}{write}"
+        )
 
 
 def load(
@@ -127,13 +156,17 @@ def train(
     recipe: str | None = None,
     from_: str | PathLike[str] | None = None,
     refit: str | PathLike[str] | None = None,
+    resume: str | PathLike[str] | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     out: str | PathLike[str] | None = None,
     data_dir: str | PathLike[str] | None = None,
     callbacks: Sequence[Any] = (),
-    display: Display | None = None,
+    display: Display | Literal["auto"] | None = "auto",
 ) -> TextGenerator:
     """Trains a model and loads it.
+
+    Ctrl-C, or the stop button of a notebook, ends it after the current batch, with everything saved; pressed again, at
+    once. In a thread other than the main one, Python knows no interrupts.
 
     Under ``TF_CONFIG`` it is called in each worker. Only the first one writes the run and loads it from its folder; the
     others return the same weights from memory, with an artifact that has no files.
@@ -150,11 +183,14 @@ def train(
             tokenizer and options take the place of ``model``, ``tokenizer`` and ``recipe``.
         refit: a finished run, by its folder or its name, to train again on all of its text, for as many epochs as its
             best weights were; the new run is not judged. Its corpus, too, takes the place of ``corpus``.
+        resume: a run that stopped, or is to train longer, by its folder or its name: it goes on as if it had not
+            stopped. Of its options only some can change, such as the number of epochs.
         settings: options by table, such as ``{"model": {"units": 512}, "training": {"epochs": 5}}``.
         out: the run's folder; by default a new one in ``runs``.
         data_dir: a folder searched for the corpus's files before anything is downloaded.
         callbacks: objects to add to the training option ``callbacks``, for models that have it.
-        display: shows progress; by default nothing is shown.
+        display: shows progress. ``"auto"`` shows it in a notebook, in one output that is updated in place, and nothing
+            elsewhere; ``None`` shows nothing.
 
     Raises:
         OptionError: if an option is unknown, out of range, or not one of the model's, or ``text`` is not text.
@@ -162,21 +198,104 @@ def train(
         ArtifactError: if the folder is in use, the run to begin with has no weights that fit, or the best epoch of the
             run to train again is not known.
         UnavailableError: if a library is missing.
+        Interrupted: after Ctrl-C, with a generator of what is saved.
 
     Example:
         >>> textgen.train("dinos-lite", settings={"training": {"epochs": 5}}).generate()  # doctest: +SKIP
     """
-    from textgen.base.passed_text import keep_text
-    from textgen.training.display import Display
+    from textgen.notebook.display import shown
     from textgen.training.plan import make_plan
-    from textgen.training.settings import check_taken, read_settings
+    from textgen.training.settings import check_taken
     from textgen.training.train import is_chief, open_base, plan_refit
+    from textgen.training.train import resume as resume_run
     from textgen.training.train import train as train_run
 
     registry = plugins()
+    named = {"corpus": corpus, "text": text, "labels": labels, "model": model, "tokenizer": tokenizer, "recipe": recipe}
+    if resume is not None:
+        check_taken("resume", {**named, "from_": from_, "refit": refit, "out": out})
+        if Cluster.from_environment() is not None:
+            raise OptionError("a run of several workers is resumed on the command line: textgen train --resume RUN")
     if refit is not None:
-        taken = {"corpus": corpus, "text": text, "labels": labels, "from_": from_}
-        check_taken("refit", taken | {"model": model, "tokenizer": tokenizer, "recipe": recipe})
+        check_taken("refit", {**named, "from_": from_})
+    base = None
+    if from_ is not None:
+        check_taken("from_", {name: named[name] for name in ("model", "tokenizer", "recipe")})
+        base = open_base(values.path(from_, "from_"), registry)
+    wanted = _wanted(registry, named, settings, callbacks)
+    folder, data, plan = _path(out, "out"), _path(data_dir, "data_dir"), None
+    with shown(display) as chosen:
+        if resume is not None:
+            run = find_run(values.path(resume, "resume"))
+            artifact = resume_run(run, registry, chosen, changes=wanted, data_dir=data)
+        else:
+            if refit is None:
+                plan = make_plan(wanted, registry, data, recipe=_name(recipe, "recipe"), base=base)
+            else:
+                plan = plan_refit(values.path(refit, "refit"), registry, wanted, data)
+            artifact = train_run(plan, registry, chosen, folder=folder)
+    was_stopped = artifact.manifest.status == "interrupted"
+    if was_stopped and artifact.manifest.weights is None:
+        raise Interrupted(artifact.path, None)
+    generator = load(artifact.path) if plan is None or is_chief() else _in_memory(artifact, registry, plan)
+    if was_stopped:
+        raise Interrupted(artifact.path, generator)
+    return generator
+
+
+def read(
+    corpus: str | PathLike[str] | Iterable[str | PathLike[str]] | None = None,
+    *,
+    text: str | Iterable[str] | None = None,
+    labels: Iterable[str] | None = None,
+    tokenizer: str | None = None,
+    recipe: str | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    data_dir: str | PathLike[str] | None = None,
+) -> TrainingText:
+    """Reads a text as :func:`train` would with the same arguments, to look at it.
+
+    Args:
+        corpus: a registered name, or the path of a text file, a folder or a pattern, or several of them.
+        text: the text itself, instead of a corpus, as for :func:`train`.
+        labels: the label of each document of ``text``.
+        tokenizer: a registered name; by default one that suits the corpus.
+        recipe: a registered name, whose settings are the base of all others.
+        settings: options by table, such as ``{"training": {"length": 50}}``.
+        data_dir: a folder searched for the corpus's files before anything is downloaded.
+
+    Raises:
+        OptionError: if an option is unknown or out of range, or ``text`` is not text.
+        CorpusError: if the text cannot be read, or is empty.
+
+    Example:
+        >>> textgen.read("dinos-lite").example()  # doctest: +SKIP
+    """
+    from textgen.training_text import TrainingText
+
+    registry = plugins()
+    named = {"corpus": corpus, "text": text, "labels": labels, "tokenizer": tokenizer, "recipe": recipe}
+    return TrainingText.read(_wanted(registry, named, settings), registry, _path(data_dir, "data_dir"))
+
+
+def _wanted(
+    registry: Registry,
+    named: Mapping[str, Any],
+    settings: Mapping[str, Mapping[str, Any]] | None,
+    callbacks: Sequence[Any] = (),
+) -> Settings:
+    """The settings that arguments of :func:`train` ask for: of a text that is passed, those of its file.
+
+    Args:
+        registry: where names are looked up.
+        named: the arguments ``corpus``, ``text``, ``labels``, ``model``, ``tokenizer`` and ``recipe``, by name.
+        settings: options by table.
+        callbacks: to add to those of ``settings``.
+    """
+    from textgen.base.passed_text import keep_text
+    from textgen.training.settings import read_settings
+
+    corpus, text, labels = (named.get(name) for name in ("corpus", "text", "labels"))
     if text is not None:
         if corpus is not None:
             raise OptionError(f"give either corpus={str(corpus)!r} or text=…, not both")
@@ -185,28 +304,21 @@ def train(
         raise OptionError(
             "labels belong to text=…; for a corpus set corpus.label, as in settings={'corpus': {'label': …}}"
         )
-    chosen = {"model": model, "tokenizer": tokenizer, "recipe": recipe}
-    chosen = {name: None if value is None else values.text(value, name) for name, value in chosen.items()}
-    base = None
-    if from_ is not None:
-        check_taken("from_", chosen)
-        base = open_base(values.path(from_, "from_"), registry)
-    names = {"corpus": _corpus(corpus), "model": chosen["model"], "tokenizer": chosen["tokenizer"]}
-    wanted = read_settings(registry, names, _settings(settings), recipe=chosen["recipe"])
+    names = {name: _name(named.get(name), name) for name in ("model", "tokenizer")}
+    recipe = _name(named.get("recipe"), "recipe")
+    wanted = read_settings(registry, {"corpus": _corpus(corpus), **names}, _settings(settings), recipe=recipe)
     if labels is not None:
         wanted = merge_settings(wanted, {"corpus": {"label": "label"}})
     if not isinstance(callbacks, list | tuple):
         raise OptionError(f"callbacks must be a list, not {values.shown(callbacks)}")
     if callbacks:
-        named = wanted["training"].get("callbacks", ())
-        wanted = merge_settings(wanted, {"training": {"callbacks": [*callbacks, *named]}})
-    data = _path(data_dir, "data_dir")
-    if refit is None:
-        plan = make_plan(wanted, registry, data, recipe=chosen["recipe"], base=base)
-    else:
-        plan = plan_refit(values.path(refit, "refit"), registry, wanted, data)
-    artifact = train_run(plan, registry, display or Display(), folder=_path(out, "out"))
-    return load(artifact.path) if is_chief() else _in_memory(artifact, registry, plan)
+        given = wanted["training"].get("callbacks", ())
+        wanted = merge_settings(wanted, {"training": {"callbacks": [*callbacks, *given]}})
+    return wanted
+
+
+def _name(value: object, name: str) -> str | None:
+    return None if value is None else values.text(value, name)
 
 
 def _path(path: object, name: str) -> Path | None:

@@ -8,24 +8,34 @@ from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
-from textgen.base import values
+from textgen.base import html, values
 from textgen.errors import ArtifactError, CorpusError, OptionError
 from textgen.generation.batching import Batching
 from textgen.generation.continuation import Continuation, check_state_output
 from textgen.generation.job import Event, Failed, Job
 from textgen.generation.loop import finish, generate
-from textgen.generation.request import DEFAULT_LENGTH, MOST_TEXTS, Generation, Piece, Request, Wishes
+from textgen.generation.request import (
+    DEFAULT_LENGTH,
+    MOST_TEXTS,
+    Generation,
+    Generations,
+    Piece,
+    Request,
+    Texts,
+    Wishes,
+)
 from textgen.generation.runtime import Runtime
 from textgen.plugins.checks import checked
 from textgen.runs.artifact import Artifact
 from textgen.saved_run import SavedRun
 from textgen.text.tokenizer import Tokenizer
 from textgen.text.vocabulary import as_in_training
+from textgen.training.display import describe_quality
 
 if TYPE_CHECKING:
     from textgen.bulk.write import WriteReport
     from textgen.draft import Draft
-    from textgen.evaluation.evaluate import Evaluation
+    from textgen.evaluation.evaluation import Evaluation
     from textgen.evaluation.samples import Progress
     from textgen.exporting.page import Page
 
@@ -73,6 +83,24 @@ class TextGenerator:
         model = self.run.settings["model"]["name"]
         return f"TextGenerator({str(self.artifact.path)!r}, model={model!r}, runtime={self.runtime_name!r})"
 
+    def _repr_html_(self) -> str:
+        manifest, settings = self.artifact.manifest, self.run.settings
+        model = {name: value for name, value in settings["model"].items() if name in ("units", "layers")}
+        size = "".join(f", {value} {name}" for name, value in model.items())
+        facts = {
+            "model": f"{settings['model']['name']}{size}",
+            "corpus": settings["corpus"]["name"],
+            "vocabulary": f"{self.tokenizer.vocab_size:,}, {settings['tokenizer']['name']}",
+            "status": manifest.status,
+            "quality": describe_quality(manifest, speed=False),
+            "labels": ", ".join(manifest.labels),
+            "runtime": self.runtime_name,
+            "folder": str(self.artifact.path),
+            "write text": "generator.generate(prompt, length=200, temperature=0.8, seed=7)",
+            "load it again": f"textgen.load({str(self.artifact.path)!r})",
+        }
+        return html.box("TextGenerator", html.facts(facts))
+
     def __reduce__(self) -> tuple[Any, ...]:
         return self.loader, (str(self._folder),), {"defaults": self.defaults}
 
@@ -116,7 +144,7 @@ class TextGenerator:
         """
         prompt = values.plain(prompt)
         texts = [generation.whole for generation in self.sample(self.request(prompt, **options))]
-        return texts[0] if len(texts) == 1 and not isinstance(prompt, list) else texts
+        return texts[0] if len(texts) == 1 and not isinstance(prompt, list) else Texts(texts)
 
     def stream(self, prompt: str | None = None, **options: Unpack[Wishes]) -> Iterator[str]:
         """Write one text, and yield it while it is written: the prompt first; options as for :meth:`request`.
@@ -221,9 +249,23 @@ class TextGenerator:
         fingerprint = self.artifact.weights_sha256 or ""
         return Continuation.from_bytes(content, self._checked, self.tokenizer, fingerprint)
 
-    def sample(self, request: Request) -> list[Generation]:
-        """Write the texts of a request; the generations are in the order of its prompts."""
-        return finish(self.pieces(request))
+    def sample(self, request: Request | str | Sequence[str] | None = None, **options: Unpack[Wishes]) -> Generations:
+        """Write the texts of a request; the generations are in the order of its prompts.
+
+        Args:
+            request: what :meth:`request` returned; or a prompt or several, which are completed to a request.
+            **options: those of :meth:`request`, such as ``num=5, score=True``.
+
+        Raises:
+            OptionError: as :meth:`request`, or if a request is given options.
+
+        Example:
+            >>> textgen.load("runs/names").sample("Ram", num=5, score=True)  # doctest: +SKIP
+        """
+        if isinstance(request, Request) and options:
+            raise OptionError(f"a request has its options already; leave out {min(options)}")
+        wanted = request if isinstance(request, Request) else self.request(request, **options)
+        return Generations(finish(self.pieces(wanted)))
 
     def draft(self, prompt: str | None = None, **options: Unpack[Wishes]) -> Draft:
         """Begin a text to write together: see what may come next, choose, append, undo, let the model write on.
@@ -409,7 +451,7 @@ class TextGenerator:
             sampler: a chain, by default the run's own.
             temperature: replaces that of the chain.
             curve: whether to write at several temperatures, too: :attr:`Evaluation.curve
-                <textgen.evaluation.evaluate.Evaluation>`.
+                <textgen.evaluation.evaluation.Evaluation>`.
             data_dir: searched for the corpus's files before anything is downloaded.
             progress: called with the name of the current step, the amount done, and the total.
 

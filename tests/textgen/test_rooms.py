@@ -25,13 +25,26 @@ ROOMS = (
         "generation",
         "plugins",
         "training",
+        "notebook",
         "saved_run",
     ),
-    *("evaluation", "exporting", "bulk", "draft", "text_generator", "api", "__init__", "testing", "cli", "__main__"),
+    *(
+        "evaluation",
+        "training_text",
+        "exporting",
+        "bulk",
+        "draft",
+        "text_generator",
+        "api",
+        "__init__",
+        "testing",
+        "cli",
+        "__main__",
+    ),
 )
 
 #: The most files in a room, and beside the rooms, that can be seen at a glance.
-FILES, FILES_AT_THE_TOP = 12, 8
+FILES, FILES_AT_THE_TOP = 12, 9
 
 #: The templates hold packages of their own.
 MODULES = sorted(path for path in (ROOT / "textgen").rglob("*.py") if "templates" not in path.parts)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,10 +11,10 @@ import typer
 
 from textgen.base.console import folded, notice
 from textgen.base.streams import print_json, print_result
-from textgen.cli.parameters import AsJson, DataDir, complete_corpus
+from textgen.cli.parameters import AsJson, DataDir, complete_corpus, complete_recipe, complete_tokenizer
 
 if TYPE_CHECKING:
-    from textgen.evaluation.statistics import Bar, CorpusStatistics
+    from textgen.evaluation.statistics import Bar
     from textgen.text.corpus import Corpus
 
 app = typer.Typer(help="List, describe and download corpora.", no_args_is_help=True)
@@ -68,7 +66,7 @@ def info(
 ) -> None:
     """Show the size of a corpus and the lengths of its documents. Downloads it if necessary."""
     from textgen.errors import OptionError
-    from textgen.evaluation.statistics import measure
+    from textgen.evaluation.statistics import describe_corpus, measure
     from textgen.files.writing import is_special
     from textgen.runs.output import check_output
 
@@ -82,7 +80,7 @@ def info(
     statistics = measure(corpus.documents())
     if plot is not None:
         _plot(statistics.histogram, f"{name}: {statistics.documents:,} documents", plot)
-    facts = _facts(name, corpus, statistics)
+    facts = describe_corpus(name, corpus, statistics)
     if as_json:
         print_json(facts)
         return
@@ -90,6 +88,43 @@ def info(
     if corpus.layout == "documents":
         print_result("\ncharacters per document")
         _draw(statistics.histogram)
+
+
+@app.command()
+def show(
+    corpus: Annotated[
+        list[str],
+        typer.Argument(
+            help="The name of a corpus, or text files, folders or patterns.",
+            autocompletion=complete_corpus,
+            show_default=False,
+        ),
+    ],
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(help="The tokenizer, as for `textgen train`.", autocompletion=complete_tokenizer),
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A recipe, as for `textgen train`.", autocompletion=complete_recipe)
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="TABLE.OPTION=VALUE",
+            help="An option of corpus, tokenizer or training, as for `textgen train`; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Show a text as a model reads it: first characters, ids, vocabulary, and an example with its target."""
+    from textgen.api import read
+    from textgen.options import parse_settings
+
+    settings = parse_settings(assignments or [])
+    named = corpus if len(corpus) > 1 else corpus[0]
+    print_result(read(named, tokenizer=tokenizer, recipe=recipe, settings=settings, data_dir=data_dir))
 
 
 @app.command()
@@ -114,33 +149,6 @@ def _build(name: str, assignments: list[str], data_dir: Path | None) -> Corpus:
         )
     corpus: Corpus = plugins().make("corpus", {**settings.get("corpus", {}), "name": name}, data_dir)
     return corpus
-
-
-def _facts(name: str, corpus: Corpus, statistics: CorpusStatistics) -> dict[str, Any]:
-    """The facts that ``info`` prints; a stream does not have document lengths."""
-    provenance = corpus.provenance()
-    counts = asdict(statistics)
-    if corpus.layout == "stream":
-        counts = {label: counts[label] for label in ("characters", "distinct_characters")}
-    facts = {"corpus": name, "layout": corpus.layout, **counts, **corpus.findings}
-    if corpus.is_labelled:
-        facts["labels"] = dict(Counter(label for label, _ in corpus.labelled_documents()).most_common())
-    facts["options"] = corpus.settled_options.model_dump(mode="json", exclude_defaults=True)
-    return {**facts, "licence": provenance.licence, "homepage": provenance.homepage, "files": _files(corpus)}
-
-
-def _files(corpus: Corpus) -> list[dict[str, str]]:
-    """The files that the corpus reads, each with its hash, and whether that is the published one."""
-    from textgen.files.writing import sha256
-
-    sources = corpus.provenance().sources
-    files = []
-    for path in corpus.fetch():
-        published = next((s.sha256 for s in sources if path.as_posix().endswith(s.file)), None)
-        digest = sha256(path)
-        state = "your own" if published is None else "published" if digest == published else "differs"
-        files.append({"path": str(path), "sha256": digest, "state": state})
-    return files
 
 
 def _print_facts(facts: dict[str, Any]) -> None:

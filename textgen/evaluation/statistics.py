@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from textgen.errors import CorpusError
 from textgen.evaluation.novelty import Neighbours, count_new, find_neighbours
+from textgen.files.writing import sha256
+from textgen.text.corpus import Corpus
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -91,6 +93,31 @@ def measure(documents: Iterable[str], bars: int = 20) -> CorpusStatistics:
         longest=longest,
         histogram=[Bar(start, min(start + width - 1, longest), counts[index]) for index, start in enumerate(starts)],
     )
+
+
+def describe_corpus(name: str, corpus: Corpus, statistics: CorpusStatistics) -> dict[str, Any]:
+    """The facts about a corpus that ``textgen corpora info`` prints, by name; a stream has no document lengths."""
+    provenance = corpus.provenance()
+    counts = asdict(statistics)
+    if corpus.layout == "stream":
+        counts = {label: counts[label] for label in ("characters", "distinct_characters")}
+    facts = {"corpus": name, "layout": corpus.layout, **counts, **corpus.findings}
+    if corpus.is_labelled:
+        facts["labels"] = dict(Counter(label for label, _ in corpus.labelled_documents()).most_common())
+    facts["options"] = corpus.settled_options.model_dump(mode="json", exclude_defaults=True)
+    return {**facts, "licence": provenance.licence, "homepage": provenance.homepage, "files": _files(corpus)}
+
+
+def _files(corpus: Corpus) -> list[dict[str, str]]:
+    """The files that a corpus reads, each with its hash, and whether that is the published one."""
+    sources = corpus.provenance().sources
+    files = []
+    for path in corpus.fetch():
+        published = next((s.sha256 for s in sources if path.as_posix().endswith(s.file)), None)
+        digest = sha256(path)
+        state = "your own" if published is None else "published" if digest == published else "differs"
+        files.append({"path": str(path), "sha256": digest, "state": state})
+    return files
 
 
 def compare_texts(texts: Sequence[str], training: Iterable[str]) -> TextStatistics:

@@ -267,6 +267,7 @@ class Writing(Group):
         ids = [np.array([last, *row.new_ids], np.int32) for last, row in zip(self._last_ids, self.rows, strict=True)]
         scores, self._read_state = score(self._runtime, ids, self._read_state)
         for row, each in zip(self.rows, scores, strict=True):
+            row.log_probabilities += each.log_probabilities.tolist()
             for value in each.log_probabilities.tolist():  # a sum of all at once would depend on the chunks
                 row.log_probability += value
 

@@ -85,6 +85,7 @@ class Job:
             finish_reason=row.finish_reason,
             unknown=self.unknown(index),
             log_probability=row.log_probability if request.score else None,
+            tokens=row.tokens() if request.score else None,
             continuation=_continuation(row),
         )
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict, Unpack, cast, get_args
+from typing import Any, Literal, NamedTuple, TypedDict, Unpack, cast, get_args
 
 from pydantic import Field, field_validator
 
-from textgen.base import values
-from textgen.errors import OptionError, suggestion
+from textgen.base import html, values
+from textgen.errors import OptionError, shortened, suggestion
 from textgen.generation.continuation import Continuation
 from textgen.options import Options
 from textgen.sampling.chain import Chain, edit_chain
@@ -227,7 +227,20 @@ def _chain_texts(default: str, wishes: Wishes) -> list[str]:
     return texts
 
 
-@dataclass(frozen=True, kw_only=True)
+class Token(NamedTuple):
+    """A piece of a text that was written, of one id.
+
+    Attributes:
+        text: what the id added to the text; none for the end of a document.
+        log_probability: of the model (nats, temperature 1); ``None`` for text that was not scored, as a first one that
+            was drawn.
+    """
+
+    text: str
+    log_probability: float | None
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Generation:
     """The text of one row.
 
@@ -244,6 +257,8 @@ class Generation:
         unknown: what the vocabulary lacks of the prompt, and what became of it.
         log_probability: the sum over ``ids`` of the model's log-probability (nats, temperature 1) given what comes
             before each; a first character drawn for an empty prompt does not count. ``None`` unless requested.
+        tokens: the log-probability of each token; ``None`` unless requested. Their texts are ``text``, and what was cut
+            off at its end.
         continuation: the point from which the text can be continued; ``None`` unless requested.
     """
 
@@ -257,12 +272,66 @@ class Generation:
     label: str | None = None
     unknown: tuple[Unknown, ...] = ()
     log_probability: float | None = None
-    continuation: Continuation | None = field(default=None, compare=False, repr=False)
+    tokens: tuple[Token, ...] | None = field(default=None, compare=False)
+    continuation: Continuation | None = field(default=None, compare=False)
 
     @property
     def whole(self) -> str:
         """The prompt and the text that continues it."""
         return self.prompt + self.text
+
+    def __repr__(self) -> str:
+        score = "" if self.log_probability is None else f", log_probability={self.log_probability:.2f}"
+        end = f"finish_reason={self.finish_reason!r}{score}, seed={self.seed}, row={self.row}"
+        return f"Generation({shortened(self.whole, 200)}, {end})"
+
+    def _repr_html_(self) -> str:
+        facts = [f"ended by {self.finish_reason}", self.sampler, f"seed {self.seed}, row {self.row}"]
+        if self.label is not None:
+            facts.insert(0, f"label {self.label}")
+        if self.log_probability is not None:
+            facts.append(f"log-probability {self.log_probability:.2f} nats; the stronger the colour, the less likely")
+        return html.box("", self.text_html(html.MOST_CHARACTERS), html.line(" · ".join(facts), faint=True))
+
+    def text_html(self, most: int) -> str:
+        """The text in HTML: its prompt pale, and each token coloured by its log-probability, if that is known.
+
+        Args:
+            most: characters of the text that are shown.
+        """
+        prompt = f'<span style="opacity:.6">{html.escaped(html.cut(self.prompt, most))}</span>' if self.prompt else ""
+        if self.tokens is None:
+            return html.preformatted(prompt + html.escaped(html.cut(self.text, most)))
+        return html.preformatted(prompt + html.coloured(self.tokens, self.text, min(most, html.MOST_TOKENS)))
+
+
+class Generations(list[Generation]):
+    """A list of texts that were written; a notebook shows it as a table."""
+
+    def _repr_html_(self) -> str:
+        has_labels, is_scored = (any(getattr(g, name) is not None for g in self) for name in ("label", "tokens"))
+        most = max(html.MOST_CHARACTERS * 10 // max(len(self), 1), 100)
+        head = ["row", *["label"] * has_labels, "text", "ended by", *["nats per token"] * is_scored]
+
+        def cells(generation: Generation) -> Iterator[str]:
+            yield str(generation.row)
+            if has_labels:
+                yield html.escaped(generation.label or "")
+            yield generation.text_html(most)
+            yield generation.finish_reason
+            if is_scored:
+                scored = [t.log_probability for t in generation.tokens or () if t.log_probability is not None]
+                yield f"{-sum(scored) / len(scored):.2f}" if scored else ""
+
+        return html.box("", html.table(head, map(cells, self)))
+
+
+class Texts(list[str]):
+    """A list of texts; a notebook shows it as a table."""
+
+    def _repr_html_(self) -> str:
+        most = max(html.MOST_CHARACTERS * 10 // max(len(self), 1), 100)
+        return html.box("", html.table((), ((str(number), html.block(text, most)) for number, text in enumerate(self))))
 
 
 @dataclass(frozen=True)

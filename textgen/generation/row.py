@@ -7,7 +7,7 @@ from bisect import bisect_left
 import numpy as np
 from numpy.typing import NDArray
 
-from textgen.generation.request import FinishReason, Request
+from textgen.generation.request import FinishReason, Request, Token
 from textgen.generation.runtime import Ids
 from textgen.generation.stop_texts import StopTexts
 from textgen.model.state import State
@@ -46,6 +46,7 @@ class Row:
         finish_reason: why the row ended; ``None`` while it is written.
         stop_text: the stop text that ended it; empty if none did.
         log_probability: of the ids that were written (nats), if the request asks for it.
+        log_probabilities: of each of them.
         state: the state before the last id, if the request asks for it and the row has ended.
     """
 
@@ -74,6 +75,7 @@ class Row:
         self.finish_reason: FinishReason | None = None
         self.stop_text = ""
         self.log_probability = 0.0
+        self.log_probabilities: list[float] = []
         self.state: State | None = None
         self._tokenizer = tokenizer
         self._search = stop.search() if request.stop else None
@@ -92,6 +94,7 @@ class Row:
         else:
             for start in range(0, len(prompt_ids), READ_AT_ONCE):
                 self._decoder.feed(prompt_ids[start : start + READ_AT_ONCE])
+        self._lead = self.text
         self._length_limit = request.length + (len(self.text) if is_drawn else 0)
         if before:
             self._end_within(len(self.text))
@@ -118,6 +121,19 @@ class Row:
     def written(self) -> list[int]:
         """The ids that follow ``prompt_ids``."""
         return self.ids[self._drawn_count :]
+
+    def tokens(self) -> tuple[Token, ...]:
+        """The text that each written id has added, with its log-probability; before them the text that was not scored.
+
+        For a row that has ended, and that asks for its log-probability.
+        """
+        decoder = self._tokenizer.decoder()
+        decoder.feed(self._read)
+        tokens = [Token(self._lead, None)] if self._lead else []
+        for token_id, value in zip(self.written, self.log_probabilities, strict=True):
+            is_end = self.finish_reason == "eos" and token_id == self._end_id
+            tokens.append(Token(decoder.flush() if is_end else decoder.feed([token_id]), value))
+        return tuple(tokens)
 
     @property
     def new_ids(self) -> list[int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from textgen.base import html
 from textgen.options import Options as BaseOptions
 
 #: ``stream``: one long text. ``documents``: many short texts, each with its own end.
@@ -70,6 +71,16 @@ class Corpus(ABC):
     def __init__(self, options: BaseOptions, data_dir: Path | None = None) -> None:
         self.options = options
         self.data_dir = data_dir
+
+    def __repr__(self) -> str:
+        chosen = self.options.model_dump(exclude_defaults=True)
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in chosen.items())})"
+
+    def _repr_html_(self) -> str:
+        provenance = self.provenance()
+        files = ", ".join(source.file for source in provenance.sources)
+        origin = {"licence": provenance.licence, "homepage": provenance.homepage, "files": files}
+        return html.box(repr(self), html.facts(origin))
 
     @property
     @abstractmethod

@@ -46,6 +46,13 @@ class LabelledTokenizer(Tokenizer):
     def decode(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> str:
         return self.base.decode(self._text_ids(ids))
 
+    def token(self, token_id: int) -> str:
+        first = self.base.vocab_size
+        return self.base.token(token_id) if token_id < first else f"<{self.labels[int(token_id) - first]}>"
+
+    def __repr__(self) -> str:
+        return f"{self.base!r} with the labels {', '.join(self.labels)}"
+
     def decoder(self) -> Decoder:
         return _TextDecoder(self.base.decoder(), self._text_ids)
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from textgen.base import html
 from textgen.base.values import dtype_and_shape
 from textgen.errors import PluginError
 from textgen.options import Options as BaseOptions
@@ -80,6 +81,23 @@ class Tokenizer(ABC):
 
         Bytes that are not a whole character become ``U+FFFD``.
         """
+
+    def token(self, token_id: int) -> str:
+        """Returns an id as people read it: its text, or ``<pad>``, ``<unk>`` or ``<eos>``."""
+        special = {self.pad_id: "<pad>", self.unk_id: "<unk>", self.eos_id: "<eos>"}
+        return special.get(int(token_id)) or self.decode([int(token_id)])
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({_size(self)})"
+
+    def _repr_html_(self) -> str:
+        try:
+            shown = range(min(self.vocab_size, html.MOST_ROWS))
+            ids = [f"{i} {html.code(repr(self.token(i)))}" for i in shown]
+        except Exception:  # before it is fitted
+            ids = []
+        more = "" if len(ids) < html.MOST_ROWS else " …"
+        return html.box(f"{type(self).__name__}: {_size(self)}", f"<div>{'&ensp; '.join(ids)}{more}</div>")
 
     def decoder(self) -> Decoder:
         """Returns a new decoder, which turns ids into text as they come.
@@ -156,6 +174,13 @@ class Tokenizer(ABC):
         Raises:
             ArtifactError: if this is not a vocabulary of this tokenizer.
         """
+
+
+def _size(tokenizer: Tokenizer) -> str:
+    try:
+        return f"{tokenizer.vocab_size:,} ids"
+    except Exception:  # a plugin's may have none before it is fitted
+        return "not fitted"
 
 
 def check_vocabulary(tokenizer: Tokenizer) -> None:

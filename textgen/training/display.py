@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -53,6 +53,78 @@ class Display:
         """Called when training is finished, perhaps early because of ``training.patience``, or was stopped."""
 
 
+class Schedule:
+    """How long a run is to train, how far it is, and how long that takes.
+
+    Args:
+        plan: of the run.
+
+    Attributes:
+        steps: batches per epoch.
+        epochs: to train.
+        last: the batch after which training ends, counted over all epochs.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        options = plan.training
+        self.steps = plan.dataset.train.steps
+        self.epochs = options.last_epoch
+        self.last = min(self.epochs * self.steps, options.max_steps or math.inf)
+        self._is_cut = self.last < self.epochs * self.steps
+        self._is_short = self.epochs < options.epochs
+        self._patience = options.patience or 0
+        self._begun: tuple[int, float] | None = None
+
+    def place(self, position: Position) -> str:
+        """A position in words."""
+        return f"epoch {position.epoch + 1}/{self.epochs}, batch {position.step}/{self.steps}"
+
+    def figures(
+        self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None
+    ) -> list[str]:
+        """The figures of a batch: the loss, the step size, the speed, the time left; to be called after each batch."""
+        figures = [f"loss {loss:.3f}", f"{characters_per_second:,.0f} characters/s"]
+        if learning_rate is not None:
+            figures.insert(1, f"learning rate {learning_rate:.2g}")
+        if self._begun is None:  # the first batch waits for graphs to be compiled
+            self._begun = position.total, time.monotonic()
+        before, begun = self._begun
+        if position.total > before:
+            seconds = (time.monotonic() - begun) / (position.total - before) * (self.last - position.total)
+            figures.append(f"{timedelta(seconds=round(seconds))} left")
+        return figures
+
+    def describe_end(
+        self, manifest: Manifest, *, lost_patience: bool, longer: Callable[[str, object], str], other: str
+    ) -> Iterator[str]:
+        """Yields, in lines, why a finished run ended before its last epoch, if it did, and how good it is.
+
+        Args:
+            manifest: of the run.
+            lost_patience: whether it ended because of ``training.patience``.
+            longer: how to set a training option, by name and value, to train longer.
+            other: how to choose the model that counts n-grams.
+        """
+        option, value = ("stop_after" if self._is_short else "epochs"), 2 * self.epochs
+        if self._is_cut:
+            option, value = "max_steps", int(2 * self.last)
+        if lost_patience:
+            waited = f"{self._patience} epoch{'s' * (self._patience != 1)}"
+            yield f"ended early: no lower loss for {waited} (training.patience)"
+            option, value = "patience", 2 * self._patience
+        if (ngram := describe_yardstick(manifest.metrics, longer(option, value), other)) is not None:
+            yield ngram
+        kept = manifest.metrics.get("epoch")
+        epoch = "" if kept is None else f"epoch {kept:g} is kept, "
+        yield f"done: {epoch}{describe_quality(manifest, speed=True)}"
+
+
+def as_arguments(option: str, value: object) -> str:
+    """How the command line sets a training option."""
+    flags = {"epochs": "--epochs ", "max_steps": "--max-steps "}
+    return f"{flags.get(option, f'--set training.{option}=')}{value}"
+
+
 @contextmanager
 def make_display() -> Iterator[Display]:
     """Yields the display that suits stderr: a bar on a terminal, lines elsewhere. The bar is removed at the end."""
@@ -65,63 +137,23 @@ class LineDisplay(Display):
 
     def started(self, plan: Plan, folder: Path, position: Position) -> None:
         """Prints what is trained on what."""
-        self._steps = plan.dataset.train.steps
-        self._epochs = plan.training.last_epoch
-        self._patience = plan.training.patience or 0
-        self._last = min(self._epochs * self._steps, plan.training.max_steps or math.inf)
-        self._begun: tuple[int, float] | None = None
+        self._schedule = Schedule(plan)
         self._said = time.monotonic()
-        text = plan.text.describe(
-            splits_long=isinstance(plan.dataset.train, PaddedDocuments), has_long_tokens=plan.dataset.has_long_tokens
-        )
-        parameters = plan.model.parameter_count
-        size = "" if parameters is None else f" with {parameters:,} parameters"
-        _tell(f"{plan.model_name}{size} on {plan.text.corpus_name}: {text}, vocabulary {plan.tokenizer.vocab_size}")
-        if plan.new_tokens:
-            _tell(describe_new(plan.new_tokens))
-        if plan.new_labels:
-            _tell(describe_new(plan.new_labels, "label"))
-        if plan.base and plan.base.artifact.manifest.labels and not labels_of(plan.tokenizer):
-            _tell(f"the labels of {plan.base.path} are dropped: the new text has none")
-        resumed = f", resumed after batch {position.total}" if position.total else ""
-        epochs = f"{self._epochs} epoch" + "s" * (self._epochs != 1)
-        batches = "batch" if self._steps == 1 else "batches"
-        limit = f", at most {plan.training.max_steps} in all" if self._last < self._epochs * self._steps else ""
-        self._is_short = self._epochs < plan.training.epochs
-        whole = f", with the step sizes of {plan.training.epochs}" if self._is_short else ""
-        begins = f", from the weights of {plan.base.path}" if plan.base else ""
-        again = f", {plan.refit.path} again on all text" if plan.refit else ""
-        _tell(f"{epochs} of {self._steps} {batches}{whole}{limit}{begins}{again}, into {folder}{resumed}")
+        for line in describe_start(plan, folder, position):
+            _tell(line)
 
     def batch(self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None) -> None:
         """Prints a line from time to time."""
-        figures = self._figures(position, loss, characters_per_second, learning_rate)
+        figures = self._schedule.figures(position, loss, characters_per_second, learning_rate)
         if time.monotonic() - self._said >= LINE_EVERY:
             self._said = time.monotonic()
-            _tell(
-                f"epoch {position.epoch + 1}/{self._epochs}, batch {position.step}/{self._steps}: {', '.join(figures)}"
-            )
-
-    def _figures(
-        self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None
-    ) -> list[str]:
-        """The figures of a batch: the loss, the step size, the speed, the time left."""
-        figures = [f"loss {loss:.3f}", f"{characters_per_second:,.0f} characters/s"]
-        if learning_rate is not None:
-            figures.insert(1, f"learning rate {learning_rate:.2g}")
-        if self._begun is None:  # the first batch waits for graphs to be compiled
-            self._begun = position.total, time.monotonic()
-        before, begun = self._begun
-        if position.total > before:
-            seconds = (time.monotonic() - begun) / (position.total - before) * (self._last - position.total)
-            figures.append(f"{timedelta(seconds=round(seconds))} left")
-        return figures
+            _tell(f"{self._schedule.place(position)}: {', '.join(figures)}")
 
     def epoch(self, record: Mapping[str, float], sample: str | None) -> None:
         """Prints the epoch's losses, and a sample."""
         self._said = time.monotonic()
         rate = f", learning rate {record['learning_rate']:.2g}" if "learning_rate" in record else ""
-        _tell(f"epoch {record['epoch']}/{self._epochs}: {describe_losses(record)}{rate}")
+        _tell(f"epoch {record['epoch']}/{self._schedule.epochs}: {describe_losses(record)}{rate}")
         if sample is not None:
             say(indent(sample))
 
@@ -131,18 +163,11 @@ class LineDisplay(Display):
         if manifest.status == "interrupted":
             say(f"stopped; everything is saved. Resume with: textgen train --resume {quoted(artifact.path)}")
         else:
-            epochs = "--set training.stop_after=" if self._is_short else "--epochs "
-            is_cut = self._last < self._epochs * self._steps
-            longer = f"--max-steps {2 * self._last}" if is_cut else f"{epochs}{2 * self._epochs}"
-            if lost_patience:
-                waited = f"{self._patience} epoch{'s' * (self._patience != 1)}"
-                _tell(f"ended early: no lower loss for {waited} (training.patience)")
-                longer = f"--set training.patience={2 * self._patience}"
-            if (ngram := describe_yardstick(manifest.metrics, longer)) is not None:
-                _tell(ngram)
-            kept = manifest.metrics.get("epoch")
-            epoch = "" if kept is None else f"epoch {kept:g} is kept, "
-            _tell(f"done: {epoch}{describe_quality(manifest, speed=True)}")
+            other = f"--model {YARDSTICK}"
+            for line in self._schedule.describe_end(
+                manifest, lost_patience=lost_patience, longer=as_arguments, other=other
+            ):
+                _tell(line)
             say(f"Write text with: textgen sample {quoted(artifact.path)}")
 
 
@@ -171,7 +196,7 @@ class BarDisplay(LineDisplay):
         )
         self._progress = self._at_exit.enter_context(bar)
         self._task: Any = self._progress.add_task(
-            "getting ready", total=self._steps, completed=position.step, figures=""
+            "getting ready", total=self._schedule.steps, completed=position.step, figures=""
         )
 
     def batch(self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None) -> None:
@@ -181,13 +206,15 @@ class BarDisplay(LineDisplay):
         self._progress.update(
             self._task,
             completed=position.step,
-            description=(epoch := f"epoch {position.epoch + 1}/{self._epochs}"),
-            figures=self._fitting(self._figures(position, loss, characters_per_second, learning_rate), len(epoch)),
+            description=(epoch := f"epoch {position.epoch + 1}/{self._schedule.epochs}"),
+            figures=self._fitting(
+                self._schedule.figures(position, loss, characters_per_second, learning_rate), len(epoch)
+            ),
         )
 
     def _fitting(self, figures: Sequence[str], described: int) -> str:
         """The loss, and as many of the last figures as fit beside the bar, whose description has some characters."""
-        batches = 2 * len(str(self._steps)) + 1
+        batches = 2 * len(str(self._schedule.steps)) + 1
         room = self._progress.console.width - described - batches - LEAST_BAR - 3
         choices = [[*figures], *([figures[0], *figures[first:]] for first in range(2, len(figures) + 1))]
         return next((text for choice in choices if len(text := ", ".join(choice)) <= room), "")
@@ -196,6 +223,37 @@ class BarDisplay(LineDisplay):
         """Removes the bar, and prints what :class:`LineDisplay` does."""
         self._at_exit.close()
         super().ended(artifact, lost_patience=lost_patience)
+
+
+def describe_start(plan: Plan, folder: Path, position: Position) -> Iterator[str]:
+    """Yields, in lines, what is trained on what, and into which folder.
+
+    Args:
+        plan: of the run.
+        folder: of the run.
+        position: from which it is trained.
+    """
+    text = plan.text.describe(
+        splits_long=isinstance(plan.dataset.train, PaddedDocuments), has_long_tokens=plan.dataset.has_long_tokens
+    )
+    parameters = plan.model.parameter_count
+    size = "" if parameters is None else f" with {parameters:,} parameters"
+    yield f"{plan.model_name}{size} on {plan.text.corpus_name}: {text}, vocabulary {plan.tokenizer.vocab_size}"
+    if plan.new_tokens:
+        yield describe_new(plan.new_tokens)
+    if plan.new_labels:
+        yield describe_new(plan.new_labels, "label")
+    if plan.base and plan.base.artifact.manifest.labels and not labels_of(plan.tokenizer):
+        yield f"the labels of {plan.base.path} are dropped: the new text has none"
+    options, steps, number = plan.training, plan.dataset.train.steps, plan.training.last_epoch
+    resumed = f", resumed after batch {position.total}" if position.total else ""
+    epochs = f"{number} epoch" + "s" * (number != 1)
+    batches = "batch" if steps == 1 else "batches"
+    limit = f", at most {options.max_steps} in all" if (options.max_steps or math.inf) < number * steps else ""
+    whole = f", with the step sizes of {options.epochs}" if number < options.epochs else ""
+    begins = f", from the weights of {plan.base.path}" if plan.base else ""
+    again = f", {plan.refit.path} again on all text" if plan.refit else ""
+    yield f"{epochs} of {steps} {batches}{whole}{limit}{begins}{again}, into {folder}{resumed}"
 
 
 def describe_new(tokens: Sequence[str], kind: str = "") -> str:
@@ -241,12 +299,13 @@ def describe_quality(manifest: Manifest, *, speed: bool) -> str:
     return f"{losses}, {ALL_TEXT}" if losses and manifest.settings["training"].get("held_out") == 0 else losses
 
 
-def describe_yardstick(metrics: Mapping[str, float], longer: str) -> str | None:
+def describe_yardstick(metrics: Mapping[str, float], longer: str, other: str) -> str | None:
     """How an n-gram predicts the held-out text of a run, in a line; ``None`` if none was counted.
 
     Args:
         metrics: of the run.
         longer: the options that train it longer, the advice unless it knows its own text better than held-out text.
+        other: the option that chooses the n-gram instead.
     """
     ngram, loss = metrics.get(f"{YARDSTICK}_held_out_loss"), metrics.get("held_out_loss")
     if ngram is None or loss is None:
@@ -256,7 +315,7 @@ def describe_yardstick(metrics: Mapping[str, float], longer: str) -> str | None:
         return beside
     overfits = loss >= metrics.get("loss", loss) + OVERFITTING
     advice = "try more dropout" if overfits else f"train longer: {longer}"
-    return f"{beside}, better than this model: {advice}, or --model {YARDSTICK}"
+    return f"{beside}, better than this model: {advice}, or {other}"
 
 
 def indent(text: str) -> str:

@@ -263,6 +263,7 @@ def _write(
         Conversation(draft, partial(remarks, generator.tokenizer, stop=(), on_unknown=request.on_unknown)).hold()
         print_result(draft.text)
         return [draft.text], draft.continuation
+    generations: list[Generation]
     if way == "json":
         generations = generator.sample(request)
         print_json([_as_json(generation) for generation in generations])
@@ -291,8 +292,8 @@ def _headings(labels: Sequence[str], temperatures: Sequence[float]) -> list[str]
 
 
 def _as_json(generation: Generation) -> dict[str, Any]:
-    """The fields of a generation, but for its state; a seed that JavaScript would round is text."""
-    fields = {name: value for name, value in vars(generation).items() if name != "continuation"}
+    """The fields of a generation, but for its state and tokens; a seed that JavaScript would round is text."""
+    fields = {name: value for name, value in vars(generation).items() if name not in ("continuation", "tokens")}
     seed = generation.seed if generation.seed < 2**53 else str(generation.seed)
     return {**fields, "seed": seed, "unknown": [asdict(each) for each in generation.unknown]}
 
