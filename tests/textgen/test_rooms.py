@@ -30,10 +30,10 @@ ROOMS = (
     ),
     *(
         "evaluation",
-        "training_text",
         "exporting",
         "bulk",
         "draft",
+        "training_text",
         "text_generator",
         "api",
         "__init__",

@@ -124,7 +124,10 @@ def test_nothing_is_left_in_the_run():
 def test_what_the_engine_lacks_is_refused(tmp_path):
     with registered(counting, name="counting"):
         (tmp_path / "names.txt").write_text("Ada\nBo\nMia\n" * 8)
-        settings: dict[str, Any] = {"corpus": {"layout": "lines"}, "training": {"drop_duplicates": False, "batch_size": 4}}
+        settings: dict[str, dict[str, Any]] = {
+            "corpus": {"layout": "lines"},
+            "training": {"drop_duplicates": False, "batch_size": 4},
+        }
         generator = textgen.train(tmp_path / "names.txt", "counting", settings=settings, out=tmp_path / "run")
         with pytest.raises(UnsupportedModelError, match="neither a GRU or LSTM stack nor an n-gram"):
             generator.page()
