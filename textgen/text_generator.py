@@ -34,7 +34,7 @@ from textgen.training.display import describe_quality
 
 if TYPE_CHECKING:
     from textgen.bulk.write import WriteReport
-    from textgen.evaluation.evaluate import Evaluation
+    from textgen.evaluation.evaluation import Evaluation
     from textgen.evaluation.samples import Progress
 
 
@@ -396,7 +396,7 @@ class TextGenerator:
             sampler: a chain, by default the run's own.
             temperature: replaces that of the chain.
             curve: whether to write at several temperatures, too: :attr:`Evaluation.curve
-                <textgen.evaluation.evaluate.Evaluation>`.
+                <textgen.evaluation.evaluation.Evaluation>`.
             data_dir: searched for the corpus's files before anything is downloaded.
             progress: called with the name of the current step, the amount done, and the total.
 
