@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 #: reach the first of these numbers of multiplications and of rows times steps.
 MEASURED_STEPS, MEASURED_MULTIPLICATIONS, MEASURED_ROWS = (8, 64), 5e8, 4096
 
+#: Runs after which threads are measured again that were measured while the process was busy with other things.
+MEASURED_AGAIN = 100
+
 
 class Runner:
     """Runs the graphs of an export, and graphs that are built from its weights.
@@ -52,6 +55,7 @@ class Runner:
         self._vocab_size = export.manifest.vocab_size
         self._graphs: dict[str, Runnable] = {}
         self._sessions: dict[tuple[int, str, int], Any] = {}  # by the process that opened them
+        self._runs_left: dict[tuple[int, str, int], int] = {}  # until threads are measured again
         # Batches of other sizes may use the same session: opening one takes time, and a graph may make large tables.
         self._by_threads: WeakValueDictionary[tuple[int, str, int], Any] = WeakValueDictionary()
 
@@ -120,7 +124,9 @@ class Runner:
         """The session of a graph, with the threads that suit batches of this size."""
         is_divided = self.device == "cpu" and not self._graphs[name].is_confined
         key = (os.getpid(), name, batch.bit_length() if is_divided else 0)
-        if key in self._sessions:
+        if left := self._runs_left.get(key):
+            self._runs_left[key] = left - 1
+        if key in self._sessions and left != 0:
             return self._sessions[key]
         graph = self._graphs[name].content
         if self._graphs[name].is_confined:
@@ -129,12 +135,16 @@ class Runner:
             record = self._export.manifest.files.get(name) or self._export.manifest.files[STEP]
             identity = f"{onnxruntime.__version__}:{record.sha256[:16]}:{name}:{key[2]}"
             measured = _shortened(feeds, self._measured_steps(batch))
-            session = choose_threads(
+            session, is_final = choose_threads(
                 identity,
                 1 if self._binds else batch,  # a binding is for all rows
                 lambda threads: self._open(graph, name, feeds, threads),
                 lambda session: self._run(session, measured, state, []),
+                again=left == 0,
             )
+            self._runs_left.pop(key, None)
+            if not is_final:
+                self._runs_left[key] = MEASURED_AGAIN
         else:
             session = self._open(graph, name, feeds)
         self._sessions[key] = session

@@ -1,4 +1,8 @@
-"""The choice of threads for a graph: measured once, in some milliseconds, then remembered."""
+"""The choice of threads for a graph: measured once, in some milliseconds, then remembered.
+
+Where other threads of the process are busy meanwhile, as those of a server are when many clients come at once, what was
+measured says little about any other moment: it is not remembered, and measured again later.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal, NamedTuple, get_args
 
 from textgen import cache_folder, usable_cores, write_atomically
@@ -13,6 +18,9 @@ from textgen_onnx.running.shared_rows import SharedRows
 
 #: Seconds to measure each way to use the cores.
 MEASURE = 0.01
+
+#: The share of a core that other threads of the process may use while threads are measured, at most.
+BUSY = 0.1
 
 #: How much slower fewer threads may be and still be chosen: other processes disturb them less.
 TOLERANCE = 1.1
@@ -31,7 +39,21 @@ class Threads(NamedTuple):
     share: Shared = "operators"
 
 
-def choose_threads(key: str, rows: int, open_with: Callable[[int], Any], run: Callable[[Any], object]) -> Any:
+class Choice(NamedTuple):
+    """What was chosen.
+
+    Attributes:
+        session: that uses the cores in this way.
+        is_final: whether nothing disturbed the measurement.
+    """
+
+    session: Any
+    is_final: bool = True
+
+
+def choose_threads(
+    key: str, rows: int, open_with: Callable[[int], Any], run: Callable[[Any], object], *, again: bool = False
+) -> Choice:
     """Open a session that uses the cores in the way that is fastest on this machine.
 
     Args:
@@ -39,9 +61,11 @@ def choose_threads(key: str, rows: int, open_with: Callable[[int], Any], run: Ca
         rows: of the batch.
         open_with: opens a session with a number of threads inside an operator.
         run: runs a session once, on typical input.
+        again: whether the first measurement was disturbed. If this one is, too, that is how it is in this process: what
+            counts is the time of a typical run then.
 
     Returns:
-        A session with the fewest threads that are about as fast as the fastest. Ties go to sharing rows, since those
+        The session with the fewest threads that are about as fast as the fastest. Ties go to sharing rows, since those
         threads do not wait for each other.
     """
     cores = usable_cores()
@@ -50,7 +74,7 @@ def choose_threads(key: str, rows: int, open_with: Callable[[int], Any], run: Ca
     ways = [Threads(number, "rows") for number in numbers if 1 < number <= rows]
     ways += [Threads(number) for number in numbers]
     if len(ways) == 1:
-        return open_with(1)
+        return Choice(open_with(1))
     remembered = _read()
     key = f"{key}:{cores}"
     opened: dict[int, Any] = {}
@@ -62,30 +86,41 @@ def choose_threads(key: str, rows: int, open_with: Callable[[int], Any], run: Ca
         return SharedRows(opened[inside], way.number) if way.share == "rows" else opened[inside]
 
     if remembered.get(key) in ways:
-        return open_way(remembered[key])
-    sessions = {}
-    seconds = {}
-    for way in ways:
-        session = sessions[way] = open_way(way)
+        return Choice(open_way(remembered[key]))
+    sessions = {way: open_way(way) for way in ways}
+    seconds: dict[Threads, list[float]] = {}
+    busy = 0.0
+    for way, session in sessions.items():
         run(session)  # the first run allocates
+        began, others = time.perf_counter(), _seconds_of_other_threads()
         seconds[way] = _measure(session, run)
-    enough = TOLERANCE * min(seconds.values())
-    best = min((way for way in ways if seconds[way] <= enough), key=lambda way: (way.number, way.share != "rows"))
-    _remember([*((old, way) for old, way in _read().items() if old != key), (key, best)])
-    return sessions[best]
+        if way == (1, "operators"):
+            busy = (_seconds_of_other_threads() - others) / (time.perf_counter() - began)
+    # A disturbance makes a run longer, never shorter.
+    taken = {way: median(runs) if busy > BUSY and again else min(runs) for way, runs in seconds.items()}
+    enough = TOLERANCE * min(taken.values())
+    best = min((way for way in ways if taken[way] <= enough), key=lambda way: (way.number, way.share != "rows"))
+    if busy <= BUSY:
+        _remember([*((old, way) for old, way in _read().items() if old != key), (key, best)])
+    return Choice(sessions[best], busy <= BUSY or again)
 
 
-def _measure(session: Any, run: Callable[[Any], object]) -> float:
-    """The seconds of the fastest of some runs: a disturbance makes a run longer, never shorter."""
-    least, until = float("inf"), time.perf_counter() + MEASURE
+def _seconds_of_other_threads() -> float:
+    """The seconds of a core that the other threads of this process have used."""
+    return time.process_time() - time.thread_time()
+
+
+def _measure(session: Any, run: Callable[[Any], object]) -> list[float]:
+    """The seconds of some runs."""
+    found, until = [], time.perf_counter() + MEASURE
     for _ in range(3):
         while True:
             begin = time.perf_counter()
             run(session)
-            least = min(least, time.perf_counter() - begin)
+            found.append(time.perf_counter() - begin)
             if time.perf_counter() >= until:
                 break
-    return least
+    return found
 
 
 def _file() -> Path:

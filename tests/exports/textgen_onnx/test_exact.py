@@ -60,10 +60,10 @@ def test_texts_do_not_depend_on_threads(trained, monkeypatch, tmp_path, way):
     monkeypatch.setenv("TEXTGEN_CACHE_DIR", str(tmp_path))
     chosen = []
 
-    def choose(key: str, rows: int, open_with: Any, run: Any) -> Any:
+    def choose(key: str, rows: int, open_with: Any, run: Any, *, again: bool) -> threads.Choice:
         chosen.append(way)
         session = open_with(1 if way.share == "rows" else way.number)
-        return SharedRows(session, way.number) if way.share == "rows" and rows > 1 else session
+        return threads.Choice(SharedRows(session, way.number) if way.share == "rows" and rows > 1 else session)
 
     monkeypatch.setattr("textgen_onnx.running.runner.choose_threads", choose)
     assert textgen.load(trained, runtime="onnx").generate("a", **options) == expected

@@ -20,6 +20,7 @@ from textgen.model.state import State
 from textgen.runs.artifact import Artifact, Trust
 from textgen.testing import registered
 from textgen_numpy.runtime import NumpyRuntime
+from textgen_onnx.running.threads import Choice
 from textgen_onnx.runtime import OnnxRuntime
 
 SAMPLE: dict[str, Any] = {"length": 60, "seed": 5, "num": 3}
@@ -574,7 +575,10 @@ def test_ctrl_c_ends_a_foreign_graph_within_a_run(foreign, monkeypatch):
     runtime = OnnxRuntime(Artifact.open(foreign.path), "cpu")
     try:
         with monkeypatch.context() as only:
-            only.setattr("textgen_onnx.running.runner.choose_threads", lambda key, rows, open_with, run: open_with(1))
+            only.setattr(
+                "textgen_onnx.running.runner.choose_threads",
+                lambda key, rows, open_with, run, *, again: Choice(open_with(1)),
+            )
             begun = time.monotonic()
             runtime.forward(np.zeros((1, 1), np.int32), runtime.initial_state(1))
             whole = time.monotonic() - begun

@@ -1,6 +1,7 @@
 """The choice of threads: measured once, and remembered in a file that nothing depends on."""
 
 import json
+import math
 import time
 from itertools import count
 
@@ -50,7 +51,9 @@ def measured(cache, monkeypatch):
         def run(session: int | str) -> None:
             clock.now += seconds[session]
 
-        return threads.choose_threads(key, rows, open_with, run), opened
+        session, is_final = threads.choose_threads(key, rows, open_with, run)
+        assert is_final
+        return session, opened
 
     return choose
 
@@ -86,12 +89,34 @@ def test_a_disturbed_run_does_not_count(cache, monkeypatch):
     def run(session: int) -> None:
         clock.now += {1: 0.002, 2: 0.001}[session] + 0.5 * (next(runs) % 3 == 0)
 
-    assert threads.choose_threads("graph", 1, lambda number: number, run) == 2
+    assert threads.choose_threads("graph", 1, lambda number: number, run).session == 2
+
+
+def test_what_a_busy_process_measures_is_not_remembered_and_measured_again(cache, monkeypatch):
+    """The other threads use half a core; fewer threads are faster when they do, and by the quickest runs more are."""
+    clock, runs = Clock(), count()
+    monkeypatch.setattr(threads, "usable_cores", lambda: 2)
+    monkeypatch.setattr(time, "perf_counter", clock)
+    monkeypatch.setattr(time, "process_time", lambda: clock.now * 1.5)
+    monkeypatch.setattr(time, "thread_time", clock)
+
+    def run(session: int) -> None:
+        clock.now += 0.002 if session == 1 else (0.001, 0.004, 0.004)[next(runs) % 3]
+
+    def choose(again: bool) -> threads.Choice:
+        return threads.choose_threads("graph", 1, lambda number: number, run, again=again)
+
+    assert choose(again=False) == (2, False)
+    assert choose(again=True) == (1, True)
+    assert not (cache / FILE).exists()
+    monkeypatch.setattr(time, "process_time", clock)
+    assert choose(again=True) == (2, True)
+    assert json.loads((cache / FILE).read_text()) == {"graph:2": [2, "operators"]}
 
 
 def test_one_core_needs_no_measurement(cache, monkeypatch):
     monkeypatch.setattr(threads, "usable_cores", lambda: 1)
-    assert threads.choose_threads("graph", 9, lambda number: number, pytest.fail) == 1
+    assert threads.choose_threads("graph", 9, lambda number: number, pytest.fail).session == 1
     assert not cache.exists()
 
 
@@ -125,6 +150,7 @@ def test_a_choice_that_cannot_be_remembered_is_measured_again(cache, measured):
 
 
 def test_generating_remembers_a_choice_for_each_graph_and_size_of_batch(exported, tmp_path, monkeypatch):
+    monkeypatch.setattr(threads, "BUSY", math.inf)  # other threads of the tests may be
     run = exported("gru").run  # an export remembers choices, too
     monkeypatch.setenv("TEXTGEN_CACHE_DIR", str(tmp_path))
     for num in (1, 1, 20, 20):
@@ -141,6 +167,7 @@ def test_generating_remembers_a_choice_for_each_graph_and_size_of_batch(exported
 @pytest.mark.parametrize("sampler", ["multinomial", "repetition-penalty(1.3) | temperature(0.7) | multinomial"])
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_sharing_rows_does_not_change_the_text(exported, tmp_path, monkeypatch, cell, sampler):
+    monkeypatch.setattr(threads, "BUSY", math.inf)  # other threads of the tests may be
     run = exported(cell).run
     monkeypatch.setenv("TEXTGEN_CACHE_DIR", str(tmp_path))
 
