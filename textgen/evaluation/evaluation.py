@@ -104,7 +104,7 @@ class Evaluation:
 
     def _repr_html_(self) -> str:
         parts = [
-            html.table(table.head, (map(html.code, row) for row in table.rows)) + html.line(table.note)
+            html.table(table.head, (tuple(map(html.code, row)) for row in table.rows)) + html.line(table.note)
             for table in self.tables()
         ]
         return html.box(f"{self.run}, {self.runtime} on {self.device}", *parts)

@@ -28,6 +28,9 @@ LEAST_BAR = 10
 #: Nats per character by which the held-out loss of a model that is trained enough exceeds that of its own text.
 OVERFITTING = 0.1
 
+#: How the command line chooses the model that counts n-grams.
+AS_ARGUMENT = f"--model {YARDSTICK}"
+
 #: New tokens that are listed.
 LISTED = 40
 
@@ -95,7 +98,7 @@ class Schedule:
         return figures
 
     def describe_end(
-        self, manifest: Manifest, *, lost_patience: bool, longer: Callable[[str, object], str], other: str
+        self, manifest: Manifest, *, lost_patience: bool, longer: Callable[[str, object], str], other: str = AS_ARGUMENT
     ) -> Iterator[str]:
         """Yields, in lines, why a finished run ended before its last epoch, if it did, and how good it is.
 
@@ -163,10 +166,7 @@ class LineDisplay(Display):
         if manifest.status == "interrupted":
             say(f"stopped; everything is saved. Resume with: textgen train --resume {quoted(artifact.path)}")
         else:
-            other = f"--model {YARDSTICK}"
-            for line in self._schedule.describe_end(
-                manifest, lost_patience=lost_patience, longer=as_arguments, other=other
-            ):
+            for line in self._schedule.describe_end(manifest, lost_patience=lost_patience, longer=as_arguments):
                 _tell(line)
             say(f"Write text with: textgen sample {quoted(artifact.path)}")
 
@@ -299,7 +299,7 @@ def describe_quality(manifest: Manifest, *, speed: bool) -> str:
     return f"{losses}, {ALL_TEXT}" if losses and manifest.settings["training"].get("held_out") == 0 else losses
 
 
-def describe_yardstick(metrics: Mapping[str, float], longer: str, other: str) -> str | None:
+def describe_yardstick(metrics: Mapping[str, float], longer: str, other: str = AS_ARGUMENT) -> str | None:
     """How an n-gram predicts the held-out text of a run, in a line; ``None`` if none was counted.
 
     Args:

@@ -2,6 +2,7 @@
 
 import json
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,9 @@ class Reader(HTMLParser):
 
     def __init__(self, source: str) -> None:
         super().__init__()
-        self.text, self.tags, self._open = "", [], []
+        self.text = ""
+        self.tags: list[str] = []
+        self._open: list[str] = []
         self.feed(source)
         self.close()
         assert self._open == []
@@ -154,10 +157,12 @@ def test_texts_and_numbers_of_numpy_and_pandas_are_taken(generator, work):
     settings = {"training": {"epochs": np.int64(1), "batch_size": np.int32(4), "held_out": np.float64(0.2)}}
     labelled = textgen.train(text=table["title"], labels=table["class"], model="counting", settings=settings)
     assert labelled.artifact.manifest.labels == ["x", "y", "z"]
-    assert len(labelled.generate(num=np.int64(2), label=pandas.Series(["x", "z"]), seed=np.uint8(1))) == 4
+    options: dict[str, Any] = {"num": np.int64(2), "label": pandas.Series(["x", "z"]), "seed": np.uint8(1)}
+    assert len(labelled.generate(**options)) == 4
     plain = textgen.read(text=np.array(DOCUMENTS))
     assert plain.ids.tolist() == textgen.read(text=DOCUMENTS).ids.tolist()
-    assert plain.example(np.int64(0)).inputs.dtype == np.int32
+    row: Any = np.int64(0)
+    assert plain.example(row).inputs.dtype == np.int32
     with pytest.raises(OptionError, match=r"text is a table \(DataFrame\); pass one of its columns"):
         textgen.read(text=table)
     missing = table["title"].where(table.index != 3)

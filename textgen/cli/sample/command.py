@@ -205,6 +205,7 @@ def sample(
         )
         return
     training = _read_training(generator, data_dir) if novelty else None
+    generations: list[Generation]
     if as_json:
         generations = generator.sample(request)
         print_json([_as_json(generation) for generation in generations])
