@@ -23,6 +23,7 @@ _HOMES = {
     "textgen.bulk.engine": ("Engine",),
     "textgen.bulk.work": ("Chunk", "PackedWork", "Work", "Written"),
     "textgen.base.spool": ("spool",),
+    "textgen.draft": ("Choice", "Draft"),
     "textgen.exporting.exporter": ("ExportReport", "ExportSource", "Exporter"),
     "textgen.exporting.exported_manifest": ("exported_manifest",),
     "textgen.exporting.model_card": ("describe_model",),

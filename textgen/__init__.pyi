@@ -24,6 +24,8 @@ from textgen.bulk.work import Chunk as Chunk
 from textgen.bulk.work import PackedWork as PackedWork
 from textgen.bulk.work import Work as Work
 from textgen.bulk.work import Written as Written
+from textgen.draft import Choice as Choice
+from textgen.draft import Draft as Draft
 from textgen.exporting.exported_manifest import exported_manifest as exported_manifest
 from textgen.exporting.exporter import Exporter as Exporter
 from textgen.exporting.exporter import ExportReport as ExportReport

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import replace
 from functools import partial
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 from textgen.base import html, values
 from textgen.errors import ArtifactError, CorpusError, OptionError
@@ -34,8 +34,10 @@ from textgen.training.display import describe_quality
 
 if TYPE_CHECKING:
     from textgen.bulk.write import WriteReport
-    from textgen.evaluation.evaluate import Evaluation
+    from textgen.draft import Draft
+    from textgen.evaluation.evaluation import Evaluation
     from textgen.evaluation.samples import Progress
+    from textgen.exporting.page import Page
 
 
 class TextGenerator:
@@ -201,7 +203,7 @@ class TextGenerator:
                 samplers.
         """
         request = Request.of(self.defaults, self.run.chain, prompt, **options)
-        normalization = "NFC" if options.get("normalize") else self.artifact.manifest.normalization
+        normalization = self._normalization(options)
         texts = {
             text: as_in_training(self.tokenizer, text, normalization) for text in {*request.prompts, *request.stop}
         }
@@ -210,6 +212,10 @@ class TextGenerator:
             prompts=tuple(texts[prompt] for prompt in request.prompts),
             stop=tuple(texts[stop] for stop in request.stop),
         )
+
+    def _normalization(self, options: Wishes) -> Literal["NFC"] | None:
+        """The normal form of prompts."""
+        return "NFC" if options.get("normalize") else self.artifact.manifest.normalization
 
     def save_continuation(self, path: str | PathLike[str], continuation: Continuation) -> None:
         """Write a continuation to a file, for :meth:`load_continuation` with this model in any runtime.
@@ -260,6 +266,30 @@ class TextGenerator:
             raise OptionError(f"a request has its options already; leave out {min(options)}")
         wanted = request if isinstance(request, Request) else self.request(request, **options)
         return Generations(finish(self.pieces(wanted)))
+
+    def draft(self, prompt: str | None = None, **options: Unpack[Wishes]) -> Draft:
+        """Begin a text to write together: see what may come next, choose, append, undo, let the model write on.
+
+        Args:
+            prompt: text to continue; by default the run's own prompt, or none.
+            **options: those of :meth:`request`, for a single text. ``length`` and ``stop`` say where the model stops
+                when it writes on.
+
+        Raises:
+            OptionError: as :meth:`request`; and if the options ask for several texts.
+            UnknownCharacterError: if the prompt has an unknown character.
+
+        Example:
+            >>> draft = textgen.load("runs/names").draft("Ty", temperature=0.8, seed=7)  # doctest: +SKIP
+            >>> draft.choices(3)  # doctest: +SKIP
+            >>> draft.choose(draft.choices()[0])  # doctest: +SKIP
+            >>> "".join(draft.write()), draft.text  # doctest: +SKIP
+        """
+        from textgen.draft import Draft
+
+        request = self.request(prompt, **options)
+        prepare = partial(as_in_training, self.tokenizer, normalization=self._normalization(options))
+        return Draft(self._checked, self.tokenizer, self.boundaries, request, prepare=prepare)
 
     def pieces(self, request: Request) -> Generator[Piece, None, list[Generation]]:
         """Write the texts of a request: a generator that yields pieces of text, and returns the generations."""
@@ -373,6 +403,31 @@ class TextGenerator:
         chain = self.run.chain()
         return _NotifyingBatching(self, self._checked, chain=chain, most_rows=most_rows, seconds=seconds)
 
+    def page(self, *, precision: str = "fp32", sampler: str | None = None) -> Page:
+        """The page of ``textgen serve`` for a notebook, with engine and model inside it: it needs no server.
+
+        It stays in a notebook that is saved, with its size: about 1.4 times that of the weights, and 80 KB.
+
+        Args:
+            precision: ``"fp32"``; or ``"fp16"`` or ``"int8"``, which are smaller and write other texts.
+            sampler: a chain that it begins with, by default the run's own.
+
+        Returns:
+            What a notebook shows as the page; its attribute ``html`` is the page, for a file.
+
+        Raises:
+            UnsupportedModelError: if the engine in JavaScript lacks a part of the run, such as one of a third party, or
+                the run is an export.
+            OptionError: if there is no such precision, or ``sampler`` is not a chain.
+
+        Example:
+            >>> textgen.load("runs/names").page()  # doctest: +SKIP
+        """
+        from textgen.exporting.page import Page
+
+        sampler = None if sampler is None else values.text(sampler, "sampler")
+        return Page.of(self.run, values.text(precision, "precision"), sampler)
+
     def evaluate(
         self,
         *,
@@ -396,7 +451,7 @@ class TextGenerator:
             sampler: a chain, by default the run's own.
             temperature: replaces that of the chain.
             curve: whether to write at several temperatures, too: :attr:`Evaluation.curve
-                <textgen.evaluation.evaluate.Evaluation>`.
+                <textgen.evaluation.evaluation.Evaluation>`.
             data_dir: searched for the corpus's files before anything is downloaded.
             progress: called with the name of the current step, the amount done, and the total.
 

@@ -177,7 +177,7 @@ class TrainingText:
         batches = self.dataset.train
         listed = " ".join(map(_token, self.vocabulary[: html.MOST_ROWS]))
         more = " …" * (len(self.vocabulary) > html.MOST_ROWS)
-        size = f"{batches.examples:,}, in {batches.steps:,} batches per epoch"
+        size = f"{batches.examples:,}, in {batches.steps:,} batch{'es' * (batches.steps != 1)} per epoch"
         return (
             f"{self!r}\n\nfirst characters\n{self.head[:SHOWN]}\n\nids\n{' '.join(map(str, self.ids[:TOKENS]))} …\n\n"
             f"vocabulary\n{listed}{more}\n\nan example of {size}\n"

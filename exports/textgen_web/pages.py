@@ -68,7 +68,7 @@ def single_page(about: Mapping[str, Any], weights: bytes, *, is_own_chain: bool)
     """
     found = _parts(is_own_chain)
     worker, script, style = _plain(engine(is_module=False) + found["worker.js"]), _joined(found), found["page.css"]
-    policy = _POLICY.format(script=_hash(script), worker="blob:", style=_hash(style), connect="'none'")
+    policy = _POLICY.format(script=_hash(script), worker="data:", style=_hash(style), connect="'none'")
     model = json.dumps(about, separators=(",", ":"))
     packed = {"worker": worker.encode(), "model": model.encode(), "weights": weights}
     data = "".join(

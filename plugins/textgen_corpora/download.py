@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-import pooch
 import requests
 
 from textgen import Source, notice, progress_bar, write_atomically
 from textgen.errors import UnavailableError
+
+with warnings.catch_warnings():
+    # In a notebook without ipywidgets, tqdm warns that it needs them; pooch imports it, and nothing here uses it.
+    warnings.filterwarnings("ignore", "IProgress not found")
+    import pooch
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -160,12 +160,12 @@ def _try(
                 display=_Progress(f"trial {number + 1}, batches", progress),
                 **{name: value for name, value in names.items() if value is not None},
             )
+        except textgen.Interrupted:
+            notice(f"stopped; to continue {search.folder}, run the same command again")
+            raise
         except TextgenError as error:
             raise OptionError(f"trial {number + 1} ({' '.join(chosen)}): {error}") from None
         manifest = generator.artifact.manifest
-        if manifest.status == "interrupted":
-            notice(f"stopped; to continue {search.folder}, run the same command again")
-            raise KeyboardInterrupt
         if folds is not None:
             loss = textgen.cross_validate(search.run(number), folds=folds, data_dir=data_dir, progress=progress).nats
         elif "held_out_loss" in manifest.metrics:

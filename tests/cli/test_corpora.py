@@ -1,4 +1,4 @@
-"""``textgen corpora list|info|fetch``."""
+"""``textgen corpora list|info|show|fetch``."""
 
 import json
 import subprocess
@@ -172,3 +172,14 @@ def test_a_mistake_of_the_user_is_a_one_line_error(arguments, error, says):
     caught = fail(*arguments)
     assert isinstance(caught, error)
     assert says in str(caught)
+
+
+def test_show_prints_the_beginning_the_ids_and_an_example(tmp_path):
+    path = tmp_path / "letters.txt"
+    path.write_text("abcdefg" * 60, encoding="utf-8")
+    options = ["--set", "training.length=5", "--set", "training.layout=windows", "--set", "training.shuffle=false"]
+    lines = succeed("show", path, "--tokenizer", "string-lookup", *options).splitlines()
+    assert lines[lines.index("first characters") + 1].startswith("abcdefgabcdefg")
+    assert lines[lines.index("ids") + 1].startswith("1 2 3 4 5 6 7 1 2")
+    assert lines[-3:] == ["an example of 63, in 1 batch per epoch", "input  'abcde'", "target 'bcdef'"]
+    assert "no.txt" in str(fail("show", tmp_path / "no.txt"))

@@ -88,6 +88,12 @@ def kernel(data_dir, tmp_path_factory):
     manager.shutdown_kernel(now=True)
 
 
+def test_what_downloads_a_corpus_says_nothing_of_widgets(kernel):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import textgen_corpora.download")])
+    nbclient.NotebookClient(notebook, km=kernel, timeout=MOST_SECONDS).execute()
+    assert notebook.cells[0].outputs == []
+
+
 def executed(notebook, kernel):
     """What each cell printed or showed as text, by the cell's name; the notebook is trained for two batches."""
     (parameters,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]

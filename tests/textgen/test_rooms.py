@@ -30,9 +30,10 @@ ROOMS = (
     ),
     *(
         "evaluation",
-        "training_text",
         "exporting",
         "bulk",
+        "draft",
+        "training_text",
         "text_generator",
         "api",
         "__init__",
@@ -43,7 +44,7 @@ ROOMS = (
 )
 
 #: The most files in a room, and beside the rooms, that can be seen at a glance.
-FILES, FILES_AT_THE_TOP = 12, 8
+FILES, FILES_AT_THE_TOP = 12, 9
 
 #: The templates hold packages of their own.
 MODULES = sorted(path for path in (ROOT / "textgen").rglob("*.py") if "templates" not in path.parts)

@@ -11,7 +11,7 @@ import typer
 
 from textgen.base.console import folded, notice
 from textgen.base.streams import print_json, print_result
-from textgen.cli.parameters import AsJson, DataDir, complete_corpus
+from textgen.cli.parameters import AsJson, DataDir, complete_corpus, complete_recipe, complete_tokenizer
 
 if TYPE_CHECKING:
     from textgen.evaluation.statistics import Bar
@@ -88,6 +88,43 @@ def info(
     if corpus.layout == "documents":
         print_result("\ncharacters per document")
         _draw(statistics.histogram)
+
+
+@app.command()
+def show(
+    corpus: Annotated[
+        list[str],
+        typer.Argument(
+            help="The name of a corpus, or text files, folders or patterns.",
+            autocompletion=complete_corpus,
+            show_default=False,
+        ),
+    ],
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(help="The tokenizer, as for `textgen train`.", autocompletion=complete_tokenizer),
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A recipe, as for `textgen train`.", autocompletion=complete_recipe)
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="TABLE.OPTION=VALUE",
+            help="An option of corpus, tokenizer or training, as for `textgen train`; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Show a text as a model reads it: first characters, ids, vocabulary, and an example with its target."""
+    from textgen.api import read
+    from textgen.options import parse_settings
+
+    settings = parse_settings(assignments or [])
+    named = corpus if len(corpus) > 1 else corpus[0]
+    print_result(read(named, tokenizer=tokenizer, recipe=recipe, settings=settings, data_dir=data_dir))
 
 
 @app.command()

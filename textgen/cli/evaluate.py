@@ -14,20 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from textgen.evaluation.curve import Curve
-    from textgen.evaluation.evaluate import Evaluation, WrittenTexts
+    from textgen.evaluation.evaluation import Evaluation
     from textgen.evaluation.folds import CrossValidation
-    from textgen.evaluation.labels import LabelEvaluation
-    from textgen.evaluation.novelty import Neighbours
-    from textgen.evaluation.samples import Samples
-    from textgen.evaluation.scoring import Score
     from textgen.runs.artifact import Trust
-
-#: Labels that the table lists, those with the most held-out documents.
-LABELS_LISTED = 40
-
-#: The z of a run's texts below which it is said to copy.
-COPIES = -3
 
 #: The path of the plot in the run's folder.
 PLOT = "plots/evaluation.png"
@@ -134,131 +123,13 @@ def _report(evaluation: Evaluation, plot: Path) -> None:
 
 
 def _print_evaluation(evaluation: Evaluation) -> None:
-    score = evaluation.held_out
-    documents = "" if evaluation.documents is None else f"{evaluation.documents:,} documents, "
-    tokens = f", {score.tokens:,} tokens" if score.has_long_tokens else ""
-    per_token = f", {score.nats_per_token:.4f} nats per token" if score.has_long_tokens else ""
     print_result(folded(f"{evaluation.run}, {evaluation.runtime} on {evaluation.device}"))
-    _print_table(
-        ("", ""),
-        [
-            ("held-out text", f"{documents}{score.characters:,} characters{tokens} judged"),
-            ("context", evaluation.context),
-            ("loss", f"{_loss(score)} per character{per_token}"),
-            *([("with carried state", _loss(evaluation.carried))] if evaluation.carried else []),
-            *([("loss of an n-gram", _loss(evaluation.ngram))] if evaluation.ngram else []),
-            ("accuracy", f"{score.accuracy:.2%}"),
-            ("calibration error", f"{score.calibration_error:.4f} ({len(score.bins)} bins)"),
-        ],
-    )
-    if evaluation.labels is not None:
-        _print_labels(evaluation.labels)
-    if evaluation.written is not None:
-        _print_documents(evaluation.written)
-    _print_samples(evaluation.samples)
-    if evaluation.written is not None:
-        _print_examples(evaluation.written.texts.neighbours)
-    if evaluation.curve is not None:
-        _print_curve(evaluation.curve, evaluation.samples)
-
-
-def _loss(score: Score) -> str:
-    return f"{score.nats:.4f} nats ({score.bits:.4f} bits)"
-
-
-def _print_labels(evaluation: LabelEvaluation) -> None:
-    most = sorted(evaluation.labels, key=lambda score: -score.documents)[:LABELS_LISTED]
-    listed = [score for score in evaluation.labels if score in most]
-    print_result()
-    _print_table(
-        ("by label", "held out", "characters", "nats", "recognised", "written", "agree"),
-        [
-            (
-                "all" if score.label is None else score.label,
-                f"{score.documents:,}",
-                f"{score.characters:,}",
-                _figure(score.nats, ".4f"),
-                _figure(score.recognised, ".1%"),
-                f"{score.texts:,}",
-                _figure(score.agreement, ".1%"),
-            )
-            for score in (*listed, evaluation.all)
-        ],
-    )
-    if left := len(evaluation.labels) - len(listed):
-        print_result(f"and {left:,} labels with fewer documents; --json lists all")
-
-
-def _print_documents(written: WrittenTexts) -> None:
-    columns = (written.texts, written.held_out)
-    near = [statistics.neighbours for statistics in columns]
-    print_result()
-    _print_table(
-        ("beside the training documents", "written", "held out"),
-        [
-            ("texts", *(f"{each.texts:,}" for each in columns)),
-            ("new", *(f"{each.novelty:.1%}" for each in columns)),
-            ("distinct", *(f"{each.uniqueness:.1%}" for each in columns)),
-            ("ended by themselves", f"{written.ended:.1%}", ""),
-            ("length divergence, bits", *(f"{each.length_divergence:.4f}" for each in columns)),
-            ("bigram divergence, bits", *(f"{each.bigram_divergence:.4f}" for each in columns)),
-            ("nearest, mean distance", *(f"{each.mean:.3f}" for each in near)),
-            ("nearest, median distance", *(f"{each.median:.3f}" for each in near)),
-            ("nearest, texts compared", *(f"{each.texts:,}" for each in near)),
-            ("copying test, z", f"{written.copying:z.1f}", ""),
-        ],
-    )
-    if written.copying < COPIES:
-        print_result(folded("these texts copy: they are nearer to training documents than held-out ones are"))
-
-
-def _print_samples(samples: Samples) -> None:
-    from textgen.evaluation.samples import DISTINCT
-
-    columns = (samples.written, samples.training, samples.held_out)
-    lengths = sorted({length for each in columns for length in each.novelty})
-    rows = [
-        ("texts", *(f"{each.texts:,}" for each in columns)),
-        ("characters", *(f"{each.characters:,}" for each in columns)),
-        ("reverse loss, nats per character", *(_figure(each.reverse_loss, ".4f") for each in columns)),
-        (f"distinct {DISTINCT}-grams", *(_figure(each.distinct, ".1%") for each in columns)),
-        *(
-            (f"new {length}-grams", *(_figure(each.novelty.get(length), ".1%") for each in columns))
-            for length in lengths
-        ),
-    ]
-    print_result()
-    _print_table(("by n-grams of characters", "written", "training", "held out"), [row for row in rows if any(row[1:])])
-    print_result(f"\nwritten with {samples.sampler}, seed {samples.seed}, at most {samples.length} characters")
-
-
-def _print_examples(neighbours: Neighbours) -> None:
-    print_result()
-    _print_table(
-        ("distance", "written", "nearest training document"),
-        [(f"{example.distance:.3f}", example.text, example.nearest) for example in neighbours.examples],
-    )
-
-
-def _print_curve(curve: Curve, samples: Samples) -> None:
-    from textgen.evaluation.samples import DISTINCT
-
-    rows = [(f"{point.temperature:.1f}", point.reverse_loss, point.distinct) for point in curve.points]
-    print_result()
-    _print_table(
-        ("temperature", "reverse loss", f"distinct {DISTINCT}-grams"),
-        [
-            (name, _figure(loss, ".4f"), _figure(distinct, ".1%"))
-            for name, loss, distinct in (*rows, ("training", samples.training.reverse_loss, samples.training.distinct))
-        ],
-    )
-    if curve.best is not None:
-        print_result(f"the reverse loss is lowest at temperature {curve.best:.1f}")
-
-
-def _figure(value: float | None, form: str) -> str:
-    """A number as a table has it; empty for ``None``."""
-    return "" if value is None else format(value, form)
+    for number, table in enumerate(evaluation.tables()):
+        if number:
+            print_result()
+        _print_table(table.head, table.rows)
+        if table.note:
+            print_result(folded(table.note))
 
 
 def _print_folds(validation: CrossValidation) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -10,20 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textgen.errors import CorpusError, OptionError, UnknownCharacterError
-from textgen.evaluation.curve import Curve, draw_curve
-from textgen.evaluation.labels import LabelEvaluation, evaluate_labels
+from textgen.evaluation.curve import draw_curve
+from textgen.evaluation.evaluation import Evaluation, WrittenTexts
+from textgen.evaluation.labels import evaluate_labels
 from textgen.evaluation.novelty import Documents, Pieces
 from textgen.evaluation.samples import (
     Progress,
     RealText,
-    Samples,
     compare_samples,
     discard_progress,
     write_texts,
     written_sample,
 )
 from textgen.evaluation.scoring import Reading, Score, judge
-from textgen.evaluation.statistics import TextStatistics, compare_texts, count_lengths, mann_whitney
+from textgen.evaluation.statistics import compare_texts, count_lengths, mann_whitney
 from textgen.files.writing import quoted
 from textgen.generation.request import Generation, Request
 from textgen.generation.runtime import ModelRuntime, Runtime
@@ -43,71 +43,6 @@ TEXTS, CHARACTERS = 1000, 20_000
 
 #: Characters of a piece of a held-out stream; an n-gram model predicts the first few of each with less context.
 HELD_OUT_PIECE = 5_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class WrittenTexts:
-    """The texts that a run writes, compared with the documents that it was trained on.
-
-    Attributes:
-        sampler: the chain that drew them.
-        seed: the seed of the texts, whose own seeds are 0, 1, 2 and so on.
-        length: the number of characters after which a text was cut.
-        ended: the share of texts that ended before that, by the end of a document or a stop text.
-        texts: the texts, compared with the training documents.
-        held_out: at most as many held-out documents, compared with the training documents: the figures of real texts.
-        training_lengths: the number of training documents of each length in characters, by length.
-        copying: the z of the test for copies of Meehan, Chaudhuri and Dasgupta (A Non-Parametric Test to Detect
-            Data-Copying in Generative Models, AISTATS 2020): Mann and Whitney's, of the distances of the texts and of
-            held-out documents from the nearest training documents. Far below 0 if the texts are nearer.
-    """
-
-    sampler: str
-    seed: int
-    length: int
-    ended: float
-    texts: TextStatistics
-    held_out: TextStatistics
-    training_lengths: Mapping[int, int]
-    copying: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """The evaluation of a run.
-
-    Attributes:
-        run: the run's folder.
-        runtime: the runtime that ran it, by registered name.
-        device: the device that it ran on.
-        corpus: the name of the corpus.
-        same_text: whether the corpus has the text that the run was trained on.
-        documents: the number of held-out documents; ``None`` for a stream.
-        context: the text that each held-out token was predicted from, in words.
-        held_out: how well the held-out text was predicted.
-        carried: the same with the state carried through the whole text, if ``held_out`` is not; else ``None``.
-        ngram: how well an n-gram predicts it, counted in the run's training text and given the same context; ``None``
-            for a long text, a run of n-grams, or if the plugin is disabled.
-        written: the texts that the run writes; ``None`` for a stream.
-        labels: the same by label; ``None`` for a run without labels.
-        samples: what the run writes, document or stream, by its n-grams of characters.
-        curve: the same at several temperatures; ``None`` unless asked for.
-    """
-
-    run: str
-    runtime: str
-    device: str
-    corpus: str
-    same_text: bool
-    documents: int | None
-    context: str
-    held_out: Score
-    carried: Score | None = None
-    ngram: Score | None = None
-    written: WrittenTexts | None
-    labels: LabelEvaluation | None = None
-    samples: Samples
-    curve: Curve | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

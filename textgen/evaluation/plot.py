@@ -12,7 +12,7 @@ from textgen.evaluation.samples import DISTINCT
 
 if TYPE_CHECKING:
     from textgen.evaluation.curve import Curve
-    from textgen.evaluation.evaluate import Evaluation, WrittenTexts
+    from textgen.evaluation.evaluation import Evaluation, WrittenTexts
     from textgen.evaluation.samples import NGramStatistics
     from textgen.evaluation.scoring import Score
 

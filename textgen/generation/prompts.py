@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from textgen.errors import OptionError, UnknownCharacterError, describe_character, shortened
 from textgen.generation.request import Request
@@ -184,13 +185,21 @@ def _draw_starts(boundaries: Boundaries, request: Request, rows: Sequence[int]) 
     """First ids of rows, ``[rows, 1]`` int32, drawn by how often training texts begin with them."""
     if not rows:
         return np.empty((0, 1), np.int32)
+    return draw_start(boundaries, uniforms(request.seed, [request.row_seed(row) for row in rows], 0, 1)[0])[:, None]
+
+
+def draw_start(boundaries: Boundaries, draws: NDArray[np.float32]) -> Ids:
+    """First ids ``[n]`` int32, drawn with uniforms ``[n]`` by how often training texts begin with them.
+
+    Raises:
+        OptionError: if the model does not know how texts begin.
+    """
     if not boundaries.starts:
         raise OptionError("this model does not know how texts begin; give a prompt")
     cumulative = np.cumsum(list(boundaries.starts.values()))
-    draws = uniforms(request.seed, [request.row_seed(row) for row in rows], 0, 1)[0].astype(np.float64)
-    drawn = np.searchsorted(cumulative, draws * cumulative[-1], side="right")
+    drawn = np.searchsorted(cumulative, draws.astype(np.float64) * cumulative[-1], side="right")
     first: Ids = np.array(list(boundaries.starts), np.int32)[drawn]
-    return first[:, None]
+    return first
 
 
 def pad_rows(rows: Sequence[Ids]) -> tuple[Ids, Ids]:

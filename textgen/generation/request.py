@@ -323,7 +323,7 @@ class Generations(list[Generation]):
                 scored = [t.log_probability for t in generation.tokens or () if t.log_probability is not None]
                 yield f"{-sum(scored) / len(scored):.2f}" if scored else ""
 
-        return html.box("", html.table(head, map(cells, self)))
+        return html.box("", html.table(head, (tuple(cells(each)) for each in self)))
 
 
 class Texts(list[str]):

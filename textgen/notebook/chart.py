@@ -10,9 +10,8 @@ from textgen.base.html import escaped
 #: The width and height of a chart, in pixels, and its margins to the left and below, for the labels.
 WIDTH, HEIGHT, LEFT, BELOW = 480, 170, 46, 22
 
-#: Colours of curves that can be told apart on light and dark pages, and by the colour-blind (Okabe and Ito, Color
-#: Universal Design, 2008).
-COLOURS = ("#0072b2", "#e69f00", "#009e73")
+#: Colours of curves that can be told apart on light and dark pages, and by the colour-blind.
+COLOURS = ("#3b8ed0", "#d98200")
 
 Points = Sequence[tuple[float, float]]
 

@@ -16,6 +16,7 @@ from textgen.notebook.losses import Losses
 from textgen.runs.artifact import Artifact
 from textgen.training.display import Display, Schedule, describe_losses, describe_start
 from textgen.training.plan import Plan
+from textgen.training.yardstick import YARDSTICK
 
 #: Seconds between two updates: one in a hundred of those that the training has taken, within these bounds.
 LEAST_SECONDS, MOST_SECONDS = 1.0, 10.0
@@ -100,8 +101,14 @@ class NotebookDisplay(Display):
         if artifact.manifest.status == "interrupted":
             self._state = [f"stopped, {self._schedule.place(self._position)}; everything is saved"]
         else:
-            lines = self._schedule.describe_end(artifact.manifest, lost_patience=lost_patience, longer=_as_settings)
-            self._state = list(lines)
+            self._state = list(
+                self._schedule.describe_end(
+                    artifact.manifest,
+                    lost_patience=lost_patience,
+                    longer=_as_settings,
+                    other=f'model="{YARDSTICK}"',
+                )
+            )
         self._update()
 
     def _update(self) -> None:

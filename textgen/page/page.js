@@ -19,6 +19,9 @@ const MOST_NAMED = 10;
 /** A text whose first letter is written from right to left. Chromium takes a minute for dir="auto" of 75,000 lines. */
 const RIGHT_TO_LEFT = /^\P{L}*[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
 
+/** A page in a frame of a notebook has no address to keep settings in. */
+const hasAddress = location.protocol !== 'about:';
+
 const settings = new Settings();
 const bars = new Bars(append);
 const surprise = new Surprise();
@@ -47,6 +50,7 @@ async function start() {
   $('form').inert = false;
   $('model').replaceChildren(...models.map(({id}) => new Option(id)));
   $('model-field').hidden = models.length < 2;
+  $('copy-link').hidden = !hasAddress;
   chooseModel(location.hash);
   check().catch(error => fail(error, check));
 }
@@ -97,7 +101,7 @@ function changed() {
 }
 
 function settled() {
-  history.replaceState(null, '', `#${settings.fragment()}`);
+  if (hasAddress) history.replaceState(null, '', `#${settings.fragment()}`);
   const {model, prompt, label} = settings.read();
   if (JSON.stringify([model, prompt, label]) !== asked) ask({model, prompt, label});
 }

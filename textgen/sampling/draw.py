@@ -48,20 +48,24 @@ class Draw:
 
     def draw(self, logits: Logits, uniforms: NDArray[np.float32]) -> NDArray[np.int32]:
         """Draw ids ``[batch]`` int32 from logits ``[batch, vocab]`` float32 and uniforms ``[batch]`` float32."""
-        if len(self.forbidden):
-            logits = logits.copy()
-            logits[:, self.forbidden] = -np.inf
-        *owners, selector = self.chain.owners
-        for sampler, parameters, owner in zip(self.chain.samplers, self.parameters, owners, strict=True):
-            if owner is None:
-                logits = sampler.transform(logits, parameters, self.seen)
-            else:
-                logits = self._transformed(owner, sampler, logits, parameters)
+        logits, selector = self.transform(logits), self.chain.owners[-1]
         ids = self.chain.selector.select(logits if selector is None else logits.copy(), uniforms)
         if selector is not None:
             ids = self._selected(selector, ids, logits)
         self.note(np.arange(len(ids)), ids)
         return ids
+
+    def transform(self, logits: Logits) -> Logits:
+        """What the selector draws from: logits after the samplers, ``[batch, vocab]`` float32."""
+        if len(self.forbidden):
+            logits = logits.copy()
+            logits[:, self.forbidden] = -np.inf
+        for sampler, parameters, owner in zip(self.chain.samplers, self.parameters, self.chain.owners, strict=False):
+            if owner is None:
+                logits = sampler.transform(logits, parameters, self.seen)
+            else:
+                logits = self._transformed(owner, sampler, logits, parameters)
+        return logits
 
     def checked_ids(self, ids: Any, shape: tuple[int, ...], owner: str) -> NDArray[np.int32]:
         """The ids that a plugin has drawn, as int32, after a check.

@@ -28,6 +28,9 @@ LEAST_BAR = 10
 #: Nats per character by which the held-out loss of a model that is trained enough exceeds that of its own text.
 OVERFITTING = 0.1
 
+#: How the command line chooses the model that counts n-grams.
+AS_ARGUMENT = f"--model {YARDSTICK}"
+
 #: New tokens that are listed.
 LISTED = 40
 
@@ -95,7 +98,7 @@ class Schedule:
         return figures
 
     def describe_end(
-        self, manifest: Manifest, *, lost_patience: bool, longer: Callable[[str, object], str]
+        self, manifest: Manifest, *, lost_patience: bool, longer: Callable[[str, object], str], other: str = AS_ARGUMENT
     ) -> Iterator[str]:
         """Yields, in lines, why a finished run ended before its last epoch, if it did, and how good it is.
 
@@ -103,6 +106,7 @@ class Schedule:
             manifest: of the run.
             lost_patience: whether it ended because of ``training.patience``.
             longer: how to set a training option, by name and value, to train longer.
+            other: how to choose the model that counts n-grams.
         """
         option, value = ("stop_after" if self._is_short else "epochs"), 2 * self.epochs
         if self._is_cut:
@@ -111,7 +115,7 @@ class Schedule:
             waited = f"{self._patience} epoch{'s' * (self._patience != 1)}"
             yield f"ended early: no lower loss for {waited} (training.patience)"
             option, value = "patience", 2 * self._patience
-        if (ngram := describe_yardstick(manifest.metrics, longer(option, value))) is not None:
+        if (ngram := describe_yardstick(manifest.metrics, longer(option, value), other)) is not None:
             yield ngram
         kept = manifest.metrics.get("epoch")
         epoch = "" if kept is None else f"epoch {kept:g} is kept, "
@@ -295,12 +299,13 @@ def describe_quality(manifest: Manifest, *, speed: bool) -> str:
     return f"{losses}, {ALL_TEXT}" if losses and manifest.settings["training"].get("held_out") == 0 else losses
 
 
-def describe_yardstick(metrics: Mapping[str, float], longer: str) -> str | None:
+def describe_yardstick(metrics: Mapping[str, float], longer: str, other: str = AS_ARGUMENT) -> str | None:
     """How an n-gram predicts the held-out text of a run, in a line; ``None`` if none was counted.
 
     Args:
         metrics: of the run.
         longer: the options that train it longer, the advice unless it knows its own text better than held-out text.
+        other: the option that chooses the n-gram instead.
     """
     ngram, loss = metrics.get(f"{YARDSTICK}_held_out_loss"), metrics.get("held_out_loss")
     if ngram is None or loss is None:
@@ -310,7 +315,7 @@ def describe_yardstick(metrics: Mapping[str, float], longer: str) -> str | None:
         return beside
     overfits = loss >= metrics.get("loss", loss) + OVERFITTING
     advice = "try more dropout" if overfits else f"train longer: {longer}"
-    return f"{beside}, better than this model: {advice}, or --model {YARDSTICK}"
+    return f"{beside}, better than this model: {advice}, or {other}"
 
 
 def indent(text: str) -> str:

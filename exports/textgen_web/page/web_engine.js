@@ -82,10 +82,10 @@ function inside(name) {
   return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip')));
 }
 
-/** A page in one file has the worker's code inside it: a file:// page may start no other. */
+/** A page in one file has the worker's code inside it: a file:// page may start no other, a notebook of VS Code no blob:. */
 async function makeWorker() {
-  const code = await inside('worker')?.blob();
-  return code ? new Worker(URL.createObjectURL(code)) : new Worker(new URL('page/worker.js', document.baseURI), {type: 'module'});
+  const code = await inside('worker')?.text();
+  return code ? new Worker(`data:text/javascript,${encodeURIComponent(code)}`) : new Worker(new URL('page/worker.js', document.baseURI), {type: 'module'});
 }
 
 /** What textgen.js loads: the address of the folder, or the model inside the page. */

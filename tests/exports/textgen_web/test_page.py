@@ -142,7 +142,7 @@ def test_the_file_is_small_and_asks_nobody(trees, files):
     page = trees.open()
     policy = page.get_attribute("meta[http-equiv=Content-Security-Policy]", "content")
     assert re.fullmatch(
-        r"default-src 'none'; script-src 'sha256-[\w+/]{43}=' 'wasm-unsafe-eval'; worker-src blob:; "
+        r"default-src 'none'; script-src 'sha256-[\w+/]{43}=' 'wasm-unsafe-eval'; worker-src data:; "
         r"style-src 'sha256-[\w+/]{43}='; connect-src 'none'; img-src data:; base-uri 'none'; form-action 'none'",
         policy,
     )

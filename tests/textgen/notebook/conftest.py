@@ -73,7 +73,7 @@ class Notebook:
 
     def interrupt(self) -> None:
         """Press the stop button: Jupyter sends SIGINT."""
-        task = asyncio.ensure_future(self.client.km.interrupt_kernel())
+        task: asyncio.Future[None] = asyncio.ensure_future(self.client.km.interrupt_kernel())
         task.add_done_callback(lambda done: done.result())
 
 

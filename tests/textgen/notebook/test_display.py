@@ -2,11 +2,18 @@
 
 import json
 import re
+from typing import Any
 from xml.etree import ElementTree
 
 
 def html_of(output) -> str:
     return "".join(output["data"]["text/html"])
+
+
+def found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    assert match is not None, text
+    return match[1]
 
 
 def displays(outputs) -> list:
@@ -23,7 +30,7 @@ def test_one_display_is_updated_in_place_and_small_in_the_saved_file(notebook):
     # 2,000 batches, shown as often as it can be.
     notebook.run("import textgen.notebook.display as shown; shown.LEAST_SECONDS = shown.MOST_SECONDS = 0.005")
     outputs = notebook.run("generator = train(epochs=10)")
-    batches = int(re.search(r"10 epochs of (\d+) batches", displays(outputs)[0]["data"]["text/plain"])[1]) * 10
+    batches = int(found(r"10 epochs of (\d+) batches", displays(outputs)[0]["data"]["text/plain"])) * 10
     assert batches > 2000
     kinds, ids = zip(*names_of(notebook.messages), strict=True)
     assert kinds[0] == "display_data"
@@ -33,7 +40,7 @@ def test_one_display_is_updated_in_place_and_small_in_the_saved_file(notebook):
     (output,) = outputs  # nothing else is written
     assert len(json.dumps(output)) < 20_000
     whole = html_of(output)
-    drawn = ElementTree.fromstring(re.search(r"<svg.*</svg>", whole)[0])
+    drawn = ElementTree.fromstring(found(r"(<svg.*</svg>)", whole))
     lines = drawn.findall("{http://www.w3.org/2000/svg}polyline")
     assert [len(line.attrib["points"].split()) for line in lines][1] == 10
     assert 80 <= len(lines[0].attrib["points"].split()) <= 160
@@ -63,7 +70,7 @@ def test_any_other_display_is_refused(notebook):
 
 def interrupt_when(notebook, shown: str, times: int = 1) -> None:
     """Press the stop button once the display shows something."""
-    pressed = []
+    pressed: list[Any] = []
 
     def press(message):
         data = message["content"].get("data", {})
@@ -84,12 +91,12 @@ def test_an_interrupt_saves_stops_the_notebook_and_leaves_a_generator_that_write
     assert error.ename == "Interrupted"
     (display,) = displays(outputs)  # the loop has not gone on
     assert "everything is saved" in html_of(display)
-    folder = re.search(r"textgen\.train\(resume='([^']+)'\)", error.evalue)[1]
+    folder = found(r"textgen\.train\(resume='([^']+)'\)", error.evalue)
     assert f"textgen train --resume {folder}" in error.evalue
     written = notebook.run("import sys; print(sys.last_value.generator.generate('ab', length=5, seed=1))")
     assert re.fullmatch(r"ab[a-e]{5}\n", written[0].text)
     # The advice works when it is pasted, and what comes of it is what an undisturbed run writes.
-    notebook.run(f"resumed = {re.search(r'textgen.load.*', error.evalue)[0]}\nassert resumed.generate('a', seed=1)")
+    notebook.run(f"resumed = {found(r'(textgen.load.*)', error.evalue)}\nassert resumed.generate('a', seed=1)")
     notebook.run(f"resumed = textgen.train(resume={folder!r})")
     same = "resumed.generate('a', length=50, seed=1) == train(display=None).generate('a', length=50, seed=1)"
     assert notebook.run(f"print({same})")[0].text == "True\n"

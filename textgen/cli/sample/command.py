@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from textgen.base.streams import print_json, results
+from textgen.base.streams import print_json, print_result, results
 from textgen.cli.parameters import (
     DataDir,
     Device,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from textgen.cli.sample.output import Output
+    from textgen.generation.continuation import Continuation
     from textgen.generation.request import Generation, Request
     from textgen.text_generator import TextGenerator
 
@@ -100,6 +102,13 @@ def sample(
     device: Device = None,
     trust_graph: TrustGraph = False,
     stream: Annotated[bool, typer.Option("--stream", help="Show the text as it is written.")] = False,
+    interactive: Annotated[
+        bool,
+        typer.Option(
+            "--interactive",
+            help="Write a text together, on a terminal: choose among the next tokens, type, undo, let the model write.",
+        ),
+    ] = False,
     novelty: Annotated[
         bool, typer.Option("--novelty", help="Print the share of texts that are not training documents.")
     ] = False,
@@ -150,21 +159,21 @@ def sample(
     """Write text with a trained model."""
     from textgen.api import load
     from textgen.base.console import notice, say
+    from textgen.cli.sample.interactive import is_terminal
     from textgen.cli.sample.job import check_options, write
-    from textgen.cli.sample.output import Output
     from textgen.cli.sample.prompts import read_prompts
     from textgen.errors import OptionError
     from textgen.generation.continuation import check_state_output
     from textgen.generation.prompts import remarks
 
-    if stream and as_json:
-        raise OptionError("--stream and --json exclude each other")
+    way = _way(interactive=interactive, stream=stream, json=as_json)
     job: dict[str, Any] = {
         **{"column": column, "keep": keep, "unique": unique, "novel": novel, "match": match, "max_length": max_length},
         **{"log_probability": log_probability, "on_bad_row": on_bad_row, "shard_rows": shard_rows},
         **{"workers": workers, "engine": engine},
     }
-    shown = {"stream": stream, "json": as_json, "novelty": novelty, "save_state": save_state, "load_state": load_state}
+    shown = {"interactive": interactive, "stream": stream, "json": as_json, "novelty": novelty}
+    shown |= {"save_state": save_state is not None, "load_state": load_state is not None}
     check_options(out, {**job, "set": assignments}, shown)
     texts: dict[str, Any] = {
         **{
@@ -179,10 +188,9 @@ def sample(
     }
     prompts = [*(prompt or []), *read_prompts(prompt_file, prompts_file if out is None else None)]
     many = max(len(given or []) for given in (prompts, label, temperature)) > 1
-    if save_state is not None and (num > 1 or many or prompts_file):
-        raise OptionError(
-            "--save-state keeps the state of a single text: use one prompt, one text, one temperature, one label"
-        )
+    if (interactive or save_state is not None) and (num > 1 or many or prompts_file):
+        single = "--interactive writes" if interactive else "--save-state keeps the state of"
+        raise OptionError(f"{single} a single text: use one prompt, one text, one temperature, one label")
     if save_state is not None:
         check_state_output(save_state, "--save-state")
     generator = load(run, runtime=runtime, device=device or "auto", trust="graph" if trust_graph else "weights")
@@ -205,25 +213,64 @@ def sample(
         )
         return
     training = _read_training(generator, data_dir) if novelty else None
-    if as_json:
-        generations = generator.sample(request)
-        print_json([_as_json(generation) for generation in generations])
-    else:
-        show = _stream if stream else _print
-        generations = show(generator, request, Output(generator, request, _headings(label or [], temperature or [])))
+    headings = _headings(label or [], temperature or [])
+    written, continued = _write(way, generator, request, headings, {**texts, "continuation": continuation})
     if save_state is not None:
-        continued = generations[0].continuation
-        assert continued is not None  # the request asked for it
+        if continued is None:
+            raise OptionError("there is no text, and so no state for --save-state")
         generator.save_continuation(save_state, continued)
     if seed is None and continuation is None and not as_json:
-        say(f"seed {request.seed}; the same text again: --seed {request.seed}")
+        how = "the same text from the same input" if interactive else "the same text again"
+        say(f"seed {request.seed}; {how}: --seed {request.seed}")
+        if not (interactive or prompts) and results().isatty() and is_terminal():
+            say("to write together with the model: --interactive")
     if device is None and generator.runtime.device != "cpu":
         say(f"ran on {generator.runtime.device}")
     if training is not None:
         from textgen.evaluation.novelty import count_new
 
-        new = count_new([generation.whole for generation in generations], training)
-        say(f"{new} of {len(generations)} ({new / len(generations):.0%}) are not training documents")
+        new = count_new(written, training)
+        say(f"{new} of {len(written)} ({new / len(written):.0%}) are not training documents")
+
+
+def _way(**wished: bool) -> str:
+    """The one way to show texts that is wished for, by the name of its option; empty if there is none.
+
+    Raises:
+        OptionError: if there are several, or there is no terminal for it.
+    """
+    from textgen.cli.sample.interactive import check_terminal
+    from textgen.errors import OptionError
+
+    ways = [name for name, is_wished in wished.items() if is_wished]
+    if len(ways) > 1:
+        raise OptionError(f"--{ways[0]} and --{ways[1]} exclude each other")
+    if wished["interactive"]:
+        check_terminal()
+    return "".join(ways)
+
+
+def _write(
+    way: str, generator: TextGenerator, request: Request, headings: Sequence[str], wishes: dict[str, Any]
+) -> tuple[list[str], Continuation | None]:
+    """Write the texts of a request, in one of the ways to show them; returns them, and where the first ends."""
+    from textgen.cli.sample.interactive import Conversation
+    from textgen.cli.sample.output import Output
+    from textgen.generation.prompts import remarks
+
+    if way == "interactive":
+        draft = generator.draft(*request.prompts, **wishes | {"seed": request.seed})
+        Conversation(draft, partial(remarks, generator.tokenizer, stop=(), on_unknown=request.on_unknown)).hold()
+        print_result(draft.text)
+        return [draft.text], draft.continuation
+    generations: list[Generation]
+    if way == "json":
+        generations = generator.sample(request)
+        print_json([_as_json(generation) for generation in generations])
+    else:
+        show = _stream if way == "stream" else _print
+        generations = show(generator, request, Output(generator, request, headings))
+    return [generation.whole for generation in generations], generations[0].continuation
 
 
 def _read_training(generator: TextGenerator, data_dir: Path | None) -> Iterable[str]:
