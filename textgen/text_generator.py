@@ -30,7 +30,6 @@ from textgen.runs.artifact import Artifact
 from textgen.saved_run import SavedRun
 from textgen.text.tokenizer import Tokenizer
 from textgen.text.vocabulary import as_in_training
-from textgen.training.display import describe_quality
 
 if TYPE_CHECKING:
     from textgen.bulk.write import WriteReport
@@ -84,9 +83,11 @@ class TextGenerator:
         return f"TextGenerator({str(self.artifact.path)!r}, model={model!r}, runtime={self.runtime_name!r})"
 
     def _repr_html_(self) -> str:
+        from textgen.training.display import describe_quality
+
         manifest, settings = self.artifact.manifest, self.run.settings
         model = {name: value for name, value in settings["model"].items() if name in ("units", "layers")}
-        size = "".join(f", {value} {name}" for name, value in model.items())
+        size = "".join(f", {value} {name if value != 1 else name.removesuffix('s')}" for name, value in model.items())
         facts = {
             "model": f"{settings['model']['name']}{size}",
             "corpus": settings["corpus"]["name"],
