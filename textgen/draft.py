@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from textgen.generation.continuation import Continuation
 from textgen.generation.prompts import draw_start, first_ids, read_prompt
 from textgen.generation.request import MOST_CHARACTERS, Request
 from textgen.generation.row import MOST_IDS_PER_CHARACTER
-from textgen.generation.runtime import Ids, Runtime
+from textgen.generation.runtime import Ids, Runtime, quiet
 from textgen.generation.stop_texts import StopTexts
 from textgen.model.state import State
 from textgen.sampling.draw import Draw, uniforms
@@ -24,9 +23,6 @@ from textgen.text.boundaries import Boundaries
 from textgen.text.decoder import CONTEXT
 from textgen.text.labels import label_of
 from textgen.text.tokenizer import Tokenizer
-
-#: Numbers may overflow and underflow, whatever the process has set with ``numpy.seterr``.
-_quiet = partial(np.errstate, all="ignore")
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,7 @@ class Draft:
         prepare: makes what is appended a text as the training texts are.
 
     Raises:
-        OptionError: if the request is for several texts, or for a label that there is not.
+        OptionError: if the request is for several texts, or for a label that does not exist.
         UnknownCharacterError: if the prompt has an unknown character.
     """
 
@@ -247,10 +243,11 @@ class Draft:
         self._check_open()
         left = values.whole_number(self._request.length if length is None else length, "length", 1, MOST_CHARACTERS)
         search = self._stop.search()
-        self._before.append(self._place)
-        for _ in range(left * MOST_IDS_PER_CHARACTER + 1):
-            before = self._place
-            self._place = self._drawn()
+        for count in range(left * MOST_IDS_PER_CHARACTER + 1):
+            before, after = self._place, self._drawn()
+            if not count:
+                self._before.append(before)
+            self._place = after
             piece = self.text[len(before.text) :]
             left -= len(piece) if before.tail else 0
             yield piece
@@ -276,7 +273,7 @@ class Draft:
         """The place after some ids, at least one, with a text."""
         read: list[int] = ids.tolist()
         if unread := [*place.tail[-1:], *read[:-1]]:
-            with _quiet():
+            with quiet():
                 state = self._runtime.prefill(np.array([unread], np.int32), place.state)
         else:
             state = place.state
@@ -305,7 +302,7 @@ class Draft:
             return self._after(int(draw_start(self._boundaries, uniform)[0]))
         logits, _ = self._predict()
         self._note_seen()
-        with _quiet():
+        with quiet():
             return self._after(int(self._draw.draw(logits, uniform)[0]))
 
     def _shares(self) -> tuple[NDArray[Any], NDArray[np.float64]]:
@@ -318,7 +315,7 @@ class Draft:
             return np.array([*starts]), counts / counts.sum()
         logits, _ = self._predict()
         self._note_seen()
-        with _quiet():
+        with quiet():
             drawn = self._draw.transform(logits)[0].astype(np.float64)
             shares = np.exp(drawn - drawn.max())
         return np.arange(len(shares)), shares / shares.sum()
@@ -326,7 +323,7 @@ class Draft:
     def _predict(self) -> tuple[NDArray[np.float32], State]:
         """The logits ``[1, vocab]`` of the next id, and the state after the last one."""
         if self._predicted is None or self._predicted[0] is not self._place:
-            with _quiet():
+            with quiet():
                 logits, state = self._runtime.step(np.array(self._place.tail[-1:], np.int32), self._place.state)
             self._predicted = self._place, logits, state
         return self._predicted[1:]

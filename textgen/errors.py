@@ -88,7 +88,7 @@ class UnknownCharacterError(TextgenError):
     def __init__(
         self, character: str, position: int, ways: Iterable[str] = ("skip",), remedy: str = "remove it"
     ) -> None:
-        self.character, self.position, self.ways = character, position, tuple(ways)
+        self.character, self.position, self.ways, self.remedy = character, position, tuple(ways), remedy
         quoted = " or ".join(f'"{way}"' for way in self.ways)
         advice = f", or use --on-unknown {' or '.join(self.ways)}, in Python on_unknown={quoted}" if self.ways else ""
         where = f"{'character ' * (len(character) == 1)}{describe_character(character)} at position {position}"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from textgen.draft import Draft
     from textgen.evaluation.evaluation import Evaluation
     from textgen.evaluation.samples import Progress
-    from textgen.exporting.page import Page
+    from textgen.exporting.notebook_page import Page
 
 
 class TextGenerator:
@@ -424,7 +424,7 @@ class TextGenerator:
         Example:
             >>> textgen.load("runs/names").page()  # doctest: +SKIP
         """
-        from textgen.exporting.page import Page
+        from textgen.exporting.notebook_page import Page
 
         sampler = None if sampler is None else values.text(sampler, "sampler")
         return Page.of(self.run, values.text(precision, "precision"), sampler)

@@ -2,17 +2,20 @@
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import textgen as library
 from tests.conftest import ROOT
+from tests.documents import blocks
 
 pty = pytest.importorskip("pty", reason="terminals of this kind are Unix's")
 
@@ -36,7 +39,7 @@ class Session:
         if not self.process:
             if out is not None:
                 os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT), 1)
-            os.execvpe(program[0], program, environment | {"TERM": "xterm", "COLUMNS": "200"})
+            os.execvpe(program[0], program, environment)
         self.shown = ""
 
     def read(self) -> bool:
@@ -79,7 +82,7 @@ def open_session(environment, alarm) -> Iterator[Callable[..., Session]]:
 
     def call(*arguments: object, out: Path | None = None, program: list[str] | None = None, **more: str) -> Session:
         program = program or [sys.executable, "-m", "textgen", *map(str, arguments)]
-        sessions.append(Session(program, environment | more, out))
+        sessions.append(Session(program, environment | {"TERM": "xterm", "COLUMNS": "200"} | more, out))
         return sessions[-1]
 
     yield call
@@ -110,7 +113,7 @@ def test_a_person_and_the_model_write_together(open_session, tmp_path):
     assert f"{draft.text} oak\u258f" in session.ask(" oak")
     draft.append(" oak")
     assert session.ask("99") == "there is no choice 99; to append it as text, type =99"
-    assert "is not in the vocabulary" in session.ask("é")
+    assert session.ask("é").endswith("is not in the vocabulary; remove it")  # no option can be given any more
     session.type("ox\x7f\x1b[Dt\n")  # a line is edited: backspace, left
     assert f"{draft.text}to\u258f" in session.until("\n> ")
     assert f"{draft.text}\u258f" in session.ask(":u")
@@ -124,6 +127,19 @@ def test_a_person_and_the_model_write_together(open_session, tmp_path):
     assert out.read_text() == draft.text + "\n"
 
 
+def test_the_documentation_shows_a_session(open_session, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    page = (ROOT / "docs" / "sampling.md").read_text().partition("## Together with the model\n")[2]
+    session, python = (block.content for block in blocks(page.partition("\n## ")[0]))
+    command, _, shown = session.removeprefix("$ ").partition("\n")
+    arguments = shlex.split(command)
+    assert arguments.pop(0) == "textgen"
+    assert open_session(*arguments, COLUMNS="100").until("\n> ") == shown.removesuffix("\n")
+    names: dict[str, Any] = {"textgen": library, "RUN": RECORDED / "lstm-trees"}
+    exec(python, names)
+    assert names["draft"].text == "the eak "
+
+
 def test_what_cannot_be_seen_is_shown_and_can_be_typed(open_session):
     session = open_session("sample", RECORDED / "lstm-trees", "--interactive", "--prompt", "the oak")
     offered = choices(session.until("\n> ").removesuffix("\n> "))
@@ -134,7 +150,8 @@ def test_what_cannot_be_seen_is_shown_and_can_be_typed(open_session):
     assert session.ask(":u").count("the oak\u258f") == 1
     assert session.ask(":u") == "there is nothing to undo"
     assert ":w [N]" in session.ask(":h")
-    assert ":w [N]" in session.ask(":nonsense")
+    for line in (":nonsense", ":query", ":undo", ":u 2"):
+        assert ":w [N]" in session.ask(line)
     session.type("\x04")  # Ctrl-D
     code, rest = session.end()
     assert code == 0
@@ -157,6 +174,9 @@ def test_a_text_can_be_saved_and_its_state_kept(open_session, tmp_path, textgen)
     assert "exists; choose another" in session.ask(f":s {tmp_path}/b.txt")
     assert "belongs to" in session.ask(f":s {run}/textgen.json")
     assert "there is no folder" in session.ask(f":s {tmp_path}/none/b.txt")
+    assert session.ask(":s ~nosuchuser/b.txt").startswith(":s cannot write ~nosuchuser/b.txt: ")
+    if Path("/proc").is_dir():  # a folder in which nobody can make files, not even root
+        assert session.ask(":s /proc/b.txt").startswith(":s cannot write /proc/b.txt: ")
     session.type(":q\n")
     assert session.end()[0] == 0
     continued = textgen("sample", run, "--load-state", state, "--length", 40).out
@@ -164,23 +184,44 @@ def test_a_text_can_be_saved_and_its_state_kept(open_session, tmp_path, textgen)
     assert "the oak is" + continued == whole
 
 
-def test_ctrl_c_stops_the_model_and_loses_nothing(open_session):
-    session = open_session("sample", RECORDED / "lstm-trees", "--interactive", "--prompt", "the oak", "--seed", 3)
+def test_ctrl_c_stops_the_model_and_loses_nothing(open_session, tmp_path):
+    """A signal that comes between Python's last look and its wait for keys is seen after the next line: one follows."""
+    out = tmp_path / "out.txt"
+    session = open_session(
+        *("sample", RECORDED / "lstm-trees", "--interactive", "--prompt", "the oak", "--seed", 3), out=out
+    )
     session.until("\n> ")
     session.type(":w 100000000\n")
     session.until("\nthe oak")
     while len(session.shown) < 200:
         assert session.read()
     session.type("\x03")
-    shown = session.until("\n> ")
-    assert "\u258f\n1 " in shown
-    time.sleep(0.5)  # until it reads: Python may keep a signal that comes a moment before, until the next key
-    session.type("\x03")
-    assert "to end: :q or Ctrl-D" in session.until("\n> ")
+    assert "\u258f\n1 " in session.until("\n> ")
+    session.type("\x03:h\n")
+    session.until("to end: :q or Ctrl-D")
     assert "the oak\u258f" in session.ask(":u")
-    time.sleep(0.5)
     os.kill(session.process, signal.SIGTERM)
+    session.type(":h\n")
     assert session.end()[0] == 128 + signal.SIGTERM
+    assert out.read_text() == "the oak\n"
+
+
+@pytest.mark.parametrize("pause", [0, 0.0002, 0.001, 0.003])
+def test_ctrl_c_may_come_at_any_moment(open_session, tmp_path, pause):
+    """Twice in a row, at the prompt and while the model writes."""
+    out = tmp_path / "out.txt"
+    session = open_session("sample", RECORDED / "lstm-trees", "--interactive", "--prompt", "the oak", out=out)
+    session.until("\n> ")
+    for line in (":w 100000000", "s"):
+        session.type(f"{line}\n")
+        session.until(f"{line}\n")
+        for _ in range(20):
+            os.kill(session.process, signal.SIGINT)
+            time.sleep(pause)
+    session.ask(":u")
+    session.type(":q\n")
+    assert session.end()[0] == 0
+    assert out.read_text().startswith("the oak")
 
 
 def test_the_end_of_a_text_and_labels(open_session, tmp_path):

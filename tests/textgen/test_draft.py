@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import textgen
+from textgen.draft import Draft
 from textgen.errors import OptionError, UnknownCharacterError
+from textgen.text.boundaries import Boundaries
 
 RECORDED = Path(__file__).parents[1] / "recorded"
 
@@ -218,6 +220,16 @@ def test_mistakes(trees):
         draft.choices(0)
     draft.append("")
     assert (draft.text, draft.undo()) == ("a", False)
+
+
+def test_what_fails_cannot_be_undone(trees):
+    """A model that does not know how texts begin."""
+    request = trees.request("", seed=1)
+    draft = Draft(trees.runtime, trees.tokenizer, Boundaries(None), request)
+    for write in (draft.draw, lambda: list(draft.write(5)), lambda: draft.append("é")):
+        with pytest.raises((OptionError, UnknownCharacterError)):
+            write()
+        assert (draft.text, draft.undo()) == ("", False)
 
 
 def test_padding_is_not_chosen(names):

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from types import FrameType
@@ -108,7 +108,10 @@ def parse_device(device: str) -> tuple[Literal["auto", "cpu", "cuda"], int]:
 
 
 @contextmanager
-def signals_handled(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> Iterator[None]:
+def signals_handled(
+    handler: Callable[[int, FrameType | None], object] | signal.Handlers,
+    names: Iterable[str] = ("SIGINT", "SIGTERM", "SIGHUP"),
+) -> Iterator[None]:
     """Handles Ctrl-C, SIGTERM and SIGHUP with ``handler`` inside the ``with`` block, then as before.
 
     SIGHUP comes from a terminal that is closed. A signal that the process was told to ignore, as ``nohup`` does with
@@ -116,12 +119,13 @@ def signals_handled(handler: Callable[[int, FrameType | None], object] | signal.
 
     Args:
         handler: as :func:`signal.signal` takes it.
+        names: of the signals, if not of all three.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     former = {}
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+    for name in names:
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:
             former[number] = signal.signal(number, handler)

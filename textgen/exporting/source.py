@@ -38,6 +38,7 @@ def export_run(
     folder: Path | None,
     *,
     sampler: str | None = None,
+    reads_corpus: bool = True,
     notice: Callable[[str], None],
 ) -> ExportReport:
     """Export a run with a registered exporter.
@@ -48,6 +49,8 @@ def export_run(
         options: of the exporter.
         folder: the folder to write; ``None`` for one in the run's folder, named after the exporter.
         sampler: the chain that the export generates with; by default the run's own.
+        reads_corpus: whether losses are compared on the run's corpus, which may have to be downloaded; otherwise, and
+            if there is none, on text that the model itself writes.
         notice: shows the user a line.
 
     Raises:
@@ -61,7 +64,7 @@ def export_run(
     check_place(folder.parent)
     exporter: Exporter = factory(build_options(factory.Options, options, where=name))
     run.artifact.keep_weights()  # a process that trains the run may replace them: all parts are of one checkpoint
-    report = exporter.export(export_source(run, notice, sampler), folder)
+    report = exporter.export(export_source(run, notice, sampler, reads_corpus=reads_corpus), folder)
     if owner := run.registry.outsider("exporter", name):
         _check_report(report, owner)
     return report
@@ -78,14 +81,16 @@ def _check_report(report: Any, owner: str) -> None:
         raise fault_of(owner, f"has measured no {wrong[0]}")
 
 
-def export_source(run: SavedRun, notice: Callable[[str], None], sampler: str | None = None) -> ExportSource:
+def export_source(
+    run: SavedRun, notice: Callable[[str], None], sampler: str | None = None, *, reads_corpus: bool = True
+) -> ExportSource:
     """The source that an exporter starts from; arguments and errors as in :func:`export_run`."""
 
     def open_runtime(name: str) -> Runtime:
         return run.runtime(name, "cpu", from_weights=True)[1]
 
     chain, tokenizer, boundaries = run.chain(sampler), run.tokenizer(), run.boundaries()
-    text_of_run = _text(run)
+    text_of_run = _text(run) if reads_corpus else None
     characters_per_id = tokenizer.characters_per_id.astype(np.float64)
     if text_of_run is not None:
         dataset, characters_per_id = text_of_run

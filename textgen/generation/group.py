@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from textgen.generation.probability import score
 from textgen.generation.prompts import pad_rows
 from textgen.generation.row import Row
-from textgen.generation.runtime import Block, Ids, Runtime
+from textgen.generation.runtime import Block, Ids, Runtime, quiet
 from textgen.model.state import State
 from textgen.sampling.draw import Draw, uniforms
 
@@ -25,9 +25,6 @@ from textgen.sampling.draw import Draw, uniforms
 STEPS, STEPS_TO_END, STEPS_STREAMED = 64, 16, 8
 
 Places = NDArray[np.intp]
-
-#: Numbers may overflow and underflow, whatever the process has set with ``numpy.seterr``.
-_quiet = partial(np.errstate, all="ignore")
 
 
 class Group(ABC):
@@ -116,7 +113,7 @@ class Reading(Group):
     def read(self, steps: int) -> None:
         """Read the next ids of each row."""
         ids, lengths = pad_rows([unread[:steps] for unread in self._unread])
-        with _quiet():
+        with quiet():
             self._state = self._runtime.prefill(ids, self._state, lengths)
         self._unread = [unread[steps:] for unread in self._unread]
 
@@ -248,7 +245,7 @@ class Writing(Group):
         """
         seeds, starts = [row.request.seed for row in self.rows], [row.step for row in self.rows]
         randoms = uniforms(seeds, [row.seed for row in self.rows], starts, steps)
-        with _quiet():
+        with quiet():
             generate = self._runtime.generate if in_graph else partial(Runtime.generate, self._runtime)
             block = generate(self._last_ids, self._state, self._draw, randoms)
             found = [_extend(row, ids) for row, ids in zip(self.rows, block.ids.T, strict=True)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 #: Token ids, int32.
 Ids = NDArray[np.int32]
+
+#: Numbers may overflow and underflow, whatever the process has set with ``numpy.seterr``.
+quiet = partial(np.errstate, all="ignore")
 
 #: Numbers that reading a piece of a prompt may compute, about (16 MB of float32), and the most ids per row that are
 #: read at once: more of them are not faster.

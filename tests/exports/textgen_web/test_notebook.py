@@ -1,6 +1,7 @@
 """The page of a generator as notebooks show it: in a frame of their page, under their content security policy."""
 
 import http.server
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,28 +43,32 @@ def output() -> str:
 
 @pytest.fixture(scope="module")
 def show(browser: Any) -> Iterator[Any]:
-    """Opens HTML from a server on this machine, as notebooks are; returns a tab, and the frame in it."""
+    """Opens HTML from a server on this machine, as notebooks are; returns a tab, the frame in it, and what is asked."""
     content = ""
+    asked: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            asked.append(self.path)
             body = f"<!doctype html><title>notebook</title><link rel=icon href=data:,>{content}".encode()
             self.send_response(200)
             self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Access-Control-Allow-Origin", "*")
             self.end_headers()
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             pass
 
-    def call(html: str) -> tuple[Tab, Any]:
+    def call(html: str) -> tuple[Tab, Any, list[str]]:
         nonlocal content
         content = html
+        asked.clear()
         tab = Tab(browser, f"http://127.0.0.1:{server.server_port}/")
         tab.page.goto(tab.url)
         frame = tab.page.frames[-1]
         frame.locator("#bars li:visible").first.wait_for()
-        return tab, frame
+        return tab, frame, asked
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -73,7 +78,7 @@ def show(browser: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize("notebook", [JUPYTER, VSCODE], ids=["jupyter", "vscode"])
 def test_it_writes_the_texts_of_the_run_and_asks_nobody(show, output, notebook):
-    tab, frame = show(notebook.format(output=output))
+    tab, frame, _ = show(notebook.format(output=output))
     frame.locator("#check", has_text="as textgen computes them").wait_for()
     frame.fill("#prompt", "the oak")
     frame.fill("#seed", "7")
@@ -91,12 +96,14 @@ def test_it_writes_the_texts_of_the_run_and_asks_nobody(show, output, notebook):
 
 
 def test_it_reaches_nothing_of_the_notebook(show, output):
-    tab, frame = show(f"<script>var secret = 1</script>{output}")
+    tab, frame, asked = show(f"<script>var secret = 1</script>{output}")
     assert (
         frame.evaluate("() => { try { return parent.secret; } catch (error) { return error.name; } }")
         == "SecurityError"
     )
-    assert frame.evaluate("fetch(document.referrer || 'http://127.0.0.1/').catch(error => error.name)") == "TypeError"
+    assert tab.page.evaluate("fetch('/notebook').then(answer => answer.status)") == 200
+    assert frame.evaluate(f"fetch('{tab.url}frame').catch(error => error.name)") == "TypeError"
+    assert asked == ["/", "/notebook"]
     tab.problems.clear()  # of these attempts
     tab.close()
 
@@ -119,6 +126,18 @@ def test_nothing_is_left_in_the_run():
     before = names()
     textgen.load(RECORDED / "gru-names").page()
     assert names() == before
+
+
+def test_the_corpus_is_not_read(monkeypatch):
+    """It may be large, may have to be downloaded, and may give rise to notices."""
+    monkeypatch.setattr("textgen.exporting.source.read_text", lambda *_, **__: pytest.fail("read"))
+    assert textgen.load(RECORDED / "gru-names").page().html
+
+
+def test_the_name_of_the_run_is_shown_as_it_is(tmp_path):
+    folder = tmp_path / "<b>\u202e\x07"
+    shutil.copytree(RECORDED / "gru-names", folder)
+    assert "&lt;b&gt;\\u202e\\x07: " in textgen.load(folder).page()._repr_html_()
 
 
 def test_what_the_engine_lacks_is_refused(tmp_path):

@@ -57,6 +57,15 @@ def test_a_signal_is_handled_unless_the_process_was_told_to_ignore_it(number):
     assert received == [number]
 
 
+def test_signals_that_are_not_named_stay_as_they_are():
+    before = signal.getsignal(signal.SIGTERM)
+    received = []
+    with signals_handled(lambda number, frame: received.append(number), ["SIGINT"]):
+        os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGTERM) == before
+    assert received == [signal.SIGINT]
+
+
 def test_in_another_thread_signals_stay_as_they_are():
     seen = []
 

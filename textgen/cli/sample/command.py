@@ -260,8 +260,13 @@ def _write(
 
     if way == "interactive":
         draft = generator.draft(*request.prompts, **wishes | {"seed": request.seed})
-        Conversation(draft, partial(remarks, generator.tokenizer, stop=(), on_unknown=request.on_unknown)).hold()
-        print_result(draft.text)
+        remark = partial(
+            remarks, generator.tokenizer, stop=(), on_unknown=request.on_unknown, compose="type that, or undo it"
+        )
+        try:
+            Conversation(draft, remark).hold()
+        finally:  # whatever ended it, the text is not lost
+            print_result(draft.text)
         return [draft.text], draft.continuation
     generations: list[Generation]
     if way == "json":

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
-import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from textgen.base.console import say
+from textgen.base.machine import signals_handled
 from textgen.base.streams import messages
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def check_terminal() -> None:
     """Check that there is a terminal to ask on.
 
     Raises:
-        OptionError: if stdin or stderr is none.
+        OptionError: if stdin or stderr is not a terminal.
     """
     from textgen.errors import OptionError
 
@@ -63,11 +63,25 @@ def is_terminal() -> bool:
 
 
 class _Interrupted(KeyboardInterrupt):
-    """Ctrl-C, which stops what is under way, and not the conversation; any other signal ends that, too."""
+    """Ctrl-C at the prompt; any other signal ends the conversation."""
 
 
-def _interrupt(number: int, frame: object) -> NoReturn:
-    raise _Interrupted
+class _CtrlC:
+    """The handler of Ctrl-C. It raises at the prompt alone, and only once: a second one may follow at any moment.
+
+    Attributes:
+        asks: whether a line is awaited.
+        came: whether it was pressed since the last line.
+    """
+
+    def __init__(self) -> None:
+        self.came = self.asks = False
+
+    def __call__(self, number: int, frame: object) -> None:
+        if self.asks:
+            self.asks = False
+            raise _Interrupted
+        self.came = True
 
 
 class Conversation:
@@ -84,17 +98,15 @@ class Conversation:
         self._choices: list[Choice] = []
         self._most = CHOICES
         self._saved: set[Path] = set()
+        self._ctrl_c = _CtrlC()
 
     def hold(self) -> None:
-        """Ask until the user ends it. In the meantime, Ctrl-C stops only what is under way."""
-        former = signal.signal(signal.SIGINT, _interrupt)
-        try:
+        """Ask until the user ends it. In the meantime, Ctrl-C stops only what the model writes."""
+        with signals_handled(self._ctrl_c, ["SIGINT"]):
             self._hold()
-        finally:
-            signal.signal(signal.SIGINT, former)
 
     def _hold(self) -> None:
-        from textgen.errors import TextgenError, one_line
+        from textgen.errors import TextgenError, UnknownCharacterError
 
         _say_folded(INTRODUCTION.split(" "), " ")
         if self._draft.label:
@@ -103,8 +115,8 @@ class Conversation:
         self._show_choices()
         while True:
             try:
-                line = _ask()
-                if line.startswith(":q"):
+                line = self._ask()
+                if line.rstrip() == ":q":
                     return
                 self._obey(line)
             except EOFError:
@@ -114,8 +126,23 @@ class Conversation:
                 say("\nto end: :q or Ctrl-D")
             except UnicodeDecodeError:
                 say("this cannot be read: the terminal and Python have other encodings")
+            except UnknownCharacterError as error:  # options cannot be given any more
+                say(UnknownCharacterError(error.character, error.position, (), error.remedy))
             except TextgenError as error:
-                say(one_line(str(error)))
+                say(error)
+
+    def _ask(self) -> str:
+        """A line from the terminal, without its end."""
+        with suppress(ImportError):
+            import readline  # noqa: F401 - has input() edit lines, where there is such a library
+        # Only on descriptor 1 does it do so, which leads to stderr: see textgen.base.streams.move_stdout.
+        former, sys.stdout = sys.stdout, sys.__stdout__ or sys.stdout
+        try:
+            self._ctrl_c.asks, self._ctrl_c.came = True, False
+            return input("> ")
+        finally:
+            self._ctrl_c.asks = False
+            sys.stdout = former
 
     def _show_text(self) -> None:
         say(f"\n{self._end_of_text()}{CURSOR}")
@@ -145,7 +172,7 @@ class Conversation:
             self._continue(line)
         elif command == ":w":
             self._write(values.whole_number(number, ":w N", 1, 10**9) if argument else None)
-        elif command == ":u":
+        elif line.rstrip() == ":u":
             if not self._draft.undo():
                 raise OptionError("there is nothing to undo")
             self._show_text()
@@ -183,10 +210,9 @@ class Conversation:
         pieces = self._draft.write(length)
         first = next(pieces)  # before anything is shown, in case it cannot
         terminal.write(f"\n{begun}{first}")
-        with suppress(_Interrupted):
-            for piece in pieces:
-                terminal.write(piece)
-                terminal.flush()
+        while not self._ctrl_c.came and (piece := next(pieces, None)) is not None:
+            terminal.write(piece)
+            terminal.flush()
         say(CURSOR)
 
     def _save(self, name: str) -> None:
@@ -196,25 +222,17 @@ class Conversation:
 
         if not name:
             raise OptionError("name a file, as in :s text.txt")
-        path = Path(name).expanduser()
-        check_output(path, ":s")
-        if path.exists() and path not in self._saved:
-            raise OptionError(f"{path} exists; choose another name")
-        write_atomically(path, f"{self._draft.text}\n".encode("utf-8", "surrogatepass"))
+        try:
+            path = Path(name).expanduser()
+            check_output(path, ":s")
+            if path.exists() and path not in self._saved:
+                raise OptionError(f"{path} exists; choose another name")
+            write_atomically(path, f"{self._draft.text}\n".encode("utf-8", "surrogatepass"))
+        except (OSError, RuntimeError, ValueError) as error:  # no such user, a code that names cannot have
+            reason = getattr(error, "strerror", None) or error
+            raise OptionError(f":s cannot write {name}: {reason}; choose another name") from None
         self._saved.add(path)
         say(f"saved as {path}")
-
-
-def _ask() -> str:
-    """A line from the terminal, without its end."""
-    with suppress(ImportError):
-        import readline  # noqa: F401 - has input() edit lines, where there is such a library
-    # Only on descriptor 1 does it do so, which leads to stderr: see textgen.base.streams.move_stdout.
-    former, sys.stdout = sys.stdout, sys.__stdout__ or sys.stdout
-    try:
-        return input("> ")
-    finally:
-        sys.stdout = former
 
 
 def _name(choice: Choice) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import html
+from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from textgen.base import html
 from textgen.exporting.source import export_run
 from textgen.saved_run import SavedRun
 
@@ -38,7 +39,7 @@ class Page:
         with TemporaryDirectory(prefix="textgen-") as folder:
             file = Path(folder) / "page.html"
             options = {"single": True, "precision": precision}
-            export_run(run, "web", options, file, sampler=sampler, notice=lambda line: None)
+            export_run(run, "web", options, file, sampler=sampler, reads_corpus=False, notice=lambda line: None)
             return cls(run.artifact.path.absolute().name, file.read_text(encoding="utf-8"))
 
     @property
@@ -50,7 +51,5 @@ class Page:
 
     def _repr_html_(self) -> str:
         style = f"width: 100%; height: {HEIGHT}px; border: 1px solid #8888; box-sizing: border-box"
-        frame = (
-            f'<iframe sandbox="{ALLOWED}" style="{style}" title="textgen" srcdoc="{html.escape(self.html)}"></iframe>'
-        )
-        return f"{frame}<div><small>{html.escape(self._name)}: {self._size} in this notebook</small></div>"
+        frame = f'<iframe sandbox="{ALLOWED}" style="{style}" title="textgen" srcdoc="{escape(self.html)}"></iframe>'
+        return f"{frame}<div><small>{html.escaped(self._name)}: {self._size} in this notebook</small></div>"
