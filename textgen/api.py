@@ -54,6 +54,9 @@ class Interrupted(KeyboardInterrupt):
             f"on the command line: textgen train --resume {quoted(run)}{write}"
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:  # an exception is made again from its message otherwise
+        return type(self), (self.run, self.generator)
+
 
 def load(
     path: str | PathLike[str] | None = None, *, runtime: str = "auto", device: str = "auto", trust: Trust = "weights"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textgen.base import values
-from textgen.errors import OptionError
+from textgen.errors import OptionError, shortened
 from textgen.generation.continuation import Continuation
 from textgen.generation.prompts import draw_start, first_ids, read_prompt
 from textgen.generation.request import MOST_CHARACTERS, Request
@@ -116,6 +116,10 @@ class Draft:
             self._place = self._read(self._place, label, "")
         self.append(request.prompts[0])
         self._before.clear()
+
+    def __repr__(self) -> str:
+        end = ", ended" * self.is_ended
+        return f"Draft({shortened(self.text, 200)}, seed={self.seed}{end})"
 
     @property
     def text(self) -> str:

@@ -150,6 +150,7 @@ def test_what_cannot_be_seen_is_shown_and_can_be_typed(open_session):
     assert session.ask(":u").count("the oak\u258f") == 1
     assert session.ask(":u") == "there is nothing to undo"
     assert ":w [N]" in session.ask(":h")
+    assert session.ask(":n  2 ").count("%") == 2
     for line in (":nonsense", ":query", ":undo", ":u 2"):
         assert ":w [N]" in session.ask(line)
     session.type("\x04")  # Ctrl-D
@@ -224,6 +225,16 @@ def test_ctrl_c_may_come_at_any_moment(open_session, tmp_path, pause):
     assert out.read_text().startswith("the oak")
 
 
+def test_nothing_is_written_and_so_there_is_no_state(open_session, tmp_path):
+    session = open_session("sample", RECORDED / "gru-names", "--interactive", "--save-state", tmp_path / "a.state")
+    session.until("\n> ")
+    session.type(":q\n")
+    code, shown = session.end()
+    assert code == 0
+    assert "textgen: there is no text, and so no state for --save-state" in shown
+    assert list(tmp_path.glob("*.state")) == []
+
+
 def test_the_end_of_a_text_and_labels(open_session, tmp_path):
     library.train(
         text=[f"{start} ö {end}" for start in ("an oak", "an elm") for end in ("stands", "fell")] * 20,
@@ -247,7 +258,7 @@ def test_the_end_of_a_text_and_labels(open_session, tmp_path):
 def test_without_a_terminal_it_is_refused(textgen, open_session, tmp_path):
     error = textgen("sample", RECORDED / "gru-names", "--interactive").error
     assert "--interactive needs a terminal" in error
-    for options in (["--json"], ["--temperature", "1", "--temperature", "2"]):
+    for options in (["--json"], ["--temperature", "1", "--temperature", "2"], ["--prompts-file", "-"]):
         session = open_session("sample", RECORDED / "gru-names", "--interactive", *options)
         code, shown = session.end()
         assert code == 2

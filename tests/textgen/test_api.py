@@ -1,9 +1,13 @@
+import copy
+import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import textgen
+from tests.conftest import ROOT
 from textgen import api, hookimpl
 from textgen.errors import (
     ArtifactError,
@@ -291,3 +295,17 @@ def test_a_text_that_does_not_exist_is_an_error(work):
     (work.folder / "empty").mkdir()
     with pytest.raises(CorpusError, match="empty has no text files"):
         textgen.train(work.folder / "empty", "counting")
+
+
+def again(error):
+    return pickle.loads(pickle.dumps(error))
+
+
+@pytest.mark.parametrize("copied", [again, copy.copy, copy.deepcopy])
+def test_an_interruption_can_be_copied_and_sent_by_another_process(copied):
+    generator = textgen.load(ROOT / "tests" / "recorded" / "gru-names")
+    error = copied(textgen.Interrupted(Path("my run"), generator))
+    assert str(error) == str(textgen.Interrupted(Path("my run"), generator))
+    assert error.run == Path("my run")
+    assert error.generator.generate("A", seed=1) == generator.generate("A", seed=1)
+    assert copied(textgen.Interrupted(Path("a"), None)).generator is None

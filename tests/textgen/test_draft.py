@@ -194,10 +194,12 @@ def test_a_draft_continues_in_the_middle_of_a_token(pieces):
 
 def test_the_end(names):
     draft = names.draft("Ada", seed=1)
+    assert repr(draft) == "Draft('Ada', seed=1)"
     end = next(choice for choice in draft.choices(100) if choice.is_end)
     assert end.text == ""
     draft.choose(end)
     assert (draft.is_ended, draft.text, draft.choices()) == (True, "Ada", [])
+    assert repr(draft) == "Draft('Ada', seed=1, ended)"
     for call in (lambda: draft.append("a"), lambda: draft.choose(1), draft.draw, lambda: list(draft.write())):
         with pytest.raises(OptionError, match="has ended; undo"):
             call()

@@ -186,11 +186,11 @@ def sample(
         **{"min_p": min_p, "repetition_penalty": repetition_penalty, "sampler": sampler, "seed": seed},
         **{"stop": stop or None, "ignore_eos": ignore_eos, "on_unknown": on_unknown, "normalize": normalize},
     }
-    prompts = [*(prompt or []), *read_prompts(prompt_file, prompts_file if out is None else None)]
-    many = max(len(given or []) for given in (prompts, label, temperature)) > 1
-    if (interactive or save_state is not None) and (num > 1 or many or prompts_file):
+    many = max(num, *(len(given or []) for given in (prompt, label, temperature))) > 1 or (prompt and prompt_file)
+    if (interactive or save_state is not None) and (many or prompts_file):
         single = "--interactive writes" if interactive else "--save-state keeps the state of"
         raise OptionError(f"{single} a single text: use one prompt, one text, one temperature, one label")
+    prompts = [*(prompt or []), *read_prompts(prompt_file, prompts_file if out is None else None)]
     if save_state is not None:
         check_state_output(save_state, "--save-state")
     generator = load(run, runtime=runtime, device=device or "auto", trust="graph" if trust_graph else "weights")
@@ -216,9 +216,12 @@ def sample(
     headings = _headings(label or [], temperature or [])
     written, continued = _write(way, generator, request, headings, {**texts, "continuation": continuation})
     if save_state is not None:
-        if continued is None:
+        if continued is not None:
+            generator.save_continuation(save_state, continued)
+        elif interactive:
+            notice("there is no text, and so no state for --save-state")
+        else:
             raise OptionError("there is no text, and so no state for --save-state")
-        generator.save_continuation(save_state, continued)
     if seed is None and continuation is None and not as_json:
         how = "the same text from the same input" if interactive else "the same text again"
         say(f"seed {request.seed}; {how}: --seed {request.seed}")

@@ -166,20 +166,21 @@ class Conversation:
         from textgen.base import values
         from textgen.errors import OptionError
 
-        command, _, argument = line.partition(" ")
+        command, _, argument = line.rstrip().partition(" ")
+        argument = argument.lstrip()
         number = int(argument) if re.fullmatch("[0-9]{1,9}", argument) else argument
         if not line.startswith(":"):
             self._continue(line)
         elif command == ":w":
             self._write(values.whole_number(number, ":w N", 1, 10**9) if argument else None)
-        elif line.rstrip() == ":u":
+        elif command == ":u" and not argument:
             if not self._draft.undo():
                 raise OptionError("there is nothing to undo")
             self._show_text()
         elif command == ":n":
             self._most = values.whole_number(number, ":n N", 1, 10**9)
         elif command == ":s":
-            self._save(argument.strip())
+            self._save(argument)
             return
         else:
             say(HELP)
