@@ -213,7 +213,7 @@ def test_ctrl_c_may_come_at_any_moment(open_session, tmp_path, pause):
     out = tmp_path / "out.txt"
     session = open_session("sample", RECORDED / "lstm-trees", "--interactive", "--prompt", "the oak", out=out)
     session.until("\n> ")
-    for line in (":w 100000000", "s"):
+    for line in (":w 100000000", "s", "s", "s", "s"):
         session.type(f"{line}\n")
         session.until(f"{line}\n")
         for _ in range(20):

@@ -71,17 +71,17 @@ class _CtrlC:
 
     Attributes:
         asks: whether a line is awaited.
-        came: whether it was pressed since the last line.
+        came: whether it was pressed since a line was last asked for.
     """
 
     def __init__(self) -> None:
         self.came = self.asks = False
 
     def __call__(self, number: int, frame: object) -> None:
+        self.came = True
         if self.asks:
             self.asks = False
             raise _Interrupted
-        self.came = True
 
 
 class Conversation:
@@ -140,6 +140,11 @@ class Conversation:
         try:
             self._ctrl_c.asks, self._ctrl_c.came = True, False
             return input("> ")
+        except (KeyboardInterrupt, SystemError):
+            if not self._ctrl_c.came:
+                raise
+            # input() calls the handler of a second signal while the exception of the first is set, and then loses it.
+            raise _Interrupted from None
         finally:
             self._ctrl_c.asks = False
             sys.stdout = former
