@@ -290,7 +290,7 @@ class Generation:
         if self.label is not None:
             facts.insert(0, f"label {self.label}")
         if self.log_probability is not None:
-            facts.append(f"log-probability {self.log_probability:.2f} nats; the stronger the colour, the less likely")
+            facts.append(f"log-probability {self.log_probability:.2f} nats; less likely tokens have stronger colours")
         return html.box("", self.text_html(html.MOST_CHARACTERS), html.line(" · ".join(facts), faint=True))
 
     def text_html(self, most: int) -> str:
@@ -302,7 +302,7 @@ class Generation:
         prompt = f'<span style="opacity:.6">{html.escaped(html.cut(self.prompt, most))}</span>' if self.prompt else ""
         if self.tokens is None:
             return html.preformatted(prompt + html.escaped(html.cut(self.text, most)))
-        return html.preformatted(prompt + html.coloured(self.tokens, self.text, min(most, html.MOST_TOKENS)))
+        return html.preformatted(prompt + html.coloured(self.tokens, self.text, most))
 
 
 class Generations(list[Generation]):
@@ -310,7 +310,7 @@ class Generations(list[Generation]):
 
     def _repr_html_(self) -> str:
         has_labels, is_scored = (any(getattr(g, name) is not None for g in self) for name in ("label", "tokens"))
-        most = max(html.MOST_CHARACTERS * 10 // max(len(self), 1), 100)
+        most = html.most_each(len(self))
         head = ["row", *["label"] * has_labels, "text", "ended by", *["nats per token"] * is_scored]
 
         def cells(generation: Generation) -> Iterator[str]:
@@ -330,7 +330,7 @@ class Texts(list[str]):
     """A list of texts; a notebook shows it as a table."""
 
     def _repr_html_(self) -> str:
-        most = max(html.MOST_CHARACTERS * 10 // max(len(self), 1), 100)
+        most = html.most_each(len(self))
         return html.box("", html.table((), ((str(number), html.block(text, most)) for number, text in enumerate(self))))
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import textgen_web
 
+import textgen_web
 from tests.exports.random_runs import STREAM
 from tests.exports.textgen_web.conftest import assert_same_texts, in_javascript
 from textgen import api, score
