@@ -54,9 +54,6 @@ class Interrupted(KeyboardInterrupt):
             f"on the command line: textgen train --resume {quoted(run)}{write}"
         )
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.run, self.generator)
-
 
 def load(
     path: str | PathLike[str] | None = None, *, runtime: str = "auto", device: str = "auto", trust: Trust = "weights"

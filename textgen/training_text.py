@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textgen.base import html, values
+from textgen.base.console import visible
 from textgen.errors import CorpusError, OptionError
 from textgen.evaluation.statistics import CorpusStatistics, describe_corpus, measure
 from textgen.model.fitting import TrainingOptions
@@ -32,7 +33,7 @@ from textgen.training.text import Text, read_text
 HEAD, SHOWN, TOKENS = 10_000, 250, 24
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Example:
     """A row of a batch: what the model reads, and what it is to predict.
 
@@ -186,7 +187,8 @@ class TrainingText:
         parts = [html.line(name, faint=True) + html.block(text) for name, text in self._beginnings().items()]
         if self.corpus.layout == "documents":
             lengths = [(f"{bar.shortest}-{bar.longest}", bar.documents) for bar in self.statistics.histogram]
-            parts += [html.line("documents by their length", faint=True), bars(lengths, "characters")]
+            also = ", with the duplicates" * bool(self._text.duplicates)
+            parts += [html.line(f"documents by their length{also}", faint=True), bars(lengths, "characters")]
         shown = html.line(example) if isinstance(example, str) else example.rows_html()
         return html.box(repr(self), *parts, html.line(title, faint=True), shown)
 
@@ -194,7 +196,7 @@ class TrainingText:
         """How the text begins: its characters, ids and vocabulary, by what they are called."""
         ids = [*map(str, self.ids[:TOKENS]), *["…"] * (len(self.ids) > TOKENS)]
         listed = [*map(_token, self.vocabulary[: html.MOST_ROWS]), *["…"] * (len(self.vocabulary) > html.MOST_ROWS)]
-        return {"first characters": self.head[:SHOWN], "ids": " ".join(ids), "vocabulary": " ".join(listed)}
+        return {"first characters": visible(self.head[:SHOWN]), "ids": " ".join(ids), "vocabulary": " ".join(listed)}
 
     def _example(self) -> tuple[str, Example | str]:
         """A title, and an example, or why there is none."""

@@ -66,3 +66,23 @@ def test_a_text_too_short_to_train_on_can_be_looked_at_all_the_same():
         assert "needs 101" in shown
     with pytest.raises(CorpusError, match="needs 101"):
         text.example()
+
+
+def test_the_histogram_says_that_it_counts_duplicates():
+    for documents, said in ((["ab", "cd"], False), (["ab", "ab", "cd"], True)):
+        shown = Reader(textgen.read(text=documents)._repr_html_()).text
+        assert ("documents by their length, with the duplicates" in shown) == said
+
+
+def test_control_characters_are_shown_by_their_codes():
+    text = textgen.read(text="a\x1b[31mb" * 200)
+    assert "\x1b" not in str(text)
+    assert "\x1b" in text.head
+
+
+def test_examples_can_be_compared():
+    text = textgen.read(text="abcdefg" * 100)
+    example = text.example()
+    assert example == example  # noqa: PLR0124 - arrays cannot be compared so
+    assert example != text.example(1)
+    assert len({example, text.example(1)}) == 2

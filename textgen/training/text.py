@@ -216,7 +216,9 @@ def read_text(
     """
     corpus_settings = settings.get("corpus", {})
     if "name" not in corpus_settings:
-        raise OptionError("no corpus is chosen: give a text file, --corpus NAME or --recipe NAME")
+        raise OptionError(
+            "no corpus is chosen: give a text file, --corpus NAME or --recipe NAME, in Python corpus=… or text=…"
+        )
     corpus = registry.make("corpus", corpus_settings, data_folder(data_dir))
     corpus.drops_duplicates = common_options(settings).drop_duplicates
     tokenizer_settings = {"name": DEFAULT_TOKENIZER[corpus.layout], **settings.get("tokenizer", {})}

@@ -1,7 +1,7 @@
 """What a notebook shows of objects, and what Python takes of NumPy and pandas there."""
 
+import ast
 import json
-import pickle
 from typing import Any
 
 import numpy as np
@@ -106,8 +106,20 @@ def test_a_tokenizer_shows_dots_only_where_ids_are_left_out(make_tokenizer, size
     assert tokenizer._repr_html_().count("…") == dots
 
 
-def test_an_interruption_can_be_pickled(generator):
-    raised = textgen.Interrupted(generator.artifact.path, generator)
-    again = pickle.loads(pickle.dumps(raised))
-    assert (again.run, str(again)) == (raised.run, str(raised))
-    assert again.generator.generate("n", seed=1) == generator.generate("n", seed=1)
+def test_parts_of_a_list_are_shown_as_the_list_is(generator):
+    for written in (generator.sample("n", num=4, seed=1), generator.generate("n", num=4, seed=1)):
+        for part in (written[:2], written[::-1], written + written, written.copy()):
+            assert type(part) is type(written)
+            assert "<table" in part._repr_html_()
+        assert written[:2] == [written[0], written[1]]
+        written.append("<b>")  # not one of the model's
+        assert "<b>" not in (written._repr_html_() or "")
+
+
+def test_ipython_prints_no_more_of_a_long_list_than_the_table_has(generator):
+    pretty = pytest.importorskip("IPython.lib.pretty").pretty
+    for written in (generator.generate("n", num=200, length=300), generator.sample("n", num=200, length=300)):
+        assert len(pretty(written)) < 20_000
+        assert pretty(written).endswith("] and 150 more")
+        assert len(written[:2]) == 2
+    assert ast.literal_eval(pretty(generator.generate("n", num=3, seed=1))) == generator.generate("n", num=3, seed=1)
