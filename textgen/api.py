@@ -48,7 +48,7 @@ class Interrupted(KeyboardInterrupt):
         self.run = run
         self.generator = generator
         path = str(run)
-        write = f"; write with what it is by now: textgen.load({path!r})" if generator else ""
+        write = f"; to write with the model as it is now: textgen.load({path!r})" if generator else ""
         super().__init__(
             f"training was stopped, and everything is saved in {path}; resume it with: textgen.train(resume={path!r}), "
             f"on the command line: textgen train --resume {quoted(run)}{write}"
@@ -169,7 +169,7 @@ def train(
     """Trains a model and loads it.
 
     Ctrl-C, or the stop button of a notebook, ends it after the current batch, with everything saved; pressed again, at
-    once. In a thread other than the main one, Python knows no interrupts.
+    once. Python delivers interrupts to the main thread only.
 
     Under ``TF_CONFIG`` it is called in each worker. Only the first one writes the run and loads it from its folder; the
     others return the same weights from memory, with an artifact that has no files.
@@ -186,7 +186,7 @@ def train(
             tokenizer and options take the place of ``model``, ``tokenizer`` and ``recipe``.
         refit: a finished run, by its folder or its name, to train again on all of its text, for as many epochs as its
             best weights were; the new run is not judged. Its corpus, too, takes the place of ``corpus``.
-        resume: a run that stopped, or is to train longer, by its folder or its name: it goes on as if it had not
+        resume: a run that stopped, or is to train longer, by its folder or its name: it continues as if it had not
             stopped. Of its options only some can change, such as the number of epochs.
         settings: options by table, such as ``{"model": {"units": 512}, "training": {"epochs": 5}}``.
         out: the run's folder; by default a new one in ``runs``.

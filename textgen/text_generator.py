@@ -27,6 +27,7 @@ from textgen.generation.request import (
 from textgen.generation.runtime import Runtime
 from textgen.plugins.checks import checked
 from textgen.runs.artifact import Artifact
+from textgen.runs.quality import describe_quality
 from textgen.saved_run import SavedRun
 from textgen.text.tokenizer import Tokenizer
 from textgen.text.vocabulary import as_in_training
@@ -83,8 +84,6 @@ class TextGenerator:
         return f"TextGenerator({str(self.artifact.path)!r}, model={model!r}, runtime={self.runtime_name!r})"
 
     def _repr_html_(self) -> str:
-        from textgen.training.display import describe_quality
-
         manifest, settings = self.artifact.manifest, self.run.settings
         model = {name: value for name, value in settings["model"].items() if name in ("units", "layers")}
         size = "".join(f", {value} {name if value != 1 else name.removesuffix('s')}" for name, value in model.items())

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textgen.base import html, values
-from textgen.errors import OptionError
+from textgen.base.console import visible
+from textgen.errors import CorpusError, OptionError
 from textgen.evaluation.statistics import CorpusStatistics, describe_corpus, measure
 from textgen.model.fitting import TrainingOptions
 from textgen.notebook.chart import bars
@@ -32,7 +33,7 @@ from textgen.training.text import Text, read_text
 HEAD, SHOWN, TOKENS = 10_000, 250, 24
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Example:
     """A row of a batch: what the model reads, and what it is to predict.
 
@@ -57,6 +58,10 @@ class Example:
         return str(self)
 
     def _repr_html_(self) -> str:
+        return html.box("an example", self.rows_html())
+
+    def rows_html(self) -> str:
+        """The example in HTML, without a title."""
         shown = slice(TOKENS)
         rows = (
             ("input", *map(str, self.inputs[shown])),
@@ -65,11 +70,10 @@ class Example:
             ("", *(html.code(repr(token)) for token in self.target_tokens[shown])),
         )
         more = max(len(self.inputs) - TOKENS, 0)
-        return html.box(
-            "an example",
-            html.block(str(self), 2 * SHOWN),
-            f'<div style="overflow-x:auto">{html.table((), rows)}</div>',
-            html.line(f"and {more:,} more places", faint=True) if more else "",
+        return (
+            html.block(str(self), 2 * SHOWN)
+            + f'<div style="overflow-x:auto">{html.table((), rows)}</div>'
+            + (html.line(f"and {more:,} more places", faint=True) if more else "")
         )
 
 
@@ -150,7 +154,7 @@ class TrainingText:
             row: from 0.
 
         Raises:
-            OptionError: if the batch has not so many rows.
+            OptionError: if the batch has no such row.
             CorpusError: if the text is too short for a batch.
         """
         batch = next(self.dataset.train.batches(0))
@@ -169,32 +173,39 @@ class TrainingText:
         )
 
     def __repr__(self) -> str:
-        described = self._text.describe(splits_long=False, has_long_tokens=False)
+        described = self._text.describe(splits_long=False, has_long_tokens=False, advises=False)
         tokenizer = f"{self._text.tokenizer_name}, vocabulary {self.tokenizer.vocab_size:,}"
         return f"TrainingText({self._text.corpus_name}: {described}; {tokenizer})"
 
     def __str__(self) -> str:
-        batches = self.dataset.train
-        listed = " ".join(map(_token, self.vocabulary[: html.MOST_ROWS]))
-        more = " …" * (len(self.vocabulary) > html.MOST_ROWS)
-        size = f"{batches.examples:,}, in {batches.steps:,} batch{'es' * (batches.steps != 1)} per epoch"
-        return (
-            f"{self!r}\n\nfirst characters\n{self.head[:SHOWN]}\n\nids\n{' '.join(map(str, self.ids[:TOKENS]))} …\n\n"
-            f"vocabulary\n{listed}{more}\n\nan example of {size}\n"
-            f"{self.example()}"
-        )
+        title, example = self._example()
+        parts = {**self._beginnings(), title: str(example)}
+        return "\n\n".join([repr(self), *(f"{name}\n{text}" for name, text in parts.items())])
 
     def _repr_html_(self) -> str:
-        ids = " ".join(map(str, self.ids[:TOKENS]))
-        listed = " ".join(map(_token, self.vocabulary[: html.MOST_ROWS]))
-        more = " …" * (len(self.vocabulary) > html.MOST_ROWS)
-        parts = [html.line("first characters", faint=True), html.block(self.head, SHOWN)]
-        parts += [html.line("ids", faint=True), html.block(f"{ids} …")]
-        parts += [html.line("vocabulary", faint=True), html.block(f"{listed}{more}")]
+        title, example = self._example()
+        parts = [html.line(name, faint=True) + html.block(text) for name, text in self._beginnings().items()]
         if self.corpus.layout == "documents":
             lengths = [(f"{bar.shortest}-{bar.longest}", bar.documents) for bar in self.statistics.histogram]
-            parts += [html.line("documents by their length", faint=True), bars(lengths, "characters")]
-        return html.box(repr(self), *parts)
+            also = ", with the duplicates" * bool(self._text.duplicates)
+            parts += [html.line(f"documents by their length{also}", faint=True), bars(lengths, "characters")]
+        shown = html.line(example) if isinstance(example, str) else example.rows_html()
+        return html.box(repr(self), *parts, html.line(title, faint=True), shown)
+
+    def _beginnings(self) -> dict[str, str]:
+        """How the text begins: its characters, ids and vocabulary, by what they are called."""
+        ids = [*map(str, self.ids[:TOKENS]), *["…"] * (len(self.ids) > TOKENS)]
+        listed = [*map(_token, self.vocabulary[: html.MOST_ROWS]), *["…"] * (len(self.vocabulary) > html.MOST_ROWS)]
+        return {"first characters": visible(self.head[:SHOWN]), "ids": " ".join(ids), "vocabulary": " ".join(listed)}
+
+    def _example(self) -> tuple[str, Example | str]:
+        """A title, and an example, or why there is none."""
+        try:
+            example, batches = self.example(), self.dataset.train
+        except CorpusError as error:
+            return "no example", str(error)
+        of = f"one of {batches.examples:,} examples" if batches.examples > 1 else "the only example"
+        return f"{of}, in {batches.steps:,} batch{'es' * (batches.steps != 1)} per epoch", example
 
 
 def _token(token: str) -> str:

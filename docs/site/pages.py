@@ -32,7 +32,7 @@ OUTSIDE = {
 
 #: The pages of names in ``textgen.__all__``: a title, and the rooms whose names it has.
 API = {
-    "generators": ("Train, load, write", ("api", "text_generator", "generation", "draft")),
+    "generators": ("Train, load, write", ("api", "text_generator", "generation", "draft", "evaluation")),
     "text": ("Corpora and tokenizers", ("text", "training_text")),
     "model": ("Models", ("model", "training")),
     "sampling": ("Samplers", ("sampling",)),

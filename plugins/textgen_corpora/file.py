@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from textgen import Corpus, Layout, Provenance, Source, notice
+from textgen import Corpus, Layout, Provenance, Source, cache_folder, notice
 from textgen.errors import CorpusError, OptionError
 from textgen_corpora.file_options import DELIMITED, PLACES, FileOptions
 from textgen_corpora.reading import no_text, not_all_blank, read_pieces, settled_encoding
@@ -187,7 +187,9 @@ class File(Corpus):
             condition, changes = "if each of its lines is a text of its own", {"layout": "lines"}
         else:
             return
-        notice(f"{file.name} is read as one long text; {condition}: {self._command(**changes)}", once=True)
+        is_passed = file.path.parent == cache_folder() / "texts" and not is_pipe(self.options.paths[0])
+        advice = "in Python, pass text=TEXT.splitlines(); otherwise " if is_passed else ""
+        notice(f"{file.name} is read as one long text; {condition}: {advice}{self._command(**changes)}", once=True)
 
     def _as_table(self, head: str) -> dict[str, str] | None:
         """The options that read a text as a table, if its first characters look like one."""

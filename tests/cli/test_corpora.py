@@ -181,5 +181,16 @@ def test_show_prints_the_beginning_the_ids_and_an_example(tmp_path):
     lines = succeed("show", path, "--tokenizer", "string-lookup", *options).splitlines()
     assert lines[lines.index("first characters") + 1].startswith("abcdefgabcdefg")
     assert lines[lines.index("ids") + 1].startswith("1 2 3 4 5 6 7 1 2")
-    assert lines[-3:] == ["an example of 63, in 1 batch per epoch", "input  'abcde'", "target 'bcdef'"]
+    assert lines[-3:] == ["one of 63 examples, in 1 batch per epoch", "input  'abcde'", "target 'bcdef'"]
+    assert lines[lines.index("ids") + 1].endswith(" …")
     assert "no.txt" in str(fail("show", tmp_path / "no.txt"))
+
+
+def test_a_text_too_short_for_a_batch_is_shown_with_the_reason_instead_of_an_example(tmp_path):
+    path = tmp_path / "short.txt"
+    path.write_text("abc", encoding="utf-8")
+    lines = succeed("show", path).splitlines()
+    assert lines[lines.index("first characters") + 1] == "abc"
+    assert lines[lines.index("ids") + 1] == "0 1 2"
+    assert lines[-2] == "no example"
+    assert "needs 101" in lines[-1]

@@ -2,14 +2,17 @@
 
 import ast
 import importlib
+import inspect
 import re
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
 
 import textgen
+from textgen import api
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +33,15 @@ def test_every_public_name_can_be_imported():
         assert name in dir(textgen)
     with pytest.raises(AttributeError, match="no_such_name"):
         getattr(textgen, "no_such_name")  # noqa: B009
+
+
+def test_what_public_functions_return_is_public():
+    defined = [each for each in vars(api).values() if getattr(each, "__module__", "") == api.__name__]
+    for function in filter(inspect.isfunction, [*defined, *vars(textgen.TextGenerator).values()]):
+        if function.__name__.startswith("_"):
+            continue
+        for name in re.findall(r"(?!None)[A-Z]\w+", str(inspect.signature(function).return_annotation)):
+            assert name in textgen.__all__ or hasattr(typing, name), (function.__name__, name)
 
 
 def test_type_checkers_see_the_same_names():

@@ -15,8 +15,8 @@ from textgen.base.console import visible
 #: The most characters of a text, and rows of a table, that are shown.
 MOST_CHARACTERS, MOST_ROWS = 2000, 50
 
-#: The most tokens that are coloured one by one, and the surprise in bits from which on a colour is no stronger.
-MOST_TOKENS, MOST_BITS = 600, 10
+#: The most characters of a text whose tokens are coloured, and the surprise in bits at which the colour is strongest.
+MOST_COLOURED, MOST_BITS = 600, 10
 
 _CELL = "text-align:left;vertical-align:top;padding:1px 12px 1px 0"
 _TEXT = "white-space:pre-wrap;overflow-wrap:anywhere;margin:0;background:none;color:inherit;padding:0"
@@ -31,6 +31,11 @@ def escaped(text: object) -> str:
 def cut(text: str, most: int = MOST_CHARACTERS) -> str:
     """The first characters of a text, and how many more there are."""
     return text if len(text) <= most else f"{text[:most]}… ({len(text) - most:,} more characters)"
+
+
+def most_each(count: int) -> int:
+    """The most characters that are shown of each of several texts."""
+    return max(MOST_CHARACTERS * 10 // max(count, 1), 100)
 
 
 def code(text: str, most: int = MOST_CHARACTERS) -> str:
@@ -49,24 +54,24 @@ def preformatted(html: str) -> str:
 
 
 def coloured(tokens: Iterable[tuple[str, float | None]], text: str, most: int) -> str:
-    """A text whose tokens are the stronger coloured the less likely they were.
+    """A text with coloured tokens: the less likely a token, the stronger its colour.
 
     Args:
         tokens: their texts, and their log-probabilities (nats), if they are known.
         text: the texts of the tokens, as far as they belong to it.
-        most: characters that are shown.
+        most: characters that are shown, up to :data:`MOST_COLOURED`.
     """
-    parts, start = [], 0
+    parts, start, most = [], 0, min(most, MOST_COLOURED)
     for piece, log_probability in tokens:
         shown = text[start : min(start + len(piece), most)]
         start += len(piece)
         if log_probability is None:
             parts.append(escaped(shown))
         elif shown:
-            strength = min(-log_probability / math.log(2) / MOST_BITS, 1) * 0.75
+            strength = min(abs(log_probability) / math.log(2) / MOST_BITS, 1) * 0.75
             style = f"background:rgba(230,97,0,{strength:.2f})"
             parts.append(f'<span style="{style}" title="{math.exp(log_probability):.2g}">{escaped(shown)}</span>')
-    return "".join(parts) + escaped(cut(text, most)[most:])
+    return "".join(parts) + escaped(cut(text, most)[min(start, most) :])
 
 
 def line(text: str, *, faint: bool = False) -> str:

@@ -11,10 +11,10 @@ from textgen.base.streams import print_json, print_result, results
 from textgen.cli.parameters import AsJson, DataDir, Device, Run, TrustGraph, complete_chain, complete_runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from textgen.evaluation.evaluation import Evaluation
+    from textgen.evaluation.evaluation import Evaluation, Table
     from textgen.evaluation.folds import CrossValidation
     from textgen.runs.artifact import Trust
 
@@ -86,7 +86,7 @@ def evaluate(
         if as_json:
             print_json(asdict(validation))
         else:
-            _print_folds(validation)
+            _print_tables(validation.tables())
             _advise_refit(validation)
         return
     trust: Trust = "graph" if trust_graph else "weights"
@@ -97,7 +97,8 @@ def evaluate(
     if as_json:
         print_json(asdict(evaluation))
     else:
-        _print_evaluation(evaluation)
+        print_result(folded(evaluation.title))
+        _print_tables(evaluation.tables())
     _report(evaluation, plot)
 
 
@@ -122,35 +123,13 @@ def _report(evaluation: Evaluation, plot: Path) -> None:
         say(f"plot: {plot}")
 
 
-def _print_evaluation(evaluation: Evaluation) -> None:
-    print_result(folded(f"{evaluation.run}, {evaluation.runtime} on {evaluation.device}"))
-    for number, table in enumerate(evaluation.tables()):
+def _print_tables(tables: Iterable[Table]) -> None:
+    for number, table in enumerate(tables):
         if number:
             print_result()
         _print_table(table.head, table.rows)
         if table.note:
             print_result(folded(table.note))
-
-
-def _print_folds(validation: CrossValidation) -> None:
-    _print_table(
-        ("fold", "characters", "nats per character", "bits", "accuracy", "epoch"),
-        [
-            (
-                str(number),
-                f"{fold.characters:,}",
-                f"{fold.nats:.4f}",
-                f"{fold.bits:.4f}",
-                f"{fold.accuracy:.2%}",
-                f"{epoch:,}",
-            )
-            for number, (fold, epoch) in enumerate(zip(validation.folds, validation.epochs, strict=True), 1)
-        ]
-        + [
-            ("mean", "", f"{validation.nats:.4f}", f"{validation.bits:.4f}", f"{validation.accuracy:.2%}", ""),
-            ("deviation", "", f"{validation.nats_deviation:.4f}", f"{validation.bits_deviation:.4f}", "", ""),
-        ],
-    )
 
 
 def _advise_refit(validation: CrossValidation) -> None:

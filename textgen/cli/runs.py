@@ -118,6 +118,6 @@ def _describe_changes(changes: list[dict[str, Any]]) -> list[str]:
 
 
 def _quality(manifest: Manifest) -> str:
-    from textgen.training.display import describe_quality
+    from textgen.runs.quality import describe_quality
 
     return describe_quality(manifest, speed=False) or "no checkpoint yet"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -33,6 +33,15 @@ class Table(NamedTuple):
     head: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     note: str = ""
+
+
+def tables_html(title: str, tables: Iterable[Table]) -> str:
+    """Tables in HTML, below a title."""
+    parts = [
+        html.table(table.head, (tuple(map(html.code, row)) for row in table.rows)) + html.line(table.note)
+        for table in tables
+    ]
+    return html.box(title, *parts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,11 +112,12 @@ class Evaluation:
         return f"Evaluation({self.run!r}, held_out={_loss(self.held_out)} per character)"
 
     def _repr_html_(self) -> str:
-        parts = [
-            html.table(table.head, (tuple(map(html.code, row)) for row in table.rows)) + html.line(table.note)
-            for table in self.tables()
-        ]
-        return html.box(f"{self.run}, {self.runtime} on {self.device}", *parts)
+        return tables_html(self.title, self.tables())
+
+    @property
+    def title(self) -> str:
+        """What was evaluated, and what ran it."""
+        return f"{self.run}, {self.runtime} on {self.device}"
 
     def tables(self) -> Iterator[Table]:
         """Yields what ``textgen evaluate`` prints."""
@@ -159,7 +169,7 @@ def _labels(evaluation: LabelEvaluation) -> Table:
         for score in (*listed, evaluation.all)
     ]
     left = len(evaluation.labels) - len(listed)
-    note = f"and {left:,} labels with fewer documents; --json lists all" if left else ""
+    note = f"and {left:,} labels with fewer documents" if left else ""
     return Table(("by label", "held out", "characters", "nats", "recognised", "written", "agree"), rows, note)
 
 

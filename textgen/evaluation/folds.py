@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from statistics import fmean, stdev
 
 from textgen.base.cluster import Cluster
 from textgen.errors import OptionError
+from textgen.evaluation.evaluation import Table, tables_html
 from textgen.evaluation.samples import Progress, discard_progress
 from textgen.evaluation.scoring import Reading, Score, judge
 from textgen.generation.runtime import ModelRuntime
@@ -26,7 +28,7 @@ from textgen.training.text import read_text
 from textgen.training.train import train
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class CrossValidation:
     """The scores of all folds.
 
@@ -49,6 +51,30 @@ class CrossValidation:
     bits: float
     bits_deviation: float
     accuracy: float
+
+    def __repr__(self) -> str:
+        loss = f"{self.nats:.4f} nats ({self.bits:.4f} bits) per character"
+        return f"CrossValidation({self.run!r}, {len(self.folds)} folds, {loss})"
+
+    def _repr_html_(self) -> str:
+        return tables_html(f"{self.run}, {len(self.folds)} folds", self.tables())
+
+    def tables(self) -> Iterator[Table]:
+        """Yields what ``textgen evaluate --folds`` prints: a line per fold, their mean and standard deviation."""
+        rows = [
+            (
+                str(number),
+                f"{fold.characters:,}",
+                f"{fold.nats:.4f}",
+                f"{fold.bits:.4f}",
+                f"{fold.accuracy:.2%}",
+                f"{epoch:,}",
+            )
+            for number, (fold, epoch) in enumerate(zip(self.folds, self.epochs, strict=True), 1)
+        ]
+        rows.append(("mean", "", f"{self.nats:.4f}", f"{self.bits:.4f}", f"{self.accuracy:.2%}", ""))
+        rows.append(("deviation", "", f"{self.nats_deviation:.4f}", f"{self.bits_deviation:.4f}", "", ""))
+        yield Table(("fold", "characters", "nats per character", "bits", "accuracy", "epoch"), rows)
 
 
 def cross_validate_run(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypedDict, Unpack, cast, get_args
+from typing import Any, Literal, NamedTuple, Self, SupportsIndex, TypedDict, TypeVar, Unpack, cast, get_args, overload
 
 from pydantic import Field, field_validator
 
@@ -25,6 +25,8 @@ _BOUNDS = {"num": (1, MOST_TEXTS), "length": (1, MOST_CHARACTERS), "chunk": (1, 
 
 #: Characters to write if neither the request nor the run says how many.
 DEFAULT_LENGTH = 400
+
+_Item = TypeVar("_Item")
 
 FinishReason = Literal["length", "eos", "stop", "cancelled"]
 
@@ -290,7 +292,7 @@ class Generation:
         if self.label is not None:
             facts.insert(0, f"label {self.label}")
         if self.log_probability is not None:
-            facts.append(f"log-probability {self.log_probability:.2f} nats; the stronger the colour, the less likely")
+            facts.append(f"log-probability {self.log_probability:.2f} nats; less likely tokens have stronger colours")
         return html.box("", self.text_html(html.MOST_CHARACTERS), html.line(" · ".join(facts), faint=True))
 
     def text_html(self, most: int) -> str:
@@ -302,15 +304,42 @@ class Generation:
         prompt = f'<span style="opacity:.6">{html.escaped(html.cut(self.prompt, most))}</span>' if self.prompt else ""
         if self.tokens is None:
             return html.preformatted(prompt + html.escaped(html.cut(self.text, most)))
-        return html.preformatted(prompt + html.coloured(self.tokens, self.text, min(most, html.MOST_TOKENS)))
+        return html.preformatted(prompt + html.coloured(self.tokens, self.text, most))
 
 
-class Generations(list[Generation]):
+class Listed(list[_Item]):
+    """A list of what was written: its parts are such lists, too, and a notebook keeps no more of it than it shows."""
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> _Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> _Item | Self:
+        found = super().__getitem__(index)
+        return type(self)(found) if isinstance(index, slice) else found  # type: ignore[arg-type, return-value]
+
+    def __add__(self, other: list[Any]) -> Self:  # type: ignore[override]
+        return type(self)([*self, *other])
+
+    def copy(self) -> Self:
+        return type(self)(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Prints the list in IPython, cut as the table is."""
+        most = html.most_each(len(self))
+        listed = [shortened(each, most) if isinstance(each, str) else repr(each) for each in self[: html.MOST_ROWS]]
+        more = f" and {len(self) - len(listed):,} more" if len(self) > len(listed) else ""
+        printer.text("[" + ",\n ".join(listed) + f"]{more}")
+
+
+class Generations(Listed[Generation]):
     """A list of texts that were written; a notebook shows it as a table."""
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
+        if not all(isinstance(each, Generation) for each in self):
+            return None  # others were added
         has_labels, is_scored = (any(getattr(g, name) is not None for g in self) for name in ("label", "tokens"))
-        most = max(html.MOST_CHARACTERS * 10 // max(len(self), 1), 100)
+        most = html.most_each(len(self))
         head = ["row", *["label"] * has_labels, "text", "ended by", *["nats per token"] * is_scored]
 
         def cells(generation: Generation) -> Iterator[str]:
@@ -326,12 +355,13 @@ class Generations(list[Generation]):
         return html.box("", html.table(head, (tuple(cells(each)) for each in self)))
 
 
-class Texts(list[str]):
+class Texts(Listed[str]):
     """A list of texts; a notebook shows it as a table."""
 
     def _repr_html_(self) -> str:
-        most = max(html.MOST_CHARACTERS * 10 // max(len(self), 1), 100)
-        return html.box("", html.table((), ((str(number), html.block(text, most)) for number, text in enumerate(self))))
+        most = html.most_each(len(self))
+        rows = ((str(number), html.block(str(text), most)) for number, text in enumerate(self))
+        return html.box("", html.table((), rows))
 
 
 @dataclass(frozen=True)

@@ -168,13 +168,9 @@ class Row:
             listed = listed[: len(new)]
         self.ids += listed
         self.text += self._decoder.feed(new)
-        if is_ended:
-            self.text += self._decoder.flush()
         self._end_within(start)
         if self.finish_reason is None and is_ended:
-            assert self._end_id is not None
-            self.ids.append(self._end_id)
-            self.finish_reason = "eos"
+            self._end_document()
         if self.finish_reason is None and len(ids) >= left:
             self.finish_reason = "length"
         held_back = self._search.held_back if self._search and self.finish_reason is None else 0
@@ -194,9 +190,22 @@ class Row:
         piece, self._given_length = self.text[self._given_length : end], max(end, self._given_length)
         return piece
 
+    def _end_document(self) -> None:
+        """End the row by its end id, which also shows that the text held back can no longer change."""
+        assert self._end_id is not None
+        self.ids.append(self._end_id)
+        self.text = (self.text + self._decoder.flush())[: self._length_limit]
+        self.finish_reason = "eos"
+        if hit := self._find_stop():
+            self.text, self.stop_text, self.finish_reason = self.text[: hit[0]], self.text[hit[0] :], "stop"
+
+    def _find_stop(self) -> tuple[int, int] | None:
+        """Where a stop text begins and ends in the text that was not yet searched."""
+        return self._search.feed(self.text[self._search.read :]) if self._search else None
+
     def _end_within(self, start: int) -> None:
         """End the row if its text has a stop text, or its length; the new ids have the characters from ``start`` on."""
-        hit = self._search.feed(self.text[self._search.read :]) if self._search else None
+        hit = self._find_stop()
         if hit and hit[1] <= self._length_limit:
             self._cut(start, hit[1], "stop")
             self.text, self.stop_text = self.text[: hit[0]], self.text[hit[0] :]

@@ -14,7 +14,8 @@ from textgen.model.fitting import Position
 from textgen.notebook.chart import curves
 from textgen.notebook.losses import Losses
 from textgen.runs.artifact import Artifact
-from textgen.training.display import Display, Schedule, describe_losses, describe_start
+from textgen.runs.quality import describe_losses
+from textgen.training.display import Display, Schedule, describe_start
 from textgen.training.plan import Plan
 from textgen.training.yardstick import YARDSTICK
 

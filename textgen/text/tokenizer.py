@@ -97,7 +97,7 @@ class Tokenizer(ABC):
             ids = [f"{i} {html.code(repr(self.token(i)))}" for i in shown]
         except Exception:  # before it is fitted
             ids = []
-        more = "" if len(ids) < html.MOST_ROWS else " …"
+        more = " …" if ids and self.vocab_size > len(ids) else ""
         return html.box(f"{type(self).__name__}: {_size(self)}", f"<div>{'&ensp; '.join(ids)}{more}</div>")
 
     def decoder(self) -> Decoder:

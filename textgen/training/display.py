@@ -15,8 +15,8 @@ from textgen.base.streams import messages
 from textgen.files.writing import quoted
 from textgen.model.fitting import Position
 from textgen.runs.artifact import Artifact
-from textgen.runs.lineage import ALL_TEXT
 from textgen.runs.manifest import Manifest
+from textgen.runs.quality import describe_losses, describe_quality
 from textgen.text.batches import PaddedDocuments
 from textgen.text.labels import labels_of
 from textgen.training.plan import Plan
@@ -271,32 +271,6 @@ def describe_new(tokens: Sequence[str], kind: str = "") -> str:
     listed = " ".join(each if each.isprintable() and not each.isspace() else repr(each) for each in tokens[:LISTED])
     more = f" and {len(tokens) - LISTED:,} more" if len(tokens) > LISTED else ""
     return f"{len(tokens):,} new {kind}{'s' * (len(tokens) > 1)}: {listed}{more}"
-
-
-def describe_losses(record: Mapping[str, float]) -> str:
-    """The losses of a line of the history, in nats and bits per character; in nats per token if tokens are longer."""
-    parts = []
-    for part, label in (("", "loss"), ("held_out_", "held out")):
-        nats, bits, per_token = (record.get(f"{part}{name}") for name in ("loss", "bits", "loss_per_token"))
-        if nats is not None:
-            parts.append(f"{label} {nats:.3f} nats ({bits:.3f} bits) per character")
-        if per_token is not None:
-            parts.append(f"{per_token:.3f} nats per token")
-    if record.get("characters_per_second"):
-        parts.append(f"{record['characters_per_second']:,.0f} characters/s")
-    return ", ".join(parts)
-
-
-def describe_quality(manifest: Manifest, *, speed: bool) -> str:
-    """The losses of a run, and whether it was not judged; empty before its first checkpoint.
-
-    Args:
-        manifest: of the run.
-        speed: whether the speed of its training is told, too.
-    """
-    told = {name: value for name, value in manifest.metrics.items() if speed or name != "characters_per_second"}
-    losses = describe_losses(told)
-    return f"{losses}, {ALL_TEXT}" if losses and manifest.settings["training"].get("held_out") == 0 else losses
 
 
 def describe_yardstick(metrics: Mapping[str, float], longer: str, other: str = AS_ARGUMENT) -> str | None:

@@ -131,25 +131,31 @@ class Text:
         """The number of ids above which a document is long; padded documents that are long are split to train on."""
         return usual_longest(self.encoded.lengths())
 
-    def describe(self, *, splits_long: bool, has_long_tokens: bool) -> str:
+    def describe(self, *, splits_long: bool, has_long_tokens: bool, advises: bool = True) -> str:
         """The size of the text, in words: its documents, characters and tokens.
 
         Args:
             splits_long: whether long documents are split to train on; their number is then given.
             has_long_tokens: whether tokens stand for more or fewer characters than one; their number is then given.
+            advises: whether to say how duplicates are kept, on the command line.
         """
         counts = f"{self.facts.characters:,} characters"
         if self.layout == "documents":
             long = int((self.encoded.lengths() > self.usual_longest).sum()) if splits_long else 0
             split = f" ({long} longer than {self.usual_longest:,} tokens, split to train on)" if long else ""
-            counts = f"{len(self.encoded):,} documents{split}{self.describe_duplicates()}, {counts}"
+            counts = f"{len(self.encoded):,} documents{split}{self.describe_duplicates(advises=advises)}, {counts}"
         return f"{counts}, {len(self.encoded.ids):,} tokens" if has_long_tokens else counts
 
-    def describe_duplicates(self) -> str:
-        """How many documents were left out, and how to keep them, in brackets after a blank; empty if none were."""
+    def describe_duplicates(self, *, advises: bool = True) -> str:
+        """How many documents were left out, in brackets after a blank; empty if none were.
+
+        Args:
+            advises: whether to say how they are kept, on the command line.
+        """
         count = self.duplicates
         are = "duplicate is" if count == 1 else "duplicates are"
-        return f" ({count:,} {are} left out; --set training.drop_duplicates=false keeps them)" if count else ""
+        keep = "; --set training.drop_duplicates=false keeps them" * advises
+        return f" ({count:,} {are} left out{keep})" if count else ""
 
     @cached_property
     def sha256(self) -> str:
@@ -210,7 +216,9 @@ def read_text(
     """
     corpus_settings = settings.get("corpus", {})
     if "name" not in corpus_settings:
-        raise OptionError("no corpus is chosen: give a text file, --corpus NAME or --recipe NAME")
+        raise OptionError(
+            "no corpus is chosen: give a text file, --corpus NAME or --recipe NAME, in Python corpus=… or text=…"
+        )
     corpus = registry.make("corpus", corpus_settings, data_folder(data_dir))
     corpus.drops_duplicates = common_options(settings).drop_duplicates
     tokenizer_settings = {"name": DEFAULT_TOKENIZER[corpus.layout], **settings.get("tokenizer", {})}

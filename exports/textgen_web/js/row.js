@@ -102,7 +102,7 @@ export class Row {
   extend(id) {
     this.ids.push(id);
     this.#add(id === this.#endId ? this.#decoder.flush() : this.#decoder.feed([id]));
-    if (!this.finishReason && id === this.#endId) this.finishReason = 'eos';
+    if (id === this.#endId && this.finishReason !== 'stop') this.finishReason = 'eos'; // even if its text is the last that fits
     if (!this.finishReason && this.steps >= this.#length * MOST_IDS_PER_CHARACTER) this.finishReason = 'length';
   }
 

@@ -1,8 +1,14 @@
 """What a text of the engine can be asked for: labels, stop texts, parts, an n-gram; and what it says of bad wishes."""
 
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import textgen_web
 from tests.exports.random_runs import STREAM
 from tests.exports.textgen_web.conftest import assert_same_texts, in_javascript
 from textgen import api, score
@@ -167,3 +173,17 @@ def test_bad_wishes_get_one_line(exported, node):
     }
     (done,) = node([{"folder": str(folder), "requests": [*wishes.values()]}])
     assert [each.get("error") for each in done["results"]] == [*wishes]
+
+
+def test_the_end_of_a_document_ends_a_text_even_if_it_gives_the_last_character_that_fits():
+    if not (node := shutil.which("node")):
+        pytest.skip("needs Node")
+    program = f"""
+        import {{Row}} from {json.dumps((Path(textgen_web.__file__).parent / "js" / "row.js").as_uri())};
+        const tokenizer = {{decoder: () => ({{feed: () => '', flush: () => '\\ufffd'}})}};  // a byte is held back
+        const row = new Row(tokenizer, [7], {{length: 1, stop: [], endId: 0, isDrawn: false, before: null}});
+        for (const id of [5, 0]) row.extend(id);
+        console.log(JSON.stringify([row.text, row.ids, row.finishReason, row.unread]));
+    """
+    done = subprocess.run([node, "--input-type=module", "-e", program], capture_output=True, check=True, timeout=60)
+    assert json.loads(done.stdout) == ["\ufffd", [5, 0], "eos", 0]

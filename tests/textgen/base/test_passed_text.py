@@ -108,6 +108,13 @@ def test_a_run_of_a_text_can_be_evaluated_and_resumed():
         assert resumed.manifest.status == "finished"
 
 
+def test_a_text_of_short_lines_is_told_how_to_pass_its_lines(capsys):
+    textgen.read(text="\n".join(NAMES * 20))
+    assert "in Python, pass text=TEXT.splitlines()" in capsys.readouterr().err
+    textgen.read(text="\n".join(NAMES * 20).splitlines())
+    assert capsys.readouterr().err == ""
+
+
 def test_options_of_the_corpus_apply_to_a_text():
     with registered(counting, name="counting"):
         options = QUICK | {"corpus": {"layout": "lines"}}

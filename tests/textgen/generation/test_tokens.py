@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from textgen import Boundaries, ModelRuntime, Request, Tokenizer
@@ -69,14 +69,14 @@ kinds = pytest.mark.parametrize("kind", TOKENIZERS)
 chunks = st.one_of(st.none(), st.integers(1, 9))
 
 
-def write(tokenizer, stream=False, **wishes):
+def write(tokenizer, stream=False, end_id=None, **wishes):
     chain = plugins().chain("multinomial")
     defaults: dict[str, Any] = {"prompts": ("",), "chains": (chain,), "length": 20}
     asked = Request(**(defaults | wishes), stream=stream)
     model = counting.CountingModel(counting.CountingOptions(), tokenizer.vocab_size)
     shape = model.weights()["counts"].shape
     model.load_weights({"counts": np.random.default_rng(0).integers(0, 9, shape).astype(np.float32)})
-    pieces = generate(ModelRuntime(model), tokenizer, Boundaries(None, {0: 2, 1: 1}), asked)
+    pieces = generate(ModelRuntime(model), tokenizer, Boundaries(end_id, {0: 2, 1: 1}), asked)
     texts = []
     while True:
         try:
@@ -103,17 +103,34 @@ def test_a_length_is_a_number_of_characters_whatever_the_chunks(kind, length, se
         assert write(tokenizer, length=length, seed=seed, chunk=again, stream=stream) == whole
 
 
+ends = st.sampled_from([None, 0, 1])
+
+
 @kinds
-@given(length=st.integers(1, 30), more=st.integers(1, 30), seed=st.integers(0, 99), chunk=chunks)
+@given(length=st.integers(1, 30), more=st.integers(1, 30), seed=st.integers(0, 99), chunk=chunks, end_id=ends)
+@example(length=1, more=4, seed=1, chunk=None, end_id=0)
 @settings(max_examples=40)
-def test_two_parts_are_the_text_written_at_once(kind, length, more, seed, chunk):
+def test_two_parts_are_the_text_written_at_once(kind, length, more, seed, chunk, end_id):
     tokenizer = TOKENIZERS[kind]
-    whole = write(tokenizer, length=length + more, seed=seed)
-    part = write(tokenizer, length=length, seed=seed, chunk=chunk, keep_state=True)
-    rest = write(tokenizer, length=more, seed=seed, continuation=part.continuation, keep_state=True)
+    whole = write(tokenizer, length=length + more, seed=seed, end_id=end_id, keep_state=True)
+    part = write(tokenizer, length=length, seed=seed, chunk=chunk, end_id=end_id, keep_state=True)
+    if part.finish_reason == "eos":
+        assert (part.text, part.ids, part.continuation) == (whole.text, whole.ids, whole.continuation)
+        return
+    before = part.continuation
+    rest = write(tokenizer, length=more, seed=seed, end_id=end_id, continuation=before, keep_state=True)
     assert part.text + rest.text == whole.text
     assert (*part.ids, *rest.ids) == whole.ids
-    assert rest.continuation == write(tokenizer, length=length + more, seed=seed, keep_state=True).continuation
+    assert rest.continuation == whole.continuation
+
+
+@kinds
+@given(length=st.integers(1, 5), seed=st.integers(0, 999), end_id=ends)
+@example(length=1, seed=1, end_id=0)
+@settings(max_examples=40)
+def test_the_tokens_of_a_scored_text_are_all_of_it_even_if_it_ends_inside_a_character(kind, length, seed, end_id):
+    generation = write(TOKENIZERS[kind], length=length, seed=seed, end_id=end_id, score=True)
+    assert "".join(token.text for token in generation.tokens).startswith(generation.text)
 
 
 @kinds
