@@ -26,6 +26,7 @@ fuzz: $(STAMP)
 	$(BIN)/python -m tests.trials.fuzz --count $(or $(COUNT),20000) --seed $(or $(SEED),0)
 
 # The site, into build/site: any broken link or public name without docstring ends it. Needs no network.
+# The variable silences the theme's warning of MkDocs 2; constraints.txt has MkDocs 1.
 docs: $(STAMP)
 	$(BIN)/python docs/generate.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --config-file docs/site/mkdocs.yml

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import textgen
-from tests.documents import blocks, variables
+from tests.docs.blocks import blocks, variables
 from textgen.bulk import distinct, write
 from textgen.bulk.batch_file import Body
 from textgen_local import engine

@@ -63,8 +63,7 @@ def test_every_link_leads_somewhere():
     for text in (README, *prose):
         for target in re.findall(r"\]\((?!https?:)([^)#]*)", text):
             assert (FOLDER / target).exists(), target
-        for target in re.findall(r"`(docs/[\w./-]+)`", text):
-            assert (FOLDER.parents[1] / target).exists(), target
+        assert "`docs/" not in text, "a page that is named without a link"
 
 
 def test_the_index_lists_each_lesson():

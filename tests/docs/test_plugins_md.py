@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents import blocks
+from tests.docs.blocks import blocks
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = "".join((DOCS / page).read_text(encoding="utf-8") for page in ("tutorials/extend.md", "plugins.md"))

@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 
 import textgen
-from tests import documents
+from tests.docs.blocks import Block, blocks, variables
 from tests.trials.container import NOBODY, READ_ONLY, can_seal
 
 for needed in ("starlette", "uvicorn", "prometheus_client", "httpx", "openai"):
@@ -48,7 +48,7 @@ ADDRESS = "http://127.0.0.1:8080"
 GRACE = inspect.signature(command.serve).parameters["grace"].default
 
 
-BLOCKS = documents.blocks(PAGE)
+BLOCKS = blocks(PAGE)
 
 #: The lines of shell blocks, by their commands.
 LINES = [line for block in BLOCKS if block.language == "sh" for line in block.content.splitlines()]
@@ -67,7 +67,7 @@ def first_cells(text: str) -> set[str]:
     return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
 
 
-def blocks(language: str, title: str) -> list[documents.Block]:
+def blocks_of(language: str, title: str) -> list[Block]:
     """The blocks of a section in a language."""
     return [block for block in BLOCKS if block.language == language and block.content in section(title)]
 
@@ -81,7 +81,7 @@ class Workplace:
             shutil.copytree(RECORDED / recorded, folder / "runs" / name)
         for name in ("keys", "secret"):
             (folder / name).write_text(f"the-{name}\n")
-        self.variables = documents.variables(folder)
+        self.variables = variables(folder)
 
     def shell(self, line: str, url: str, **variables: str) -> str:
         """What a line of the page prints, with the address of another server."""
@@ -203,9 +203,9 @@ def allowed(line: str) -> str:
 def test_curl_gets_a_text_whole_and_as_a_stream(served, workplace):
     if not shutil.which("curl"):
         pytest.skip("there is no curl")
-    whole, stream = (workplace.shell(block.content, served.url) for block in blocks("sh", "curl"))
+    whole, stream = (workplace.shell(block.content, served.url) for block in blocks_of("sh", "curl"))
     answer = json.loads(whole)
-    (shown,) = blocks("json", "curl")
+    (shown,) = blocks_of("json", "curl")
     assert shape(answer) == shape(json.loads(shown.content))
     assert "Tyra" + answer["choices"][0]["text"] == write()
     *events, last, _ = stream.split("\n\n")
@@ -222,14 +222,14 @@ def test_curl_without_json_is_told_what_to_send(served, workplace):
         assert workplace.shell(line, served.url) == str(status)
 
 
-def run_python(block: documents.Block, served: Served, workplace: Workplace) -> list[str]:
+def run_python(block: Block, served: Served, workplace: Workplace) -> list[str]:
     file = workplace.folder / "example.py"
     file.write_text(block.content.replace(ADDRESS, served.url), encoding="utf-8")
     return workplace.shell(f"{shlex.quote(sys.executable)} example.py", served.url).splitlines()
 
 
 def test_openai_python_writes(served, workplace):
-    (block,) = blocks("python", "openai-python")
+    (block,) = blocks_of("python", "openai-python")
     *names, streamed = run_python(block, served, workplace)
     generator = textgen.load(RECORDED / "gru-names")
     request = generator.request("Tyra", num=3, length=40, temperature=0.7, top_k=10, seed=7)
@@ -238,7 +238,7 @@ def test_openai_python_writes(served, workplace):
 
 
 def test_a_text_goes_on_and_branches(served, workplace):
-    (block,) = blocks("python", "Go on tomorrow")
+    (block,) = blocks_of("python", "Go on tomorrow")
     whole, branch = run_python(block, served, workplace)
     assert whole == write(length=8)
     assert branch.startswith(write(length=4) + "sau")
@@ -246,7 +246,7 @@ def test_a_text_goes_on_and_branches(served, workplace):
 
 def test_the_server_writes_what_the_command_prints(served, workplace):
     printed, answered = (
-        workplace.shell(line, served.url) for line in blocks("sh", "One seed, one text")[0].content.splitlines()
+        workplace.shell(line, served.url) for line in blocks_of("sh", "One seed, one text")[0].content.splitlines()
     )
     assert printed.removesuffix("\n") == json.loads(answered)["choices"][0]["text"] == write()
 
@@ -261,7 +261,7 @@ def test_row_writes_one_text_of_a_seed(served):
 
 
 def test_an_error_has_the_shape_that_is_shown(served, workplace):
-    (line,), (shown,) = blocks("sh", "Errors"), blocks("json", "Errors")
+    (line,), (shown,) = blocks_of("sh", "Errors"), blocks_of("json", "Errors")
     assert json.loads(workplace.shell(line.content, served.url)) == json.loads(shown.content)
 
 
@@ -271,13 +271,13 @@ def test_an_error_has_the_shape_that_is_shown(served, workplace):
 def test_llm_writes(served, workplace):
     if not shutil.which("llm"):
         pytest.skip("llm is not installed")
-    (settings,) = blocks("yaml", "llm")
+    (settings,) = blocks_of("yaml", "llm")
     folder = workplace.folder / "llm"
     folder.mkdir()
     (folder / "extra-openai-models.yaml").write_text(settings.content.replace(ADDRESS, served.url))
     drawn, seeded = (
         workplace.shell(line, served.url, LLM_USER_PATH=str(folder))
-        for line in blocks("sh", "llm")[0].content.splitlines()
+        for line in blocks_of("sh", "llm")[0].content.splitlines()
     )
     assert drawn.strip().isalpha()
     assert "Tyra" + seeded.removesuffix("\n") == write(length=40)
@@ -285,7 +285,7 @@ def test_llm_writes(served, workplace):
 
 def test_what_llm_sends_is_answered(served):
     yaml = pytest.importorskip("yaml")
-    (model,) = yaml.safe_load(blocks("yaml", "llm")[0].content)
+    (model,) = yaml.safe_load(blocks_of("yaml", "llm")[0].content)
     assert model == {"model_id": "dinos", "model_name": "dinos", "api_base": ADDRESS + "/v1", "completion": True}
     body = {"model": "dinos", "prompt": "Tyra", "seed": 7, "max_tokens": 40}
     headers = {"Authorization": "Bearer DUMMY_KEY"}
@@ -306,7 +306,7 @@ def test_lm_eval_judges(served, workplace):
     for block in BLOCKS:
         if block.file.startswith("ends."):
             (workplace.folder / block.file).write_text(block.content)
-    (block,) = blocks("sh", "lm-eval")
+    (block,) = blocks_of("sh", "lm-eval")
     offline = dict.fromkeys(("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"), "1")
     output = workplace.shell(block.content, served.url, HF_HOME=str(workplace.folder / "hf"), **offline)
     assert re.search(r"\|ends *\|.*\|acc *\|", output), output
@@ -317,7 +317,7 @@ def test_what_lm_eval_sends_is_answered(served):
     runtime = textgen.load(RECORDED / "gru-names").runtime
     info = httpx.get(served.url + "/tokenizer_info").json()
     assert info["eos_token"] is not None
-    (documents,) = blocks("jsonl", "lm-eval")
+    (documents,) = blocks_of("jsonl", "lm-eval")
     for document in map(json.loads, documents.content.splitlines()):
         for end in document["ends"]:
             start, ids = (

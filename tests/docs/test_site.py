@@ -130,7 +130,7 @@ def test_what_is_broken_ends_the_build(tmp_path):
 def test_a_public_name_without_docstring_is_found(tmp_path):
     import griffe
 
-    pages = runpy.run_path(str(DOCS / "site" / "pages.py"))
+    pages = runpy.run_path(str(DOCS / "site" / "mkdocs_hooks.py"))
     (tmp_path / "textgen_keras.py").write_text(
         '"""A package."""\n\n'
         'class KerasModel:\n    """A class.\n\n    Attributes:\n        told: in here.\n    """\n\n'

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.documents import blocks, variables
+from tests.docs.blocks import blocks, variables
 
 ROOT = Path(__file__).parents[2]
 TUTORIALS = ROOT / "docs" / "tutorials"

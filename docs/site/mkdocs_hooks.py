@@ -30,6 +30,9 @@ OUTSIDE = {
     **{f"results/{path.name}": path for path in (ROOT / "benchmarks" / "results").glob("*.png")},
 }
 
+#: The public names as files have them: links to it lead to the first page of the API.
+STUB = ROOT / "textgen" / "__init__.pyi"
+
 #: The pages of names in ``textgen.__all__``: a title, and the rooms whose names it has.
 API = {
     "generators": ("Train, load, write", ("api", "text_generator", "generation", "draft", "evaluation")),
@@ -74,7 +77,7 @@ def api_pages() -> Iterator[tuple[str, str, list[str]]]:
         yield page, title, [f"textgen.{name}" for name in names]
         left = {name: home for name, home in left.items() if home not in rooms}
     if left:
-        log.warning("no page of the API has the rooms of %s: name them in docs/site/pages.py", ", ".join(left))
+        log.warning("no page of the API has the rooms of %s: name them in docs/site/mkdocs_hooks.py", ", ".join(left))
     for page, (title, module) in MODULES.items():
         yield page, title, public_names(module)
 
@@ -95,7 +98,7 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Leads links to files outside docs/, and to notebooks, to their places on the site; folders have none."""
     source = OUTSIDE.get(page.file.src_uri, DOCS / page.file.src_uri)
-    places = {path: DOCS / place for place, path in OUTSIDE.items()}
+    places = {STUB: DOCS / "api" / "generators.md", **{path: DOCS / place for place, path in OUTSIDE.items()}}
 
     def lead(link: re.Match[str]) -> str:
         target = Path(os.path.normpath(source.parent / link["path"]))
