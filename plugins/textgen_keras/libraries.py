@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from textgen.errors import UnavailableError
 
 #: Holds the processes that began, by a fork, after TensorFlow had started its threads in their parent.
 _lost: list[int] = []
+
+#: Held while the libraries are imported: another thread would find a Keras that is there in part.
+_importing = threading.RLock()
 
 
 def _after_fork() -> None:
@@ -41,18 +45,19 @@ def require_tensorflow() -> None:
             "TensorFlow does not survive a fork: start this process with multiprocessing's method spawn, let its "
             "parent not use TensorFlow, or write text with the runtime onnx or numpy"
         )
-    backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    if "keras" in sys.modules:
-        backend = sys.modules["keras"].config.backend()
-    if backend != "tensorflow":
-        raise UnavailableError(
-            f"Keras is set to {backend!r}, and textgen trains on TensorFlow; set KERAS_BACKEND=tensorflow"
-        )
-    if "tensorflow" in sys.modules or os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
-        _import_tensorflow()
-    else:
-        with _silent_stderr():
+    with _importing:
+        backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+        if "keras" in sys.modules:
+            backend = sys.modules["keras"].config.backend()
+        if backend != "tensorflow":
+            raise UnavailableError(
+                f"Keras is set to {backend!r}, and textgen trains on TensorFlow; set KERAS_BACKEND=tensorflow"
+            )
+        if "tensorflow" in sys.modules or os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
             _import_tensorflow()
+        else:
+            with _silent_stderr():
+                _import_tensorflow()
 
 
 def _import_tensorflow() -> None:

@@ -107,3 +107,20 @@ print(sorted({"tensorflow", "keras", "numba"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.keras
+@pytest.mark.slow
+def test_a_thread_waits_for_the_libraries_that_another_one_imports():
+    program = """
+import sys, threading, time
+from textgen_keras.libraries import require_tensorflow
+thread = threading.Thread(target=require_tensorflow)
+thread.start()
+while "keras" not in sys.modules:
+    time.sleep(0.001)
+require_tensorflow()
+thread.join()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, "Error" in done.stderr) == (0, False), done.stderr
