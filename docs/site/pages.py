@@ -54,8 +54,9 @@ API = {
 
 #: What a page of names begins with.
 BEGINNINGS = {
-    "generators": "`train` makes a run from a text, `load` reads it, and its `TextGenerator` writes texts: alone, as a "
-    "`Draft` with a person, or as a `Job` with many requests. The classes after them are what these take and give."
+    "generators": "[`train`][textgen.train] makes a run from a text, [`load`][textgen.load] reads it, and its "
+    "[`TextGenerator`][textgen.TextGenerator] writes texts: alone, as a [`Draft`][textgen.Draft] with a person, or as "
+    "a [`Job`][textgen.Job] with many requests. The classes after them are what these take and give."
 }
 
 #: Names that come first on their page, in this order.
@@ -125,7 +126,7 @@ def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
             return link["text"]
         target = places.get(target, target.with_suffix(".md") if target.suffix == ".ipynb" else target)
         named = files.get_file_from_path(os.path.relpath(target, DOCS))
-        is_file_name = link["text"].strip("`").endswith((".md", ".ipynb")) and named and named.page
+        is_file_name = link["text"].strip("`").endswith(".md") and named and named.page
         text = named.page.title if is_file_name else link["text"]
         return f"[{text}]({os.path.relpath(target, (DOCS / page.file.src_uri).parent)}{link['anchor'] or ''})"
 
