@@ -27,7 +27,7 @@ _HOMES = {
     "textgen.bulk.write": ("WriteReport",),
     "textgen.evaluation.evaluation": ("Evaluation",),
     "textgen.evaluation.folds": ("CrossValidation",),
-    "textgen.exporting.page": ("Page",),
+    "textgen.exporting.notebook_page": ("Page",),
     "textgen.exporting.exporter": ("ExportReport", "ExportSource", "Exporter"),
     "textgen.exporting.exported_manifest": ("exported_manifest",),
     "textgen.exporting.model_card": ("describe_model",),

@@ -34,7 +34,7 @@ from textgen.exporting.exporter import Exporter as Exporter
 from textgen.exporting.exporter import ExportReport as ExportReport
 from textgen.exporting.exporter import ExportSource as ExportSource
 from textgen.exporting.model_card import describe_model as describe_model
-from textgen.exporting.page import Page as Page
+from textgen.exporting.notebook_page import Page as Page
 from textgen.exporting.parity import Parity as Parity
 from textgen.files.folders import write_folder as write_folder
 from textgen.files.folders import write_sums as write_sums

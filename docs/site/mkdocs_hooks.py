@@ -23,15 +23,25 @@ log = logging.getLogger("mkdocs.plugins.pages")  # what it warns of fails a stri
 DOCS = Path(__file__).parents[1]
 ROOT = DOCS.parent
 
-#: Files outside docs/ that are on the site, by their place there.
+#: Files that are elsewhere on the site, by their place there: those outside docs/, and a page to read as source.
 OUTSIDE = {
     "overview.md": ROOT / "README.md",
+    "hosts/page.html.txt": DOCS / "hosts" / "page.html",
     **{f"{name.lower()}.md": ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")},
     **{f"results/{path.name}": path for path in (ROOT / "benchmarks" / "results").glob("*.png")},
 }
 
 #: The public names as files have them: links to it lead to the first page of the API.
 STUB = ROOT / "textgen" / "__init__.pyi"
+
+#: How much pages count in the search, by the beginning of their place; others count 1.
+BOOSTS = {
+    "sampling": 4,
+    **dict.fromkeys(("tutorials/", "training", "serve", "jupyter"), 2),
+    **dict.fromkeys(("artifact", "benchmarks", "hooks", "kernels", "options", "performance", "stability"), 0.5),
+    "notebooks/": 0.2,
+    **dict.fromkeys(("api/", "changelog", "contributing", "examples/", "security"), 0.1),
+}
 
 #: The pages of names in ``textgen.__all__``: a title, and the rooms whose names it has.
 API = {
@@ -44,6 +54,16 @@ API = {
     "ngrams": ("N-grams", ("ngrams",)),
     "tools": ("Hooks and tools", ("plugins", "base", "files")),
 }
+
+#: What a page of names begins with.
+BEGINNINGS = {
+    "generators": "[`train`][textgen.train] makes a run from a text, [`load`][textgen.load] reads it, and its "
+    "[`TextGenerator`][textgen.TextGenerator] writes texts: alone, as a [`Draft`][textgen.Draft] with a person, or as "
+    "a [`Job`][textgen.Job] with many requests. The classes after them are what these take and give."
+}
+
+#: Names that come first on their page, in this order.
+FIRST = ("train", "load", "TextGenerator", "Job", "export", "read", "score", "cross_validate")
 
 #: Pages of other public modules: a title, and where the names are.
 MODULES = {
@@ -74,6 +94,7 @@ def api_pages() -> Iterator[tuple[str, str, list[str]]]:
     left = {"__version__": "base", **room}
     for page, (title, rooms) in API.items():
         names = [name for name, home in left.items() if home in rooms]
+        names.sort(key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
         yield page, title, [f"textgen.{name}" for name in names]
         left = {name: home for name, home in left.items() if home not in rooms}
     if left:
@@ -87,7 +108,7 @@ def on_files(files: Files, config: Any) -> Files:
     for place, path in OUTSIDE.items():
         files.append(File.generated(config, place, abs_src_path=str(path)))
     for page, title, names in api_pages():
-        content = "\n\n".join([f"# {title}", *(f"::: {name}" for name in names)])
+        content = "\n\n".join([f"# {title}", BEGINNINGS.get(page, ""), *(f"::: {name}" for name in names)])
         files.append(File.generated(config, f"api/{page}.md", content=content))
     for path in (DOCS / "notebooks").glob("*.ipynb"):
         content, _ = MarkdownExporter().from_filename(path)
@@ -95,22 +116,37 @@ def on_files(files: Files, config: Any) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Leads links to files outside docs/, and to notebooks, to their places on the site; folders have none."""
+def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
+    """Leads links to their places on the site, and says how much the page counts in the search."""
+    page.meta["search"] = {"boost": next((n for start, n in BOOSTS.items() if page.file.src_uri.startswith(start)), 1)}
     source = OUTSIDE.get(page.file.src_uri, DOCS / page.file.src_uri)
     places = {STUB: DOCS / "api" / "generators.md", **{path: DOCS / place for place, path in OUTSIDE.items()}}
 
     def lead(link: re.Match[str]) -> str:
+        """Files outside docs/ and notebooks have their places on the site; folders have none."""
         target = Path(os.path.normpath(source.parent / link["path"]))
         if target.is_dir():
             return link["text"]
         target = places.get(target, target.with_suffix(".md") if target.suffix == ".ipynb" else target)
-        place = os.path.relpath(target, (DOCS / page.file.src_uri).parent)
-        return f"[{link['text']}]({place}{link['anchor'] or ''})"
+        named = files.get_file_from_path(os.path.relpath(target, DOCS))
+        is_file_name = link["text"].strip("`").endswith(".md") and named and named.page
+        text = named.page.title if is_file_name else link["text"]
+        return f"[{text}]({os.path.relpath(target, (DOCS / page.file.src_uri).parent)}{link['anchor'] or ''})"
 
-    markdown = re.sub(r"\[(?P<text>[^]]*)\]\((?P<path>(?!\w+:)[^)#\s]+)(?P<anchor>#[^)]*)?\)", lead, markdown)
     notebook = source.with_suffix(".ipynb")
-    return f"{markdown}\n[This notebook as a file]({notebook.name})\n" if notebook.exists() else markdown
+    if notebook.exists():
+        markdown = re.sub(r"`docs/(\w+\.md)`", r"[\1](../\1)", markdown)
+    markdown = re.sub(r"\[(?P<text>[^][]*)\]\((?P<path>(?!\w+:)[^)#\s]+)(?P<anchor>#[^)]*)?\)", lead, markdown)
+    if notebook.exists():
+        markdown = re.sub(
+            "^# .*$", rf"\g<0>\n\n[This notebook as a file]({notebook.name})", markdown, count=1, flags=re.M
+        )
+    return re.sub(r"^\|.*", _plain_bars, markdown, flags=re.MULTILINE)
+
+
+def _plain_bars(row: re.Match[str]) -> str:
+    r"""A row of a table as Python-Markdown reads it: in code, a bar needs no backslash, which GitHub asks for."""
+    return re.sub(r"`[^`]+`", lambda code: code[0].replace(r"\|", "|"), row[0])
 
 
 class Docstrings(griffe.Extension):
@@ -130,12 +166,14 @@ class Docstrings(griffe.Extension):
                 attr.docstring = griffe.Docstring("\n".join(comment), parent=attr)
 
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
-        """Warns of public names without docstring, and makes links of roles."""
+        """Warns of public names without docstring; makes links of roles, and code of examples, as Griffe names them."""
         for name in undocumented(pkg):
             log.warning("%s has no docstring", name)
         for each in _objects(pkg):
             if each.docstring:
-                each.docstring.value = re.sub(ROLE, _link, each.docstring.value)
+                text = re.sub(ROLE, _link, each.docstring.value)
+                text = re.sub(r"\bdocs/(\w+)\.md", _link_page, text)
+                each.docstring.value = re.sub("^( *)Example:$", r"\1Examples:", text, flags=re.MULTILINE)
 
 
 def undocumented(package: griffe.Module) -> list[str]:
@@ -171,6 +209,12 @@ def _objects(parent: Any) -> Iterator[Any]:
     for member in parent.members.values():
         if not member.is_alias:
             yield from _objects(member)
+
+
+def _link_page(file: re.Match[str]) -> str:
+    """A link to a page of the docs that a docstring names, by its heading."""
+    heading = (DOCS / f"{file[1]}.md").read_text(encoding="utf-8").partition("\n")[0]
+    return f"[{heading.removeprefix('# ')}](../{file[1]}.md)"
 
 
 def _link(role: re.Match[str]) -> str:

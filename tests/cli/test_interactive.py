@@ -15,7 +15,7 @@ import pytest
 
 import textgen as library
 from tests.conftest import ROOT
-from tests.documents import blocks
+from tests.docs.blocks import blocks
 
 pty = pytest.importorskip("pty", reason="terminals of this kind are Unix's")
 

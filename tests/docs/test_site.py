@@ -7,8 +7,14 @@ import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from html import unescape
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from urllib.parse import unquote, urldefrag
 
 import pytest
@@ -113,6 +119,35 @@ def test_every_public_name_has_its_place(site, links):
     assert re.findall(r":(?:class|func|meth|attr|data|mod):`?", text) == []
 
 
+def code_of(page: Path) -> list[str]:
+    """The text of the elements ``code`` of a page."""
+    found = re.findall(r"<code\b.*?>(.*?)</code>", page.read_text(encoding="utf-8"), re.DOTALL)
+    return [unescape(re.sub("<.*?>", "", each)) for each in found]
+
+
+@pytest.mark.slow
+def test_examples_of_docstrings_keep_their_lines_and_output(site):
+    code = code_of(site / "api" / "sampling.html")
+    call = """effective_numbers("top-p(0.9) | multinomial", {"top_k": -1, "top_p": 1, "min_p": 0.1}, 50)"""
+    assert f">>> {call}\n{{'top_p': 1, 'min_p': 0.1}}\n" in code
+    pages = [page.read_text(encoding="utf-8") for page in (site / "api").iterdir()]
+    assert not [page for page in pages if "doctest: +" in page or re.search(r"<blockquote>", page)]
+    assert sum(page.count("&gt;&gt;&gt;") for page in pages) > 20
+
+
+@pytest.mark.slow
+def test_bars_of_code_in_tables_have_no_backslash(site):
+    assert '"temperature(0.8) | top-k(40) | multinomial"' in code_of(site / "serve.html")
+    escaped = [(page, each) for page in site.rglob("*.html") for each in code_of(page) if r"\|" in each]
+    assert escaped == []
+
+
+@pytest.mark.slow
+def test_links_to_pages_have_titles_for_names(links):
+    named = re.compile(r"<a [^>]*>(?:<code>)?[\w/]+\.md(?:</code>)?</a>")
+    assert [found for page in links for found in named.findall(page.read_text(encoding="utf-8"))] == []
+
+
 @pytest.mark.slow
 def test_what_is_broken_ends_the_build(tmp_path):
     shutil.copytree(DOCS, tmp_path / "docs")
@@ -175,23 +210,66 @@ def test_it_opens_from_a_disk(width, site, browser):
         page.goto(f"{site.as_uri()}/{name}")
         assert heading in page.locator("h1").inner_text()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        if name == "options.html":
+            table = page.locator("table").first
+            assert table.evaluate("table => table.getBoundingClientRect().right") <= width
         assert tab.problems == []
         assert [found for found in serious_findings(page) if found[0] not in THEME] == []
         tab.problems.clear()  # axe reads style sheets, which it may not from a disk
     tab.close()
 
 
+@contextmanager
+def serve(folder: Path) -> Iterator[str]:
+    """The address of a server of the files of a folder."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+#: What is typed, and a page that must be among the first three.
+SEARCHES = {
+    "--resume": "training.html",
+    "how to resume a run": "training.html",
+    "top-p": "sampling.html",
+    "stop text": "sampling.html",
+    "--stop": "sampling.html",
+    "temperature": "sampling.html",
+    "csv": "training.html",
+    "nats per character": "tutorials/learn.html",
+    "hesitates": "tutorials/learn.html",
+    "train on a gpu": "training.html",
+    "RankSampler": "api/sampling.html",
+    "TextGenerator.generate": "api/generators.html",
+}
+
+
 @pytest.mark.slow
-def test_the_search_finds_names_and_words(site, browser):
-    tab = Tab(browser, site.as_uri())
-    page = tab.page
-    for word, place in (("RankSampler", "api/sampling.html"), ("hesitates", "tutorials/learn.html")):
-        page.goto(f"{site.as_uri()}/index.html")
-        page.locator(".md-search__input").click()
-        page.locator(".md-search-result__meta", has_text="Type to start searching").wait_for()
-        page.locator(".md-search__input").press_sequentially(word)  # it listens to keys
-        found = page.locator(f".md-search-result__link[href*='{place}']").first
-        found.wait_for()
+@pytest.mark.parametrize("served", [False, True], ids=["from a disk", "from a server"])
+def test_the_search_finds_what_people_type(served, site, browser):
+    with serve(site) if served else nullcontext(site.as_uri()) as address:
+        tab = Tab(browser, address)
+        page = tab.page
+        page.goto(f"{address}/index.html")
+        field = page.locator(".md-search__input")
+        state = page.locator(".md-search-result__meta")
+        field.click()
+        for typed in list(SEARCHES)[: 3 if served else None]:
+            field.fill("")
+            field.press("End")  # it listens to keys
+            state.filter(has_text="Type to start searching").wait_for()
+            field.fill(typed)
+            field.press("End")
+            state.filter(has_text=re.compile("[0-9] match|No matching")).wait_for()
+            links = page.locator(".md-search-result__item > .md-search-result__link").all()[:3]
+            assert any(f"/{SEARCHES[typed]}" in link.get_attribute("href") for link in links), typed
+        found = page.locator(f".md-search-result__link[href*='{SEARCHES[typed]}']").first
         found.click()
-        page.wait_for_url(f"**/{place}*")
-    tab.close()
+        page.wait_for_url(f"**/{SEARCHES[typed]}*")
+        tab.close()
