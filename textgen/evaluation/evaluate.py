@@ -27,7 +27,7 @@ from textgen.evaluation.statistics import compare_texts, count_lengths, mann_whi
 from textgen.files.writing import quoted
 from textgen.generation.request import Generation, Request
 from textgen.generation.runtime import ModelRuntime, Runtime
-from textgen.runs.lineage import ALL_TEXT
+from textgen.runs.quality import ALL_TEXT
 from textgen.saved_run import SavedRun
 from textgen.text.corpus import Corpus, Layout
 from textgen.text.encoded import EncodedText

@@ -11,9 +11,6 @@ from textgen.files.writing import quoted
 from textgen.model.fitting import Tensors
 from textgen.runs.artifact import Artifact
 
-#: What a run is that held out no text.
-ALL_TEXT = "trained on all text, not judged"
-
 
 @dataclass(frozen=True)
 class Base:

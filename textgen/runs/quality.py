@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from textgen.runs.lineage import ALL_TEXT
 from textgen.runs.manifest import Manifest
+
+#: What a run is that held out no text.
+ALL_TEXT = "trained on all text, not judged"
 
 
 def describe_losses(record: Mapping[str, float]) -> str:
