@@ -16,8 +16,8 @@ from typing import Any, Literal, NamedTuple, get_args
 from textgen import cache_folder, usable_cores, write_atomically
 from textgen_onnx.running.shared_rows import SharedRows
 
-#: Seconds to measure each way to use the cores.
-MEASURE = 0.01
+#: Seconds to measure each way to use the cores, and its runs at least: of three, all may be disturbed.
+MEASURE, LEAST_RUNS = 0.01, 5
 
 #: The share of a core that other threads of the process may use while threads are measured, at most.
 BUSY = 0.1
@@ -113,7 +113,7 @@ def _seconds_of_other_threads() -> float:
 def _measure(session: Any, run: Callable[[Any], object]) -> list[float]:
     """The seconds of some runs."""
     found, until = [], time.perf_counter() + MEASURE
-    for _ in range(3):
+    for _ in range(LEAST_RUNS):
         while True:
             begin = time.perf_counter()
             run(session)
