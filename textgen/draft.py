@@ -191,7 +191,7 @@ class Draft:
             token: one of :meth:`choices`, or an id.
 
         Raises:
-            OptionError: if there is no such id, it is never written, or the text has ended.
+            OptionError: if the id does not exist or is never written, or the text has ended.
         """
         self._check_open()
         size = self._runtime.vocab_size

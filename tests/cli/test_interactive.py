@@ -231,7 +231,7 @@ def test_nothing_is_written_and_so_there_is_no_state(open_session, tmp_path):
     session.type(":q\n")
     code, shown = session.end()
     assert code == 0
-    assert "textgen: there is no text, and so no state for --save-state" in shown
+    assert "textgen: no text was written, so --save-state has no state to save" in shown
     assert list(tmp_path.glob("*.state")) == []
 
 
@@ -274,7 +274,7 @@ def test_sample_mentions_it_on_a_terminal_alone(open_session, tmp_path):
     assert "--interactive" not in shown
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 def test_completion_in_bash(open_session, environment, tmp_path):
     """As a user installs it, and types it."""
     script = tmp_path / "bin" / "textgen"

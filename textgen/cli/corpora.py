@@ -11,7 +11,7 @@ import typer
 
 from textgen.base.console import folded, notice
 from textgen.base.streams import print_json, print_result
-from textgen.cli.parameters import AsJson, DataDir, complete_corpus, complete_recipe, complete_tokenizer
+from textgen.cli.parameters import AsJson, DataDir, Recipe, Tokenizer, complete_corpus
 
 if TYPE_CHECKING:
     from textgen.evaluation.statistics import Bar
@@ -100,13 +100,8 @@ def show(
             show_default=False,
         ),
     ],
-    tokenizer: Annotated[
-        str | None,
-        typer.Option(help="The tokenizer, as for `textgen train`.", autocompletion=complete_tokenizer),
-    ] = None,
-    recipe: Annotated[
-        str | None, typer.Option(help="A recipe, as for `textgen train`.", autocompletion=complete_recipe)
-    ] = None,
+    tokenizer: Tokenizer = None,
+    recipe: Recipe = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option(

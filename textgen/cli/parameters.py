@@ -89,6 +89,18 @@ Run = Annotated[
     ),
 ]
 
+Tokenizer = Annotated[
+    str | None,
+    typer.Option(help="Tokenizer, by name; by default one that suits the corpus.", autocompletion=complete_tokenizer),
+]
+
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        help="A complete set of options, by name, which other options change.", autocompletion=complete_recipe
+    ),
+]
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 Device = Annotated[str | None, typer.Option(help="Device: auto, cpu or cuda[:N].", show_default=False)]

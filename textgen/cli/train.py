@@ -15,13 +15,13 @@ from textgen.cli.parameters import (
     DataDir,
     Device,
     OnUnknown,
+    Recipe,
+    Tokenizer,
     complete_corpus,
     complete_engine,
     complete_model,
     complete_option,
-    complete_recipe,
     complete_run,
-    complete_tokenizer,
     out_path,
 )
 
@@ -58,18 +58,8 @@ def train(
         str | None,
         typer.Option(help="Model, by name: gru (default), lstm, or a plugin's.", autocompletion=complete_model),
     ] = None,
-    tokenizer: Annotated[
-        str | None,
-        typer.Option(
-            help="Tokenizer, by name; by default one that suits the corpus.", autocompletion=complete_tokenizer
-        ),
-    ] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            help="A complete set of options, by name, which other options change.", autocompletion=complete_recipe
-        ),
-    ] = None,
+    tokenizer: Tokenizer = None,
+    recipe: Recipe = None,
     config: Annotated[
         Path | None, typer.Option(help="TOML file of options, with the tables corpus, model and so on.")
     ] = None,

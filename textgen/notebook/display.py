@@ -15,7 +15,7 @@ from textgen.notebook.chart import curves
 from textgen.notebook.losses import Losses
 from textgen.runs.artifact import Artifact
 from textgen.runs.quality import describe_losses
-from textgen.training.display import Display, Schedule, describe_start
+from textgen.training.display import Display, Schedule
 from textgen.training.plan import Plan
 from textgen.training.yardstick import YARDSTICK
 
@@ -78,7 +78,7 @@ class NotebookDisplay(Display):
         from IPython.display import display
 
         self._schedule, self._position = Schedule(plan), position
-        self._about = list(describe_start(plan, folder, position))
+        self._about = list(self._schedule.describe_start(plan, folder, position))
         self._began = self._updated = time.monotonic()
         self._handle = display(self, display_id=True)
 

@@ -78,6 +78,35 @@ class Schedule:
         self._patience = options.patience or 0
         self._begun: tuple[int, float] | None = None
 
+    def describe_start(self, plan: Plan, folder: Path, position: Position) -> Iterator[str]:
+        """Yields, in lines, what is trained on what, and into which folder.
+
+        Args:
+            plan: of the run. It is not kept, since a display may stay in a notebook for long.
+            folder: of the run.
+            position: from which it is trained.
+        """
+        text = plan.text.describe(
+            splits_long=isinstance(plan.dataset.train, PaddedDocuments), has_long_tokens=plan.dataset.has_long_tokens
+        )
+        parameters = plan.model.parameter_count
+        size = "" if parameters is None else f" with {parameters:,} parameters"
+        yield f"{plan.model_name}{size} on {plan.text.corpus_name}: {text}, vocabulary {plan.tokenizer.vocab_size}"
+        if plan.new_tokens:
+            yield describe_new(plan.new_tokens)
+        if plan.new_labels:
+            yield describe_new(plan.new_labels, "label")
+        if plan.base and plan.base.artifact.manifest.labels and not labels_of(plan.tokenizer):
+            yield f"the labels of {plan.base.path} are dropped: the new text has none"
+        resumed = f", resumed after batch {position.total}" if position.total else ""
+        epochs = f"{self.epochs} epoch" + "s" * (self.epochs != 1)
+        batches = "batch" if self.steps == 1 else "batches"
+        limit = f", at most {plan.training.max_steps} in all" if self._is_cut else ""
+        whole = f", with the step sizes of {plan.training.epochs}" if self._is_short else ""
+        begins = f", from the weights of {plan.base.path}" if plan.base else ""
+        again = f", {plan.refit.path} again on all text" if plan.refit else ""
+        yield f"{epochs} of {self.steps} {batches}{whole}{limit}{begins}{again}, into {folder}{resumed}"
+
     def place(self, position: Position) -> str:
         """A position in words."""
         return f"epoch {position.epoch + 1}/{self.epochs}, batch {position.step}/{self.steps}"
@@ -142,7 +171,7 @@ class LineDisplay(Display):
         """Prints what is trained on what."""
         self._schedule = Schedule(plan)
         self._said = time.monotonic()
-        for line in describe_start(plan, folder, position):
+        for line in self._schedule.describe_start(plan, folder, position):
             _tell(line)
 
     def batch(self, position: Position, loss: float, characters_per_second: float, learning_rate: float | None) -> None:
@@ -223,37 +252,6 @@ class BarDisplay(LineDisplay):
         """Removes the bar, and prints what :class:`LineDisplay` does."""
         self._at_exit.close()
         super().ended(artifact, lost_patience=lost_patience)
-
-
-def describe_start(plan: Plan, folder: Path, position: Position) -> Iterator[str]:
-    """Yields, in lines, what is trained on what, and into which folder.
-
-    Args:
-        plan: of the run.
-        folder: of the run.
-        position: from which it is trained.
-    """
-    text = plan.text.describe(
-        splits_long=isinstance(plan.dataset.train, PaddedDocuments), has_long_tokens=plan.dataset.has_long_tokens
-    )
-    parameters = plan.model.parameter_count
-    size = "" if parameters is None else f" with {parameters:,} parameters"
-    yield f"{plan.model_name}{size} on {plan.text.corpus_name}: {text}, vocabulary {plan.tokenizer.vocab_size}"
-    if plan.new_tokens:
-        yield describe_new(plan.new_tokens)
-    if plan.new_labels:
-        yield describe_new(plan.new_labels, "label")
-    if plan.base and plan.base.artifact.manifest.labels and not labels_of(plan.tokenizer):
-        yield f"the labels of {plan.base.path} are dropped: the new text has none"
-    options, steps, number = plan.training, plan.dataset.train.steps, plan.training.last_epoch
-    resumed = f", resumed after batch {position.total}" if position.total else ""
-    epochs = f"{number} epoch" + "s" * (number != 1)
-    batches = "batch" if steps == 1 else "batches"
-    limit = f", at most {options.max_steps} in all" if (options.max_steps or math.inf) < number * steps else ""
-    whole = f", with the step sizes of {options.epochs}" if number < options.epochs else ""
-    begins = f", from the weights of {plan.base.path}" if plan.base else ""
-    again = f", {plan.refit.path} again on all text" if plan.refit else ""
-    yield f"{epochs} of {steps} {batches}{whole}{limit}{begins}{again}, into {folder}{resumed}"
 
 
 def describe_new(tokens: Sequence[str], kind: str = "") -> str:

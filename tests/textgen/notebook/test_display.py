@@ -89,7 +89,7 @@ def test_an_interrupt_saves_stops_the_notebook_and_leaves_a_generator_that_write
     error = outputs[-1]
     assert error.output_type == "error"
     assert error.ename == "Interrupted"
-    (display,) = displays(outputs)  # the loop has not gone on
+    (display,) = displays(outputs)  # the loop has stopped
     assert "everything is saved" in html_of(display)
     folder = found(r"textgen\.train\(resume='([^']+)'\)", error.evalue)
     assert f"textgen train --resume {folder}" in error.evalue

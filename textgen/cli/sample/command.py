@@ -218,10 +218,8 @@ def sample(
     if save_state is not None:
         if continued is not None:
             generator.save_continuation(save_state, continued)
-        elif interactive:
-            notice("there is no text, and so no state for --save-state")
-        else:
-            raise OptionError("there is no text, and so no state for --save-state")
+        else:  # only a conversation can end without any
+            notice("no text was written, so --save-state has no state to save")
     if seed is None and continuation is None and not as_json:
         how = "the same text from the same input" if interactive else "the same text again"
         say(f"seed {request.seed}; {how}: --seed {request.seed}")
@@ -237,10 +235,10 @@ def sample(
 
 
 def _way(**wished: bool) -> str:
-    """The one way to show texts that is wished for, by the name of its option; empty if there is none.
+    """The way to show texts that was asked for, by the name of its option; empty if none was.
 
     Raises:
-        OptionError: if there are several, or there is no terminal for it.
+        OptionError: if several were asked for, or it needs a terminal and has none.
     """
     from textgen.cli.sample.interactive import check_terminal
     from textgen.errors import OptionError
