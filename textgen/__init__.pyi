@@ -16,6 +16,7 @@ from textgen.base.machine import distribution_version as distribution_version
 from textgen.base.machine import limit_cores as limit_cores
 from textgen.base.machine import parse_device as parse_device
 from textgen.base.machine import signals_handled as signals_handled
+from textgen.base.machine import start_process as start_process
 from textgen.base.machine import usable_cores as usable_cores
 from textgen.base.spool import spool as spool
 from textgen.base.version import __version__ as __version__

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import signal
-import sys
 import traceback
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Iterable
+from contextlib import suppress
 from itertools import islice
-from multiprocessing import connection, get_context
-from types import ModuleType
+from multiprocessing import connection
 from typing import Any
 
-from textgen import Chunk, Engine, Work, Written, limit_cores, notice, usable_cores
+from textgen import Chunk, Engine, Work, Written, limit_cores, notice, start_process, usable_cores
 from textgen.errors import TextgenError
 
 #: Chunks that wait or are written, per worker: while one is written, the next one is there already.
@@ -23,14 +20,6 @@ AHEAD = 2
 
 #: A chunk is given up when so many workers have died over it.
 DEATHS = 3
-
-#: Variables that tell libraries how many threads to start; they read them when they are imported.
-THREADS = (
-    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"),
-    *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
-)
-
-_spawn = get_context("spawn")
 
 
 class LocalEngine(Engine):
@@ -175,10 +164,8 @@ class _Worker:
 
     def __init__(self, work: bytes, cores: int) -> None:
         self.place: _Place | None = None
-        self.connection, other = _spawn.Pipe()
-        self.process = _spawn.Process(target=_serve, args=(other, work, cores), daemon=True)
-        with _environment(dict.fromkeys(THREADS, str(cores))), _without_main():
-            self.process.start()
+        self.connection, other = connection.Pipe()
+        self.process = start_process(_serve, other, work, cores, cores=cores)
         other.close()  # so that the end of the process closes the pipe
 
 
@@ -219,26 +206,3 @@ def _serve(pipe: Any, pickled: bytes, cores: int) -> None:
             pipe.send(found)
         except OSError:
             return
-
-
-@contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Sets variables that are not set, for the processes that are started meanwhile."""
-    added = {name: value for name, value in variables.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            del os.environ[name]
-
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """Hides the script that this process runs: a new process would run it, too, unless it is guarded."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main

@@ -20,13 +20,13 @@ import textgen
 from textgen.errors import suggestion
 from textgen_serve.completions import Completions, Limits
 from textgen_serve.doors import Doors, Origins, read_content
-from textgen_serve.in_flight import Desk
 from textgen_serve.metrics import Metrics, log, log_error
 from textgen_serve.protocol import answers, requests
 from textgen_serve.protocol.errors import ErrorAnswer, RequestError
-from textgen_serve.scoring import next_tokens
 from textgen_serve.seal import Seal
 from textgen_serve.served_run import ServedRun, failure
+from textgen_serve.writing.in_flight import Desk
+from textgen_serve.writing.scoring import next_tokens
 
 BodyT = TypeVar("BodyT", bound=requests.Body)
 

@@ -84,6 +84,15 @@ def serve(
         ),
     ] = None,
     rows: Annotated[int, typer.Option(min=1, max=65_536, help="Texts of a model that are written side by side.")] = 512,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=1_024,
+            help="Processes that write texts; more than one for many texts at once, one per core. A single one is the "
+            "server itself.",
+        ),
+    ] = 1,
     queue: Annotated[int, typer.Option(min=0, max=10**6, help="Texts that may wait; more are refused.")] = 1_024,
     max_body: Annotated[int, typer.Option(min=1_024, max=2**30, help="Bytes of a request, at most.")] = 2**20,
     timeout: Annotated[float, typer.Option(min=0.01, max=86_400, help="Seconds until an answer is whole.")] = 600,
@@ -110,29 +119,35 @@ def serve(
     from textgen_serve.app import App
     from textgen_serve.completions import Limits
     from textgen_serve.doors import LOOPBACK
-    from textgen_serve.in_flight import Desk
     from textgen_serve.metrics import Metrics
     from textgen_serve.seal import Seal
     from textgen_serve.served_run import ServedRun
     from textgen_serve.server import Server, address_of, bind
+    from textgen_serve.writing.in_flight import Desk
+    from textgen_serve.writing.workers import Worker
 
     _check_hosts(allowed_host or ())
     _check_origins(cors_origin or ())
     keys = _read_keys(api_key_file)
     secret = _read_secret(secret_file)
     bound = bind(host, port)
+    started = [Worker(workers) for _ in range(workers)] if workers > 1 else []  # they load libraries meanwhile
     named: Sequence[str | None] = runs or [None]
     served = [
         ServedRun.open(run, default_length=default_length, most_rows=rows, device=device, trust_graph=trust_graph)
         for run in named
     ]
     _check_names(served)
+    for worker in started:
+        worker.set_up(served)
+    for worker in started:
+        worker.wait()
     is_loopback = host in LOOPBACK or bound.getsockname()[0].startswith("127.")
     hosts = [*LOOPBACK, host, *(allowed_host or ())] if is_loopback or allowed_host else []
 
     def make() -> tuple[Desk, App]:
         metrics = Metrics()
-        desk = Desk(served, metrics, queue)
+        desk = Desk(served, metrics, queue, started)
         app = App(
             served,
             desk,
@@ -152,9 +167,11 @@ def serve(
         if not is_loopback:
             whoever = "" if keys else "; whoever reaches it may write, since there is no --api-key-file"
             notice(f"listening on {host} port {bound.getsockname()[1]} for other machines{whoever}")
+        by = f", {workers} workers" if started else ""
         for run in served:
-            notice(f"serving {run.name} ({run.generator.runtime_name} on {run.generator.runtime.device})")
-            threading.Thread(target=run.warm_up, daemon=True).start()
+            notice(f"serving {run.name} ({run.generator.runtime_name} on {run.generator.runtime.device}{by})")
+            if not started:
+                threading.Thread(target=run.warm_up, daemon=True).start()
 
     sys.setswitchinterval(SWITCH_SECONDS)
     code = Server(make, bound, seconds=grace, ready=ready).serve_until_told()

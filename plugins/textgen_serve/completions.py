@@ -16,14 +16,14 @@ from starlette.types import Receive, Scope, Send
 
 from textgen import Job
 from textgen_serve.doors import read_content
-from textgen_serve.in_flight import Desk, Piece, Writing
 from textgen_serve.metrics import Metrics
 from textgen_serve.protocol.answers import Choice, ChoiceDetails, Completion, Logprobs, UnknownPiece, Usage
 from textgen_serve.protocol.errors import RequestError
 from textgen_serve.protocol.requests import CompletionRequest, read_body
-from textgen_serve.scoring import TokenScorer
 from textgen_serve.seal import Seal
 from textgen_serve.served_run import ServedRun, failure
+from textgen_serve.writing.in_flight import Desk, Piece, Writing
+from textgen_serve.writing.scoring import TokenScorer
 
 #: Seconds between the comments of a stream, which keep proxies from closing it while no text comes.
 PING_EVERY = 15.0

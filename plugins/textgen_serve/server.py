@@ -16,9 +16,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from textgen.errors import OptionError
-from textgen_serve.in_flight import Desk
 from textgen_serve.metrics import log, log_error
 from textgen_serve.protocol.errors import RequestError, unavailable
+from textgen_serve.writing.in_flight import Desk
 
 #: Seconds in which a client must have sent the head of a request, and its most bytes.
 HEAD_SECONDS, MOST_HEAD = 30.0, 65_536
@@ -136,7 +136,7 @@ class Server(uvicorn.Server):
                     await desk.drained(0)
                     break
         await super().shutdown(sockets)
-        desk.engine.stop()
+        desk.stop()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

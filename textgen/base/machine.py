@@ -1,18 +1,28 @@
-"""The machine and its Python: cores, devices, installed versions, signals."""
+"""The machine and its Python: cores, devices, installed versions, processes, signals."""
 
 from __future__ import annotations
 
 import os
 import re
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from types import FrameType
-from typing import Literal, cast
+from types import FrameType, ModuleType
+from typing import TYPE_CHECKING, Literal, cast
 
 from textgen.errors import OptionError
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
+#: Variables that tell libraries how many threads to start; they read them when they are imported.
+THREADS = (
+    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"),
+    *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
+)
 
 
 def distribution_version(name: str) -> str:
@@ -105,6 +115,45 @@ def parse_device(device: str) -> tuple[Literal["auto", "cpu", "cuda"], int]:
     if match is None:
         raise OptionError(f"unknown device {device!r}; there are: auto, cpu, cuda, cuda:N")
     return cast('Literal["auto", "cpu", "cuda"]', match[1] or "cuda"), int(match[2] or 0)
+
+
+def start_process(target: Callable[..., object], *arguments: object, cores: int) -> BaseProcess:
+    """Starts a process anew (spawn), so that it inherits no thread and no lock; it ends with this one, if not before.
+
+    Args:
+        target: a function of a module; what this process runs as its script is not run there.
+        arguments: of the function; they are pickled.
+        cores: that the process is to use. Its function still has to call :func:`limit_cores`.
+    """
+    from multiprocessing import get_context
+
+    process = get_context("spawn").Process(target=target, args=arguments, daemon=True)
+    with _environment(dict.fromkeys(THREADS, str(cores))), _without_main():
+        process.start()
+    return process
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Sets variables that are not set, for the processes that are started meanwhile."""
+    added = {name: value for name, value in variables.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Hides the script that this process runs: a new process would run it, too, unless it is guarded."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextmanager

@@ -18,6 +18,9 @@ T = TypeVar("T")
 #: Characters of a value that a message shows.
 SHOWN = 60
 
+#: Types that are plain: most values have one of them, and are recognised at once.
+_PLAIN = frozenset({bool, int, float, str, type(None)})
+
 #: The most items of a range or an iterator, which may be endless.
 MOST_ITEMS = 10**7
 
@@ -33,6 +36,8 @@ def plain(value: Any) -> Any:
         OptionError: if the value contains itself, is nested too deeply, has more than :data:`MOST_ITEMS` items that are
             not in memory, or fails to tell what is in it.
     """
+    if type(value) in _PLAIN:
+        return value
     kind = type(value).__name__
     try:
         return _plain(value)
@@ -45,6 +50,8 @@ def plain(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, Mapping):
         return {_plain_key(key): _plain(item) for key, item in value.items()}
     if (column := _as_list(value)) is not value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,18 @@ READ_AT_ONCE = 4096
 
 #: The most ids that a character takes: bytes of UTF-8. A row that writes ids without text ends all the same.
 MOST_IDS_PER_CHARACTER = 4
+
+
+class Ending(NamedTuple):
+    """What a row has become; for its attributes, see :class:`Row`."""
+
+    finish_reason: FinishReason | None
+    text: str
+    stop_text: str
+    unread: int
+    log_probability: float
+    log_probabilities: list[float]
+    state: State | None
 
 
 class Row:
@@ -175,6 +188,32 @@ class Row:
             self.finish_reason = "length"
         held_back = self._search.held_back if self._search and self.finish_reason is None else 0
         return self._give(len(self.text) - held_back)
+
+    @property
+    def ending(self) -> Ending:
+        """What the row has become, for :meth:`follow`; it can be pickled."""
+        state = self.state and self.state.copy()  # one on a device comes to the host
+        return Ending(
+            self.finish_reason,
+            self.text,
+            self.stop_text,
+            self.unread,
+            self.log_probability,
+            self.log_probabilities,
+            state,
+        )
+
+    def follow(self, ids: list[int], ending: Ending | None) -> None:
+        """Take over what the same row of another process has become.
+
+        Args:
+            ids: that it has written since.
+            ending: its :attr:`ending`, once it has ended.
+        """
+        self.ids += ids
+        if ending is not None:
+            self.finish_reason, self.text, self.stop_text, self.unread, *_ = ending
+            *_, self.log_probability, self.log_probabilities, self.state = ending
 
     def cancel(self) -> None:
         """End the row where it is; its text is what :meth:`extend` has returned."""

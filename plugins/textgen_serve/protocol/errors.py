@@ -40,9 +40,13 @@ class RequestError(Exception):
         code: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(status, message, type, param, code, headers)  # so that it can be pickled
+        self.message = message
         self.status, self.headers = status, dict(headers or {})
         self.body = {"error": {"message": message[:_LONGEST_MESSAGE], "type": type, "param": param, "code": code}}
+
+    def __str__(self) -> str:
+        return self.message
 
 
 def unavailable(message: str, code: str) -> RequestError:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.plugins.textgen_serve.conftest import SLOW
 from textgen import score
 from textgen_serve.protocol.requests import CompletionRequest
-from textgen_serve.scoring import TokenScorer
 from textgen_serve.served_run import ServedRun
+from textgen_serve.writing.scoring import TokenScorer
 
 TREES = {"model": "lstm-trees"}
 

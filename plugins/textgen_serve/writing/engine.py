@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
-from textgen import Batching, Event, Failed
+from textgen import Batching, Event, Failed, Job
 
 ResultT = TypeVar("ResultT")
 
@@ -39,7 +39,7 @@ class Engine:
     Its methods are called in the event loop.
 
     Args:
-        batchings: one per model.
+        batchings: one per model; none if other processes write, and errands are all that is left to do.
         take: called in the event loop with what the turns of all models did.
         fail: called in the event loop when the thread has died.
     """
@@ -58,15 +58,23 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="textgen-engine", daemon=True)
         self._thread.start()
 
-    def order(self, action: Callable[[], object]) -> None:
-        """Have something done in the thread before its next turn."""
-        self._orders.put(action)
+    def add(self, model: int, job: Job) -> None:
+        """Have a job written by a model."""
+        self._orders.put(lambda: self._batchings[model].add(job))
+
+    def cancel(self, model: int, job: Job) -> None:
+        """End the rows of a job of a model before its next turn."""
+        self._orders.put(lambda: self._batchings[model].cancel(job))
+
+    def running(self, model: int) -> int:
+        """The number of rows that a model reads or writes."""
+        return self._batchings[model].running
 
     async def run(self, steps: Steps[ResultT]) -> ResultT:
         """Run an errand in the thread, a piece between two turns; returns its result. It ends if this is cancelled."""
         future: asyncio.Future[ResultT] = self._loop.create_future()
         self._awaited.add(future)
-        self.order(lambda: self._errands.append((steps, future)))
+        self._orders.put(lambda: self._errands.append((steps, future)))
         try:
             return await future
         finally:
@@ -79,7 +87,7 @@ class Engine:
 
     def stop(self) -> None:
         """End the thread after its turn, and wait for it."""
-        self.order(self._stop)
+        self._orders.put(self._stop)
         self._thread.join(timeout=5)
 
     def _stop(self) -> None:

@@ -9,10 +9,11 @@ from time import perf_counter
 from typing import NamedTuple
 
 from textgen import Failed, Job
-from textgen_serve.engine import Engine, Turn
 from textgen_serve.metrics import Metrics
 from textgen_serve.protocol.errors import RETRY_AFTER, RequestError, unavailable
 from textgen_serve.served_run import ServedRun, failure
+from textgen_serve.writing.engine import Engine, Turn
+from textgen_serve.writing.workers import Worker, Workers
 
 
 class Piece(NamedTuple):
@@ -121,14 +122,17 @@ class Desk:
         runs: that are served.
         metrics: to keep.
         most_waiting: texts that may wait, of all runs together.
+        workers: processes that write; if there are none, the engine writes.
 
     Attributes:
-        engine: the thread that writes.
+        engine: the thread that reads and scores, and writes if no worker does.
         closed: why no request is let in; ``None`` if they are.
-        died: what the thread died of; ``None`` if it lives.
+        died: what the engine or a worker died of; ``None`` if all live.
     """
 
-    def __init__(self, runs: Sequence[ServedRun], metrics: Metrics, most_waiting: int) -> None:
+    def __init__(
+        self, runs: Sequence[ServedRun], metrics: Metrics, most_waiting: int, workers: Sequence[Worker] = ()
+    ) -> None:
         self.closed: RequestError | None = None
         self.died: BaseException | None = None
         self._runs = runs
@@ -138,7 +142,9 @@ class Desk:
         self._writings: dict[Job, Writing] = {}
         self._is_empty = asyncio.Event()
         self._is_empty.set()
-        self.engine = Engine([run.batching for run in runs], self._take, self._die)
+        self._model_of = {run: model for model, run in enumerate(runs)}
+        self.engine = Engine([] if workers else [run.batching for run in runs], self._take, self._die)
+        self._writer = Workers(workers, self._take, self._die) if workers else self.engine
 
     @property
     def count(self) -> int:
@@ -177,9 +183,9 @@ class Desk:
         """Have a request written; whatever ends the block ends it."""
         if self.closed:  # since its place was reserved
             raise self.closed
-        job, batching = writing.job, writing.run.batching
+        job, model = writing.job, self._model_of[writing.run]
         self._writings[job] = writing
-        self.engine.order(lambda: batching.add(job))
+        self._writer.add(model, job)
         try:
             yield
         finally:
@@ -187,7 +193,7 @@ class Desk:
                 del self._writings[job]
             else:  # it stays until its rows have ended, so that all that they write is counted
                 writing.is_wanted = False
-                self.engine.order(lambda: batching.cancel(job))
+                self._writer.cancel(model, job)
 
     async def drained(self, seconds: float) -> None:
         """Wait until all requests have been answered; those that take longer than some seconds are ended."""
@@ -198,15 +204,20 @@ class Desk:
             self._end_all(unavailable("the server is shutting down", "shutting_down"))
             await asyncio.sleep(0)
 
+    def stop(self) -> None:
+        """End the engine and the workers."""
+        self._writer.stop()
+        self.engine.stop()
+
     def refresh(self) -> None:
         """Bring the gauges up to date."""
         self._metrics.tasks.set(len(asyncio.all_tasks()))
-        for run in self._runs:
+        for model, run in enumerate(self._runs):
             own = [writing for writing in self._writings.values() if writing.run is run and writing.is_wanted]
             begun = sum(writing.job.began is not None for writing in own)
             self._metrics.requests_running.labels(run.name).set(begun)
             self._metrics.requests_waiting.labels(run.name).set(len(own) - begun)
-            self._metrics.rows_running.labels(run.name).set(run.batching.running)
+            self._metrics.rows_running.labels(run.name).set(self._writer.running(model))
 
     def _take(self, turns: list[Turn]) -> None:
         """Hand out what the turns of the models did."""
@@ -239,7 +250,7 @@ class Desk:
         self._metrics.first_token.labels(name).observe(now - writing.began)
 
     def _die(self, error: BaseException) -> None:
-        """The engine has died: nothing can be written any more."""
+        """The engine or a worker has died: nothing can be written any more."""
         self.died = error
         self._end_all(unavailable("the server has failed and is about to end", "engine_dead"))
 

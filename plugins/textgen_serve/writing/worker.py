@@ -1,0 +1,238 @@
+"""A process that writes: requests in, what came of their rows out. The server has them if it is told ``--workers``."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from textgen import Event, Failed, Job, Request, TextGenerator, limit_cores, use_plugins
+from textgen_serve.metrics import log_error
+from textgen_serve.protocol.errors import RequestError
+from textgen_serve.served_run import ServedRun, failure
+
+if TYPE_CHECKING:
+    from textgen.generation.row import Ending
+
+
+#: How much less of the cores a worker gets than the server where both want them: what has been written is to leave, and
+#: what is asked for to come in, without waiting for the writing.
+NICENESS = 5
+
+
+class Setup(NamedTuple):
+    """What a worker serves.
+
+    Attributes:
+        files: of plugins, to load.
+        without: names of plugins that are not to be loaded.
+        runs: pickled, the arguments of each :class:`ServedRun`; plugins may be needed to load them.
+    """
+
+    files: Sequence[Path]
+    without: Sequence[str]
+    runs: bytes
+
+    @classmethod
+    def of(cls, runs: Sequence[ServedRun], share: int) -> Setup:
+        """What each of some workers serves, so that together they write as many rows as one server."""
+        registry = runs[0].generator.run.registry
+        described = [(run.name, run.generator, run.default_length, -(-run.most_rows // share)) for run in runs]
+        return cls(registry.files, registry.without, pickle.dumps(described))
+
+    def open(self) -> list[ServedRun]:
+        """Load the runs."""
+        use_plugins(files=self.files, without=self.without)
+        described: list[tuple[str, TextGenerator, int, int]] = pickle.loads(self.runs)
+        return [
+            ServedRun(name, generator, default_length=length, most_rows=rows)
+            for name, generator, length, rows in described
+        ]
+
+
+class Add(NamedTuple):
+    """The order to write a request.
+
+    Attributes:
+        number: of the job, which only this message gives it.
+        model: by its place.
+        request: without its chains, which belong to the process.
+        chains: as they are written, one per row.
+    """
+
+    number: int
+    model: int
+    request: Request
+    chains: Sequence[str]
+
+    @classmethod
+    def of(cls, number: int, model: int, request: Request) -> Add:
+        """The order to write a request."""
+        return cls(number, model, replace(request, chains=()), [chain.text for chain in request.chains])
+
+
+class Cancel(NamedTuple):
+    """The order to end the rows of a job."""
+
+    number: int
+
+
+class News(NamedTuple):
+    """What a turn did to a row; see :class:`textgen.Event`.
+
+    Attributes:
+        number: of the job.
+        row: by its index.
+        began: when the job began, by ``perf_counter``, which all processes of a machine share.
+        text: new text.
+        ids: that were written since.
+        ending: what the row has become, once it has ended.
+    """
+
+    number: int
+    row: int
+    began: float | None
+    text: str
+    ids: list[int]
+    ending: Ending | None
+
+
+class Lost(NamedTuple):
+    """A job that failed; see :class:`textgen.Failed`."""
+
+    number: int
+    error: RequestError
+
+
+class Report(NamedTuple):
+    """What a turn of a model did.
+
+    Attributes:
+        model: by its place.
+        seconds: that the turn took.
+        running: rows that are read or written.
+        rows: what happened, in order.
+    """
+
+    model: int
+    seconds: float
+    running: int
+    rows: list[News | Lost]
+
+
+def work(pipe: Any, cores: int) -> None:
+    """The life of a worker, which ends with the server: it gets a :class:`Setup`, says that it is ready, and writes."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # they reach all processes of a group; the server ends the others
+        signal.signal(number, signal.SIG_IGN)
+    limit_cores(cores)
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+    with suppress(EOFError, ConnectionError):  # the server has ended
+        setup: Setup = pipe.recv()
+        try:
+            runs = setup.open()
+        except Exception as error:
+            pipe.send(str(error))
+            return
+        pipe.send("")
+        for run in runs:
+            threading.Thread(target=run.warm_up, daemon=True).start()
+        try:
+            _Work(pipe, runs).go_on()
+        except (EOFError, ConnectionError):
+            raise
+        except BaseException as error:
+            log_error(error)
+            raise SystemExit(1) from None
+
+
+class _Order:
+    """A job that was ordered.
+
+    Args:
+        number: of the job.
+        model: by its place.
+        job: prepared.
+    """
+
+    def __init__(self, number: int, model: int, job: Job) -> None:
+        self.number = number
+        self.model = model
+        self.job = job
+        self.left = len(job.rows)  # rows of whose end the server does not know
+        self._told = [0] * self.left  # ids of each row that it knows
+
+    def news(self, event: Event) -> News:
+        """What the server is told of an event."""
+        row, index = self.job.rows[event.index], event.index
+        ids = row.written[self._told[index] :]
+        self._told[index] += len(ids)
+        self.left -= event.finish_reason is not None
+        ending = None if event.finish_reason is None else row.ending
+        return News(self.number, index, self.job.began, event.text, ids, ending)
+
+
+class _Work:
+    """What a worker has to do.
+
+    Args:
+        pipe: from and to the server.
+        runs: that are served.
+    """
+
+    def __init__(self, pipe: Any, runs: Sequence[ServedRun]) -> None:
+        self._pipe = pipe
+        self._runs = runs
+        self._orders: dict[int, _Order] = {}
+        self._order_of: dict[Job, _Order] = {}
+
+    def go_on(self) -> None:
+        """Write until the server has ended."""
+        while True:
+            self._obey()
+            for model, run in enumerate(self._runs):
+                began = perf_counter()
+                if events := run.batching.turn():
+                    seconds = perf_counter() - began
+                    self._pipe.send(Report(model, seconds, run.batching.running, [*map(self._tell, events)]))
+
+    def _obey(self) -> None:
+        """Do what was ordered; wait for an order if there is nothing else to do."""
+        is_idle = not any(run.batching.running or run.batching.waiting for run in self._runs)
+        while is_idle or self._pipe.poll():
+            order: Add | Cancel = self._pipe.recv()
+            if isinstance(order, Add):
+                self._add(order)
+                is_idle = False
+            elif found := self._orders.get(order.number):  # otherwise it has ended meanwhile
+                self._runs[found.model].batching.cancel(found.job)
+                is_idle = False
+
+    def _add(self, order: Add) -> None:
+        run = self._runs[order.model]
+        chains = {text: run.generator.run.chain(text) for text in set(order.chains)}
+        request = replace(order.request, chains=tuple(chains[text] for text in order.chains))
+        job = run.batching.prepare(request)  # as the server did, which has let it in
+        self._orders[order.number] = self._order_of[job] = _Order(order.number, order.model, job)
+        run.batching.add(job)
+
+    def _tell(self, event: Event | Failed) -> News | Lost:
+        """What the server is told of an event."""
+        order = self._order_of[event.job]
+        if isinstance(event, Failed):
+            self._forget(order)
+            return Lost(order.number, failure(event.error))
+        news = order.news(event)
+        if not order.left:
+            self._forget(order)
+        return news
+
+    def _forget(self, order: _Order) -> None:
+        del self._orders[order.number], self._order_of[order.job]

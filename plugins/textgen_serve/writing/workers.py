@@ -1,0 +1,192 @@
+"""Processes that write, as the server sees them: each job goes to the one with the fewest rows."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from multiprocessing import Pipe
+from queue import SimpleQueue
+
+from textgen import Event, Failed, Job, start_process, usable_cores
+from textgen.errors import UnavailableError
+from textgen_serve.served_run import ServedRun
+from textgen_serve.writing.engine import Turn
+from textgen_serve.writing.worker import Add, Cancel, Lost, News, Report, Setup, work
+
+#: Seconds that a worker may take to end.
+LAST_SECONDS = 5
+
+
+class WorkerDied(Exception):
+    """A worker has ended before the server."""
+
+
+class Worker:
+    """A process that writes; it ends with this one.
+
+    Args:
+        share: the number of workers, of which each gets so much of the cores.
+
+    Attributes:
+        rows: of the jobs that it has to write.
+        running: those that it reads or writes, by model.
+    """
+
+    def __init__(self, share: int) -> None:
+        self.rows = 0
+        self.running: dict[int, int] = {}
+        self._share = share
+        self._orders: SimpleQueue[Add | Cancel | None] = SimpleQueue()
+        self._pipe, other = Pipe()
+        cores = max(1, usable_cores() // share)
+        self._process = start_process(work, other, cores, cores=cores)
+        other.close()  # so that the end of the process closes the pipe
+
+    def set_up(self, runs: Sequence[ServedRun]) -> None:
+        """Have the process load runs, which takes a moment."""
+        with suppress(ConnectionError):  # it has died, which wait sees
+            self._pipe.send(Setup.of(runs, self._share))
+
+    def wait(self) -> None:
+        """Wait until the process has loaded its runs.
+
+        Raises:
+            UnavailableError: if it could not.
+        """
+        try:
+            fault: str = self._pipe.recv()
+        except (EOFError, ConnectionError):
+            fault = self._how_it_ended()
+        if fault:
+            raise UnavailableError(f"a worker cannot write: {fault}; leave --workers out")
+
+    def listen(self, take: Callable[[Report], None], lose: Callable[[WorkerDied], None]) -> None:
+        """Begin to send orders, and to take reports.
+
+        Args:
+            take: called with a report, in a thread.
+            lose: called when the process has ended, in a thread.
+        """
+
+        def receive() -> None:
+            try:
+                while True:
+                    take(self._pipe.recv())
+            except (EOFError, OSError):
+                lose(WorkerDied(f"a worker has ended: {self._how_it_ended()}"))
+
+        def send() -> None:
+            with suppress(OSError):  # it has died, which the other thread sees
+                while (order := self._orders.get()) is not None:
+                    self._pipe.send(order)
+
+        for target in (receive, send):
+            threading.Thread(target=target, name="textgen-worker", daemon=True).start()
+
+    def order(self, order: Add | Cancel) -> None:
+        """Send an order; a process that is busy takes it later."""
+        self._orders.put(order)
+
+    def end(self) -> None:
+        """End the process."""
+        self._orders.put(None)
+        self._process.kill()  # what it has still to say, nobody waits for
+        self._process.join(LAST_SECONDS)
+
+    def _how_it_ended(self) -> str:
+        self._process.join(LAST_SECONDS)
+        code = self._process.exitcode or 0
+        return f"killed by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"exit code {code}"
+
+
+@dataclass(eq=False)
+class _Order:
+    """A job that a worker writes, and its rows that have not ended."""
+
+    number: int
+    job: Job
+    worker: Worker
+    left: int
+
+
+class Workers:
+    """The workers of a server. Its methods are called in the event loop.
+
+    Args:
+        workers: that are ready.
+        take: called in the event loop with what the turn of a worker did.
+        fail: called in the event loop when a worker has died.
+    """
+
+    def __init__(
+        self, workers: Sequence[Worker], take: Callable[[list[Turn]], None], fail: Callable[[BaseException], None]
+    ) -> None:
+        self._workers = workers
+        self._take = take
+        self._fail = fail
+        self._loop = asyncio.get_running_loop()
+        self._numbers = count()
+        self._orders: dict[int, _Order] = {}
+        self._order_of: dict[Job, _Order] = {}
+        for worker in workers:
+            worker.listen(partial(self._tell, self._arrive, worker), partial(self._tell, self._lose))
+
+    def add(self, model: int, job: Job) -> None:
+        """Have a job written by a model."""
+        worker = min(self._workers, key=lambda worker: worker.rows)
+        worker.rows += len(job.rows)
+        order = _Order(next(self._numbers), job, worker, len(job.rows))
+        self._orders[order.number] = self._order_of[job] = order
+        worker.order(Add.of(order.number, model, job.request))
+
+    def cancel(self, model: int, job: Job) -> None:
+        """End the rows of a job of a model before its next turn."""
+        if order := self._order_of.get(job):
+            order.worker.order(Cancel(order.number))
+
+    def running(self, model: int) -> int:
+        """The number of rows that a model reads or writes."""
+        return sum(worker.running.get(model, 0) for worker in self._workers)
+
+    def stop(self) -> None:
+        """End the workers."""
+        self._fail = lambda error: None
+        for worker in self._workers:
+            worker.end()
+
+    def _tell(self, function: Callable[..., object], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the event loop has ended
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    def _lose(self, error: WorkerDied) -> None:
+        self._fail(error)
+
+    def _arrive(self, worker: Worker, report: Report) -> None:
+        """Take over what a turn of a worker did."""
+        worker.running[report.model] = report.running
+        self._take([Turn(report.model, [*map(self._event, report.rows)], report.seconds)])
+
+    def _event(self, told: News | Lost) -> Event | Failed:
+        order = self._orders[told.number]
+        if isinstance(told, Lost):
+            self._settle(order, order.left)
+            return Failed(order.job, told.error)
+        row = order.job.rows[told.row]
+        row.follow(told.ids, told.ending)
+        order.job.began = told.began
+        if told.ending is not None:
+            self._settle(order, 1)
+        return Event(order.job, told.row, told.text, row.finish_reason)
+
+    def _settle(self, order: _Order, rows: int) -> None:
+        """Note that rows of a job have ended."""
+        order.left -= rows
+        order.worker.rows -= rows
+        if not order.left:
+            del self._orders[order.number], self._order_of[order.job]
