@@ -58,12 +58,12 @@ class Setup(NamedTuple):
 
 
 class Add(NamedTuple):
-    """The order to write a request.
+    """The order to write rows of a request.
 
     Attributes:
-        number: of the job, which only this message gives it.
+        number: of the order, for what follows on it.
         model: by its place.
-        request: without its chains, which belong to the process.
+        request: for these rows alone; without chains, which belong to the process.
         chains: as they are written, one per row.
     """
 
@@ -73,13 +73,21 @@ class Add(NamedTuple):
     chains: Sequence[str]
 
     @classmethod
-    def of(cls, number: int, model: int, request: Request) -> Add:
-        """The order to write a request."""
-        return cls(number, model, replace(request, chains=()), [chain.text for chain in request.chains])
+    def of(cls, number: int, model: int, request: Request, rows: Sequence[int]) -> Add:
+        """The order to write rows of a request, by their index."""
+        part = replace(
+            request,
+            prompts=tuple(request.prompts[row] for row in rows),
+            chains=(),
+            row_seeds=tuple(map(request.row_seed, rows)),
+            ids=tuple(request.ids[row] for row in rows) if request.ids else (),
+            labels=tuple(request.labels[row] for row in rows) if request.labels else (),
+        )
+        return cls(number, model, part, [request.chains[row].text for row in rows])
 
 
 class Cancel(NamedTuple):
-    """The order to end the rows of a job."""
+    """The order to end the rows of an order."""
 
     number: int
 
@@ -88,8 +96,8 @@ class News(NamedTuple):
     """What a turn did to a row; see :class:`textgen.Event`.
 
     Attributes:
-        number: of the job.
-        row: by its index.
+        number: of the order.
+        row: by its index in the order.
         began: when the job began, by ``perf_counter``, which all processes of a machine share.
         text: new text.
         ids: that were written since.
@@ -105,7 +113,7 @@ class News(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """A job that failed; see :class:`textgen.Failed`."""
+    """An order whose rows have failed; see :class:`textgen.Failed`."""
 
     number: int
     error: RequestError
@@ -154,12 +162,12 @@ def work(pipe: Any, cores: int) -> None:
 
 
 class _Order:
-    """A job that was ordered.
+    """Rows that were ordered.
 
     Args:
-        number: of the job.
+        number: of the order.
         model: by its place.
-        job: prepared.
+        job: of the rows.
     """
 
     def __init__(self, number: int, model: int, job: Job) -> None:

@@ -1,4 +1,4 @@
-"""Processes that write, as the server sees them: each job goes to the one with the fewest rows."""
+"""Processes that write, as the server sees them: each row goes to the one with the fewest rows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Worker:
         share: the number of workers, of which each gets so much of the cores.
 
     Attributes:
-        rows: of the jobs that it has to write.
+        rows: that it has to write.
         running: those that it reads or writes, by model.
     """
 
@@ -106,13 +106,22 @@ class Worker:
 
 
 @dataclass(eq=False)
-class _Order:
-    """A job that a worker writes, and its rows that have not ended."""
+class _Part:
+    """The rows of a job that one worker writes.
+
+    Attributes:
+        number: of the order that the worker has.
+        job: that the rows belong to.
+        worker: that writes them.
+        rows: by their index in the job.
+        left: the number of those that have not ended.
+    """
 
     number: int
     job: Job
     worker: Worker
-    left: int
+    rows: list[int]
+    left: int = 0
 
 
 class Workers:
@@ -132,23 +141,30 @@ class Workers:
         self._fail = fail
         self._loop = asyncio.get_running_loop()
         self._numbers = count()
-        self._orders: dict[int, _Order] = {}
-        self._order_of: dict[Job, _Order] = {}
+        self._parts: dict[int, _Part] = {}
+        self._parts_of: dict[Job, list[_Part]] = {}
         for worker in workers:
             worker.listen(partial(self._tell, self._arrive, worker), partial(self._tell, self._lose))
 
     def add(self, model: int, job: Job) -> None:
         """Have a job written by a model."""
-        worker = min(self._workers, key=lambda worker: worker.rows)
-        worker.rows += len(job.rows)
-        order = _Order(next(self._numbers), job, worker, len(job.rows))
-        self._orders[order.number] = self._order_of[job] = order
-        worker.order(Add.of(order.number, model, job.request))
+        parts: dict[Worker, _Part] = {}
+        for row in range(len(job.rows)):
+            worker = min(self._workers, key=lambda worker: worker.rows)
+            worker.rows += 1
+            if worker not in parts:
+                parts[worker] = _Part(next(self._numbers), job, worker, [])
+            parts[worker].rows.append(row)
+        self._parts_of[job] = [*parts.values()]
+        for part in parts.values():
+            part.left = len(part.rows)
+            self._parts[part.number] = part
+            part.worker.order(Add.of(part.number, model, job.request, part.rows))
 
     def cancel(self, model: int, job: Job) -> None:
         """End the rows of a job of a model before its next turn."""
-        if order := self._order_of.get(job):
-            order.worker.order(Cancel(order.number))
+        for part in self._parts_of.get(job, ()):
+            part.worker.order(Cancel(part.number))
 
     def running(self, model: int) -> int:
         """The number of rows that a model reads or writes."""
@@ -170,23 +186,33 @@ class Workers:
     def _arrive(self, worker: Worker, report: Report) -> None:
         """Take over what a turn of a worker did."""
         worker.running[report.model] = report.running
-        self._take([Turn(report.model, [*map(self._event, report.rows)], report.seconds)])
+        events = [event for each in report.rows if (event := self._event(each)) is not None]
+        self._take([Turn(report.model, events, report.seconds)])
 
-    def _event(self, told: News | Lost) -> Event | Failed:
-        order = self._orders[told.number]
+    def _event(self, told: News | Lost) -> Event | Failed | None:
+        """What has happened to a job; ``None`` if another part of it has failed before."""
+        part = self._parts.get(told.number)
+        if part is None:
+            return None
+        job = part.job
         if isinstance(told, Lost):
-            self._settle(order, order.left)
-            return Failed(order.job, told.error)
-        row = order.job.rows[told.row]
+            self.cancel(0, job)
+            for each in [*self._parts_of[job]]:
+                self._settle(each, each.left)
+            return Failed(job, told.error)
+        row = job.rows[part.rows[told.row]]
         row.follow(told.ids, told.ending)
-        order.job.began = told.began
+        job.began = job.began or told.began
         if told.ending is not None:
-            self._settle(order, 1)
-        return Event(order.job, told.row, told.text, row.finish_reason)
+            self._settle(part, 1)
+        return Event(job, row.index, told.text, row.finish_reason)
 
-    def _settle(self, order: _Order, rows: int) -> None:
-        """Note that rows of a job have ended."""
-        order.left -= rows
-        order.worker.rows -= rows
-        if not order.left:
-            del self._orders[order.number], self._order_of[order.job]
+    def _settle(self, part: _Part, rows: int) -> None:
+        """Note that rows of a part have ended."""
+        part.left -= rows
+        part.worker.rows -= rows
+        if not part.left:
+            del self._parts[part.number]
+            self._parts_of[part.job].remove(part)
+            if not self._parts_of[part.job]:
+                del self._parts_of[part.job]
