@@ -58,7 +58,9 @@ def command(path: object, asked: dict[str, Any]) -> list[object]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_12_one_seed_one_text_among_200_at_once_and_after_a_restart(start, tmp_path, command_line, precision):
+def test_12_one_seed_one_text_among_200_at_once_and_after_a_restart_with_workers(
+    start, tmp_path, command_line, precision
+):
     for run in RUNS:
         textgen.export(RECORDED / run, out=tmp_path / run, options={"precision": precision})
     requests, expected = some_requests(200), []
@@ -68,7 +70,7 @@ def test_12_one_seed_one_text_among_200_at_once_and_after_a_restart(start, tmp_p
         expected.append(printed.removesuffix("\n"))
     for turn in range(2):
         first, second = (tmp_path / run for run in RUNS)
-        server = start(second, "--rows", 64, run=first)
+        server = start(second, "--rows", 64, "--workers", 1 + turn, run=first)
         order = list(range(200))
         drawn = random.Random(turn)
         drawn.shuffle(order)
