@@ -51,12 +51,6 @@ class Row:
         drawn_count: the number of ``ids`` that are a drawn first id.
     """
 
-    __slots__ = (
-        *("request", "index", "seed", "chain", "prompt_ids", "is_drawn", "ids", "text", "unread", "finish_reason"),
-        *("stop_text", "log_probability", "log_probabilities", "state", "drawn_count", "_tokenizer", "_search"),
-        *("_end_id", "_extended_from", "_most_ids", "_given_length", "_decoder", "_lead", "_length_limit"),
-    )
-
     def __init__(
         self,
         request: Request,
