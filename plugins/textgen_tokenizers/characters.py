@@ -160,7 +160,7 @@ class CharacterTokenizer(Tokenizer):
 
     def decode(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> str:
         listed = ids.tolist() if isinstance(ids, np.ndarray) else ids
-        return "".join([self._texts[i] for i in listed])
+        return "".join(map(self._texts.__getitem__, listed))
 
     def decoder(self) -> PlainDecoder:
         return PlainDecoder(self.decode)
