@@ -121,7 +121,7 @@ class CharacterTokenizer(Tokenizer):
         self._ids[points] = np.arange(len(points), dtype=np.int32) + len(self.leading)
         self._ids_of_corpus = self._ids.copy()
         self._ids_of_corpus[rare_points] = DROPPED if self.drops_rare or self.unk_id is None else self.unk_id
-        self._texts = np.array([*self.leading, *characters, *self.trailing], dtype=object)
+        self._texts = [*self.leading, *characters, *self.trailing]
 
     def encode(self, text: str, on_unknown: OnUnknown | None = None) -> NDArray[np.int32]:
         return self._encode(text, self._ids, on_unknown or self.on_unknown)
@@ -159,7 +159,8 @@ class CharacterTokenizer(Tokenizer):
         return np.array(before, np.int32)
 
     def decode(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> str:
-        return "".join(self._texts[np.asarray(ids, dtype=np.intp)])
+        listed = ids.tolist() if isinstance(ids, np.ndarray) else ids
+        return "".join(map(self._texts.__getitem__, listed))
 
     def decoder(self) -> PlainDecoder:
         return PlainDecoder(self.decode)

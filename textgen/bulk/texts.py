@@ -53,7 +53,9 @@ class Texts(Task):
         else:
             entries = dict(zip(rows, chunk.entries, strict=True))
             generations, bad = self._continue(generator, entries)
-        stay = [generation for generation in generations if self._stays(generation.whole)]
+        stay = generations
+        if self.longest is not None or self.match is not None:
+            stay = [generation for generation in generations if self._stays(generation.whole)]
         columns: dict[str, Sequence[Any]] = {name: self._column(name, stay) for name in COLUMNS if name in self.names}
         for place, name in enumerate(self.kept):
             columns[name] = [entries[generation.row][1][place] for generation in stay]

@@ -122,8 +122,11 @@ class Reading(Group):
         is_ready = [not len(unread) for unread in self._unread]
         if not any(is_ready):
             return []
-        ready = self.part(np.flatnonzero(is_ready))
-        self.keep(np.flatnonzero(np.logical_not(is_ready)))
+        if all(is_ready):
+            ready, self.rows = copy(self), []
+        else:
+            ready = self.part(np.flatnonzero(is_ready))
+            self.keep(np.flatnonzero(np.logical_not(is_ready)))
         return ready.split(lambda row: (row.chain.form, row.request.score))
 
     def begin(self, forbidden: Sequence[int]) -> Writing:
@@ -177,16 +180,18 @@ class Writing(Group):
         if self._draw.seen is not None:
             for place, row in enumerate(self.rows):
                 self._draw.note(place, row.seen)
-        for place, row in enumerate(self.rows):  # one may have ended: the text that it continues was cut in a token
-            if row.finish_reason and row.request.keep_state:
-                row.state = state.select([place])
-        self.is_new = not any(row.written for row in self.rows)
-        stream = any(row.request.stream for row in self.rows)
+        requests = list({id(row.request): row.request for row in self.rows}.values())
+        if any(request.keep_state for request in requests):
+            for place, row in enumerate(self.rows):  # one may have ended: the text that it continues was cut in a token
+                if row.finish_reason and row.request.keep_state:
+                    row.state = state.select([place])
+        self.is_new = all(len(row.ids) == row.drawn_count for row in self.rows)
+        stream = any(request.stream for request in requests)
         self.preferred = runtime.preferred_steps(endless=self.is_endless, stream=stream)
-        self.chunk, self.may_grow = self._choose_chunk(stream=stream)
+        asked = min((request.chunk for request in requests if request.chunk), default=None)
+        self.chunk, self.may_grow = self._choose_chunk(asked, stream=stream)
 
-    def _choose_chunk(self, *, stream: bool) -> tuple[int, bool]:
-        asked = min((row.request.chunk for row in self.rows if row.request.chunk), default=None)
+    def _choose_chunk(self, asked: int | None, *, stream: bool) -> tuple[int, bool]:
         if fixed := asked or self.preferred:
             return fixed, False
         if stream:
@@ -248,7 +253,7 @@ class Writing(Group):
         with quiet():
             generate = self._runtime.generate if in_graph else partial(Runtime.generate, self._runtime)
             block = generate(self._last_ids, self._state, self._draw, randoms)
-            found = [_extend(row, ids) for row, ids in zip(self.rows, block.ids.T, strict=True)]
+            found = [_extend(row, ids) for row, ids in zip(self.rows, block.ids.T.tolist(), strict=True)]
             for finish in (self._add_scores, self._keep_states):
                 try:
                     finish(block)
@@ -281,7 +286,7 @@ class Writing(Group):
             _hand_out(block.state.select(rest), [self.rows[i] for i in rest])
 
 
-def _extend(row: Row, ids: Ids) -> str | Exception:
+def _extend(row: Row, ids: list[int]) -> str | Exception:
     try:
         return row.extend(ids)
     except Exception as error:  # of a third party's tokenizer

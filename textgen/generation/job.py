@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from textgen.generation.continuation import Continuation
 from textgen.generation.prompts import ReadPrompt
 from textgen.generation.request import FinishReason, Generation, Request
 from textgen.generation.row import Row
-from textgen.text.labels import label_of
+from textgen.text.labels import label_of, labels_of
 from textgen.text.tokenizer import Tokenizer
 from textgen.text.vocabulary import Unknown
 
@@ -39,6 +40,7 @@ class Job:
         self.began: float | None = None
         self._read = read
         self._tokenizer = tokenizer
+        self._has_labels = bool(labels_of(tokenizer))
         self._left = len(self.rows)
 
     @property
@@ -72,26 +74,27 @@ class Job:
         """The text of a row that has ended, by its index in the request."""
         request, row = self.request, self.rows[index]
         assert row.finish_reason is not None
-        before = request.continuation.seen if request.continuation else ()
+        label = None
+        if self._has_labels:  # it comes first, or somewhere in the text that the row continues
+            before = request.continuation.seen if request.continuation else ()
+            label = label_of(self._tokenizer, [*before, int(row.prompt_ids[0])])
         return Generation(
             prompt=request.prompts[row.index],
-            # The label comes first, or somewhere in the text that the row continues.
-            label=label_of(self._tokenizer, [*before, int(row.prompt_ids[0])]),
+            label=label,
             text=row.text,
             ids=tuple(row.ids),
             seed=request.seed,
             row=row.seed,
-            sampler=str(request.chains[row.index]),
+            sampler=request.chains[row.index].text,
             finish_reason=row.finish_reason,
-            unknown=self.unknown(index),
+            unknown=self._read[index].unknown,
             log_probability=row.log_probability if request.score else None,
             tokens=row.tokens() if request.score else None,
             continuation=_continuation(row),
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """What a turn did to a row.
 
     Attributes:
@@ -102,7 +105,7 @@ class Event:
     """
 
     job: Job
-    index: int
+    index: int  # type: ignore[assignment]  # a tuple has a method of this name
     text: str
     finish_reason: FinishReason | None
 

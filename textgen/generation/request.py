@@ -364,8 +364,7 @@ class Texts(Listed[str]):
         return html.box("", html.table((), rows))
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """Newly written text.
 
     Attributes:
@@ -373,5 +372,5 @@ class Piece:
         text: what it has written since the piece before.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # a tuple has a method of this name
     text: str

@@ -61,6 +61,7 @@ class Row:
         log_probability: of the ids that were written (nats), if the request asks for it.
         log_probabilities: of each of them.
         state: the state before the last id, if the request asks for it and the row has ended.
+        drawn_count: the number of ``ids`` that are a drawn first id.
     """
 
     def __init__(
@@ -90,17 +91,16 @@ class Row:
         self.log_probability = 0.0
         self.log_probabilities: list[float] = []
         self.state: State | None = None
+        self.drawn_count = len(self.ids)
         self._tokenizer = tokenizer
         self._search = stop.search() if request.stop else None
         self._end_id = end_id
-        self._drawn_count = self._extended_from = len(self.ids)
-        self._most_ids = len(self.ids) + request.length * MOST_IDS_PER_CHARACTER
+        self._extended_from = self.drawn_count
+        self._most_ids = self.drawn_count + request.length * MOST_IDS_PER_CHARACTER
         self._given_length = 0
         self._decoder = tokenizer.decoder()
-        # The text of an id may depend on the ids before it.
-        self._read = [*(before.tail[:-1] if before else ()), *prompt_ids[-CONTEXT:].tolist()][-CONTEXT:]
         if is_drawn:
-            self.text = self._decoder.feed(self._read)
+            self.text = self._decoder.feed(self.ids)
         elif before and len(prompt_ids) == 1:
             read = self._decoder.feed(self._read)
             self.text = read[len(read) - before.unread :]
@@ -111,6 +111,12 @@ class Row:
         self._length_limit = request.length + (len(self.text) if is_drawn else 0)
         if before:
             self._end_within(len(self.text))
+
+    @property
+    def _read(self) -> list[int]:
+        """The last ids that were read: the text of an id may depend on the ids before it."""
+        before = self.request.continuation
+        return [*(before.tail[:-1] if before else ()), *self.prompt_ids[-CONTEXT:].tolist()][-CONTEXT:]
 
     @property
     def is_endless(self) -> bool:
@@ -128,12 +134,12 @@ class Row:
     def step(self) -> int:
         """The next step of the row's randomness; step 0 is reserved for a first id."""
         before = self.request.continuation
-        return 1 + (before.step if before else 0) + len(self.ids) - self._drawn_count
+        return 1 + (before.step if before else 0) + len(self.ids) - self.drawn_count
 
     @property
     def written(self) -> list[int]:
         """The ids that follow ``prompt_ids``."""
-        return self.ids[self._drawn_count :]
+        return self.ids[self.drawn_count :]
 
     def tokens(self) -> tuple[Token, ...]:
         """The text that each written id has added, with its log-probability; before them the text that was not scored.
@@ -159,7 +165,7 @@ class Row:
         Args:
             upto: the number of :attr:`ids` to consider; by default all.
         """
-        return [*self._read, *self.ids[self._drawn_count : upto]][-CONTEXT:]
+        return [*self._read, *self.ids[self.drawn_count : upto]][-CONTEXT:]
 
     @property
     def characters_left(self) -> int:
@@ -171,16 +177,15 @@ class Row:
         """The number of ids that may still be drawn."""
         return self._most_ids - len(self.ids)
 
-    def extend(self, ids: NDArray[np.int32]) -> str:
+    def extend(self, ids: list[int]) -> str:
         """Append drawn ids, up to the end of the row; return the new text that can no longer change."""
         self._extended_from, start, left = len(self.ids), len(self.text), self.ids_left
         new = ids[:left]
-        listed = new.tolist()
-        if is_ended := self._end_id in listed:
-            new = new[: listed.index(self._end_id)]
-            listed = listed[: len(new)]
-        self.ids += listed
-        self.text += self._decoder.feed(new)
+        if is_ended := self._end_id in new:
+            new = new[: new.index(self._end_id)]
+        self.ids += new
+        if new:
+            self.text += self._decoder.feed(new)
         self._end_within(start)
         if self.finish_reason is None and is_ended:
             self._end_document()

@@ -186,6 +186,11 @@ class Chain:
         """What chains have in common that differ in the samplers' numbers alone: names, and the selector's options."""
         return self.names, self.selector.options.model_dump_json()
 
+    @cached_property
+    def parameters(self) -> list[dict[str, float]]:
+        """The numbers of each sampler, by name."""
+        return [sampler.parameters for sampler in self.samplers]
+
     @property
     def is_common(self) -> bool:
         """Whether the chain is in one of the common forms."""

@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 from textgen.base.values import dtype_and_shape
 from textgen.errors import OptionError, fault_of
 from textgen.sampling.chain import Chain
+from textgen.sampling.philox import stream_words
 from textgen.sampling.sampler import Logits, Sampler
+
+#: NumPy's generator is set up anew for each row, which takes as long as some 30 words. For so many rows and more, with
+#: so many words each and fewer, computing the words of all rows at once is faster.
+MANY_ROWS, FEW_WORDS = 256, 32
 
 
 class Draw:
@@ -42,8 +47,8 @@ class Draw:
         self.forbidden = np.asarray(forbidden, dtype=np.intp)
         self.seen = np.zeros((len(chains), vocab_size), np.bool_) if self.chain.uses_history else None
         self.parameters: list[dict[str, Logits]] = [
-            {name: _column([chain.samplers[i].parameters[name] for chain in chains]) for name in sampler.parameters}
-            for i, sampler in enumerate(self.chain.samplers)
+            {name: _column([chain.parameters[i][name] for chain in chains]) for name in parameters}
+            for i, parameters in enumerate(self.chain.parameters)
         ]
 
     def draw(self, logits: Logits, uniforms: NDArray[np.float32]) -> NDArray[np.int32]:
@@ -164,6 +169,10 @@ def random_words(
 ) -> NDArray[np.uint64]:
     """The words that :func:`uniforms` takes its numbers from, ``[steps, rows]`` uint64; arguments as there."""
     rows = len(row_seeds)
+    if rows >= MANY_ROWS and steps <= FEW_WORDS:
+        keys = np.empty((rows, 2), np.uint64)
+        keys[:, 0], keys[:, 1] = seed, row_seeds
+        return stream_words(keys, np.broadcast_to(np.asarray(start, np.int64), rows), steps)
     seeds = [seed] * rows if isinstance(seed, int | np.integer) else seed
     starts = [start] * rows if isinstance(start, int | np.integer) else start
     words = np.empty((rows, steps), np.uint64)
