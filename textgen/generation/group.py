@@ -24,6 +24,10 @@ from textgen.sampling.draw import Draw, uniforms
 #: written.
 STEPS, STEPS_TO_END, STEPS_STREAMED = 64, 16, 8
 
+#: Rows that have ended leave a chunk after so many of its steps, or so many steps of single rows if these are more,
+#: since a call costs as much as some of them; and if no more than this share goes on, since states are then copied.
+STEPS_TOGETHER, ROW_STEPS_TOGETHER, MOST_GOING = 4, 1024, 0.9
+
 Places = NDArray[np.intp]
 
 
@@ -251,8 +255,7 @@ class Writing(Group):
         seeds, starts = [row.request.seed for row in self.rows], [row.step for row in self.rows]
         randoms = uniforms(seeds, [row.seed for row in self.rows], starts, steps)
         with quiet():
-            generate = self._runtime.generate if in_graph else partial(Runtime.generate, self._runtime)
-            block = generate(self._last_ids, self._state, self._draw, randoms)
+            block = self._write_block(randoms, in_graph=in_graph)
             found = [_extend(row, ids) for row, ids in zip(self.rows, block.ids.T.tolist(), strict=True)]
             for finish in (self._add_scores, self._keep_states):
                 try:
@@ -261,6 +264,36 @@ class Writing(Group):
                     found = [error] * len(self.rows)
         self._last_ids, self._state, self.is_new = block.ids[-1], block.state, False
         return found
+
+    def _write_block(self, randoms: NDArray[np.float32], *, in_graph: bool) -> Block:
+        """Write a step per row and random number; rows that have ended only repeat their end."""
+        generate = self._runtime.generate if in_graph else partial(Runtime.generate, self._runtime)
+        last_ids, state, draw = self._last_ids, self._state, self._draw
+        steps, rows = randoms.shape
+        together = max(STEPS_TOGETHER, ROW_STEPS_TOGETHER // rows)
+        if together >= steps or not self._may_drop_ended:
+            return generate(last_ids, state, draw, randoms)
+        ends = np.array([-1 if row.end_id is None else row.end_id for row in self.rows], np.int32)
+        ids, places, draw = np.tile(ends, (steps, 1)), np.arange(rows), copy(draw)
+        for start in range(0, steps, together):
+            some = slice(start, start + together)
+            block = generate(last_ids, state, draw, randoms[some, places])
+            ids[some, places], last_ids, state = block.ids, block.ids[-1], block.state
+            going = np.flatnonzero((block.ids != ends[places]).all(axis=0))
+            if len(going) < MOST_GOING * len(places):
+                places, last_ids, state = places[going], last_ids[going], state.select(going)
+                draw.keep(going)
+            if not len(places):
+                break
+        return Block(ids, self._state.replaced(places, state) if len(places) else self._state)
+
+    @property
+    def _may_drop_ended(self) -> bool:
+        """Whether rows may end, nothing is needed of those but their ids, and these may be written in any pieces."""
+        if self._scores or self.preferred or self._draw.seen is not None:
+            return False
+        is_needed = any(row.request.keep_state or row.request.chunk for row in self.rows)
+        return not is_needed and any(row.end_id is not None for row in self.rows)
 
     def _add_scores(self, block: Block) -> None:
         """Add the log-probabilities of the new ids to those of rows that ask for them."""

@@ -52,6 +52,7 @@ class Row:
     Attributes:
         chain: that draws its ids.
         is_drawn: as given.
+        end_id: as given.
         ids: those that were drawn, up to the one that ended the row.
         text: the text so far; without the end and the stop text, and no longer than the request's length. Without a
             prompt, a continuation begins with characters of the text before that were cut off.
@@ -94,7 +95,7 @@ class Row:
         self.drawn_count = len(self.ids)
         self._tokenizer = tokenizer
         self._search = stop.search() if request.stop else None
-        self._end_id = end_id
+        self.end_id = end_id
         self._extended_from = self.drawn_count
         self._most_ids = self.drawn_count + request.length * MOST_IDS_PER_CHARACTER
         self._given_length = 0
@@ -121,7 +122,7 @@ class Row:
     @property
     def is_endless(self) -> bool:
         """Whether the row is sure to be written to its full length."""
-        return self._end_id is None and not self.request.stop
+        return self.end_id is None and not self.request.stop
 
     @property
     def seen(self) -> NDArray[np.int32]:
@@ -150,7 +151,7 @@ class Row:
         decoder.feed(self._read)
         tokens = [Token(self._lead, None)] if self._lead else []
         for token_id, value in zip(self.written, self.log_probabilities, strict=True):
-            is_end = self.finish_reason == "eos" and token_id == self._end_id
+            is_end = self.finish_reason == "eos" and token_id == self.end_id
             tokens.append(Token(decoder.flush() if is_end else decoder.feed([token_id]), value))
         return tuple(tokens)
 
@@ -181,8 +182,8 @@ class Row:
         """Append drawn ids, up to the end of the row; return the new text that can no longer change."""
         self._extended_from, start, left = len(self.ids), len(self.text), self.ids_left
         new = ids[:left]
-        if is_ended := self._end_id in new:
-            new = new[: new.index(self._end_id)]
+        if is_ended := self.end_id in new:
+            new = new[: new.index(self.end_id)]
         self.ids += new
         if new:
             self.text += self._decoder.feed(new)
@@ -236,8 +237,8 @@ class Row:
 
     def _end_document(self) -> None:
         """End the row by its end id, which also shows that the text held back can no longer change."""
-        assert self._end_id is not None
-        self.ids.append(self._end_id)
+        assert self.end_id is not None
+        self.ids.append(self.end_id)
         self.text = (self.text + self._decoder.flush())[: self._length_limit]
         self.finish_reason = "eos"
         if hit := self._find_stop():

@@ -105,6 +105,13 @@ class State(Mapping[str, NDArray[Any]]):
         index = np.asarray(rows, dtype=np.intp)
         return State({name: array[index] for name, array in self.items()})
 
+    def replaced(self, rows: NDArray[np.intp], state: State) -> State:
+        """Returns a state with other values in some rows, which are those of ``state`` in this order."""
+        found = self.copy()
+        for name, array in found.items():
+            array[rows] = state[name]
+        return found
+
     def copy(self) -> State:
         """Returns a state that does not share memory with this one."""
         return State({name: array.copy() for name, array in self.items()})

@@ -127,6 +127,44 @@ def test_a_row_of_64_is_the_row_alone(tokenizer):
         assert alone == batch[row]
 
 
+class Noting(ModelRuntime):
+    """Notes the rows and steps of each call."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        self.calls = []
+
+    def generate(self, ids, state, draw, uniforms):
+        assert len(draw.parameters[0]["temperature"]) == state.batch == len(ids) == uniforms.shape[1]
+        self.calls.append(uniforms.shape[::-1])
+        return super().generate(ids, state, draw, uniforms)
+
+
+@given(
+    count=st.integers(200, 400),
+    length=st.integers(1, 40),
+    temperature=st.sampled_from([0.7, 1.0, 3.0]),
+    ends=st.booleans(),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=25)
+def test_rows_that_have_ended_leave_a_chunk_of_many_and_no_text_changes(
+    tokenizer, count, length, temperature, ends, seed
+):
+    chain = make_chain(f"temperature({temperature}) | multinomial")
+    texts = ["abcd"[i % 4] * (i % 3 + 1) for i in range(count)]
+    asked = request(*texts, length=length, seed=seed, chain=chain, stop=("dd",), ignore_eos=not ends)
+    runtime = Noting(make_runtime(tokenizer.vocab_size).model)
+    found = finish(generate(runtime, tokenizer, boundaries(tokenizer), asked))
+    assert found == run(tokenizer, replace(asked, chunk=16))[1]  # in calls of that size
+    numbers = [rows for rows, _ in runtime.calls]
+    assert numbers == sorted(numbers, reverse=True)
+    assert all(steps <= (max(4, 1024 // rows) if ends else 16) for rows, steps in runtime.calls)
+    for index in range(0, count, 57):
+        alone = replace(asked, prompts=asked.prompts[index : index + 1], chains=(chain,), row_seeds=(index,))
+        assert run(tokenizer, alone)[1] == found[index : index + 1]
+
+
 def test_ids_follow_from_the_logits_of_the_model_and_the_uniforms(plain):
     # Independent of generate(): one id at a time through the model, and the cumulative distribution inverted by hand.
     (found,) = run(plain, request("abc", length=25, seed=9, row_seeds=(4,)))[1]

@@ -70,6 +70,20 @@ def test_concat_undoes_select(state, data):
     assert equal(State.concat(parts), state)
 
 
+@given(states(), st.data())
+@settings(max_examples=40)
+def test_replaced_rows_have_the_other_values_and_the_rest_its_own(state, data):
+    rows = data.draw(st.lists(st.integers(0, state.batch - 1), unique=True) if state.batch else st.just([]))
+    other = State({name: array[rows][::-1] for name, array in state.items()})
+    before, found = state.copy(), state.replaced(rows, other)
+    for name, array in found.items():
+        expected = list(before[name])
+        for row, values in zip(rows, other[name], strict=True):
+            expected[row] = values
+        np.testing.assert_array_equal(array, np.array(expected, array.dtype).reshape(array.shape))
+        np.testing.assert_array_equal(state[name], before[name])
+
+
 @given(states())
 @settings(max_examples=40)
 def test_returned_states_do_not_share_memory(state):
