@@ -1,8 +1,9 @@
 """A job of many texts: a million dinosaur names of an LSTM 128, with all cores, with one process, and with PyTorch.
 
 ``python -m benchmarks.bulk [--quick]`` trains the model (a minute), then runs whole commands in turns: ``textgen sample
---out`` with all workers and with one, and a plain batch loop in PyTorch with the same weights, one name per
-line. It compares names per second, and the memory of the largest process with that of a job of 10,000 names.
+--out`` with a worker per core, with a single worker, which has one core, and with a single worker that shares its rows
+among all cores; and a plain batch loop in PyTorch with the same weights, one name per line. It compares names per
+second, and the memory of the largest process with that of a job of 10,000 names.
 """
 
 from __future__ import annotations
@@ -44,14 +45,14 @@ def find(session: Session) -> Findings:
     textgen(session, "train", "--corpus", "dinos", "--model", "lstm", *options, "--out", str(model))
     textgen(session, "export", "--onnx", str(model))
     cores = usable_cores()
-    jobs = [_job(session, model, names, workers) for workers in dict.fromkeys([cores, 1])]
+    jobs = [_job(session, model, names, *shape) for shape in dict.fromkeys([(cores, 1), (1, 1), (1, cores)])]
     peer = _command("PyTorch", "benchmarks.peers.pytorch_names", [str(model), str(names)], session.folder / "peer.txt")
     rows = measure_commands([*jobs, peer], rounds, environment=session.environment, folder=session.folder)
     few = measure_commands(
-        [_job(session, model, FEW, cores)], 1, environment=session.environment, folder=session.folder
+        [_job(session, model, FEW, cores, 1)], 1, environment=session.environment, folder=session.folder
     )[0]
     speed = {row.name: [names / seconds for seconds in row.seconds] for row in rows}
-    all_cores, one, pytorch = (row.name for row in rows)
+    all_cores, one, *_, pytorch = (row.name for row in rows)
     claims = [
         Claim(
             f"{all_cores} over {pytorch}", "at least", OVER_PYTORCH, "times", _ratios(speed[all_cores], speed[pytorch])
@@ -73,11 +74,13 @@ def _ratios(ours: list[float], theirs: list[float]) -> list[float]:
     return [one / other for one, other in zip(ours, theirs, strict=True)]
 
 
-def _job(session: Session, model: Path, names: int, workers: int) -> Command:
+def _job(session: Session, model: Path, names: int, workers: int, cores: int) -> Command:
     """A job of textgen."""
-    name = f"textgen, {workers} workers, {names:,} names" if workers > 1 else f"textgen, 1 process, {names:,} names"
-    options = ["sample", str(model), "--num", str(names), "--seed", "1", "--workers", str(workers), "--out"]
-    return _command(name, "textgen", options, session.folder / f"names-{workers}-{names}.jsonl")
+    each = f"{workers} workers" if workers > 1 else f"1 worker with {cores} cores" if cores > 1 else "1 worker"
+    options = ["sample", str(model), "--num", str(names), "--seed", "1", "--workers", str(workers)]
+    options += ["--set", f"cores={cores}", "--out"]
+    path = session.folder / f"names-{workers}-{cores}-{names}.jsonl"
+    return _command(f"textgen, {each}, {names:,} names", "textgen", options, path)
 
 
 def _command(name: str, module: str, arguments: list[str], out: Path) -> Command:

@@ -6,14 +6,17 @@ import pickle
 import signal
 import traceback
 from collections import deque
-from collections.abc import Generator, Iterable
-from contextlib import suppress
-from itertools import islice
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import chain, islice
 from multiprocessing import connection
 from typing import Any
 
+from pydantic import Field
+
 from textgen import Chunk, Engine, Work, Written, limit_cores, notice, start_process, usable_cores
 from textgen.errors import TextgenError
+from textgen.options import Options
 
 #: Chunks that wait or are written, per worker: while one is written, the next one is there already.
 AHEAD = 2
@@ -22,18 +25,31 @@ AHEAD = 2
 DEATHS = 3
 
 
+class LocalOptions(Options):
+    """Options of the engine ``local``."""
+
+    cores: int = Field(1, ge=1, description="Cores per worker.")
+
+
 class LocalEngine(Engine):
     """Writes with processes of this machine; a single worker is this process."""
 
+    Options = LocalOptions
+    options: LocalOptions
+
     def map(self, work: Work, chunks: Iterable[Chunk]) -> Generator[Written, None, None]:
-        number = self.workers or usable_cores()
+        cores = self.options.cores
+        number = self.workers or max(1, usable_cores() // cores)
         coming = iter(chunks)
         first = list(islice(coming, 2))
-        if number == 1 or len(first) < 2:
+        if len(first) < 2:  # no worker would have something to do beside this one, which may have all cores
             yield from map(work, first)
-            yield from map(work, coming)
             return
-        pool = _Pool(pickle.dumps(work), number)
+        if number == 1:
+            with _limited(cores):
+                yield from map(work, chain(first, coming))
+            return
+        pool = _Pool(pickle.dumps(work), number, cores)
         try:
             for chunk in first:
                 pool.add(chunk)
@@ -53,11 +69,13 @@ class _Pool:
     Args:
         work: what they do, pickled.
         number: of processes at most; each is started with its first chunk.
+        cores: of each.
     """
 
-    def __init__(self, work: bytes, number: int) -> None:
+    def __init__(self, work: bytes, number: int, cores: int) -> None:
         self._work = work
         self._number = number
+        self._cores = cores
         self._workers: list[_Worker] = []
         self._waiting: deque[_Place] = deque()
         self._places: deque[_Place] = deque()  # in the order of the chunks
@@ -100,7 +118,7 @@ class _Pool:
             if worker.place is None and self._waiting:
                 self._give(worker)
         while self._waiting and len(self._workers) < self._number:
-            worker = _Worker(self._work, max(1, usable_cores() // self._number))
+            worker = _Worker(self._work, self._cores)
             self._workers.append(worker)
             self._give(worker)
 
@@ -167,6 +185,17 @@ class _Worker:
         self.connection, other = connection.Pipe()
         self.process = start_process(_serve, other, work, cores, cores=cores)
         other.close()  # so that the end of the process closes the pipe
+
+
+@contextmanager
+def _limited(cores: int) -> Iterator[None]:
+    """Limits the cores of this process inside the ``with`` block."""
+    before = usable_cores()
+    limit_cores(cores)
+    try:
+        yield
+    finally:
+        limit_cores(before)
 
 
 class _Failure:

@@ -16,8 +16,7 @@ import pytest
 import textgen
 from textgen.bulk import plan as planning
 from textgen.errors import TextgenError
-from textgen.options import Options
-from textgen_local.engine import LocalEngine
+from textgen_local.engine import LocalEngine, LocalOptions
 
 RUN = Path(__file__).parents[2] / "recorded" / "gru-names"
 
@@ -57,8 +56,8 @@ def chunks(number):
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for processes in /proc")
 
 
-def engine(workers):
-    return LocalEngine(Options(), workers)
+def engine(workers, **options):
+    return LocalEngine(LocalOptions(**options), workers)
 
 
 @pytest.fixture(autouse=True)
@@ -76,13 +75,24 @@ def test_chunks_are_written_by_several_processes_and_come_in_order(tmp_path):
     writers = {process for each in begun(tmp_path).values() for process in each}
     assert len(writers) == 2
     assert os.getpid() not in writers
-    cores = max(1, textgen.usable_cores() // 2)
-    assert {each.records for each in found} == {cores}
+    assert {each.records for each in found} == {1}  # core
 
 
-def test_one_worker_is_this_process(tmp_path):
-    assert [each.first for each in engine(1).map(Task(tmp_path), chunks(3))] == [0, 1, 2]
+def test_one_worker_is_this_process_with_one_core(tmp_path):
+    before = textgen.usable_cores()
+    found = list(engine(1).map(Task(tmp_path), chunks(3)))
+    assert [each.first for each in found] == [0, 1, 2]
+    assert {each.records for each in found} == {1}
     assert {process for each in begun(tmp_path).values() for process in each} == {os.getpid()}
+    assert textgen.usable_cores() == before
+
+
+def test_a_worker_may_have_more_cores_and_a_single_chunk_has_all(tmp_path):
+    all_cores = textgen.usable_cores()
+    for workers in (1, 2):
+        found = engine(workers, cores=all_cores).map(Task(tmp_path), chunks(4))
+        assert {each.records for each in found} == {all_cores}
+    assert [each.records for each in engine(2).map(Task(tmp_path), chunks(1))] == [all_cores]
 
 
 def test_few_chunks_are_taken_ahead_and_a_closed_job_leaves_no_process(tmp_path):
