@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import secrets
@@ -173,6 +174,7 @@ def serve(
             if not started:
                 threading.Thread(target=run.warm_up, daemon=True).start()
 
+    gc.freeze()  # what is loaded stays, and need not be looked through again and again
     sys.setswitchinterval(SWITCH_SECONDS)
     code = Server(make, bound, seconds=grace, ready=ready).serve_until_told()
     if code:

@@ -31,6 +31,9 @@ PING_EVERY = 15.0
 #: Events that all streams together send a second, at most: each then carries more text.
 EVENTS_PER_SECOND = 1_500
 
+#: The rest of a choice that has a text and nothing else.
+_NO_MORE = '"logprobs": null, "finish_reason": null, "stop_reason": null}'
+
 #: Seconds in which a client must take the end of a stream that has failed.
 LAST_SECONDS = 5.0
 
@@ -319,16 +322,15 @@ class _Answer:
         self._sent[index] += len(text)
         if self._body.logprobs is not None:
             logprobs = self._logprobs(index, self._sent[index], is_last=piece.is_last)
-        choice = {
-            "index": index,
-            "text": text,
-            "logprobs": None if logprobs is None else logprobs.model_dump(),
-            "finish_reason": finish,
-            "stop_reason": stop,
-        }
-        if details is not None:
-            choice["textgen"] = details.model_dump()
-        return self._prefix + json.dumps(choice) + "]" + self._suffix
+        if piece.is_last or logprobs is not None:
+            dumped = None if logprobs is None else logprobs.model_dump()
+            rest = {"logprobs": dumped, "finish_reason": finish, "stop_reason": stop}
+            if details is not None:
+                rest["textgen"] = details.model_dump()
+            more = json.dumps(rest)[1:]
+        else:
+            more = _NO_MORE  # as of most events
+        return f'{self._prefix}{{"index": {index}, "text": {json.dumps(text)}, {more}]{self._suffix}'
 
     def end(self) -> str:
         """The end of a stream."""

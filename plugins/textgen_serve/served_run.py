@@ -49,6 +49,7 @@ class ServedRun:
         generator: the loaded run.
         default_length: characters of a text unless a request says how many.
         most_rows: texts that are written side by side.
+        seconds: that a turn of writing takes.
 
     Attributes:
         most_rows: as given.
@@ -56,12 +57,14 @@ class ServedRun:
         fingerprint: as long as it is the same, so is the text of a seed.
     """
 
-    def __init__(self, name: str, generator: TextGenerator, *, default_length: int, most_rows: int) -> None:
+    def __init__(
+        self, name: str, generator: TextGenerator, *, default_length: int, most_rows: int, seconds: float = 0.02
+    ) -> None:
         self.name = name
         self.generator = generator
         self.default_length = default_length
         self.most_rows = most_rows
-        self.batching: Batching = generator.batching(most_rows=most_rows)
+        self.batching: Batching = generator.batching(most_rows=most_rows, seconds=seconds)
         major = textgen.__version__.partition(".")[0]
         weights = (generator.artifact.weights_sha256 or "unknown")[:16]
         self.fingerprint = f"{weights}-{generator.runtime.precision}-textgen-{major}"

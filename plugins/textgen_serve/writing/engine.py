@@ -24,13 +24,15 @@ class Turn(NamedTuple):
 
     Attributes:
         model: the place of the model.
-        events: of all of its rows.
+        events: of its rows.
         seconds: that the turn took.
+        written: the numbers of rows and of ids that it wrote; ``None`` if the events are of all of them.
     """
 
     model: int
     events: Sequence[Event | Failed]
     seconds: float
+    written: tuple[int, int] | None = None
 
 
 class Engine:

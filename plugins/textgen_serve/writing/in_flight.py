@@ -223,7 +223,7 @@ class Desk:
         """Hand out what the turns of the models did."""
         now = perf_counter()
         for turn in turns:
-            written = rows = 0
+            ids = rows = 0
             for event in turn.events:
                 writing = self._writings[event.job]
                 if isinstance(event, Failed):
@@ -231,15 +231,16 @@ class Desk:
                 else:
                     if writing.is_wanted and not writing.has_text:
                         self._note_first(writing, now)
-                    written += writing.take(event.index, event.text, is_last=event.finish_reason is not None)
+                    ids += writing.take(event.index, event.text, is_last=event.finish_reason is not None)
                     rows += 1
                 if writing.has_ended and not writing.is_wanted:
                     del self._writings[event.job]
-            if written:
-                name = self._runs[turn.model].name
-                self._metrics.generation_tokens.labels(name).inc(written)
-                self._metrics.iteration.labels(name).observe(written)
-                self._metrics.inter_token.labels(name).observe(turn.seconds * rows / written)
+            name = self._runs[turn.model].name
+            self._metrics.generation_tokens.labels(name).inc(ids)
+            rows, ids = turn.written or (rows, ids)
+            if ids:
+                self._metrics.iteration.labels(name).observe(ids)
+                self._metrics.inter_token.labels(name).observe(turn.seconds * rows / ids)
 
     def _note_first(self, writing: Writing, now: float) -> None:
         """Note that the first text of a request has come: its prompts have been read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
@@ -9,6 +10,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
 #: How much less of the cores a worker gets than the server where both want them: what has been written is to leave, and
 #: what is asked for to come in, without waiting for the writing.
 NICENESS = 5
+
+#: Seconds of a turn: fewer than without workers, since each waits for the cores at times.
+SECONDS = 0.01
+
+#: Seconds, per row that is written, between two news of a row: the server does not send them to clients faster.
+REST_PER_ROW = 5e-4
 
 
 class Setup(NamedTuple):
@@ -52,7 +60,7 @@ class Setup(NamedTuple):
         use_plugins(files=self.files, without=self.without)
         described: list[tuple[str, TextGenerator, int, int]] = pickle.loads(self.runs)
         return [
-            ServedRun(name, generator, default_length=length, most_rows=rows)
+            ServedRun(name, generator, default_length=length, most_rows=rows, seconds=SECONDS)
             for name, generator, length, rows in described
         ]
 
@@ -101,6 +109,7 @@ class News(NamedTuple):
         began: when the job began, by ``perf_counter``, which all processes of a machine share.
         text: new text.
         ids: that were written since.
+        is_first: whether they are the first ones.
         ending: what the row has become, once it has ended.
     """
 
@@ -109,6 +118,7 @@ class News(NamedTuple):
     began: float | None
     text: str
     ids: list[int]
+    is_first: bool
     ending: Ending | None
 
 
@@ -125,14 +135,18 @@ class Report(NamedTuple):
     Attributes:
         model: by its place.
         seconds: that the turn took.
+        rows: the number of rows that it wrote.
+        ids: the number of ids that it wrote.
         running: rows that are read or written.
-        rows: what happened, in order.
+        news: of some rows, in order.
     """
 
     model: int
     seconds: float
+    rows: int
+    ids: int
     running: int
-    rows: list[News | Lost]
+    news: list[News | Lost]
 
 
 def work(pipe: Any, cores: int) -> None:
@@ -150,6 +164,7 @@ def work(pipe: Any, cores: int) -> None:
             pipe.send(str(error))
             return
         pipe.send("")
+        gc.freeze()
         for run in runs:
             threading.Thread(target=run.warm_up, daemon=True).start()
         try:
@@ -174,17 +189,44 @@ class _Order:
         self.number = number
         self.model = model
         self.job = job
-        self.left = len(job.rows)  # rows of whose end the server does not know
-        self._told = [0] * self.left  # ids of each row that it knows
+        self.left = len(job.rows)  # rows that have not ended
+        self._rows = [_Told() for _ in job.rows]
 
-    def news(self, event: Event) -> News:
-        """What the server is told of an event."""
-        row, index = self.job.rows[event.index], event.index
-        ids = row.written[self._told[index] :]
-        self._told[index] += len(ids)
+    def take(self, event: Event) -> int:
+        """Take an event of a row; returns the number of its new ids."""
+        row, told = self.job.rows[event.index], self._rows[event.index]
+        before, told.written = told.written, len(row.ids) - row.drawn_count
+        told.text.append(event.text)
         self.left -= event.finish_reason is not None
-        ending = None if event.finish_reason is None else row.ending
-        return News(self.number, index, self.job.began, event.text, ids, ending)
+        return told.written - before
+
+    def news(self, index: int, now: float, rest: float) -> News | None:
+        """What is new of a row, unless the server has been told in the last seconds, and the row goes on."""
+        row, told = self.job.rows[index], self._rows[index]
+        if row.finish_reason is None and now < told.when + rest:
+            return None
+        ids, text, is_first = row.written[told.ids :], "".join(told.text), not told.ids
+        told.ids, told.text, told.when = told.written, [], now
+        ending = row.ending if row.finish_reason else None
+        return News(self.number, index, self.job.began, text, ids, is_first, ending)
+
+
+class _Told:
+    """What the server knows of a row.
+
+    Attributes:
+        when: it was told of it, by ``perf_counter``.
+        ids: the number of those that it knows.
+        written: the number of ids that were written.
+        text: that it does not know.
+    """
+
+    __slots__ = ("ids", "text", "when", "written")
+
+    def __init__(self) -> None:
+        self.when = -inf
+        self.ids = self.written = 0
+        self.text: list[str] = []
 
 
 class _Work:
@@ -208,8 +250,10 @@ class _Work:
             for model, run in enumerate(self._runs):
                 began = perf_counter()
                 if events := run.batching.turn():
-                    seconds = perf_counter() - began
-                    self._pipe.send(Report(model, seconds, run.batching.running, [*map(self._tell, events)]))
+                    now, rest = perf_counter(), REST_PER_ROW * run.batching.running
+                    ids = sum(self._order_of[event.job].take(event) for event in events if isinstance(event, Event))
+                    news = [each for event in events if (each := self._tell(event, now, rest)) is not None]
+                    self._pipe.send(Report(model, now - began, len(events), ids, run.batching.running, news))
 
     def _obey(self) -> None:
         """Do what was ordered; wait for an order if there is nothing else to do."""
@@ -231,13 +275,13 @@ class _Work:
         self._orders[order.number] = self._order_of[job] = _Order(order.number, order.model, job)
         run.batching.add(job)
 
-    def _tell(self, event: Event | Failed) -> News | Lost:
+    def _tell(self, event: Event | Failed, now: float, rest: float) -> News | Lost | None:
         """What the server is told of an event."""
         order = self._order_of[event.job]
         if isinstance(event, Failed):
             self._forget(order)
             return Lost(order.number, failure(event.error))
-        news = order.news(event)
+        news = order.news(event.index, now, rest)
         if not order.left:
             self._forget(order)
         return news

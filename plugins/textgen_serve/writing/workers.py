@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,12 @@ from textgen_serve.writing.worker import Add, Cancel, Lost, News, Report, Setup,
 
 #: Seconds that a worker may take to end.
 LAST_SECONDS = 5
+
+#: News that are handed out at once: those of hundreds of rows take so long that new requests would wait.
+AT_ONCE = 32
+
+#: Written by a turn that is known already.
+NOTHING = (0, 0)
 
 
 class WorkerDied(Exception):
@@ -143,6 +150,8 @@ class Workers:
         self._numbers = count()
         self._parts: dict[int, _Part] = {}
         self._parts_of: dict[Job, list[_Part]] = {}
+        self._first: deque[tuple[int, News | Lost]] = deque()  # of rows that nothing is known of
+        self._later: deque[tuple[int, News | Lost]] = deque()
         for worker in workers:
             worker.listen(partial(self._tell, self._arrive, worker), partial(self._tell, self._lose))
 
@@ -186,8 +195,23 @@ class Workers:
     def _arrive(self, worker: Worker, report: Report) -> None:
         """Take over what a turn of a worker did."""
         worker.running[report.model] = report.running
-        events = [event for each in report.rows if (event := self._event(each)) is not None]
-        self._take([Turn(report.model, events, report.seconds)])
+        self._take([Turn(report.model, [], report.seconds, (report.rows, report.ids))])
+        is_handing_out = bool(self._first or self._later)
+        for each in report.news:
+            is_first = isinstance(each, News) and each.is_first
+            (self._first if is_first else self._later).append((report.model, each))
+        if not is_handing_out:
+            self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Hand out some news, and the others once the event loop has looked whether requests have come."""
+        for _ in range(AT_ONCE):
+            if not self._first and not self._later:
+                return
+            model, told = (self._first or self._later).popleft()
+            if (event := self._event(told)) is not None:
+                self._take([Turn(model, [event], 0, NOTHING)])
+        self._loop.call_soon(self._hand_out)
 
     def _event(self, told: News | Lost) -> Event | Failed | None:
         """What has happened to a job; ``None`` if another part of it has failed before."""
