@@ -8,6 +8,7 @@ second, and the memory of the largest process with that of a job of 10,000 names
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from benchmarks.command import Findings, Session, notice, run, textgen
@@ -45,12 +46,14 @@ def find(session: Session) -> Findings:
     textgen(session, "train", "--corpus", "dinos", "--model", "lstm", *options, "--out", str(model))
     textgen(session, "export", "--onnx", str(model))
     cores = usable_cores()
-    jobs = [_job(session, model, names, *shape) for shape in dict.fromkeys([(cores, 1), (1, 1), (1, cores)])]
-    peer = _command("PyTorch", "benchmarks.peers.pytorch_names", [str(model), str(names)], session.folder / "peer.txt")
-    rows = measure_commands([*jobs, peer], rounds, environment=session.environment, folder=session.folder)
-    few = measure_commands(
-        [_job(session, model, FEW, cores, 1)], 1, environment=session.environment, folder=session.folder
-    )[0]
+    shapes = list(dict.fromkeys([(cores, 1), (1, 1), (1, cores)]))  # workers, and cores of each
+    commands, short = (
+        [*(_job(session, model, number, *shape) for shape in shapes), _peer(session, model, number)]
+        for number in (names, FEW)
+    )
+    measure = partial(measure_commands, environment=session.environment, folder=session.folder)
+    few = measure(short[:1], 1)[0]
+    rows = measure(commands, rounds, warming=short)
     speed = {row.name: [names / seconds for seconds in row.seconds] for row in rows}
     all_cores, one, *_, pytorch = (row.name for row in rows)
     claims = [
@@ -81,6 +84,13 @@ def _job(session: Session, model: Path, names: int, workers: int, cores: int) ->
     options += ["--set", f"cores={cores}", "--out"]
     path = session.folder / f"names-{workers}-{cores}-{names}.jsonl"
     return _command(f"textgen, {each}, {names:,} names", "textgen", options, path)
+
+
+def _peer(session: Session, model: Path, names: int) -> Command:
+    """The loop in PyTorch."""
+    return _command(
+        "PyTorch", "benchmarks.peers.pytorch_names", [str(model), str(names)], session.folder / f"peer-{names}.txt"
+    )
 
 
 def _command(name: str, module: str, arguments: list[str], out: Path) -> Command:

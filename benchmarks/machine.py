@@ -73,10 +73,16 @@ def memory_of(process: int | str, what: Literal["VmHWM", "VmRSS"]) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{what}:"))
 
 
-def seconds_of(process: int) -> float:
-    """The CPU time that a process has used, in seconds; on Linux only."""
-    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+def with_children(process: int) -> list[int]:
+    """A process and those that it has started; on Linux only."""
+    return [process, *map(int, Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split())]
+
+
+def seconds_of(processes: Sequence[int]) -> float:
+    """The CPU time that processes have used, in seconds; on Linux only."""
+    stats = [Path(f"/proc/{process}/stat").read_text(encoding="utf-8") for process in processes]
+    ticks = sum(int(field) for stat in stats for field in stat.rpartition(")")[2].split()[11:13])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def versions(distributions: Sequence[str]) -> dict[str, str]:

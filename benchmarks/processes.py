@@ -43,13 +43,19 @@ class Command:
 
 
 def measure_commands(
-    commands: Sequence[Command], rounds: int, *, environment: Mapping[str, str], folder: Path
+    commands: Sequence[Command],
+    rounds: int,
+    *,
+    environment: Mapping[str, str],
+    folder: Path,
+    warming: Sequence[Command] | None = None,
 ) -> list[Row]:
     """Runs commands in turns: each once to warm the caches of the system, then once per round.
 
     Args:
         commands: in the order of their turns.
         rounds: the number of turns of each.
+        warming: commands that warm the caches as well as these, and take less time.
         environment: variables added to those of this process in theirs.
         folder: for their output.
 
@@ -60,7 +66,7 @@ def measure_commands(
     held = dict.fromkeys(taken, 0)
     for turn in range(rounds + 1):
         notice(f"round {turn} of {rounds}" if turn else "warm-up round")
-        for command in commands:
+        for command in commands if turn or warming is None else warming:
             seconds, memory = _run(command, {**os.environ, **environment, **command.environment}, folder)
             if turn:
                 taken[command.name].append(seconds)

@@ -1,11 +1,13 @@
 """Characters per second and latency of ``textgen serve`` for 1 to 500 clients, compared with the bare batch.
 
-``python -m benchmarks.serving [--quick]`` starts servers on the loopback address. Each stream asks for a text, reads it
-to its end, and asks for the next one. Beside it, in turns, a process writes as many texts of the same length with
-``TextGenerator.generate``, without a server. All streams send their first request at once, which is shown apart. Their
-first texts have different lengths, so that they are out of step from then on, as clients are that know nothing of each
-other: the claims are about this time. The client runs on the same machine, so its CPU time is shown, and what it takes
-from a server that only replays bytes. Sampling is on; weights are random. Linux only.
+``python -m benchmarks.serving [--quick]`` starts servers on the loopback address: one as it is by default, which writes
+itself, and one with a worker per core. Each stream asks for a text, reads it to its end, and asks for the next one.
+Beside them, in turns, a process writes as many texts of the same length with ``TextGenerator.generate``, without a
+server. All streams send their first request at once, which is shown apart. Their first texts have different lengths, so
+that they are out of step from then on, as clients are that know nothing of each other: the claims are about this time,
+and about the server with workers; those of the start are about the other one. The client runs on the same machine, so
+its CPU time is shown, and what it takes from a server that only replays bytes. Sampling is on; weights are random.
+Linux only.
 """
 
 from __future__ import annotations
@@ -26,13 +28,14 @@ from typing import Literal, NamedTuple
 
 from benchmarks.command import Findings, Session, notice, run
 from benchmarks.harness import ROOT, SETTLE, BenchmarkError, started
-from benchmarks.machine import cpu_time, memory_of, seconds_of
+from benchmarks.machine import cpu_time, memory_of, seconds_of, usable_cores, with_children
 from benchmarks.report import Claim, Figures, Row, Table, quantile
 from benchmarks.streams import Drive, drive
 from benchmarks.subjects import GRU_1024, LSTM_128, Subject
 from benchmarks.textgen_runs import make_runs, writer
 
 BARE, SERVER, REPLAY = "generate, no server", "textgen serve", "a server that replays bytes"
+WORKERS = f"textgen serve --workers {usable_cores()}"
 
 #: Characters of a text.
 LENGTH = 1_000
@@ -87,17 +90,17 @@ class Measured(NamedTuple):
     Attributes:
         load: the load.
         table: characters per second of all contenders.
-        drives: of the server, one per round.
+        drives: of each server, one per round.
         bare: CPU seconds of the bare batch per character.
-        server: those of the server.
-        client: those of its client.
+        servers: those of each server.
+        client: those of the client of the last one.
     """
 
     load: Load
     table: Table
-    drives: list[Drive]
+    drives: dict[str, list[Drive]]
     bare: float
-    server: float
+    servers: dict[str, float]
     client: float
 
 
@@ -127,33 +130,37 @@ def _measure(load: Load, path: Path, session: Session) -> Measured:
     rounds, texts = session.effort.rounds, 2 if session.is_quick else load.texts
     with ExitStack() as stack:
         turns = stack.enter_context(started(bare, session.effort, session.environment))
-        server, port = stack.enter_context(serving(path, session))
-        warm = _drive(load, port, 1)
-        replay, replay_port = stack.enter_context(_replaying(warm, session.folder))
-        drives, replayed, used = [], [], 0.0
-        processes = [os.getpid(), turns.identity, server, replay]
+        own, port = stack.enter_context(serving(path, session))
+        many, many_port = stack.enter_context(serving(path, session, workers=usable_cores()))
+        servers = {SERVER: (with_children(own), port), WORKERS: (with_children(many), many_port)}
+        warm = [_drive(load, port, 1) for _, port in servers.values()]
+        replay, replay_port = stack.enter_context(_replaying(warm[0], session.folder))
+        drives: dict[str, list[Drive]] = {name: [] for name in servers}
+        used, replayed = dict.fromkeys(servers, 0.0), []
+        processes = [os.getpid(), turns.identity, replay, *(each for some, _ in servers.values() for each in some)]
         before_all = cpu_time(processes)
         for turn in range(rounds):
             notice(f"round {turn + 1} of {rounds}")
             time.sleep(SETTLE)
             turns.take_one()
-            time.sleep(SETTLE)
-            before = seconds_of(server)
-            drives.append(_drive(load, port, texts))
-            used += seconds_of(server) - before
+            for name, (those, port) in servers.items():
+                time.sleep(SETTLE)
+                before = seconds_of(those)
+                drives[name].append(_drive(load, port, texts))
+                used[name] += seconds_of(those) - before
             replayed.append(_drive(load, replay_port, texts, in_step=True))
         after_all = cpu_time(processes)
-        rows = [
-            Row(BARE, turns.note, turns.seconds, turns.memory),
-            Row(SERVER, "", _rates(drives), memory_of(server, "VmHWM")),
-            Row(REPLAY, "", _rates(replayed)),
-        ]
-    total = sum(each.total for each in drives)
+        rows = [Row(BARE, turns.note, turns.seconds, turns.memory)]
+        for name, (those, _) in servers.items():
+            rows.append(Row(name, "", _rates(drives[name]), sum(memory_of(each, "VmHWM") for each in those)))
+        rows.append(Row(REPLAY, "", _rates(replayed)))
+    total = {name: sum(each.total for each in some) for name, some in drives.items()}
     passed, others = (after - before for after, before in zip(after_all, before_all, strict=True))
     share = max(0.0, others / max(1, passed))
     table = Table(load.title, "character", "rate", BARE, rows, share)
-    client = sum(each.client for each in drives) / total
-    return Measured(load, table, drives, fmean(turns.cpu), used / total, client)
+    client = sum(each.client for each in drives[WORKERS]) / total[WORKERS]
+    costs = {name: used[name] / total[name] for name in servers}
+    return Measured(load, table, drives, fmean(turns.cpu), costs, client)
 
 
 def _drive(load: Load, port: int, texts: int, *, in_step: bool = False) -> Drive:
@@ -170,13 +177,14 @@ def _rates(drives: Sequence[Drive]) -> list[float]:
 
 
 @contextmanager
-def serving(path: Path, session: Session) -> Iterator[tuple[int, int]]:
+def serving(path: Path, session: Session, *, workers: int = 1) -> Iterator[tuple[int, int]]:
     """``textgen serve`` with a run, in a process of its own: the process and its port.
 
     Raises:
         BenchmarkError: if it does not start.
     """
     command = [sys.executable, "-m", "textgen", "serve", str(path), "--port", "0", "--no-access-log"]
+    command += ["--workers", str(workers)]
     with _process(command, session.environment) as (process, line):
         yield process, int(line.rpartition(":")[2])
 
@@ -251,35 +259,40 @@ def _claims(found: Measured) -> list[Claim]:
     load = found.load
     claims = [
         Claim(
-            f"{load.title}: characters per second over the bare batch",
+            f"{load.title}, {WORKERS}: characters per second over the bare batch",
             "at least",
             100 * load.share,
             "%",
-            [100 * ratio for ratio in found.table.ratios(BARE, SERVER)],
+            [100 * ratio for ratio in found.table.ratios(BARE, WORKERS)],
         )
     ]
     if load.first is not None:
-        values = [1e3 * quantile(each.first, 0.99) for each in found.drives]
-        claims.append(Claim(f"{load.title}: first text, 99th percentile", "at most", load.first, "ms", values))
+        values = [1e3 * quantile(each.first, 0.99) for each in found.drives[WORKERS]]
+        claims.append(
+            Claim(f"{load.title}, {WORKERS}: first text, 99th percentile", "at most", load.first, "ms", values)
+        )
     return claims
 
 
 def _latencies(found: Sequence[Measured]) -> Figures:
     rows: dict[str, list[float | None]] = {}
     for each in found:
-        for name, what in LATENCIES.items():
-            seconds = [value for drive in each.drives for value in getattr(drive, name)]
-            rows[f"{each.load.title}: {what}"] = [1e3 * quantile(seconds, share) for share in (0.5, 0.9, 0.99)]
+        for server, drives in each.drives.items():
+            for name, what in LATENCIES.items():
+                seconds = [value for drive in drives for value in getattr(drive, name)]
+                quantiles: list[float | None] = [1e3 * quantile(seconds, share) for share in (0.5, 0.9, 0.99)]
+                rows[f"{each.load.title}, {server}: {what}"] = quantiles
     return Figures("Latency seen by the client, of all rounds, ms", ["median", "90 %", "99 %"], rows)
 
 
 def _costs(found: Sequence[Measured]) -> Figures:
     rows: dict[str, list[float | None]] = {}
     for each in found:
-        parts = sum(len(drive.between) + len(drive.whole) for drive in each.drives)
-        rate = parts / sum(drive.total for drive in each.drives) * LENGTH
-        rows[each.load.title] = [*(1e6 * seconds for seconds in (each.bare, each.server, each.client)), rate]
-    columns = [f"{name}, CPU µs per character" for name in (BARE, SERVER, "its client")]
+        drives = each.drives[WORKERS]
+        parts = sum(len(drive.between) + len(drive.whole) for drive in drives)
+        rate = parts / sum(drive.total for drive in drives) * LENGTH
+        rows[each.load.title] = [*(1e6 * seconds for seconds in (each.bare, *each.servers.values(), each.client)), rate]
+    columns = [f"{name}, CPU µs per character" for name in (BARE, SERVER, WORKERS, "its client")]
     return Figures("What it costs, and the parts that the client receives", [*columns, "parts per text"], rows)
 
 

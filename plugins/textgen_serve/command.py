@@ -125,60 +125,60 @@ def serve(
     from textgen_serve.served_run import ServedRun
     from textgen_serve.server import Server, address_of, bind
     from textgen_serve.writing.in_flight import Desk
-    from textgen_serve.writing.workers import Worker
+    from textgen_serve.writing.workers import start_workers
 
     _check_hosts(allowed_host or ())
     _check_origins(cors_origin or ())
     keys = _read_keys(api_key_file)
     secret = _read_secret(secret_file)
     bound = bind(host, port)
-    started = [Worker(workers) for _ in range(workers)] if workers > 1 else []  # they load libraries meanwhile
-    named: Sequence[str | None] = runs or [None]
-    served = [
-        ServedRun.open(run, default_length=default_length, most_rows=rows, device=device, trust_graph=trust_graph)
-        for run in named
-    ]
-    _check_names(served)
-    for worker in started:
-        worker.set_up(served)
-    for worker in started:
-        worker.wait()
-    is_loopback = host in LOOPBACK or bound.getsockname()[0].startswith("127.")
-    hosts = [*LOOPBACK, host, *(allowed_host or ())] if is_loopback or allowed_host else []
+    with start_workers(workers) as started:  # they load libraries while this process loads the runs
+        named: Sequence[str | None] = runs or [None]
+        served = [
+            ServedRun.open(run, default_length=default_length, most_rows=rows, device=device, trust_graph=trust_graph)
+            for run in named
+        ]
+        _check_names(served)
+        for worker in started:
+            worker.set_up(served)
+        for worker in started:
+            worker.wait()
+        is_loopback = host in LOOPBACK or bound.getsockname()[0].startswith("127.")
+        hosts = [*LOOPBACK, host, *(allowed_host or ())] if is_loopback or allowed_host else []
 
-    def make() -> tuple[Desk, App]:
-        metrics = Metrics()
-        desk = Desk(served, metrics, queue, started)
-        app = App(
-            served,
-            desk,
-            metrics,
-            Seal(secret),
-            Limits(max_body, timeout, strict),
-            keys=keys,
-            hosts=hosts,
-            origins=cors_origin or (),
-            open_metrics=open_metrics,
-            logs=not no_access_log,
-        )
-        return desk, app
+        def make() -> tuple[Desk, App]:
+            metrics = Metrics()
+            desk = Desk(served, metrics, queue, started)
+            app = App(
+                served,
+                desk,
+                metrics,
+                Seal(secret),
+                Limits(max_body, timeout, strict),
+                keys=keys,
+                hosts=hosts,
+                origins=cors_origin or (),
+                open_metrics=open_metrics,
+                logs=not no_access_log,
+            )
+            return desk, app
 
-    def ready() -> None:
-        print(address_of(bound), flush=True)
-        if not is_loopback:
-            whoever = "" if keys else "; whoever reaches it may write, since there is no --api-key-file"
-            notice(f"listening on {host} port {bound.getsockname()[1]} for other machines{whoever}")
-        by = f", {workers} workers" if started else ""
-        for run in served:
-            notice(f"serving {run.name} ({run.generator.runtime_name} on {run.generator.runtime.device}{by})")
-            if not started:
-                threading.Thread(target=run.warm_up, daemon=True).start()
+        def ready() -> None:
+            print(address_of(bound), flush=True)
+            if not is_loopback:
+                whoever = "" if keys else "; whoever reaches it may write, since there is no --api-key-file"
+                notice(f"listening on {host} port {bound.getsockname()[1]} for other machines{whoever}")
+            by = f", {workers} workers" if started else ""
+            for run in served:
+                notice(f"serving {run.name} ({run.generator.runtime_name} on {run.generator.runtime.device}{by})")
+                if not started:
+                    threading.Thread(target=run.warm_up, daemon=True).start()
 
-    gc.freeze()  # what is loaded stays, and need not be looked through again and again
-    sys.setswitchinterval(SWITCH_SECONDS)
-    code = Server(make, bound, seconds=grace, ready=ready).serve_until_told()
-    if code:
-        raise typer.Exit(code)
+        gc.freeze()  # what is loaded stays, and need not be looked through again and again
+        sys.setswitchinterval(SWITCH_SECONDS)
+        code = Server(make, bound, seconds=grace, ready=ready).serve_until_told()
+        if code:
+            raise typer.Exit(code)
 
 
 def _check_hosts(hosts: Sequence[str]) -> None:

@@ -236,7 +236,8 @@ class Desk:
                 if writing.has_ended and not writing.is_wanted:
                     del self._writings[event.job]
             name = self._runs[turn.model].name
-            self._metrics.generation_tokens.labels(name).inc(ids)
+            if ids:
+                self._metrics.generation_tokens.labels(name).inc(ids)
             rows, ids = turn.written or (rows, ids)
             if ids:
                 self._metrics.iteration.labels(name).observe(ids)

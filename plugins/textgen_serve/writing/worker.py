@@ -192,23 +192,28 @@ class _Order:
         self.left = len(job.rows)  # rows that have not ended
         self._rows = [_Told() for _ in job.rows]
 
-    def take(self, event: Event) -> int:
+    def take(self, event: Event | Failed) -> int:
         """Take an event of a row; returns the number of its new ids."""
+        if isinstance(event, Failed):
+            self.left = 0
+            return 0
         row, told = self.job.rows[event.index], self._rows[event.index]
         before, told.written = told.written, len(row.ids) - row.drawn_count
         told.text.append(event.text)
         self.left -= event.finish_reason is not None
         return told.written - before
 
-    def news(self, index: int, now: float, rest: float) -> News | None:
-        """What is new of a row, unless the server has been told in the last seconds, and the row goes on."""
-        row, told = self.job.rows[index], self._rows[index]
-        if row.finish_reason is None and now < told.when + rest:
+    def tell(self, event: Event | Failed, now: float, rest: float) -> News | Lost | None:
+        """What the server is told of an event: nothing if it knows of the last seconds, and the row goes on."""
+        if isinstance(event, Failed):
+            return Lost(self.number, failure(event.error))
+        row, told = self.job.rows[event.index], self._rows[event.index]
+        if event.finish_reason is None and now < told.when + rest:
             return None
         ids, text, is_first = row.written[told.ids :], "".join(told.text), not told.ids
         told.ids, told.text, told.when = told.written, [], now
-        ending = row.ending if row.finish_reason else None
-        return News(self.number, index, self.job.began, text, ids, is_first, ending)
+        ending = None if event.finish_reason is None else row.ending
+        return News(self.number, event.index, self.job.began, text, ids, is_first, ending)
 
 
 class _Told:
@@ -251,21 +256,27 @@ class _Work:
                 began = perf_counter()
                 if events := run.batching.turn():
                     now, rest = perf_counter(), REST_PER_ROW * run.batching.running
-                    ids = sum(self._order_of[event.job].take(event) for event in events if isinstance(event, Event))
-                    news = [each for event in events if (each := self._tell(event, now, rest)) is not None]
+                    orders = [self._order_of[event.job] for event in events]
+                    ids = sum(order.take(event) for order, event in zip(orders, events, strict=True))
+                    told = [order.tell(event, now, rest) for order, event in zip(orders, events, strict=True)]
+                    news = [each for each in told if each is not None]
                     self._pipe.send(Report(model, now - began, len(events), ids, run.batching.running, news))
+                    for order in orders:
+                        if not order.left and order.number in self._orders:
+                            del self._orders[order.number], self._order_of[order.job]
 
     def _obey(self) -> None:
         """Do what was ordered; wait for an order if there is nothing else to do."""
         is_idle = not any(run.batching.running or run.batching.waiting for run in self._runs)
         while is_idle or self._pipe.poll():
-            order: Add | Cancel = self._pipe.recv()
-            if isinstance(order, Add):
-                self._add(order)
-                is_idle = False
-            elif found := self._orders.get(order.number):  # otherwise it has ended meanwhile
-                self._runs[found.model].batching.cancel(found.job)
-                is_idle = False
+            orders: list[Add | Cancel] = self._pipe.recv()
+            for order in orders:
+                if isinstance(order, Add):
+                    self._add(order)
+                    is_idle = False
+                elif found := self._orders.get(order.number):  # otherwise it has ended meanwhile
+                    self._runs[found.model].batching.cancel(found.job)
+                    is_idle = False
 
     def _add(self, order: Add) -> None:
         run = self._runs[order.model]
@@ -274,17 +285,3 @@ class _Work:
         job = run.batching.prepare(request)  # as the server did, which has let it in
         self._orders[order.number] = self._order_of[job] = _Order(order.number, order.model, job)
         run.batching.add(job)
-
-    def _tell(self, event: Event | Failed, now: float, rest: float) -> News | Lost | None:
-        """What the server is told of an event."""
-        order = self._order_of[event.job]
-        if isinstance(event, Failed):
-            self._forget(order)
-            return Lost(order.number, failure(event.error))
-        news = order.news(event.index, now, rest)
-        if not order.left:
-            self._forget(order)
-        return news
-
-    def _forget(self, order: _Order) -> None:
-        del self._orders[order.number], self._order_of[order.job]

@@ -6,8 +6,8 @@ import asyncio
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -49,7 +49,8 @@ class Worker:
         self.rows = 0
         self.running: dict[int, int] = {}
         self._share = share
-        self._orders: SimpleQueue[Add | Cancel | None] = SimpleQueue()
+        self._orders: list[Add | Cancel] = []  # that were not handed to the thread that sends them
+        self._sent: SimpleQueue[list[Add | Cancel] | None] = SimpleQueue()
         self._pipe, other = Pipe()
         cores = max(1, usable_cores() // share)
         self._process = start_process(work, other, cores, cores=cores)
@@ -90,19 +91,25 @@ class Worker:
 
         def send() -> None:
             with suppress(OSError):  # it has died, which the other thread sees
-                while (order := self._orders.get()) is not None:
-                    self._pipe.send(order)
+                while (orders := self._sent.get()) is not None:
+                    self._pipe.send(orders)
 
         for target in (receive, send):
             threading.Thread(target=target, name="textgen-worker", daemon=True).start()
 
-    def order(self, order: Add | Cancel) -> None:
-        """Send an order; a process that is busy takes it later."""
-        self._orders.put(order)
+    def order(self, order: Add | Cancel, loop: asyncio.AbstractEventLoop) -> None:
+        """Send an order, with others of this round of the event loop; a process that is busy takes it later."""
+        if not self._orders:
+            loop.call_soon(self._send)
+        self._orders.append(order)
+
+    def _send(self) -> None:
+        self._sent.put(self._orders)
+        self._orders = []
 
     def end(self) -> None:
         """End the process."""
-        self._orders.put(None)
+        self._sent.put(None)
         self._process.kill()  # what it has still to say, nobody waits for
         self._process.join(LAST_SECONDS)
 
@@ -110,6 +117,19 @@ class Worker:
         self._process.join(LAST_SECONDS)
         code = self._process.exitcode or 0
         return f"killed by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"exit code {code}"
+
+
+@contextmanager
+def start_workers(number: int) -> Iterator[list[Worker]]:
+    """Starts workers, none instead of a single one, and ends them with the ``with`` block."""
+    found: list[Worker] = []
+    try:
+        for _ in range(number if number > 1 else 0):
+            found.append(Worker(number))
+        yield found
+    finally:
+        for worker in found:
+            worker.end()
 
 
 @dataclass(eq=False)
@@ -168,12 +188,12 @@ class Workers:
         for part in parts.values():
             part.left = len(part.rows)
             self._parts[part.number] = part
-            part.worker.order(Add.of(part.number, model, job.request, part.rows))
+            part.worker.order(Add.of(part.number, model, job.request, part.rows), self._loop)
 
     def cancel(self, model: int, job: Job) -> None:
         """End the rows of a job of a model before its next turn."""
         for part in self._parts_of.get(job, ()):
-            part.worker.order(Cancel(part.number))
+            part.worker.order(Cancel(part.number), self._loop)
 
     def running(self, model: int) -> int:
         """The number of rows that a model reads or writes."""
@@ -205,13 +225,14 @@ class Workers:
 
     def _hand_out(self) -> None:
         """Hand out some news, and the others once the event loop has looked whether requests have come."""
-        for _ in range(AT_ONCE):
-            if not self._first and not self._later:
-                return
+        events: dict[int, list[Event | Failed]] = {}
+        for _ in range(min(AT_ONCE, len(self._first) + len(self._later))):
             model, told = (self._first or self._later).popleft()
             if (event := self._event(told)) is not None:
-                self._take([Turn(model, [event], 0, NOTHING)])
-        self._loop.call_soon(self._hand_out)
+                events.setdefault(model, []).append(event)
+        self._take([Turn(model, some, 0, NOTHING) for model, some in events.items()])
+        if self._first or self._later:
+            self._loop.call_soon(self._hand_out)
 
     def _event(self, told: News | Lost) -> Event | Failed | None:
         """What has happened to a job; ``None`` if another part of it has failed before."""

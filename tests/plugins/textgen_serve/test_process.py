@@ -72,6 +72,8 @@ def before(folder):
 
 MISTAKES = [
     (["nowhere"], "nowhere"),
+    (["nowhere", "--workers", "2"], "nowhere"),
+    ([TREES, "--workers", "0"], "--workers"),
     ([TREES, TREES], "two runs are called lstm-trees; name one of them, as in other=lstm-trees"),
     ([TREES, "--host", "192.0.2.1"], "cannot listen on 192.0.2.1"),
     ([TREES, "--port", "65536"], "--port"),
