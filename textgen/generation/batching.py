@@ -35,6 +35,10 @@ FIRST_STEPS, MOST_STEPS_TO_END, MOST_STEPS_WRITTEN = 4, 64, 512
 #: so that it stays a tenth.
 SECONDS_PER_ROW = 2e-4
 
+#: By the clock: seconds of a turn for which new rows can wait: they have no first chunk of their own then, which costs
+#: as much as some chunks of a small model.
+SHORT_TURN = 0.01
+
 #: By the clock: how fast a quick chunk is forgotten; by half in fifteen chunks, if all others take longer.
 FORGETS = 1.05
 
@@ -250,6 +254,8 @@ class Batching:
 
     def _begin(self, ready: Reading) -> Iterable[Event | Failed]:
         group = ready.begin(self._forbidden)
+        if self._clock is not None and self._clock.turn(self.running) <= SHORT_TURN:
+            group.is_new = False
         self._writing.append(group)
         return self._tell(group, [row.rest() if row.finish_reason else "" for row in group.rows])
 
@@ -352,8 +358,11 @@ class Clock:
     def steps(self, group: Group, most: int, share: float = 1.0) -> int | None:
         """The number of steps that take a share of the time, from 1 to ``most``; ``None`` before it is known."""
         quickest = self._quickest.get(_size(group))
-        seconds = max(self._seconds, SECONDS_PER_ROW * len(group.rows))
-        return None if quickest is None else int(np.clip(share * seconds / quickest, 1, most))
+        return None if quickest is None else int(np.clip(share * self.turn(len(group.rows)) / quickest, 1, most))
+
+    def turn(self, rows: int) -> float:
+        """The seconds of a turn of so many rows."""
+        return max(self._seconds, SECONDS_PER_ROW * rows)
 
     def note(self, group: Group, seconds: float) -> None:
         """Note the time of a step. The first one of its kind does not count: it prepares what later ones use."""

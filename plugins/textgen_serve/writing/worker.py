@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 #: what is asked for to come in, without waiting for the writing.
 NICENESS = 5
 
-#: Seconds of a turn: fewer than without workers, since each waits for the cores at times.
-SECONDS = 0.01
+#: Seconds of a turn: fewer than without workers, since each waits for the cores at times; and so few that new rows need
+#: no turn of their own.
+SECONDS = 0.005
 
 #: Seconds, per row that is written, between two news of a row: the server does not send them to clients faster.
 REST_PER_ROW = 5e-4

@@ -210,6 +210,20 @@ def test_chunks_are_as_long_as_fits_into_a_turn(timed, tokenizer, boundaries):
     assert timed.written == [(5, 8), (5, 4), (5, 4), (5, 4), (5, 4)]
 
 
+def test_new_rows_have_no_first_chunk_of_their_own_where_turns_are_short(timed, tokenizer, boundaries):
+    batching = Batching(timed, tokenizer, boundaries, seconds=0.0085)
+    jobs = [batching.prepare(request("a", length=400, ignore_eos=True, seed=seed)) for seed in range(3)]
+    batching.add(jobs[0])
+    for _ in range(4):
+        batching.turn()
+    assert timed.written == [(1, 8), (1, 8), (1, 8), (1, 8)]
+    batching.add(jobs[1])
+    batching.add(jobs[2])
+    batching.turn()
+    batching.turn()
+    assert timed.written[4:6] == [(3, 8), (3, 8)]  # the time of a step of so many is not known yet
+
+
 def test_a_disturbed_chunk_does_not_make_the_next_ones_short(timed, tokenizer, boundaries):
     batching = Batching(timed, tokenizer, boundaries, seconds=0.0205)
     batching.add(batching.prepare(request("a", length=10_000, ignore_eos=True)))
