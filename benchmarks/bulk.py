@@ -18,7 +18,7 @@ from benchmarks.report import Claim, Figures
 
 #: Names of a job, and rounds.
 NAMES, QUICK_NAMES = 1_000_000, 50_000
-ROUNDS, QUICK_ROUNDS = 3, 1
+ROUNDS, QUICK_ROUNDS = 2, 1
 
 #: Names of the small job, by which growth of memory is seen.
 FEW = 10_000
