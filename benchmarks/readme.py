@@ -24,6 +24,7 @@ MODULES = (
     "generation",
     "throughput",
     "serving",
+    "bulk",
     "training",
     "learning",
     "startup",
