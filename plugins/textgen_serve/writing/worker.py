@@ -13,16 +13,12 @@ from dataclasses import replace
 from math import inf
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from textgen import Event, Failed, Job, Request, TextGenerator, limit_cores, use_plugins
 from textgen_serve.metrics import log_error
 from textgen_serve.protocol.errors import RequestError
 from textgen_serve.served_run import ServedRun, failure
-
-if TYPE_CHECKING:
-    from textgen.generation.row import Ending
-
 
 #: How much less of the cores a worker gets than the server where both want them: what has been written is to leave, and
 #: what is asked for to come in, without waiting for the writing.
@@ -111,7 +107,7 @@ class News(NamedTuple):
         text: new text.
         ids: that were written since.
         is_first: whether they are the first ones.
-        ending: what the row has become, once it has ended.
+        ending: what the row has become, once it has ended; ``None`` before. For ``Row.follow``.
     """
 
     number: int
@@ -120,7 +116,7 @@ class News(NamedTuple):
     text: str
     ids: list[int]
     is_first: bool
-    ending: Ending | None
+    ending: Any
 
 
 class Lost(NamedTuple):
