@@ -190,8 +190,7 @@ class _Worker:
 @contextmanager
 def _limited(cores: int) -> Iterator[None]:
     """Limits the cores of this process inside the ``with`` block."""
-    before = usable_cores()
-    limit_cores(cores)
+    before = limit_cores(cores)
     try:
         yield
     finally:

@@ -43,14 +43,18 @@ ROOT = Path("/")
 _limit: int | None = None
 
 
-def limit_cores(number: int) -> None:
+def limit_cores(number: int | None) -> int | None:
     """Lets :func:`usable_cores` count at most so many: others beside this process use the rest.
 
     Args:
-        number: at least 1.
+        number: at least 1; ``None`` for no limit.
+
+    Returns:
+        The limit before.
     """
-    global _limit  # noqa: PLW0603 - one per process
-    _limit = number
+    global _limit
+    before, _limit = _limit, number
+    return before
 
 
 def usable_cores() -> int:
