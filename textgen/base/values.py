@@ -36,8 +36,6 @@ def plain(value: Any) -> Any:
         OptionError: if the value contains itself, is nested too deeply, has more than :data:`MOST_ITEMS` items that are
             not in memory, or fails to tell what is in it.
     """
-    if type(value) in _PLAIN:
-        return value
     kind = type(value).__name__
     try:
         return _plain(value)

@@ -266,7 +266,7 @@ class Writing(Group):
         return found
 
     def _write_block(self, randoms: NDArray[np.float32], *, in_graph: bool) -> Block:
-        """Write a step per row and random number; rows that have ended only repeat their end."""
+        """Write one id per row and random number; what follows the end of a row has no meaning."""
         generate = self._runtime.generate if in_graph else partial(Runtime.generate, self._runtime)
         last_ids, state, draw = self._last_ids, self._state, self._draw
         steps, rows = randoms.shape

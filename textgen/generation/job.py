@@ -11,7 +11,7 @@ from textgen.generation.continuation import Continuation
 from textgen.generation.prompts import ReadPrompt
 from textgen.generation.request import FinishReason, Generation, Request
 from textgen.generation.row import Row
-from textgen.text.labels import label_of, labels_of
+from textgen.text.labels import label_of
 from textgen.text.tokenizer import Tokenizer
 from textgen.text.vocabulary import Unknown
 
@@ -39,7 +39,6 @@ class Job:
         self.began: float | None = None
         self._read = read
         self._tokenizer = tokenizer
-        self._has_labels = bool(labels_of(tokenizer))
         self._left = len(self.rows)
 
     @property
@@ -73,20 +72,18 @@ class Job:
         """The text of a row that has ended, by its index in the request."""
         request, row = self.request, self.rows[index]
         assert row.finish_reason is not None
-        label = None
-        if self._has_labels:  # it comes first, or somewhere in the text that the row continues
-            before = request.continuation.seen if request.continuation else ()
-            label = label_of(self._tokenizer, [*before, int(row.prompt_ids[0])])
+        before = request.continuation.seen if request.continuation else ()
         return Generation(
             prompt=request.prompts[row.index],
-            label=label,
+            # The label comes first, or somewhere in the text that the row continues.
+            label=label_of(self._tokenizer, [*before, int(row.prompt_ids[0])]),
             text=row.text,
             ids=tuple(row.ids),
             seed=request.seed,
             row=row.seed,
             sampler=request.chains[row.index].text,
             finish_reason=row.finish_reason,
-            unknown=self._read[index].unknown,
+            unknown=self.unknown(index),
             log_probability=row.log_probability if request.score else None,
             tokens=row.tokens() if request.score else None,
             continuation=_continuation(row),

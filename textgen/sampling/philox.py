@@ -60,7 +60,7 @@ def _blocks(keys: Words, counters: Words) -> Words:
         for high, word, key in ((high_1, word_1, keys[0]), (high_0, word_3, keys[1])):
             np.bitwise_xor(high, word, out=high)
             np.bitwise_xor(high, key, out=high)
-        # What the products were of is no longer needed: it has the next ones.
+        # The next products overwrite the words that these were computed from.
         word_0, word_1, word_2, word_3, high_0, low_0, high_1, low_1 = (
             *(high_1, low_1, high_0, low_0),
             *(word_0, word_1, word_2, word_3),
