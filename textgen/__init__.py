@@ -21,6 +21,7 @@ _HOMES = {
     "textgen.files.folders": ("write_folder", "write_sums"),
     "textgen.base.machine": (
         "distribution_version",
+        "killer_of",
         "limit_cores",
         "parse_device",
         "signals_handled",

@@ -13,6 +13,7 @@ from textgen.base.console import show_progress as show_progress
 from textgen.base.environment import cache_folder as cache_folder
 from textgen.base.environment import keep_in_cache as keep_in_cache
 from textgen.base.machine import distribution_version as distribution_version
+from textgen.base.machine import killer_of as killer_of
 from textgen.base.machine import limit_cores as limit_cores
 from textgen.base.machine import parse_device as parse_device
 from textgen.base.machine import signals_handled as signals_handled

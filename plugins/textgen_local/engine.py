@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import Field
 
-from textgen import Chunk, Engine, Work, Written, limit_cores, notice, start_process, usable_cores
+from textgen import Chunk, Engine, Work, Written, killer_of, limit_cores, notice, start_process, usable_cores
 from textgen.errors import TextgenError
 from textgen.options import Options
 
@@ -151,8 +151,8 @@ class _Pool:
         place = worker.place
         assert place is not None
         place.deaths += 1
-        code = worker.process.exitcode or 0
-        how = f"was killed by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"ended with code {code}"
+        killer = killer_of(worker.process.exitcode)
+        how = f"was killed by {killer}" if killer else f"ended with code {worker.process.exitcode}"
         where = f"rows {place.chunk.first:,} to {place.chunk.first + place.chunk.size - 1:,}"
         if place.deaths == DEATHS:
             raise TextgenError(
@@ -183,7 +183,7 @@ class _Worker:
     def __init__(self, work: bytes, cores: int) -> None:
         self.place: _Place | None = None
         self.connection, other = connection.Pipe()
-        self.process = start_process(_serve, other, work, cores, cores=cores)
+        self.process = start_process(_serve, other, work, cores=cores)
         other.close()  # so that the end of the process closes the pipe
 
 
@@ -211,10 +211,9 @@ class _Failure:
         return RuntimeError(f"a worker failed:\n{self._traceback}")
 
 
-def _serve(pipe: Any, pickled: bytes, cores: int) -> None:
+def _serve(pipe: Any, pickled: bytes) -> None:
     """The life of a worker; it ends with the process that started it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
-    limit_cores(cores)
     try:
         work = pickle.loads(pickled)
     except Exception as error:

@@ -136,7 +136,7 @@ class Server(uvicorn.Server):
                     await desk.drained(0)
                     break
         await super().shutdown(sockets)
-        desk.stop()
+        desk.engine.stop()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

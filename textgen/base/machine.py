@@ -127,14 +127,25 @@ def start_process(target: Callable[..., object], *arguments: object, cores: int)
     Args:
         target: a function of a module; what this process runs as its script is not run there.
         arguments: of the function; they are pickled.
-        cores: that the process is to use. Its function still has to call :func:`limit_cores`.
+        cores: that the process is to use.
     """
     from multiprocessing import get_context
 
-    process = get_context("spawn").Process(target=target, args=arguments, daemon=True)
+    process = get_context("spawn").Process(target=_begin, args=(cores, target, *arguments), daemon=True)
     with _environment(dict.fromkeys(THREADS, str(cores))), _without_main():
         process.start()
     return process
+
+
+def _begin(cores: int, target: Callable[..., object], *arguments: object) -> None:
+    """What a process that was started anew does."""
+    limit_cores(cores)
+    target(*arguments)
+
+
+def killer_of(code: int | None) -> str | None:
+    """The signal that killed a process, by its exit code, as in ``signal 9 (Killed)``; ``None`` if none did."""
+    return f"signal {-code} ({signal.strsignal(-code)})" if code is not None and code < 0 else None
 
 
 @contextmanager

@@ -136,8 +136,13 @@ class Engine:
             self._errands.append((steps, future))
 
     def _tell(self, function: Callable[..., object], *arguments: object) -> None:
-        with suppress(RuntimeError):  # the event loop has ended
-            self._loop.call_soon_threadsafe(function, *arguments)
+        tell(self._loop, function, *arguments)
+
+
+def tell(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *arguments: object) -> None:
+    """Have a function called in an event loop, from another thread; nothing if the loop has ended."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(function, *arguments)
 
 
 def _settle(future: asyncio.Future[Any], result: object, error: Exception | None) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 from typing import NamedTuple
 
-from textgen import Failed, Job
+from textgen import Event, Failed, Job
 from textgen_serve.metrics import Metrics
 from textgen_serve.protocol.errors import RETRY_AFTER, RequestError, unavailable
 from textgen_serve.served_run import ServedRun, failure
 from textgen_serve.writing.engine import Engine, Turn
 from textgen_serve.writing.workers import Worker, Workers
+
+#: Events that are handed out at once: those of hundreds of rows take so long that new requests would wait.
+AT_ONCE = 32
 
 
 class Piece(NamedTuple):
@@ -74,16 +78,19 @@ class Writing:
         """Whether its client will get nothing more of it."""
         return self.has_ended or self.error is not None
 
-    def take(self, index: int, text: str, *, is_last: bool) -> int:
-        """Take new text of a row; returns the number of its new ids."""
+    def count(self, index: int) -> int:
+        """The number of ids of a row that were not counted yet."""
+        before, self._counts[index] = self._counts[index], len(self.job.rows[index].ids)
+        return self._counts[index] - before
+
+    def take(self, index: int, text: str, *, is_last: bool) -> None:
+        """Take new text of a row."""
         self._pending.setdefault(index, []).append(text)
         if is_last:
             self._ended.add(index)
             self._left -= 1
         if self._left == 0 or (self._streams and perf_counter() >= self.rests_until):
             self._news.set()
-        before, self._counts[index] = self._counts[index], len(self.job.rows[index].ids)
-        return self._counts[index] - before
 
     def fail(self, error: RequestError) -> None:
         """End it before its time."""
@@ -140,6 +147,8 @@ class Desk:
         self._most_waiting = most_waiting
         self._rows = dict.fromkeys(runs, 0)
         self._writings: dict[Job, Writing] = {}
+        self._first: deque[Event | Failed] = deque()  # of requests whose clients have got no text so far
+        self._later: deque[Event | Failed] = deque()
         self._is_empty = asyncio.Event()
         self._is_empty.set()
         self._model_of = {run: model for model, run in enumerate(runs)}
@@ -204,11 +213,6 @@ class Desk:
             self._end_all(unavailable("the server is shutting down", "shutting_down"))
             await asyncio.sleep(0)
 
-    def stop(self) -> None:
-        """End the engine and the workers."""
-        self._writer.stop()
-        self.engine.stop()
-
     def refresh(self) -> None:
         """Bring the gauges up to date."""
         self._metrics.tasks.set(len(asyncio.all_tasks()))
@@ -220,28 +224,39 @@ class Desk:
             self._metrics.rows_running.labels(run.name).set(self._writer.running(model))
 
     def _take(self, turns: list[Turn]) -> None:
-        """Hand out what the turns of the models did."""
-        now = perf_counter()
+        """Take what the turns of the models did."""
+        is_handing_out = bool(self._first or self._later)
         for turn in turns:
-            ids = rows = 0
-            for event in turn.events:
-                writing = self._writings[event.job]
-                if isinstance(event, Failed):
-                    writing.lose(failure(event.error))
-                else:
-                    if writing.is_wanted and not writing.has_text:
-                        self._note_first(writing, now)
-                    ids += writing.take(event.index, event.text, is_last=event.finish_reason is not None)
-                    rows += 1
-                if writing.has_ended and not writing.is_wanted:
-                    del self._writings[event.job]
+            events = [event for event in turn.events if isinstance(event, Event)]
+            ids = sum(self._writings[event.job].count(event.index) for event in events)
             name = self._runs[turn.model].name
-            if ids:
-                self._metrics.generation_tokens.labels(name).inc(ids)
-            rows, ids = turn.written or (rows, ids)
+            self._metrics.generation_tokens.labels(name).inc(ids)
+            rows, ids = turn.written or (len(events), ids)
             if ids:
                 self._metrics.iteration.labels(name).observe(ids)
                 self._metrics.inter_token.labels(name).observe(turn.seconds * rows / ids)
+            for event in turn.events:
+                is_first = isinstance(event, Event) and not self._writings[event.job].has_text
+                (self._first if is_first else self._later).append(event)
+        if not is_handing_out:
+            self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Hand out some events, and the others once the event loop has looked whether requests have come."""
+        now = perf_counter()
+        for _ in range(min(AT_ONCE, len(self._first) + len(self._later))):
+            event = (self._first or self._later).popleft()
+            writing = self._writings[event.job]
+            if isinstance(event, Failed):
+                writing.lose(failure(event.error))
+            else:
+                if writing.is_wanted and not writing.has_text:
+                    self._note_first(writing, now)
+                writing.take(event.index, event.text, is_last=event.finish_reason is not None)
+            if writing.has_ended and not writing.is_wanted:
+                del self._writings[event.job]
+        if self._first or self._later:
+            asyncio.get_running_loop().call_soon(self._hand_out)
 
     def _note_first(self, writing: Writing, now: float) -> None:
         """Note that the first text of a request has come: its prompts have been read."""

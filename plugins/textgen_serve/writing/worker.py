@@ -15,7 +15,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from textgen import Event, Failed, Job, Request, TextGenerator, limit_cores, use_plugins
+from textgen import Event, Failed, Job, Request, TextGenerator, use_plugins
 from textgen_serve.metrics import log_error
 from textgen_serve.protocol.errors import RequestError
 from textgen_serve.served_run import ServedRun, failure
@@ -106,7 +106,6 @@ class News(NamedTuple):
         began: when the job began, by ``perf_counter``, which all processes of a machine share.
         text: new text.
         ids: that were written since.
-        is_first: whether they are the first ones.
         ending: what the row has become, once it has ended; ``None`` before. For ``Row.follow``.
     """
 
@@ -115,7 +114,6 @@ class News(NamedTuple):
     began: float | None
     text: str
     ids: list[int]
-    is_first: bool
     ending: Any
 
 
@@ -146,11 +144,10 @@ class Report(NamedTuple):
     news: list[News | Lost]
 
 
-def work(pipe: Any, cores: int) -> None:
+def work(pipe: Any) -> None:
     """The life of a worker, which ends with the server: it gets a :class:`Setup`, says that it is ready, and writes."""
     for number in (signal.SIGINT, signal.SIGTERM):  # they reach all processes of a group; the server ends the others
         signal.signal(number, signal.SIG_IGN)
-    limit_cores(cores)
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     with suppress(EOFError, ConnectionError):  # the server has ended
@@ -207,10 +204,10 @@ class _Order:
         row, told = self.job.rows[event.index], self._rows[event.index]
         if event.finish_reason is None and now < told.when + rest:
             return None
-        ids, text, is_first = row.written[told.ids :], "".join(told.text), not told.ids
+        ids, text = row.written[told.ids :], "".join(told.text)
         told.ids, told.text, told.when = told.written, [], now
         ending = None if event.finish_reason is None else row.ending
-        return News(self.number, event.index, self.job.began, text, ids, is_first, ending)
+        return News(self.number, event.index, self.job.began, text, ids, ending)
 
 
 class _Told:

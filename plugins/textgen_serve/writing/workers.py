@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,20 +12,14 @@ from itertools import count
 from multiprocessing import Pipe
 from queue import SimpleQueue
 
-from textgen import Event, Failed, Job, start_process, usable_cores
+from textgen import Event, Failed, Job, killer_of, start_process, usable_cores
 from textgen.errors import UnavailableError
 from textgen_serve.served_run import ServedRun
-from textgen_serve.writing.engine import Turn
+from textgen_serve.writing.engine import Turn, tell
 from textgen_serve.writing.worker import Add, Cancel, Lost, News, Report, Setup, work
 
 #: Seconds that a worker may take to end.
 LAST_SECONDS = 5
-
-#: News that are handed out at once: those of hundreds of rows take so long that new requests would wait.
-AT_ONCE = 32
-
-#: Written by a turn that is known already.
-NOTHING = (0, 0)
 
 
 class WorkerDied(Exception):
@@ -52,8 +44,7 @@ class Worker:
         self._orders: list[Add | Cancel] = []  # that were not handed to the thread that sends them
         self._sent: SimpleQueue[list[Add | Cancel] | None] = SimpleQueue()
         self._pipe, other = Pipe()
-        cores = max(1, usable_cores() // share)
-        self._process = start_process(work, other, cores, cores=cores)
+        self._process = start_process(work, other, cores=max(1, usable_cores() // share))
         other.close()  # so that the end of the process closes the pipe
 
     def set_up(self, runs: Sequence[ServedRun]) -> None:
@@ -78,16 +69,17 @@ class Worker:
         """Begin to send orders, and to take reports.
 
         Args:
-            take: called with a report, in a thread.
-            lose: called when the process has ended, in a thread.
+            take: called in the event loop with a report.
+            lose: called in the event loop when the process has ended.
         """
+        loop = asyncio.get_running_loop()
 
         def receive() -> None:
             try:
                 while True:
-                    take(self._pipe.recv())
+                    tell(loop, take, self._pipe.recv())
             except (EOFError, OSError):
-                lose(WorkerDied(f"a worker has ended: {self._how_it_ended()}"))
+                tell(loop, lose, WorkerDied(f"a worker has ended: {self._how_it_ended()}"))
 
         def send() -> None:
             with suppress(OSError):  # it has died, which the other thread sees
@@ -97,10 +89,10 @@ class Worker:
         for target in (receive, send):
             threading.Thread(target=target, name="textgen-worker", daemon=True).start()
 
-    def order(self, order: Add | Cancel, loop: asyncio.AbstractEventLoop) -> None:
+    def order(self, order: Add | Cancel) -> None:
         """Send an order, with others of this round of the event loop; a process that is busy takes it later."""
         if not self._orders:
-            loop.call_soon(self._send)
+            asyncio.get_running_loop().call_soon(self._send)
         self._orders.append(order)
 
     def _send(self) -> None:
@@ -115,8 +107,8 @@ class Worker:
 
     def _how_it_ended(self) -> str:
         self._process.join(LAST_SECONDS)
-        code = self._process.exitcode or 0
-        return f"killed by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"exit code {code}"
+        killer = killer_of(self._process.exitcode)
+        return f"killed by {killer}" if killer else f"exit code {self._process.exitcode}"
 
 
 @contextmanager
@@ -165,15 +157,11 @@ class Workers:
     ) -> None:
         self._workers = workers
         self._take = take
-        self._fail = fail
-        self._loop = asyncio.get_running_loop()
         self._numbers = count()
         self._parts: dict[int, _Part] = {}
         self._parts_of: dict[Job, list[_Part]] = {}
-        self._first: deque[tuple[int, News | Lost]] = deque()  # of rows that nothing is known of
-        self._later: deque[tuple[int, News | Lost]] = deque()
         for worker in workers:
-            worker.listen(partial(self._tell, self._arrive, worker), partial(self._tell, self._lose))
+            worker.listen(partial(self._arrive, worker), fail)
 
     def add(self, model: int, job: Job) -> None:
         """Have a job written by a model."""
@@ -188,51 +176,22 @@ class Workers:
         for part in parts.values():
             part.left = len(part.rows)
             self._parts[part.number] = part
-            part.worker.order(Add.of(part.number, model, job.request, part.rows), self._loop)
+            part.worker.order(Add.of(part.number, model, job.request, part.rows))
 
     def cancel(self, model: int, job: Job) -> None:
         """End the rows of a job of a model before its next turn."""
         for part in self._parts_of.get(job, ()):
-            part.worker.order(Cancel(part.number), self._loop)
+            part.worker.order(Cancel(part.number))
 
     def running(self, model: int) -> int:
         """The number of rows that a model reads or writes."""
         return sum(worker.running.get(model, 0) for worker in self._workers)
 
-    def stop(self) -> None:
-        """End the workers."""
-        self._fail = lambda error: None
-        for worker in self._workers:
-            worker.end()
-
-    def _tell(self, function: Callable[..., object], *arguments: object) -> None:
-        with suppress(RuntimeError):  # the event loop has ended
-            self._loop.call_soon_threadsafe(function, *arguments)
-
-    def _lose(self, error: WorkerDied) -> None:
-        self._fail(error)
-
     def _arrive(self, worker: Worker, report: Report) -> None:
         """Take over what a turn of a worker did."""
         worker.running[report.model] = report.running
-        self._take([Turn(report.model, [], report.seconds, (report.rows, report.ids))])
-        is_handing_out = bool(self._first or self._later)
-        for each in report.news:
-            is_first = isinstance(each, News) and each.is_first
-            (self._first if is_first else self._later).append((report.model, each))
-        if not is_handing_out:
-            self._hand_out()
-
-    def _hand_out(self) -> None:
-        """Hand out some news, and the others once the event loop has looked whether requests have come."""
-        events: dict[int, list[Event | Failed]] = {}
-        for _ in range(min(AT_ONCE, len(self._first) + len(self._later))):
-            model, told = (self._first or self._later).popleft()
-            if (event := self._event(told)) is not None:
-                events.setdefault(model, []).append(event)
-        self._take([Turn(model, some, 0, NOTHING) for model, some in events.items()])
-        if self._first or self._later:
-            self._loop.call_soon(self._hand_out)
+        events = [event for each in report.news if (event := self._event(each)) is not None]
+        self._take([Turn(report.model, events, report.seconds, (report.rows, report.ids))])
 
     def _event(self, told: News | Lost) -> Event | Failed | None:
         """What has happened to a job; ``None`` if another part of it has failed before."""
