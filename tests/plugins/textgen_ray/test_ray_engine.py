@@ -113,9 +113,22 @@ def test_two_processes_that_ray_starts_train_the_run_of_one(
         assert together[name] == pytest.approx(alone[name], rel=1e-5)
 
 
-def test_workers_and_a_node_that_are_killed_change_no_byte(write, nodes: tuple[Node, Node], tmp_path: Path) -> None:
+def test_workers_and_a_node_that_are_killed_change_no_byte(
+    write, connected, nodes: tuple[Node, Node], tmp_path: Path
+) -> None:
     options = {"num": 40_000, "shard_rows": 400}
     alone = write(tmp_path / "alone", engine="local", workers=1, **{**options, "engine_options": {}})
+    # a job may end before a slow machine has started the worker of its second node: both write before it begins
+    began: set[Node] = set()
+    for attempt in range(50):
+        write(
+            tmp_path / f"warm-{attempt}",
+            engine="ray",
+            progress=lambda *_: began.update(node for node in nodes if node.writing),
+            **{**options, "num": 4_000},
+        )
+        if len(began) == len(nodes):
+            break
     victims = [(400, nodes[0], False), (4_000, nodes[1], False), (10_000, nodes[1], True)]
 
     def progress(step: str, done: int, total: int) -> None:
