@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -66,6 +66,7 @@ class OnnxRuntime(Runtime):
         self._writes_blocks = device != "cpu" if blocks is None else blocks
         self._blocks: dict[tuple[int, str, int], BlockLoop] = {}  # by the process that opened them
         self._outside: set[tuple[str, ...]] = set()  # chains that no graph can have inside
+        self._names: dict[Hashable, str] = {}  # of graphs that have a chain inside, by all that is fixed in them
 
     @classmethod
     def open(cls, artifact: Artifact, make_model: Callable[[], Model], device: str = "auto") -> Self:
@@ -173,6 +174,9 @@ class OnnxRuntime(Runtime):
 
     def _generating_graph(self, draw: Draw) -> str | None:
         """The name of a graph that has the chain inside, built if need be; ``None`` if it cannot be."""
+        key = draw.chain.form, draw.forbidden.tobytes()
+        if key in self._names:
+            return self._names[key]
         if draw.chain.names in self._outside:
             return None
         if not self._graphs.about.is_built:
@@ -186,6 +190,7 @@ class OnnxRuntime(Runtime):
                 self._outside.add(draw.chain.names)
                 notice(f"{error}; the loop runs outside of the graph, more slowly")
                 return None
+        self._names[key] = name
         return name
 
     def _block_loop(self, graph: str, draw: Draw, steps: int) -> BlockLoop:

@@ -28,9 +28,6 @@ from textgen_serve.writing.scoring import TokenScorer
 #: Seconds between the comments of a stream, which keep proxies from closing it while no text comes.
 PING_EVERY = 15.0
 
-#: Events that all streams together send a second, at most: each then carries more text.
-EVENTS_PER_SECOND = 1_500
-
 #: The rest of a choice that has a text and nothing else.
 _NO_MORE = '"logprobs": null, "finish_reason": null, "stop_reason": null}'
 
@@ -176,7 +173,7 @@ class Completions:
                 await response.end("".join(events) + answer.end())
                 return
             if events:
-                writing.rests_until = perf_counter() + self._desk.count / EVENTS_PER_SECOND
+                writing.rests_until = perf_counter() + self._desk.rest
                 await response.send("".join(events).encode())
 
     def _note(self, run: ServedRun, answer: _Answer, began: float) -> None:

@@ -136,7 +136,7 @@ class Server(uvicorn.Server):
                     await desk.drained(0)
                     break
         await super().shutdown(sockets)
-        desk.engine.stop()
+        desk.stop()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

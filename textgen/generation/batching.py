@@ -36,8 +36,8 @@ FIRST_STEPS, MOST_STEPS_TO_END, MOST_STEPS_WRITTEN = 4, 64, 512
 SECONDS_PER_ROW = 2e-4
 
 #: By the clock: seconds of a turn for which new rows can wait: they have no first chunk of their own then, which costs
-#: as much as some chunks of a small model.
-SHORT_TURN = 0.01
+#: as much as some chunks of a small model. A turn with such rows is shorter instead, by this factor.
+SHORT_TURN, WITH_NEW = 0.01, 0.5
 
 #: By the clock: how fast a quick chunk is forgotten; by half in fifteen chunks, if all others take longer.
 FORGETS = 1.05
@@ -267,6 +267,7 @@ class Batching:
             chunk = group.preferred or FIRST_STEPS
         else:
             most = MOST_STEPS_WRITTEN if group.is_endless else MOST_STEPS_TO_END
+            share *= WITH_NEW if group.has_new else 1
             known = self._clock.steps(group, most, share) or STEPS_STREAMED
             chunk = group.preferred or max(FIRST_STEPS, known)
         steps = min(chunk, group.steps_left)
@@ -336,9 +337,9 @@ class Batching:
 
     def _keep(self, group: Group) -> None:
         """Drop the rows of a group that have ended."""
-        going = [row in self._job_of for row in group.rows]
-        if not all(going):
-            group.keep(np.flatnonzero(going))
+        is_going = self._job_of.__contains__
+        if not all(map(is_going, group.rows)):
+            group.keep(np.flatnonzero([*map(is_going, group.rows)]))
 
 
 class Clock:
@@ -358,7 +359,7 @@ class Clock:
     def steps(self, group: Group, most: int, share: float = 1.0) -> int | None:
         """The number of steps that take a share of the time, from 1 to ``most``; ``None`` before it is known."""
         quickest = self._quickest.get(_size(group))
-        return None if quickest is None else int(np.clip(share * self.turn(len(group.rows)) / quickest, 1, most))
+        return None if quickest is None else max(1, min(most, int(share * self.turn(len(group.rows)) / quickest)))
 
     def turn(self, rows: int) -> float:
         """The seconds of a turn of so many rows."""

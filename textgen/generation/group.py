@@ -17,7 +17,7 @@ from textgen.generation.prompts import pad_rows
 from textgen.generation.row import Row
 from textgen.generation.runtime import Block, Ids, Runtime, quiet
 from textgen.model.state import State
-from textgen.sampling.draw import Draw, uniforms
+from textgen.sampling.draw import MANY_ROWS, Draw, uniforms
 
 #: Steps per chunk if neither a request nor the runtime has a preference: of text that runs to its full length; of text
 #: that may end at any step, after which the rest of a chunk is wasted; and at first of text that is read while it is
@@ -27,6 +27,10 @@ STEPS, STEPS_TO_END, STEPS_STREAMED = 64, 16, 8
 #: Rows that have ended leave a chunk after so many of its steps, or so many steps of single rows if these are more,
 #: since a call costs as much as some of them; and if no more than this share goes on, since states are then copied.
 STEPS_TOGETHER, ROW_STEPS_TOGETHER, MOST_GOING = 4, 1024, 0.9
+
+#: Random numbers of a row that are computed at once where few rows are written, at most: setting up a row's generator
+#: takes as long as some 100 of them.
+AHEAD = 1024
 
 Places = NDArray[np.intp]
 
@@ -207,6 +211,11 @@ class Writing(Group):
         return self.rows[0].chain.form, self._scores, self.is_new
 
     @property
+    def has_new(self) -> bool:
+        """Whether nothing of one of the rows has been written yet."""
+        return any(len(row.ids) == row.drawn_count for row in self.rows)
+
+    @property
     def is_endless(self) -> bool:
         """Whether all rows are sure to be written to their full length."""
         return all(row.is_endless for row in self.rows)
@@ -252,10 +261,8 @@ class Writing(Group):
             What came of each row: its new text that can no longer change, or what was raised over it alone. If a step
             raises, no row has changed.
         """
-        seeds, starts = [row.request.seed for row in self.rows], [row.step for row in self.rows]
-        randoms = uniforms(seeds, [row.seed for row in self.rows], starts, steps)
         with quiet():
-            block = self._write_block(randoms, in_graph=in_graph)
+            block = self._write_block(self._uniforms(steps), in_graph=in_graph)
             found = [_extend(row, ids) for row, ids in zip(self.rows, block.ids.T.tolist(), strict=True)]
             for finish in (self._add_scores, self._keep_states):
                 try:
@@ -264,6 +271,20 @@ class Writing(Group):
                     found = [error] * len(self.rows)
         self._last_ids, self._state, self.is_new = block.ids[-1], block.state, False
         return found
+
+    def _uniforms(self, steps: int) -> NDArray[np.float32]:
+        """The random numbers of the next steps, ``[steps, batch]`` float32."""
+        if len(self.rows) >= MANY_ROWS:
+            return _uniforms(self.rows, steps)
+        found = [row.uniforms(steps) for row in self.rows]
+        if short := [place for place, numbers in enumerate(found) if len(numbers) < steps]:
+            rows = [self.rows[place] for place in short]
+            left = max(row.characters_left for row in rows)
+            ahead = _uniforms(rows, max(steps, min(AHEAD, left)))
+            for row, place, numbers in zip(rows, short, ahead.T.copy(), strict=True):
+                row.keep_uniforms(numbers)
+                found[place] = numbers[:steps]
+        return np.stack(found, axis=1)
 
     def _write_block(self, randoms: NDArray[np.float32], *, in_graph: bool) -> Block:
         """Write one id per row and random number; what follows the end of a row has no meaning."""
@@ -317,6 +338,11 @@ class Writing(Group):
         rest = [i for i in ended if i not in inside]
         if rest:
             _hand_out(block.state.select(rest), [self.rows[i] for i in rest])
+
+
+def _uniforms(rows: Sequence[Row], steps: int) -> NDArray[np.float32]:
+    """The random numbers of the next steps of some rows, ``[steps, rows]`` float32."""
+    return uniforms([row.request.seed for row in rows], [row.seed for row in rows], [row.step for row in rows], steps)
 
 
 def _extend(row: Row, ids: list[int]) -> str | Exception:

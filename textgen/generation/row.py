@@ -109,6 +109,7 @@ class Row:
             for start in range(0, len(prompt_ids), READ_AT_ONCE):
                 self._decoder.feed(prompt_ids[start : start + READ_AT_ONCE])
         self._lead = self.text
+        self._uniforms, self._uniforms_from = np.empty(0, np.float32), 0  # and the step of the first of them
         self._length_limit = request.length + (len(self.text) if is_drawn else 0)
         if before:
             self._end_within(len(self.text))
@@ -136,6 +137,15 @@ class Row:
         """The next step of the row's randomness; step 0 is reserved for a first id."""
         before = self.request.continuation
         return 1 + (before.step if before else 0) + len(self.ids) - self.drawn_count
+
+    def uniforms(self, steps: int) -> NDArray[np.float32]:
+        """The random numbers of the next steps, as far as they were computed before, ``[n]`` float32."""
+        first = self.step - self._uniforms_from
+        return self._uniforms[first : first + steps]
+
+    def keep_uniforms(self, numbers: NDArray[np.float32]) -> None:
+        """Keep the random numbers of the next steps, ``[n]`` float32."""
+        self._uniforms, self._uniforms_from = numbers, self.step
 
     @property
     def written(self) -> list[int]:
@@ -182,12 +192,13 @@ class Row:
         """Append drawn ids, up to the end of the row; return the new text that can no longer change."""
         self._extended_from, start, left = len(self.ids), len(self.text), self.ids_left
         new = ids[:left]
-        if is_ended := self.end_id in new:
+        if is_ended := self.end_id is not None and self.end_id in new:
             new = new[: new.index(self.end_id)]
         self.ids += new
         if new:
             self.text += self._decoder.feed(new)
-        self._end_within(start)
+        if self._search or len(self.text) >= self._length_limit:
+            self._end_within(start)
         if self.finish_reason is None and is_ended:
             self._end_document()
         if self.finish_reason is None and len(ids) >= left:

@@ -205,9 +205,9 @@ class Runtime(ABC):
                 f"what was loaded does not belong to this model: it writes the id {wrong}, but ids are from 0 to "
                 f"{self.vocab_size - 1}; export again"
             )
-        if len(draw.forbidden) and (drawn := ids[np.isin(ids, draw.forbidden)]).size:
+        if (wrong := draw.first_forbidden(ids)) is not None:
             raise ArtifactError(
-                f"what was loaded does not belong to this model: it writes the id {drawn[0]}, which is never drawn; "
+                f"what was loaded does not belong to this model: it writes the id {wrong}, which is never drawn; "
                 "export again"
             )
         return ids.astype(np.int32)

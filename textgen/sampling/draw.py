@@ -45,6 +45,8 @@ class Draw:
         if len(set(forbidden)) >= vocab_size:
             raise OptionError("every id of the vocabulary is forbidden: there is nothing to draw")
         self.forbidden = np.asarray(forbidden, dtype=np.intp)
+        self._is_forbidden = np.zeros(vocab_size, np.bool_)
+        self._is_forbidden[self.forbidden] = True
         self.seen = np.zeros((len(chains), vocab_size), np.bool_) if self.chain.uses_history else None
         self.parameters: list[dict[str, Logits]] = [
             {name: _column([chain.parameters[i][name] for chain in chains]) for name in parameters}
@@ -88,9 +90,16 @@ class Draw:
         if ids.size and not 0 <= ids.min() <= ids.max() < self._vocab_size:
             wrong = ids.min() if ids.min() < 0 else ids.max()
             raise fault_of(owner, f"drew the id {wrong}, but ids are from 0 to {self._vocab_size - 1}")
-        if len(self.forbidden) and (drawn := np.intersect1d(ids, self.forbidden)).size:
-            raise fault_of(owner, f"drew the id {drawn[0]}, which must never be drawn")
+        if (wrong := self.first_forbidden(ids)) is not None:
+            raise fault_of(owner, f"drew the id {wrong}, which must never be drawn")
         return ids.astype(np.int32, copy=False)
+
+    def first_forbidden(self, ids: NDArray[np.integer[Any]]) -> int | None:
+        """The first of some ids of the vocabulary that must never be drawn; ``None`` if all may be."""
+        if not len(self.forbidden):
+            return None
+        drawn = ids[self._is_forbidden[ids]]
+        return int(drawn[0]) if drawn.size else None
 
     def _transformed(self, owner: str, sampler: Sampler, logits: Logits, parameters: dict[str, Logits]) -> Logits:
         """What the sampler of a third party makes of logits, after a check; forbidden ids stay excluded."""

@@ -60,13 +60,19 @@ def check_signature(
 
 
 def check_outputs(
-    found: Mapping[str, Any], path: Path, spec: StateSpec, vocab_size: int, feeds: Mapping[str, NDArray[Any]]
+    found: Mapping[str, Any],
+    folder: Path,
+    graph: str,
+    spec: StateSpec,
+    vocab_size: int,
+    feeds: Mapping[str, NDArray[Any]],
 ) -> None:
     """Check the shapes of what a graph returned; those that it declares do not bind it.
 
     Args:
         found: its outputs by name, as arrays or ``OrtValue``s.
-        path: of the graph, for errors.
+        folder: of the graph, for errors.
+        graph: the name of its file.
         spec: the model's state.
         vocab_size: the model's.
         feeds: what it was run with, besides the state.
@@ -86,7 +92,7 @@ def check_outputs(
         shape = value.shape if isinstance(value, np.ndarray) else value.shape()
         if name in expected and tuple(shape) != expected[name]:
             raise ArtifactError(
-                f"{path} does not belong to this model: its output {name} is {list(shape)} instead of "
+                f"{folder / graph} does not belong to this model: its output {name} is {list(shape)} instead of "
                 f"{list(expected[name])}; export again"
             )
 

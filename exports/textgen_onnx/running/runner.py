@@ -108,7 +108,7 @@ class Runner:
             if not is_failure(error):
                 raise
             raise ArtifactError(f"{self._export.path / name} cannot be run: {reason_of(error)}; export again") from None
-        check_outputs(found, self._export.path / name, self._spec, self._vocab_size, feeds)
+        check_outputs(found, self._export.path, name, self._spec, self._vocab_size, feeds)
         values = {name.removeprefix("present."): found.pop(name) for name in present}
         return found, DeviceState(values, self.device) if self._binds else State(values)
 

@@ -13,6 +13,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from textgen import Batching, Event, Failed, Job
 
+#: Events that all streams together send a second, at most: each then carries more text.
+EVENTS_PER_SECOND = 1_000
+
 ResultT = TypeVar("ResultT")
 
 #: Reads or scores something, a piece at a time; returns the result.

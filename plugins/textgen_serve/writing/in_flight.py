@@ -13,7 +13,7 @@ from textgen import Event, Failed, Job
 from textgen_serve.metrics import Metrics
 from textgen_serve.protocol.errors import RETRY_AFTER, RequestError, unavailable
 from textgen_serve.served_run import ServedRun, failure
-from textgen_serve.writing.engine import Engine, Turn
+from textgen_serve.writing.engine import EVENTS_PER_SECOND, Engine, Turn
 from textgen_serve.writing.workers import Worker, Workers
 
 #: Events that are handed out at once: those of hundreds of rows take so long that new requests would wait.
@@ -153,12 +153,19 @@ class Desk:
         self._is_empty.set()
         self._model_of = {run: model for model, run in enumerate(runs)}
         self.engine = Engine([] if workers else [run.batching for run in runs], self._take, self._die)
-        self._writer = Workers(workers, self._take, self._die) if workers else self.engine
+        self._writer: Engine | Workers = self.engine
+        if workers:
+            self._writer = Workers(workers, self._take, self._die)
 
     @property
     def count(self) -> int:
         """The number of requests that are being written."""
         return len(self._writings)
+
+    @property
+    def rest(self) -> float:
+        """Seconds between two events of a stream; none if there are workers, which tell of a row no sooner."""
+        return self.count / EVENTS_PER_SECOND if self._writer is self.engine else 0.0
 
     @contextmanager
     def place(self, run: ServedRun, rows: int) -> Iterator[None]:
@@ -212,6 +219,11 @@ class Desk:
         except TimeoutError:
             self._end_all(unavailable("the server is shutting down", "shutting_down"))
             await asyncio.sleep(0)
+
+    def stop(self) -> None:
+        """Have nothing more written."""
+        for each in {self.engine, self._writer}:
+            each.stop()
 
     def refresh(self) -> None:
         """Bring the gauges up to date."""

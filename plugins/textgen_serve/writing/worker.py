@@ -6,6 +6,7 @@ import gc
 import os
 import pickle
 import signal
+import socket
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,6 +20,8 @@ from textgen import Event, Failed, Job, Request, TextGenerator, use_plugins
 from textgen_serve.metrics import log_error
 from textgen_serve.protocol.errors import RequestError
 from textgen_serve.served_run import ServedRun, failure
+from textgen_serve.writing.engine import EVENTS_PER_SECOND
+from textgen_serve.writing.link import Link
 
 #: How much less of the cores a worker gets than the server where both want them: what has been written is to leave, and
 #: what is asked for to come in, without waiting for the writing.
@@ -26,10 +29,7 @@ NICENESS = 5
 
 #: Seconds of a turn: fewer than without workers, since each waits for the cores at times; and so few that new rows need
 #: no turn of their own.
-SECONDS = 0.005
-
-#: Seconds, per row that is written, between two news of a row: the server does not send them to clients faster.
-REST_PER_ROW = 5e-4
+SECONDS = 0.01
 
 
 class Setup(NamedTuple):
@@ -38,11 +38,13 @@ class Setup(NamedTuple):
     Attributes:
         files: of plugins, to load.
         without: names of plugins that are not to be loaded.
+        share: the number of workers.
         runs: pickled, the arguments of each :class:`ServedRun`; plugins may be needed to load them.
     """
 
     files: Sequence[Path]
     without: Sequence[str]
+    share: int
     runs: bytes
 
     @classmethod
@@ -50,7 +52,7 @@ class Setup(NamedTuple):
         """What each of some workers serves, so that together they write as many rows as one server."""
         registry = runs[0].generator.run.registry
         described = [(run.name, run.generator, run.default_length, -(-run.most_rows // share)) for run in runs]
-        return cls(registry.files, registry.without, pickle.dumps(described))
+        return cls(registry.files, registry.without, share, pickle.dumps(described))
 
     def open(self) -> list[ServedRun]:
         """Load the runs."""
@@ -144,25 +146,26 @@ class Report(NamedTuple):
     news: list[News | Lost]
 
 
-def work(pipe: Any) -> None:
+def work(end: socket.socket) -> None:
     """The life of a worker, which ends with the server: it gets a :class:`Setup`, says that it is ready, and writes."""
     for number in (signal.SIGINT, signal.SIGTERM):  # they reach all processes of a group; the server ends the others
         signal.signal(number, signal.SIG_IGN)
     if hasattr(os, "nice"):
         os.nice(NICENESS)
+    link = Link(end)
     with suppress(EOFError, ConnectionError):  # the server has ended
-        setup: Setup = pipe.recv()
+        setup: Setup = link.receive()
         try:
             runs = setup.open()
         except Exception as error:
-            pipe.send(str(error))
+            link.send(str(error))
             return
-        pipe.send("")
+        link.send("")
         gc.freeze()
         for run in runs:
             threading.Thread(target=run.warm_up, daemon=True).start()
         try:
-            _Work(pipe, runs).go_on()
+            _Work(link, runs, setup.share).go_on()
         except (EOFError, ConnectionError):
             raise
         except BaseException as error:
@@ -186,28 +189,29 @@ class _Order:
         self.left = len(job.rows)  # rows that have not ended
         self._rows = [_Told() for _ in job.rows]
 
-    def take(self, event: Event | Failed) -> int:
-        """Take an event of a row; returns the number of its new ids."""
+    def take(self, event: Event | Failed, now: float, rest: float) -> tuple[int, News | Lost | None]:
+        """Take an event of a row.
+
+        Returns:
+            The number of its new ids, and what the server is told: nothing if it knows of the last seconds, and the row
+            goes on.
+        """
         if isinstance(event, Failed):
             self.left = 0
-            return 0
+            return 0, Lost(self.number, failure(event.error))
         row, told = self.job.rows[event.index], self._rows[event.index]
         before, told.written = told.written, len(row.ids) - row.drawn_count
+        count = told.written - before
         told.text.append(event.text)
-        self.left -= event.finish_reason is not None
-        return told.written - before
-
-    def tell(self, event: Event | Failed, now: float, rest: float) -> News | Lost | None:
-        """What the server is told of an event: nothing if it knows of the last seconds, and the row goes on."""
-        if isinstance(event, Failed):
-            return Lost(self.number, failure(event.error))
-        row, told = self.job.rows[event.index], self._rows[event.index]
         if event.finish_reason is None and now < told.when + rest:
-            return None
+            return count, None
         ids, text = row.written[told.ids :], "".join(told.text)
         told.ids, told.text, told.when = told.written, [], now
-        ending = None if event.finish_reason is None else row.ending
-        return News(self.number, event.index, self.job.began, text, ids, ending)
+        ending = None
+        if event.finish_reason is not None:
+            self.left -= 1
+            ending = row.ending
+        return count, News(self.number, event.index, self.job.began, text, ids, ending)
 
 
 class _Told:
@@ -232,13 +236,15 @@ class _Work:
     """What a worker has to do.
 
     Args:
-        pipe: from and to the server.
+        link: from and to the server.
         runs: that are served.
+        share: the number of workers.
     """
 
-    def __init__(self, pipe: Any, runs: Sequence[ServedRun]) -> None:
-        self._pipe = pipe
+    def __init__(self, link: Link, runs: Sequence[ServedRun], share: int) -> None:
+        self._link = link
         self._runs = runs
+        self._rest_per_row = share / EVENTS_PER_SECOND  # seconds; the others have as many rows
         self._orders: dict[int, _Order] = {}
         self._order_of: dict[Job, _Order] = {}
 
@@ -249,12 +255,12 @@ class _Work:
             for model, run in enumerate(self._runs):
                 began = perf_counter()
                 if events := run.batching.turn():
-                    now, rest = perf_counter(), REST_PER_ROW * run.batching.running
+                    now, rest = perf_counter(), self._rest_per_row * sum(each.batching.running for each in self._runs)
                     orders = [self._order_of[event.job] for event in events]
-                    ids = sum(order.take(event) for order, event in zip(orders, events, strict=True))
-                    told = [order.tell(event, now, rest) for order, event in zip(orders, events, strict=True)]
-                    news = [each for each in told if each is not None]
-                    self._pipe.send(Report(model, now - began, len(events), ids, run.batching.running, news))
+                    taken = [order.take(event, now, rest) for order, event in zip(orders, events, strict=True)]
+                    ids = sum(count for count, _ in taken)
+                    news = [told for _, told in taken if told is not None]
+                    self._link.send(Report(model, now - began, len(events), ids, run.batching.running, news))
                     for order in orders:
                         if not order.left and order.number in self._orders:
                             del self._orders[order.number], self._order_of[order.job]
@@ -262,15 +268,14 @@ class _Work:
     def _obey(self) -> None:
         """Do what was ordered; wait for an order if there is nothing else to do."""
         is_idle = not any(run.batching.running or run.batching.waiting for run in self._runs)
-        while is_idle or self._pipe.poll():
-            orders: list[Add | Cancel] = self._pipe.recv()
-            for order in orders:
-                if isinstance(order, Add):
-                    self._add(order)
-                    is_idle = False
-                elif found := self._orders.get(order.number):  # otherwise it has ended meanwhile
-                    self._runs[found.model].batching.cancel(found.job)
-                    is_idle = False
+        while is_idle or self._link.has_message:
+            order: Add | Cancel = self._link.receive()
+            if isinstance(order, Add):
+                self._add(order)
+                is_idle = False
+            elif found := self._orders.get(order.number):  # otherwise it has ended meanwhile
+                self._runs[found.model].batching.cancel(found.job)
+                is_idle = False
 
     def _add(self, order: Add) -> None:
         run = self._runs[order.model]

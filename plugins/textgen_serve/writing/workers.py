@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from multiprocessing import Pipe
-from queue import SimpleQueue
 
 from textgen import Event, Failed, Job, killer_of, start_process, usable_cores
 from textgen.errors import UnavailableError
 from textgen_serve.served_run import ServedRun
-from textgen_serve.writing.engine import Turn, tell
+from textgen_serve.writing.engine import Turn
+from textgen_serve.writing.link import Link, Messages
 from textgen_serve.writing.worker import Add, Cancel, Lost, News, Report, Setup, work
 
 #: Seconds that a worker may take to end.
@@ -41,16 +40,16 @@ class Worker:
         self.rows = 0
         self.running: dict[int, int] = {}
         self._share = share
-        self._orders: list[Add | Cancel] = []  # that were not handed to the thread that sends them
-        self._sent: SimpleQueue[list[Add | Cancel] | None] = SimpleQueue()
-        self._pipe, other = Pipe()
+        self._socket, other = socket.socketpair()
+        self._link = Link(self._socket)
+        self._messages: Messages | None = None
         self._process = start_process(work, other, cores=max(1, usable_cores() // share))
-        other.close()  # so that the end of the process closes the pipe
+        other.close()  # so that the end of the process closes the pair
 
     def set_up(self, runs: Sequence[ServedRun]) -> None:
         """Have the process load runs, which takes a moment."""
         with suppress(ConnectionError):  # it has died, which wait sees
-            self._pipe.send(Setup.of(runs, self._share))
+            self._link.send(Setup.of(runs, self._share))
 
     def wait(self) -> None:
         """Wait until the process has loaded its runs.
@@ -59,51 +58,39 @@ class Worker:
             UnavailableError: if it could not.
         """
         try:
-            fault: str = self._pipe.recv()
+            fault: str = self._link.receive()
         except (EOFError, ConnectionError):
             fault = self._how_it_ended()
         if fault:
             raise UnavailableError(f"a worker cannot write: {fault}; leave --workers out")
 
     def listen(self, take: Callable[[Report], None], lose: Callable[[WorkerDied], None]) -> None:
-        """Begin to send orders, and to take reports.
+        """Begin to take reports, and to send orders, in the running event loop.
 
         Args:
-            take: called in the event loop with a report.
-            lose: called in the event loop when the process has ended.
+            take: called with a report.
+            lose: called when the process has ended.
         """
+        messages = Messages(take, lambda: lose(WorkerDied(f"a worker has ended: {self._how_it_ended()}")))
         loop = asyncio.get_running_loop()
-
-        def receive() -> None:
-            try:
-                while True:
-                    tell(loop, take, self._pipe.recv())
-            except (EOFError, OSError):
-                tell(loop, lose, WorkerDied(f"a worker has ended: {self._how_it_ended()}"))
-
-        def send() -> None:
-            with suppress(OSError):  # it has died, which the other thread sees
-                while (orders := self._sent.get()) is not None:
-                    self._pipe.send(orders)
-
-        for target in (receive, send):
-            threading.Thread(target=target, name="textgen-worker", daemon=True).start()
+        self._connecting = loop.create_task(loop.create_connection(lambda: messages, sock=self._socket))
+        self._messages = messages
 
     def order(self, order: Add | Cancel) -> None:
-        """Send an order, with others of this round of the event loop; a process that is busy takes it later."""
-        if not self._orders:
-            asyncio.get_running_loop().call_soon(self._send)
-        self._orders.append(order)
+        """Send an order; a process that is busy takes it later."""
+        assert self._messages is not None
+        self._messages.send(order)
 
-    def _send(self) -> None:
-        self._sent.put(self._orders)
-        self._orders = []
+    def leave(self) -> None:
+        """Take no more reports; the process may end. Called in the event loop."""
+        assert self._messages is not None
+        self._messages.close()
 
     def end(self) -> None:
         """End the process."""
-        self._sent.put(None)
         self._process.kill()  # what it has still to say, nobody waits for
         self._process.join(LAST_SECONDS)
+        self._socket.close()
 
     def _how_it_ended(self) -> str:
         self._process.join(LAST_SECONDS)
@@ -186,6 +173,11 @@ class Workers:
     def running(self, model: int) -> int:
         """The number of rows that a model reads or writes."""
         return sum(worker.running.get(model, 0) for worker in self._workers)
+
+    def stop(self) -> None:
+        """Take no more of what the workers write."""
+        for worker in self._workers:
+            worker.leave()
 
     def _arrive(self, worker: Worker, report: Report) -> None:
         """Take over what a turn of a worker did."""

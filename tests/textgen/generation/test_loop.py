@@ -127,6 +127,23 @@ def test_a_row_of_64_is_the_row_alone(tokenizer):
         assert alone == batch[row]
 
 
+@pytest.mark.parametrize("rows", [3, 300])
+@pytest.mark.parametrize("chunk", [1, 100, None])
+def test_each_step_draws_with_its_own_word_of_the_rows_stream(plain, rows, chunk):
+    texts = [LETTERS[row % 4] for row in range(rows)]
+    _, found = run(plain, request(*texts, length=530, seed=5, chunk=chunk))
+    runtime = make_runtime(plain.vocab_size)
+    for row in (0, 2, rows - 1):
+        words = np.random.Philox(key=np.array([5, row], np.uint64)).random_raw(531)[1:] >> np.uint64(40)
+        ids, state = np.array([row % 4], np.int32), runtime.initial_state(1)
+        expected = []
+        for word in words:
+            logits, state = runtime.step(ids, state)
+            ids = MULTINOMIAL.selector.select(logits, np.array([word], np.float32) * np.float32(2**-24))
+            expected.append(int(ids[0]))
+        assert list(found[row].ids) == expected
+
+
 class Noting(ModelRuntime):
     """Notes the rows and steps of each call."""
 
