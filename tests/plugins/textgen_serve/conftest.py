@@ -193,6 +193,16 @@ class ServerProcess:
             raise
 
 
+def read_until(connection: socket.socket, what: bytes) -> bytes:
+    """What comes on a connection until something has come."""
+    received = b""
+    while what not in received:
+        part = connection.recv(65_536)
+        assert part, received
+        received += part
+    return received
+
+
 def read_all(connection: socket.socket) -> bytes:
     """What comes on a connection until its end."""
     return b"".join(iter(lambda: connection.recv(65_536), b""))

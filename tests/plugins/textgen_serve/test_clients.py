@@ -10,7 +10,7 @@ import httpx
 import openai
 import pytest
 
-from tests.plugins.textgen_serve.conftest import RECORDED, SLOW, read_all
+from tests.plugins.textgen_serve.conftest import RECORDED, SLOW, read_all, read_until
 
 TREES = RECORDED / "lstm-trees"
 
@@ -179,8 +179,8 @@ def test_20_a_slow_body_is_ended(start):
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "slow_body"
 
 
-@pytest.mark.slow
-def test_20_a_slow_head_is_ended(server):
+def send_a_head_slowly(server):
+    """Returns the answer, and the seconds until it came."""
     connection = server.connect()
     began = time.monotonic()
     connection.settimeout(1)
@@ -192,9 +192,32 @@ def test_20_a_slow_head_is_ended(server):
             break
         except TimeoutError:
             continue
+    return answer, time.monotonic() - began
+
+
+def ask_again_after_a_minute(server):
+    client = http.client.HTTPConnection("127.0.0.1", server.port)
+    for wait in (62, 0):
+        client.request("GET", "/health")
+        own = client.sock
+        assert client.getresponse().read()
+        time.sleep(wait)
+        assert client.sock is own
+
+
+@pytest.fixture(scope="module")
+def patient_clients(server):
+    """Clients that wait, side by side."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        yield {client: pool.submit(client, server) for client in (send_a_head_slowly, ask_again_after_a_minute)}
+
+
+@pytest.mark.slow
+def test_20_a_slow_head_is_ended(patient_clients):
+    answer, seconds = patient_clients[send_a_head_slowly].result()
     assert answer.startswith(b"HTTP/1.1 408")
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "slow_head"
-    assert 25 < time.monotonic() - began < 40
+    assert 25 < seconds < 40
 
 
 # -- failures
@@ -231,12 +254,13 @@ def test_17_when_the_engine_dies_all_are_told_and_the_process_ends(start):
     server = start(run=TREES)
     server.client_headers = {}
     stream = ask(server, stream=True)
+    received = read_until(stream, b"data: ")
     whole = ask(server)
     server.wait_for("num_rows_running", 2)
     began = time.monotonic()
     killer = server.post(prompt="oak", sampler="deadly | multinomial")
     assert (killer.status_code, killer.json()["error"]["code"]) == (503, "engine_dead")
-    received = read_all(stream)
+    received += read_all(stream)
     assert json.loads(received.split(b"data: ")[-1].split(b"\n")[0])["error"]["code"] == "engine_dead"
     assert whole.recv(65_536).startswith(b"HTTP/1.1 503")
     assert time.monotonic() - began < 1.5
@@ -282,14 +306,8 @@ def test_a_request_as_llm_sends_it(server, names):
 
 
 @pytest.mark.slow
-def test_19_a_pooled_client_survives_a_minute_of_silence(server):
-    client = http.client.HTTPConnection("127.0.0.1", server.port)
-    for wait in (62, 0):
-        client.request("GET", "/health")
-        own = client.sock
-        assert client.getresponse().read()
-        time.sleep(wait)
-        assert client.sock is own
+def test_19_a_pooled_client_survives_a_minute_of_silence(patient_clients):
+    patient_clients[ask_again_after_a_minute].result()
 
 
 def test_pipelined_requests_are_answered_in_order(server):

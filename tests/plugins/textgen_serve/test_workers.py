@@ -10,7 +10,7 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.plugins.textgen_serve.conftest import RECORDED, SLOW, ServerProcess, read_all
+from tests.plugins.textgen_serve.conftest import RECORDED, SLOW, ServerProcess, read_all, read_until
 from textgen.errors import UnavailableError
 from textgen_serve.served_run import ServedRun
 from textgen_serve.writing.workers import Worker
@@ -121,10 +121,11 @@ def test_when_a_worker_dies_all_are_told_and_the_process_ends(start, end, messag
     server = start("--workers", 2, run=TREES)
     stream = server.send(prompt="oak", n=4, max_tokens=2_000, sampler=SLOW, stream=True)
     whole = server.send(prompt="oak", max_tokens=2_000, sampler=SLOW)
+    received = read_until(stream, b"data: ")
     server.wait_for("num_rows_running", 5)
     began = time.monotonic()
     end(server)
-    received = read_all(stream)
+    received += read_all(stream)
     assert json.loads(received.split(b"data: ")[-1].split(b"\n")[0])["error"]["code"] == "engine_dead"
     assert whole.recv(65_536).startswith(b"HTTP/1.1 503")
     assert time.monotonic() - began < 1.5
