@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from textgen import Batching, Event, Failed, Job
 
 #: Events that all streams together send a second, at most: each then carries more text.
-EVENTS_PER_SECOND = 1_000
+EVENTS_PER_SECOND = 800
 
 ResultT = TypeVar("ResultT")
 

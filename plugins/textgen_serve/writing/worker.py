@@ -25,7 +25,7 @@ from textgen_serve.writing.link import Link
 
 #: How much less of the cores a worker gets than the server where both want them: what has been written is to leave, and
 #: what is asked for to come in, without waiting for the writing.
-NICENESS = 5
+NICENESS = 10
 
 #: Seconds of a turn: fewer than without workers, since each waits for the cores at times; and so few that new rows need
 #: no turn of their own.
