@@ -139,13 +139,9 @@ class Engine:
             self._errands.append((steps, future))
 
     def _tell(self, function: Callable[..., object], *arguments: object) -> None:
-        tell(self._loop, function, *arguments)
-
-
-def tell(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *arguments: object) -> None:
-    """Have a function called in an event loop, from another thread; nothing if the loop has ended."""
-    with suppress(RuntimeError):
-        loop.call_soon_threadsafe(function, *arguments)
+        """Have a function called in the event loop; nothing if that has ended."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function, *arguments)
 
 
 def _settle(future: asyncio.Future[Any], result: object, error: Exception | None) -> None:

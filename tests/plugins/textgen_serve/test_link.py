@@ -1,0 +1,91 @@
+"""Messages between the server and a worker."""
+
+import asyncio
+import itertools
+import socket
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from textgen_serve.writing.link import Link, Messages
+
+#: What can be pickled, of any size.
+MESSAGES = st.lists(st.binary(max_size=300) | st.integers() | st.lists(st.text(max_size=9), max_size=5), max_size=8)
+
+
+def fail(*_):
+    raise AssertionError
+
+
+@given(messages=MESSAGES, cuts=st.lists(st.integers(0, 3_000)))
+def test_messages_come_whole_and_in_order_whatever_the_pieces(messages, cuts):
+    one, other = socket.socketpair()
+    with one, other:
+        for message in messages:
+            Link(one).send(message)
+        one.shutdown(socket.SHUT_WR)
+        sent = b"".join(iter(lambda: other.recv(65_536), b""))
+    taken: list[object] = []
+    receiver = Messages(taken.append, fail)
+    places = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
+    for begin, end in itertools.pairwise(places):
+        receiver.data_received(sent[begin:end])
+    assert taken == messages
+
+
+def test_the_ends_talk_until_one_of_them_is_closed():
+    one, other = socket.socketpair()
+    link = Link(other)
+    taken: list[object] = []
+
+    def answer():
+        while (message := link.receive()) != "end":
+            link.send([message])
+        other.close()
+
+    async def talk():
+        lost = asyncio.Event()
+        messages = Messages(taken.append, lost.set)
+        messages.send("early")  # before the event loop has the socket
+        await asyncio.get_running_loop().create_connection(lambda: messages, sock=one)
+        messages.send("x" * 10**6)
+        messages.send("end")
+        await asyncio.wait_for(lost.wait(), 10)
+        messages.send("nobody takes it")
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    asyncio.run(talk())
+    thread.join()
+    assert taken == [["early"], ["x" * 10**6]]
+
+
+@pytest.mark.parametrize("is_early", [True, False])
+def test_who_has_closed_is_not_told_that_the_other_end_is(is_early):
+    one, other = socket.socketpair()
+
+    async def close():
+        messages = Messages(fail, fail)
+        if is_early:
+            messages.close()
+        await asyncio.get_running_loop().create_connection(lambda: messages, sock=one)
+        messages.close()
+        await asyncio.sleep(0.01)
+
+    asyncio.run(close())
+    assert Link(other).has_message
+    with pytest.raises((EOFError, ConnectionError)):
+        Link(other).receive()
+    other.close()
+
+
+def test_a_message_is_seen_before_it_is_taken():
+    one, other = socket.socketpair()
+    with one, other:
+        assert not Link(other).has_message
+        Link(one).send({"a": 1})
+        assert Link(other).has_message
+        assert Link(other).receive() == {"a": 1}
+        assert not Link(other).has_message
