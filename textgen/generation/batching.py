@@ -36,8 +36,11 @@ FIRST_STEPS, MOST_STEPS_TO_END, MOST_STEPS_WRITTEN = 4, 64, 512
 SECONDS_PER_ROW = 2e-4
 
 #: By the clock: seconds of a turn for which new rows can wait: they have no first chunk of their own then, which costs
-#: as much as some chunks of a small model. A turn with such rows is shorter instead, by this factor.
-SHORT_TURN, WITH_NEW = 0.01, 0.5
+#: as much as some chunks of a small model.
+SHORT_TURN = 0.01
+
+#: By the clock: how much shorter a turn is with new rows that have no first chunk of their own.
+NEW_ROWS_FACTOR = 0.5
 
 #: By the clock: how fast a quick chunk is forgotten; by half in fifteen chunks, if all others take longer.
 FORGETS = 1.05
@@ -187,9 +190,9 @@ class Batching:
             yield from self._read()
             self._due, self._writing = self._writing, []
         # Rows that have just begun need not wait for a long chunk of the others, which have the next turn.
-        groups = [group for group in self._due if group.is_new] or self._due
+        groups = [group for group in self._due if group.has_own_turn] or self._due
         self._due = [group for group in self._due if group not in groups]
-        share = 1 / max(1, sum(not group.is_new for group in groups))  # first chunks are short
+        share = 1 / max(1, sum(not group.has_own_turn for group in groups))  # first chunks are short
         for group in groups:
             yield from self._each(group, partial(self._write, share=share))
 
@@ -255,7 +258,7 @@ class Batching:
     def _begin(self, ready: Reading) -> Iterable[Event | Failed]:
         group = ready.begin(self._forbidden)
         if self._clock is not None and self._clock.turn(self.running) <= SHORT_TURN:
-            group.is_new = False
+            group.has_own_turn = False
         self._writing.append(group)
         return self._tell(group, [row.rest() if row.finish_reason else "" for row in group.rows])
 
@@ -263,11 +266,11 @@ class Batching:
         """Write a chunk of each row, in a share of the time of a turn."""
         if self._clock is None:
             chunk = group.chunk
-        elif group.is_new:
+        elif group.has_own_turn:
             chunk = group.preferred or FIRST_STEPS
         else:
             most = MOST_STEPS_WRITTEN if group.is_endless else MOST_STEPS_TO_END
-            share *= WITH_NEW if group.has_new else 1
+            share *= NEW_ROWS_FACTOR if group.has_new else 1
             known = self._clock.steps(group, most, share) or STEPS_STREAMED
             chunk = group.preferred or max(FIRST_STEPS, known)
         steps = min(chunk, group.steps_left)
@@ -337,9 +340,9 @@ class Batching:
 
     def _keep(self, group: Group) -> None:
         """Drop the rows of a group that have ended."""
-        is_going = self._job_of.__contains__
-        if not all(map(is_going, group.rows)):
-            group.keep(np.flatnonzero([*map(is_going, group.rows)]))
+        going = [*map(self._job_of.__contains__, group.rows)]
+        if not all(going):
+            group.keep(np.flatnonzero(going))
 
 
 class Clock:

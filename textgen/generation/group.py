@@ -29,8 +29,8 @@ STEPS, STEPS_TO_END, STEPS_STREAMED = 64, 16, 8
 STEPS_TOGETHER, ROW_STEPS_TOGETHER, MOST_GOING = 4, 1024, 0.9
 
 #: Random numbers of a row that are computed at once where few rows are written, at most: setting up a row's generator
-#: takes as long as some 100 of them.
-AHEAD = 1024
+#: for those of each chunk would take longer than computing them.
+AHEAD = 512
 
 Places = NDArray[np.intp]
 
@@ -162,7 +162,8 @@ class Writing(Group):
         read_state: the same as :meth:`Runtime.forward` has it, for rows that ask for their log-probability.
 
     Attributes:
-        is_new: whether nothing has been written yet.
+        has_own_turn: whether its first chunk, a short one, has a turn of its own, so that its readers need not wait for
+            other rows.
         preferred: the number of steps at a time that the runtime prefers, if any.
         chunk: the number of steps at a time that the requests ask for, or that suits them.
         may_grow: whether larger chunks are as good if they are quick.
@@ -193,7 +194,7 @@ class Writing(Group):
             for place, row in enumerate(self.rows):  # one may have ended: the text that it continues was cut in a token
                 if row.finish_reason and row.request.keep_state:
                     row.state = state.select([place])
-        self.is_new = all(len(row.ids) == row.drawn_count for row in self.rows)
+        self.has_own_turn = all(len(row.ids) == row.drawn_count for row in self.rows)
         stream = any(request.stream for request in requests)
         self.preferred = runtime.preferred_steps(endless=self.is_endless, stream=stream)
         asked = min((request.chunk for request in requests if request.chunk), default=None)
@@ -208,7 +209,7 @@ class Writing(Group):
 
     @property
     def key(self) -> Hashable:
-        return self.rows[0].chain.form, self._scores, self.is_new
+        return self.rows[0].chain.form, self._scores, self.has_own_turn
 
     @property
     def has_new(self) -> bool:
@@ -262,27 +263,27 @@ class Writing(Group):
             raises, no row has changed.
         """
         with quiet():
-            block = self._write_block(self._uniforms(steps), in_graph=in_graph)
+            block = self._write_block(self._next_uniforms(steps), in_graph=in_graph)
             found = [_extend(row, ids) for row, ids in zip(self.rows, block.ids.T.tolist(), strict=True)]
             for finish in (self._add_scores, self._keep_states):
                 try:
                     finish(block)
                 except Exception as error:
                     found = [error] * len(self.rows)
-        self._last_ids, self._state, self.is_new = block.ids[-1], block.state, False
+        self._last_ids, self._state, self.has_own_turn = block.ids[-1], block.state, False
         return found
 
-    def _uniforms(self, steps: int) -> NDArray[np.float32]:
+    def _next_uniforms(self, steps: int) -> NDArray[np.float32]:
         """The random numbers of the next steps, ``[steps, batch]`` float32."""
         if len(self.rows) >= MANY_ROWS:
-            return _uniforms(self.rows, steps)
-        found = [row.uniforms(steps) for row in self.rows]
+            return _compute_uniforms(self.rows, steps)
+        found = [row.kept_uniforms(steps) for row in self.rows]
         if short := [place for place, numbers in enumerate(found) if len(numbers) < steps]:
             rows = [self.rows[place] for place in short]
             left = max(row.characters_left for row in rows)
-            ahead = _uniforms(rows, max(steps, min(AHEAD, left)))
-            for row, place, numbers in zip(rows, short, ahead.T.copy(), strict=True):
-                row.keep_uniforms(numbers)
+            ahead = _compute_uniforms(rows, max(steps, min(AHEAD, left)))
+            for row, place, numbers in zip(rows, short, ahead.T, strict=True):
+                row.keep_uniforms(numbers.copy())  # the memory of the others is not kept
                 found[place] = numbers[:steps]
         return np.stack(found, axis=1)
 
@@ -340,7 +341,7 @@ class Writing(Group):
             _hand_out(block.state.select(rest), [self.rows[i] for i in rest])
 
 
-def _uniforms(rows: Sequence[Row], steps: int) -> NDArray[np.float32]:
+def _compute_uniforms(rows: Sequence[Row], steps: int) -> NDArray[np.float32]:
     """The random numbers of the next steps of some rows, ``[steps, rows]`` float32."""
     return uniforms([row.request.seed for row in rows], [row.seed for row in rows], [row.step for row in rows], steps)
 

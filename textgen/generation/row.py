@@ -19,6 +19,8 @@ from textgen.text.tokenizer import Tokenizer
 #: Ids of a prompt that are decoded at once, so that memory does not grow with it.
 READ_AT_ONCE = 4096
 
+NO_NUMBERS = np.empty(0, np.float32)
+
 #: The most ids that a character takes: bytes of UTF-8. A row that writes ids without text ends all the same.
 MOST_IDS_PER_CHARACTER = 4
 
@@ -109,7 +111,8 @@ class Row:
             for start in range(0, len(prompt_ids), READ_AT_ONCE):
                 self._decoder.feed(prompt_ids[start : start + READ_AT_ONCE])
         self._lead = self.text
-        self._uniforms, self._uniforms_from = np.empty(0, np.float32), 0  # and the step of the first of them
+        self._uniforms = NO_NUMBERS  # of steps from this one on
+        self._uniforms_from = 0
         self._length_limit = request.length + (len(self.text) if is_drawn else 0)
         if before:
             self._end_within(len(self.text))
@@ -138,13 +141,13 @@ class Row:
         before = self.request.continuation
         return 1 + (before.step if before else 0) + len(self.ids) - self.drawn_count
 
-    def uniforms(self, steps: int) -> NDArray[np.float32]:
-        """The random numbers of the next steps, as far as they were computed before, ``[n]`` float32."""
+    def kept_uniforms(self, steps: int) -> NDArray[np.float32]:
+        """The random numbers of the next steps, as far as they were kept, ``[n]`` float32."""
         first = self.step - self._uniforms_from
         return self._uniforms[first : first + steps]
 
     def keep_uniforms(self, numbers: NDArray[np.float32]) -> None:
-        """Keep the random numbers of the next steps, ``[n]`` float32."""
+        """Keep the random numbers of the next steps, ``[n]`` float32, until the row has ended."""
         self._uniforms, self._uniforms_from = numbers, self.step
 
     @property
@@ -203,6 +206,8 @@ class Row:
             self._end_document()
         if self.finish_reason is None and len(ids) >= left:
             self.finish_reason = "length"
+        if self.finish_reason is not None:
+            self._uniforms = NO_NUMBERS
         held_back = self._search.held_back if self._search and self.finish_reason is None else 0
         return self._give(len(self.text) - held_back)
 
@@ -236,6 +241,7 @@ class Row:
         """End the row where it is; its text is what :meth:`extend` has returned."""
         if self.finish_reason is None:
             self.finish_reason = "cancelled"
+            self._uniforms = NO_NUMBERS
             self.text = self.text[: self._given_length]
 
     def rest(self) -> str:

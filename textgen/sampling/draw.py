@@ -95,7 +95,7 @@ class Draw:
         return ids.astype(np.int32, copy=False)
 
     def first_forbidden(self, ids: NDArray[np.integer[Any]]) -> int | None:
-        """The first of some ids of the vocabulary that must never be drawn; ``None`` if all may be."""
+        """The first of some ids of the vocabulary that is forbidden; ``None`` if none is."""
         if not len(self.forbidden):
             return None
         drawn = ids[self._is_forbidden[ids]]

@@ -47,9 +47,10 @@ class Writing:
     Attributes:
         prompt_tokens: as given.
         error: what ended it before its time; ``None`` so far.
+        streams: as given.
         has_text: whether any of its text has come.
         is_wanted: whether somebody still waits for its text.
-        rests_until: when new text is news again, by ``perf_counter``; the end of all always is.
+        rests_until: when new text is news again, by ``perf_counter``; the end of a row always is.
     """
 
     def __init__(self, run: ServedRun, job: Job, prompt_tokens: int, began: float, *, streams: bool) -> None:
@@ -61,7 +62,7 @@ class Writing:
         self.has_text = False
         self.is_wanted = True
         self.rests_until = 0.0
-        self._streams = streams
+        self.streams = streams
         self._counts = [0] * len(job.rows)
         self._left = len(job.rows)
         self._pending: dict[int, list[str]] = {}
@@ -89,7 +90,7 @@ class Writing:
         if is_last:
             self._ended.add(index)
             self._left -= 1
-        if self._left == 0 or (self._streams and perf_counter() >= self.rests_until):
+        if self._left == 0 or (self.streams and (is_last or perf_counter() >= self.rests_until)):
             self._news.set()
 
     def fail(self, error: RequestError) -> None:
@@ -146,6 +147,7 @@ class Desk:
         self._metrics = metrics
         self._most_waiting = most_waiting
         self._rows = dict.fromkeys(runs, 0)
+        self._streams = 0  # requests whose text is wanted while it is written
         self._writings: dict[Job, Writing] = {}
         self._first: deque[Event | Failed] = deque()  # of requests whose clients have got no text so far
         self._later: deque[Event | Failed] = deque()
@@ -155,7 +157,7 @@ class Desk:
         self.engine = Engine([] if workers else [run.batching for run in runs], self._take, self._die)
         self._writer: Engine | Workers = self.engine
         if workers:
-            self._writer = Workers(workers, self._take, self._die)
+            self._writer = Workers(workers, self._take, self._die, lambda job: self._writings[job].streams)
 
     @property
     def count(self) -> int:
@@ -164,8 +166,8 @@ class Desk:
 
     @property
     def rest(self) -> float:
-        """Seconds between two events of a stream; none if there are workers, which tell of a row no sooner."""
-        return self.count / EVENTS_PER_SECOND if self._writer is self.engine else 0.0
+        """Seconds between two events of a stream; none if there are workers, which keep to it themselves."""
+        return self._streams / EVENTS_PER_SECOND if self._writer is self.engine else 0.0
 
     @contextmanager
     def place(self, run: ServedRun, rows: int) -> Iterator[None]:
@@ -202,9 +204,11 @@ class Desk:
         job, model = writing.job, self._model_of[writing.run]
         self._writings[job] = writing
         self._writer.add(model, job)
+        self._streams += writing.streams
         try:
             yield
         finally:
+            self._streams -= writing.streams
             if writing.has_ended:
                 del self._writings[job]
             else:  # it stays until its rows have ended, so that all that they write is counted
@@ -221,8 +225,8 @@ class Desk:
             await asyncio.sleep(0)
 
     def stop(self) -> None:
-        """Have nothing more written."""
-        for each in {self.engine, self._writer}:
+        """Stop writing."""
+        for each in {self.engine, self._writer}:  # which may be the same
             each.stop()
 
     def refresh(self) -> None:
@@ -240,10 +244,12 @@ class Desk:
         is_handing_out = bool(self._first or self._later)
         for turn in turns:
             events = [event for event in turn.events if isinstance(event, Event)]
-            ids = sum(self._writings[event.job].count(event.index) for event in events)
+            rows, ids = turn.written or (
+                len(events),
+                sum(self._writings[event.job].count(event.index) for event in events),
+            )
             name = self._runs[turn.model].name
             self._metrics.generation_tokens.labels(name).inc(ids)
-            rows, ids = turn.written or (len(events), ids)
             if ids:
                 self._metrics.iteration.labels(name).observe(ids)
                 self._metrics.inter_token.labels(name).observe(turn.seconds * rows / ids)

@@ -10,22 +10,24 @@ import asyncio
 import pickle
 import socket
 from collections.abc import Callable
-from select import select
-from typing import Any
+from selectors import EVENT_READ, DefaultSelector
+from typing import Any, cast
 
 #: Bytes of the length of a message.
 _HEAD = 8
 
 
 class Link:
-    """An end of a pair, which waits.
+    """The end of a pair that waits: that of the worker, and of the server until it has an event loop.
 
     Args:
-        end: the socket, which this takes over.
+        end: the socket.
     """
 
     def __init__(self, end: socket.socket) -> None:
-        self.socket = end
+        self._socket = end
+        self._selector = DefaultSelector()
+        self._selector.register(end, EVENT_READ)
 
     def send(self, message: object) -> None:
         """Send a message.
@@ -33,7 +35,7 @@ class Link:
         Raises:
             OSError: if the other end is closed.
         """
-        self.socket.sendall(_packed(message))
+        self._socket.sendall(_packed(message))
 
     def receive(self) -> Any:
         """Wait for a message.
@@ -47,29 +49,29 @@ class Link:
     @property
     def has_message(self) -> bool:
         """Whether a message has come, or is about to."""
-        return bool(select([self.socket], [], [], 0)[0])
+        return bool(self._selector.select(0))
 
     def _read(self, count: int) -> bytes:
         found = bytearray()
         while len(found) < count:
-            part = self.socket.recv(count - len(found))
+            part = self._socket.recv(count - len(found))
             if not part:
                 raise EOFError
             found += part
         return bytes(found)
 
 
-class Messages(asyncio.Protocol):
-    """An end of a pair in the event loop.
+class AsyncLink(asyncio.Protocol):
+    """The end of a pair in the event loop of the server.
 
     Args:
         take: called with each message.
-        lose: called when the other end is closed, but not after :meth:`close`.
+        lose: called when the other end is closed, but not after :meth:`close`; with what ``take`` raised, if anything.
     """
 
-    def __init__(self, take: Callable[[Any], None], lose: Callable[[], None]) -> None:
+    def __init__(self, take: Callable[[Any], None], lose: Callable[[Exception | None], None]) -> None:
         self._take = take
-        self._lose: Callable[[], None] | None = lose
+        self._lose: Callable[[Exception | None], None] | None = lose
         self._received = bytearray()
         self._early = bytearray()  # what was sent before the event loop had the socket
         self._transport: asyncio.WriteTransport | None = None
@@ -88,12 +90,11 @@ class Messages(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.WriteTransport, transport)  # which is not its base class in every event loop
         if self._lose is None:
-            transport.abort()
+            self._transport.abort()
         elif self._early:
-            transport.write(bytes(self._early))
+            self._transport.write(bytes(self._early))
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -107,7 +108,7 @@ class Messages(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._lose is not None:
-            self._lose()
+            self._lose(None if isinstance(error, OSError) else error)
 
 
 def _packed(message: object) -> bytes:

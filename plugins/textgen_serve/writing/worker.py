@@ -11,7 +11,6 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from math import inf
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -72,15 +71,17 @@ class Add(NamedTuple):
         model: by its place.
         request: for these rows alone; without chains, which belong to the process.
         chains: as they are written, one per row.
+        streams: whether text is wanted before all of it has been written.
     """
 
     number: int
     model: int
     request: Request
     chains: Sequence[str]
+    streams: bool
 
     @classmethod
-    def of(cls, number: int, model: int, request: Request, rows: Sequence[int]) -> Add:
+    def of(cls, number: int, model: int, request: Request, rows: Sequence[int], *, streams: bool) -> Add:
         """The order to write rows of a request, by their index."""
         part = replace(
             request,
@@ -90,7 +91,7 @@ class Add(NamedTuple):
             ids=tuple(request.ids[row] for row in rows) if request.ids else (),
             labels=tuple(request.labels[row] for row in rows) if request.labels else (),
         )
-        return cls(number, model, part, [request.chains[row].text for row in rows])
+        return cls(number, model, part, [request.chains[row].text for row in rows], streams)
 
 
 class Cancel(NamedTuple):
@@ -148,8 +149,9 @@ class Report(NamedTuple):
 
 def work(end: socket.socket) -> None:
     """The life of a worker, which ends with the server: it gets a :class:`Setup`, says that it is ready, and writes."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # they reach all processes of a group; the server ends the others
-        signal.signal(number, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # they reach all processes of a group; the server ends the others
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     link = Link(end)
@@ -180,33 +182,41 @@ class _Order:
         number: of the order.
         model: by its place.
         job: of the rows.
+        streams: whether text is wanted before all of it has been written.
     """
 
-    def __init__(self, number: int, model: int, job: Job) -> None:
+    def __init__(self, number: int, model: int, job: Job, *, streams: bool) -> None:
         self.number = number
         self.model = model
         self.job = job
+        self.streams = streams
         self.left = len(job.rows)  # rows that have not ended
         self._rows = [_Told() for _ in job.rows]
 
     def take(self, event: Event | Failed, now: float, rest: float) -> tuple[int, News | Lost | None]:
         """Take an event of a row.
 
+        Args:
+            event: of the last turn.
+            now: by ``perf_counter``.
+            rest: seconds between two news of a row.
+
         Returns:
-            The number of its new ids, and what the server is told: nothing if it knows of the last seconds, and the row
-            goes on.
+            The number of its new ids, and what the server is told: ``None`` if the row goes on, and the server needs to
+            know nothing more so soon. It is always told that a row has begun, and that it has ended.
         """
         if isinstance(event, Failed):
             self.left = 0
             return 0, Lost(self.number, failure(event.error))
         row, told = self.job.rows[event.index], self._rows[event.index]
-        before, told.written = told.written, len(row.ids) - row.drawn_count
+        before, told.written = told.written, len(row.ids)
         count = told.written - before
         told.text.append(event.text)
-        if event.finish_reason is None and now < told.when + rest:
+        is_rest = told.when is not None and (not self.streams or now < told.when + rest)
+        if event.finish_reason is None and is_rest:
             return count, None
         ids, text = row.written[told.ids :], "".join(told.text)
-        told.ids, told.text, told.when = told.written, [], now
+        told.ids, told.text, told.when = len(row.written), [], now
         ending = None
         if event.finish_reason is not None:
             self.left -= 1
@@ -218,16 +228,16 @@ class _Told:
     """What the server knows of a row.
 
     Attributes:
-        when: it was told of it, by ``perf_counter``.
-        ids: the number of those that it knows.
-        written: the number of ids that were written.
+        when: it was told of it, by ``perf_counter``; ``None`` so far.
+        ids: the number of those that it knows, without a drawn first one.
+        written: the number of ids that there are.
         text: that it does not know.
     """
 
     __slots__ = ("ids", "text", "when", "written")
 
     def __init__(self) -> None:
-        self.when = -inf
+        self.when: float | None = None
         self.ids = self.written = 0
         self.text: list[str] = []
 
@@ -255,7 +265,7 @@ class _Work:
             for model, run in enumerate(self._runs):
                 began = perf_counter()
                 if events := run.batching.turn():
-                    now, rest = perf_counter(), self._rest_per_row * sum(each.batching.running for each in self._runs)
+                    now, rest = perf_counter(), self._rest_per_row * self._streamed_rows
                     orders = [self._order_of[event.job] for event in events]
                     taken = [order.take(event, now, rest) for order, event in zip(orders, events, strict=True)]
                     ids = sum(count for count, _ in taken)
@@ -264,6 +274,11 @@ class _Work:
                     for order in orders:
                         if not order.left and order.number in self._orders:
                             del self._orders[order.number], self._order_of[order.job]
+
+    @property
+    def _streamed_rows(self) -> int:
+        """The number of rows whose text is wanted while it is written."""
+        return sum(order.left for order in self._orders.values() if order.streams)
 
     def _obey(self) -> None:
         """Do what was ordered; wait for an order if there is nothing else to do."""
@@ -282,5 +297,5 @@ class _Work:
         chains = {text: run.generator.run.chain(text) for text in set(order.chains)}
         request = replace(order.request, chains=tuple(chains[text] for text in order.chains))
         job = run.batching.prepare(request)  # as the server did, which has let it in
-        self._orders[order.number] = self._order_of[job] = _Order(order.number, order.model, job)
+        self._orders[order.number] = self._order_of[job] = _Order(order.number, order.model, job, streams=order.streams)
         run.batching.add(job)

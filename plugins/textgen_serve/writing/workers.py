@@ -14,7 +14,7 @@ from textgen import Event, Failed, Job, killer_of, start_process, usable_cores
 from textgen.errors import UnavailableError
 from textgen_serve.served_run import ServedRun
 from textgen_serve.writing.engine import Turn
-from textgen_serve.writing.link import Link, Messages
+from textgen_serve.writing.link import AsyncLink, Link
 from textgen_serve.writing.worker import Add, Cancel, Lost, News, Report, Setup, work
 
 #: Seconds that a worker may take to end.
@@ -42,7 +42,8 @@ class Worker:
         self._share = share
         self._socket, other = socket.socketpair()
         self._link = Link(self._socket)
-        self._messages: Messages | None = None
+        self._async_link: AsyncLink | None = None
+        self._tasks: list[asyncio.Task[None]] = []  # that run as long as somebody has them
         self._process = start_process(work, other, cores=max(1, usable_cores() // share))
         other.close()  # so that the end of the process closes the pair
 
@@ -64,27 +65,43 @@ class Worker:
         if fault:
             raise UnavailableError(f"a worker cannot write: {fault}; leave --workers out")
 
-    def listen(self, take: Callable[[Report], None], lose: Callable[[WorkerDied], None]) -> None:
+    def listen(self, take: Callable[[Report], None], lose: Callable[[Exception], None]) -> None:
         """Begin to take reports, and to send orders, in the running event loop.
 
         Args:
             take: called with a report.
-            lose: called when the process has ended.
+            lose: called when the process has ended, or ``take`` has failed.
         """
-        messages = Messages(take, lambda: lose(WorkerDied(f"a worker has ended: {self._how_it_ended()}")))
         loop = asyncio.get_running_loop()
-        self._connecting = loop.create_task(loop.create_connection(lambda: messages, sock=self._socket))
-        self._messages = messages
+
+        async def connect() -> None:
+            try:
+                await loop.create_connection(lambda: link, sock=self._socket)
+            except Exception as error:
+                lose(error)
+
+        async def find_out() -> None:
+            how = await asyncio.to_thread(self._how_it_ended)
+            lose(WorkerDied(f"a worker has ended: {how}"))
+
+        def is_lost(error: Exception | None) -> None:
+            if error is None:
+                self._tasks.append(loop.create_task(find_out()))
+            else:
+                lose(error)
+
+        self._async_link = link = AsyncLink(take, is_lost)
+        self._tasks.append(loop.create_task(connect()))
 
     def order(self, order: Add | Cancel) -> None:
         """Send an order; a process that is busy takes it later."""
-        assert self._messages is not None
-        self._messages.send(order)
+        assert self._async_link is not None
+        self._async_link.send(order)
 
     def leave(self) -> None:
         """Take no more reports; the process may end. Called in the event loop."""
-        assert self._messages is not None
-        self._messages.close()
+        assert self._async_link is not None
+        self._async_link.close()
 
     def end(self) -> None:
         """End the process."""
@@ -93,6 +110,7 @@ class Worker:
         self._socket.close()
 
     def _how_it_ended(self) -> str:
+        """How the process has ended, which has closed its end of the pair."""
         self._process.join(LAST_SECONDS)
         killer = killer_of(self._process.exitcode)
         return f"killed by {killer}" if killer else f"exit code {self._process.exitcode}"
@@ -137,13 +155,19 @@ class Workers:
         workers: that are ready.
         take: called in the event loop with what the turn of a worker did.
         fail: called in the event loop when a worker has died.
+        streams: whether the text of a job is wanted before all of it has been written.
     """
 
     def __init__(
-        self, workers: Sequence[Worker], take: Callable[[list[Turn]], None], fail: Callable[[BaseException], None]
+        self,
+        workers: Sequence[Worker],
+        take: Callable[[list[Turn]], None],
+        fail: Callable[[BaseException], None],
+        streams: Callable[[Job], bool],
     ) -> None:
         self._workers = workers
         self._take = take
+        self._streams = streams
         self._numbers = count()
         self._parts: dict[int, _Part] = {}
         self._parts_of: dict[Job, list[_Part]] = {}
@@ -163,7 +187,7 @@ class Workers:
         for part in parts.values():
             part.left = len(part.rows)
             self._parts[part.number] = part
-            part.worker.order(Add.of(part.number, model, job.request, part.rows))
+            part.worker.order(Add.of(part.number, model, job.request, part.rows, streams=self._streams(job)))
 
     def cancel(self, model: int, job: Job) -> None:
         """End the rows of a job of a model before its next turn."""

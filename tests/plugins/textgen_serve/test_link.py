@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textgen_serve.writing.link import Link, Messages
+from textgen_serve.writing.link import AsyncLink, Link
 
 #: What can be pickled, of any size.
 MESSAGES = st.lists(st.binary(max_size=300) | st.integers() | st.lists(st.text(max_size=9), max_size=5), max_size=8)
@@ -28,7 +28,7 @@ def test_messages_come_whole_and_in_order_whatever_the_pieces(messages, cuts):
         one.shutdown(socket.SHUT_WR)
         sent = b"".join(iter(lambda: other.recv(65_536), b""))
     taken: list[object] = []
-    receiver = Messages(taken.append, fail)
+    receiver = AsyncLink(taken.append, fail)
     places = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
     for begin, end in itertools.pairwise(places):
         receiver.data_received(sent[begin:end])
@@ -47,7 +47,7 @@ def test_the_ends_talk_until_one_of_them_is_closed():
 
     async def talk():
         lost = asyncio.Event()
-        messages = Messages(taken.append, lost.set)
+        messages = AsyncLink(taken.append, lambda error: lost.set())
         messages.send("early")  # before the event loop has the socket
         await asyncio.get_running_loop().create_connection(lambda: messages, sock=one)
         messages.send("x" * 10**6)
@@ -55,7 +55,7 @@ def test_the_ends_talk_until_one_of_them_is_closed():
         await asyncio.wait_for(lost.wait(), 10)
         messages.send("nobody takes it")
 
-    thread = threading.Thread(target=answer)
+    thread = threading.Thread(target=answer, daemon=True)
     thread.start()
     asyncio.run(talk())
     thread.join()
@@ -67,7 +67,7 @@ def test_who_has_closed_is_not_told_that_the_other_end_is(is_early):
     one, other = socket.socketpair()
 
     async def close():
-        messages = Messages(fail, fail)
+        messages = AsyncLink(fail, fail)
         if is_early:
             messages.close()
         await asyncio.get_running_loop().create_connection(lambda: messages, sock=one)
@@ -79,6 +79,41 @@ def test_who_has_closed_is_not_told_that_the_other_end_is(is_early):
     with pytest.raises((EOFError, ConnectionError)):
         Link(other).receive()
     other.close()
+
+
+class OtherTransport:
+    """As that of uvloop, which is no subclass of asyncio's."""
+
+    def __init__(self):
+        self.written = b""
+
+    def write(self, data):
+        self.written += data
+
+
+def test_any_transport_will_do():
+    transport, link = OtherTransport(), AsyncLink(fail, fail)
+    link.send("early")
+    link.connection_made(transport)  # type: ignore[arg-type]
+    link.send("later")
+    taken: list[object] = []
+    AsyncLink(taken.append, fail).data_received(transport.written)
+    assert taken == ["early", "later"]
+
+
+def test_what_taking_a_message_raised_is_told():
+    one, other = socket.socketpair()
+
+    async def talk():
+        lost = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        link = AsyncLink(lambda message: message / 0, lost.set_result)
+        await asyncio.get_running_loop().create_connection(lambda: link, sock=one)
+        Link(other).send(1)
+        return await asyncio.wait_for(lost, 10)
+
+    with other:
+        assert isinstance(asyncio.run(talk()), ZeroDivisionError)
 
 
 def test_a_message_is_seen_before_it_is_taken():

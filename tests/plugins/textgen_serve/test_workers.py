@@ -147,6 +147,19 @@ def test_signals_to_the_whole_group_let_texts_end(start, trees):
     assert server.end() == 0
 
 
+def test_a_terminal_that_closes_ends_all_of_the_group(start):
+    server = start("--workers", 2, run=TREES)
+    stream = server.send(prompt="oak", n=2, max_tokens=2_000, sampler=SLOW, stream=True)
+    received = read_until(stream, b"data: ")
+    workers = workers_of(server)
+    for process in [*workers, psutil.Process(server.process.pid)]:
+        process.send_signal(signal.SIGHUP)
+    received += read_all(stream)
+    assert json.loads(received.split(b"data: ")[-1].split(b"\n")[0])["error"]["code"] == "shutting_down"
+    assert server.end() == 128 + signal.SIGHUP
+    assert not psutil.wait_procs(workers, timeout=5)[1]
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_no_worker_outlives_the_server(start, number):
     server = start("--workers", 2, run=TREES)
