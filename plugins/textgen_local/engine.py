@@ -213,7 +213,9 @@ class _Failure:
 
 def _serve(pipe: Any, pickled: bytes) -> None:
     """The life of a worker; it ends with the process that started it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
+    for name in ("SIGINT", "SIGHUP"):  # they reach all processes of a terminal; the first one ends the others
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     try:
         work = pickle.loads(pickled)
     except Exception as error:

@@ -132,7 +132,7 @@ def serve(
     keys = _read_keys(api_key_file)
     secret = _read_secret(secret_file)
     bound = bind(host, port)
-    with start_workers(workers) as started:  # they load libraries while this process loads the runs
+    with start_workers(min(workers, rows)) as started:  # they load libraries while this process loads the runs
         named: Sequence[str | None] = runs or [None]
         served = [
             ServedRun.open(run, default_length=default_length, most_rows=rows, device=device, trust_graph=trust_graph)
@@ -168,7 +168,7 @@ def serve(
             if not is_loopback:
                 whoever = "" if keys else "; whoever reaches it may write, since there is no --api-key-file"
                 notice(f"listening on {host} port {bound.getsockname()[1]} for other machines{whoever}")
-            by = f", {workers} workers" if started else ""
+            by = f", {len(started)} workers" if started else ""
             for run in served:
                 notice(f"serving {run.name} ({run.generator.runtime_name} on {run.generator.runtime.device}{by})")
                 if not started:

@@ -46,9 +46,14 @@ def bind(host: str, port: int) -> socket.socket:
         found.bind(address)
     except OSError as error:
         found.close()
-        what = (error.strerror or str(error)).lower()
-        raise OptionError(f"cannot listen on {host} port {port}: {what}; give another --host or --port") from None
+        raise _refused(host, port, error) from None
     return found
+
+
+def _refused(host: str, port: int, error: OSError) -> OptionError:
+    """The error if one cannot listen at an address."""
+    what = (error.strerror or str(error)).lower()
+    return OptionError(f"cannot listen on {host} port {port}: {what}; give another --host or --port")
 
 
 def address_of(bound: socket.socket) -> str:
@@ -111,7 +116,10 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._desk, self._app = self._make()
-        await super().startup(sockets)
+        try:
+            await super().startup(sockets)
+        except OSError as error:  # another server has the address, which was free when the socket was bound
+            raise _refused(*self._bound.getsockname()[:2], error) from None
         self._ready()
 
     async def on_tick(self, counter: int) -> bool:

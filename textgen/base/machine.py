@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Literal, cast
 
-from textgen.errors import OptionError
+from textgen.errors import OptionError, UnavailableError
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -128,11 +128,18 @@ def start_process(target: Callable[..., object], *arguments: object, cores: int)
         target: a function of a module; what this process runs as its script is not run there.
         arguments: of the function; they are pickled.
         cores: that the process is to use.
+
+    Raises:
+        UnavailableError: if the current folder has been removed.
     """
     from multiprocessing import get_context
 
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UnavailableError("the current folder has been removed; change to another one, as in: cd ~") from None
     process = get_context("spawn").Process(target=_begin, args=(cores, target, *arguments), daemon=True)
-    with _environment(dict.fromkeys(THREADS, str(cores))), _without_main():
+    with _environment(dict.fromkeys(THREADS, str(cores))), _without_main(), _without_interrupts():
         process.start()
     return process
 
@@ -169,6 +176,22 @@ def _without_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Keeps Ctrl-C from processes that are started meanwhile: this process gets it, and ends them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # it is started with the first process, and would end the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

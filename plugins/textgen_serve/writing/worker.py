@@ -47,10 +47,13 @@ class Setup(NamedTuple):
     runs: bytes
 
     @classmethod
-    def of(cls, runs: Sequence[ServedRun], share: int) -> Setup:
-        """What each of some workers serves, so that together they write as many rows as one server."""
+    def of(cls, runs: Sequence[ServedRun], index: int, share: int) -> Setup:
+        """What one of some workers serves, so that together they write as many rows side by side as one server."""
         registry = runs[0].generator.run.registry
-        described = [(run.name, run.generator, run.default_length, -(-run.most_rows // share)) for run in runs]
+        described = [
+            (run.name, run.generator, run.default_length, run.most_rows // share + (index < run.most_rows % share))
+            for run in runs
+        ]
         return cls(registry.files, registry.without, share, pickle.dumps(described))
 
     def open(self) -> list[ServedRun]:

@@ -29,6 +29,7 @@ class Worker:
     """A process that writes; it ends with this one.
 
     Args:
+        index: among the workers.
         share: the number of workers, of which each gets so much of the cores.
 
     Attributes:
@@ -36,9 +37,10 @@ class Worker:
         running: those that it reads or writes, by model.
     """
 
-    def __init__(self, share: int) -> None:
+    def __init__(self, index: int, share: int) -> None:
         self.rows = 0
         self.running: dict[int, int] = {}
+        self._index = index
         self._share = share
         self._socket, other = socket.socketpair()
         self._link = Link(self._socket)
@@ -50,7 +52,7 @@ class Worker:
     def set_up(self, runs: Sequence[ServedRun]) -> None:
         """Have the process load runs, which takes a moment."""
         with suppress(ConnectionError):  # it has died, which wait sees
-            self._link.send(Setup.of(runs, self._share))
+            self._link.send(Setup.of(runs, self._index, self._share))
 
     def wait(self) -> None:
         """Wait until the process has loaded its runs.
@@ -63,7 +65,7 @@ class Worker:
         except (EOFError, ConnectionError):
             fault = self._how_it_ended()
         if fault:
-            raise UnavailableError(f"a worker cannot write: {fault}; leave --workers out")
+            raise UnavailableError(f"a worker cannot load what the server has loaded: {fault}; start the server again")
 
     def listen(self, take: Callable[[Report], None], lose: Callable[[Exception], None]) -> None:
         """Begin to take reports, and to send orders, in the running event loop.
@@ -121,8 +123,8 @@ def start_workers(number: int) -> Iterator[list[Worker]]:
     """Starts workers, none instead of a single one, and ends them with the ``with`` block."""
     found: list[Worker] = []
     try:
-        for _ in range(number if number > 1 else 0):
-            found.append(Worker(number))
+        for index in range(number if number > 1 else 0):
+            found.append(Worker(index, number))
         yield found
     finally:
         for worker in found:

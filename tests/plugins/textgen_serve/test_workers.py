@@ -2,8 +2,11 @@
 
 import concurrent.futures
 import json
+import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 
 import httpx
@@ -183,12 +186,52 @@ def test_places_and_the_queue_are_those_of_the_server(start):
     server.wait_for("num_requests_waiting", 0)
 
 
+@pytest.mark.parametrize(("rows", "workers"), [(1, 0), (3, 2)])
+def test_as_many_rows_as_were_allowed_are_written_whatever_their_share(start, rows, workers):
+    server = start("--rows", rows, "--workers", 2, run=TREES)
+    assert len(workers_of(server)) == workers
+    writing = [server.send(prompt="oak", max_tokens=2_000, sampler=SLOW, stream=True) for _ in range(5)]
+    server.wait_for("num_requests_waiting", 5 - rows)
+    assert server.metric("num_rows_running") == rows
+    for each in writing:
+        each.close()
+
+
+@pytest.mark.parametrize("seconds", [0.8, 1.2, 1.6])
+def test_an_interrupted_start_is_silent(tmp_path, seconds):
+    command = [sys.executable, "-m", "textgen", "serve", str(TREES), "--port", "0", "--workers", "2"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
+    assert "Traceback" not in process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+
+
+def test_a_current_folder_that_was_removed_is_told(tmp_path):
+    command = f"{sys.executable} -m textgen serve {TREES} --port 0 --workers 2"
+    (tmp_path / "gone").mkdir()
+    ended = subprocess.run(
+        ["sh", "-c", f"cd gone && rmdir ../gone && exec {command}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr == "textgen: error: the current folder has been removed; change to another one, as in: cd ~\n"
+
+
 def test_what_keeps_a_worker_from_loading_a_run_is_told(tmp_path):
     shutil.copytree(TREES, tmp_path / "gone")
     run = ServedRun.open(str(tmp_path / "gone"), default_length=200, most_rows=8, device="cpu", trust_graph=False)
-    worker = Worker(1)
+    worker = Worker(0, 1)
     shutil.rmtree(tmp_path / "gone")
     worker.set_up([run])
-    with pytest.raises(UnavailableError, match=r"a worker cannot write: .*gone does not exist.*; leave --workers out"):
+    with pytest.raises(
+        UnavailableError, match=r"a worker cannot load .*: .*gone does not exist.*; start the server again"
+    ):
         worker.wait()
     worker.end()
