@@ -119,7 +119,8 @@ class Server(uvicorn.Server):
         try:
             await super().startup(sockets)
         except OSError as error:  # another server has the address, which was free when the socket was bound
-            raise _refused(*self._bound.getsockname()[:2], error) from None
+            host, port = self._bound.getsockname()[:2]
+            raise _refused(host, port, error) from None
         self._ready()
 
     async def on_tick(self, counter: int) -> bool:
