@@ -5,9 +5,8 @@ BENCH_STAMP := .venv/.bench
 
 .PHONY: test test-fast lint docs demo fuzz kills soak container oldest trials bench bench-quick clean
 
-# A process per core, and the tests of a file in one process: they share what they train and export. Files in order: by
-# the number of their tests, slow ones with few tests would come last, and one process would wait for the other.
-PYTEST := $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
+# A process per core, and the tests of a file in one process: they share what they train and export.
+PYTEST := $(BIN)/pytest -n auto --dist loadfile
 
 # Everything, before a change is merged: lint, types and all tests. ARGS are passed to pytest.
 test: lint
