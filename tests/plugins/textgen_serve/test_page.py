@@ -214,7 +214,7 @@ def test_a_link_carries_all_settings(tab, fake, browser):
     finish(page)
     seed = str(fake.written[-1]["seed"])
     page.click("#copy-link")
-    page.locator("#copy-link", has_text="Copied").wait_for()
+    page.locator("#status", has_text="Copied.").wait_for(state="attached")  # the button says so for a moment only
     link = page.evaluate("navigator.clipboard.readText()")
     command = page.locator("#command").text_content()
 
