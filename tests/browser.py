@@ -86,6 +86,12 @@ def finish(page: Any) -> None:
     page.locator("#texts .end:text-matches('.')").first.wait_for()
 
 
+def stop_the_clock(page: Any) -> None:
+    """Let no timer of the page run out any more, so that what is shown for a moment stays."""
+    page.clock.install(time=0)
+    page.clock.pause_at(1)
+
+
 def paste(page: Any, text: str) -> None:
     """Make a text the prompt at once; ``fill`` types it, which takes Chromium minutes for a long one."""
     page.locator("#prompt").evaluate(

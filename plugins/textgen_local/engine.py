@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import signal
 import traceback
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
@@ -213,9 +212,6 @@ class _Failure:
 
 def _serve(pipe: Any, pickled: bytes) -> None:
     """The life of a worker; it ends with the process that started it."""
-    for name in ("SIGINT", "SIGHUP"):  # they reach all processes of a terminal; the first one ends the others
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
     try:
         work = pickle.loads(pickled)
     except Exception as error:

@@ -124,6 +124,9 @@ def parse_device(device: str) -> tuple[Literal["auto", "cpu", "cuda"], int]:
 def start_process(target: Callable[..., object], *arguments: object, cores: int) -> BaseProcess:
     """Starts a process anew (spawn), so that it inherits no thread and no lock; it ends with this one, if not before.
 
+    Ctrl-C and the closing of a terminal reach all processes of that terminal: the new one ignores both, and this one
+    ends it.
+
     Args:
         target: a function of a module; what this process runs as its script is not run there.
         arguments: of the function; they are pickled.
@@ -147,7 +150,8 @@ def start_process(target: Callable[..., object], *arguments: object, cores: int)
 def _begin(cores: int, target: Callable[..., object], *arguments: object) -> None:
     """What a process that was started anew does."""
     limit_cores(cores)
-    target(*arguments)
+    with signals_handled(signal.SIG_IGN, ["SIGINT", "SIGHUP"]):
+        target(*arguments)
 
 
 def killer_of(code: int | None) -> str | None:

@@ -66,12 +66,15 @@ class AsyncLink(asyncio.Protocol):
 
     Args:
         take: called with each message.
-        lose: called when the other end is closed, but not after :meth:`close`; with what ``take`` raised, if anything.
+
+    Attributes:
+        lost: done when the other end is closed; raises what ``take`` raised, if that ended it. Cancelled by
+            :meth:`close`.
     """
 
-    def __init__(self, take: Callable[[Any], None], lose: Callable[[Exception | None], None]) -> None:
+    def __init__(self, take: Callable[[Any], None]) -> None:
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._take = take
-        self._lose: Callable[[Exception | None], None] | None = lose
         self._received = bytearray()
         self._early = bytearray()  # what was sent before the event loop had the socket
         self._transport: asyncio.WriteTransport | None = None
@@ -85,13 +88,14 @@ class AsyncLink(asyncio.Protocol):
 
     def close(self) -> None:
         """Take and send no more."""
-        self._lose = None
+        self.lost.cancel()
         if self._transport is not None:
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.WriteTransport, transport)  # which is not its base class in every event loop
-        if self._lose is None:
+        # That of another event loop, such as uvloop, need not be a subclass.
+        self._transport = cast(asyncio.WriteTransport, transport)
+        if self.lost.cancelled():
             self._transport.abort()
         elif self._early:
             self._transport.write(bytes(self._early))
@@ -107,8 +111,12 @@ class AsyncLink(asyncio.Protocol):
             self._take(message)
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self._lose is not None:
-            self._lose(None if isinstance(error, OSError) else error)
+        if self.lost.done():
+            return
+        if error is None or isinstance(error, OSError):
+            self.lost.set_result(None)
+        else:
+            self.lost.set_exception(error)
 
 
 def _packed(message: object) -> bytes:

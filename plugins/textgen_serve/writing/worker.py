@@ -152,9 +152,7 @@ class Report(NamedTuple):
 
 def work(end: socket.socket) -> None:
     """The life of a worker, which ends with the server: it gets a :class:`Setup`, says that it is ready, and writes."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # they reach all processes of a group; the server ends the others
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it may be sent to the whole group; the server ends its workers
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     link = Link(end)

@@ -45,7 +45,7 @@ class Worker:
         self._socket, other = socket.socketpair()
         self._link = Link(self._socket)
         self._async_link: AsyncLink | None = None
-        self._tasks: list[asyncio.Task[None]] = []  # that run as long as somebody has them
+        self._following: asyncio.Task[None] | None = None  # kept, since the event loop does not keep it
         self._process = start_process(work, other, cores=max(1, usable_cores() // share))
         other.close()  # so that the end of the process closes the pair
 
@@ -74,26 +74,19 @@ class Worker:
             take: called with a report.
             lose: called when the process has ended, or ``take`` has failed.
         """
-        loop = asyncio.get_running_loop()
+        self._async_link = AsyncLink(take)
+        self._following = asyncio.create_task(self._follow(self._async_link, lose))
 
-        async def connect() -> None:
-            try:
-                await loop.create_connection(lambda: link, sock=self._socket)
-            except Exception as error:
-                lose(error)
-
-        async def find_out() -> None:
+    async def _follow(self, link: AsyncLink, lose: Callable[[Exception], None]) -> None:
+        """Connect a link, and tell why it was lost."""
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: link, sock=self._socket)
+            await link.lost
             how = await asyncio.to_thread(self._how_it_ended)
+        except Exception as error:
+            lose(error)
+        else:
             lose(WorkerDied(f"a worker has ended: {how}"))
-
-        def is_lost(error: Exception | None) -> None:
-            if error is None:
-                self._tasks.append(loop.create_task(find_out()))
-            else:
-                lose(error)
-
-        self._async_link = link = AsyncLink(take, is_lost)
-        self._tasks.append(loop.create_task(connect()))
 
     def order(self, order: Add | Cancel) -> None:
         """Send an order; a process that is busy takes it later."""

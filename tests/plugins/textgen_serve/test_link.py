@@ -28,10 +28,14 @@ def test_messages_come_whole_and_in_order_whatever_the_pieces(messages, cuts):
         one.shutdown(socket.SHUT_WR)
         sent = b"".join(iter(lambda: other.recv(65_536), b""))
     taken: list[object] = []
-    receiver = AsyncLink(taken.append, fail)
     places = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
-    for begin, end in itertools.pairwise(places):
-        receiver.data_received(sent[begin:end])
+
+    async def receive():
+        link = AsyncLink(taken.append)
+        for begin, end in itertools.pairwise(places):
+            link.data_received(sent[begin:end])
+
+    asyncio.run(receive())
     assert taken == messages
 
 
@@ -46,14 +50,13 @@ def test_the_ends_talk_until_one_of_them_is_closed():
         other.close()
 
     async def talk():
-        lost = asyncio.Event()
-        messages = AsyncLink(taken.append, lambda error: lost.set())
-        messages.send("early")  # before the event loop has the socket
-        await asyncio.get_running_loop().create_connection(lambda: messages, sock=one)
-        messages.send("x" * 10**6)
-        messages.send("end")
-        await asyncio.wait_for(lost.wait(), 10)
-        messages.send("nobody takes it")
+        server = AsyncLink(taken.append)
+        server.send("early")  # before the event loop has the socket
+        await asyncio.get_running_loop().create_connection(lambda: server, sock=one)
+        server.send("x" * 10**6)
+        server.send("end")
+        await asyncio.wait_for(server.lost, 10)
+        server.send("nobody takes it")
 
     thread = threading.Thread(target=answer, daemon=True)
     thread.start()
@@ -67,12 +70,13 @@ def test_who_has_closed_is_not_told_that_the_other_end_is(is_early):
     one, other = socket.socketpair()
 
     async def close():
-        messages = AsyncLink(fail, fail)
+        server = AsyncLink(fail)
         if is_early:
-            messages.close()
-        await asyncio.get_running_loop().create_connection(lambda: messages, sock=one)
-        messages.close()
+            server.close()
+        await asyncio.get_running_loop().create_connection(lambda: server, sock=one)
+        server.close()
         await asyncio.sleep(0.01)
+        assert server.lost.cancelled()
 
     asyncio.run(close())
     assert Link(other).has_message
@@ -82,7 +86,7 @@ def test_who_has_closed_is_not_told_that_the_other_end_is(is_early):
 
 
 class OtherTransport:
-    """As that of uvloop, which is no subclass of asyncio's."""
+    """Like uvloop's, which is not a subclass of asyncio's."""
 
     def __init__(self):
         self.written = b""
@@ -92,12 +96,17 @@ class OtherTransport:
 
 
 def test_any_transport_will_do():
-    transport, link = OtherTransport(), AsyncLink(fail, fail)
-    link.send("early")
-    link.connection_made(transport)  # type: ignore[arg-type]
-    link.send("later")
+    transport = OtherTransport()
     taken: list[object] = []
-    AsyncLink(taken.append, fail).data_received(transport.written)
+
+    async def talk():
+        link = AsyncLink(fail)
+        link.send("early")
+        link.connection_made(transport)  # type: ignore[arg-type]
+        link.send("later")
+        AsyncLink(taken.append).data_received(transport.written)
+
+    asyncio.run(talk())
     assert taken == ["early", "later"]
 
 
@@ -105,15 +114,14 @@ def test_what_taking_a_message_raised_is_told():
     one, other = socket.socketpair()
 
     async def talk():
-        lost = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-        link = AsyncLink(lambda message: message / 0, lost.set_result)
+        link = AsyncLink(lambda message: message / 0)
         await asyncio.get_running_loop().create_connection(lambda: link, sock=one)
         Link(other).send(1)
-        return await asyncio.wait_for(lost, 10)
+        await asyncio.wait_for(link.lost, 10)
 
-    with other:
-        assert isinstance(asyncio.run(talk()), ZeroDivisionError)
+    with other, pytest.raises(ZeroDivisionError):
+        asyncio.run(talk())
 
 
 def test_a_message_is_seen_before_it_is_taken():

@@ -20,7 +20,7 @@ import textgen
 from tests.conftest import ROOT
 
 api = pytest.importorskip("playwright.sync_api", reason="needs playwright, from PyPI")
-from tests.browser import Tab, bars, finish, open_browser, paste, serious_findings, texts  # noqa: E402
+from tests.browser import Tab, bars, finish, open_browser, paste, serious_findings, stop_the_clock, texts  # noqa: E402
 from tests.plugins.textgen_serve.fake_server import BREAK, WAIT, FakeServer, model, running  # noqa: E402
 
 RECORDED = ROOT / "tests" / "recorded"
@@ -192,6 +192,7 @@ def test_copy_and_use_as_prompt(tab, fake):
     page.click("text=Copy >> nth=0")
     page.locator("#status", has_text="Copied").wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == "abc\n"
+    stop_the_clock(page)
     page.click("#copy-command")
     page.locator("#copy-command", has_text="Copied").wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == page.locator("#command").text_content()
@@ -213,8 +214,9 @@ def test_a_link_carries_all_settings(tab, fake, browser):
     page.click("#write")
     finish(page)
     seed = str(fake.written[-1]["seed"])
+    stop_the_clock(page)
     page.click("#copy-link")
-    page.locator("#status", has_text="Copied.").wait_for(state="attached")  # the button says so for a moment only
+    page.locator("#copy-link", has_text="Copied").wait_for()
     link = page.evaluate("navigator.clipboard.readText()")
     command = page.locator("#command").text_content()
 
