@@ -46,9 +46,12 @@ def data_dir() -> Path:
 def kept_process() -> Iterator[None]:
     """Undoes what the command line changes for the rest of its process."""
     from textgen.base import streams
+    from textgen.plugins import registry
 
+    registry.plugins()  # loaded once for all tests: those that a command loads are forgotten
+    own = ((sys, "stdout"), (sys, "stderr"), (streams, "_own"), (os, "_exit"), (registry, "_registry"))
     with pytest.MonkeyPatch.context() as process:
-        for owner, name in ((sys, "stdout"), (sys, "stderr"), (streams, "_own"), (os, "_exit")):
+        for owner, name in own:
             process.setattr(owner, name, getattr(owner, name))
         yield
 
